@@ -1,0 +1,40 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check soak clean
+.DEFAULT_GOAL := help
+
+help:  ## this page
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "zarrfeed needs Python 3.11 to 3.13, this is %d.%d: try make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# A stamp is older than pyproject.toml when the ranges may have changed: then pip looks again.
+.venv/for-demo: pyproject.toml | .venv/created
+	$(PIP) -e '.[tensorflow-cpu]'
+	@touch $@
+
+.venv/for-dev: pyproject.toml | .venv/created
+	$(PIP) -e '.[dev]'
+	@touch $@ .venv/for-demo
+
+demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what it predicts (< 3 min)
+	$(BIN)/zarrfeed demo
+
+test: .venv/for-dev  ## the whole suite
+	$(BIN)/python -m pytest
+
+check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	@$(MAKE) --no-print-directory test
+
+clean:  ## remove what the commands above made
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
