@@ -18,7 +18,11 @@ class ReadError(ZarrfeedError, OSError):
 
 
 class WorkerError(ZarrfeedError, RuntimeError):
-    """A worker raised, died, or did not answer in time."""
+    """A worker raised, died, or could not be started."""
+
+
+class WorkerTimeout(WorkerError, TimeoutError):  # noqa: N818 - as TimeoutError is named
+    """A worker did not answer in time; it may still be writing."""
 
 
 class SourceError(ZarrfeedError, ValueError):

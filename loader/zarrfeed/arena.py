@@ -1,0 +1,131 @@
+"""Aligned memory for the batches under way, shared with worker processes, and leases on it.
+
+One anonymous mapping holds every slot: a memfd on Linux, an unlinked temporary file elsewhere.
+It has no name, so nothing is left behind by any kind of death; a worker process gets its
+descriptor. Pages are touched once at the start and then reused.
+
+A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
+tensor on it dies, the slot comes back by itself; until then nobody writes to it. The slot freed
+last is handed out first, while it is still in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrfeed.slot import Arrays, SlotLayout
+
+
+class Arena:
+    """A number of equal slots in one shared mapping.
+
+    Parameters
+    ----------
+    layout
+        Of every slot.
+    slots
+        How many.
+    descriptor
+        Of another process's arena to share; None makes a new one.
+    """
+
+    def __init__(self, layout: SlotLayout, slots: int, *, descriptor: int | None = None) -> None:
+        self.layout = layout
+        self.slots = slots
+        nbytes = max(1, slots) * layout.nbytes
+        self.descriptor = _anonymous_file(nbytes) if descriptor is None else descriptor
+        self._memory = np.frombuffer(mmap.mmap(self.descriptor, nbytes), np.uint8)
+        if descriptor is None:
+            self._memory[:: mmap.PAGESIZE] = 0  # the first touch of a page costs 10x a later one
+        self._free: deque[int] = deque(range(slots))
+
+    @property
+    def free(self) -> int:
+        """How many slots are neither taken nor leased."""
+        return len(self._free)
+
+    def take(self) -> int:
+        """Take the slot that was freed last.
+
+        Raises
+        ------
+        IndexError
+            All are in use; callers count what they take.
+        """
+        return self._free.pop()
+
+    def give_back(self, slot: int) -> None:
+        """Return a slot. Safe in a finaliser on any thread: one atomic append, no lock."""
+        self._free.append(slot)
+
+    def memory(self, slot: int) -> NDArray[np.uint8]:
+        """View a slot's bytes: (layout.nbytes,) uint8."""
+        nbytes = self.layout.nbytes
+        return self._memory[slot * nbytes : (slot + 1) * nbytes]
+
+    def lease(self, slot: int, rows: int) -> Arrays:
+        """Hand a filled slot out.
+
+        Parameters
+        ----------
+        slot
+            A taken slot; it comes back when the last of the arrays dies.
+        rows
+            How many samples it holds.
+
+        Returns
+        -------
+        tuple of (rows, *spec.shape)
+            C-contiguous, 64-byte aligned, writable.
+        """
+        lease = Lease(self, slot)
+        return tuple(
+            np.asarray(_Leased(array[:rows], lease))
+            for array in self.layout.arrays(self.memory(slot))
+        )
+
+    def close(self) -> None:
+        """Close the descriptor. The memory itself lives on until the last array on it dies."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Lease:
+    """Gives its slot back when it dies."""
+
+    __slots__ = ("_arena", "_slot")
+
+    def __init__(self, arena: Arena, slot: int) -> None:
+        self._arena = arena
+        self._slot = slot
+
+    def __del__(self) -> None:
+        self._arena.give_back(self._slot)
+
+
+class _Leased:
+    """The base of an array: NumPy collapses chains of views, but keeps a foreign base alive."""
+
+    __slots__ = ("__array_interface__", "_lease")
+
+    def __init__(self, array: NDArray[Any], lease: Lease) -> None:
+        self.__array_interface__ = array.__array_interface__
+        self._lease = lease
+
+
+def _anonymous_file(nbytes: int) -> int:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("zarrfeed", os.MFD_CLOEXEC)
+    else:
+        descriptor, name = tempfile.mkstemp(prefix="zarrfeed-")
+        os.unlink(name)  # noqa: PTH108 - a descriptor without a path is the point
+    os.truncate(descriptor, nbytes)
+    return descriptor

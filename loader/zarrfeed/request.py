@@ -1,0 +1,217 @@
+"""What did the user ask for? Arguments are checked here, once, at the door.
+
+Everything behind this module takes values that are known to be right.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zarrfeed.errors import StoreError
+from zarrfeed.schedule import Schedule, Shuffle
+from zarrfeed.schema import ArrayLayout
+from zarrfeed.slot import Spec
+from zarrfeed.workers.recipe import Transform, apply, generator
+
+Subset: TypeAlias = slice | ArrayLike | None
+ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float] | None
+
+WEIGHT = "weight"
+
+
+def whole(name: str, value: Any, *, at_least: int) -> int:
+    """Check a whole number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no integer, or too small.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if number < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, not {number}")
+    return number
+
+
+def subset_ids(subset: Subset, samples: int) -> NDArray[np.int64]:
+    """Turn ids, a slice or a boolean mask into sample ids.
+
+    Parameters
+    ----------
+    subset
+        None for all samples; negative ids count from the end.
+    samples
+        Of the split.
+
+    Returns
+    -------
+    (n,) int64
+
+    Raises
+    ------
+    ValueError
+        An id is out of range or stands there twice, or a mask has another length.
+    """
+    if subset is None:
+        return np.arange(samples)
+    if isinstance(subset, slice):
+        return np.arange(samples)[subset]
+    given = np.asarray(subset)
+    if given.ndim != 1:
+        raise ValueError(f"subset must have one axis, not shape {given.shape}")
+    if given.dtype == np.bool_:
+        if given.size != samples:
+            raise ValueError(f"subset is a mask of {given.size}, the split has {samples} samples")
+        return np.flatnonzero(given)
+    if given.size and not np.issubdtype(given.dtype, np.integer):
+        raise TypeError(f"subset must be ids, a slice or a boolean mask, not {given.dtype}")
+    ids = given.astype(np.int64)
+    outside = (ids < -samples) | (ids >= samples)
+    if outside.any():
+        raise ValueError(f"subset holds id {ids[outside][0]}, the split has {samples} samples")
+    ids = np.where(ids < 0, ids + samples, ids)
+    unique, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"subset holds id {unique[counts > 1][0]} {counts.max()} times: an epoch visits every "
+            "sample exactly once"
+        )
+    return ids
+
+
+def make_schedule(
+    ids: NDArray[np.int64],
+    *,
+    batch_size: int,
+    shuffle: Shuffle,
+    chunk_rows: int,
+    seed: int,
+    drop_remainder: bool,
+    rank: int,
+    world_size: int,
+) -> Schedule:
+    """Check the arguments that decide an epoch's order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One of them is out of range; the message names it.
+    """
+    batch_size = whole("batch_size", batch_size, at_least=1)
+    world_size = whole("world_size", world_size, at_least=1)
+    rank = whole("rank", rank, at_least=0)
+    if rank >= world_size:
+        raise ValueError(f"rank must be below world_size, not {rank} of {world_size}")
+    if shuffle not in (True, False, "block"):
+        raise ValueError(f"shuffle must be True, False or 'block', not {shuffle!r}")
+    schedule = Schedule(
+        ids=ids,
+        batch_size=batch_size,
+        shuffle=shuffle if shuffle == "block" else bool(shuffle),
+        # A block is whole chunks, and at least a batch: smaller ones would save no reads.
+        block=-(-batch_size // chunk_rows) * chunk_rows,
+        seed=whole("seed", seed, at_least=0),
+        drop_remainder=bool(drop_remainder),
+        rank=rank,
+        world_size=world_size,
+    )
+    if schedule.batches == 0:
+        raise ValueError(
+            f"an epoch has no batch: {ids.size} samples over {world_size} ranks in batches of "
+            f"{batch_size}" + (" with drop_remainder" if drop_remainder else "")
+        )
+    return schedule
+
+
+def sample_specs(layouts: Mapping[str, ArrayLayout]) -> tuple[Spec, ...]:
+    """Describe one sample of each field as it is stored."""
+    return tuple(Spec(name, lay.sample_shape, lay.dtype) for name, lay in layouts.items())
+
+
+def transformed_specs(
+    specs: tuple[Spec, ...],
+    sample: Sequence[NDArray[Any]],
+    *,
+    seed: int,
+    transform: Transform | None,
+    batch_transform: Transform | None,
+) -> tuple[Spec, ...]:
+    """Learn what the transforms make of a sample, by trying them on one.
+
+    Parameters
+    ----------
+    specs
+        The fields as stored.
+    sample
+        One (1, *shape) array per field; a transform may write to it.
+
+    Raises
+    ------
+    WorkerError
+        A transform raised, or did not return one array per field.
+    """
+    rng = generator(seed, 0, 0, stream=0)
+    made = [result[None] for result in apply(transform, [a[0] for a in sample], rng)]
+    made = apply(batch_transform, made, generator(seed, 0, 0, stream=1))
+    for spec, array in zip(specs, made, strict=True):
+        if array.shape[:1] != (1,):
+            raise ValueError(
+                f"batch_transform returned {spec.name} of shape {array.shape} for a batch of 1: it "
+                "must keep the batch axis"
+            )
+    return tuple(Spec(s.name, a.shape[1:], a.dtype) for s, a in zip(specs, made, strict=True))
+
+
+def weight_table(
+    class_weight: ClassWeight, mask: Spec, ignore: int | None
+) -> NDArray[np.float32] | None:
+    """Turn class weights into a table that a mask can index.
+
+    Parameters
+    ----------
+    class_weight
+        ``{class id: weight}`` (others weigh 1) or one weight per class.
+    mask
+        The last field, whose values are class ids.
+    ignore
+        The id that counts as no class; its weight is 0 unless given.
+
+    Returns
+    -------
+    (256,) or (65536,) float32, or None
+
+    Raises
+    ------
+    StoreError
+        The last field is no integer mask.
+    ValueError
+        A class id does not fit the mask's dtype.
+    """
+    if class_weight is None:
+        return None
+    if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        raise StoreError(
+            f"class_weight needs a uint8 or uint16 mask as the last field, not {mask.name!r} of "
+            f"{mask.dtype}"
+        )
+    table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
+    if ignore is not None:
+        table[ignore] = 0
+    given = (
+        class_weight
+        if isinstance(class_weight, Mapping)
+        else dict(enumerate(cast("Sequence[float]", class_weight)))
+    )
+    for label, weight in given.items():
+        if not 0 <= label < table.size:
+            raise ValueError(f"class_weight names class {label}, {mask.dtype} masks go to {table.size - 1}")
+        table[label] = weight
+    return table

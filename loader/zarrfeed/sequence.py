@@ -1,0 +1,393 @@
+"""The Keras front end: a ``keras.utils.Sequence`` that reads a packed split.
+
+This is the one module that knows Keras. What a batch holds is decided in :mod:`zarrfeed.schedule`,
+how it is read in the workers, when in :mod:`zarrfeed.feeder`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.arena import Arena
+from zarrfeed.feeder import Feeder
+from zarrfeed.reader import read_samples, sample_names, warn_if_indirect
+from zarrfeed.request import (
+    WEIGHT,
+    ClassWeight,
+    Subset,
+    make_schedule,
+    sample_specs,
+    subset_ids,
+    transformed_specs,
+    weight_table,
+    whole,
+)
+from zarrfeed.schedule import Shuffle
+from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
+from zarrfeed.store import open_split
+from zarrfeed.workers import Workers
+from zarrfeed.workers.inline import InlineWorkers
+from zarrfeed.workers.processes import ProcessWorkers
+from zarrfeed.workers.recipe import Filler, Recipe, Transform
+from zarrfeed.workers.threads import ThreadWorkers
+
+try:
+    import keras
+except ImportError as error:
+    raise ImportError(
+        "ZarrSequence needs Keras with a backend: pip install 'zarrfeed[tensorflow]' "
+        "(or [jax], or [torch])"
+    ) from error
+
+# Keras takes a DataAdapter as it is, and keeps its own worker pool out of the way, from 3.7 on.
+# The import is private: where it fails, the sequence is a plain PyDataset, slower and as exact.
+try:
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+except ImportError:
+
+    class DataAdapter:  # type: ignore[no-redef]
+        """Stands in for Keras' class."""
+
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import torch
+    from numpy.typing import NDArray
+
+
+class ZarrSequence(keras.utils.Sequence, DataAdapter):  # type: ignore[misc]
+    """Batches of images and masks from one split of a packed dataset.
+
+    Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
+    Batch i of epoch e depends on the store, `subset`, `batch_size`, `seed`, `rank`, `world_size`
+    and the transforms alone: the number and kind of workers can not change it.
+
+    Parameters
+    ----------
+    path
+        A split, such as ``camvid.zarr/train``, or any Zarr v3 group of arrays aligned on axis 0.
+    batch_size
+        Samples per batch (per rank). The last batch may be smaller.
+    shuffle
+        True: globally, anew in every epoch. "block": keep storage neighbours together, for cold or
+        remote data. False: in storage order. ``fit(shuffle=…)`` changes nothing.
+    seed
+        Of the order and of the transforms' generators.
+    fields
+        Array names, in batch order; ``("image", "mask")`` by default.
+    subset
+        Sample ids, a slice or a boolean mask; all by default.
+    transform
+        ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
+        arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
+        The shape and dtype it returns must be the same for every sample.
+    batch_transform
+        The same for a whole batch, (b, H, W, C) and (b, H, W), after `transform`.
+    class_weight
+        ``{class id: weight}`` or one weight per class: every batch gets a third array, the (b, H, W)
+        float32 weight of each pixel; the dataset's ignore id weighs 0. (Keras would silently ignore
+        ``fit(class_weight=…)``.)
+    drop_remainder
+        Leave out a last batch that is not full.
+    workers
+        How many workers read ahead; 0 reads in the caller.
+    use_multiprocessing
+        Whether they are processes, for transforms that hold the GIL, instead of threads.
+    max_queue_size
+        Batches read ahead at most.
+    rank, world_size
+        This process of a distributed run, and how many there are: disjoint, equally long shares of
+        one global order. The up to ``world_size - 1`` samples left over differ from epoch to epoch.
+    timeout
+        Seconds to wait for one batch before giving up with an error.
+
+    Attributes
+    ----------
+    epoch
+        The epoch that the next iterator will go through.
+    classes
+        Class names by id; empty where the store does not say.
+    ignore
+        The mask id that counts as no class, or None.
+
+    Raises
+    ------
+    StoreError
+        There is no such split, or it lacks a field.
+    TypeError, ValueError
+        An argument is out of range.
+
+    Examples
+    --------
+    >>> train = ZarrSequence("camvid.zarr/train", batch_size=32, workers=2)  # doctest: +SKIP
+    >>> model.fit(train, epochs=20)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        fields: Sequence[str] | None = None,
+        subset: Subset = None,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        class_weight: ClassWeight = None,
+        drop_remainder: bool = False,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        rank: int = 0,
+        world_size: int = 1,
+        timeout: float = 300.0,
+    ) -> None:
+        # Keras must not start workers of its own, whatever ours are.
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
+        if timeout <= 0:
+            raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+        self._split = open_split(path)
+        layouts = self._split.select(fields or self._split.default_fields)
+        warn_if_indirect(self._split, list(layouts))
+        samples, first = next((lay.shape[0], lay) for lay in layouts.values())
+        self._schedule = make_schedule(
+            subset_ids(subset, samples),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            chunk_rows=first.chunk_rows,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            rank=rank,
+            world_size=world_size,
+        )
+        count = whole("workers", workers, at_least=0)
+        source = sample_specs(layouts)
+        specs = self._learn_specs(source, transform, batch_transform)
+        weights = weight_table(class_weight, specs[-1], self._split.ignore)
+        if weights is not None:
+            specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
+        self._recipe = Recipe(
+            path=self._split.path,
+            source=source,
+            layout=SlotLayout.of(specs, self._schedule.batch_size),
+            seed=self._schedule.seed,
+            transform=transform,
+            batch_transform=batch_transform,
+            weights=weights,
+            open_files=128 if use_multiprocessing else max(8, 256 // max(1, count)),
+        )
+        self._start_feeder: Callable[[], Feeder] = partial(
+            Feeder,
+            self._schedule,
+            self._recipe.layout,
+            _starter(self._recipe, count, processes=use_multiprocessing),
+            depth=whole("max_queue_size", max_queue_size, at_least=1) if count else 1,
+            timeout=timeout,
+        )
+        self._feeder: Feeder | None = None
+        self._filler: Filler | None = None
+        self._filler_lock = threading.Lock()
+        self._within_epoch = False
+        self.epoch = 0
+
+    # -- what it holds ---------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id; empty where the store does not say."""
+        return self._split.classes
+
+    @property
+    def ignore(self) -> int | None:
+        """The mask id that counts as no class, or None."""
+        return self._split.ignore
+
+    def __len__(self) -> int:
+        return self._schedule.batches
+
+    def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
+        """Name the samples of a batch.
+
+        Parameters
+        ----------
+        index
+            Which batch; negative counts from the end.
+        epoch
+            Of which epoch; the coming one by default.
+
+        Returns
+        -------
+        list of str
+            One key per row of the batch: the path of the source file, without its extension.
+        """
+        epoch = self.epoch if epoch is None else epoch
+        return sample_names(self._split, self._batch_ids(epoch, self._position(index)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iterator goes through.
+
+        Parameters
+        ----------
+        epoch
+            From 0 on. ``fit`` and full iterations advance it by one each.
+        """
+        self.epoch = whole("epoch", epoch, at_least=0)
+
+    # -- batches ---------------------------------------------------------------------------------
+
+    def __getitem__(self, index: int) -> Arrays:
+        """Read one batch of the coming epoch, into fresh memory."""
+        return self._read(self.epoch, self._position(index))
+
+    def __iter__(self) -> Iterator[Arrays]:
+        """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
+        epoch = self.epoch
+        yield from self._batches()
+        if self.epoch == epoch:
+            self.epoch += 1
+
+    def _batches(self) -> Iterator[Arrays]:
+        """Go through the coming epoch. What follows runs at the first ``next``, not before."""
+        epoch = self.epoch
+        feeder = self._ready_feeder()
+        ticket = feeder.begin(epoch)
+        for index in range(len(self)):
+            batch = feeder.take(ticket)
+            # A newer iterator has the workers now: this one goes on by itself.
+            yield self._read(epoch, index) if batch is None else batch
+
+    def _ready_feeder(self) -> Feeder:
+        if self._feeder is None or self._feeder.closed:
+            self._feeder = self._start_feeder()
+            weakref.finalize(self, self._feeder.close)
+        return self._feeder
+
+    def _read(self, epoch: int, index: int) -> Arrays:
+        layout = self._recipe.layout
+        memory = aligned_empty(layout.nbytes)
+        ids = self._batch_ids(epoch, index)
+        layout.ids(memory)[: ids.size] = ids
+        with self._filler_lock:
+            if self._filler is None:
+                self._filler = Filler(self._recipe)
+            self._filler.fill(memory, rows=ids.size, epoch=epoch, batch=index)
+        return tuple(array[: ids.size] for array in layout.arrays(memory))
+
+    def _batch_ids(self, epoch: int, index: int) -> NDArray[np.int64]:
+        return self._schedule.epoch_ids(epoch)[self._schedule.rows(index)]
+
+    def _position(self, index: int) -> int:
+        length = len(self)
+        if not -length <= index < length:
+            raise IndexError(f"batch {index} of {length}")
+        return index % length
+
+    def _learn_specs(
+        self,
+        source: tuple[Spec, ...],
+        transform: Transform | None,
+        batch_transform: Transform | None,
+    ) -> tuple[Spec, ...]:
+        if transform is None and batch_transform is None:
+            return source
+        first = self._schedule.ids[:1]
+        return transformed_specs(
+            source,
+            [read_samples(self._split, spec.name, first) for spec in source],
+            seed=self._schedule.seed,
+            transform=transform,
+            batch_transform=batch_transform,
+        )
+
+    # -- lifetime --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop the workers and free the memory that no batch is using; iterating starts anew."""
+        if self._feeder is not None:
+            self._feeder.close()
+        with self._filler_lock:
+            if self._filler is not None:
+                self._filler.close()
+            self._filler = None
+
+    def __enter__(self) -> ZarrSequence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what Keras asks for ---------------------------------------------------------------------
+
+    @property
+    def num_batches(self) -> int:
+        """Batches per epoch."""
+        return len(self)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per full batch."""
+        return self._schedule.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch is smaller."""
+        return self.partial_batch_size is not None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Samples in the last batch, or None if it is full."""
+        rows = self._schedule.rows(len(self) - 1)
+        size = rows.stop - rows.start
+        return None if size == self.batch_size else size
+
+    def on_epoch_begin(self) -> None:
+        """Keras begins an epoch."""
+        self._within_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Keras ends an epoch, or says so: it also calls this before the first one."""
+        if self._within_epoch:
+            self.epoch += 1
+        self._within_epoch = False
+
+    def get_numpy_iterator(self) -> Iterator[Arrays]:
+        """Iterate over the coming epoch as NumPy arrays."""
+        return self._batches()
+
+    def get_jax_iterator(self) -> Iterator[Arrays]:
+        """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
+        return self._batches()
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
+        from zarrfeed.tfdata import stream_dataset
+
+        rows = None if self.has_partial_batch else self.batch_size
+        return stream_dataset(self._batches, self._recipe.layout.specs, rows)
+
+    def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
+        from zarrfeed.torchdata import stream_loader
+
+        return stream_loader(self._batches)
+
+
+def _starter(recipe: Recipe, count: int, *, processes: bool) -> Callable[[Arena], Workers]:
+    """Choose the kind of workers. It knows the recipe alone, so that a dropped sequence can die."""
+
+    def start(arena: Arena) -> Workers:
+        if count == 0:
+            return InlineWorkers(recipe, arena)
+        if processes:
+            return ProcessWorkers(recipe, arena, count)
+        return ThreadWorkers(recipe, arena, count)
+
+    return start

@@ -1,0 +1,137 @@
+"""Where do the arrays of one batch lie in one piece of memory?
+
+A slot holds the sample ids of a batch and then its fields, each on a 64-byte boundary, because
+TensorFlow and JAX take a buffer without a copy only from there (measured: 32 is not enough)::
+
+    | ids int64[b] | pad | image uint8[b, H, W, C] | pad | mask uint8[b, H, W] | pad to a page |
+
+Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+Arrays: TypeAlias = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One sample of one field.
+
+    Attributes
+    ----------
+    name
+        Of the field.
+    shape
+        Of one sample, without the batch axis.
+    dtype
+        Of its elements.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLayout:
+    """The layout of a slot for at most `rows` samples of the fields `specs`.
+
+    Attributes
+    ----------
+    rows
+        Samples that fit.
+    specs
+        The fields, in batch order.
+    offsets
+        Bytes from the slot's start to each field; every one a multiple of 64.
+    nbytes
+        Of the whole slot, a multiple of the page size.
+    """
+
+    rows: int
+    specs: tuple[Spec, ...]
+    offsets: tuple[int, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, specs: Sequence[Spec], rows: int) -> SlotLayout:
+        """Lay out a slot.
+
+        Examples
+        --------
+        >>> image = Spec("image", (3, 3), np.dtype("uint8"))
+        >>> SlotLayout.of([image, image], rows=2).offsets
+        (64, 128)
+        """
+        offsets = []
+        end = aligned(rows * np.dtype(np.int64).itemsize)
+        for spec in specs:
+            offsets.append(end)
+            end = aligned(end + rows * spec.nbytes)
+        return cls(rows, tuple(specs), tuple(offsets), aligned(end, mmap.PAGESIZE))
+
+    def ids(self, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """View the sample ids of a slot.
+
+        Parameters
+        ----------
+        memory
+            (nbytes,) uint8: the slot.
+
+        Returns
+        -------
+        (rows,) int64
+        """
+        return memory[: self.rows * 8].view(np.int64)
+
+    def arrays(self, memory: NDArray[np.uint8]) -> Arrays:
+        """View the fields of a slot.
+
+        Parameters
+        ----------
+        memory
+            (nbytes,) uint8: the slot.
+
+        Returns
+        -------
+        tuple of (rows, *spec.shape)
+            One array per field, sharing `memory`.
+        """
+        return tuple(
+            memory[offset : offset + self.rows * spec.nbytes]
+            .view(spec.dtype)
+            .reshape(self.rows, *spec.shape)
+            for offset, spec in zip(self.offsets, self.specs, strict=True)
+        )
+
+
+def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
+    """Round up to a multiple of `alignment`."""
+    return -(-nbytes // alignment) * alignment
+
+
+def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
+    """Allocate memory that starts on a 64-byte boundary, which ``numpy.empty`` does not promise.
+
+    Returns
+    -------
+    (nbytes,) uint8, uninitialised
+    """
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]

@@ -1,0 +1,37 @@
+"""The one module that knows TensorFlow: a stream of batches as a ``tf.data.Dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from zarrfeed.slot import Arrays, Spec
+
+
+def stream_dataset(
+    batches: Callable[[], Iterator[Arrays]], specs: Sequence[Spec], rows: int | None
+) -> tf.data.Dataset:
+    """Wrap a stream without copying: TensorFlow aliases 64-byte aligned arrays.
+
+    Parameters
+    ----------
+    batches
+        Starts a pass.
+    specs
+        One sample of each array.
+    rows
+        Samples per batch where all are full; None where the last is smaller.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of tuples; every iterator on it starts a pass.
+    """
+    signature = tuple(
+        tf.TensorSpec((rows, *spec.shape), tf.as_dtype(spec.dtype), name=spec.name)
+        for spec in specs
+    )
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(1)

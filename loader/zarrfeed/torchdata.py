@@ -1,0 +1,37 @@
+"""The one module that knows torch: a stream of batches as a ``DataLoader``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+if TYPE_CHECKING:
+    from zarrfeed.slot import Arrays
+
+
+class _Stream(IterableDataset[tuple[torch.Tensor, ...]]):
+    def __init__(self, batches: Callable[[], Iterator[Arrays]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for batch in self._batches():
+            yield tuple(torch.from_numpy(array) for array in batch)
+
+
+def stream_loader(batches: Callable[[], Iterator[Arrays]]) -> DataLoader[Any]:
+    """Wrap a stream without copying: tensors share the batches' memory.
+
+    Parameters
+    ----------
+    batches
+        Starts a pass.
+
+    Returns
+    -------
+    DataLoader
+        Of tuples of tensors; every iterator on it starts a pass. Keras would copy NumPy arrays.
+    """
+    return DataLoader(_Stream(batches), batch_size=None)

@@ -1,0 +1,55 @@
+"""Workers fill slots: in the caller, in threads, or in processes, behind one protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One batch to be read into one slot.
+
+    Attributes
+    ----------
+    number
+        Counts the tasks of a feeder; never used twice.
+    slot
+        Where it goes; the sample ids already stand there.
+    rows
+        How many samples.
+    epoch, batch
+        Which batch of which epoch: seeds of the transforms' random numbers.
+    """
+
+    number: int
+    slot: int
+    rows: int
+    epoch: int
+    batch: int
+
+
+class Workers(Protocol):
+    """Fills slots in any order; results are asked for in the order that the caller wants."""
+
+    def submit(self, task: Task) -> None:
+        """Start a task. Never blocks."""
+        ...
+
+    def wait(self, task: Task, timeout: float) -> None:
+        """Return when the task's slot is filled.
+
+        Raises
+        ------
+        WorkerError
+            The task failed, or its worker died.
+        WorkerTimeout
+            `timeout` seconds passed; the slot may still be written to.
+        ReadError
+            The store could not be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop every worker; tasks under way are lost."""
+        ...

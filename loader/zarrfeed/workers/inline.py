@@ -1,0 +1,31 @@
+"""No worker at all (``workers=0``): a batch is read when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.workers.recipe import Filler, Recipe
+
+if TYPE_CHECKING:
+    from zarrfeed.arena import Arena
+    from zarrfeed.workers import Task
+
+
+class InlineWorkers:
+    """Fills slots in the caller's own thread."""
+
+    def __init__(self, recipe: Recipe, arena: Arena) -> None:
+        self._filler = Filler(recipe)
+        self._arena = arena
+
+    def submit(self, task: Task) -> None:
+        """Nothing happens before :meth:`wait`."""
+
+    def wait(self, task: Task, timeout: float) -> None:  # noqa: ARG002 - nothing is waited for
+        """Fill the slot now."""
+        memory = self._arena.memory(task.slot)
+        self._filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+
+    def close(self) -> None:
+        """Close the store's files."""
+        self._filler.close()

@@ -1,0 +1,77 @@
+"""A worker process: ``python -m zarrfeed.workers.process SOCKET ARENA``, both file descriptors.
+
+Started fresh, never forked: it imports numpy and numcodecs, but neither Keras nor TensorFlow nor
+the user's ``__main__``. It ends when its socket does, so it cannot outlive its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+from zarrfeed.arena import Arena
+from zarrfeed.errors import WorkerError, ZarrfeedError
+from zarrfeed.workers import wire
+from zarrfeed.workers.recipe import Filler
+
+
+def main(socket_descriptor: int, arena_descriptor: int) -> None:
+    """Serve tasks until the parent hangs up."""
+    # Ctrl-C goes to the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = socket.socket(fileno=socket_descriptor)
+    threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
+    try:
+        filler, arena = _prepare(wire.receive_bytes(connection), arena_descriptor)
+        wire.send_reply(connection, 0, None)
+    except wire.Hangup:
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        wire.send_reply(connection, 0, _report(error))
+        return
+    try:
+        while True:
+            task = wire.receive_task(connection)
+            failure = None
+            try:
+                memory = arena.memory(task.slot)
+                filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+            except BaseException as error:  # noqa: BLE001 - even SystemExit in a transform
+                failure = _report(error)
+            wire.send_reply(connection, task.number, failure)
+    except (wire.Hangup, BrokenPipeError):
+        filler.close()
+
+
+def _prepare(setup: bytes, arena_descriptor: int) -> tuple[Filler, Arena]:
+    path, slots, recipe_pickle = pickle.loads(setup)
+    sys.path[:] = path  # what the user's functions import is found where the parent finds it
+    recipe = pickle.loads(recipe_pickle)
+    return Filler(recipe), Arena(recipe.layout, slots, descriptor=arena_descriptor)
+
+
+def _report(error: BaseException) -> bytes:
+    """Pickle an error of ours as it is, any other as a WorkerError; the traceback as a note."""
+    text = "".join(traceback.format_exception(error)).rstrip()
+    if not isinstance(error, ZarrfeedError):
+        error = WorkerError(f"worker process {os.getpid()} failed: {error!r}")
+    kind = type(error)
+    return pickle.dumps((kind, str(error), f"In worker process {os.getpid()}:\n{text}"))
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """End at once when the parent has gone, even in the middle of a slow transform."""
+    watch = select.poll()
+    watch.register(descriptor, 0)  # only POLLHUP and POLLERR, which are always reported
+    watch.poll()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

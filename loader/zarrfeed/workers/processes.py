@@ -1,0 +1,223 @@
+"""Worker processes, as the sequence sees them: one socket each, the arena's descriptor passed on.
+
+A task goes to the worker with the fewest waiting. A worker that dies is replaced and its tasks
+are done again once, with a warning, because the out-of-memory killer is no error of the data;
+the second death on a task ends the epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import selectors
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cloudpickle
+
+import zarrfeed
+from zarrfeed.errors import WorkerError, WorkerTimeout
+from zarrfeed.workers import wire
+from zarrfeed.workers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from zarrfeed.arena import Arena
+    from zarrfeed.workers import Task
+
+_EXIT_SECONDS = 2.0
+# A worker that has begun to take or give a message does nothing else meanwhile.
+_ANSWER_SECONDS = 60.0
+
+
+class _Worker:
+    """One process, its socket, and the tasks it has not answered yet."""
+
+    def __init__(self, setup: bytes, arena_descriptor: int) -> None:
+        self.connection, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "zarrfeed.workers.process",
+                    str(theirs.fileno()),
+                    str(arena_descriptor),
+                ],
+                pass_fds=(theirs.fileno(), arena_descriptor),
+                stdin=subprocess.DEVNULL,
+                env=_environment(os.environ),
+            )
+        self.waiting: dict[int, Task] = {}
+        self.ready = False
+        self.connection.settimeout(_ANSWER_SECONDS)
+        try:
+            wire.send_bytes(self.connection, setup)
+        except OSError:
+            pass  # it died at once; its socket will say so
+
+    def stop(self) -> int | None:
+        """Hang up, and kill what does not end; returns the exit status."""
+        self.connection.close()
+        try:
+            return self.process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(_EXIT_SECONDS)
+
+
+class ProcessWorkers:
+    """Fills slots in `count` processes."""
+
+    def __init__(self, recipe: Recipe, arena: Arena, count: int) -> None:
+        self._setup = _setup(recipe, arena)
+        self._arena = arena
+        self._selector = selectors.DefaultSelector()
+        self._finished: dict[int, bytes | None] = {}
+        self._retried: set[int] = set()
+        self._hopeless: bytes | None = None
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(count):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, task: Task) -> None:
+        """Send a task to the worker with the fewest."""
+        if not self._workers:
+            return  # none could start; wait() says why
+        self._send(min(self._workers, key=lambda worker: len(worker.waiting)), task)
+
+    def wait(self, task: Task, timeout: float) -> None:
+        """Return when the slot is filled, or raise what its worker raised."""
+        deadline = time.monotonic() + timeout
+        while task.number not in self._finished and self._hopeless is None:
+            ready = self._selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise WorkerTimeout(
+                    f"batch {task.batch} of epoch {task.epoch} did not come within {timeout:g} s from "
+                    f"{len(self._workers)} worker processes: raise ZarrSequence(timeout=…) if the "
+                    "storage or the transform is that slow"
+                )
+            for key, _ in ready:
+                self._receive(key.data)
+        failure = self._finished.pop(task.number, self._hopeless)
+        if failure is not None:
+            kind, message, note = pickle.loads(failure)
+            error = kind(message)
+            error.add_note(note)
+            raise error
+
+    def close(self) -> None:
+        """Hang up on every worker; one that does not end within 2 s is killed."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+        self._selector.close()
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self._setup, self._arena.descriptor)
+        self._workers.append(worker)
+        self._selector.register(worker.connection, selectors.EVENT_READ, worker)
+        return worker
+
+    def _send(self, worker: _Worker, task: Task) -> None:
+        worker.waiting[task.number] = task
+        try:
+            wire.send_task(worker.connection, task)
+        except (BrokenPipeError, ConnectionResetError):
+            self._bury(worker)
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            number, failure = wire.receive_reply(worker.connection)
+        except (wire.Hangup, TimeoutError):
+            self._bury(worker)
+            return
+        if number == 0:  # the answer to the setup: tasks count from 1
+            worker.ready = True
+            self._hopeless = self._hopeless or failure
+            return
+        worker.waiting.pop(number, None)
+        self._finished[number] = failure
+
+    def _bury(self, dead: _Worker) -> None:
+        """Replace a dead worker and give its tasks to the new one, each at most once."""
+        if dead not in self._workers:
+            return
+        self._workers.remove(dead)
+        self._selector.unregister(dead.connection)
+        status = dead.stop()
+        if not dead.ready:  # the next one would fare no better
+            self._hopeless = _stillborn(status)
+            return
+        lost = list(dead.waiting.values())
+        # Workers answer in order, so the first unanswered task is the one that it died in.
+        repeated = bool(lost) and lost[0].number in self._retried
+        if repeated:
+            self._finished[lost[0].number] = _death(dead, status, lost[0])
+            lost = lost[1:]
+        elif lost:
+            self._retried.add(lost[0].number)
+            warnings.warn(
+                f"worker process {dead.process.pid} died ({_status(status)}); its batch is done again "
+                "by a new one. Signal 9 is usually the out-of-memory killer: fewer workers or a "
+                "smaller max_queue_size need less memory",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        replacement = self._start()
+        for task in lost:
+            self._send(replacement, task)
+
+
+def _setup(recipe: Recipe, arena: Arena) -> bytes:
+    try:
+        travelling = cloudpickle.dumps(recipe)
+    except Exception as error:
+        functions = [f for f in (recipe.transform, recipe.batch_transform) if f is not None]
+        names = ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
+        raise WorkerError(
+            f"transform {names} cannot travel to worker processes: {error}; keep files, locks and "
+            "models out of it (make them inside the function), or set use_multiprocessing=False"
+        ) from error
+    return pickle.dumps((sys.path, arena.slots, travelling))
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Let the worker find this very zarrfeed, however the parent found it."""
+    root = str(Path(zarrfeed.__file__).parents[1])
+    path = environment.get("PYTHONPATH")
+    return {**environment, "PYTHONPATH": os.pathsep.join([root, path] if path else [root])}
+
+
+def _stillborn(status: int | None) -> bytes:
+    message = (
+        f"a worker process ended before its first batch ({_status(status)}); its own message stands "
+        f"above on standard error; it runs {sys.executable} -m zarrfeed.workers.process"
+    )
+    return pickle.dumps((WorkerError, message, "It left no traceback."))
+
+
+def _death(worker: _Worker, status: int | None, task: Task) -> bytes:
+    message = (
+        f"two worker processes died on batch {task.batch} of epoch {task.epoch}, the last with pid "
+        f"{worker.process.pid} ({_status(status)}): a transform that exits or crashes, or too "
+        "little memory; workers=0 runs it in this process, where a traceback is seen"
+    )
+    return pickle.dumps((WorkerError, message, "It left no traceback."))
+
+
+def _status(status: int | None) -> str:
+    if status is None:
+        return "it did not end"
+    return f"signal {-status}" if status < 0 else f"exit status {status}"

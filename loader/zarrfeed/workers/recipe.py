@@ -1,0 +1,207 @@
+"""How is a slot filled? The same code in every kind of worker, so that the kind cannot matter.
+
+A :class:`Recipe` is an address (path, fields, seed, functions) that can travel; a
+:class:`Filler` is the open thing that a worker makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrfeed.errors import WorkerError
+from zarrfeed.reader import BatchReader, sample_names
+from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
+from zarrfeed.store import open_split
+
+# augment(image, mask, rng) -> (image, mask): one array per field, then the generator
+Transform: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that a worker must know.
+
+    Attributes
+    ----------
+    path
+        Of the split.
+    source
+        What is read: one spec per field, in batch order.
+    layout
+        Of the slots; its specs are what the transforms make of `source`, then a weight map if
+        `weights` is given.
+    seed
+        Of the transforms' random numbers.
+    transform, batch_transform
+        The user's functions; None for none.
+    weights
+        (256,) or (65536,) float32 weight of every mask id; None for no weight map. The mask is
+        the last field.
+    open_files
+        Descriptors that one worker may keep open.
+    """
+
+    path: Path
+    source: tuple[Spec, ...]
+    layout: SlotLayout
+    seed: int
+    transform: Transform | None
+    batch_transform: Transform | None
+    weights: NDArray[np.float32] | None
+    open_files: int
+
+
+class Filler:
+    """Fills slots by a recipe. Not thread-safe: every worker has its own."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._split = open_split(recipe.path)
+        self._fields = [spec.name for spec in recipe.source]
+        self._reader = BatchReader(self._split, self._fields, open_files=recipe.open_files)
+        self._specs = recipe.layout.specs[: len(recipe.source)]
+        self._scratch: Arrays | None = None
+        if recipe.transform is not None or recipe.batch_transform is not None:
+            scratch = SlotLayout.of(recipe.source, recipe.layout.rows)
+            self._scratch = scratch.arrays(aligned_empty(scratch.nbytes))
+
+    def fill(self, memory: NDArray[np.uint8], *, rows: int, epoch: int, batch: int) -> None:
+        """Fill a slot whose sample ids already stand in it.
+
+        Parameters
+        ----------
+        memory
+            (layout.nbytes,) uint8: the slot.
+        rows
+            How many samples.
+        epoch, batch
+            Which batch it is.
+
+        Raises
+        ------
+        ReadError
+            The store could not be read.
+        WorkerError
+            A transform raised, or returned another shape or dtype than at first.
+        """
+        layout = self._recipe.layout
+        ids = layout.ids(memory)[:rows]
+        outputs = [array[:rows] for array in layout.arrays(memory)]
+        targets = outputs[: len(self._fields)]
+        if self._scratch is None:
+            self._reader.read_into(ids, targets)
+        else:
+            sources = [array[:rows] for array in self._scratch]
+            self._reader.read_into(ids, sources)
+            self._transform(ids, sources, targets, epoch=epoch, batch=batch)
+        if self._recipe.weights is not None:
+            np.take(self._recipe.weights, targets[-1], out=outputs[-1], mode="clip")
+
+    def close(self) -> None:
+        """Close the store's files."""
+        self._reader.close()
+
+    def _transform(
+        self,
+        ids: NDArray[np.int64],
+        sources: list[NDArray[Any]],
+        targets: list[NDArray[Any]],
+        *,
+        epoch: int,
+        batch: int,
+    ) -> None:
+        recipe = self._recipe
+        if recipe.transform is not None:
+            # With a batch transform to follow, its input may have any one shape: collect it.
+            into = targets if recipe.batch_transform is None else None
+            made = self._per_sample(ids, sources, into, epoch=epoch)
+        else:
+            made = sources
+        if recipe.batch_transform is not None:
+            rng = generator(recipe.seed, epoch, batch, stream=1)
+            names = _Names(self._split, ids)
+            results = _call(recipe.batch_transform, made, rng, names)
+            for spec, target, result in zip(self._specs, targets, results, strict=True):
+                _expect(result, target.shape, spec, names)
+                target[...] = result
+
+    def _per_sample(
+        self,
+        ids: NDArray[np.int64],
+        sources: list[NDArray[Any]],
+        targets: list[NDArray[Any]] | None,
+        *,
+        epoch: int,
+    ) -> list[NDArray[Any]]:
+        recipe = self._recipe
+        assert recipe.transform is not None
+        for row, sample in enumerate(ids.tolist()):
+            names = _Names(self._split, ids[row : row + 1])
+            rng = generator(recipe.seed, epoch, sample, stream=0)
+            results = _call(recipe.transform, [array[row] for array in sources], rng, names)
+            if targets is None:
+                targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
+            for name, target, result in zip(self._fields, targets, results, strict=True):
+                _expect(result, target.shape[1:], Spec(name, (), target.dtype), names)
+                target[row] = result
+        return targets if targets is not None else sources
+
+
+class _Names:
+    """The keys of samples, looked up only when an error needs them."""
+
+    def __init__(self, split: Any, ids: NDArray[np.int64]) -> None:
+        self._split = split
+        self._ids = ids.copy()
+
+    def __str__(self) -> str:
+        names = sample_names(self._split, self._ids[:4])
+        more = f" and {self._ids.size - 4} more" if self._ids.size > 4 else ""
+        return ", ".join(names) + more
+
+
+def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Generator:
+    """Make the random generator of one sample (stream 0) or one batch (stream 1)."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, index, stream))))
+
+
+def apply(
+    function: Transform | None, arrays: Sequence[NDArray[Any]], rng: np.random.Generator
+) -> list[NDArray[Any]]:
+    """Call a transform once, as a worker would; used to learn what it returns."""
+    return list(arrays) if function is None else _call(function, list(arrays), rng, "a first try")
+
+
+def _call(
+    function: Transform, arrays: list[NDArray[Any]], rng: np.random.Generator, names: object
+) -> list[NDArray[Any]]:
+    called = getattr(function, "__name__", type(function).__name__)
+    try:
+        results = function(*arrays, rng)
+    except Exception as error:
+        raise WorkerError(f"transform {called} raised {error!r} on {names}") from error
+    if len(arrays) == 1 and isinstance(results, np.ndarray):
+        results = (results,)
+    if not isinstance(results, tuple | list) or len(results) != len(arrays):
+        raise WorkerError(
+            f"transform {called} must return {len(arrays)} arrays, one per field, as a tuple; "
+            f"it returned {type(results).__name__} on {names}"
+        )
+    return [np.asarray(result) for result in results]
+
+
+def _expect(
+    result: NDArray[Any], shape: tuple[int, ...], spec: Spec, names: object
+) -> None:
+    if result.shape != shape or result.dtype != spec.dtype:
+        raise WorkerError(
+            f"a transform returned {spec.name} of shape {result.shape}, {result.dtype} on {names}; "
+            f"needed {shape}, {spec.dtype}, as on the first sample: every sample of a batch must "
+            "have one shape and dtype"
+        )
