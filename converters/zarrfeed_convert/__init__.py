@@ -1,0 +1,15 @@
+"""Pack images and masks into sharded Zarr v3 stores that :mod:`zarrfeed` feeds from.
+
+>>> from zarrfeed_convert import PairedFolders, convert
+>>> pairs = PairedFolders("camvid/train", "camvid/trainannot")  # doctest: +SKIP
+>>> convert(pairs, "camvid.zarr", split="train", classes=12)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from zarrfeed_convert.conversion import convert
+from zarrfeed_convert.paired import PairedFolders
+from zarrfeed_convert.report import Report
+from zarrfeed_convert.source import Header, Source
+
+__all__ = ["Header", "PairedFolders", "Report", "Source", "convert"]

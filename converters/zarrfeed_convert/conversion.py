@@ -1,0 +1,418 @@
+"""How does a source become a split of a dataset?
+
+The steps, in order: look at everything, decide, write. What each of them is stands in its own
+module; here is only how they follow each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from zarrfeed import __version__
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import FORMAT_VERSION
+from zarrfeed_convert import split_writer, survey
+from zarrfeed_convert.crew import Crew, crew_of
+from zarrfeed_convert.decisions import (
+    CODEC_CHOICES,
+    CodecChoice,
+    Decision,
+    FieldLayout,
+    decide_chunk_rows,
+    decide_codecs,
+    decide_shard_rows,
+)
+from zarrfeed_convert.geometry import FITS, Fit, Size
+from zarrfeed_convert.labels import Labels, parse_classes
+from zarrfeed_convert.packing import (
+    DIGEST_METHOD,
+    Numbers,
+    Recipe,
+    Rows,
+    ShardDone,
+    ShardTask,
+    pack_shard,
+)
+from zarrfeed_convert.report import ClassReport, FieldReport, Report
+from zarrfeed_convert.source import JSON, Source
+from zarrfeed_convert.split_writer import Target
+
+Order: TypeAlias = Literal["shuffled", "source"]
+# What is being done, how many samples of it are done, of how many.
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides a split's bytes besides the source and the classes; the store records it."""
+
+    size: Size | None
+    fit: Fit | None
+    codec: CodecChoice
+    chunk_samples: int | None
+    shard_size: int | None
+    order: Order
+    seed: int
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises
+        ------
+        SourceError
+            One is outside its range.
+        """
+        for what, value, allowed in (
+            ("codec", self.codec, CODEC_CHOICES),
+            ("order", self.order, ("shuffled", "source")),
+            ("fit", self.fit, (None, *FITS)),
+        ):
+            if value not in allowed:
+                raise SourceError(f"{what}: needed one of {allowed}, found {value!r}")
+        for what, number, least in (
+            ("size", min(self.size or (1,)), 1),
+            ("chunk_samples", self.chunk_samples, 1),
+            ("shard_size", self.shard_size, 1),
+            ("seed", self.seed, 0),
+        ):
+            if number is not None and number < least:
+                raise SourceError(f"{what}: needed at least {least}, found {number}")
+
+    def to_json(self) -> JSON:
+        """Give the settings as the store records them."""
+        return asdict(self) | {"size": None if self.size is None else list(self.size)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before anything is written."""
+
+    recipe: Recipe
+    image: FieldLayout
+    mask: FieldLayout
+    rows: Rows
+    keys: Sequence[str]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def tasks(self) -> list[slice]:
+        """The samples of each shard."""
+        step = self.image.shard_rows
+        return [slice(at, at + step) for at in range(0, len(self.rows), step)]
+
+
+def convert(
+    samples: Source,
+    out: str | os.PathLike[str],
+    *,
+    split: str,
+    classes: str | int | Sequence[str] | None = None,
+    ignore: int | None = None,
+    size: Size | None = None,
+    fit: Fit | None = None,
+    codec: CodecChoice = "auto",
+    chunk_samples: int | None = None,
+    shard_size: int | None = None,
+    order: Order = "shuffled",
+    seed: int = 0,
+    workers: int | None = None,
+    dry_run: bool = False,
+    progress: OnProgress | None = None,
+) -> Report:
+    """Pack images and masks into one split of a dataset.
+
+    Parameters
+    ----------
+    samples
+        What is packed, such as :class:`zarrfeed_convert.PairedFolders`.
+    out
+        The dataset, made if it is not there. Run once per split.
+    split
+        The split's name, like ``train``.
+    classes
+        Class names, as in :func:`zarrfeed_convert.labels.parse_classes`. None takes those of the
+        dataset's other splits; in a new dataset, every mask is looked at.
+    ignore
+        The mask value of pixels that belong to no class.
+    size, fit
+        (height, width) of every stored sample, and how others get there: ``resize``, ``crop``
+        (the centre), ``pad`` (below and at the right, the mask with `ignore`) or ``tile``.
+    codec
+        ``auto`` decides by how much a codec saves; ``raw``, ``lz4``, ``zstd``.
+    chunk_samples
+        Samples per chunk; None for as many as are worth one read.
+    shard_size
+        Decoded bytes of the largest field per file; None for 8 to 256 MiB.
+    order
+        ``shuffled`` or ``source`` (sorted by key).
+    seed
+        Of the shuffled order.
+    workers
+        Processes; None for as many as there are cores, 1 for this one. The store is the same,
+        byte for byte.
+    dry_run
+        Decide everything, write nothing.
+    progress
+        Called with what is being done, and how many of how many samples are.
+
+    Returns
+    -------
+    Report
+        What was found, decided and written.
+
+    Raises
+    ------
+    SourceError
+        The input cannot be packed as it is; the message names the file and what to change. OUT
+        is then what it was before.
+    WorkerError
+        A packing process died.
+    """
+    start = time.perf_counter()
+    settings = Settings(size, fit, codec, chunk_samples, shard_size, order, seed)
+    settings.check()
+    if workers is not None and workers < 1:
+        raise SourceError(f"workers: needed at least 1, found {workers}")
+    named = None if classes is None else parse_classes(classes)
+    if ignore is not None and not 0 <= ignore <= 65535:
+        raise SourceError(f"ignore: needed an id within 0 … 65535, found {ignore}")
+    target = split_writer.target_of(Path(out), split)
+    if named is not None:
+        target.require_same_labels(Labels(named, ignore))
+    elif ignore is not None and target.classes is not None:
+        target.require_same_labels(Labels(target.classes, ignore))
+    there = target.packed()
+    if there is not None:
+        _require_same_split(target, there, samples, settings)
+        return replace(_report_of_split(target, there), seconds=time.perf_counter() - start)
+    with crew_of(samples, workers or _cores()) as crew:
+        plan = _decide(samples, crew, settings, target, named, ignore, progress)
+        if dry_run:
+            report = _report(plan, target, len(samples.keys), None)
+        else:
+            report = _pack(samples, crew, plan, settings, target, progress)
+    return replace(report, seconds=time.perf_counter() - start)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _decide(
+    samples: Source,
+    crew: Crew,
+    settings: Settings,
+    target: Target,
+    named: tuple[str, ...] | None,
+    ignore: int | None,
+    progress: OnProgress | None,
+) -> Plan:
+    count = len(samples.keys)
+    headers = survey.probe_all(samples, crew, _told(progress, "measuring", count))
+    channels, dtype = survey.require_one_kind(headers)
+    if named is not None:
+        labels, about_classes = survey.given_labels(named, ignore)
+    else:
+        known = None if target.classes is None else (target.classes, target.ignore)
+        told = _told(progress, "finding classes", count)
+        labels, about_classes = survey.survey_labels(
+            samples, crew, known=known, ignore=ignore, progress=told
+        )
+    geometry, about_size = survey.decide_geometry(
+        headers, size=settings.size, fit=settings.fit, ignore=labels.ignore, names=samples.names
+    )
+    rows, keys = survey.lay_out(
+        samples.keys, headers, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
+    )
+    recipe = Recipe(geometry, labels)
+    draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
+    chunk_rows, about_chunks = decide_chunk_rows(
+        draft.sample_nbytes, len(rows), asked=settings.chunk_samples
+    )
+    shard_rows, about_shards = decide_shard_rows(
+        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=settings.shard_size
+    )
+    image_trial, mask_trial = survey.try_samples(
+        crew, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
+    )
+    image_codec, mask_codec, about_codecs = decide_codecs(settings.codec, image_trial, mask_trial)
+    image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
+    mask = FieldLayout("mask", geometry.size, labels.dtype, mask_codec, chunk_rows, shard_rows)
+    decisions = (about_classes, about_size, about_chunks, about_shards, *about_codecs)
+    return Plan(recipe, image, mask, rows, keys, decisions)
+
+
+def _pack(
+    samples: Source,
+    crew: Crew,
+    plan: Plan,
+    settings: Settings,
+    target: Target,
+    progress: OnProgress | None,
+) -> Report:
+    with split_writer.partial_split(target) as folder:
+        for layout in (plan.image, plan.mask):
+            split_writer.write_array(folder, layout, samples=len(plan.rows))
+        tasks = [
+            ShardTask(folder, number, plan.recipe, plan.image, plan.mask, plan.rows.part(part))
+            for number, part in enumerate(plan.tasks)
+        ]
+        done = crew.run(pack_shard, tasks, _told(progress, "packing", len(plan.rows)))
+        class_pixels = np.concatenate([shard.class_pixels for shard in done])
+        split_writer.write_descriptions(
+            folder, keys=plan.keys, digest=_digests(done), class_pixels=class_pixels
+        )
+        split_writer.finish(
+            target,
+            folder,
+            labels=plan.recipe.labels,
+            description=_description(samples, plan, settings),
+        )
+    return _report(plan, target, len(samples.keys), class_pixels.sum(axis=0))
+
+
+def _digests(done: Sequence[ShardDone]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    return np.concatenate([shard.digest for shard in done])
+
+
+def _told(progress: OnProgress | None, what: str, total: int) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda done: tell(what, done, total)
+
+
+def _description(samples: Source, plan: Plan, settings: Settings) -> JSON:
+    """What the split's ``attributes.zarrfeed`` says."""
+    return {
+        "format": FORMAT_VERSION,
+        "fields": [plan.image.name, plan.mask.name],
+        "samples": len(plan.rows),
+        "source": samples.describe(),
+        "packed": {
+            "zarrfeed": __version__,
+            "found": len(samples.keys),
+            "settings": settings.to_json(),
+            "binary": plan.recipe.labels.binary,
+            "chunk_rows": plan.image.chunk_rows,
+            "shard_rows": plan.image.shard_rows,
+            "codecs": {layout.name: layout.codec for layout in (plan.image, plan.mask)},
+            "decisions": [asdict(decision) for decision in plan.decisions],
+            "digest": DIGEST_METHOD,
+        },
+    }
+
+
+def _require_same_split(target: Target, there: JSON, samples: Source, settings: Settings) -> None:
+    """Accept a split that is what this run would write, as far as can be told without reading."""
+    packed = there.get("packed", {})
+    differ = [
+        what
+        for what, old, new in (
+            ("source", there.get("source"), samples.describe()),
+            ("number of samples", packed.get("found"), len(samples.keys)),
+            *(
+                (what, packed.get("settings", {}).get(what), value)
+                for what, value in settings.to_json().items()
+            ),
+        )
+        if old != new
+    ]
+    if differ:
+        raise SourceError(
+            f"{target.folder}: is there already, packed with another {', '.join(differ)}; "
+            "remove it, or choose another name for the split"
+        )
+
+
+def _report(plan: Plan, target: Target, found: int, class_pixels: Numbers | None) -> Report:
+    written = class_pixels is not None
+    fields = tuple(
+        FieldReport(
+            name=layout.name,
+            shape=(len(plan.rows), *layout.sample_shape),
+            dtype=str(layout.dtype),
+            codec=layout.codec,
+            chunk_rows=layout.chunk_rows,
+            shard_rows=layout.shard_rows,
+            decoded_bytes=len(plan.rows) * layout.sample_nbytes,
+            stored_bytes=_stored(target.folder / layout.name) if written else None,
+        )
+        for layout in (plan.image, plan.mask)
+    )
+    labels = plan.recipe.labels
+    total = len(plan.rows) * plan.mask.sample_nbytes // plan.mask.dtype.itemsize
+    return Report(
+        status="packed" if written else "dry run",
+        path=target.folder,
+        found=found,
+        packed=len(plan.rows),
+        fields=fields,
+        classes=_class_reports(labels.classes, labels.ignore, class_pixels, total),
+        decisions=plan.decisions,
+        seconds=0.0,
+    )
+
+
+def _report_of_split(target: Target, there: JSON) -> Report:
+    """Report on a split that was packed before."""
+    import zarr
+
+    fields = []
+    for name in there["fields"]:
+        array = zarr.open_array(str(target.folder / name), mode="r")
+        fields.append(
+            FieldReport(
+                name=name,
+                shape=array.shape,
+                dtype=str(array.dtype),
+                codec=there["packed"]["codecs"][name],
+                chunk_rows=there["packed"]["chunk_rows"],
+                shard_rows=there["packed"]["shard_rows"],
+                decoded_bytes=array.nbytes,
+                stored_bytes=_stored(target.folder / name),
+            )
+        )
+    pixels = np.asarray(zarr.open_array(str(target.folder / "class_pixels"), mode="r")[:])
+    total = int(np.prod(fields[1].shape))
+    return Report(
+        status="already packed",
+        path=target.folder,
+        found=there["packed"]["found"],
+        packed=there["samples"],
+        fields=tuple(fields),
+        classes=_class_reports(
+            target.classes or (), target.ignore, pixels.sum(axis=0, dtype=np.int64), total
+        ),
+        decisions=tuple(Decision(**decision) for decision in there["packed"]["decisions"]),
+        seconds=0.0,
+    )
+
+
+def _class_reports(
+    classes: Sequence[str], ignore: int | None, pixels: Numbers | None, total: int
+) -> tuple[ClassReport, ...]:
+    if pixels is None:
+        return tuple(ClassReport(place, name, None, None) for place, name in enumerate(classes))
+    rows = [
+        ClassReport(place, name, count, count / total)
+        for place, (name, count) in enumerate(zip(classes, pixels.tolist(), strict=True))
+    ]
+    if ignore is not None and ignore >= len(classes):
+        rest = total - int(pixels.sum())
+        rows.append(ClassReport(ignore, "(ignored)", rest, rest / total))
+    return tuple(rows)
+
+
+def _stored(folder: Path) -> int:
+    """Count the bytes of an array's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

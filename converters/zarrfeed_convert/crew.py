@@ -1,0 +1,182 @@
+"""Who does the work: this process, or some processes beside it?
+
+A task is a function of the source, a `tick` and an item. Both crews run the same tasks and give
+back the same results in the same order, so nothing above can depend on who worked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from zarrfeed.errors import WorkerError
+from zarrfeed_convert.shard_file import single_threaded_blosc
+from zarrfeed_convert.source import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Called by a task after every sample; raises where the work is to stop.
+Tick: TypeAlias = Callable[[], None]
+Task: TypeAlias = Callable[[Source, Tick, Item], Result]
+# Called here with the number of samples done so far.
+Progress: TypeAlias = Callable[[int], None]
+
+_LOOK_EVERY_S = 0.1
+
+
+class Crew(Protocol):
+    """Runs tasks."""
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        """Run a task over items; results come in their order, the first error ends all."""
+        ...
+
+
+@contextmanager
+def crew_of(source: Source, workers: int) -> Iterator[Crew]:
+    """Gather a crew.
+
+    Parameters
+    ----------
+    source
+        What the tasks read; goes to every process once.
+    workers
+        1 for this process alone.
+    """
+    if workers == 1:
+        with single_threaded_blosc():
+            yield _Alone(source)
+        return
+    crew = _Pool(source, workers)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+class _Alone:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        done = 0
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done)
+
+        return [task(self._source, tick, item) for item in items]
+
+
+class _Stopped(Exception):  # noqa: N818 - an order, not a mistake
+    """Another task failed: this one's work is not needed."""
+
+
+class _Pool:
+    """Processes by ``spawn``: forks of a process that runs threads (TensorFlow's) may hang."""
+
+    def __init__(self, source: Source, workers: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._done = context.Value("q", 0)
+        self._stop = context.Event()
+        self._keeps_main = type(source).__module__ == "__main__"
+        self._pool = ProcessPoolExecutor(
+            workers, context, initializer=_begin, initargs=(source, self._done, self._stop)
+        )
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        self._done.value = 0
+        try:
+            with _hidden_main(hide=not self._keeps_main):
+                futures = [self._pool.submit(_perform, task, item) for item in items]
+            self._watch(set(futures), progress)
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "a packing process died without a word, most likely because memory ran out; "
+                "try again with fewer workers (--workers)"
+            ) from error
+        except BaseException:
+            self.close()  # whoever cleans up must find nobody still writing
+            raise
+        return [future.result() for future in futures]
+
+    def _watch(self, waiting: set[Future[Any]], progress: Progress | None) -> None:
+        while waiting:
+            finished, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_EXCEPTION)
+            for future in finished:
+                future.result()
+            if progress is not None:
+                progress(self._done.value)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _hidden_main(*, hide: bool) -> Iterator[None]:
+    """Let processes start without the user's ``__main__``.
+
+    ``spawn`` imports it again in every process: a training script would train again, and the
+    command would load its own front end. Only a source that is defined there needs it.
+    """
+    main = sys.modules["__main__"]
+    names = [name for name in ("__spec__", "__file__") if hide and hasattr(main, name)]
+    kept = {name: getattr(main, name) for name in names}
+    for name in names:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
+# -- In a process of the pool ---------------------------------------------------------------------
+
+_here: tuple[Source, Tick] | None = None
+
+
+def _begin(source: Source, done: Any, stop: Any) -> None:
+    """Set a process up: it ends with its parent, and leaves Ctrl-C to it."""
+    global _here  # noqa: PLW0603 - a pool has no other way to give its processes something once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    single_threaded_blosc().__enter__()
+
+    def tick() -> None:
+        if stop.is_set():
+            raise _Stopped
+        with done.get_lock():
+            done.value += 1
+
+    _here = source, tick
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _perform(task: Task[Item, Result], item: Item) -> Result:
+    assert _here is not None
+    source, tick = _here
+    return task(source, tick, item)

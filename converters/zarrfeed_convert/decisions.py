@@ -1,0 +1,254 @@
+"""How is a split laid out, and why?
+
+Pure: chunk rows, shard rows and codecs from sizes and ratios, each with its reason. Never from
+timings: the same input must give the same store on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+KIB, MIB = 1 << 10, 1 << 20
+
+CodecChoice: TypeAlias = Literal["auto", "raw", "lz4", "zstd"]
+CODEC_CHOICES: tuple[CodecChoice, ...] = ("auto", "raw", "lz4", "zstd")
+Codec: TypeAlias = Literal["raw", "blosc-lz4", "blosc-lz4hc", "zstd-1"]
+
+# Below this, what a read costs besides its bytes (a call, an index entry) outweighs the bytes.
+CHUNK_BYTES = 64 * KIB
+# One file per shard: large enough that a million samples are some thousand files, small enough
+# that sixteen shards of a small dataset can be packed in parallel. Not from the worker count:
+# the store must not depend on it.
+SHARD_BYTES = (8 * MIB, 256 * MIB)
+SHARDS_AT_LEAST = 16
+# How much smaller a field must get to be worth decoding: images decode slower than they load.
+IMAGE_RATIO, MASK_RATIO, ZSTD_SAVES = 1.5, 1.2, 0.10
+TRIED_SAMPLES = 16
+
+_NAMED: Mapping[CodecChoice, tuple[Codec, Codec]] = {
+    "raw": ("raw", "raw"),
+    "lz4": ("blosc-lz4", "blosc-lz4hc"),
+    "zstd": ("zstd-1", "zstd-1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that the packer chose: what, which, and why in a sentence."""
+
+    what: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """How a field is stored.
+
+    Attributes
+    ----------
+    name
+        ``image`` or ``mask``.
+    sample_shape
+        Of one sample.
+    dtype
+        Of its numbers.
+    codec
+        Of a chunk.
+    chunk_rows, shard_rows
+        Samples per chunk and per file; the same for every field of a split.
+    """
+
+    name: str
+    sample_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    codec: Codec
+    chunk_rows: int
+    shard_rows: int
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Bytes of one decoded sample."""
+        return math.prod(self.sample_shape) * self.dtype.itemsize
+
+    @property
+    def chunks_per_shard(self) -> int:
+        """Chunks in one file."""
+        return self.shard_rows // self.chunk_rows
+
+
+def decide_chunk_rows(
+    sample_nbytes: int, samples: int, *, asked: int | None
+) -> tuple[int, Decision]:
+    """Choose the samples per chunk.
+
+    Parameters
+    ----------
+    sample_nbytes
+        Decoded bytes of a sample of the largest field.
+    samples
+        How many there are.
+    asked
+        What the user wants; None for a choice.
+
+    Examples
+    --------
+    >>> decide_chunk_rows(784, 60_000, asked=None)[0]
+    84
+    """
+    if asked is not None:
+        return asked, Decision("chunk rows", str(asked), "asked for")
+    if sample_nbytes >= CHUNK_BYTES:
+        reason = f"a sample has {text_of_bytes(sample_nbytes)}, enough for a read of its own"
+        return 1, Decision("chunk rows", "1", reason)
+    rows = min(-(-CHUNK_BYTES // sample_nbytes), samples)
+    reason = (
+        f"a sample has {text_of_bytes(sample_nbytes)}; "
+        f"{rows} together are {text_of_bytes(rows * sample_nbytes)}, worth a read"
+    )
+    return rows, Decision("chunk rows", str(rows), reason)
+
+
+def decide_shard_rows(
+    sample_nbytes: int, samples: int, *, chunk_rows: int, asked: int | None
+) -> tuple[int, Decision]:
+    """Choose the samples per shard, a multiple of `chunk_rows`.
+
+    Parameters
+    ----------
+    sample_nbytes
+        Decoded bytes of a sample of the largest field.
+    samples
+        How many there are.
+    chunk_rows
+        Samples per chunk.
+    asked
+        The bytes of a decoded shard that the user wants; None for a choice.
+
+    Examples
+    --------
+    >>> decide_shard_rows(518_400, 367, chunk_rows=1, asked=None)[0]
+    22
+    """
+    total = sample_nbytes * samples
+    target = asked
+    if target is None:
+        low, high = SHARD_BYTES
+        target = min(max(total // SHARDS_AT_LEAST, low), high)
+    rows = max(chunk_rows, target // sample_nbytes // chunk_rows * chunk_rows)
+    rows = min(rows, -(-samples // chunk_rows) * chunk_rows)
+    shards = -(-samples // rows)
+    size = text_of_bytes(rows * sample_nbytes)
+    reason = f"{shards} file{'s' if shards > 1 else ''} of up to {size} (decoded) a field"
+    reason += (
+        ", asked for" if asked is not None else f", packed in parallel from {text_of_bytes(total)}"
+    )
+    return rows, Decision("shard rows", str(rows), reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What some samples of a field became under each codec.
+
+    Attributes
+    ----------
+    decoded
+        Their bytes.
+    encoded
+        Codec → their bytes in it.
+    """
+
+    decoded: int
+    encoded: Mapping[Codec, int]
+
+    def ratio(self, codec: Codec) -> float:
+        """How many times smaller the codec makes them."""
+        return self.decoded / max(1, self.encoded[codec])
+
+
+def codecs_to_try(choice: CodecChoice) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
+    """List the codecs that need a trial, for images and for masks."""
+    if choice != "auto":
+        return (), ()
+    return ("blosc-lz4",), ("blosc-lz4hc", "zstd-1")
+
+
+def decide_codecs(
+    choice: CodecChoice, image: Trial, mask: Trial
+) -> tuple[Codec, Codec, tuple[Decision, ...]]:
+    """Choose the codecs of images and masks.
+
+    Parameters
+    ----------
+    choice
+        What the user asked for.
+    image, mask
+        Trials of the codecs of :func:`codecs_to_try`, on the same samples.
+    """
+    if choice != "auto":
+        image_codec, mask_codec = _NAMED[choice]
+        return (
+            image_codec,
+            mask_codec,
+            (
+                Decision("image codec", image_codec, "asked for"),
+                Decision("mask codec", mask_codec, "asked for"),
+            ),
+        )
+    ratio = image.ratio("blosc-lz4")
+    pays = ratio >= IMAGE_RATIO
+    image_codec = "blosc-lz4" if pays else "raw"
+    because = (
+        f"lz4 makes the images {ratio:.2f} times smaller, {'at least' if pays else 'less than'}"
+    )
+    image_decision = Decision("image codec", image_codec, f"{because} {IMAGE_RATIO}")
+    mask_codec, reason = _decide_mask(mask, image.encoded["blosc-lz4"] if pays else image.decoded)
+    return image_codec, mask_codec, (image_decision, Decision("mask codec", mask_codec, reason))
+
+
+def _decide_mask(mask: Trial, image_stored: int) -> tuple[Codec, str]:
+    lz4hc, zstd = mask.ratio("blosc-lz4hc"), mask.ratio("zstd-1")
+    codec: Codec = "blosc-lz4hc" if lz4hc >= MASK_RATIO else "raw"
+    stored = mask.encoded["blosc-lz4hc"] if codec == "blosc-lz4hc" else mask.decoded
+    saved = (stored - mask.encoded["zstd-1"]) / (image_stored + stored)
+    if saved > ZSTD_SAVES:
+        return "zstd-1", f"zstd saves another {saved:.0%} of all bytes of a sample over {codec}"
+    if codec == "raw":
+        return codec, f"lz4hc makes the masks {lz4hc:.2f} times smaller, less than {MASK_RATIO}"
+    return codec, (
+        f"lz4hc makes the masks {lz4hc:.1f} times smaller; zstd ({zstd:.1f} times) would save "
+        f"{max(0.0, saved):.0%} of all bytes and decode slower"
+    )
+
+
+def spread(samples: int, count: int = TRIED_SAMPLES) -> Sequence[int]:
+    """Pick evenly spaced samples.
+
+    Examples
+    --------
+    >>> spread(100, 4)
+    [12, 37, 62, 87]
+    """
+    count = min(samples, count)
+    return [(2 * place + 1) * samples // (2 * count) for place in range(count)]
+
+
+def text_of_bytes(count: int) -> str:
+    """Write a number of bytes for people.
+
+    Examples
+    --------
+    >>> text_of_bytes(518_400)
+    '506 KiB'
+    """
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if amount < 1000 or unit == "GiB":
+            return f"{amount:.3g} {unit}" if amount < 100 else f"{amount:.0f} {unit}"
+        amount /= 1024
+    raise AssertionError

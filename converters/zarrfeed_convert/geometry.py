@@ -1,0 +1,169 @@
+"""How does a sample become the size that the store needs?
+
+Pure. Image and mask go through it together: images may interpolate, masks never do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.source import Image, Mask
+
+Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
+FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
+Size: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What is done to every sample.
+
+    Attributes
+    ----------
+    size
+        (height, width) of every stored sample.
+    fit
+        How a sample of another size gets there; None where every sample has it already.
+    """
+
+    size: Size
+    fit: Fit | None
+
+    def windows(self, height: int, width: int) -> list[Size]:
+        """List the (y, x) origins of what is cut from a sample of this size.
+
+        One, except for tiles: these cover the sample, and the last ones of a row or column end
+        flush with its border, overlapping their neighbours where they must.
+
+        Examples
+        --------
+        >>> Geometry((2, 2), "tile").windows(3, 4)
+        [(0, 0), (0, 2), (1, 0), (1, 2)]
+        """
+        if self.fit != "tile":
+            return [(0, 0)]
+        return [
+            (y, x) for y in _origins(height, self.size[0]) for x in _origins(width, self.size[1])
+        ]
+
+    def pads(self, height: int, width: int) -> bool:
+        """Tell whether a sample of this size needs pixels that it does not have."""
+        return self.fit in ("pad", "tile") and (height < self.size[0] or width < self.size[1])
+
+    def check(self, height: int, width: int, *, name: str) -> None:
+        """Refuse a sample that the fit cannot bring to size.
+
+        Raises
+        ------
+        SourceError
+            It is smaller than a crop or larger than a padding.
+        """
+        needed = f"{self.size[0]}x{self.size[1]}"
+        if self.fit == "crop" and (height < self.size[0] or width < self.size[1]):
+            raise SourceError(
+                f"{name}: is {height}x{width}, too small to crop {needed} from; "
+                "use --fit resize or pad, or a smaller --size"
+            )
+        if self.fit == "pad" and (height > self.size[0] or width > self.size[1]):
+            raise SourceError(
+                f"{name}: is {height}x{width}, too large to pad to {needed}; "
+                "use --fit resize, crop or tile, or a larger --size"
+            )
+
+    def apply(
+        self, image: Image, mask: Mask, *, window: Size, ignore: int | None
+    ) -> tuple[Image, Mask]:
+        """Bring a sample to size.
+
+        Parameters
+        ----------
+        image, mask
+            (H, W, C) and (H, W).
+        window
+            One of :meth:`windows`.
+        ignore
+            What padded mask pixels are; needed where :meth:`pads` says so.
+
+        Returns
+        -------
+        image, mask
+            (h, w, C) and (h, w), C-contiguous.
+        """
+        height, width = self.size
+        if image.shape[:2] == self.size:
+            return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+        if self.fit == "resize":
+            return resize_image(image, self.size), resize_mask(mask, self.size)
+        y, x = window
+        if self.fit == "crop":
+            y, x = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        part = (slice(y, y + height), slice(x, x + width))
+        image, mask = image[part], mask[part]
+        if image.shape[:2] != self.size:
+            image = _padded(image, self.size, 0)
+            mask = _padded(mask, self.size, 0 if ignore is None else ignore)
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+
+def _origins(extent: int, window: int) -> list[int]:
+    """Where windows begin that cover ``0 … extent-1``."""
+    last = max(0, extent - window)
+    return [*range(0, last, window), last]
+
+
+def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
+    """Add pixels at the bottom and at the right."""
+    dtype = np.promote_types(values.dtype, np.min_scalar_type(fill))
+    out = np.full((*size, *values.shape[2:]), fill, dtype)
+    out[: values.shape[0], : values.shape[1]] = values
+    return out
+
+
+def resize_image(image: Image, size: Size) -> Image:
+    """Resize by Pillow's bilinear filter, which averages when it makes images smaller.
+
+    Channels are resized each by itself: Pillow would weigh colours by a fourth channel as alpha.
+
+    Parameters
+    ----------
+    image
+        (H, W, C) uint8, uint16 or float32.
+    size
+        (h, w).
+    """
+    height, width = size
+    out = np.empty((height, width, image.shape[2]), image.dtype)
+    for channel in range(image.shape[2]):
+        plane = image[:, :, channel]
+        if image.dtype != np.uint8:
+            plane = plane.astype(np.float32)
+        resized = np.asarray(
+            PillowImage.fromarray(np.ascontiguousarray(plane)).resize(
+                (width, height), PillowImage.Resampling.BILINEAR
+            )
+        )
+        if image.dtype == np.uint16:
+            resized = np.clip(np.rint(resized), 0, 65535)
+        out[:, :, channel] = resized
+    return out
+
+
+def resize_mask(mask: Mask, size: Size) -> Mask:
+    """Resize by taking the pixel at the centre of each new one; no id is ever invented.
+
+    Examples
+    --------
+    >>> resize_mask(np.array([[1, 2, 3, 4]]), (1, 2)).tolist()
+    [[2, 4]]
+    """
+    y, x = (
+        ((2 * np.arange(new) + 1) * old) // (2 * new)
+        for new, old in zip(size, mask.shape, strict=True)
+    )
+    return np.ascontiguousarray(mask[np.ix_(y, x)])

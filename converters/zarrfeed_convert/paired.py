@@ -1,0 +1,212 @@
+"""Which mask belongs to which image, when both lie in folders?"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decode import (
+    CHANNELS,
+    EXTENSIONS,
+    Color,
+    Measure,
+    as_image,
+    decode,
+    measure,
+    require_packable,
+)
+from zarrfeed_convert.labels import MaskMap, mask_ids, parse_mask_map
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+
+_SHOWN = 10  # files that a message names
+
+
+class PairedFolders:
+    """Image files and mask files, paired by the path below their folder, without extension.
+
+    Parameters
+    ----------
+    images, masks
+        A folder, which is searched with everything below it, or a glob, whose names count from
+        its first part without a wildcard on.
+    image_suffix, mask_suffix
+        What a stem has besides the name that both share, like ``_mask``. Files of a folder that
+        lack its suffix are left aside, and counted in :meth:`describe`. Images and masks may lie
+        in one folder: there, what has the mask suffix is a mask.
+    color
+        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Raises
+    ------
+    SourceError
+        A folder is missing or empty, a glob matches nothing, files are unpaired, or two have the
+        same name.
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        self._images, self._masks = os.fspath(images), os.fspath(masks)
+        self._image_suffix, self._mask_suffix = image_suffix, mask_suffix
+        self._color = color
+        self._mask_map = parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map
+        found_images = _list(self._images, "images")
+        found_masks = _list(self._masks, "masks")
+        # One folder for both: without its masks, the rest are the images.
+        shared = set(found_images) & set(found_masks)
+        not_suffix = mask_suffix if shared else ""
+        if shared and not mask_suffix and not image_suffix:
+            raise SourceError(
+                f"images and masks share {len(shared)} files of {self._images}: say how masks are "
+                "told apart, like --mask-suffix _mask"
+            )
+        image_of = _by_key(found_images, image_suffix, "images", but_not=not_suffix)
+        mask_of = _by_key(found_masks, mask_suffix, "masks")
+        self._require_pairs(image_of, mask_of)
+        self._keys = sorted(image_of)
+        self._left_aside = (len(found_images) - len(image_of), len(found_masks) - len(mask_of))
+        self._files = [(image_of[key], mask_of[key]) for key in self._keys]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The path that image and mask share, without folder, suffix and extension; sorted."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the pairs come from, as JSON."""
+        meaning = self._mask_map
+        return {
+            "kind": "paired folders",
+            "images": self._images,
+            "masks": self._masks,
+            "image_suffix": self._image_suffix,
+            "mask_suffix": self._mask_suffix,
+            "left_aside": {"images": self._left_aside[0], "masks": self._left_aside[1]},
+            "color": self._color,
+            "mask_map": {
+                **{str(value): meaning.values[value] for value in sorted(meaning.values)},
+                **{f"#{color:06X}": meaning.colors[color] for color in sorted(meaning.colors)},
+                **({} if meaning.rest is None else {"*": meaning.rest}),
+            },
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a pair's two files."""
+        return self._files[sample]
+
+    def probe(self, sample: int) -> Header:
+        """Read the headers of a pair's two files."""
+        image_path, mask_path = map(Path, self._files[sample])
+        image = measure(image_path)
+        require_packable(image.dtype, image_path)
+        mask = measure(mask_path)
+        return Header(
+            image.height, image.width, self._channels(image), image.dtype, mask.height, mask.width
+        )
+
+    def _channels(self, image: Measure) -> int:
+        return image.channels if self._color == "auto" else CHANNELS[self._color]
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a pair."""
+        image = as_image(decode(Path(self._files[sample][0])), self._color)
+        return image, self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a pair's mask."""
+        path = Path(self._files[sample][1])
+        return mask_ids(decode(path), self._mask_map, name=str(path))
+
+    def _require_pairs(self, image_of: Mapping[str, str], mask_of: Mapping[str, str]) -> None:
+        parts = []
+        for lone, what, partner in (
+            (sorted(image_of.keys() - mask_of.keys()), "image", "mask"),
+            (sorted(mask_of.keys() - image_of.keys()), "mask", "image"),
+        ):
+            if lone:
+                files = image_of if what == "image" else mask_of
+                shown = ", ".join(Path(files[key]).name for key in lone[:_SHOWN])
+                more = f" and {len(lone) - _SHOWN} more" if len(lone) > _SHOWN else ""
+                count = f"{len(lone)} {what}{'s have' if len(lone) > 1 else ' has'}"
+                parts.append(f"{count} no {partner}: {shown}{more}")
+        if not parts:
+            return
+        hint = "add the missing files or take the others out"
+        if not image_of.keys() & mask_of.keys() and image_of and mask_of:
+            hint = (
+                f"no name is shared, {min(image_of)!r} is an image and {min(mask_of)!r} a mask; "
+                "say what to cut from their ends with --image-suffix and --mask-suffix"
+            )
+        raise SourceError(f"{'; '.join(parts)}; {hint}")
+
+
+def _list(where: str, what: str) -> dict[str, str]:
+    """Find image files: path → path below the folder, or below the glob's fixed part."""
+    if Path(where).is_dir():
+        base = where
+        paths = [
+            str(Path(folder, name))
+            for folder, _, names in os.walk(where, followlinks=True)
+            for name in names
+        ]
+    elif glob.has_magic(where):
+        base = _fixed_part(where)
+        paths = [path for path in glob.glob(where, recursive=True) if Path(path).is_file()]
+    else:
+        raise SourceError(
+            f"{what}: no such folder: {where}; give a folder, or a glob in quotes like 'data/*.png'"
+        )
+    found = {
+        str(Path(path)): Path(path).relative_to(base).as_posix()
+        for path in sorted(paths)
+        if Path(path).suffix.lower() in EXTENSIONS and not Path(path).name.startswith(".")
+    }
+    if not found:
+        raise SourceError(
+            f"{what}: found no image in {where} ({len(paths)} files in all); "
+            f"looked for {' '.join(sorted(EXTENSIONS))}"
+        )
+    return found
+
+
+def _fixed_part(pattern: str) -> str:
+    fixed: list[str] = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return str(Path(*fixed))
+
+
+def _by_key(
+    found: Mapping[str, str], suffix: str, what: str, *, but_not: str = ""
+) -> dict[str, str]:
+    """Key the files that have the suffix: path without extension and suffix → file."""
+    files: dict[str, str] = {}
+    for path, below in found.items():
+        stem = below[: -len(Path(below).suffix)]
+        if not stem.endswith(suffix) or (but_not and stem.endswith(but_not)):
+            continue
+        key = stem.removesuffix(suffix)
+        if key in files:
+            raise SourceError(
+                f"{what}: {files[key]} and {path} are both named {key!r}; keep one of them"
+            )
+        files[key] = path
+    if not files:
+        raise SourceError(
+            f"{what}: none of {len(found)} files has the suffix {suffix!r}; one is {min(found)}"
+        )
+    return files

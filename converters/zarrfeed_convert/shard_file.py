@@ -1,0 +1,129 @@
+"""How does a shard get into its file?
+
+Written by ourselves, because one chunk in memory is then enough, and because we know the bytes::
+
+    chunk, chunk, …                       as they came, encoded
+    uint64[chunks, 2] (offset, nbytes)    little-endian; 2**64-1 twice where there is no chunk
+    uint32                                crc32c of the table
+
+Source: Zarr v3 ``sharding_indexed`` codec 1.0, index codecs ``bytes`` (little) and ``crc32c``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import google_crc32c
+import numcodecs
+import numcodecs.blosc
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrfeed_convert.decisions import Codec
+
+_EMPTY = np.uint64(2**64 - 1)
+
+Encode: TypeAlias = Callable[[NDArray[Any]], Any]
+
+
+def encoder(codec: Codec, itemsize: int) -> Encode:
+    """Make the function that encodes one chunk, an array, into bytes.
+
+    Parameters
+    ----------
+    codec
+        Which.
+    itemsize
+        Of the array's numbers: blosc shuffles the bytes of those that have more than one.
+    """
+    if codec == "raw":
+        return np.ascontiguousarray
+    if codec == "zstd-1":
+        compressor: Any = numcodecs.Zstd(level=1)
+    else:
+        compressor = numcodecs.Blosc(**blosc_settings(codec), shuffle=int(itemsize > 1))
+
+    def encode(chunk: NDArray[Any]) -> bytes:
+        encoded: bytes = compressor.encode(np.ascontiguousarray(chunk))
+        return encoded
+
+    return encode
+
+
+def blosc_settings(codec: Codec) -> dict[str, Any]:
+    """Give the blosc settings of a codec; lz4hc decodes as fast as lz4, so it may try harder."""
+    return {
+        "blosc-lz4": {"cname": "lz4", "clevel": 5},
+        "blosc-lz4hc": {"cname": "lz4hc", "clevel": 9},
+    }[codec]
+
+
+@contextmanager
+def single_threaded_blosc() -> Iterator[None]:
+    """Keep blosc from starting threads of its own: they make bytes depend on the machine."""
+    before = numcodecs.blosc.use_threads
+    numcodecs.blosc.use_threads = False
+    try:
+        yield
+    finally:
+        numcodecs.blosc.use_threads = before
+
+
+class ShardFile:
+    """A shard that is being written, beside its final name; it gets that name when it is whole.
+
+    Use it as a context manager: on an error the unfinished file is removed.
+
+    Parameters
+    ----------
+    path
+        The shard; its folder is made.
+    chunks
+        How many the shard has room for.
+    encode
+        From :func:`encoder`.
+    """
+
+    def __init__(self, path: Path, *, chunks: int, encode: Encode) -> None:
+        self._path, self._encode = path, encode
+        self._temporary = path.with_name(path.name + ".tmp")
+        self._table = np.full((chunks, 2), _EMPTY, "<u8")
+        self._count = 0
+        self._offset = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._temporary.open("wb")
+
+    def append(self, chunk: NDArray[Any]) -> None:
+        """Write the next chunk, an array of full size."""
+        encoded = memoryview(self._encode(chunk)).cast("B")
+        self._file.write(encoded)
+        self._table[self._count] = self._offset, encoded.nbytes
+        self._count += 1
+        self._offset += encoded.nbytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                table = self._table.tobytes()
+                self._file.write(table + google_crc32c.value(table).to_bytes(4, "little"))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+            if kind is not None:
+                self._temporary.unlink(missing_ok=True)
+        if kind is None:
+            self._temporary.replace(self._path)

@@ -1,0 +1,68 @@
+"""What is a dataset that can be packed?
+
+A :class:`Source` lists its samples, measures one without decoding it, and reads one. It is
+pickled once to every packing process, so it carries addresses (paths), never open files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+JSON: TypeAlias = dict[str, Any]
+Image: TypeAlias = NDArray[Any]
+Mask: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of a sample before it is decoded.
+
+    Attributes
+    ----------
+    height, width, channels
+        Of the image as :meth:`Source.read` will return it.
+    dtype
+        Of the image: ``uint8``, ``uint16`` or ``float32``.
+    mask_height, mask_width
+        Of the mask.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    mask_height: int
+    mask_width: int
+
+
+class Source(Protocol):
+    """Images and masks that are to be packed. Picklable."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Name every sample; the names are unique."""
+        ...
+
+    def describe(self) -> JSON:
+        """Say where the samples come from, as JSON; the store records it."""
+        ...
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a sample's image and mask as a person would look for them."""
+        ...
+
+    def probe(self, sample: int) -> Header:
+        """Measure a sample without decoding it."""
+        ...
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a sample: image (H, W, C) in its header's dtype, mask (H, W) of class ids."""
+        ...
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode only a sample's mask."""
+        ...
