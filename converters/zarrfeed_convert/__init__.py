@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-from zarrfeed_convert.conversion import convert
+from zarrfeed_convert.conversion import OnProgress, convert
+from zarrfeed_convert.decisions import text_of_bytes
 from zarrfeed_convert.paired import PairedFolders
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
 
-__all__ = ["Header", "PairedFolders", "Report", "Source", "convert"]
+__all__ = ["Header", "OnProgress", "PairedFolders", "Report", "Source", "convert", "text_of_bytes"]

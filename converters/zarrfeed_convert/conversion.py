@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -41,8 +41,10 @@ from zarrfeed_convert.packing import (
     pack_shard,
 )
 from zarrfeed_convert.report import ClassReport, FieldReport, Report
-from zarrfeed_convert.source import JSON, Source
-from zarrfeed_convert.split_writer import Target
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.split_writer import Target
 
 Order: TypeAlias = Literal["shuffled", "source"]
 # What is being done, how many samples of it are done, of how many.
@@ -292,7 +294,7 @@ def _told(progress: OnProgress | None, what: str, total: int) -> Callable[[int],
 
 
 def _description(samples: Source, plan: Plan, settings: Settings) -> JSON:
-    """What the split's ``attributes.zarrfeed`` says."""
+    """Compose the split's ``attributes.zarrfeed``."""
     return {
         "format": FORMAT_VERSION,
         "fields": [plan.image.name, plan.mask.name],

@@ -82,7 +82,7 @@ class _Alone:
         return [task(self._source, tick, item) for item in items]
 
 
-class _Stopped(Exception):  # noqa: N818 - an order, not a mistake
+class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
     """Another task failed: this one's work is not needed."""
 
 
@@ -155,7 +155,7 @@ _here: tuple[Source, Tick] | None = None
 
 def _begin(source: Source, done: Any, stop: Any) -> None:
     """Set a process up: it ends with its parent, and leaves Ctrl-C to it."""
-    global _here  # noqa: PLW0603 - a pool has no other way to give its processes something once
+    global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     single_threaded_blosc().__enter__()

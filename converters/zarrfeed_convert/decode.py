@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import imagecodecs
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"])
 
@@ -226,7 +229,7 @@ def _decode_pillow(image: Image.Image) -> Pixels:
     if image.mode == "P":
         indices = np.array(image, np.uint8)
         alpha = "transparency" in image.info
-        # Asking Pillow to convert one pixel per index keeps its rules for transparency in one place.
+        # Pillow converts one pixel per index: its rules for transparency need no copy here.
         strip = Image.frombytes("P", (256, 1), bytes(range(256)))
         strip.putpalette(image.getpalette() or [])
         strip.info = dict(image.info)
@@ -305,7 +308,7 @@ def _decode_tiff(data: bytes, path: Path) -> Pixels:
 
 
 def _only_page(tiff: tifffile.TiffFile, path: Path) -> Any:
-    full = [page for page in tiff.pages if not page.is_reduced]
+    full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
     if len(full) != 1:
         raise SourceError(
             f"{path}: needed one image in the file, found {len(full)} TIFF pages; "
@@ -319,6 +322,11 @@ def _only_page(tiff: tifffile.TiffFile, path: Path) -> Any:
     return page
 
 
+def _keyed(page: Any) -> Any:
+    """Give a frame's page: frames are later pages that tifffile has read only in part."""
+    return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+
+
 def _needs_pillow(page: Any) -> bool:
     photometric = page.photometric
     known = tifffile.PHOTOMETRIC
@@ -328,7 +336,7 @@ def _needs_pillow(page: Any) -> bool:
 
 
 def _require_whole(page: Any, size: int, path: Path) -> None:
-    """A short strip would be filled up in silence."""
+    """Refuse a file that ends before its pixels: a short strip may be filled up in silence."""
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
     if end > size:
         raise SourceError(

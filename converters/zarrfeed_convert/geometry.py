@@ -6,14 +6,17 @@ Pure. Image and mask go through it together: images may interpolate, masks never
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.source import Image, Mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.source import Image, Mask
 
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")

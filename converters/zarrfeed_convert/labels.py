@@ -6,17 +6,21 @@ ids; :class:`Labels` says which ids there are, and counts them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import Pixels
-from zarrfeed_convert.source import Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decode import Pixels
+    from zarrfeed_convert.source import Mask
 
 MAX_ID = 65535
 _SHOWN = 10  # values or colours that a message names
@@ -140,15 +144,16 @@ def _ids_of_values(
             color = value * 0x010101
         if value in meaning.values:
             table[value] = meaning.values[value]
-        elif color in meaning.colors:
+        elif color is not None and color in meaning.colors:
             table[value] = meaning.colors[color]
         elif meaning.rest is not None:
             table[value] = meaning.rest
-        elif meaning.colors and palette is not None:
-            raise _unmapped(name, [_pack(palette[min(value, len(palette) - 1)])], known=True)
+        elif color is not None and meaning.colors and not meaning.values:
+            raise _unmapped(name, [color], known=True)
         else:
             table[value] = value
-    return _narrow(table)[values]
+    ids: Mask = _narrow(table)[values]
+    return ids
 
 
 def _ids_of_colors(values: NDArray[Any], meaning: MaskMap, name: str) -> Mask:
@@ -256,7 +261,8 @@ class Labels:
                 "or --ignore 255 if it marks unlabelled pixels"
             )
         elif len(values) == 1:
-            hint = f"use --ignore {values[0]} if it marks unlabelled pixels, or --mask-map {values[0]}=ID"
+            value = values[0]
+            hint = f"use --ignore {value} if it marks unlabelled pixels, or --mask-map {value}=ID"
         else:
             hint = "list every class with --classes, or give the values ids with --mask-map"
         allowed = f"0 … {len(self.classes) - 1}"

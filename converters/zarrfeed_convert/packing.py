@@ -7,23 +7,26 @@ field are in memory, and only small arrays come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crew import Tick
 from zarrfeed_convert.decisions import Codec, FieldLayout, Trial
-from zarrfeed_convert.geometry import Geometry
-from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shard_file import ShardFile, encoder
-from zarrfeed_convert.source import Header, Image, Mask, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from zarrfeed_convert.crew import Tick
+    from zarrfeed_convert.geometry import Geometry
+    from zarrfeed_convert.labels import Labels
+    from zarrfeed_convert.source import Header, Image, Mask, Source
 
 DIGEST_METHOD = "xxh3_64 of the image's bytes, then the mask's, in C order, little-endian"
 
@@ -137,7 +140,9 @@ def try_codecs(
 
 
 def _try(chunk: NDArray[Any], codecs: tuple[Codec, ...]) -> Trial:
-    sizes = {codec: len(encoder(codec, chunk.itemsize)(chunk)) for codec in codecs}
+    sizes: dict[Codec, int] = {
+        codec: len(encoder(codec, chunk.itemsize)(chunk)) for codec in codecs
+    }
     return Trial(chunk.nbytes, sizes)
 
 
@@ -166,27 +171,34 @@ def sample_digest(image: Image, mask: Mask) -> int:
     """Digest a decoded sample, by `DIGEST_METHOD`."""
     digest = xxhash.xxh3_64()
     for values in (image, mask):
-        digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
+        flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
+        digest.update(flat.view(np.uint8).data)
     return digest.intdigest()
 
 
 def _samples(source: Source, recipe: Recipe, rows: Rows) -> Iterator[tuple[Image, Mask, Numbers]]:
     """Read samples and bring them to size; a run of tiles of one image decodes it once."""
-    last = -1
+    last: int | None = None
+    image = mask = np.empty(0)
     for item, window in zip(rows.item.tolist(), rows.window.tolist(), strict=True):
         if item != last:
-            image, mask = source.read(item)
+            image, mask = _read(source, item)
             last = item
-            if image.ndim != 3 or image.shape[:2] != mask.shape:
-                one, other = source.names(item)
-                raise SourceError(
-                    f"{one}: needed an image (H, W, C) and a mask (H, W) of one size, "
-                    f"found {image.shape} and {mask.shape} ({other})"
-                )
         ignore = recipe.labels.ignore
         cut, ids = recipe.geometry.apply(image, mask, window=tuple(window), ignore=ignore)
         ids, pixels = recipe.labels.settle(ids, name=source.names(item)[1])
         yield cut, ids, pixels
+
+
+def _read(source: Source, item: int) -> tuple[Image, Mask]:
+    image, mask = source.read(item)
+    if image.ndim != 3 or image.shape[:2] != mask.shape:
+        one, other = source.names(item)
+        raise SourceError(
+            f"{one}: needed an image (H, W, C) and a mask (H, W) of one size, "
+            f"found {image.shape} and {mask.shape} ({other})"
+        )
+    return image, mask
 
 
 def _shard_file(task: ShardTask, layout: FieldLayout) -> ShardFile:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decode import (
@@ -20,6 +20,9 @@ from zarrfeed_convert.decode import (
 )
 from zarrfeed_convert.labels import MaskMap, mask_ids, parse_mask_map
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _SHOWN = 10  # files that a message names
 
@@ -60,7 +63,7 @@ class PairedFolders:
     ) -> None:
         self._images, self._masks = os.fspath(images), os.fspath(masks)
         self._image_suffix, self._mask_suffix = image_suffix, mask_suffix
-        self._color = color
+        self._color: Color = color
         self._mask_map = parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map
         found_images = _list(self._images, "images")
         found_masks = _list(self._masks, "masks")
@@ -163,7 +166,8 @@ def _list(where: str, what: str) -> dict[str, str]:
         ]
     elif glob.has_magic(where):
         base = _fixed_part(where)
-        paths = [path for path in glob.glob(where, recursive=True) if Path(path).is_file()]
+        matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
+        paths = [path for path in matches if Path(path).is_file()]
     else:
         raise SourceError(
             f"{what}: no such folder: {where}; give a folder, or a glob in quotes like 'data/*.png'"

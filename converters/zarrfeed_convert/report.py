@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from zarrfeed_convert.decisions import Decision
-from zarrfeed_convert.source import JSON
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zarrfeed_convert.decisions import Decision
+    from zarrfeed_convert.source import JSON
 
 
 @dataclass(frozen=True, slots=True)

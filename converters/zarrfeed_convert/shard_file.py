@@ -14,9 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import google_crc32c
 import numcodecs
@@ -24,7 +22,11 @@ import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrfeed_convert.decisions import Codec
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from zarrfeed_convert.decisions import Codec
 
 _EMPTY = np.uint64(2**64 - 1)
 

@@ -6,11 +6,13 @@ pickled once to every packing process, so it carries addresses (paths), never op
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JSON: TypeAlias = dict[str, Any]
 Image: TypeAlias = NDArray[Any]

@@ -11,21 +11,25 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import ATTRIBUTES, CLASS_PIXELS, DIGEST, FORMAT_VERSION, KEY
-from zarrfeed_convert.decisions import FieldLayout
-from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shard_file import blosc_settings
-from zarrfeed_convert.source import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decisions import FieldLayout
+    from zarrfeed_convert.labels import Labels
+    from zarrfeed_convert.source import JSON
 
 PARTIAL = ".partial"
 _METADATA = "zarr.json"
@@ -152,8 +156,8 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
         compressors = (ZstdCodec(level=1, checksum=False),)
     elif layout.codec != "raw":
         shuffle = "noshuffle" if layout.dtype.itemsize == 1 else "shuffle"
-        settings = blosc_settings(layout.codec)
-        compressors = (BloscCodec(**settings, shuffle=shuffle, typesize=layout.dtype.itemsize),)
+        settings = {**blosc_settings(layout.codec), "shuffle": shuffle}
+        compressors = (BloscCodec(**settings, typesize=layout.dtype.itemsize),)
     zarr.create_array(
         str(folder / layout.name),
         shape=(samples, *layout.sample_shape),

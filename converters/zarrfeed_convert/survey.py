@@ -6,14 +6,12 @@ Everything that can be refused is refused here, before anything is written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.order import permutation
-from zarrfeed_convert.crew import Crew, Progress
 from zarrfeed_convert.decisions import (
     CodecChoice,
     Decision,
@@ -24,7 +22,12 @@ from zarrfeed_convert.decisions import (
 from zarrfeed_convert.geometry import Fit, Geometry, Size
 from zarrfeed_convert.labels import Labels, labels_of_values
 from zarrfeed_convert.packing import Recipe, Rows, collect_values, probe_samples, try_codecs
-from zarrfeed_convert.source import Header, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from zarrfeed_convert.crew import Crew, Progress
+    from zarrfeed_convert.source import Header, Source
 
 _SHOWN = 10
 _PROBED_TOGETHER, _SURVEYED_TOGETHER = 64, 16
@@ -108,7 +111,7 @@ def decide_geometry(
         if ignore is None and geometry.pads(header.height, header.width):
             raise SourceError(
                 f"{names(item)[0]}: is {header.height}x{header.width} and must be padded to "
-                f"{size[0]}x{size[1]}, but with what id? Name one that losses leave out with --ignore"
+                f"{size[0]}x{size[1]}; name the id that padded mask pixels get with --ignore"
             )
     reason = f"asked for; the samples are {_counted(_by_text(sizes))}"
     return geometry, Decision("size", f"{size[0]}x{size[1]} by {fit}", reason)
@@ -225,12 +228,12 @@ def lay_out(
     count = len(items)
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
     rows = Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
-    tiled = geometry.fit == "tile"
-    names = [
-        f"{keys[item]}#{y},{x}" if tiled else keys[item]
+    if geometry.fit != "tile":
+        return rows, [keys[item] for item in rows.item.tolist()]
+    return rows, [
+        f"{keys[item]}#{y},{x}"
         for item, (y, x) in zip(rows.item.tolist(), rows.window.tolist(), strict=True)
     ]
-    return rows, names
 
 
 def try_samples(

@@ -1,0 +1,65 @@
+"""Which commands are there, and how do they end?
+
+A command's module registers it; here it only becomes part of the whole. Exit status 0: done;
+1: the data or the run failed; 2: wrong usage; 130: Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from zarrfeed import __version__
+from zarrfeed.errors import ZarrfeedError
+from zarrfeed_tools import convert_command
+
+app = typer.Typer(
+    name="zarrfeed",
+    help="Pack images and masks once, feed every Keras epoch at memory speed.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zarrfeed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Pack images and masks once, feed every Keras epoch at memory speed."""
+
+
+convert_command.register(app)
+
+
+def main() -> None:
+    """Run the command, and end with its exit status."""
+    try:
+        app()
+    except ZarrfeedError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
+        )
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

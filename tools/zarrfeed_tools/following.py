@@ -1,0 +1,80 @@
+"""How does a person see that long work goes on?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zarrfeed_convert import OnProgress
+
+_PLAIN_LINE_EVERY = 0.1  # of a step
+
+
+@contextmanager
+def followed() -> Iterator[OnProgress]:
+    """Show progress on stderr: a bar on a terminal, a line now and then elsewhere.
+
+    Gives the function to call with what is being done, and how many of how many samples are.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _PlainLines().tell
+        return
+    columns = (
+        TextColumn("{task.description:>15}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield _Bar(bar).tell
+
+
+class _Bar:
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+        self._step = ""
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        if self._task is None or step != self._step:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._step = self._bar.add_task(step, total=total, rate=""), step
+        speed = self._bar.tasks[-1].speed
+        rate = f"{speed:.0f} samples/s" if speed else ""
+        self._bar.update(self._task, completed=done, rate=rate)
+
+
+class _PlainLines:
+    def __init__(self) -> None:
+        self._step = ""
+        self._said = 0.0
+        self._start = 0.0
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        if step != self._step:
+            self._step, self._said, self._start = step, 0.0, time.monotonic()
+        if done < total and done / total < self._said + _PLAIN_LINE_EVERY:
+            return
+        if self._said >= 1:
+            return
+        self._said = done / total
+        rate = done / max(time.monotonic() - self._start, 1e-3)
+        print(f"{step}: {done} of {total} samples, {rate:.0f}/s", file=sys.stderr, flush=True)
