@@ -93,8 +93,10 @@ def strip_checksum(source: memoryview) -> memoryview:
     Raises
     ------
     ValueError
-        The checksum does not match.
+        The checksum does not match, or there is none.
     """
+    if source.nbytes < CHECKSUM_NBYTES:
+        raise ValueError(f"it has {source.nbytes} bytes")
     body = source[:-CHECKSUM_NBYTES]
     expected = int.from_bytes(source[-CHECKSUM_NBYTES:], "little")
     found = google_crc32c.value(np.frombuffer(body, np.uint8))

@@ -6,24 +6,21 @@ schema says for every other array why it does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zarrfeed.codecs import CHECKSUM_NBYTES, decode_into, strip_checksum
+from zarrfeed.codecs import decode_into, strip_checksum
 from zarrfeed.errors import ReadError
-from zarrfeed.shards import ChunkTable, ShardFiles
+from zarrfeed.shards import ShardFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from zarrfeed.plan import Reads
     from zarrfeed.schema import ArrayLayout
-
-# Some of a batch's reads: usually a range, an index array where chunks between are missing.
-_Part: TypeAlias = slice | NDArray[np.int64]
-
 
 class DirectField:
     """Reads one array.
@@ -68,87 +65,69 @@ class DirectField:
         ReadError
             A shard is missing, short or damaged; the message names file, field and samples.
         """
-        target = memoryview(out.view(np.uint8).reshape(-1))
-        cuts = np.flatnonzero(np.diff(reads.shard)) + 1
-        for start, stop in _ranges(cuts, reads.shard.size):
-            shard = int(reads.shard[start])
-            part: _Part = slice(start, stop)
-            table = self._files.table(shard)
-            if table is None:
-                out[reads.land[part]] = self._layout.fill
-                continue
-            chunk = reads.chunk[part]
-            absent = table.offset[chunk] < 0
-            if absent.any():
-                out[reads.land[part][absent]] = self._layout.fill
-                part = np.arange(start, stop)[~absent]
-            if self._by_row:
-                self._read_rows(shard, table, reads, part, target)
-            else:
-                self._read_chunks(shard, table, reads, part, out, target)
+        offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        absent = offset < 0
+        if absent.any():
+            out[reads.land[absent]] = self._layout.fill
+            if absent.all():
+                return
+            reads, offset, nbytes = reads.where(~absent), offset[~absent], nbytes[~absent]
+        if self._by_row:
+            self._read_rows(reads, offset, nbytes, out)
+        else:
+            self._read_chunks(reads, offset, nbytes, out)
 
     def close(self) -> None:
         """Close the files."""
         self._files.close()
 
     def _read_rows(
-        self, shard: int, table: ChunkTable, reads: Reads, part: _Part, target: memoryview
+        self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
         """Read raw samples, one call for every run of neighbours on disk."""
-        nbytes = self._layout.sample_nbytes
-        chunk, land = reads.chunk[part], reads.land[part]
-        self._check_raw(shard, table, chunk)
-        position = table.offset[chunk] + reads.row[part] * nbytes
-        starts = (land * nbytes).tolist()
-        cuts = np.flatnonzero(np.diff(position) != nbytes) + 1
-        for start, stop in _ranges(cuts, position.size):
-            rows = [target[at : at + nbytes] for at in starts[start:stop]]
-            self._files.read_into(shard, rows, int(position[start]))
-
-    def _check_raw(self, shard: int, table: ChunkTable, chunk: NDArray[np.int64]) -> None:
-        needed = self._layout.chunk_rows * self._layout.sample_nbytes
-        wrong = table.nbytes[chunk] != needed
-        if wrong.any():
-            first = int(chunk[np.argmax(wrong)])
+        sample = self._layout.sample_nbytes
+        needed = self._layout.chunk_rows * sample
+        if (nbytes != needed).any():
+            wrong = int(np.argmax(nbytes != needed))
             raise ReadError(
-                f"{self._files.path(shard)}: raw chunk {first} has {int(table.nbytes[first])} "
-                f"bytes, needed {needed}; restore the file or convert again"
+                f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {int(reads.chunk[wrong])} has "
+                f"{int(nbytes[wrong])} bytes, needed {needed}; restore the file or convert again"
             )
+        target = _bytes(out)
+        position = offset + reads.row * sample
+        apart = (position[1:] - position[:-1] != sample) | (reads.shard[1:] != reads.shard[:-1])
+        starts, shards = (reads.land * sample).tolist(), reads.shard.tolist()
+        for start, stop in _runs(apart):
+            rows = [target[at : at + sample] for at in starts[start:stop]]
+            self._files.read_into(shards[start], rows, int(position[start]))
 
     def _read_chunks(
-        self,
-        shard: int,
-        table: ChunkTable,
-        reads: Reads,
-        part: _Part,
-        out: NDArray[Any],
-        target: memoryview,
+        self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
         """Decode every chunk once: into its row where it is one sample, else by a scratch chunk."""
         layout = self._layout
-        nbytes = layout.sample_nbytes
-        chunk, row, land = reads.chunk[part], reads.row[part], reads.land[part]
-        cuts = np.flatnonzero(np.diff(chunk)) + 1
-        for start, stop in _ranges(cuts, chunk.size):
-            number = int(chunk[start])
+        sample = layout.sample_nbytes
+        target = _bytes(out)
+        apart = (reads.chunk[1:] != reads.chunk[:-1]) | (reads.shard[1:] != reads.shard[:-1])
+        for start, stop in _runs(apart):
+            shard, chunk = int(reads.shard[start]), int(reads.chunk[start])
+            encoded = self._encoded_buffer(int(nbytes[start]))
+            self._files.read_into(shard, [encoded], int(offset[start]))
             if layout.chunk_rows == 1 and stop - start == 1:
-                at = int(land[start]) * nbytes
-                self._decode(shard, table, number, target[at : at + nbytes])
+                at = int(reads.land[start]) * sample
+                self._decode(shard, chunk, encoded, target[at : at + sample])
                 continue
-            scratch = self._scratch(layout.chunk_rows * nbytes)
-            self._decode(shard, table, number, memoryview(scratch))
+            scratch = self._scratch(layout.chunk_rows * sample)
+            self._decode(shard, chunk, encoded, memoryview(scratch))
             samples = scratch.view(layout.dtype).reshape(layout.chunk_rows, *layout.sample_shape)
-            out[land[start:stop]] = samples[row[start:stop]]
+            out[reads.land[start:stop]] = samples[reads.row[start:stop]]
 
-    def _decode(self, shard: int, table: ChunkTable, chunk: int, target: memoryview) -> None:
+    def _decode(
+        self, shard: int, chunk: int, encoded: memoryview, target: memoryview
+    ) -> None:
         layout = self._layout
-        source = self._encoded_buffer(int(table.nbytes[chunk]))
-        self._files.read_into(shard, [source], int(table.offset[chunk]))
         try:
-            if layout.checksum:
-                if source.nbytes < CHECKSUM_NBYTES:
-                    raise ValueError(f"it has {source.nbytes} bytes")
-                source = strip_checksum(source)
+            source = strip_checksum(encoded) if layout.checksum else encoded
             decode_into(layout.compression, source, target)
         except ValueError as error:
             first = shard * layout.shard_rows + chunk * layout.chunk_rows
@@ -170,7 +149,15 @@ class DirectField:
         return self._chunk
 
 
-def _ranges(cuts: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
-    """Turn the places where a run ends into (start, stop) pairs that cover ``0 … size``."""
-    edges = [0, *cuts.tolist(), size]
-    return [(start, stop) for start, stop in zip(edges, edges[1:], strict=False) if stop > start]
+def _bytes(out: NDArray[Any]) -> memoryview:
+    return memoryview(out.view(np.uint8).reshape(-1))
+
+
+def _runs(apart: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Turn "read i+1 does not go on from read i" into (start, stop) of every run of reads.
+
+    >>> _runs(np.array([False, True]))
+    [(0, 2), (2, 3)]
+    """
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), apart.size + 1]
+    return list(zip(edges, edges[1:], strict=False))

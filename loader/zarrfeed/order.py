@@ -41,8 +41,7 @@ def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     >>> permutation(6, seed=0, epoch=0).tolist()
     [0, 3, 5, 1, 2, 4]
     """
-    words = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(size)
-    return np.argsort(words, kind="stable").astype(np.int64, copy=False)
+    return _shuffled(size, seed, epoch)
 
 
 def block_permutation(size: int, *, block: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -68,9 +67,9 @@ def block_permutation(size: int, *, block: int, seed: int, epoch: int) -> NDArra
     """
     blocks = -(-size // block)
     visit_of_block = np.empty(blocks, np.int64)
-    visit_of_block[permutation(blocks, seed=seed, epoch=epoch)] = np.arange(blocks)
+    visit_of_block[_shuffled(blocks, seed, epoch, 1)] = np.arange(blocks)
     group = visit_of_block[np.arange(size) // block] // BLOCKS_MIXED
-    shuffled = permutation(size, seed=seed, epoch=epoch)
+    shuffled = _shuffled(size, seed, epoch)
     return shuffled[np.argsort(group[shuffled], kind="stable")]
 
 
@@ -97,3 +96,8 @@ def rank_share(order: NDArray[np.int64], *, rank: int, world_size: int) -> NDArr
     [0, 1]
     """
     return order[: order.size - order.size % world_size][rank::world_size]
+
+
+def _shuffled(size: int, *key: int) -> NDArray[np.int64]:
+    words = np.random.Philox(np.random.SeedSequence(key)).random_raw(size)
+    return np.argsort(words, kind="stable").astype(np.int64, copy=False)

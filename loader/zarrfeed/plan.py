@@ -53,6 +53,22 @@ class Reads:
     row: NDArray[np.int64]
     land: NDArray[np.int64]
 
+    def where(self, keep: NDArray[np.bool_]) -> Reads:
+        """Select some of the reads.
+
+        Parameters
+        ----------
+        keep
+            (b,) which.
+        """
+        return Reads(
+            sample=self.sample[keep],
+            shard=self.shard[keep],
+            chunk=self.chunk[keep],
+            row=self.row[keep],
+            land=self.land[keep],
+        )
+
 
 def plan_reads(ids: NDArray[np.int64], *, chunk_rows: int, shard_rows: int) -> Reads:
     """Plan the reads of a batch.

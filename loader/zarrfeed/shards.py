@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,22 +23,6 @@ if TYPE_CHECKING:
 
 _ENTRY_NBYTES = 16
 _IOV_MAX = 1024  # POSIX lets one readv take at least 16; Linux and macOS take 1024
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkTable:
-    """Where the chunks of one file lie.
-
-    Attributes
-    ----------
-    offset
-        (chunks,) int64: first byte; -1 for a chunk that was never written.
-    nbytes
-        (chunks,) int64: encoded size.
-    """
-
-    offset: NDArray[np.int64]
-    nbytes: NDArray[np.int64]
 
 
 class ShardFiles:
@@ -68,27 +51,42 @@ class ShardFiles:
         self._required = required
         self._open_files = open_files
         self._descriptors: OrderedDict[int, int] = OrderedDict()
-        self._tables: dict[int, ChunkTable] = {}
+        shards = -(-layout.shape[0] // layout.shard_rows)
+        # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
+        self._known = np.zeros(shards, np.bool_)
+        self._offset = np.zeros((shards, layout.chunks_per_shard), np.int64)
+        self._nbytes = np.zeros((shards, layout.chunks_per_shard), np.int64)
 
     def path(self, shard: int) -> Path:
         """Name a shard's file."""
         return self._folder / self._layout.shard_name(shard)
 
-    def table(self, shard: int) -> ChunkTable | None:
-        """Look up where a shard's chunks lie; None where the shard has no file.
+    def locate(
+        self, shard: NDArray[np.int64], chunk: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Look up where chunks lie.
+
+        Parameters
+        ----------
+        shard, chunk
+            (b,) each: the file, and the chunk within it.
+
+        Returns
+        -------
+        offset, nbytes
+            (b,) each; offset is -1 for a chunk that was never written.
 
         Raises
         ------
         ReadError
-            The file is required and missing, shorter than its index says, or its index is damaged.
+            A file is required and missing, shorter than its index says, or its index is damaged.
         """
-        found = self._tables.get(shard)
-        if found is None:
-            descriptor = self._descriptor(shard)
-            if descriptor is None:
-                return None
-            found = self._tables[shard] = self._read_table(shard, descriptor)
-        return found
+        known = self._known[shard]
+        if not known.all():
+            for new in set(shard[~known].tolist()):
+                self._offset[new], self._nbytes[new] = self._read_table(new)
+                self._known[new] = True
+        return self._offset[shard, chunk], self._nbytes[shard, chunk]
 
     def read_into(self, shard: int, targets: list[memoryview], offset: int) -> None:
         """Fill `targets` with neighbouring bytes from `offset` on.
@@ -101,6 +99,8 @@ class ShardFiles:
         descriptor = self._descriptor(shard)
         if descriptor is None:
             raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
+        if len(targets) == 1 and os.preadv(descriptor, targets, offset) == targets[0].nbytes:
+            return
         for start in range(0, len(targets), _IOV_MAX):
             part = targets[start : start + _IOV_MAX]
             wanted = sum(target.nbytes for target in part)
@@ -153,11 +153,15 @@ class ShardFiles:
             os.close(self._descriptors.popitem(last=False)[1])
         return descriptor
 
-    def _read_table(self, shard: int, descriptor: int) -> ChunkTable:
+    def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        descriptor = self._descriptor(shard)
+        if descriptor is None:
+            absent = np.full(self._layout.chunks_per_shard, -1)
+            return absent, absent
         size = os.fstat(descriptor).st_size
         index = self._layout.index
         if index is None:  # a file is one chunk
-            return ChunkTable(np.zeros(1, np.int64), np.array([size]))
+            return np.zeros(1, np.int64), np.array([size])
         entries = self._read_index(shard, index, size)
         missing = (entries == np.iinfo(np.uint64).max).all(axis=1)
         entries[missing] = 0
@@ -169,7 +173,7 @@ class ShardFiles:
                 f"{self.path(shard)}: chunk {chunk} ends at byte {int(ends[chunk])}, the file has "
                 f"{size}: it is truncated or its index is damaged; restore it or convert again"
             )
-        return ChunkTable(np.where(missing, -1, table[:, 0]), table[:, 1].copy())
+        return np.where(missing, -1, table[:, 0]), table[:, 1]
 
     def _read_index(self, shard: int, index: ShardIndex, size: int) -> NDArray[np.uint64]:
         nbytes = self._layout.chunks_per_shard * _ENTRY_NBYTES
@@ -185,7 +189,7 @@ class ShardFiles:
             body = strip_checksum(raw) if index.checksum else raw
         except ValueError as error:
             raise ReadError(
-                f"{self.path(shard)}: the shard index is damaged: {error}; restore the file or "
+                f"{self.path(shard)}: the file is truncated or its index is damaged: {error}; restore it or "
                 "convert again"
             ) from error
         return np.frombuffer(body, "<u8").reshape(-1, 2).astype(np.uint64)

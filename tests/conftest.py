@@ -1,0 +1,34 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from stores import Pixels, traced_pixels, write_split
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """The CamVid folder, where there is one."""
+    if not CAMVID.is_dir():
+        pytest.skip("needs CamVid beside the checkout, in ../shared/data/camvid")
+    return CAMVID
+
+
+@pytest.fixture(scope="session")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """22 samples of 8×6, one a chunk, four a shard: a ragged last shard and a ragged last batch."""
+    return write_split(tmp_path_factory.mktemp("store") / "train", traced_pixels(22))
+
+
+@pytest.fixture(scope="session")
+def pixels() -> Pixels:
+    """What `split` holds."""
+    return traced_pixels(22)

@@ -1,0 +1,92 @@
+"""Transforms that tests send to workers: good ones, and every kind of bad one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def noisy(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Flip by chance, add noise: the same flip for both."""
+    if rng.random() < 0.5:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    return image + rng.integers(0, 5, image.shape, dtype=np.uint8), mask
+
+
+def to_float_crop(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Another shape and dtype than the store's."""
+    y = int(rng.integers(0, 3))
+    return (image[y : y + 4, 1:5] / np.float32(255)).astype(np.float32), mask[y : y + 4, 1:5]
+
+
+def mix(images: Array, masks: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A batch transform: every sample blended with another of its batch."""
+    other = rng.permutation(len(images))
+    return ((images.astype(np.uint16) + images[other]) // 2).astype(np.uint8), masks
+
+
+def wants_id_nine(image: Array, mask: Array) -> bool:
+    """Whether this is sample 9 of the traced pixels."""
+    return bool(mask[0, 0] == 9)
+
+
+def raises_on_nine(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Raise on one sample."""
+    if wants_id_nine(image, mask):
+        raise ZeroDivisionError("nine is not welcome")
+    return image, mask
+
+
+def exits_on_nine(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Call sys.exit on one sample."""
+    if wants_id_nine(image, mask):
+        raise SystemExit(3)
+    return image, mask
+
+
+def killed_on_nine(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Die as by the out-of-memory killer, always."""
+    if wants_id_nine(image, mask):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image, mask
+
+
+def reshapes_on_nine(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return another shape on one sample."""
+    return (image[1:] if wants_id_nine(image, mask) else image), mask
+
+
+def forgets_the_mask(image: Array, mask: Array, rng: np.random.Generator) -> Array:
+    """Return one array of two."""
+    return image
+
+
+def sleeps(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Take far too long on one sample."""
+    if wants_id_nine(image, mask):
+        time.sleep(60)
+    return image, mask
+
+
+class KilledOnce:
+    """Die on sample 9 the first time only; `flag` remembers across processes."""
+
+    def __init__(self, flag: str) -> None:
+        self.flag = flag
+
+    def __call__(
+        self, image: Array, mask: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Die once."""
+        if wants_id_nine(image, mask) and not os.path.exists(self.flag):
+            with open(self.flag, "w"):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
+        return image, mask
