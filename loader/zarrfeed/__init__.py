@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
+from zarrfeed.store import Split, list_splits, open_split
 
 if TYPE_CHECKING:
     from zarrfeed.sequence import ZarrSequence
@@ -14,11 +15,14 @@ __version__ = "0.1.0"
 __all__ = [
     "ReadError",
     "SourceError",
+    "Split",
     "StoreError",
     "WorkerError",
     "ZarrSequence",
     "ZarrfeedError",
     "__version__",
+    "list_splits",
+    "open_split",
 ]
 
 

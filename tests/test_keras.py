@@ -1,0 +1,123 @@
+"""A real model trains, evaluates and predicts from a sequence, on every Keras backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from stores import Pixels
+from zarrfeed import ZarrSequence
+
+CLIENT = Path(__file__).with_name("keras_client.py")
+ONCE = [1] * 22
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+def seen(request: pytest.FixtureRequest, split: Path) -> dict[str, Any]:
+    """What a user on one backend saw."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
+    done = subprocess.run(
+        [sys.executable, str(CLIENT), str(split)],
+        capture_output=True, text=True, timeout=400, check=False,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": request.param,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "CUDA_VISIBLE_DEVICES": "",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert result["backend"] == request.param
+    return result
+
+
+@pytest.mark.parametrize("workers", ["inline", "threads", "processes"])
+class TestEveryBackend:
+    def test_fit_sees_every_sample_once_per_epoch(self, seen: dict[str, Any], workers: str) -> None:
+        assert seen[f"{workers}: fit"] == [ONCE] * 3
+        assert seen[f"{workers}: steps_per_execution"] == [ONCE] * 3
+
+    def test_validation_sees_every_sample_once(self, seen: dict[str, Any], workers: str) -> None:
+        assert seen[f"{workers}: validation"] == [ONCE] * 3
+        assert seen[f"{workers}: evaluate"] == [ONCE]
+
+    def test_validation_steps_take_the_same_first_batches(
+        self, seen: dict[str, Any], workers: str
+    ) -> None:
+        assert seen[f"{workers}: validation_steps=2"] == [[1] * 10 + [0] * 12] * 3
+
+    def test_steps_per_epoch_goes_on_where_it_stopped(
+        self, seen: dict[str, Any], workers: str
+    ) -> None:
+        """3 epochs of 2 steps are one pass over 6 batches, the last of them ragged."""
+        assert np.sum(seen[f"{workers}: steps_per_epoch=2"], axis=0).tolist() == ONCE
+
+    def test_predict_gives_one_prediction_per_sample_in_order(
+        self, seen: dict[str, Any], workers: str
+    ) -> None:
+        assert seen[f"{workers}: predict"] == [[22, 8, 6, 22], True]
+
+
+def test_class_weights_train(seen: dict[str, Any]) -> None:
+    assert seen["weights: fit"] == [ONCE]
+
+
+def test_it_is_a_keras_sequence(split: Path) -> None:
+    with ZarrSequence(split, 4) as seq:
+        assert isinstance(seq, keras.utils.Sequence)
+        assert isinstance(seq, keras.utils.PyDataset)
+
+
+def test_tensors_under_prefetch_are_never_overwritten(split: Path, pixels: Pixels) -> None:
+    """TensorFlow aliases the batches: a reused buffer would corrupt what it still holds."""
+    with ZarrSequence(split, 2, workers=2, max_queue_size=2) as seq:
+        dataset = seq.get_tf_dataset().prefetch(6)
+        held = [batch for _ in range(3) for batch in dataset]
+        assert len(held) == 33
+        for image, mask in held:
+            assert np.array_equal(image.numpy(), pixels["image"][mask.numpy()[:, 0, 0]])
+
+
+def test_the_spec_is_known_without_reading(split: Path) -> None:
+    import tensorflow as tf
+
+    with ZarrSequence(split, 11, fields=("image",)) as full, ZarrSequence(split, 4) as ragged:
+        assert full.get_tf_dataset().element_spec == (
+            tf.TensorSpec((11, 8, 6, 3), tf.uint8, name="image"),
+        )
+        assert ragged.get_tf_dataset().element_spec[1].shape.as_list() == [None, 8, 6]
+        assert full._feeder is None
+
+
+def test_a_failure_in_fit_names_the_file(split: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(split, tmp_path / "s")
+    (tmp_path / "s/image/c/2/0/0/0").write_bytes(b"x" * 10)
+    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with (
+        ZarrSequence(tmp_path / "s", 4, workers=2) as seq,
+        pytest.raises(Exception, match=r"image/c/2/0/0/0: .*truncated"),
+    ):
+        model.fit(seq, verbose=0)
+
+
+def test_the_plain_sequence_is_as_exact(split: Path) -> None:
+    """Keras before 3.7, or one that moves its private class: the PyDataset way, tried by force."""
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    with ZarrSequence(split, 4, workers=2) as seq:
+        adapter = PyDatasetAdapter(seq, shuffle=True)
+        ids = [int(i) for _, mask in adapter.get_numpy_iterator() for i in mask[:, 0, 0]]
+    assert sorted(ids) == list(range(22))

@@ -1,0 +1,95 @@
+"""An import may only point down, and each outside world has one module that knows it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LOADER = ROOT / "loader" / "zarrfeed"
+
+LAYERS = [
+    {"errors", "schema", "order", "plan", "schedule", "slot"},
+    {"store", "codecs", "shards", "direct", "indirect", "reader"},
+    {"arena", "workers", "workers.recipe", "workers.inline", "workers.threads", "workers.wire",
+     "workers.process", "workers.processes"},
+    {"feeder"},
+    {"request", "tfdata", "torchdata", "sequence"},
+]  # fmt: skip
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+
+# Outside world -> the only modules that may import it.
+WORLDS = {
+    "keras": {"sequence"},
+    "tensorflow": {"tfdata", "sequence"},  # the sequence for type checking alone
+    "torch": {"torchdata", "sequence"},
+    "zarr": {"indirect"},
+    "numcodecs": {"codecs"},
+    "google_crc32c": {"codecs"},
+    "cloudpickle": {"workers.processes"},
+    "socket": {"workers.wire", "workers.process", "workers.processes"},
+    "mmap": {"arena", "slot"},
+}
+
+# Public modules of the loader that the other packages may name: its page and its pure layer.
+PUBLIC = {"zarrfeed", "zarrfeed.errors", "zarrfeed.schema", "zarrfeed.order"}
+
+
+def modules(package: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        yield name.removesuffix(".__init__").replace("__init__", ""), path
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth, also for type checking."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules(LOADER) if m[0]], ids=str)
+def test_imports_point_down(module: str, path: Path) -> None:
+    assert module in LEVEL, f"{module} has no layer yet"
+    for imported in imports(path):
+        target = imported.removeprefix("zarrfeed.")
+        if imported.startswith("zarrfeed.") and target in LEVEL:
+            assert LEVEL[target] <= LEVEL[module], f"{module} imports {target} from above"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules(LOADER)), ids=str)
+def test_each_outside_world_has_its_own_module(module: str, path: Path) -> None:
+    for imported in {name.split(".")[0] for name in imports(path)}:
+        if imported in WORLDS:
+            assert module in WORLDS[imported], f"{module} imports {imported}"
+        assert imported not in {"zarrfeed_convert", "zarrfeed_tools"}
+
+
+@pytest.mark.parametrize("package", ["zarrfeed_convert", "zarrfeed_tools"])
+def test_other_packages_use_the_public_page(package: str) -> None:
+    folder = next(ROOT.glob(f"*/{package}"))
+    for module, path in modules(folder):
+        used = {name for name in imports(path) if name.split(".")[0] == "zarrfeed"}
+        outside = {
+            name for name in used if not (name in PUBLIC or name.rpartition(".")[0] in PUBLIC)
+        }
+        assert not outside, f"{package}.{module} imports {outside}"
+        if package == "zarrfeed_convert":
+            assert not any(name.startswith("zarrfeed_tools") for name in imports(path))
+
+
+def test_the_front_page_does_not_load_keras() -> None:
+    assert "zarrfeed.sequence" not in {
+        name
+        for node in ast.parse((LOADER / "__init__.py").read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", "")]
+    }
