@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -21,93 +21,24 @@ from zarrfeed.schema import FORMAT_VERSION
 from zarrfeed_convert import split_writer, survey
 from zarrfeed_convert.crew import Crew, crew_of
 from zarrfeed_convert.decisions import (
-    CODEC_CHOICES,
     CodecChoice,
-    Decision,
     FieldLayout,
     decide_chunk_rows,
     decide_codecs,
     decide_shard_rows,
 )
-from zarrfeed_convert.geometry import FITS, Fit, Size
 from zarrfeed_convert.labels import Labels, parse_classes
-from zarrfeed_convert.packing import (
-    DIGEST_METHOD,
-    Numbers,
-    Recipe,
-    Rows,
-    ShardDone,
-    ShardTask,
-    pack_shard,
-)
-from zarrfeed_convert.report import ClassReport, FieldReport, Report
+from zarrfeed_convert.packing import DIGEST_METHOD, Recipe, ShardDone, ShardTask, pack_shard
+from zarrfeed_convert.plan import Order, Plan, Settings
+from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.split_writer import Target
 
-Order: TypeAlias = Literal["shuffled", "source"]
 # What is being done, how many samples of it are done, of how many.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What decides a split's bytes besides the source and the classes; the store records it."""
-
-    size: Size | None
-    fit: Fit | None
-    codec: CodecChoice
-    chunk_samples: int | None
-    shard_size: int | None
-    order: Order
-    seed: int
-
-    def check(self) -> None:
-        """Refuse values that mean nothing.
-
-        Raises
-        ------
-        SourceError
-            One is outside its range.
-        """
-        for what, value, allowed in (
-            ("codec", self.codec, CODEC_CHOICES),
-            ("order", self.order, ("shuffled", "source")),
-            ("fit", self.fit, (None, *FITS)),
-        ):
-            if value not in allowed:
-                raise SourceError(f"{what}: needed one of {allowed}, found {value!r}")
-        for what, number, least in (
-            ("size", min(self.size or (1,)), 1),
-            ("chunk_samples", self.chunk_samples, 1),
-            ("shard_size", self.shard_size, 1),
-            ("seed", self.seed, 0),
-        ):
-            if number is not None and number < least:
-                raise SourceError(f"{what}: needed at least {least}, found {number}")
-
-    def to_json(self) -> JSON:
-        """Give the settings as the store records them."""
-        return asdict(self) | {"size": None if self.size is None else list(self.size)}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that is decided before anything is written."""
-
-    recipe: Recipe
-    image: FieldLayout
-    mask: FieldLayout
-    rows: Rows
-    keys: Sequence[str]
-    decisions: tuple[Decision, ...]
-
-    @property
-    def tasks(self) -> list[slice]:
-        """The samples of each shard."""
-        step = self.image.shard_rows
-        return [slice(at, at + step) for at in range(0, len(self.rows), step)]
 
 
 def convert(
@@ -193,11 +124,11 @@ def convert(
     there = target.packed()
     if there is not None:
         _require_same_split(target, there, samples, settings)
-        return replace(_report_of_split(target, there), seconds=time.perf_counter() - start)
+        return replace(report_of_split(target, there), seconds=time.perf_counter() - start)
     with crew_of(samples, workers or _cores()) as crew:
         plan = _decide(samples, crew, settings, target, named, ignore, progress)
         if dry_run:
-            report = _report(plan, target, len(samples.keys), None)
+            report = report_of_plan(plan, target, len(samples.keys), None)
         else:
             report = _pack(samples, crew, plan, settings, target, progress)
     return replace(report, seconds=time.perf_counter() - start)
@@ -279,7 +210,7 @@ def _pack(
             labels=plan.recipe.labels,
             description=_description(samples, plan, settings),
         )
-    return _report(plan, target, len(samples.keys), class_pixels.sum(axis=0))
+    return report_of_plan(plan, target, len(samples.keys), class_pixels.sum(axis=0))
 
 
 def _digests(done: Sequence[ShardDone]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
@@ -334,87 +265,3 @@ def _require_same_split(target: Target, there: JSON, samples: Source, settings: 
             f"{target.folder}: is there already, packed with another {', '.join(differ)}; "
             "remove it, or choose another name for the split"
         )
-
-
-def _report(plan: Plan, target: Target, found: int, class_pixels: Numbers | None) -> Report:
-    written = class_pixels is not None
-    fields = tuple(
-        FieldReport(
-            name=layout.name,
-            shape=(len(plan.rows), *layout.sample_shape),
-            dtype=str(layout.dtype),
-            codec=layout.codec,
-            chunk_rows=layout.chunk_rows,
-            shard_rows=layout.shard_rows,
-            decoded_bytes=len(plan.rows) * layout.sample_nbytes,
-            stored_bytes=_stored(target.folder / layout.name) if written else None,
-        )
-        for layout in (plan.image, plan.mask)
-    )
-    labels = plan.recipe.labels
-    total = len(plan.rows) * plan.mask.sample_nbytes // plan.mask.dtype.itemsize
-    return Report(
-        status="packed" if written else "dry run",
-        path=target.folder,
-        found=found,
-        packed=len(plan.rows),
-        fields=fields,
-        classes=_class_reports(labels.classes, labels.ignore, class_pixels, total),
-        decisions=plan.decisions,
-        seconds=0.0,
-    )
-
-
-def _report_of_split(target: Target, there: JSON) -> Report:
-    """Report on a split that was packed before."""
-    import zarr
-
-    fields = []
-    for name in there["fields"]:
-        array = zarr.open_array(str(target.folder / name), mode="r")
-        fields.append(
-            FieldReport(
-                name=name,
-                shape=array.shape,
-                dtype=str(array.dtype),
-                codec=there["packed"]["codecs"][name],
-                chunk_rows=there["packed"]["chunk_rows"],
-                shard_rows=there["packed"]["shard_rows"],
-                decoded_bytes=array.nbytes,
-                stored_bytes=_stored(target.folder / name),
-            )
-        )
-    pixels = np.asarray(zarr.open_array(str(target.folder / "class_pixels"), mode="r")[:])
-    total = int(np.prod(fields[1].shape))
-    return Report(
-        status="already packed",
-        path=target.folder,
-        found=there["packed"]["found"],
-        packed=there["samples"],
-        fields=tuple(fields),
-        classes=_class_reports(
-            target.classes or (), target.ignore, pixels.sum(axis=0, dtype=np.int64), total
-        ),
-        decisions=tuple(Decision(**decision) for decision in there["packed"]["decisions"]),
-        seconds=0.0,
-    )
-
-
-def _class_reports(
-    classes: Sequence[str], ignore: int | None, pixels: Numbers | None, total: int
-) -> tuple[ClassReport, ...]:
-    if pixels is None:
-        return tuple(ClassReport(place, name, None, None) for place, name in enumerate(classes))
-    rows = [
-        ClassReport(place, name, count, count / total)
-        for place, (name, count) in enumerate(zip(classes, pixels.tolist(), strict=True))
-    ]
-    if ignore is not None and ignore >= len(classes):
-        rest = total - int(pixels.sum())
-        rows.append(ClassReport(ignore, "(ignored)", rest, rest / total))
-    return tuple(rows)
-
-
-def _stored(folder: Path) -> int:
-    """Count the bytes of an array's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

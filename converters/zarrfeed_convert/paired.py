@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import (
-    CHANNELS,
-    EXTENSIONS,
-    Color,
-    Measure,
-    as_image,
-    decode,
-    measure,
-    require_packable,
-)
-from zarrfeed_convert.labels import MaskMap, mask_ids, parse_mask_map
+from zarrfeed_convert.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
+from zarrfeed_convert.pixels import CHANNELS, as_image
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.pixels import Color, Measure
 
 _SHOWN = 10  # files that a message names
 

@@ -6,11 +6,19 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from zarrfeed.schema import CLASS_PIXELS
+from zarrfeed_convert.decisions import Decision
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.decisions import Decision
+    from zarrfeed_convert.packing import Numbers
+    from zarrfeed_convert.plan import Plan
     from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.split_writer import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +110,98 @@ class Report:
         report: dict[str, Any] = dataclasses.asdict(self)
         report["path"] = str(self.path)
         return report
+
+
+def report_of_plan(plan: Plan, target: Target, found: int, class_pixels: Numbers | None) -> Report:
+    """Report on what was decided, and on what was written.
+
+    Parameters
+    ----------
+    plan, target
+        What was decided, and where it goes.
+    found
+        Samples of the source.
+    class_pixels
+        (K,) pixels of each class; None where nothing was written.
+    """
+    written = class_pixels is not None
+    fields = tuple(
+        FieldReport(
+            name=layout.name,
+            shape=(len(plan.rows), *layout.sample_shape),
+            dtype=str(layout.dtype),
+            codec=layout.codec,
+            chunk_rows=layout.chunk_rows,
+            shard_rows=layout.shard_rows,
+            decoded_bytes=len(plan.rows) * layout.sample_nbytes,
+            stored_bytes=_stored(target.folder / layout.name) if written else None,
+        )
+        for layout in (plan.image, plan.mask)
+    )
+    labels = plan.recipe.labels
+    total = len(plan.rows) * plan.mask.sample_nbytes // plan.mask.dtype.itemsize
+    return Report(
+        status="packed" if written else "dry run",
+        path=target.folder,
+        found=found,
+        packed=len(plan.rows),
+        fields=fields,
+        classes=_class_reports(labels.classes, labels.ignore, class_pixels, total),
+        decisions=plan.decisions,
+        seconds=0.0,
+    )
+
+
+def report_of_split(target: Target, there: JSON) -> Report:
+    """Report on a split that was packed before."""
+    import zarr
+
+    fields = []
+    for name in there["fields"]:
+        array = zarr.open_array(str(target.folder / name), mode="r")
+        fields.append(
+            FieldReport(
+                name=name,
+                shape=array.shape,
+                dtype=str(array.dtype),
+                codec=there["packed"]["codecs"][name],
+                chunk_rows=there["packed"]["chunk_rows"],
+                shard_rows=there["packed"]["shard_rows"],
+                decoded_bytes=array.nbytes,
+                stored_bytes=_stored(target.folder / name),
+            )
+        )
+    pixels = np.asarray(zarr.open_array(str(target.folder / CLASS_PIXELS), mode="r")[:])
+    total = int(np.prod(fields[1].shape))
+    return Report(
+        status="already packed",
+        path=target.folder,
+        found=there["packed"]["found"],
+        packed=there["samples"],
+        fields=tuple(fields),
+        classes=_class_reports(
+            target.classes or (), target.ignore, pixels.sum(axis=0, dtype=np.int64), total
+        ),
+        decisions=tuple(Decision(**decision) for decision in there["packed"]["decisions"]),
+        seconds=0.0,
+    )
+
+
+def _class_reports(
+    classes: Sequence[str], ignore: int | None, pixels: Numbers | None, total: int
+) -> tuple[ClassReport, ...]:
+    if pixels is None:
+        return tuple(ClassReport(place, name, None, None) for place, name in enumerate(classes))
+    rows = [
+        ClassReport(place, name, count, count / total)
+        for place, (name, count) in enumerate(zip(classes, pixels.tolist(), strict=True))
+    ]
+    if ignore is not None and ignore >= len(classes):
+        rest = total - int(pixels.sum())
+        rows.append(ClassReport(ignore, "(ignored)", rest, rest / total))
+    return tuple(rows)
+
+
+def _stored(folder: Path) -> int:
+    """Count the bytes of an array's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

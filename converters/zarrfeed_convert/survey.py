@@ -229,7 +229,7 @@ def lay_out(
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
     rows = Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
     if geometry.fit != "tile":
-        return rows, [keys[item] for item in rows.item.tolist()]
+        return rows, [keys[int(item)] for item in rows.item]
     return rows, [
         f"{keys[item]}#{y},{x}"
         for item, (y, x) in zip(rows.item.tolist(), rows.window.tolist(), strict=True)

@@ -52,7 +52,7 @@ def main() -> None:
     """Run the command, and end with its exit status."""
     try:
         app()
-    except ZarrfeedError as error:
+    except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
         Console(stderr=True, highlight=False).print(
             f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
         )

@@ -27,6 +27,7 @@ _UNITS = {
     "MIB": 1 << 20,
     "GIB": 1 << 30,
 }
+_PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
 
 
 class _Fit(StrEnum):
@@ -238,6 +239,8 @@ def _parse_bytes(text: str) -> int:
 
 def _show(report: Report) -> None:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
     heads = {
         "packed": f"Packed {report.found} pairs into {report.packed} samples of {report.path} "
         f"in {report.seconds:.1f} s",
@@ -259,14 +262,14 @@ def _show(report: Report) -> None:
 def _table_of_fields(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("field", "shape", "dtype", "codec"):
-        table.add_column(name)
-    for name in ("chunk rows", "shard rows", "stored", "decoded"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("chunk\nrows", "shard\nrows", "stored", "decoded"):
+        table.add_column(name, justify="right", no_wrap=True)
     for field in report.fields:
         stored = "" if field.stored_bytes is None else text_of_bytes(field.stored_bytes)
         table.add_row(
             field.name,
-            " × ".join(map(str, field.shape)),
+            "×".join(map(str, field.shape)),
             field.dtype,
             field.codec,
             str(field.chunk_rows),

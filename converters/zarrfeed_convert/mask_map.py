@@ -1,0 +1,196 @@
+"""Which class id is a mask file's value?
+
+Pure: grey values, palette indices or colours in, ids out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.labels import MAX_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.pixels import Pixels
+    from zarrfeed_convert.source import Mask
+
+_SHOWN = 10  # colours that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class MaskMap:
+    """What a mask file's values mean.
+
+    Attributes
+    ----------
+    values
+        Grey value or palette index → id.
+    colors
+        ``0xRRGGBB`` → id.
+    rest
+        The id of everything else; None to keep a value as its own id. A colour has no id of its
+        own: with `colors`, one that is not among them is an error.
+    """
+
+    values: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[int, int] = field(default_factory=dict)
+    rest: int | None = None
+
+
+def parse_mask_map(text: str) -> MaskMap:
+    """Read ``VALUE=ID,…`` where VALUE is an integer, ``#RRGGBB``, or ``*`` for everything else.
+
+    Raises
+    ------
+    SourceError
+        The text is something else, or names a value twice.
+
+    Examples
+    --------
+    >>> parse_mask_map("255=1,#FF0000=2,*=0")
+    MaskMap(values={255: 1}, colors={16711680: 2}, rest=0)
+    """
+    values: dict[int, int] = {}
+    colors: dict[int, int] = {}
+    rest: int | None = None
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        key, _, target = (part.strip() for part in entry.partition("="))
+        try:
+            number = int(target)
+            if not 0 <= number <= MAX_ID:
+                raise ValueError
+            if key == "*":
+                twice, rest = rest is not None, number
+            elif key.startswith("#"):
+                color = int(key[1:], 16)
+                if len(key) != 7:
+                    raise ValueError
+                twice = color in colors
+                colors[color] = number
+            else:
+                twice = int(key) in values
+                values[int(key)] = number
+        except ValueError:
+            raise SourceError(
+                f"mask map: needed VALUE=ID with VALUE an integer, #RRGGBB or * and ID within "
+                f"0 … {MAX_ID}, found {entry!r}"
+            ) from None
+        if twice:
+            raise SourceError(f"mask map: {key} is given twice in {text!r}")
+    return MaskMap(values, colors, rest)
+
+
+def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
+    """Turn a mask file's pixels into class ids.
+
+    Parameters
+    ----------
+    pixels
+        A decoded mask.
+    meaning
+        The mask map; an empty one keeps values and indices as they are.
+    name
+        The file, for errors.
+
+    Returns
+    -------
+    (H, W) uint8 or uint16
+        A colour mask whose three channels agree everywhere is a grey one that was saved as colour.
+
+    Raises
+    ------
+    SourceError
+        The mask holds colours that the map does not name, or no integers.
+    """
+    values = pixels.values
+    if values.ndim == 3 and values.shape[2] == 2:
+        values = values[:, :, 0]
+    if values.dtype.kind not in "ui":
+        raise SourceError(f"{name}: needed a mask of integers, found {values.dtype}")
+    if values.ndim == 3:
+        red, green, blue = (values[:, :, channel] for channel in range(3))
+        if meaning.colors or not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            return _ids_of_colors(values, meaning, name)
+        values = red
+    if values.dtype.itemsize > 2 or values.dtype.kind == "i":
+        if values.size and not (values.min() >= 0 and values.max() <= MAX_ID):
+            raise SourceError(
+                f"{name}: needed mask values within 0 … {MAX_ID}, "
+                f"found {values.min()} … {values.max()}"
+            )
+        values = values.astype(np.uint16)
+    if not (meaning.values or meaning.colors or meaning.rest is not None):
+        return np.ascontiguousarray(values)
+    return _ids_of_values(values, pixels.palette, meaning, name)
+
+
+def _ids_of_values(
+    values: NDArray[Any], palette: NDArray[np.uint8] | None, meaning: MaskMap, name: str
+) -> Mask:
+    """Map grey values or indices; each may be known by its value or by the colour it shows."""
+    table = np.zeros(int(np.iinfo(values.dtype).max) + 1, np.uint16)
+    for value in np.flatnonzero(np.bincount(values.ravel())).tolist():
+        color = _pack(palette[min(value, len(palette) - 1)]) if palette is not None else None
+        if palette is None and value < 256:
+            color = value * 0x010101
+        if value in meaning.values:
+            table[value] = meaning.values[value]
+        elif color is not None and color in meaning.colors:
+            table[value] = meaning.colors[color]
+        elif meaning.rest is not None:
+            table[value] = meaning.rest
+        elif color is not None and meaning.colors and not meaning.values:
+            raise _unmapped(name, [color], known=True)
+        else:
+            table[value] = value
+    ids: Mask = _narrow(table)[values]
+    return ids
+
+
+def _ids_of_colors(values: NDArray[Any], meaning: MaskMap, name: str) -> Mask:
+    if values.dtype != np.uint8:
+        raise SourceError(
+            f"{name}: needed a colour-coded mask of 8 bits a channel, found {values.dtype}"
+        )
+    wide = values.astype(np.uint32)
+    codes = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+    if not meaning.colors:
+        raise _unmapped(name, np.unique(codes).tolist(), known=False)
+    known = np.array(sorted(meaning.colors), np.uint32)
+    ids = np.array([meaning.colors[color] for color in known.tolist()], np.uint16)
+    place = np.minimum(np.searchsorted(known, codes), known.size - 1)
+    found = known[place] == codes
+    if found.all():
+        return _narrow(ids)[place]
+    if meaning.rest is None:
+        raise _unmapped(name, np.unique(codes[~found]).tolist(), known=True)
+    return _narrow(np.where(found, ids[place], np.uint16(meaning.rest)))
+
+
+def _pack(color: NDArray[np.uint8]) -> int:
+    red, green, blue = color[:3].tolist()
+    return int(red << 16 | green << 8 | blue)
+
+
+def _narrow(ids: Mask) -> Mask:
+    return ids.astype(np.uint8) if ids.max(initial=0) <= 255 else ids
+
+
+def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
+    shown = [f"#{color:06X}" for color in colors[:_SHOWN]]
+    more = f" and {len(colors) - _SHOWN} more" if len(colors) > _SHOWN else ""
+    example = ",".join(f"{color}={number}" for number, color in enumerate(shown[:3]))
+    hint = (
+        "add them to --mask-map, or give everything else an id with *=ID"
+        if known
+        else f"say which class each colour is, like --mask-map '{example},…'"
+    )
+    what = "colours that --mask-map does not name" if known else "a colour-coded mask"
+    return SourceError(f"{name}: found {what}: {', '.join(shown)}{more}; {hint}")

@@ -1,0 +1,77 @@
+"""What is asked for, and what was decided, before anything is written?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decisions import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
+from zarrfeed_convert.geometry import FITS, Fit, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.packing import Recipe, Rows
+    from zarrfeed_convert.source import JSON
+
+Order: TypeAlias = Literal["shuffled", "source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides a split's bytes besides the source and the classes; the store records it."""
+
+    size: Size | None
+    fit: Fit | None
+    codec: CodecChoice
+    chunk_samples: int | None
+    shard_size: int | None
+    order: Order
+    seed: int
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises
+        ------
+        SourceError
+            One is outside its range.
+        """
+        for what, value, allowed in (
+            ("codec", self.codec, CODEC_CHOICES),
+            ("order", self.order, ("shuffled", "source")),
+            ("fit", self.fit, (None, *FITS)),
+        ):
+            if value not in allowed:
+                raise SourceError(f"{what}: needed one of {allowed}, found {value!r}")
+        for what, number, least in (
+            ("size", min(self.size or (1,)), 1),
+            ("chunk_samples", self.chunk_samples, 1),
+            ("shard_size", self.shard_size, 1),
+            ("seed", self.seed, 0),
+        ):
+            if number is not None and number < least:
+                raise SourceError(f"{what}: needed at least {least}, found {number}")
+
+    def to_json(self) -> JSON:
+        """Give the settings as the store records them."""
+        return asdict(self) | {"size": None if self.size is None else list(self.size)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before anything is written."""
+
+    recipe: Recipe
+    image: FieldLayout
+    mask: FieldLayout
+    rows: Rows
+    keys: Sequence[str]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def tasks(self) -> list[slice]:
+        """The samples of each shard."""
+        step = self.image.shard_rows
+        return [slice(at, at + step) for at in range(0, len(self.rows), step)]

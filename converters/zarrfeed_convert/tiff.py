@@ -1,0 +1,120 @@
+"""What pixels does a TIFF hold?
+
+By tifffile: Pillow cuts 16-bit colour to 8 bits, and knows no colour of floats.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.pixels import Measure, Pixels, shown_channels, turn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def measure_tiff(file: BinaryIO, path: Path) -> Measure:
+    """Read a TIFF's header, as :func:`zarrfeed_convert.decode.measure` does."""
+    with tifffile.TiffFile(file) as tiff:
+        page = _only_page(tiff, path)
+        height, width = page.imagelength, page.imagewidth
+        if _orientation(page) >= 5:
+            height, width = width, height
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            return Measure(height, width, 3, "uint8")
+        if _needs_conversion(page):
+            return Measure(height, width, 3, "uint8")
+        channels = shown_channels(page.samplesperpixel)
+        dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
+        return Measure(height, width, channels, dtype)
+
+
+def decode_tiff(data: bytes, path: Path) -> Pixels | None:
+    """Decode a TIFF.
+
+    Returns
+    -------
+    Pixels or None
+        None where its colours need a conversion that tifffile leaves to others (CMYK, Lab).
+
+    Raises
+    ------
+    SourceError
+        It ends early, or is a stack.
+    """
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = _only_page(tiff, path)
+        _require_whole(page, len(data), path)
+        if _needs_conversion(page):
+            return None
+        values = page.asarray()
+        if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            values = np.moveaxis(values, 0, 2)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[:, :, 0]
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
+        else:
+            pixels = Pixels(_scaled(values, page))
+        return turn(pixels, _orientation(page))
+
+
+def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Bring grey of fewer bits to 8, and make white the highest value."""
+    if page.bitspersample < 8:
+        values = values.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
+        values = np.iinfo(values.dtype).max - values
+    return values
+
+
+def _only_page(tiff: tifffile.TiffFile, path: Path) -> Any:
+    full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
+    if len(full) != 1:
+        raise SourceError(
+            f"{path}: needed one image in the file, found {len(full)} TIFF pages; "
+            "split the stack into one file a page"
+        )
+    page = full[0]
+    if page.imagedepth > 1 or page.samplesperpixel > 4:
+        raise SourceError(
+            f"{path}: needed 1 to 4 channels, found shape {page.shape} (axes {page.axes})"
+        )
+    return page
+
+
+def _keyed(page: Any) -> Any:
+    """Give a frame's page: frames are later pages that tifffile has read only in part."""
+    return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+
+
+def _needs_conversion(page: Any) -> bool:
+    photometric = page.photometric
+    known = tifffile.PHOTOMETRIC
+    if photometric == known.YCBCR:  # tifffile converts it only while it decodes JPEG
+        return bool(page.compression != tifffile.COMPRESSION.JPEG)
+    return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
+
+
+def _require_whole(page: Any, size: int, path: Path) -> None:
+    """Refuse a file that ends before its pixels: a short strip may be filled up in silence."""
+    end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+    if end > size:
+        raise SourceError(
+            f"{path}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
+            "restore it, or take it out"
+        )
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    value = int(tag.value) if tag is not None else 1
+    return value if value in range(1, 9) else 1
