@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -11,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-import imagecodecs
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decode import decode, measure
 from zarrfeed_convert.pixels import Pixels, as_image
@@ -138,9 +138,7 @@ def test_tiff_planes_become_channels(tmp_path):
 
 
 def test_a_tiff_stack_is_refused(tmp_path):
-    tifffile.imwrite(
-        tmp_path / "a.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack"
-    )
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
     with pytest.raises(SourceError, match="found 3 TIFF pages"):
         measure(tmp_path / "a.tif")
 

@@ -1,0 +1,137 @@
+"""A mask's values become class ids, or an error that says what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.labels import Labels, labels_of_values, parse_classes
+from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
+from zarrfeed_convert.pixels import Pixels
+
+RED, BLUE = [255, 0, 0], [0, 0, 255]
+
+
+def ids(values, text="", palette=None, dtype=np.uint8):
+    pixels = Pixels(
+        np.array(values, dtype), None if palette is None else np.array(palette, np.uint8)
+    )
+    return mask_ids(pixels, parse_mask_map(text), name="m.png").tolist()
+
+
+def test_index_masks_are_their_own_ids():
+    assert ids([[0, 5]]) == [[0, 5]]
+    assert ids([[0, 500]], dtype=np.uint16) == [[0, 500]]
+    assert ids([[0, 500]], dtype=np.int32) == [[0, 500]]
+
+
+def test_mapped_values_change_and_others_stay():
+    assert ids([[0, 255, 3]], "255=1") == [[0, 1, 3]]
+    assert ids([[0, 255, 3]], "255=1,*=9") == [[9, 1, 9]]
+    assert ids([[0, 255]], "255=300") == [[0, 300]]
+
+
+def test_palette_masks_are_their_indices_unless_their_colors_are_mapped():
+    assert ids([[1, 0]], palette=[RED, BLUE]) == [[1, 0]]
+    assert ids([[1, 0]], "#FF0000=4,#0000FF=5", palette=[RED, BLUE]) == [[5, 4]]
+    with pytest.raises(SourceError, match=r"does not name: #0000FF"):
+        ids([[1, 0]], "#FF0000=4", palette=[RED, BLUE])
+
+
+def test_color_masks_are_mapped_by_color():
+    assert ids([[RED, BLUE]], "#ff0000=4,#0000FF=5") == [[4, 5]]
+    assert ids([[RED, BLUE]], "#ff0000=4,*=0") == [[4, 0]]
+    assert ids([[[*RED, 255], [*RED, 0]]], "#ff0000=4") == [[4, 4]]
+
+
+def test_a_grey_file_among_color_masks_shows_grey_colors():
+    assert ids([[0, 128]], "#000000=3,#808080=4,#FF0000=5") == [[3, 4]]
+    with pytest.raises(SourceError, match="#070707"):
+        ids([[7]], "#000000=3")
+
+
+def test_grey_saved_as_color_is_grey():
+    assert ids([[[7, 7, 7], [0, 0, 0]]]) == [[7, 0]]
+
+
+def test_unmapped_colors_are_listed_and_the_hint_can_be_pasted():
+    with pytest.raises(SourceError, match=r"m\.png.*#0000FF.*#FF0000") as error:
+        ids([[RED, BLUE]])
+    assert "--mask-map '#0000FF=0,#FF0000=1,…'" in str(error.value)
+    many = [[[shade, 0, 1] for shade in range(30)]]
+    with pytest.raises(SourceError, match="and 20 more"):
+        ids(many)
+
+
+def test_masks_of_floats_or_of_too_large_numbers_are_refused():
+    with pytest.raises(SourceError, match="found float32"):
+        ids([[0.5]], dtype=np.float32)
+    with pytest.raises(SourceError, match="found 0 … 70000"):
+        ids([[0, 70000]], dtype=np.int32)
+
+
+@pytest.mark.parametrize("text", ["255", "255=x", "#12=1", "#GGGGGG=1", "1=-1", "1=70000", "=1"])
+def test_a_mask_map_that_cannot_be_read_is_quoted(text):
+    with pytest.raises(SourceError, match="needed VALUE=ID"):
+        parse_mask_map(text)
+
+
+def test_a_value_mapped_twice_is_refused():
+    with pytest.raises(SourceError, match="given twice"):
+        parse_mask_map("1=2,1=3")
+
+
+@given(st.dictionaries(st.integers(0, 255), st.integers(0, 65535)), st.integers(0, 9))
+def test_mapping_is_a_lookup(values, seed):
+    mask = np.random.default_rng(seed).integers(0, 256, (4, 4), np.uint8)
+    mapped = mask_ids(Pixels(mask), MaskMap(values), name="m")
+    assert mapped.tolist() == [[values.get(v, v) for v in row] for row in mask.tolist()]
+
+
+def test_classes_are_a_list_a_file_or_a_number(tmp_path):
+    assert parse_classes("sky, tree") == ("sky", "tree")
+    assert parse_classes("3") == parse_classes(3) == ("0", "1", "2")
+    assert parse_classes("sky") == ("sky",)
+    (tmp_path / "names.txt").write_text("sky\ngreen tree\n\n", encoding="utf-8")
+    assert parse_classes(str(tmp_path / "names.txt")) == ("sky", "green tree")
+
+
+@pytest.mark.parametrize("classes", ["a,a", "a,,b", "0", "", "nowhere/names.txt", [], 70000])
+def test_classes_that_cannot_be_are_refused(classes):
+    with pytest.raises(SourceError, match="classes"):
+        parse_classes(classes)
+
+
+def test_settled_masks_are_counted():
+    mask, pixels = Labels(("a", "b"), 255).settle(np.array([[0, 1, 1, 255]]), name="m")
+    assert mask.dtype == np.uint8
+    assert pixels.tolist() == [1, 2]
+
+
+def test_ids_above_255_make_wide_masks():
+    assert Labels(("a",), 256).dtype == np.uint16
+    assert Labels(tuple("abc"), 255).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("values", "ignore", "said"),
+    [
+        ([0, 255], None, r"found the value 255; use --mask-map 255=1.*or --ignore 255"),
+        ([0, 1, 255], None, r"0 … 1, found the value 255; use --ignore 255"),
+        ([0, 7, 9, 255], 255, r"0 … 1 or 255 \(ignored\), found the values 7, 9;"),
+    ],
+)
+def test_a_value_outside_the_classes_is_named_with_a_way_out(values, ignore, said):
+    with pytest.raises(SourceError, match=r"m\.png: " + r".*" + said):
+        Labels(("a", "b"), ignore).settle(np.array([values], np.uint8), name="m.png")
+
+
+def test_classes_follow_from_values():
+    assert labels_of_values({0: "a", 3: "b"}, ignore=None).classes == ("0", "1", "2", "3")
+    assert labels_of_values({0: "a", 1: "a", 255: "b"}, ignore=255).classes == ("0", "1")
+    assert labels_of_values({255: "a"}, ignore=None).binary
+    with pytest.raises(SourceError, match=r"b\.png.*--ignore 255"):
+        labels_of_values({0: "a", 1: "a", 255: "b.png"}, ignore=None)

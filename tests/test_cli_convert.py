@@ -1,0 +1,200 @@
+"""``zarrfeed convert`` packs, explains itself, and ends with the right status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import imagecodecs
+import numpy as np
+import pytest
+import zarr
+from typer.testing import CliRunner
+
+from zarrfeed import __version__
+from zarrfeed.errors import SourceError
+from zarrfeed_tools.cli import app
+
+COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Four pairs below the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    rng = np.random.default_rng(0)
+    for name, shape in (("images", (8, 6, 3)), ("masks", (8, 6))):
+        (tmp_path / name).mkdir()
+        for sample in range(4):
+            values = rng.integers(0, 3, shape, np.uint8)
+            values.flat[:3] = [0, 1, 2]
+            suffix = "_m" if name == "masks" else ""
+            (tmp_path / name / f"{sample}{suffix}.png").write_bytes(imagecodecs.png_encode(values))
+    return tmp_path
+
+
+def arguments(*more, out="o.zarr"):
+    base = ["convert", out, "--split", "train", "--images", "images", "--masks", "masks/*.png"]
+    return [*base, "--mask-suffix", "_m", "--workers", "1", *more]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def run(*arguments):
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_it_packs_and_shows_what():
+    result = invoke(*arguments("--classes", "sky,tree,road"))
+    assert result.exit_code == 0, result.output
+    assert "Packed 4 pairs into 4 samples" in result.stdout
+    assert re.search(r"image +4×8×6×3 +uint8", result.stdout)
+    assert re.search(r"2 +road +\d+ +\d+\.\d\d%", result.stdout)
+    assert "packing: 4 of 4 samples" in result.stderr
+    assert zarr.open_array("o.zarr/train/image").shape == (4, 8, 6, 3)
+
+
+def test_packing_again_says_so():
+    invoke(*arguments())
+    result = invoke(*arguments())
+    assert result.exit_code == 0
+    assert "already packed: nothing was changed" in result.stdout
+
+
+def test_json_is_all_that_is_printed():
+    result = invoke(*arguments("--json"))
+    report = json.loads(result.stdout)
+    assert report["status"] == "packed"
+    assert report["found"] == report["packed"] == 4
+    assert [field["name"] for field in report["fields"]] == ["image", "mask"]
+    assert {"what", "value", "reason"} == set(report["decisions"][0])
+
+
+def test_a_dry_run_gives_reasons_and_writes_nothing(folders):
+    result = invoke(*arguments("--dry-run"))
+    assert result.exit_code == 0
+    assert "nothing was written" in result.stdout
+    for what in ("classes", "size", "chunk rows", "shard rows", "image codec", "mask codec"):
+        assert what in result.stdout
+    assert not (folders / "o.zarr").exists()
+
+
+def test_every_option_reaches_the_store():
+    more = ["--size", "4x4", "--fit", "tile", "--mask-map", "2=1", "--codec", "zstd"]
+    more += ["--chunk-samples", "2", "--shard-size", "0.1KiB", "--order", "source", "--seed", "7"]
+    more += ["--color", "grey", "--ignore", "9", "--classes", "a,b"]
+    assert invoke(*arguments(*more)).exit_code == 0
+    image = zarr.open_array("o.zarr/train/image")
+    assert (image.shape, image.chunks, image.shards) == ((16, 4, 4, 1), (2, 4, 4, 1), (6, 4, 4, 1))
+    described = zarr.open_group("o.zarr/train").attrs["zarrfeed"]
+    assert described["packed"]["settings"] == {
+        "size": [4, 4],
+        "fit": "tile",
+        "codec": "zstd",
+        "chunk_samples": 2,
+        "shard_size": 102,
+        "order": "source",
+        "seed": 7,
+    }
+    assert described["source"]["mask_map"] == {"2": 1}
+    assert described["source"]["color"] == "grey"
+
+
+def test_binary_masks_are_announced(folders):
+    for path in (folders / "masks").iterdir():
+        path.write_bytes(imagecodecs.png_encode(np.eye(8, 6, dtype=np.uint8) * 255))
+    assert "255 means 1 (foreground)" in invoke(*arguments()).stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--fit", "crop"], "--size"),
+        (["--size", "12"], "256x512"),
+        (["--shard-size", "big"], "256MiB"),
+        (["--codec", "gzip"], "gzip"),
+        (["--workers", "0"], "workers"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_usage_ends_with_2(folders, more, said):
+    result = invoke(*arguments(*more))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (folders / "o.zarr").exists()
+
+
+def test_bad_input_is_an_error_of_the_package():
+    result = invoke(*arguments("--classes", "a,b"))
+    assert isinstance(result.exception, SourceError)
+
+
+def test_the_real_command_ends_with_1_and_a_line_on_stderr(folders):
+    result = run(*arguments("--classes", "a,b", "--json"))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert re.search(r"^error: masks/\d_m.png: .*found the value 2; use", result.stderr, re.M)
+    assert "Traceback" not in result.stderr
+    assert not (folders / "o.zarr").exists()
+
+
+def test_the_real_command_packs_with_processes():
+    result = run(*arguments("--workers", "2", "--json"))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["packed"] == 4
+
+
+def test_an_unwritable_place_is_a_line_not_a_traceback(folders):
+    (folders / "file").touch()
+    result = run(*arguments(out="file/o.zarr"))
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(folders):
+    noise = np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)
+    image = imagecodecs.png_encode(noise)
+    mask = imagecodecs.png_encode(np.zeros((600, 600), np.uint8))
+    for sample in range(400):
+        (folders / "images" / f"x{sample}.png").write_bytes(image)
+        (folders / "masks" / f"x{sample}_m.png").write_bytes(mask)
+    for sample in range(4):
+        (folders / "images" / f"{sample}.png").unlink()
+        (folders / "masks" / f"{sample}_m.png").unlink()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments("--workers", "2", "--classes", "2")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (folders / "o.zarr/train.partial/image/c").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not (folders / "o.zarr").exists()
+
+
+def test_the_version_is_shown():
+    assert invoke("--version").stdout.strip() == f"zarrfeed {__version__}"
+
+
+def test_the_help_teaches():
+    said = invoke("convert", "--help").stdout
+    assert "globs must be quoted" in said
+    assert "zarrfeed convert cells.zarr --split train" in said
