@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
+from zarrfeed.reader import read_samples
 from zarrfeed.store import Split, list_splits, open_split
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "__version__",
     "list_splits",
     "open_split",
+    "read_samples",
 ]
 
 

@@ -210,6 +210,11 @@ class ZarrSequence(keras.utils.Sequence, DataAdapter):  # type: ignore[misc]
         """The mask id that counts as no class, or None."""
         return self._split.ignore
 
+    @property
+    def samples(self) -> int:
+        """Samples per epoch, before a remainder is dropped."""
+        return self._schedule.samples
+
     def __len__(self) -> int:
         return self._schedule.batches
 

@@ -1,0 +1,194 @@
+"""Train a U-Net from a packed dataset and show what a newcomer wants to see.
+
+The sequences, the training and the picture are each one call; this module only puts them in a
+row and says what happens.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from zarrfeed import StoreError, ZarrSequence, list_splits
+from zarrfeed_tools.augment import flip
+from zarrfeed_tools.pictures import side_by_side
+from zarrfeed_tools.unet import train_unet
+
+_VALIDATION_NAMES = ("val", "valid", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """What a demonstration came to.
+
+    Attributes
+    ----------
+    data
+        The dataset.
+    train_samples, validation_samples
+        How many samples there were.
+    epochs
+        Passes over the training split.
+    loss, val_loss, val_iou
+        One value per epoch; IoU is the mean over classes.
+    fed_batches_per_second
+        What the loader alone hands out, nothing trained.
+    trained_batches_per_second
+        In the epochs after the first, validation left out.
+    picture
+        Path of the PNG.
+    """
+
+    data: str
+    train_samples: int
+    validation_samples: int
+    epochs: int
+    loss: list[float]
+    val_loss: list[float]
+    val_iou: list[float]
+    fed_batches_per_second: float
+    trained_batches_per_second: float
+    picture: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+class _Clock(keras.callbacks.Callback):
+    """Measures training time without validation, from batch to batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: float | None = None
+        self._epoch = 0
+        self._seconds: list[tuple[int, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch, self._last = epoch, None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self._seconds.append((self._epoch, now - self._last))
+        self._last = now
+
+    def batches_per_second(self) -> float:
+        """Rate after the first epoch, which compiles; of the first if there is no other."""
+        later = [seconds for epoch, seconds in self._seconds if epoch > 0]
+        times = later or [seconds for _, seconds in self._seconds]
+        return len(times) / sum(times) if times else float("nan")
+
+
+def demonstrate(
+    data: Path,
+    picture: Path,
+    *,
+    epochs: int,
+    batch_size: int,
+    filters: int,
+    seed: int,
+    show: Console,
+    progress_bar: bool = True,
+) -> Demonstration:
+    """Train a U-Net on a dataset, and draw some of its predictions.
+
+    Parameters
+    ----------
+    data
+        A dataset with a split ``train`` and, if possible, ``val``; without one, every fifth
+        training sample is held out.
+    picture
+        Where the PNG goes.
+    epochs, batch_size, filters, seed
+        Of the training.
+    show
+        Where it is told.
+    progress_bar
+        Whether Keras shows its own.
+
+    Raises
+    ------
+    StoreError
+        The dataset has no split ``train``, or its images cannot be a batch.
+    """
+    keras.utils.set_random_seed(seed)
+    train, validation = open_sequences(data, batch_size=batch_size, seed=seed)
+    with train, validation:
+        fed = _measure_feed(train)
+        show.print(f"\nThe loader alone hands out {fed:,.0f} batches of {batch_size} a second.\n")
+        image, mask = validation[0]
+        classes = len(train.classes) or int(max(mask.max() for _, mask in train)) + 1
+        clock = _Clock()
+        training = train_unet(
+            train,
+            validation,
+            shape=image.shape[1:],
+            classes=classes,
+            ignore=train.ignore,
+            epochs=epochs,
+            filters=filters,
+            callbacks=[clock],
+            verbose=1 if progress_bar else 0,
+        )
+        shown = slice(0, min(4, len(image)))
+        logits = training.model.predict(image[shown], verbose=0)
+        sheet = side_by_side(
+            image[shown], mask[shown], np.argmax(logits, axis=-1),
+            validation.batch_keys(0)[shown], classes=classes,
+        )  # fmt: skip
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(picture)
+        return Demonstration(
+            data=str(data),
+            train_samples=train.samples,
+            validation_samples=validation.samples,
+            epochs=epochs,
+            loss=training.history["loss"],
+            val_loss=training.history["val_loss"],
+            val_iou=training.history["val_iou"],
+            fed_batches_per_second=fed,
+            trained_batches_per_second=clock.batches_per_second(),
+            picture=str(picture),
+        )
+
+
+def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSequence, ZarrSequence]:
+    """Open the training and the validation sequence of a dataset."""
+    splits = list_splits(data)
+    if "train" not in splits:
+        raise StoreError(f"{data}: needed a split 'train', found {', '.join(splits) or 'none'}")
+    held_out = next((name for name in _VALIDATION_NAMES if name in splits), None)
+    train_ids = validation_ids = None
+    if held_out is None:
+        held_out = "train"
+        ids = np.arange(ZarrSequence(data / "train", 1).samples)
+        train_ids, validation_ids = ids[ids % 5 != 0], ids[ids % 5 == 0]
+    train = ZarrSequence(
+        data / "train", batch_size, subset=train_ids, seed=seed, transform=flip,
+        workers=2, use_multiprocessing=True,
+    )  # fmt: skip
+    validation = ZarrSequence(
+        data / held_out, batch_size, subset=validation_ids, shuffle=False,
+        workers=2, use_multiprocessing=True,
+    )  # fmt: skip
+    return train, validation
+
+
+def _measure_feed(train: ZarrSequence) -> float:
+    """Iterate by hand for at least a second, after a first pass; the epoch count stays."""
+    epoch = train.epoch
+    for _ in train:
+        pass
+    batches, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < 1:
+        for _ in train:
+            batches += 1
+    train.set_epoch(epoch)
+    return batches / seconds
