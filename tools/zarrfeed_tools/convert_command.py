@@ -6,16 +6,14 @@ import json
 import re
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer looks at it)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from zarrfeed_convert import PairedFolders, Report, convert, text_of_bytes
+from zarrfeed_convert import PairedFolders, Report, convert
 from zarrfeed_tools.following import followed
+from zarrfeed_tools.summary import show_report
+from zarrfeed_tools.tables import console
 
 _UNITS = {
     "": 1,
@@ -27,7 +25,6 @@ _UNITS = {
     "MIB": 1 << 20,
     "GIB": 1 << 30,
 }
-_PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
 
 
 class _Fit(StrEnum):
@@ -58,10 +55,10 @@ class _Color(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("convert")(convert_folders)
+    app.command("convert")(_command)
 
 
-def convert_folders(
+def _command(
     out: Annotated[
         Path, typer.Argument(metavar="OUT.zarr", help="The dataset; made if it is not there.")
     ],
@@ -212,7 +209,33 @@ def convert_folders(
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
-        _show(report)
+        show_report(report, console())
+
+
+def convert_folders(
+    out: Path,
+    *,
+    split: str,
+    images: str,
+    masks: str,
+    classes: str | None = None,
+    quiet: bool = False,
+) -> Report:
+    """Do what the command does, from another command.
+
+    Parameters
+    ----------
+    out, split, images, masks, classes
+        As the command's options; the others keep their defaults.
+    quiet
+        Leave the summary out.
+    """
+    with followed() as follow:
+        report = convert(
+            PairedFolders(images, masks), out, split=split, classes=classes, progress=follow
+        )
+    show_report(report, console(quiet=quiet))
+    return report
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -232,70 +255,3 @@ def _parse_bytes(text: str) -> int:
             f"needed a size like 256MiB or 1GB, found {text!r}", param_hint="--shard-size"
         )
     return int(float(match[1]) * unit)
-
-
-# -- Summing up -----------------------------------------------------------------------------------
-
-
-def _show(report: Report) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
-    heads = {
-        "packed": f"Packed {report.found} pairs into {report.packed} samples of {report.path} "
-        f"in {report.seconds:.1f} s",
-        "already packed": f"{report.path} is already packed: nothing was changed",
-        "dry run": f"Would pack {report.found} pairs into {report.packed} samples of "
-        f"{report.path}; nothing was written",
-    }
-    console.print(f"[bold]{escape(heads[report.status])}[/]", soft_wrap=True)
-    console.print(_table_of_fields(report))
-    if report.status == "dry run":
-        console.print(_table_of_decisions(report))
-        return
-    console.print(_table_of_classes(report))
-    for decision in report.decisions:
-        if decision.what == "classes" and "255 means 1" in decision.reason:
-            console.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
-
-
-def _table_of_fields(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("field", "shape", "dtype", "codec"):
-        table.add_column(name, no_wrap=True)
-    for name in ("chunk\nrows", "shard\nrows", "stored", "decoded"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for field in report.fields:
-        stored = "" if field.stored_bytes is None else text_of_bytes(field.stored_bytes)
-        table.add_row(
-            field.name,
-            "×".join(map(str, field.shape)),
-            field.dtype,
-            field.codec,
-            str(field.chunk_rows),
-            str(field.shard_rows),
-            stored,
-            text_of_bytes(field.decoded_bytes),
-        )
-    return table
-
-
-def _table_of_classes(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", justify="right")
-    table.add_column("class")
-    table.add_column("pixels", justify="right")
-    table.add_column("share", justify="right")
-    for row in report.classes:
-        share = "" if row.share is None else f"{row.share:.2%}"
-        table.add_row(str(row.id), escape(row.name), f"{row.pixels:,}", share)
-    return table
-
-
-def _table_of_decisions(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("decision", "value", "because"):
-        table.add_column(name, overflow="fold")
-    for decision in report.decisions:
-        table.add_row(decision.what, escape(decision.value), escape(decision.reason))
-    return table
