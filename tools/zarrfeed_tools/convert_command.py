@@ -6,7 +6,7 @@ import json
 import re
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer looks at it)
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
