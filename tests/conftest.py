@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from stores import Pixels, traced_pixels, write_split
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -13,8 +13,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import zarrfeed
 from keras import ops
+
+import zarrfeed
 
 SAMPLES = 22
 SHAPE = (8, 6, 3)

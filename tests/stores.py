@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Pixels = dict[str, NDArray[Any]]
 
@@ -18,7 +20,9 @@ def traced_pixels(samples: int, height: int = 8, width: int = 6) -> Pixels:
     place = np.arange(height * width * 3).reshape(height, width, 3)
     return {
         "image": ((7 * ids[:, None, None, None] + place) % 251).astype(np.uint8),
-        "mask": np.broadcast_to(ids[:, None, None] % 256, (samples, height, width)).astype(np.uint8),
+        "mask": np.broadcast_to(ids[:, None, None] % 256, (samples, height, width)).astype(
+            np.uint8
+        ),
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrfeed.arena import Arena
 from zarrfeed.slot import ALIGNMENT, SlotLayout, Spec, aligned_empty
 

@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import pytest
-from stores import Pixels
+
 from zarrfeed import ZarrSequence
+
+if TYPE_CHECKING:
+    from stores import Pixels
 
 CLIENT = Path(__file__).with_name("keras_client.py")
 ONCE = [1] * 22

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrfeed.order import BLOCKS_MIXED, block_permutation, permutation, rank_share
 from zarrfeed.plan import plan_reads
 from zarrfeed.schedule import Schedule, Shuffle
@@ -41,7 +42,18 @@ def test_an_order_can_be_checked_on_paper() -> None:
 def test_orders_never_change_between_releases() -> None:
     """A published experiment must stay repeatable, whatever NumPy or zarrfeed is installed."""
     assert permutation(10, seed=1, epoch=2).tolist() == [7, 1, 3, 0, 4, 8, 9, 2, 6, 5]
-    assert block_permutation(10, block=1, seed=1, epoch=2).tolist() == [7, 1, 3, 0, 4, 8, 9, 6, 2, 5]
+    assert block_permutation(10, block=1, seed=1, epoch=2).tolist() == [
+        7,
+        1,
+        3,
+        0,
+        4,
+        8,
+        9,
+        6,
+        2,
+        5,
+    ]
 
 
 @given(sizes, seeds, st.integers(0, 1000))
@@ -104,7 +116,10 @@ def test_ranks_together_make_the_global_batches(
     for rank in range(world_size):
         fixed = {name: getattr(whole, name) for name in Schedule.__slots__}
         share = Schedule(**{**fixed, "rank": rank, "world_size": world_size}).epoch_ids(epoch)
-        assert share.tolist() == order[: order.size - order.size % world_size][rank::world_size].tolist()
+        assert (
+            share.tolist()
+            == order[: order.size - order.size % world_size][rank::world_size].tolist()
+        )
 
 
 @given(schedules(), st.integers(0, 20))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import zarr
 import zarr.codecs as codecs
-from stores import traced_pixels, write_split
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from stores import traced_pixels, write_split
 from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.reader import BatchReader, read_samples, sample_names, warn_if_indirect
 from zarrfeed.store import list_splits, open_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ORDER = np.array([13, 2, 21, 0, 2, 7, 20, 19, 18, 5, 6])
 
@@ -26,7 +29,9 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "raw, three a chunk": {"compressors": None, "chunk": 3, "shard": 6},
     "blosc-lz4": {"compressors": codecs.BloscCodec(cname="lz4", shuffle="noshuffle")},
     "blosc-zstd bitshuffle, three a chunk": {
-        "compressors": codecs.BloscCodec(cname="zstd", shuffle="bitshuffle"), "chunk": 3, "shard": 9,
+        "compressors": codecs.BloscCodec(cname="zstd", shuffle="bitshuffle"),
+        "chunk": 3,
+        "shard": 9,
     },
     "zstd": {"compressors": codecs.ZstdCodec(level=1)},
     "zstd with checksum": {"compressors": codecs.ZstdCodec(level=1, checksum=True)},
@@ -77,7 +82,9 @@ def test_every_layout_reads_equal_to_zarr_python(name: str, tmp_path: Path) -> N
     assert np.array_equal(found, expected[ORDER])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_any_grid_and_any_ids_read_equal_to_the_source(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -88,7 +95,9 @@ def test_any_grid_and_any_ids_read_equal_to_the_source(
     shape = data.draw(st.sampled_from([(), (3,), (2, 3), (3, 2, 2)]))
     dtype = data.draw(st.sampled_from(["uint8", "int16", "float32", "float64"]))
     compressor = data.draw(
-        st.sampled_from([None, codecs.BloscCodec(cname="lz4"), codecs.ZstdCodec(), codecs.GzipCodec()])
+        st.sampled_from(
+            [None, codecs.BloscCodec(cname="lz4"), codecs.ZstdCodec(), codecs.GzipCodec()]
+        )
     )
     values = np.random.default_rng(0).integers(0, 99, (samples, *shape)).astype(dtype)
     path = tmp_path_factory.mktemp("grid")
@@ -99,7 +108,9 @@ def test_any_grid_and_any_ids_read_equal_to_the_source(
 
 
 @pytest.mark.parametrize("shard", [None, 4])
-def test_chunks_that_were_never_written_hold_the_fill_value(tmp_path: Path, shard: int | None) -> None:
+def test_chunks_that_were_never_written_hold_the_fill_value(
+    tmp_path: Path, shard: int | None
+) -> None:
     array = zarr.open_group(str(tmp_path), mode="w").create_array(
         "image", shape=(22, 2, 2), chunks=(1, 2, 2), shards=shard and (shard, 2, 2),
         dtype="float32", fill_value=np.nan, compressors=None,

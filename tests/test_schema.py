@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from zarrfeed.errors import StoreError
 from zarrfeed.schema import ShardIndex, parse_array
 
@@ -61,7 +62,9 @@ def test_a_sharded_array_is_described_whole() -> None:
 
 
 def test_chunk_names_follow_their_encoding() -> None:
-    dots = changed("chunk_key_encoding", to={"name": "default", "configuration": {"separator": "."}})
+    dots = changed(
+        "chunk_key_encoding", to={"name": "default", "configuration": {"separator": "."}}
+    )
     assert parse_array(dots, name="a").shard_name(3) == "c.3.0.0"
     assert parse_array(changed("chunk_key_encoding", to="v2"), name="a").shard_name(3) == "3.0.0"
 
@@ -70,7 +73,9 @@ def test_chunk_names_follow_their_encoding() -> None:
     ("fill", "expected"), [(7, 7.0), (0.5, 0.5), ("NaN", np.nan), ("-Infinity", -np.inf)]
 )
 def test_fill_values_are_numbers(fill: Any, expected: float) -> None:
-    assert np.array_equal(parse_array(changed("fill_value", to=fill), name="a").fill, expected, True)
+    assert np.array_equal(
+        parse_array(changed("fill_value", to=fill), name="a").fill, expected, True
+    )
 
 
 INNER = ("codecs", 0, "configuration")
@@ -96,9 +101,7 @@ def test_what_the_direct_reader_does_not_cover_has_a_reason(
 
 
 def test_big_endian_data_is_left_to_zarr_python() -> None:
-    metadata = changed(
-        *INNER, "codecs", to=[{"name": "bytes", "configuration": {"endian": "big"}}]
-    )
+    metadata = changed(*INNER, "codecs", to=[{"name": "bytes", "configuration": {"endian": "big"}}])
     assert parse_array(metadata, name="a").indirect is None  # a byte has no order
     metadata["data_type"] = "uint16"
     assert "big-endian" in (parse_array(metadata, name="a").indirect or "")

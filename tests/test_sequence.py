@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+
 import transforms
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import ReadError, StoreError, WorkerError, ZarrSequence
@@ -105,8 +106,12 @@ class TestEveryKindOfWorker:
             both = [(ids_of(a), ids_of(b)) for a, b in zip(seq, seq, strict=True)]
         assert both == [(ids, ids) for ids in expected]
 
-    def test_a_failing_transform_ends_the_epoch_with_the_sample(self, kind: Kind, split: Path) -> None:
-        with ZarrSequence(split, 4, shuffle=False, transform=transforms.raises_on_nine, **kind) as seq:
+    def test_a_failing_transform_ends_the_epoch_with_the_sample(
+        self, kind: Kind, split: Path
+    ) -> None:
+        with ZarrSequence(
+            split, 4, shuffle=False, transform=transforms.raises_on_nine, **kind
+        ) as seq:
             passed = iter(seq)
             for _ in range(2):
                 next(passed)
@@ -118,7 +123,9 @@ class TestEveryKindOfWorker:
         if kind["workers"] == 0:
             pytest.skip("in the caller, SystemExit is the caller's")
         with (
-            ZarrSequence(split, 4, shuffle=False, transform=transforms.exits_on_nine, **kind) as seq,
+            ZarrSequence(
+                split, 4, shuffle=False, transform=transforms.exits_on_nine, **kind
+            ) as seq,
             pytest.raises(WorkerError, match="SystemExit"),
         ):
             list(seq)
@@ -126,7 +133,9 @@ class TestEveryKindOfWorker:
     def test_a_transform_that_changes_shape_is_an_error(self, kind: Kind, split: Path) -> None:
         with (
             ZarrSequence(split, 4, transform=transforms.reshapes_on_nine, **kind) as seq,
-            pytest.raises(WorkerError, match=r"image of shape \(7, 6, 3\).*sample 9.*needed \(8, 6, 3\)"),
+            pytest.raises(
+                WorkerError, match=r"image of shape \(7, 6, 3\).*sample 9.*needed \(8, 6, 3\)"
+            ),
         ):
             list(seq)
 
@@ -157,14 +166,20 @@ def test_a_process_that_was_killed_is_replaced_with_a_warning(split: Path, tmp_p
 @pytest.mark.filterwarnings("ignore:worker process")
 def test_a_batch_that_kills_every_process_is_an_error(split: Path) -> None:
     with (
-        ZarrSequence(split, 4, shuffle=False, transform=transforms.killed_on_nine, **PROCESSES) as seq,
-        pytest.raises(WorkerError, match=r"two worker processes died on batch 2 of epoch 0.*signal 9"),
+        ZarrSequence(
+            split, 4, shuffle=False, transform=transforms.killed_on_nine, **PROCESSES
+        ) as seq,
+        pytest.raises(
+            WorkerError, match=r"two worker processes died on batch 2 of epoch 0.*signal 9"
+        ),
     ):
         list(seq)
 
 
 @pytest.mark.parametrize("kind", [KINDS["one thread"], PROCESSES], ids=["threads", "processes"])
-def test_a_worker_that_does_not_answer_is_an_error_that_names_the_knob(kind: Kind, split: Path) -> None:
+def test_a_worker_that_does_not_answer_is_an_error_that_names_the_knob(
+    kind: Kind, split: Path
+) -> None:
     seq = ZarrSequence(split, 4, shuffle=False, transform=transforms.sleeps, timeout=1.0, **kind)
     started = time.monotonic()
     with pytest.raises(WorkerError, match=r"batch 2 of epoch 0 did not come within 1 s.*timeout="):
@@ -262,8 +277,8 @@ def test_workers_import_neither_keras_nor_zarr(split: Path) -> None:
     found = subprocess.run(
         [
             sys.executable, "-c",
-            "import sys, zarrfeed.workers.process; print([m for m in ('keras', 'tensorflow', 'zarr') "
-            "if m in sys.modules])",
+            "import sys, zarrfeed.workers.process; "
+            "print([m for m in ('keras', 'tensorflow', 'zarr') if m in sys.modules])",
         ],
         capture_output=True, text=True, timeout=60, check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -81,9 +81,7 @@ class KilledOnce:
     def __init__(self, flag: str) -> None:
         self.flag = flag
 
-    def __call__(
-        self, image: Array, mask: Array, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Die once."""
         if wants_id_nine(image, mask) and not os.path.exists(self.flag):
             with open(self.flag, "w"):

@@ -15,12 +15,14 @@ import mmap
 import os
 import tempfile
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zarrfeed.slot import Arrays, SlotLayout
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.slot import Arrays, SlotLayout
 
 
 class Arena:

@@ -6,6 +6,7 @@ schema says for every other array why it does not.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.plan import Reads
     from zarrfeed.schema import ArrayLayout
+
 
 class DirectField:
     """Reads one array.
@@ -90,8 +92,8 @@ class DirectField:
         if (nbytes != needed).any():
             wrong = int(np.argmax(nbytes != needed))
             raise ReadError(
-                f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {int(reads.chunk[wrong])} has "
-                f"{int(nbytes[wrong])} bytes, needed {needed}; restore the file or convert again"
+                f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {reads.chunk[wrong]} has "
+                f"{nbytes[wrong]} bytes, needed {needed}; restore the file or convert again"
             )
         target = _bytes(out)
         position = offset + reads.row * sample
@@ -118,13 +120,11 @@ class DirectField:
                 self._decode(shard, chunk, encoded, target[at : at + sample])
                 continue
             scratch = self._scratch(layout.chunk_rows * sample)
-            self._decode(shard, chunk, encoded, memoryview(scratch))
+            self._decode(shard, chunk, encoded, scratch.data)
             samples = scratch.view(layout.dtype).reshape(layout.chunk_rows, *layout.sample_shape)
             out[reads.land[start:stop]] = samples[reads.row[start:stop]]
 
-    def _decode(
-        self, shard: int, chunk: int, encoded: memoryview, target: memoryview
-    ) -> None:
+    def _decode(self, shard: int, chunk: int, encoded: memoryview, target: memoryview) -> None:
         layout = self._layout
         try:
             source = strip_checksum(encoded) if layout.checksum else encoded
@@ -150,7 +150,7 @@ class DirectField:
 
 
 def _bytes(out: NDArray[Any]) -> memoryview:
-    return memoryview(out.view(np.uint8).reshape(-1))
+    return out.view(np.uint8).reshape(-1).data
 
 
 def _runs(apart: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -160,4 +160,4 @@ def _runs(apart: NDArray[np.bool_]) -> list[tuple[int, int]]:
     [(0, 2), (2, 3)]
     """
     edges = [0, *(np.flatnonzero(apart) + 1).tolist(), apart.size + 1]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
@@ -20,6 +17,9 @@ from zarrfeed.slot import Arrays, SlotLayout, aligned_empty
 from zarrfeed.workers import Task, Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from zarrfeed.schedule import Schedule
@@ -125,7 +125,7 @@ class Feeder:
                 self._arena.close()
 
     def _hand_out(self, task: Task) -> Arrays:
-        """Lease the slot, or copy it where the consumer holds so many that the workers lack slots."""
+        """Lease the slot, or copy it where the consumer holds so many that workers lack slots."""
         if self._arena.free + len(self._pending) >= self._depth:
             return self._arena.lease(task.slot, task.rows)
         layout = self._arena.layout

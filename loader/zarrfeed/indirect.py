@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class IndirectField:
 
         self._folder = folder
         try:
-            self._array = cast("zarr.Array[Any]", zarr.open_array(str(folder), mode="r"))
+            self._array = zarr.open_array(str(folder), mode="r")
         except Exception as error:
             raise ReadError(f"{folder}: zarr-python cannot open it: {error}") from error
 

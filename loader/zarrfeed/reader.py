@@ -7,7 +7,6 @@ own reader fill its array. What a batch holds depends on the ids alone.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +18,8 @@ from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed.schema import ArrayLayout
@@ -102,8 +103,8 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
     for name, layout in split.select(fields).items():
         if layout.indirect is not None:
             warnings.warn(
-                f"{split.path / name}: read through zarr-python, which is slower ({layout.indirect}); "
-                "`zarrfeed convert` writes stores that are read directly",
+                f"{split.path / name}: read through zarr-python, which is slower "
+                f"({layout.indirect}); `zarrfeed convert` writes stores that are read directly",
                 stacklevel=3,
             )
 

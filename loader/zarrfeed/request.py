@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zarrfeed.errors import StoreError
 from zarrfeed.schedule import Schedule, Shuffle
-from zarrfeed.schema import ArrayLayout
 from zarrfeed.slot import Spec
 from zarrfeed.workers.recipe import Transform, apply, generator
+
+if TYPE_CHECKING:
+    from zarrfeed.schema import ArrayLayout
 
 Subset: TypeAlias = slice | ArrayLike | None
 ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float] | None
@@ -205,13 +207,11 @@ def weight_table(
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
     if ignore is not None:
         table[ignore] = 0
-    given = (
-        class_weight
-        if isinstance(class_weight, Mapping)
-        else dict(enumerate(cast("Sequence[float]", class_weight)))
-    )
+    given = class_weight if isinstance(class_weight, Mapping) else dict(enumerate(class_weight))
     for label, weight in given.items():
         if not 0 <= label < table.size:
-            raise ValueError(f"class_weight names class {label}, {mask.dtype} masks go to {table.size - 1}")
+            raise ValueError(
+                f"class_weight names class {label}, {mask.dtype} masks go to {table.size - 1}"
+            )
         table[label] = weight
     return table

@@ -75,9 +75,7 @@ class Schedule:
         elif self.shuffle is True:
             order = permutation(self.ids.size, seed=self.seed, epoch=epoch)
         else:
-            order = block_permutation(
-                self.ids.size, block=self.block, seed=self.seed, epoch=epoch
-            )
+            order = block_permutation(self.ids.size, block=self.block, seed=self.seed, epoch=epoch)
         return self.ids[rank_share(order, rank=self.rank, world_size=self.world_size)]
 
     def rows(self, batch: int) -> slice:

@@ -272,7 +272,8 @@ def _describe(codecs: list[tuple[str, JSON]]) -> str:
         if name == "blosc":
             shuffle = configuration.get("shuffle", "noshuffle")
             words.append(
-                f"blosc-{configuration.get('cname')}" + ("" if shuffle == "noshuffle" else f"-{shuffle}")
+                f"blosc-{configuration.get('cname')}"
+                + ("" if shuffle == "noshuffle" else f"-{shuffle}")
             )
         elif name in ("zstd", "gzip"):
             words.append(f"{name}-{configuration.get('level')}")

@@ -6,16 +6,11 @@ how it is read in the workers, when in :mod:`zarrfeed.feeder`.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from zarrfeed.arena import Arena
 from zarrfeed.feeder import Feeder
 from zarrfeed.reader import read_samples, sample_names, warn_if_indirect
 from zarrfeed.request import (
@@ -29,10 +24,8 @@ from zarrfeed.request import (
     weight_table,
     whole,
 )
-from zarrfeed.schedule import Shuffle
 from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
 from zarrfeed.store import open_split
-from zarrfeed.workers import Workers
 from zarrfeed.workers.inline import InlineWorkers
 from zarrfeed.workers.processes import ProcessWorkers
 from zarrfeed.workers.recipe import Filler, Recipe, Transform
@@ -46,23 +39,38 @@ except ImportError as error:
         "(or [jax], or [torch])"
     ) from error
 
-# Keras takes a DataAdapter as it is, and keeps its own worker pool out of the way, from 3.7 on.
-# The import is private: where it fails, the sequence is a plain PyDataset, slower and as exact.
-try:
-    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-except ImportError:
 
-    class DataAdapter:  # type: ignore[no-redef]
-        """Stands in for Keras' class."""
+def _adapter_class() -> Any:
+    """Find the class by which Keras, from 3.7 on, takes a data source as it is.
+
+    Keras then keeps its own worker pool out of the way. The import is private: where it fails, the
+    sequence is a plain ``PyDataset``, slower and as exact.
+    """
+    try:
+        from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+    except ImportError:
+        return object
+    return DataAdapter
+
+
+_DataAdapter: Any = _adapter_class()
 
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    import numpy as np
     import tensorflow as tf
     import torch
     from numpy.typing import NDArray
 
+    from zarrfeed.arena import Arena
+    from zarrfeed.schedule import Shuffle
+    from zarrfeed.workers import Workers
 
-class ZarrSequence(keras.utils.Sequence, DataAdapter):  # type: ignore[misc]
+
+class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     """Batches of images and masks from one split of a packed dataset.
 
     Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
@@ -91,9 +99,9 @@ class ZarrSequence(keras.utils.Sequence, DataAdapter):  # type: ignore[misc]
     batch_transform
         The same for a whole batch, (b, H, W, C) and (b, H, W), after `transform`.
     class_weight
-        ``{class id: weight}`` or one weight per class: every batch gets a third array, the (b, H, W)
-        float32 weight of each pixel; the dataset's ignore id weighs 0. (Keras would silently ignore
-        ``fit(class_weight=…)``.)
+        ``{class id: weight}`` or one weight per class: every batch gets a third array, the float32
+        weight of each pixel, (b, H, W); the dataset's ignore id weighs 0. (Keras would silently
+        ignore ``fit(class_weight=…)``.)
     drop_remainder
         Leave out a last batch that is not full.
     workers
@@ -252,7 +260,7 @@ class ZarrSequence(keras.utils.Sequence, DataAdapter):  # type: ignore[misc]
         """Read one batch of the coming epoch, into fresh memory."""
         return self._read(self.epoch, self._position(index))
 
-    def __iter__(self) -> Iterator[Arrays]:
+    def __iter__(self) -> Generator[Arrays, None, None]:
         """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
         epoch = self.epoch
         yield from self._batches()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,8 @@ from zarrfeed.codecs import CHECKSUM_NBYTES, strip_checksum
 from zarrfeed.errors import ReadError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from zarrfeed.schema import ArrayLayout, ShardIndex
@@ -119,9 +120,7 @@ class ShardFiles:
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
-    def _read_rest(
-        self, descriptor: int, targets: list[memoryview], offset: int, got: int
-    ) -> int:
+    def _read_rest(self, descriptor: int, targets: list[memoryview], offset: int, got: int) -> int:
         """Go on after a short read, which a signal or a read over 2 GiB may cause."""
         skip = got
         for target in targets:
@@ -189,7 +188,7 @@ class ShardFiles:
             body = strip_checksum(raw) if index.checksum else raw
         except ValueError as error:
             raise ReadError(
-                f"{self.path(shard)}: the file is truncated or its index is damaged: {error}; restore it or "
-                "convert again"
+                f"{self.path(shard)}: the file is truncated or its index is damaged: {error}; "
+                "restore it or convert again"
             ) from error
         return np.frombuffer(body, "<u8").reshape(-1, 2).astype(np.uint64)

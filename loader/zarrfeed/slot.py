@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ALIGNMENT = 64
 Arrays: TypeAlias = tuple[NDArray[Any], ...]

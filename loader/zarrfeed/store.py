@@ -7,14 +7,16 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from zarrfeed.errors import StoreError
 from zarrfeed.schema import ATTRIBUTES, DESCRIPTIVE, FORMAT_VERSION, JSON, ArrayLayout, parse_array
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
 
 METADATA = "zarr.json"
 PARTIAL = ".partial"
@@ -79,7 +81,9 @@ class Split:
             One is missing, or they do not have the same number of samples.
         """
         if not fields:
-            raise StoreError(f"{self.path}: needed at least one field, found arrays {self._names()}")
+            raise StoreError(
+                f"{self.path}: needed at least one field, found arrays {self._names()}"
+            )
         missing = [field for field in fields if field not in self.layouts]
         if missing:
             raise StoreError(f"{self.path}: no field {missing[0]!r}; it holds {self._names()}")
@@ -125,7 +129,9 @@ def open_split(path: str | os.PathLike[str]) -> Split:
         path=folder,
         layouts=layouts,
         attributes=attributes,
-        dataset=_attributes(read_metadata(folder.parent) or {}, folder.parent) if attributes else {},
+        dataset=_attributes(read_metadata(folder.parent) or {}, folder.parent)
+        if attributes
+        else {},
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from zarrfeed.slot import Arrays, Spec
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from zarrfeed.slot import Arrays
 
 

@@ -6,13 +6,14 @@ again. Masks are palette PNGs: their pixels are class ids, and yet a viewer show
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 CLASSES = ("background", "cell", "nucleus")
@@ -44,9 +45,7 @@ def write_cells(folder: Path, count: int, *, size: int, seed: int) -> None:
         labels.save(folder / "masks" / name)
 
 
-def draw_cells(
-    size: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def draw_cells(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw one picture.
 
     Parameters

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError
-from zarrfeed_tools import convert_command
+from zarrfeed_tools import convert_command, demo_command, inspect_command
 
 app = typer.Typer(
     name="zarrfeed",
@@ -45,7 +45,8 @@ def options(
     """Pack images and masks once, feed every Keras epoch at memory speed."""
 
 
-convert_command.register(app)
+for command in (convert_command, inspect_command, demo_command):
+    command.register(app)
 
 
 def main() -> None:

@@ -75,8 +75,8 @@ def demo(
     ious = " → ".join(f"{iou:.3f}" for iou in result.val_iou)
     show.print(
         f"\nValidation IoU (mean over classes) by epoch: [bold]{ious}[/]\n"
-        f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader alone "
-        f"could hand out {result.fed_batches_per_second:,.0f}.\n"
+        f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader "
+        f"alone could hand out {result.fed_batches_per_second:,.0f}.\n"
         f"Images, true masks and predictions side by side: [bold]{result.picture}[/]\n"
         f"All of it in {time.perf_counter() - start:.0f} s."
     )
@@ -84,7 +84,9 @@ def demo(
 
 def _pack_cells(out: Path, show: Console, *, quiet: bool) -> Path:
     store = out / "cells.zarr"
-    show.print(f"[bold]Draw[/] {_TRAIN + _VALIDATION} pictures of cells with their masks into {out}/cells")
+    show.print(
+        f"[bold]Draw[/] {_TRAIN + _VALIDATION} pictures of cells with their masks into {out}/cells"
+    )
     for split, count, seed in (("train", _TRAIN, _SEED), ("val", _VALIDATION, _SEED + 1)):
         folder = out / "cells" / split
         write_cells(folder, count, size=_SIZE, seed=seed)

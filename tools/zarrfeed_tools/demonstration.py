@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from zarrfeed import StoreError, ZarrSequence, list_splits
 from zarrfeed_tools.augment import flip
 from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.unet import train_unet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
 
 _VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
@@ -61,29 +64,34 @@ class Demonstration:
         return asdict(self)
 
 
-class _Clock(keras.callbacks.Callback):
+class _Clock:
     """Measures training time without validation, from batch to batch."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._last: float | None = None
         self._epoch = 0
         self._seconds: list[tuple[int, float]] = []
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch, self._last = epoch, None
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.perf_counter()
-        if self._last is not None:
-            self._seconds.append((self._epoch, now - self._last))
-        self._last = now
+    def callback(self) -> keras.callbacks.Callback:
+        """Make what Keras calls."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._end_batch
+        )
 
     def batches_per_second(self) -> float:
         """Rate after the first epoch, which compiles; of the first if there is no other."""
         later = [seconds for epoch, seconds in self._seconds if epoch > 0]
         times = later or [seconds for _, seconds in self._seconds]
         return len(times) / sum(times) if times else float("nan")
+
+    def _begin_epoch(self, epoch: int, _logs: object) -> None:
+        self._epoch, self._last = epoch, None
+
+    def _end_batch(self, _batch: int, _logs: object) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self._seconds.append((self._epoch, now - self._last))
+        self._last = now
 
 
 def demonstrate(
@@ -134,8 +142,8 @@ def demonstrate(
             ignore=train.ignore,
             epochs=epochs,
             filters=filters,
-            callbacks=[clock],
-            verbose=1 if progress_bar else 0,
+            callbacks=[clock.callback()],
+            progress_bar=progress_bar,
         )
         shown = slice(0, min(4, len(image)))
         logits = training.model.predict(image[shown], verbose=0)

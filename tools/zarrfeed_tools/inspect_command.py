@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    store: Annotated[
-        Path, typer.Argument(metavar="STORE", help="A dataset, or one split of it.")
-    ],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A dataset, or one split of it.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the facts as one JSON array.")
     ] = False,
@@ -49,7 +47,9 @@ def inspect(
 
 
 def _show(split: SplitFacts, out: Console) -> None:
-    samples = "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
+    samples = (
+        "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
+    )
     out.print(f"[bold]{escape(split.path)}[/]: {samples}", soft_wrap=True)
     fields = table_of("field", "shape", "dtype", "codec", numbers=(
         "chunk\nrows", "shard\nrows", "stored", "decoded", "ratio",

@@ -91,7 +91,7 @@ def train_unet(
     learning_rate: float = 3e-3,
     filters: int = 16,
     callbacks: list[keras.callbacks.Callback] | None = None,
-    verbose: int = 1,
+    progress_bar: bool = True,
 ) -> Training:
     """Train a U-Net; a plain ``model.fit``.
 
@@ -111,11 +111,13 @@ def train_unet(
         Of Adam, falling to 0 along a cosine.
     filters
         Of the U-Net's first level.
-    callbacks, verbose
+    callbacks
         For Keras.
+    progress_bar
+        Whether Keras shows its own.
     """
     model = build_unet(shape, classes, filters=filters)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(train))
+    rate: Any = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * train.num_batches)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore),
@@ -125,7 +127,11 @@ def train_unet(
             )
         ],
     )
-    fitted = model.fit(
-        train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=verbose
+    fitted: Any = model.fit(
+        train,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose="auto" if progress_bar else 0,  # pyright: ignore[reportArgumentType]
     )
     return Training(model, fitted.history)

@@ -32,7 +32,7 @@ def main(socket_descriptor: int, arena_descriptor: int) -> None:
         wire.send_reply(connection, 0, None)
     except wire.Hangup:
         return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+    except Exception as error:  # whatever it is, the parent must hear of it
         wire.send_reply(connection, 0, _report(error))
         return
     try:
@@ -42,7 +42,7 @@ def main(socket_descriptor: int, arena_descriptor: int) -> None:
             try:
                 memory = arena.memory(task.slot)
                 filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
-            except BaseException as error:  # noqa: BLE001 - even SystemExit in a transform
+            except BaseException as error:  # even SystemExit in a transform
                 failure = _report(error)
             wire.send_reply(connection, task.number, failure)
     except (wire.Hangup, BrokenPipeError):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,13 @@ import cloudpickle
 import zarrfeed
 from zarrfeed.errors import WorkerError, WorkerTimeout
 from zarrfeed.workers import wire
-from zarrfeed.workers.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
+    from zarrfeed.workers.recipe import Recipe
 
 _EXIT_SECONDS = 2.0
 # A worker that has begun to take or give a message does nothing else meanwhile.
@@ -56,10 +58,8 @@ class _Worker:
         self.waiting: dict[int, Task] = {}
         self.ready = False
         self.connection.settimeout(_ANSWER_SECONDS)
-        try:
+        with suppress(OSError):  # it died at once; its socket will say so
             wire.send_bytes(self.connection, setup)
-        except OSError:
-            pass  # it died at once; its socket will say so
 
     def stop(self) -> int | None:
         """Hang up, and kill what does not end; returns the exit status."""
@@ -102,9 +102,9 @@ class ProcessWorkers:
             ready = self._selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise WorkerTimeout(
-                    f"batch {task.batch} of epoch {task.epoch} did not come within {timeout:g} s from "
-                    f"{len(self._workers)} worker processes: raise ZarrSequence(timeout=…) if the "
-                    "storage or the transform is that slow"
+                    f"batch {task.batch} of epoch {task.epoch} did not come within {timeout:g} s "
+                    f"from {len(self._workers)} worker processes: raise ZarrSequence(timeout=…) if "
+                    "the storage or the transform is that slow"
                 )
             for key, _ in ready:
                 self._receive(key.data)
@@ -169,9 +169,9 @@ class ProcessWorkers:
         elif lost:
             self._retried.add(lost[0].number)
             warnings.warn(
-                f"worker process {dead.process.pid} died ({_status(status)}); its batch is done again "
-                "by a new one. Signal 9 is usually the out-of-memory killer: fewer workers or a "
-                "smaller max_queue_size need less memory",
+                f"worker process {dead.process.pid} died ({_status(status)}); its batch is done "
+                "again by a new one. Signal 9 is usually the out-of-memory killer: fewer workers "
+                "or a smaller max_queue_size need less memory",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -187,8 +187,8 @@ def _setup(recipe: Recipe, arena: Arena) -> bytes:
         functions = [f for f in (recipe.transform, recipe.batch_transform) if f is not None]
         names = ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
         raise WorkerError(
-            f"transform {names} cannot travel to worker processes: {error}; keep files, locks and "
-            "models out of it (make them inside the function), or set use_multiprocessing=False"
+            f"transform {names} cannot travel to worker processes: {error}; keep files, locks "
+            "and models out of it (make them inside the function), or set use_multiprocessing=False"
         ) from error
     return pickle.dumps((sys.path, arena.slots, travelling))
 
@@ -202,8 +202,8 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _stillborn(status: int | None) -> bytes:
     message = (
-        f"a worker process ended before its first batch ({_status(status)}); its own message stands "
-        f"above on standard error; it runs {sys.executable} -m zarrfeed.workers.process"
+        f"a worker process ended before its first batch ({_status(status)}); its own message "
+        f"stands above on standard error; it runs {sys.executable} -m zarrfeed.workers.process"
     )
     return pickle.dumps((WorkerError, message, "It left no traceback."))
 

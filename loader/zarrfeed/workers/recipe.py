@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zarrfeed.errors import WorkerError
 from zarrfeed.reader import BatchReader, sample_names
 from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
 from zarrfeed.store import open_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
@@ -168,7 +171,9 @@ class _Names:
 
 def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Generator:
     """Make the random generator of one sample (stream 0) or one batch (stream 1)."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, index, stream))))
+    return np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence((seed, epoch, index, stream)))
+    )
 
 
 def apply(
@@ -196,9 +201,7 @@ def _call(
     return [np.asarray(result) for result in results]
 
 
-def _expect(
-    result: NDArray[Any], shape: tuple[int, ...], spec: Spec, names: object
-) -> None:
+def _expect(result: NDArray[Any], shape: tuple[int, ...], spec: Spec, names: object) -> None:
     if result.shape != shape or result.dtype != spec.dtype:
         raise WorkerError(
             f"a transform returned {spec.name} of shape {result.shape}, {result.dtype} on {names}; "

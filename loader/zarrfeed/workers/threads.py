@@ -47,9 +47,10 @@ class ThreadWorkers:
             while task.number not in self._finished:
                 if not self._ready.wait(deadline - time.monotonic()):
                     raise WorkerTimeout(
-                        f"batch {task.batch} of epoch {task.epoch} did not come within {timeout:g} s "
-                        f"from {len(self._threads)} worker threads: raise ZarrSequence(timeout=…) if "
-                        "the storage or the transform is that slow"
+                        f"batch {task.batch} of epoch {task.epoch} did not come within "
+                        f"{timeout:g} s from {len(self._threads)} worker threads: raise "
+                        "ZarrSequence(timeout=…) if the storage or the transform is "
+                        "that slow"
                     )
             failure = self._finished.pop(task.number)
         if failure is not None:
@@ -77,9 +78,11 @@ def _work(
         try:
             memory = arena.memory(task.slot)
             filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
-        except BaseException as error:  # noqa: BLE001 - even SystemExit in a transform is reported
-            failure = error if isinstance(error, Exception) else WorkerError(
-                f"a transform ended the worker thread by {error!r}"
+        except BaseException as error:  # even SystemExit in a transform is reported
+            failure = (
+                error
+                if isinstance(error, Exception)
+                else WorkerError(f"a transform ended the worker thread by {error!r}")
             )
         with ready:
             finished[task.number] = failure
