@@ -84,10 +84,10 @@ class _Clock:
         times = later or [seconds for _, seconds in self._seconds]
         return len(times) / sum(times) if times else float("nan")
 
-    def _begin_epoch(self, epoch: int, _logs: object) -> None:
+    def _begin_epoch(self, epoch: int, *_: object, **__: object) -> None:
         self._epoch, self._last = epoch, None
 
-    def _end_batch(self, _batch: int, _logs: object) -> None:
+    def _end_batch(self, *_: object, **__: object) -> None:
         now = time.perf_counter()
         if self._last is not None:
             self._seconds.append((self._epoch, now - self._last))
