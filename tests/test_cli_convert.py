@@ -59,7 +59,7 @@ def test_it_packs_and_shows_what():
     assert result.exit_code == 0, result.output
     assert "Packed 4 pairs into 4 samples" in result.stdout
     assert re.search(r"image +4×8×6×3 +uint8", result.stdout)
-    assert re.search(r"2 +road +\d+ +\d+\.\d\d%", result.stdout)
+    assert re.search(r"road +2 +\d+ +\d+\.\d\d%", result.stdout)
     assert "packing: 4 of 4 samples" in result.stderr
     assert zarr.open_array("o.zarr/train/image").shape == (4, 8, 6, 3)
 

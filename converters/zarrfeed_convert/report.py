@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zarrfeed.schema import CLASS_PIXELS
+from zarrfeed import open_split, read_samples
+from zarrfeed.schema import CLASS_PIXELS, MASK, METADATA
 from zarrfeed_convert.decisions import Decision
 
 if TYPE_CHECKING:
@@ -154,33 +156,30 @@ def report_of_plan(plan: Plan, target: Target, found: int, class_pixels: Numbers
 
 def report_of_split(target: Target, there: JSON) -> Report:
     """Report on a split that was packed before."""
-    import zarr
-
-    fields = []
-    for name in there["fields"]:
-        array = zarr.open_array(str(target.folder / name), mode="r")
-        fields.append(
-            FieldReport(
-                name=name,
-                shape=array.shape,
-                dtype=str(array.dtype),
-                codec=there["packed"]["codecs"][name],
-                chunk_rows=there["packed"]["chunk_rows"],
-                shard_rows=there["packed"]["shard_rows"],
-                decoded_bytes=array.nbytes,
-                stored_bytes=_stored(target.folder / name),
-            )
+    split = open_split(target.folder)
+    fields = tuple(
+        FieldReport(
+            name=name,
+            shape=layout.shape,
+            dtype=str(layout.dtype),
+            codec=layout.codec,
+            chunk_rows=layout.chunk_rows,
+            shard_rows=layout.shard_rows,
+            decoded_bytes=math.prod(layout.shape) * layout.dtype.itemsize,
+            stored_bytes=_stored(target.folder / name),
         )
-    pixels = np.asarray(zarr.open_array(str(target.folder / CLASS_PIXELS), mode="r")[:])
-    total = int(np.prod(fields[1].shape))
+        for name, layout in split.select(there["fields"]).items()
+    )
+    pixels = read_samples(split, CLASS_PIXELS, np.arange(there["samples"]))
+    total = math.prod(split.layouts[MASK].shape)
     return Report(
         status="already packed",
         path=target.folder,
         found=there["packed"]["found"],
         packed=there["samples"],
-        fields=tuple(fields),
+        fields=fields,
         classes=_class_reports(
-            target.classes or (), target.ignore, pixels.sum(axis=0, dtype=np.int64), total
+            split.classes, split.ignore, pixels.sum(axis=0, dtype=np.int64), total
         ),
         decisions=tuple(Decision(**decision) for decision in there["packed"]["decisions"]),
         seconds=0.0,
@@ -203,5 +202,6 @@ def _class_reports(
 
 
 def _stored(folder: Path) -> int:
-    """Count the bytes of an array's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Count the bytes of an array's data files."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != METADATA)
+    return sum(path.stat().st_size for path in files)

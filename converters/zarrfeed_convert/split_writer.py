@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import ATTRIBUTES, CLASS_PIXELS, DIGEST, FORMAT_VERSION, KEY
+from zarrfeed.schema import ATTRIBUTES, CLASS_PIXELS, DIGEST, FORMAT_VERSION, KEY, METADATA, PARTIAL
 from zarrfeed_convert.shard_file import blosc_settings
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.source import JSON
 
-PARTIAL = ".partial"
-_METADATA = "zarr.json"
 # Rows per chunk of the arrays that describe samples: some hundred KiB, read whole.
 _DESCRIPTIVE_ROWS = 65536
 
@@ -98,7 +96,7 @@ def target_of(out: Path, split: str) -> Target:
         The split's name is no plain name, or OUT holds something that is not ours.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split) or split.endswith(
-        (PARTIAL, _METADATA)
+        (PARTIAL, METADATA)
     ):
         raise SourceError(
             f"split: needed a plain name like 'train' (letters, digits, _ . -), found {split!r}"
@@ -139,7 +137,7 @@ def partial_split(target: Target) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         if target.classes is None and not target.folder.exists():
-            (target.out / _METADATA).unlink(missing_ok=True)
+            (target.out / METADATA).unlink(missing_ok=True)
         for parent in reversed(made):
             with suppress(OSError):  # somebody else has put something there since
                 parent.rmdir()
@@ -252,7 +250,7 @@ def _sync_entry(path: Path) -> None:
 def _attributes(folder: Path) -> JSON | None:
     """Read a group's ``attributes.zarrfeed``; None where it has none."""
     try:
-        metadata = json.loads((folder / _METADATA).read_text(encoding="utf-8"))
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         attributes = metadata["attributes"][ATTRIBUTES]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -26,6 +26,12 @@ JSON: TypeAlias = Mapping[str, Any]
 # root's and the split's ``attributes.zarrfeed`` carry what follows.
 FORMAT_VERSION = 1
 ATTRIBUTES = "zarrfeed"
+METADATA = "zarr.json"
+PARTIAL = ".partial"  # ends the name of a split that is still being packed
+
+# The fields that a packed split feeds by default.
+IMAGE = "image"
+MASK = "mask"
 
 # Arrays of a split that describe its samples rather than feed a model.
 KEY = "key"

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zarrfeed.errors import StoreError
-from zarrfeed.schema import ATTRIBUTES, DESCRIPTIVE, FORMAT_VERSION, JSON, ArrayLayout, parse_array
+from zarrfeed.schema import (
+    ATTRIBUTES,
+    DESCRIPTIVE,
+    FORMAT_VERSION,
+    IMAGE,
+    JSON,
+    MASK,
+    METADATA,
+    PARTIAL,
+    ArrayLayout,
+    parse_array,
+)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-
-METADATA = "zarr.json"
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Split:
         if "fields" in self.attributes:
             return tuple(self.attributes["fields"])
         names = tuple(sorted(self.layouts.keys() - DESCRIPTIVE))
-        return ("image", "mask") if {"image", "mask"} <= set(names) else names
+        return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
 
     def select(self, fields: Sequence[str]) -> dict[str, ArrayLayout]:
         """Choose arrays that can be read together.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed import Split, list_splits, open_split, read_samples
-from zarrfeed.schema import CLASS_PIXELS
+from zarrfeed.schema import CLASS_PIXELS, MASK, METADATA
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,17 +49,17 @@ class ClassFacts:
     Attributes
     ----------
     id, name
-        As in the masks.
+        As in the masks; the ignored id comes last, as ``(ignored)``.
     pixels
         Over all samples.
     share
-        Of the pixels that belong to any class, 0 … 1; None where there are none.
+        Of all the split's pixels, 0 … 1.
     """
 
     id: int
     name: str
     pixels: int
-    share: float | None
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,17 +141,17 @@ def inspect_split(split: Split) -> SplitFacts:
 
 
 def _stored_bytes(folder: Path) -> int:
-    files = (file for file in folder.rglob("*") if file.is_file() and file.name != "zarr.json")
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != METADATA)
     return sum(file.stat().st_size for file in files)
 
 
 def _classes(split: Split) -> tuple[ClassFacts, ...]:
-    if CLASS_PIXELS not in split.layouts:
+    if not {CLASS_PIXELS, MASK} <= split.layouts.keys():
         return ()
-    samples = split.layouts[CLASS_PIXELS].shape[0]
-    pixels = read_samples(split, CLASS_PIXELS, np.arange(samples)).sum(axis=0, dtype=np.int64)
-    total = int(pixels.sum())
-    return tuple(
-        ClassFacts(number, name, count, count / total if total else None)
-        for number, (name, count) in enumerate(zip(split.classes, pixels.tolist(), strict=True))
-    )
+    ids = np.arange(split.layouts[CLASS_PIXELS].shape[0])
+    pixels = read_samples(split, CLASS_PIXELS, ids).sum(axis=0, dtype=np.int64).tolist()
+    total = math.prod(split.layouts[MASK].shape)
+    rows = list(enumerate(zip(split.classes, pixels, strict=True)))
+    if split.ignore is not None and split.ignore >= len(split.classes):
+        rows.append((split.ignore, ("(ignored)", total - sum(pixels))))
+    return tuple(ClassFacts(number, name, count, count / total) for number, (name, count) in rows)

@@ -8,8 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from zarrfeed_convert import text_of_bytes
-from zarrfeed_tools.tables import table_of
+from zarrfeed_tools.tables import classes_table, fields_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,44 +26,14 @@ def show_report(report: Report, out: Console) -> None:
         f"{report.path}; nothing was written",
     }
     out.print(f"[bold]{escape(heads[report.status])}[/]", soft_wrap=True)
-    out.print(_table_of_fields(report))
+    out.print(fields_table(report.fields))
     if report.status == "dry run":
         out.print(_table_of_decisions(report))
         return
-    out.print(_table_of_classes(report))
+    out.print(classes_table(report.classes))
     for decision in report.decisions:
         if decision.what == "classes" and "255 means 1" in decision.reason:
             out.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
-
-
-def _table_of_fields(report: Report) -> Table:
-    numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded")
-    table = table_of("field", "shape", "dtype", "codec", numbers=numbers)
-    for field in report.fields:
-        stored = "" if field.stored_bytes is None else text_of_bytes(field.stored_bytes)
-        table.add_row(
-            field.name,
-            "×".join(map(str, field.shape)),
-            field.dtype,
-            field.codec,
-            str(field.chunk_rows),
-            str(field.shard_rows),
-            stored,
-            text_of_bytes(field.decoded_bytes),
-        )
-    return table
-
-
-def _table_of_classes(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", justify="right")
-    table.add_column("class")
-    table.add_column("pixels", justify="right")
-    table.add_column("share", justify="right")
-    for row in report.classes:
-        share = "" if row.share is None else f"{row.share:.2%}"
-        table.add_row(str(row.id), escape(row.name), f"{row.pixels:,}", share)
-    return table
 
 
 def _table_of_decisions(report: Report) -> Table:

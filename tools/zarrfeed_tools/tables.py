@@ -1,17 +1,54 @@
-"""How do tables look on a terminal, and where there is none?"""
+"""How do fields and classes look on a terminal, and where there is none?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from zarrfeed_convert import text_of_bytes
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
+
+
+class FieldRow(Protocol):
+    """What is shown of a field."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as in the table's head
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+    @property
+    def codec(self) -> str: ...  # noqa: D102
+    @property
+    def chunk_rows(self) -> int: ...  # noqa: D102
+    @property
+    def shard_rows(self) -> int: ...  # noqa: D102
+    @property
+    def stored_bytes(self) -> int | None: ...  # noqa: D102
+    @property
+    def decoded_bytes(self) -> int: ...  # noqa: D102
+
+
+class ClassRow(Protocol):
+    """What is shown of a class."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - as in the table's head
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def pixels(self) -> int | None: ...  # noqa: D102
+    @property
+    def share(self) -> float | None: ...  # noqa: D102
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -29,4 +66,34 @@ def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
         table.add_column(name, no_wrap=True)
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def fields_table(fields: Iterable[FieldRow]) -> Table:
+    """Show fields: how they are stored, in how many bytes."""
+    numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded", "ratio")
+    table = table_of("field", "shape", "dtype", "codec", numbers=numbers)
+    for field in fields:
+        stored, decoded = field.stored_bytes, field.decoded_bytes
+        table.add_row(
+            field.name,
+            "×".join(map(str, field.shape)),
+            field.dtype,
+            field.codec,
+            str(field.chunk_rows),
+            str(field.shard_rows),
+            "" if stored is None else text_of_bytes(stored),
+            text_of_bytes(decoded),
+            f"{decoded / stored:.2f}" if stored else "",
+        )
+    return table
+
+
+def classes_table(classes: Iterable[ClassRow]) -> Table:
+    """Show classes and their share of the pixels."""
+    table = table_of("class", numbers=("id", "pixels", "share"))
+    for row in classes:
+        pixels = "" if row.pixels is None else f"{row.pixels:,}"
+        share = "" if row.share is None else f"{row.share:.2%}"
+        table.add_row(escape(row.name), str(row.id), pixels, share)
     return table
