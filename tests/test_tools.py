@@ -1,0 +1,150 @@
+"""The command's other parts: inspect, the demonstration, and what it is made of."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+from typer.testing import CliRunner
+
+from stores import traced_pixels, write_split
+from zarrfeed import ZarrSequence
+from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_tools.cells import CLASSES, write_cells
+from zarrfeed_tools.cli import app
+from zarrfeed_tools.demonstration import open_sequences
+from zarrfeed_tools.pictures import class_colors, side_by_side
+from zarrfeed_tools.unet import build_unet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed dataset of drawn cells, 12 to train and 6 to validate, 32×32."""
+    folder = tmp_path_factory.mktemp("cells")
+    for split, count in (("train", 12), ("val", 6)):
+        write_cells(folder / split, count, size=32, seed=count)
+        pairs = PairedFolders(str(folder / split / "images"), str(folder / split / "masks"))
+        convert(pairs, folder / "cells.zarr", split=split, classes=CLASSES, workers=1)
+    return folder / "cells.zarr"
+
+
+def run(*words: object, status: int = 0) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_inspect_shows_splits_fields_classes_and_shares(cells: Path) -> None:
+    text = run("inspect", cells)
+    for part in ("train: 12 samples", "val: 6 samples", "12×32×32×3", "raw", "nucleus", "%"):
+        assert part in text
+    assert "train: 12" not in run("inspect", cells / "val")
+
+
+def test_inspect_gives_the_same_facts_to_machines(cells: Path) -> None:
+    train, val = json.loads(run("inspect", cells, "--json"))
+    fields = {field["name"]: field for field in train["fields"]}
+    assert fields["image"]["shape"] == [12, 32, 32, 3]
+    assert fields["image"]["decoded_bytes"] == 12 * 32 * 32 * 3
+    data = [p for p in (cells / "train/image").rglob("*") if p.is_file() and p.name != "zarr.json"]
+    assert fields["image"]["stored_bytes"] == sum(path.stat().st_size for path in data)
+    with ZarrSequence(cells / "val", 6) as seq:
+        [(_, masks)] = list(seq)
+    counts = np.bincount(masks.ravel(), minlength=3).tolist()
+    assert [row["pixels"] for row in val["classes"]] == counts
+    assert sum(row["share"] for row in val["classes"]) == pytest.approx(1)
+    assert train["packed"]["settings"]["seed"] == 0
+
+
+def test_inspect_reads_what_zarrfeed_did_not_write(tmp_path: Path) -> None:
+    write_split(tmp_path / "s", traced_pixels(5))
+    zarr.open_group(str(tmp_path / "s"), mode="a").create_array(
+        "blocks", data=np.zeros((5, 4, 4)), chunks=(1, 2, 2)
+    )
+    text = run("inspect", tmp_path / "s")
+    assert "blocks: read through zarr-python (chunks (1, 2, 2) split a sample" in text
+
+
+def test_wrong_stores_end_with_status_1(tmp_path: Path, cells: Path) -> None:
+    from zarrfeed import StoreError
+
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path)])
+    assert isinstance(done.exception, StoreError)  # main() turns it into a line and status 1
+    assert "found no zarr.json" in str(done.exception)
+
+
+def test_cells_are_drawn_the_same_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_cells(tmp_path / name, 3, size=48, seed=1)
+    write_cells(tmp_path / "c", 3, size=48, seed=2)
+    pixels = {
+        name: [np.asarray(Image.open(path)) for path in sorted((tmp_path / name).rglob("*.png"))]
+        for name in "abc"
+    }
+    assert all(np.array_equal(a, b) for a, b in zip(pixels["a"], pixels["b"], strict=True))
+    assert not any(np.array_equal(a, c) for a, c in zip(pixels["a"], pixels["c"], strict=True))
+    images, masks = pixels["a"][:3], pixels["a"][3:]
+    assert all(image.shape == (48, 48, 3) for image in images)
+    assert all(set(np.unique(mask)) == {0, 1, 2} for mask in masks)
+    with Image.open(tmp_path / "a/masks/cell_0000.png") as mask:
+        assert mask.mode == "P"
+
+
+@pytest.mark.parametrize("size", [(32, 32), (45, 60), (8, 9)])
+def test_a_unet_takes_images_of_any_size(size: tuple[int, int]) -> None:
+    model = build_unet((*size, 3), 4, filters=2)
+    assert model.predict(np.zeros((2, *size, 3), np.uint8), verbose=0).shape == (2, *size, 4)
+
+
+def test_the_demonstration_trains_from_a_store(cells: Path, tmp_path: Path) -> None:
+    result: dict[str, Any] = json.loads(
+        run(
+            "demo", "--data", cells, "--out", tmp_path / "out", "--epochs", 2, "--batch-size", 4,
+            "--filters", 2, "--json",
+        )
+    )  # fmt: skip
+    assert (result["train_samples"], result["validation_samples"]) == (12, 6)
+    assert len(result["val_iou"]) == len(result["loss"]) == 2
+    assert all(0 <= iou <= 1 for iou in result["val_iou"])
+    assert result["loss"][1] < result["loss"][0]
+    assert result["fed_batches_per_second"] > 0
+    with Image.open(result["picture"]) as sheet:
+        assert sheet.size == (3 * 32 + 4 * 6, 4 * (32 + 18 + 6) + 6)
+
+
+def test_a_dataset_without_validation_holds_every_fifth_sample_out(tmp_path: Path) -> None:
+    write_split(tmp_path / "d.zarr/train", traced_pixels(22))
+    zarr.open_group(str(tmp_path / "d.zarr"), mode="a")
+    train, validation = open_sequences(tmp_path / "d.zarr", batch_size=4, seed=0)
+    with train, validation:
+        held_out = {int(i) for _, mask in validation for i in mask[:, 0, 0]}
+        trained = {int(i) for _, mask in train for i in mask[:, 0, 0]}
+    assert held_out == {0, 5, 10, 15, 20}
+    assert held_out | trained == set(range(22))
+    assert not held_out & trained
+
+
+def test_classes_have_colors_of_their_own_and_ignored_pixels_are_white() -> None:
+    colors = class_colors(12)
+    assert len({tuple(color) for color in colors.tolist()}) == 12
+    mask = np.full((1, 5, 7), 255, np.uint8)
+    sheet = side_by_side(np.zeros((1, 5, 7, 1), np.uint16), mask, mask * 0, ["a"], classes=12)
+    pixels = np.asarray(sheet)
+    assert (pixels[6 + 18 : 6 + 18 + 5, 6 + 7 + 6 : 6 + 7 + 6 + 7] == 255).all()
+    assert not pixels[6 + 18 : 6 + 18 + 5, -6 - 7 : -6].any()
+
+
+def test_the_help_teaches(cells: Path) -> None:
+    for words, part in ((["--help"], "demo"), (["inspect", "--help"], "zarrfeed inspect camvid")):
+        assert part in run(*words)
+    assert "zarrfeed demo --data" in run("demo", "--help")
+    run("inspect", status=2)
+    assert keras.backend.backend() == "tensorflow"
