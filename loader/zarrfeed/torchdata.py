@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zarrfeed.slot import Arrays
 
 
-class _Stream(IterableDataset[tuple[torch.Tensor, ...]]):
+class _Stream(IterableDataset[tuple[torch.Tensor, ...]]):  # type: ignore[misc, unused-ignore]
     def __init__(self, batches: Callable[[], Iterator[Arrays]]) -> None:
         self._batches = batches
 
