@@ -11,6 +11,7 @@ import tensorstore
 import xxhash
 import zarr
 
+from zarrfeed import ZarrSequence
 from zarrfeed.schema import parse_array
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.decisions import FieldLayout
@@ -105,11 +106,14 @@ def test_a_shard_that_fails_leaves_no_file(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize(
     ("codec", "chunk", "shard"), [("lz4", None, None), ("zstd", 3, 300), ("raw", 1, 1)]
 )
-def test_packed_splits_hold_the_sources_pixels(tmp_path, count, channels, codec, chunk, shard):
-    source = arrays(count, (6, 5, channels))
+def test_packed_splits_hold_the_sources_pixels_for_every_reader(
+    tmp_path, count, channels, dtype, codec, chunk, shard
+):
+    source = arrays(count, (6, 5, channels), dtype)
     report = convert(
         source,
         tmp_path / "o.zarr",
@@ -130,6 +134,13 @@ def test_packed_splits_hold_the_sources_pixels(tmp_path, count, channels, codec,
         )
         metadata = json.loads((tmp_path / "o.zarr/train" / name / "zarr.json").read_text())
         assert parse_array(metadata, name=name).indirect is None
+    with ZarrSequence(tmp_path / "o.zarr/train", 3, workers=0) as sequence:
+        for batch in range(len(sequence)):
+            rows = [source.keys.index(key) for key in sequence.batch_keys(batch)]
+            image, mask = sequence[batch]
+            np.testing.assert_array_equal(image, source.images[rows])
+            np.testing.assert_array_equal(mask, source.masks[rows])
+            assert image.dtype == dtype
     for place, row in enumerate(order):
         digest = xxhash.xxh3_64(source.images[row].tobytes() + source.masks[row].tobytes())
         assert int(split["digest"][place]) == digest.intdigest()
