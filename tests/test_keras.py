@@ -99,7 +99,7 @@ def test_the_spec_is_known_without_reading(split: Path) -> None:
             tf.TensorSpec((11, 8, 6, 3), tf.uint8, name="image"),
         )
         assert ragged.get_tf_dataset().element_spec[1].shape.as_list() == [None, 8, 6]
-        assert full._feeder is None
+        assert full._stream._feeder is None
 
 
 def test_a_failure_in_fit_names_the_file(split: Path, tmp_path: Path) -> None:

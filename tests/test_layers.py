@@ -19,8 +19,8 @@ LAYERS = [
     {"store", "codecs", "shards", "direct", "indirect", "reader"},
     {"arena", "workers", "workers.recipe", "workers.inline", "workers.threads", "workers.wire",
      "workers.process", "workers.processes"},
-    {"feeder"},
-    {"request", "tfdata", "torchdata", "sequence"},
+    {"feeder", "request", "stream"},
+    {"tfdata", "torchdata", "sequence"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

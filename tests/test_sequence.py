@@ -246,7 +246,7 @@ def flip(image, mask, rng):  # lives in __main__, which no worker imports
 
 seq = ZarrSequence(sys.argv[1], 4, transform=flip, workers=2, use_multiprocessing=True)
 next(iter(seq))
-print(*[worker.process.pid for worker in seq._feeder._workers._workers], flush=True)
+print(*[worker.process.pid for worker in seq._stream._feeder._workers._workers], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -1,35 +1,14 @@
 """The Keras front end: a ``keras.utils.Sequence`` that reads a packed split.
 
-This is the one module that knows Keras. What a batch holds is decided in :mod:`zarrfeed.schedule`,
-how it is read in the workers, when in :mod:`zarrfeed.feeder`.
+This is the one module that knows Keras; the batches themselves come from :mod:`zarrfeed.stream`.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.feeder import Feeder
-from zarrfeed.reader import read_samples, sample_names, warn_if_indirect
-from zarrfeed.request import (
-    WEIGHT,
-    ClassWeight,
-    Subset,
-    make_schedule,
-    sample_specs,
-    subset_ids,
-    transformed_specs,
-    weight_table,
-    whole,
-)
-from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
-from zarrfeed.store import open_split
-from zarrfeed.workers.inline import InlineWorkers
-from zarrfeed.workers.processes import ProcessWorkers
-from zarrfeed.workers.recipe import Filler, Recipe, Transform
-from zarrfeed.workers.threads import ThreadWorkers
+from zarrfeed.request import whole
+from zarrfeed.stream import open_stream
 
 try:
     import keras
@@ -55,19 +34,17 @@ def _adapter_class() -> Any:
 
 _DataAdapter: Any = _adapter_class()
 
-
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
-    import numpy as np
     import tensorflow as tf
     import torch
-    from numpy.typing import NDArray
 
-    from zarrfeed.arena import Arena
+    from zarrfeed.request import ClassWeight, Subset
     from zarrfeed.schedule import Shuffle
-    from zarrfeed.workers import Workers
+    from zarrfeed.slot import Arrays
+    from zarrfeed.workers.recipe import Transform
 
 
 class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
@@ -160,71 +137,59 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     ) -> None:
         # Keras must not start workers of its own, whatever ours are.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=max_queue_size)
-        if timeout <= 0:
-            raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-        self._split = open_split(path)
-        layouts = self._split.select(fields or self._split.default_fields)
-        warn_if_indirect(self._split, list(layouts))
-        samples, first = next((lay.shape[0], lay) for lay in layouts.values())
-        self._schedule = make_schedule(
-            subset_ids(subset, samples),
-            batch_size=batch_size,
+        self._stream = open_stream(
+            path,
+            batch_size,
             shuffle=shuffle,
-            chunk_rows=first.chunk_rows,
             seed=seed,
-            drop_remainder=drop_remainder,
-            rank=rank,
-            world_size=world_size,
-        )
-        count = whole("workers", workers, at_least=0)
-        source = sample_specs(layouts)
-        specs = self._learn_specs(source, transform, batch_transform)
-        weights = weight_table(class_weight, specs[-1], self._split.ignore)
-        if weights is not None:
-            specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
-        self._recipe = Recipe(
-            path=self._split.path,
-            source=source,
-            layout=SlotLayout.of(specs, self._schedule.batch_size),
-            seed=self._schedule.seed,
+            fields=fields,
+            subset=subset,
             transform=transform,
             batch_transform=batch_transform,
-            weights=weights,
-            open_files=128 if use_multiprocessing else max(8, 256 // max(1, count)),
-        )
-        self._start_feeder: Callable[[], Feeder] = partial(
-            Feeder,
-            self._schedule,
-            self._recipe.layout,
-            _starter(self._recipe, count, processes=use_multiprocessing),
-            depth=whole("max_queue_size", max_queue_size, at_least=1) if count else 1,
+            class_weight=class_weight,
+            drop_remainder=drop_remainder,
+            workers=workers,
+            use_multiprocessing=use_multiprocessing,
+            max_queue_size=max_queue_size,
+            rank=rank,
+            world_size=world_size,
             timeout=timeout,
         )
-        self._feeder: Feeder | None = None
-        self._filler: Filler | None = None
-        self._filler_lock = threading.Lock()
         self._within_epoch = False
-        self.epoch = 0
 
-    # -- what it holds ---------------------------------------------------------------------------
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iterator goes through."""
+        return self._stream.epoch
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names by id; empty where the store does not say."""
-        return self._split.classes
+        return self._stream.split.classes
 
     @property
     def ignore(self) -> int | None:
         """The mask id that counts as no class, or None."""
-        return self._split.ignore
+        return self._stream.split.ignore
 
     @property
     def samples(self) -> int:
         """Samples per epoch, before a remainder is dropped."""
-        return self._schedule.samples
+        return self._stream.schedule.samples
 
     def __len__(self) -> int:
-        return self._schedule.batches
+        return self._stream.schedule.batches
+
+    def __getitem__(self, index: int) -> Arrays:
+        """Read one batch of the coming epoch, into fresh memory."""
+        return self._stream.read(index)
+
+    def __iter__(self) -> Generator[Arrays, None, None]:
+        """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
+        epoch = self.epoch
+        yield from self._stream.batches()
+        if self.epoch == epoch:
+            self.set_epoch(epoch + 1)
 
     def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
         """Name the samples of a batch.
@@ -241,8 +206,7 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
         list of str
             One key per row of the batch: the path of the source file, without its extension.
         """
-        epoch = self.epoch if epoch is None else epoch
-        return sample_names(self._split, self._batch_ids(epoch, self._position(index)))
+        return self._stream.names(index, self.epoch if epoch is None else epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iterator goes through.
@@ -252,84 +216,11 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
         epoch
             From 0 on. ``fit`` and full iterations advance it by one each.
         """
-        self.epoch = whole("epoch", epoch, at_least=0)
-
-    # -- batches ---------------------------------------------------------------------------------
-
-    def __getitem__(self, index: int) -> Arrays:
-        """Read one batch of the coming epoch, into fresh memory."""
-        return self._read(self.epoch, self._position(index))
-
-    def __iter__(self) -> Generator[Arrays, None, None]:
-        """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
-        epoch = self.epoch
-        yield from self._batches()
-        if self.epoch == epoch:
-            self.epoch += 1
-
-    def _batches(self) -> Iterator[Arrays]:
-        """Go through the coming epoch. What follows runs at the first ``next``, not before."""
-        epoch = self.epoch
-        feeder = self._ready_feeder()
-        ticket = feeder.begin(epoch)
-        for index in range(len(self)):
-            batch = feeder.take(ticket)
-            # A newer iterator has the workers now: this one goes on by itself.
-            yield self._read(epoch, index) if batch is None else batch
-
-    def _ready_feeder(self) -> Feeder:
-        if self._feeder is None or self._feeder.closed:
-            self._feeder = self._start_feeder()
-            weakref.finalize(self, self._feeder.close)
-        return self._feeder
-
-    def _read(self, epoch: int, index: int) -> Arrays:
-        layout = self._recipe.layout
-        memory = aligned_empty(layout.nbytes)
-        ids = self._batch_ids(epoch, index)
-        layout.ids(memory)[: ids.size] = ids
-        with self._filler_lock:
-            if self._filler is None:
-                self._filler = Filler(self._recipe)
-            self._filler.fill(memory, rows=ids.size, epoch=epoch, batch=index)
-        return tuple(array[: ids.size] for array in layout.arrays(memory))
-
-    def _batch_ids(self, epoch: int, index: int) -> NDArray[np.int64]:
-        return self._schedule.epoch_ids(epoch)[self._schedule.rows(index)]
-
-    def _position(self, index: int) -> int:
-        length = len(self)
-        if not -length <= index < length:
-            raise IndexError(f"batch {index} of {length}")
-        return index % length
-
-    def _learn_specs(
-        self,
-        source: tuple[Spec, ...],
-        transform: Transform | None,
-        batch_transform: Transform | None,
-    ) -> tuple[Spec, ...]:
-        if transform is None and batch_transform is None:
-            return source
-        first = self._schedule.ids[:1]
-        return transformed_specs(
-            source,
-            [read_samples(self._split, spec.name, first) for spec in source],
-            seed=self._schedule.seed,
-            transform=transform,
-            batch_transform=batch_transform,
-        )
-
-    # -- lifetime --------------------------------------------------------------------------------
+        self._stream.epoch = whole("epoch", epoch, at_least=0)
 
     def close(self) -> None:
         """Stop the workers and free the memory that no batch is using; iterating starts anew."""
-        if self._feeder is not None:
-            self._feeder.close()
-        with self._filler_lock:
-            if self._filler is not None:
-                self._filler.close()
-            self._filler = None
+        self._stream.close()
 
     def __enter__(self) -> ZarrSequence:
         return self
@@ -347,7 +238,7 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     @property
     def batch_size(self) -> int:
         """Samples per full batch."""
-        return self._schedule.batch_size
+        return self._stream.schedule.batch_size
 
     @property
     def has_partial_batch(self) -> bool:
@@ -357,7 +248,7 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     @property
     def partial_batch_size(self) -> int | None:
         """Samples in the last batch, or None if it is full."""
-        rows = self._schedule.rows(len(self) - 1)
+        rows = self._stream.schedule.rows(len(self) - 1)
         size = rows.stop - rows.start
         return None if size == self.batch_size else size
 
@@ -368,39 +259,26 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     def on_epoch_end(self) -> None:
         """Keras ends an epoch, or says so: it also calls this before the first one."""
         if self._within_epoch:
-            self.epoch += 1
+            self.set_epoch(self.epoch + 1)
         self._within_epoch = False
 
     def get_numpy_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays."""
-        return self._batches()
+        return self._stream.batches()
 
     def get_jax_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
-        return self._batches()
+        return self._stream.batches()
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
         from zarrfeed.tfdata import stream_dataset
 
         rows = None if self.has_partial_batch else self.batch_size
-        return stream_dataset(self._batches, self._recipe.layout.specs, rows)
+        return stream_dataset(self._stream.batches, self._stream.specs, rows)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
         from zarrfeed.torchdata import stream_loader
 
-        return stream_loader(self._batches)
-
-
-def _starter(recipe: Recipe, count: int, *, processes: bool) -> Callable[[Arena], Workers]:
-    """Choose the kind of workers. It knows the recipe alone, so that a dropped sequence can die."""
-
-    def start(arena: Arena) -> Workers:
-        if count == 0:
-            return InlineWorkers(recipe, arena)
-        if processes:
-            return ProcessWorkers(recipe, arena, count)
-        return ThreadWorkers(recipe, arena, count)
-
-    return start
+        return stream_loader(self._stream.batches)
