@@ -1,13 +1,12 @@
 """The shard files of one array: open descriptors and parsed indexes.
 
 A shard's index is read and checked once and then kept (16 bytes a chunk); descriptors are kept
-for the shards used last, because a process may hold only so many.
+for the shards opened last, because a process may hold only so many.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +50,7 @@ class ShardFiles:
         self._layout = layout
         self._required = required
         self._open_files = open_files
-        self._descriptors: OrderedDict[int, int] = OrderedDict()
+        self._descriptors: dict[int, int] = {}
         shards = -(-layout.shape[0] // layout.shard_rows)
         # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
         self._known = np.zeros(shards, np.bool_)
@@ -97,7 +96,9 @@ class ShardFiles:
         ReadError
             The file is gone, or ends too early.
         """
-        descriptor = self._descriptor(shard)
+        descriptor = self._descriptors.get(shard)
+        if descriptor is None:
+            descriptor = self._descriptor(shard)
         if descriptor is None:
             raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
         if len(targets) == 1 and os.preadv(descriptor, targets, offset) == targets[0].nbytes:
@@ -137,7 +138,6 @@ class ShardFiles:
     def _descriptor(self, shard: int) -> int | None:
         descriptor = self._descriptors.get(shard)
         if descriptor is not None:
-            self._descriptors.move_to_end(shard)
             return descriptor
         try:
             descriptor = os.open(self.path(shard), os.O_RDONLY | os.O_CLOEXEC)
@@ -148,8 +148,8 @@ class ShardFiles:
                 ) from error
             return None
         self._descriptors[shard] = descriptor
-        while len(self._descriptors) > self._open_files:
-            os.close(self._descriptors.popitem(last=False)[1])
+        if len(self._descriptors) > self._open_files:  # the one opened first goes first
+            os.close(self._descriptors.pop(next(iter(self._descriptors))))
         return descriptor
 
     def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
