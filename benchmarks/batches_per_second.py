@@ -1,13 +1,13 @@
 """How many batches a second does each way of reading hand out, beside the limit of memory?
 
-    python benchmarks/batches_per_second.py [--images DIR --masks DIR] [--samples 1024]
+    python benchmarks/batches_per_second.py [--samples 1024] [--size 256] [--batch-size 32]
 
 Level *read*: arrays in the main process, every epoch a full global shuffle, page cache warm. Ways
 take turns within each round, so that a noisy machine is noisy to all; the first round warms up
 and is dropped. Figures are medians over the rounds; trust the ratios, not the absolute times.
 
-Without a folder the samples are drawn (the demonstration's cells, 256×256). Prints a Markdown
-table, and one JSON line per way with ``--json``.
+The samples are the demonstration's drawn cells. Prints a Markdown table, or one JSON line per way
+with ``--json``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ import zarrfeed
 from zarrfeed import ZarrSequence, open_split, read_samples
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.cells import write_cells
+
+SECONDS = 0.5  # of every way's turn, at least
 
 Epoch = Callable[[np.ndarray], Iterator[Any]]
 
@@ -109,11 +111,12 @@ def from_png(folder: Path, names: list[str]) -> Epoch:
 
 
 def rate(epoch: Epoch, order: np.ndarray) -> float:
-    """Go through one epoch; batches per second."""
+    """Go through epochs for at least half a second; batches per second."""
     batches, start = 0, time.perf_counter()
-    for _ in epoch(order):
-        batches += 1
-    return batches / (time.perf_counter() - start)
+    while (seconds := time.perf_counter() - start) < SECONDS:
+        for _ in epoch(order):
+            batches += 1
+    return batches / seconds
 
 
 def measure(ways: dict[str, Epoch], samples: int, batch_size: int, rounds: int) -> list[Row]:
@@ -187,7 +190,7 @@ def _print_table(rows: list[Row], options: argparse.Namespace) -> None:
     print(
         f"{options.samples} samples of {options.size}×{options.size}×3 + {options.size}×"
         f"{options.size} uint8, batch {options.batch_size}, full shuffle, warm, median of "
-        f"{options.rounds} epochs; {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{options.rounds} turns; {os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}, numpy {np.__version__}, zarr {zarr.__version__}, zarrfeed "
         f"{zarrfeed.__version__}\n"
     )
