@@ -189,6 +189,16 @@ def test_a_worker_that_does_not_answer_is_an_error_that_names_the_knob(
     assert not children()
 
 
+def test_a_close_from_another_thread_ends_the_waiting(split: Path) -> None:
+    seq = ZarrSequence(split, 4, shuffle=False, transform=transforms.sleeps, **PROCESSES)
+    threading.Timer(1.0, seq.close).start()
+    started = time.monotonic()
+    with pytest.raises(WorkerError, match="closed while a batch was waited for"):
+        list(seq)
+    assert time.monotonic() - started < 10
+    assert not children()
+
+
 def test_processes_end_when_the_sequence_is_dropped(split: Path) -> None:
     seq = ZarrSequence(split, 4, **PROCESSES)
     next(iter(seq))

@@ -8,6 +8,7 @@ are read while the last of this one are consumed.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Batches that a consumer holds at the same time: TensorFlow, JAX and torch hold up to 4 by
 # themselves (measured). One that holds more gets copies, so that the workers never run dry.
 HELD = 4
+_TURN = 0.2  # seconds
 
 
 class Feeder:
@@ -70,6 +72,7 @@ class Feeder:
         self._epoch_ids: dict[int, NDArray[np.int64]] = {}
         self._sent = 0
         self._ticket = 0
+        self._closing = False
         self.closed = False
 
     def begin(self, epoch: int) -> int:
@@ -107,7 +110,7 @@ class Feeder:
                 return None
             task = self._pending.popleft()
             try:
-                self._workers.wait(task, self._timeout)
+                self._wait(task)
             except BaseException:
                 # Nobody knows who still writes to which slot: start afresh.
                 self.close()
@@ -118,6 +121,7 @@ class Feeder:
 
     def close(self) -> None:
         """Stop the workers and let go of the memory. May be called twice."""
+        self._closing = True
         with self._lock:
             if not self.closed:
                 self.closed = True
@@ -161,10 +165,23 @@ class Feeder:
         while self._pending:
             task = self._pending.popleft()
             try:
-                self._workers.wait(task, self._timeout)
+                self._wait(task)
             except WorkerTimeout:
                 self.close()
                 raise
             except ZarrfeedError:
                 pass
             self._arena.give_back(task.slot)
+
+    def _wait(self, task: Task) -> None:
+        """Wait for a task, a little at a time, so that another thread may close meanwhile."""
+        deadline = time.monotonic() + self._timeout
+        while not self._workers.wait(task, max(0.0, min(_TURN, deadline - time.monotonic()))):
+            if self._closing:
+                raise WorkerTimeout("the sequence was closed while a batch was waited for")
+            if time.monotonic() >= deadline:
+                raise WorkerTimeout(
+                    f"batch {task.batch} of epoch {task.epoch} did not come within "
+                    f"{self._timeout:g} s from {self._workers}: raise ZarrSequence(timeout=…) if "
+                    "the storage or the transform is that slow"
+                )

@@ -36,15 +36,18 @@ class Workers(Protocol):
         """Start a task. Never blocks."""
         ...
 
-    def wait(self, task: Task, timeout: float) -> None:
-        """Return when the task's slot is filled.
+    def wait(self, task: Task, timeout: float) -> bool:
+        """Wait until the task's slot is filled.
+
+        Returns
+        -------
+        bool
+            False if `timeout` seconds passed first; the slot may still be written to.
 
         Raises
         ------
         WorkerError
             The task failed, or its worker died.
-        WorkerTimeout
-            `timeout` seconds passed; the slot may still be written to.
         ReadError
             The store could not be read.
         """

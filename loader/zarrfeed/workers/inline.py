@@ -18,13 +18,17 @@ class InlineWorkers:
         self._filler = Filler(recipe)
         self._arena = arena
 
+    def __str__(self) -> str:
+        return "no worker"
+
     def submit(self, task: Task) -> None:
         """Nothing happens before :meth:`wait`."""
 
-    def wait(self, task: Task, timeout: float) -> None:  # noqa: ARG002 - nothing is waited for
+    def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - nothing is waited for
         """Fill the slot now."""
         memory = self._arena.memory(task.slot)
         self._filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+        return True
 
     def close(self) -> None:
         """Close the store's files."""

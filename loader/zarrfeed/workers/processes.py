@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 import zarrfeed
-from zarrfeed.errors import WorkerError, WorkerTimeout
+from zarrfeed.errors import WorkerError
 from zarrfeed.workers import wire
 
 if TYPE_CHECKING:
@@ -89,23 +89,22 @@ class ProcessWorkers:
             self.close()
             raise
 
+    def __str__(self) -> str:
+        return f"{len(self._workers)} worker processes"
+
     def submit(self, task: Task) -> None:
         """Send a task to the worker with the fewest."""
         if not self._workers:
             return  # none could start; wait() says why
         self._send(min(self._workers, key=lambda worker: len(worker.waiting)), task)
 
-    def wait(self, task: Task, timeout: float) -> None:
-        """Return when the slot is filled, or raise what its worker raised."""
+    def wait(self, task: Task, timeout: float) -> bool:
+        """Wait until the slot is filled, or raise what its worker raised."""
         deadline = time.monotonic() + timeout
         while task.number not in self._finished and self._hopeless is None:
             ready = self._selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise WorkerTimeout(
-                    f"batch {task.batch} of epoch {task.epoch} did not come within {timeout:g} s "
-                    f"from {len(self._workers)} worker processes: raise ZarrSequence(timeout=…) if "
-                    "the storage or the transform is that slow"
-                )
+                return False
             for key, _ in ready:
                 self._receive(key.data)
         failure = self._finished.pop(task.number, self._hopeless)
@@ -114,6 +113,7 @@ class ProcessWorkers:
             error = kind(message)
             error.add_note(note)
             raise error
+        return True
 
     def close(self) -> None:
         """Hang up on every worker; one that does not end within 2 s is killed."""

@@ -7,14 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import WorkerError, WorkerTimeout
+from zarrfeed.errors import WorkerError
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
 
-_JOIN_SECONDS = 5.0
+_JOIN_SECONDS = 2.0  # for all of them; they are daemons
 
 
 class ThreadWorkers:
@@ -36,33 +36,31 @@ class ThreadWorkers:
         for thread in self._threads:
             thread.start()
 
+    def __str__(self) -> str:
+        return f"{len(self._threads)} worker threads"
+
     def submit(self, task: Task) -> None:
         """Queue a task."""
         self._tasks.put(task)
 
-    def wait(self, task: Task, timeout: float) -> None:
-        """Return when the slot is filled, or raise what its worker raised."""
-        deadline = time.monotonic() + timeout
+    def wait(self, task: Task, timeout: float) -> bool:
+        """Wait until the slot is filled, or raise what its worker raised."""
         with self._ready:
-            while task.number not in self._finished:
-                if not self._ready.wait(deadline - time.monotonic()):
-                    raise WorkerTimeout(
-                        f"batch {task.batch} of epoch {task.epoch} did not come within "
-                        f"{timeout:g} s from {len(self._threads)} worker threads: raise "
-                        "ZarrSequence(timeout=…) if the storage or the transform is "
-                        "that slow"
-                    )
+            if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
+                return False
             failure = self._finished.pop(task.number)
         if failure is not None:
             raise failure
+        return True
 
     def close(self) -> None:
-        """Let every thread finish its task and end."""
+        """Let every thread finish its task and end; one that takes too long is left behind."""
         for _ in self._threads:
             self._tasks.put(None)
+        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _work(
