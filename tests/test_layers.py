@@ -34,7 +34,7 @@ WORLDS = {
     "google_crc32c": {"codecs"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
-    "mmap": {"arena", "slot"},
+    "mmap": {"arena", "slot", "shards"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.

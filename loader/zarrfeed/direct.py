@@ -49,7 +49,6 @@ class DirectField:
         self._files = ShardFiles(folder, layout, required=required, open_files=open_files)
         # Ranges of a raw chunk without a checksum can be read by themselves.
         self._by_row = layout.compression == "raw" and not layout.checksum
-        self._encoded = memoryview(bytearray())
         self._chunk = np.empty(0, np.uint8)
 
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
@@ -86,7 +85,7 @@ class DirectField:
     def _read_rows(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        """Read raw samples, one call for every run of neighbours on disk."""
+        """Copy raw samples, one call for every run of neighbours on disk and in the batch."""
         sample = self._layout.sample_nbytes
         needed = self._layout.chunk_rows * sample
         if (nbytes != needed).any():
@@ -97,11 +96,16 @@ class DirectField:
             )
         target = _bytes(out)
         position = offset + reads.row * sample
-        apart = (position[1:] - position[:-1] != sample) | (reads.shard[1:] != reads.shard[:-1])
-        starts, shards = (reads.land * sample).tolist(), reads.shard.tolist()
+        apart = position[1:] - position[:-1] != sample
+        apart |= reads.shard[1:] != reads.shard[:-1]
+        apart |= reads.land[1:] - reads.land[:-1] != 1
+        shards = reads.shard.tolist()
+        data = self._files.data(set(shards))
+        starts, places = position.tolist(), (reads.land * sample).tolist()
         for start, stop in _runs(apart):
-            rows = [target[at : at + sample] for at in starts[start:stop]]
-            self._files.read_into(shards[start], rows, int(position[start]))
+            nbytes_of_run = (stop - start) * sample
+            at, place = starts[start], places[start]
+            target[place : place + nbytes_of_run] = data[shards[start]][at : at + nbytes_of_run]
 
     def _read_chunks(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
@@ -109,15 +113,16 @@ class DirectField:
         """Decode every chunk once: into its row where it is one sample, else by a scratch chunk."""
         layout = self._layout
         sample = layout.sample_nbytes
-        target = _bytes(out)
+        target = _bytes(out).data
+        data = self._files.data(set(reads.shard.tolist()))
         apart = (reads.chunk[1:] != reads.chunk[:-1]) | (reads.shard[1:] != reads.shard[:-1])
         for start, stop in _runs(apart):
             shard, chunk = int(reads.shard[start]), int(reads.chunk[start])
-            encoded = self._encoded_buffer(int(nbytes[start]))
-            self._files.read_into(shard, [encoded], int(offset[start]))
+            at = int(offset[start])
+            encoded = data[shard][at : at + int(nbytes[start])].data
             if layout.chunk_rows == 1 and stop - start == 1:
-                at = int(reads.land[start]) * sample
-                self._decode(shard, chunk, encoded, target[at : at + sample])
+                place = int(reads.land[start]) * sample
+                self._decode(shard, chunk, encoded, target[place : place + sample])
                 continue
             scratch = self._scratch(layout.chunk_rows * sample)
             self._decode(shard, chunk, encoded, scratch.data)
@@ -138,19 +143,14 @@ class DirectField:
                 f"damaged: {error}; restore the file or convert again"
             ) from error
 
-    def _encoded_buffer(self, nbytes: int) -> memoryview:
-        if self._encoded.nbytes < nbytes:
-            self._encoded = memoryview(bytearray(nbytes))
-        return self._encoded[:nbytes]
-
     def _scratch(self, nbytes: int) -> NDArray[np.uint8]:
         if self._chunk.size != nbytes:
             self._chunk = np.empty(nbytes, np.uint8)
         return self._chunk
 
 
-def _bytes(out: NDArray[Any]) -> memoryview:
-    return out.view(np.uint8).reshape(-1).data
+def _bytes(out: NDArray[Any]) -> NDArray[np.uint8]:
+    return out.view(np.uint8).reshape(-1)
 
 
 def _runs(apart: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -1,12 +1,15 @@
-"""The shard files of one array: open descriptors and parsed indexes.
+"""The shard files of one array: mapped into memory, with their indexes parsed.
 
-A shard's index is read and checked once and then kept (16 bytes a chunk); descriptors are kept
-for the shards opened last, because a process may hold only so many.
+Mapped pages are copied twice as fast as ``pread`` copies them (measured: 3900 against 2100 batches
+of 6 MB a second from the page cache), and encoded chunks are decoded where they lie. A file that
+shrinks under a mapping would end the process by SIGBUS, so its size is asked for before every
+batch; what remains is a truncation in the very microseconds of a copy.
 """
 
 from __future__ import annotations
 
-import os
+import mmap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +25,18 @@ if TYPE_CHECKING:
     from zarrfeed.schema import ArrayLayout, ShardIndex
 
 _ENTRY_NBYTES = 16
-_IOV_MAX = 1024  # POSIX lets one readv take at least 16; Linux and macOS take 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """A mapped file: its bytes, and the mapping that knows the file's size of today."""
+
+    file: mmap.mmap
+    data: NDArray[np.uint8]
 
 
 class ShardFiles:
-    """Reads byte ranges of an array's files.
+    """Finds the bytes of an array's chunks.
 
     Not thread-safe: every worker has its own.
 
@@ -40,7 +50,7 @@ class ShardFiles:
         Whether a missing file is an error. It is not in Zarr (the chunks hold the fill value), but
         it is in a store that is known to write every file.
     open_files
-        Descriptors to keep open at most, at least 1.
+        Mappings to keep at most, at least 1: each holds a descriptor.
     """
 
     def __init__(
@@ -50,7 +60,7 @@ class ShardFiles:
         self._layout = layout
         self._required = required
         self._open_files = open_files
-        self._descriptors: dict[int, int] = {}
+        self._mappings: dict[int, _Mapping] = {}
         shards = -(-layout.shape[0] // layout.shard_rows)
         # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
         self._known = np.zeros(shards, np.bool_)
@@ -88,80 +98,75 @@ class ShardFiles:
                 self._known[new] = True
         return self._offset[shard, chunk], self._nbytes[shard, chunk]
 
-    def read_into(self, shard: int, targets: list[memoryview], offset: int) -> None:
-        """Fill `targets` with neighbouring bytes from `offset` on.
+    def data(self, shards: set[int]) -> dict[int, NDArray[np.uint8]]:
+        """Give the bytes of files whose chunks were located.
+
+        Parameters
+        ----------
+        shards
+            Which files.
+
+        Returns
+        -------
+        dict of (nbytes,) uint8
+            Read-only, by shard; valid as long as they are held.
 
         Raises
         ------
         ReadError
-            The file is gone, or ends too early.
+            A file is gone, or has become shorter.
         """
-        descriptor = self._descriptors.get(shard)
-        if descriptor is None:
-            descriptor = self._descriptor(shard)
-        if descriptor is None:
-            raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
-        if len(targets) == 1 and os.preadv(descriptor, targets, offset) == targets[0].nbytes:
-            return
-        for start in range(0, len(targets), _IOV_MAX):
-            part = targets[start : start + _IOV_MAX]
-            wanted = sum(target.nbytes for target in part)
-            got = os.preadv(descriptor, part, offset)
-            if got != wanted:
-                got = self._read_rest(descriptor, part, offset, got)
-            if got != wanted:
+        found = {}
+        for shard in shards:
+            mapping = self._mapping(shard)
+            if mapping is None:
+                raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
+            size = mapping.file.size()
+            if size < mapping.data.size:
                 raise ReadError(
-                    f"{self.path(shard)}: needed {wanted} bytes at {offset}, the file ends after "
-                    f"{got} of them: it is truncated; restore it or convert again"
+                    f"{self.path(shard)}: the file had {mapping.data.size} bytes and now has "
+                    f"{size}: it was truncated while in use; restore it or convert again"
                 )
-            offset += wanted
+            found[shard] = mapping.data
+        return found
 
     def close(self) -> None:
-        """Close every descriptor."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        """Let go of the files; each is unmapped when nobody holds its bytes any more."""
+        self._mappings.clear()
 
-    def _read_rest(self, descriptor: int, targets: list[memoryview], offset: int, got: int) -> int:
-        """Go on after a short read, which a signal or a read over 2 GiB may cause."""
-        skip = got
-        for target in targets:
-            done = min(skip, target.nbytes)
-            skip -= done
-            while done < target.nbytes:
-                more = os.preadv(descriptor, [target[done:]], offset + got)
-                if more == 0:
-                    return got
-                done += more
-                got += more
-        return got
-
-    def _descriptor(self, shard: int) -> int | None:
-        descriptor = self._descriptors.get(shard)
-        if descriptor is not None:
-            return descriptor
+    def _mapping(self, shard: int) -> _Mapping | None:
+        mapping = self._mappings.get(shard)
+        if mapping is not None:
+            return mapping
         try:
-            descriptor = os.open(self.path(shard), os.O_RDONLY | os.O_CLOEXEC)
+            with self.path(shard).open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             if self._required:
                 raise ReadError(
                     f"{self.path(shard)}: the shard is missing; restore it or convert again"
                 ) from error
             return None
-        self._descriptors[shard] = descriptor
-        if len(self._descriptors) > self._open_files:  # the one opened first goes first
-            os.close(self._descriptors.pop(next(iter(self._descriptors))))
-        return descriptor
+        except ValueError as error:  # an empty file cannot be mapped
+            raise ReadError(
+                f"{self.path(shard)}: the file is empty: it is truncated; restore it or convert "
+                "again"
+            ) from error
+        mapping = self._mappings[shard] = _Mapping(mapped, np.frombuffer(mapped, np.uint8))
+        if len(self._mappings) > self._open_files:  # the one opened first goes first
+            self._mappings.pop(next(iter(self._mappings)))
+        return mapping
 
     def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        descriptor = self._descriptor(shard)
-        if descriptor is None:
+        mapping = self._mapping(shard)
+        if mapping is None:
             absent = np.full(self._layout.chunks_per_shard, -1)
             return absent, absent
-        size = os.fstat(descriptor).st_size
+        size = mapping.data.size
         index = self._layout.index
         if index is None:  # a file is one chunk
             return np.zeros(1, np.int64), np.array([size])
-        entries = self._read_index(shard, index, size)
+        entries = self._read_index(shard, index, mapping.data)
         missing = (entries == np.iinfo(np.uint64).max).all(axis=1)
         entries[missing] = 0
         table = entries.astype(np.int64)
@@ -174,16 +179,17 @@ class ShardFiles:
             )
         return np.where(missing, -1, table[:, 0]), table[:, 1]
 
-    def _read_index(self, shard: int, index: ShardIndex, size: int) -> NDArray[np.uint64]:
+    def _read_index(
+        self, shard: int, index: ShardIndex, data: NDArray[np.uint8]
+    ) -> NDArray[np.uint64]:
         nbytes = self._layout.chunks_per_shard * _ENTRY_NBYTES
         stored = nbytes + (CHECKSUM_NBYTES if index.checksum else 0)
-        if size < stored:
+        if data.size < stored:
             raise ReadError(
-                f"{self.path(shard)}: the file has {size} bytes, its index alone needs {stored}: "
-                "it is truncated; restore it or convert again"
+                f"{self.path(shard)}: the file has {data.size} bytes, its index alone needs "
+                f"{stored}: it is truncated; restore it or convert again"
             )
-        raw = memoryview(bytearray(stored))
-        self.read_into(shard, [raw], size - stored if index.at_end else 0)
+        raw = (data[data.size - stored :] if index.at_end else data[:stored]).data
         try:
             body = strip_checksum(raw) if index.checksum else raw
         except ValueError as error:
