@@ -229,6 +229,10 @@ def test_wrong_paths_say_what_is_there(split: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="unfinished conversion"):
         open_split(tmp_path / "set" / "train.partial")
     assert list_splits(tmp_path / "set") == ("train",)
+    with pytest.raises(StoreError, match=r"no such split; .*set has train"):
+        open_split(tmp_path / "set/trian")
+    with pytest.raises(StoreError, match=r"is .*/set meant\?"):
+        open_split(tmp_path / "sett")
     (tmp_path / "set/zarr.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         open_split(tmp_path / "set")

@@ -37,7 +37,8 @@ def test_the_blocks_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nucleus" not in done.stdout  # nobody named the classes
     assert "40×128×128×3" in done.stdout
-    assert "(16, 128, 128, 3) ['cell_" in done.stdout
+    assert "(20, 128, 128, 3) ['cell_" in done.stdout
+    assert "(16, 128, 128, 3) uint8" in done.stdout
     assert "(40, 128, 128, 3) uint8" in done.stdout
 
 

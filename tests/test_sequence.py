@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import zarr
 
 import transforms
 from stores import Pixels, traced_pixels, write_split
@@ -362,6 +363,47 @@ def test_class_weights_become_a_weight_map(split: Path) -> None:
             assert np.array_equal(weight, np.where(mask == 3, 0.5, np.where(mask == 4, 2.0, 1.0)))
 
 
+def test_class_weights_are_named_counted_or_balanced(tmp_path: Path) -> None:
+    """By hand: 3 classes, 96 pixels: 48, 36 and 12 of them."""
+    mask = np.zeros((2, 8, 6), np.uint8)
+    mask[0, :6], mask[1, :2] = 1, 2
+    pixels = {"image": traced_pixels(2)["image"], "mask": mask}
+    pixels["class_pixels"] = np.array([[12, 36, 0], [36, 0, 12]], np.uint32)
+    path = write_split(tmp_path / "d" / "train", pixels)
+    for group, attributes in (
+        (path, {"format": 1, "fields": ["image", "mask"]}),
+        (path.parent, {"format": 1, "classes": ["sky", "road", "car"], "ignore": 9}),
+    ):
+        zarr.open_group(str(group), mode="a").attrs["zarrfeed"] = attributes
+    for given, expected in (
+        ("balanced", [96 / (3 * 48), 96 / (3 * 36), 96 / (3 * 12)]),
+        ({"road": 5.0, 2: 0.5}, [1, 5, 0.5]),
+        ([1, 2, 3], [1, 2, 3]),
+    ):
+        with ZarrSequence(path, 2, shuffle=False, class_weight=given) as seq:
+            [(_, _, weight)] = list(seq)
+            assert np.array_equal(weight, np.float32(expected)[mask])
+    for given, message in (
+        ([1.0, 2.0], "one weight for each of the 3 classes, not 2: sky, road, car"),
+        ({"tree": 1.0}, "class 'tree'; the store has sky, road, car"),
+        ({3: 1.0}, "class 3, the ids go from 0 to 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ZarrSequence(path, 2, class_weight=given)
+
+
+def test_a_sequence_says_what_it_is(split: Path) -> None:
+    assert repr(ZarrSequence(split, 4)).endswith(
+        "train': 22 samples in 6 batches of 4; image uint8[8, 6, 3], mask uint8[8, 6])"
+    )
+
+
+def test_one_field_may_be_named_alone(split: Path, pixels: Pixels) -> None:
+    with ZarrSequence(split, 22, fields="image", shuffle=False) as seq:
+        [(image,)] = list(seq)
+        assert np.array_equal(image, pixels["image"])
+
+
 def test_a_transform_may_change_shape_and_dtype(split: Path) -> None:
     with ZarrSequence(split, 4, transform=transforms.to_float_crop, **PROCESSES) as seq:
         for image, mask in seq:
@@ -391,8 +433,14 @@ def test_batch_keys_name_the_rows_of_a_batch(split: Path) -> None:
         ({"subset": [22]}, "holds id 22, the split has 22"),
         ({"subset": [True, False]}, "a mask of 2, the split has 22"),
         ({"subset": [0.5]}, "must be ids"),
-        ({"batch_size": 30, "drop_remainder": True}, "no batch: 22 samples .* of 30 with drop_rem"),
-        ({"class_weight": {300: 1.0}}, "class 300, uint8 masks go to 255"),
+        (
+            {"batch_size": 30, "drop_remainder": True},
+            "no batch: 22 samples in .* drop_remainder; needs a smaller",
+        ),
+        ({"class_weight": {300: 1.0}}, "class 300, the ids go from 0 to 255"),
+        ({"class_weight": {"sky": 1.0}}, "class 'sky'; the store has no class names"),
+        ({"class_weight": "even"}, "a dict, a list or 'balanced', not 'even'"),
+        ({"class_weight": "balanced"}, "needs class_pixels, which this store lacks"),
     ],
 )
 def test_bad_arguments_are_named_at_the_door(split: Path, arguments: Kind, message: str) -> None:

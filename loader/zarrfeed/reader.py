@@ -15,7 +15,7 @@ from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
-from zarrfeed.schema import KEY
+from zarrfeed.schema import CLASS_PIXELS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,18 @@ def read_samples(split: Split, field: str, ids: NDArray[np.int64]) -> NDArray[An
     finally:
         reader.close()
     return out
+
+
+def class_pixels(split: Split, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Sum the pixels of each class over samples.
+
+    Returns
+    -------
+    (classes,) int64, or None where the store does not count them.
+    """
+    if CLASS_PIXELS not in split.layouts:
+        return None
+    return np.asarray(read_samples(split, CLASS_PIXELS, ids).sum(axis=0, dtype=np.int64))
 
 
 def sample_names(split: Split, ids: NDArray[np.int64]) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zarrfeed.schema import ArrayLayout
 
 Subset: TypeAlias = slice | ArrayLike | None
-ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float] | None
+ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Sequence[float] | str
 
 WEIGHT = "weight"
 
@@ -126,9 +126,12 @@ def make_schedule(
         world_size=world_size,
     )
     if schedule.batches == 0:
+        ranks = f" over {world_size} ranks" if world_size > 1 else ""
+        remedy = "a smaller batch_size or drop_remainder=False" if drop_remainder else "samples"
         raise ValueError(
-            f"an epoch has no batch: {ids.size} samples over {world_size} ranks in batches of "
-            f"{batch_size}" + (" with drop_remainder" if drop_remainder else "")
+            f"an epoch has no batch: {ids.size} samples{ranks} in batches of {batch_size}"
+            + (" with drop_remainder" if drop_remainder else "")
+            + f"; needs {remedy}"
         )
     return schedule
 
@@ -142,6 +145,7 @@ def transformed_specs(
     specs: tuple[Spec, ...],
     sample: Sequence[NDArray[Any]],
     *,
+    name: str,
     seed: int,
     transform: Transform | None,
     batch_transform: Transform | None,
@@ -154,6 +158,8 @@ def transformed_specs(
         The fields as stored.
     sample
         One (1, *shape) array per field; a transform may write to it.
+    name
+        Of the sample, for errors.
 
     Raises
     ------
@@ -161,8 +167,8 @@ def transformed_specs(
         A transform raised, or did not return one array per field.
     """
     rng = generator(seed, 0, 0, stream=0)
-    made = [result[None] for result in apply(transform, [a[0] for a in sample], rng)]
-    made = apply(batch_transform, made, generator(seed, 0, 0, stream=1))
+    made = [result[None] for result in apply(transform, [a[0] for a in sample], rng, name)]
+    made = apply(batch_transform, made, generator(seed, 0, 0, stream=1), name)
     for spec, array in zip(specs, made, strict=True):
         if array.shape[:1] != (1,):
             raise ValueError(
@@ -173,32 +179,39 @@ def transformed_specs(
 
 
 def weight_table(
-    class_weight: ClassWeight, mask: Spec, ignore: int | None
-) -> NDArray[np.float32] | None:
+    class_weight: ClassWeight,
+    mask: Spec,
+    *,
+    classes: Sequence[str],
+    ignore: int | None,
+    pixels: NDArray[np.int64] | None,
+) -> NDArray[np.float32]:
     """Turn class weights into a table that a mask can index.
 
     Parameters
     ----------
     class_weight
-        ``{class id: weight}`` (others weigh 1) or one weight per class.
+        ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
     mask
         The last field, whose values are class ids.
+    classes
+        Names by id; empty where nobody knows them, and then any id will do.
     ignore
-        The id that counts as no class; its weight is 0 unless given.
+        The id that counts as no class; it weighs 0 unless given.
+    pixels
+        (classes,) how many there are of each; None where nobody counted.
 
     Returns
     -------
-    (256,) or (65536,) float32, or None
+    (256,) or (65536,) float32
 
     Raises
     ------
     StoreError
-        The last field is no integer mask.
+        The last field is no integer mask, or nobody counted pixels for "balanced".
     ValueError
-        A class id does not fit the mask's dtype.
+        There is no such class, or not one weight for each.
     """
-    if class_weight is None:
-        return None
     if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
         raise StoreError(
             f"class_weight needs a uint8 or uint16 mask as the last field, not {mask.name!r} of "
@@ -207,11 +220,50 @@ def weight_table(
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
     if ignore is not None:
         table[ignore] = 0
-    given = class_weight if isinstance(class_weight, Mapping) else dict(enumerate(class_weight))
-    for label, weight in given.items():
-        if not 0 <= label < table.size:
-            raise ValueError(
-                f"class_weight names class {label}, {mask.dtype} masks go to {table.size - 1}"
-            )
+    for label, weight in _weights_by_id(class_weight, classes, table.size, pixels).items():
         table[label] = weight
     return table
+
+
+def _weights_by_id(
+    class_weight: ClassWeight,
+    classes: Sequence[str],
+    ids: int,
+    pixels: NDArray[np.int64] | None,
+) -> dict[int, float]:
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}"
+            )
+        if pixels is None:
+            raise StoreError("class_weight='balanced' needs class_pixels, which this store lacks")
+        # As scikit-learn's compute_class_weight; a class without pixels has no weight to give.
+        balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
+        return dict(enumerate(np.where(pixels > 0, balanced, 0.0).tolist()))
+    if isinstance(class_weight, Mapping):
+        return {
+            _class_id(label, classes, ids): float(weight) for label, weight in class_weight.items()
+        }
+    weights = [float(weight) for weight in class_weight]
+    if classes and len(weights) != len(classes):
+        raise ValueError(
+            f"class_weight needs one weight for each of the {len(classes)} classes, not "
+            f"{len(weights)}: {', '.join(classes)}"
+        )
+    return dict(enumerate(weights))
+
+
+def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
+    if isinstance(label, str):
+        if label not in classes:
+            raise ValueError(
+                f"class_weight names class {label!r}; the store has "
+                f"{', '.join(classes) or 'no class names'}"
+            )
+        return classes.index(label)
+    if not 0 <= label < (len(classes) or ids):
+        raise ValueError(
+            f"class_weight names class {label}, the ids go from 0 to {(len(classes) or ids) - 1}"
+        )
+    return int(label)

@@ -66,7 +66,8 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     seed
         Of the order and of the transforms' generators.
     fields
-        Array names, in batch order; ``("image", "mask")`` by default.
+        Array names, in batch order; ``("image", "mask")`` by default. One name gives batches of
+        one array, for ``predict``.
     subset
         Sample ids, a slice or a boolean mask; all by default.
     transform
@@ -74,11 +75,13 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
         arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
         The shape and dtype it returns must be the same for every sample.
     batch_transform
-        The same for a whole batch, (b, H, W, C) and (b, H, W), after `transform`.
+        ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
+        and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
     class_weight
-        ``{class id: weight}`` or one weight per class: every batch gets a third array, the float32
-        weight of each pixel, (b, H, W); the dataset's ignore id weighs 0. (Keras would silently
-        ignore ``fit(class_weight=…)``.)
+        ``{class: weight}`` by name or id (others weigh 1), one weight for every class, or
+        "balanced": total pixels / (classes × the class's pixels). Every batch gets a third array,
+        the float32 weight of each pixel, (b, H, W), which Keras takes as sample weights; the
+        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.)
     drop_remainder
         Leave out a last batch that is not full.
     workers
@@ -86,7 +89,8 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     use_multiprocessing
         Whether they are processes, for transforms that hold the GIL, instead of threads.
     max_queue_size
-        Batches read ahead at most.
+        Batches read ahead at most. Memory for as many and 4 more, which the model may hold, is
+        taken once.
     rank, world_size
         This process of a distributed run, and how many there are: disjoint, equally long shares of
         one global order. The up to ``world_size - 1`` samples left over differ from epoch to epoch.
@@ -122,11 +126,11 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
         *,
         shuffle: Shuffle = True,
         seed: int = 0,
-        fields: Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
         subset: Subset = None,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
-        class_weight: ClassWeight = None,
+        class_weight: ClassWeight | None = None,
         drop_remainder: bool = False,
         workers: int = 1,
         use_multiprocessing: bool = False,
@@ -176,6 +180,15 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
     def samples(self) -> int:
         """Samples per epoch, before a remainder is dropped."""
         return self._stream.schedule.samples
+
+    def __repr__(self) -> str:
+        specs = ", ".join(
+            f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in self._stream.specs
+        )
+        return (
+            f"ZarrSequence({str(self._stream.split.path)!r}: {self.samples} samples in {len(self)} "
+            f"batches of {self.batch_size}; {specs})"
+        )
 
     def __len__(self) -> int:
         return self._stream.schedule.batches

@@ -6,6 +6,7 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,14 +178,28 @@ def read_metadata(folder: Path) -> JSON | None:
 def _group(folder: Path) -> JSON:
     metadata = read_metadata(folder)
     if metadata is None:
-        if not folder.exists():
-            raise StoreError(f"{folder}: no such store; pack one with `zarrfeed convert`")
-        old = " (a Zarr v2 store: zarrfeed reads v3)" if (folder / ".zgroup").exists() else ""
-        raise StoreError(f"{folder}: needed a Zarr v3 group, found no {METADATA}{old}")
+        raise StoreError(f"{folder}: {_what_is_there(folder)}")
     if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "group":
         kind = metadata.get("node_type")
         raise StoreError(f"{folder}: needed a Zarr v3 group, found node_type={kind!r}")
     return metadata
+
+
+def _what_is_there(folder: Path) -> str:
+    """Say why there is no group, and what could be meant."""
+    if (folder / ".zgroup").exists():
+        return "a Zarr v2 store; zarrfeed reads v3: convert the originals again"
+    if folder.exists():
+        return f"needed a Zarr v3 group, found no {METADATA}; `zarrfeed convert` packs folders"
+    parent = read_metadata(folder.parent) or {}
+    if parent.get("node_type") == "group":
+        splits = ", ".join(list_splits(folder.parent)) or "no split"
+        return f"no such split; {folder.parent} has {splits}"
+    if folder.parent.is_dir():
+        near = difflib.get_close_matches(folder.name, [p.name for p in folder.parent.iterdir()], 1)
+        if near:
+            return f"no such store; is {folder.parent / near[0]} meant?"
+    return "no such store; `zarrfeed convert` packs one"
 
 
 def _children(folder: Path) -> list[tuple[Path, JSON]]:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zarrfeed.feeder import Feeder
-from zarrfeed.reader import read_samples, sample_names, warn_if_indirect
+from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
 from zarrfeed.request import (
     WEIGHT,
     ClassWeight,
@@ -152,11 +152,11 @@ def open_stream(
     *,
     shuffle: Shuffle,
     seed: int,
-    fields: Sequence[str] | None,
+    fields: str | Sequence[str] | None,
     subset: Subset,
     transform: Transform | None,
     batch_transform: Transform | None,
-    class_weight: ClassWeight,
+    class_weight: ClassWeight | None,
     drop_remainder: bool,
     workers: int,
     use_multiprocessing: bool,
@@ -174,7 +174,8 @@ def open_stream(
     if timeout <= 0:
         raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
     split = open_split(path)
-    layouts = split.select(fields or split.default_fields)
+    named = (fields,) if isinstance(fields, str) else fields
+    layouts = split.select(named or split.default_fields)
     warn_if_indirect(split, list(layouts))
     first = next(iter(layouts.values()))
     schedule = make_schedule(
@@ -192,11 +193,20 @@ def open_stream(
         specs = transformed_specs(
             source,
             [read_samples(split, spec.name, schedule.ids[:1]) for spec in source],
+            name=sample_names(split, schedule.ids[:1])[0],
             seed=schedule.seed,
             transform=transform,
             batch_transform=batch_transform,
         )
-    weights = weight_table(class_weight, specs[-1], split.ignore)
+    weights = None
+    if class_weight is not None:
+        weights = weight_table(
+            class_weight,
+            specs[-1],
+            classes=split.classes,
+            ignore=split.ignore,
+            pixels=class_pixels(split, schedule.ids),
+        )
     if weights is not None:
         specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
     recipe = Recipe(

@@ -59,6 +59,7 @@ def main() -> None:
         )
         sys.exit(1)
     except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
         sys.exit(130)
 
 

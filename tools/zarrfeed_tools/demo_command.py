@@ -78,7 +78,8 @@ def demo(
         f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader "
         f"alone could hand out {result.fed_batches_per_second:,.0f}.\n"
         f"Images, true masks and predictions side by side: [bold]{result.picture}[/]\n"
-        f"All of it in {time.perf_counter() - start:.0f} s."
+        f"All of it in {time.perf_counter() - start:.0f} s.",
+        soft_wrap=True,
     )
 
 
@@ -97,6 +98,7 @@ def _pack_cells(out: Path, show: Console, *, quiet: bool) -> Path:
             "classes": ",".join(CLASSES),
         }
         words = [word for name, value in arguments.items() for word in (f"--{name}", value)]
-        show.print(f"\n[bold]Pack[/] them: zarrfeed convert {shlex.join([str(store), *words])}\n")
+        command = shlex.join(["zarrfeed", "convert", str(store), *words])
+        show.print(f"\n[bold]Pack[/] them: {command}\n", soft_wrap=True)
         convert_folders(store, **arguments, quiet=quiet)
     return store

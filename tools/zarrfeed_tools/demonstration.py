@@ -132,13 +132,13 @@ def demonstrate(
         fed = _measure_feed(train)
         show.print(f"\nThe loader alone hands out {fed:,.0f} batches of {batch_size} a second.\n")
         image, mask = validation[0]
-        classes = len(train.classes) or int(max(mask.max() for _, mask in train)) + 1
+        classes = train.classes or _classes_seen(train)
         clock = _Clock()
         training = train_unet(
             train,
             validation,
             shape=image.shape[1:],
-            classes=classes,
+            classes=len(classes),
             ignore=train.ignore,
             epochs=epochs,
             filters=filters,
@@ -167,11 +167,17 @@ def demonstrate(
         )
 
 
+def _classes_seen(train: ZarrSequence) -> tuple[str, ...]:
+    """Name the classes of a store that does not say by their ids."""
+    return tuple(str(number) for number in range(max(int(mask.max()) for _, mask in train) + 1))
+
+
 def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSequence, ZarrSequence]:
     """Open the training and the validation sequence of a dataset."""
     splits = list_splits(data)
     if "train" not in splits:
-        raise StoreError(f"{data}: needed a split 'train', found {', '.join(splits) or 'none'}")
+        found = ", ".join(splits) or "no split"
+        raise StoreError(f"{data}: needed a dataset with a split 'train', found {found}")
     held_out = next((name for name in _VALIDATION_NAMES if name in splits), None)
     train_ids = validation_ids = None
     if held_out is None:

@@ -29,6 +29,10 @@ def inspect(
 ) -> None:
     """Show what a dataset holds: splits, fields, codecs, bytes, classes and their pixel shares.
 
+    A chunk is the unit of decoding, a shard is a file; their rows are samples. Beside the fields
+    that feed a model, key holds the samples' names, digest their checksums, class_pixels the
+    pixels of every class.
+
     Works on any Zarr v3 group of arrays aligned on axis 0, and says which of them would be read
     the slow way, through zarr-python.
 

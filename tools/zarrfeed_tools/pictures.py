@@ -14,30 +14,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GAP = 6
-_TITLE = 18
+_LINE = 18
 _TITLES = ("image", "true mask", "predicted mask")
 
 
-def class_colors(classes: int) -> NDArray[np.uint8]:
-    """Choose colours that are told apart: black for class 0, then hues by the golden angle.
+def class_colors(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Choose colours that are told apart: hues by the golden angle, black for a background.
+
+    Parameters
+    ----------
+    names
+        Of the classes; the first is black if it is called background.
 
     Returns
     -------
     (classes, 3) uint8
     """
-    hues = [colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.65, 0.95) for i in range(classes - 1)]
-    return (np.array([(0.0, 0.0, 0.0), *hues]) * 255).astype(np.uint8)
+    hues = [colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.65, 0.95) for i in range(len(names))]
+    colors = (np.array(hues).reshape(-1, 3) * 255).astype(np.uint8)
+    if names and names[0].lower() == "background":
+        colors[0] = 0
+    return colors
 
 
 def side_by_side(
     images: NDArray[Any],
     masks: NDArray[Any],
     predictions: NDArray[Any],
-    names: Sequence[str],
+    keys: Sequence[str],
     *,
-    classes: int,
+    classes: Sequence[str],
 ) -> Image.Image:
-    """Draw a row per sample.
+    """Draw a row per sample, and what the colours mean.
 
     Parameters
     ----------
@@ -45,29 +53,47 @@ def side_by_side(
         (b, H, W, C): 1 channel, RGB or RGBA; scaled to its own brightest value unless uint8.
     masks, predictions
         (b, H, W) class ids; ids beyond `classes`, such as an ignore id, are drawn white.
-    names
+    keys
         Of the samples, written above each row.
     classes
-        How many classes there are.
+        Names by id.
     """
     colors = np.full((np.iinfo(np.uint16).max + 1, 3), 255, np.uint8)
-    colors[:classes] = class_colors(classes)
+    colors[: len(classes)] = class_colors(classes)
     rows, height, width = masks.shape
-    sheet = Image.new(
-        "RGB",
-        (3 * width + 4 * _GAP, rows * (height + _TITLE + _GAP) + _GAP),
-        "white",
-    )
+    sheet_width = 3 * width + 4 * _GAP
+    legend = _legend(classes, sheet_width - 2 * _GAP)
+    top = 2 * _GAP + legend.height
+    sheet = Image.new("RGB", (sheet_width, top + rows * (height + _LINE + _GAP)), "white")
+    sheet.paste(legend, (_GAP, _GAP))
     pen = ImageDraw.Draw(sheet)
     for row in range(rows):
-        top = _GAP + row * (height + _TITLE + _GAP)
         panels = (_visible(images[row]), colors[masks[row]], colors[predictions[row]])
         for column, (panel, title) in enumerate(zip(panels, _TITLES, strict=True)):
             left = _GAP + column * (width + _GAP)
-            text = names[row] if column == 0 else title
-            pen.text((left, top + 2), text, fill="black")
-            sheet.paste(Image.fromarray(panel), (left, top + _TITLE))
+            pen.text((left, top + 2), keys[row] if column == 0 else title, fill="black")
+            sheet.paste(Image.fromarray(panel), (left, top + _LINE))
+        top += height + _LINE + _GAP
     return sheet
+
+
+def _legend(classes: Sequence[str], width: int) -> Image.Image:
+    """Draw a coloured square and a name for each class, in as many lines as they need."""
+    places, left, top = [], 0, 0
+    for name in classes:
+        size = _LINE + int(ImageDraw.Draw(Image.new("L", (1, 1))).textlength(name)) + 2 * _GAP
+        if left and left + size > width:
+            left, top = 0, top + _LINE
+        places.append((left, top))
+        left += size
+    legend = Image.new("RGB", (width, top + _LINE), "white")
+    pen = ImageDraw.Draw(legend)
+    for (left, top), name, color in zip(
+        places, classes, class_colors(classes).tolist(), strict=True
+    ):
+        pen.rectangle((left, top + 3, left + 11, top + 14), fill=tuple(color))
+        pen.text((left + _LINE, top + 2), name, fill="black")
+    return legend
 
 
 def _visible(image: NDArray[Any]) -> NDArray[np.uint8]:

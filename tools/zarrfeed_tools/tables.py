@@ -61,9 +61,9 @@ def console(*, quiet: bool = False) -> Console:
 
 def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
     """Make a table of text columns, then of columns of numbers, which stand to the right."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)  # fits 80 columns
     for name in texts:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")  # on a narrow terminal text folds, numbers stay
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -71,7 +71,7 @@ def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
 
 def fields_table(fields: Iterable[FieldRow]) -> Table:
     """Show fields: how they are stored, in how many bytes."""
-    numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded", "ratio")
+    numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded")
     table = table_of("field", "shape", "dtype", "codec", numbers=numbers)
     for field in fields:
         stored, decoded = field.stored_bytes, field.decoded_bytes
@@ -84,7 +84,6 @@ def fields_table(fields: Iterable[FieldRow]) -> Table:
             str(field.shard_rows),
             "" if stored is None else text_of_bytes(stored),
             text_of_bytes(decoded),
-            f"{decoded / stored:.2f}" if stored else "",
         )
     return table
 

@@ -177,10 +177,13 @@ def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Ge
 
 
 def apply(
-    function: Transform | None, arrays: Sequence[NDArray[Any]], rng: np.random.Generator
+    function: Transform | None,
+    arrays: Sequence[NDArray[Any]],
+    rng: np.random.Generator,
+    name: str,
 ) -> list[NDArray[Any]]:
     """Call a transform once, as a worker would; used to learn what it returns."""
-    return list(arrays) if function is None else _call(function, list(arrays), rng, "a first try")
+    return list(arrays) if function is None else _call(function, list(arrays), rng, name)
 
 
 def _call(
