@@ -30,12 +30,14 @@ from zarrfeed_convert.decisions import (
 from zarrfeed_convert.labels import Labels, parse_classes
 from zarrfeed_convert.packing import DIGEST_METHOD, Recipe, ShardDone, ShardTask, pack_shard
 from zarrfeed_convert.plan import Order, Plan, Settings
+from zarrfeed_convert.repetition import require_replaceable, require_same_split
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
+from zarrfeed_convert.target import target_of
 
 if TYPE_CHECKING:
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.source import JSON, Source
-    from zarrfeed_convert.split_writer import Target
+    from zarrfeed_convert.target import Target
 
 # What is being done, how many samples of it are done, of how many.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
@@ -56,6 +58,7 @@ def convert(
     order: Order = "shuffled",
     seed: int = 0,
     workers: int | None = None,
+    overwrite: bool = False,
     dry_run: bool = False,
     progress: OnProgress | None = None,
 ) -> Report:
@@ -71,7 +74,7 @@ def convert(
         The split's name, like ``train``.
     classes
         Class names, as in :func:`zarrfeed_convert.labels.parse_classes`. None takes those of the
-        dataset's other splits; in a new dataset, every mask is looked at.
+        dataset's other splits; where there are none, every mask is looked at.
     ignore
         The mask value of pixels that belong to no class.
     size, fit
@@ -90,6 +93,9 @@ def convert(
     workers
         Processes; None for as many as there are cores, 1 for this one. The store is the same,
         byte for byte.
+    overwrite
+        Replace the split if it is there already, once the new one is complete. False accepts it
+        where it is what would be packed, and refuses otherwise.
     dry_run
         Decide everything, write nothing.
     progress
@@ -116,14 +122,13 @@ def convert(
     named = None if classes is None else parse_classes(classes)
     if ignore is not None and not 0 <= ignore <= 65535:
         raise SourceError(f"ignore: needed an id within 0 … 65535, found {ignore}")
-    target = split_writer.target_of(Path(out), split)
-    if named is not None:
-        target.require_same_labels(Labels(named, ignore))
-    elif ignore is not None and target.classes is not None:
-        target.require_same_labels(Labels(target.classes, ignore))
+    target = target_of(Path(out), split)
+    _require_same_labels(target, named, ignore)
     there = target.packed()
-    if there is not None:
-        _require_same_split(target, there, samples, settings)
+    if there is not None and overwrite:
+        require_replaceable(target, there)
+    elif there is not None:
+        require_same_split(target, there, samples, settings, named=named, ignore=ignore)
         return replace(report_of_split(target, there), seconds=time.perf_counter() - start)
     with crew_of(samples, workers or _cores()) as crew:
         plan = _decide(samples, crew, settings, target, named, ignore, progress)
@@ -132,6 +137,13 @@ def convert(
         else:
             report = _pack(samples, crew, plan, settings, target, progress)
     return replace(report, seconds=time.perf_counter() - start)
+
+
+def _require_same_labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> None:
+    if named is not None:
+        target.require_same_labels(Labels(named, ignore))
+    elif ignore is not None and target.binding is not None:
+        target.require_same_labels(Labels(target.binding.classes, ignore))
 
 
 def _cores() -> int:
@@ -155,10 +167,9 @@ def _decide(
     if named is not None:
         labels, about_classes = survey.given_labels(named, ignore)
     else:
-        known = None if target.classes is None else (target.classes, target.ignore)
         told = _told(progress, "finding classes", count)
         labels, about_classes = survey.survey_labels(
-            samples, crew, known=known, ignore=ignore, progress=told
+            samples, crew, known=target.binding, ignore=ignore, progress=told
         )
     geometry, about_size = survey.decide_geometry(
         headers, size=settings.size, fit=settings.fit, ignore=labels.ignore, names=samples.names
@@ -243,25 +254,3 @@ def _description(samples: Source, plan: Plan, settings: Settings) -> JSON:
             "digest": DIGEST_METHOD,
         },
     }
-
-
-def _require_same_split(target: Target, there: JSON, samples: Source, settings: Settings) -> None:
-    """Accept a split that is what this run would write, as far as can be told without reading."""
-    packed = there.get("packed", {})
-    differ = [
-        what
-        for what, old, new in (
-            ("source", there.get("source"), samples.describe()),
-            ("number of samples", packed.get("found"), len(samples.keys)),
-            *(
-                (what, packed.get("settings", {}).get(what), value)
-                for what, value in settings.to_json().items()
-            ),
-        )
-        if old != new
-    ]
-    if differ:
-        raise SourceError(
-            f"{target.folder}: is there already, packed with another {', '.join(differ)}; "
-            "remove it, or choose another name for the split"
-        )

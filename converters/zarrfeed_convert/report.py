@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.packing import Numbers
     from zarrfeed_convert.plan import Plan
     from zarrfeed_convert.source import JSON
-    from zarrfeed_convert.split_writer import Target
+    from zarrfeed_convert.target import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,20 @@
 """How does a split become visible, all at once or not at all?
 
 Everything is written to ``OUT/SPLIT.partial``; when it is complete, one rename makes it
-``OUT/SPLIT``. On any failure OUT is again what it was. Metadata goes through zarr-python, so that
-it is what zarr-python would have written itself.
+``OUT/SPLIT``; a split that it replaces stands aside until then. On any failure OUT is again what
+it was. Metadata goes through zarr-python, so that it is what zarr-python would have written itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
 from zarrfeed.schema import ATTRIBUTES, CLASS_PIXELS, DIGEST, FORMAT_VERSION, KEY, METADATA, PARTIAL
 from zarrfeed_convert.shard_file import blosc_settings
 
@@ -26,95 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+    from zarr.core.buffer import Buffer
 
     from zarrfeed_convert.decisions import FieldLayout
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.target import Target
 
 # Rows per chunk of the arrays that describe samples: some hundred KiB, read whole.
 _DESCRIPTIVE_ROWS = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a split goes.
-
-    Attributes
-    ----------
-    out
-        The dataset.
-    split
-        The split's name in it.
-    classes, ignore
-        Those of the dataset; None for classes where there is no dataset yet.
-    """
-
-    out: Path
-    split: str
-    classes: tuple[str, ...] | None
-    ignore: int | None
-
-    @property
-    def folder(self) -> Path:
-        """The split's folder."""
-        return self.out / self.split
-
-    def packed(self) -> JSON | None:
-        """Read what the split says of itself, if it is there already."""
-        if not self.folder.exists():
-            return None
-        return _attributes(self.folder) or {}
-
-    def require_same_labels(self, labels: Labels) -> None:
-        """Refuse a split whose ids would mean something else than in the other splits.
-
-        Raises
-        ------
-        SourceError
-            Its classes or its ignored id are not those of the dataset.
-        """
-        if self.classes is None:
-            return
-        if labels.classes != self.classes:
-            raise SourceError(
-                f"{self.out}: needed the classes of its other splits, {_listed(self.classes)}; "
-                f"found {_listed(labels.classes)}; leave --classes out to use the dataset's"
-            )
-        if labels.ignore != self.ignore:
-            raise SourceError(
-                f"{self.out}: needed the ignored id of its other splits, {_said(self.ignore)}; "
-                f"found {_said(labels.ignore)}"
-            )
-
-
-def target_of(out: Path, split: str) -> Target:
-    """Look at where a split shall go.
-
-    Raises
-    ------
-    SourceError
-        The split's name is no plain name, or OUT holds something that is not ours.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split) or split.endswith(
-        (PARTIAL, METADATA)
-    ):
-        raise SourceError(
-            f"split: needed a plain name like 'train' (letters, digits, _ . -), found {split!r}"
-        )
-    if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
-        return Target(out, split, None, None)
-    attributes = _attributes(out) if out.is_dir() else None
-    if not attributes or "classes" not in attributes:
-        raise SourceError(
-            f"{out}: exists and is not a zarrfeed dataset; it was left as it is: "
-            "choose another name for OUT"
-        )
-    if attributes.get("format") != FORMAT_VERSION:
-        raise SourceError(
-            f"{out}: needed a dataset of format {FORMAT_VERSION}, "
-            f"found {attributes.get('format')!r}; pack it anew, or use another zarrfeed"
-        )
-    return Target(out, split, tuple(attributes["classes"]), attributes.get("ignore"))
+_ROOT = "root.json"  # the dataset's metadata, until the split takes its place
 
 
 @contextmanager
@@ -136,8 +53,6 @@ def partial_split(target: Target) -> Iterator[Path]:
         yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if target.classes is None and not target.folder.exists():
-            (target.out / METADATA).unlink(missing_ok=True)
         for parent in reversed(made):
             with suppress(OSError):  # somebody else has put something there since
                 parent.rmdir()
@@ -212,23 +127,66 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
     target, folder
         Where it goes, and where it was written.
     labels
-        Go to the root, if this is the dataset's first split.
+        Go to the root, unless they are bound to be those that it has.
     description
         The split's ``attributes.zarrfeed``.
     """
     import zarr
 
     zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
+    root = _root_metadata(labels) if target.binding is None else None
+    if root is not None:
+        (folder / _ROOT).write_bytes(root)
     _sync(folder)
-    if target.classes is None:
-        root = {
-            "format": FORMAT_VERSION,
-            "classes": list(labels.classes),
-            "ignore": labels.ignore,
-        }
-        zarr.create_group(str(target.out), attributes={ATTRIBUTES: root})
-    folder.rename(target.folder)
-    _sync_entry(target.out)
+    _exchange(target, folder)
+    shutil.rmtree(_aside(target), ignore_errors=True)
+
+
+def _root_metadata(labels: Labels) -> bytes:
+    """Compose the dataset's own metadata as zarr-python writes it."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    root = {"format": FORMAT_VERSION, "classes": list(labels.classes), "ignore": labels.ignore}
+    written: dict[str, Buffer] = {}
+    zarr.create_group(MemoryStore(written), attributes={ATTRIBUTES: root})
+    return written[METADATA].to_bytes()
+
+
+def _exchange(target: Target, folder: Path) -> None:
+    """Put the new split in the place of the old one, and its classes into the root, or neither."""
+    metadata, aside = target.out / METADATA, _aside(target)
+    before = metadata.read_bytes() if metadata.exists() else None
+    replaces = target.folder.exists()
+    if replaces and aside.exists():  # a killed run was about to remove it
+        shutil.rmtree(aside)
+    try:
+        if replaces:
+            target.folder.rename(aside)
+        if (folder / _ROOT).exists():
+            (folder / _ROOT).replace(metadata)
+        folder.rename(target.folder)
+        _sync_entry(target.out)
+    except BaseException:
+        if not folder.exists():
+            target.folder.rename(folder)
+        if replaces and not target.folder.exists():
+            aside.rename(target.folder)
+        _restore(metadata, before, folder / _ROOT)
+        raise
+
+
+def _restore(metadata: Path, before: bytes | None, by_way_of: Path) -> None:
+    if before is None:
+        metadata.unlink(missing_ok=True)
+    elif metadata.read_bytes() != before:
+        by_way_of.write_bytes(before)
+        by_way_of.replace(metadata)
+
+
+def _aside(target: Target) -> Path:
+    """Where a split waits for its replacement; no split's name has a tilde."""
+    return target.folder.with_name(f"{target.split}~old{PARTIAL}")
 
 
 def _sync(folder: Path) -> None:
@@ -245,27 +203,3 @@ def _sync_entry(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _attributes(folder: Path) -> JSON | None:
-    """Read a group's ``attributes.zarrfeed``; None where it has none."""
-    try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        attributes = metadata["attributes"][ATTRIBUTES]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return attributes if isinstance(attributes, dict) else None
-
-
-def _holds_only_partials(out: Path) -> bool:
-    """Tell whether OUT is empty but for what a killed run left."""
-    return all(entry.is_dir() and entry.name.endswith(PARTIAL) for entry in out.iterdir())
-
-
-def _listed(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
-    return f"{len(classes)} ({shown})"
-
-
-def _said(ignore: int | None) -> str:
-    return "none" if ignore is None else str(ignore)

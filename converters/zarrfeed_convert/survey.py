@@ -145,7 +145,7 @@ def survey_labels(
     source: Source,
     crew: Crew,
     *,
-    known: tuple[tuple[str, ...], int | None] | None,
+    known: Labels | None,
     ignore: int | None,
     progress: Progress | None,
 ) -> tuple[Labels, Decision]:
@@ -156,7 +156,7 @@ def survey_labels(
     source, crew, progress
         What is read, who reads, who is told.
     known
-        Classes and ignored id of the dataset that the split joins; None for a new one.
+        Classes and ignored id of the dataset's other splits; None where there are none.
     ignore
         The id to leave out, if the user named one.
 
@@ -173,10 +173,9 @@ def survey_labels(
     said = ", ".join(map(str, sorted(first)[:_SHOWN])) + (" …" if len(first) > _SHOWN else "")
     as_one = " and 255 means 1 (foreground)"
     if known is not None:
-        classes, kept = known
-        binary = binary and kept is None and len(classes) == 2
+        binary = binary and known.ignore is None and len(known.classes) == 2
         reason = f"those of the dataset's other splits; the masks hold {said}"
-        labels = Labels(classes, kept if ignore is None else ignore, binary)
+        labels = Labels(known.classes, known.ignore if ignore is None else ignore, binary)
         return labels, _classes(labels, reason + (f",{as_one}" if binary else ""))
     seen = {value: source.names(item)[1] for value, item in first.items()}
     labels = labels_of_values(seen, ignore=ignore)

@@ -190,10 +190,11 @@ def test_a_second_split_of_other_classes_is_refused(dataset, write_pairs):
     pairs = PairedFolders(*write_pairs(2, name="val"))
     before = snapshot(dataset)
     with pytest.raises(
-        SourceError, match=r"classes of its other splits, 3 \(a, b, c\); found 2 \(x, y\)"
+        SourceError,
+        match=r"same in all splits: needed those of train, 3 \(a, b, c\); found 2 \(x, y\)",
     ):
         convert(pairs, dataset, split="val", classes="x,y", workers=1)
-    with pytest.raises(SourceError, match=r"ignored id of its other splits, none; found 255"):
+    with pytest.raises(SourceError, match=r"needed that of train, none; found 255; leave --ig"):
         convert(pairs, dataset, split="val", ignore=255, workers=1)
     assert snapshot(dataset) == before
 
@@ -227,10 +228,13 @@ def test_packing_again_changes_nothing_and_says_so(dataset, write_pairs):
 
 def test_packing_again_otherwise_is_refused(dataset, write_pairs):
     pairs = PairedFolders(*write_pairs(4))
-    with pytest.raises(SourceError, match=r"train: is there already, .*another codec, seed"):
+    with pytest.raises(
+        SourceError,
+        match=r"train: is there already, .*\(codec: auto there, raw asked for; seed: 0 there",
+    ):
         convert(pairs, dataset, split="train", codec="raw", seed=3, workers=1)
     more = PairedFolders(*write_pairs(5))
-    with pytest.raises(SourceError, match="another number of samples"):
+    with pytest.raises(SourceError, match=r"number of samples: 4 there, 5 asked for.*--overwrite"):
         convert(more, dataset, split="train", workers=1)
 
 

@@ -142,6 +142,13 @@ def _command(
             help="Processes; by default one per core. The store is the same for any number.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the split if it is there already, once the new one is complete.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be done, and why; write nothing."),
@@ -203,6 +210,7 @@ def _command(
             order=order.value,
             seed=seed,
             workers=workers,
+            overwrite=overwrite,
             dry_run=dry_run,
             progress=follow,
         )

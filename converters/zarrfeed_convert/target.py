@@ -1,0 +1,157 @@
+"""Where does a split go, and what binds it there?
+
+A dataset's classes bind a split only while others have them: a split that is packed alone, or that
+replaces the only one, brings its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
+from zarrfeed_convert.labels import Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from zarrfeed_convert.source import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a split goes.
+
+    Attributes
+    ----------
+    out
+        The dataset.
+    split
+        The split's name in it.
+    labels
+        Classes and ignored id of the dataset; None where there is no dataset yet.
+    others
+        The names of its other splits that are complete.
+    """
+
+    out: Path
+    split: str
+    labels: Labels | None
+    others: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The split's folder."""
+        return self.out / self.split
+
+    @property
+    def binding(self) -> Labels | None:
+        """The classes and ignored id that other splits have, so that this one must; or None."""
+        return self.labels if self.others else None
+
+    def packed(self) -> JSON | None:
+        """Read what the split says of itself, if it is there already."""
+        if not self.folder.exists():
+            return None
+        return _attributes(self.folder) or {}
+
+    def require_same_labels(self, labels: Labels) -> None:
+        """Refuse a split whose ids would mean something else than in the other splits.
+
+        Raises
+        ------
+        SourceError
+            Its classes or its ignored id are not those of the dataset.
+        """
+        binding = self.binding
+        if binding is None:
+            return
+        others = ", ".join(self.others)
+        if labels.classes != binding.classes:
+            raise SourceError(
+                f"{self.out}: classes must be the same in all splits: needed those of {others}, "
+                f"{listed(binding.classes)}; found {listed(labels.classes)}; "
+                "leave --classes out to use the dataset's, or choose another OUT"
+            )
+        if labels.ignore != binding.ignore:
+            hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
+            raise SourceError(
+                f"{self.out}: the ignored id must be the same in all splits: needed that of "
+                f"{others}, {said(binding.ignore)}; found {said(labels.ignore)}; "
+                f"{hint}, or choose another OUT"
+            )
+
+
+def target_of(out: Path, split: str) -> Target:
+    """Look at where a split shall go.
+
+    Raises
+    ------
+    SourceError
+        The split's name is no plain name, or OUT holds something that is not ours.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split) or split.endswith(
+        (PARTIAL, METADATA)
+    ):
+        raise SourceError(
+            f"split: needed a plain name like 'train' (letters, digits, _ . -), found {split!r}"
+        )
+    if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
+        return Target(out, split, None, ())
+    attributes = _attributes(out) if out.is_dir() else None
+    if not attributes or "classes" not in attributes:
+        raise SourceError(
+            f"{out}: exists and is not a zarrfeed dataset; it was left as it is: "
+            "choose another name for OUT"
+        )
+    if attributes.get("format") != FORMAT_VERSION:
+        raise SourceError(
+            f"{out}: needed a dataset of format {FORMAT_VERSION}, "
+            f"found {attributes.get('format')!r}; pack it anew, or use another zarrfeed"
+        )
+    labels = Labels(tuple(attributes["classes"]), attributes.get("ignore"))
+    return Target(out, split, labels, tuple(_splits(out, but=split)))
+
+
+def _attributes(folder: Path) -> JSON | None:
+    """Read a group's ``attributes.zarrfeed``; None where it has none."""
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        attributes = metadata["attributes"][ATTRIBUTES]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return attributes if isinstance(attributes, dict) else None
+
+
+def _splits(out: Path, *, but: str) -> list[str]:
+    """Name the complete splits of a dataset except one."""
+    names = (entry.name for entry in out.iterdir() if entry.is_dir())
+    return sorted(
+        name
+        for name in names
+        if name != but and not name.endswith(PARTIAL) and _attributes(out / name) is not None
+    )
+
+
+def _option(labels: Labels) -> str:
+    return f"--ignore {labels.ignore}"
+
+
+def _holds_only_partials(out: Path) -> bool:
+    """Tell whether OUT is empty but for what a killed run left."""
+    return all(entry.is_dir() and entry.name.endswith(PARTIAL) for entry in out.iterdir())
+
+
+def listed(classes: Sequence[str]) -> str:
+    """Count classes, and name the first."""
+    shown = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
+    return f"{len(classes)} ({shown})"
+
+
+def said(ignore: int | None) -> str:
+    """Write an ignored id."""
+    return "none" if ignore is None else str(ignore)

@@ -1,0 +1,125 @@
+"""A split is replaced when it is asked for, as a whole, and only by one that is complete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import zarr
+
+from zarrfeed import open_split
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import PairedFolders, convert
+
+
+def snapshot(folder):
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def contents(taken):
+    return {path: data for path, (data, _) in taken.items()}
+
+
+def pack(out, folders, split="train", **options):
+    return convert(PairedFolders(*folders), out, split=split, workers=1, **options)
+
+
+@pytest.fixture
+def folders(write_pairs):
+    return write_pairs(4)
+
+
+@pytest.fixture
+def dataset(tmp_path, folders):
+    pack(tmp_path / "o.zarr", folders)
+    return tmp_path / "o.zarr"
+
+
+def test_a_forgotten_class_list_is_repaired_by_overwriting_the_only_split(dataset, folders):
+    assert open_split(dataset / "train").classes == ("0", "1", "2")
+    report = pack(dataset, folders, classes="a,b", ignore=2, overwrite=True)
+    assert report.status == "packed"
+    split = open_split(dataset / "train")
+    assert (split.classes, split.ignore) == (("a", "b"), 2)
+    assert sorted(path.name for path in dataset.iterdir()) == ["train", "zarr.json"]
+
+
+def test_a_dataset_whose_splits_were_removed_binds_nothing(dataset, folders):
+    (dataset / "train").rename(dataset.parent / "elsewhere")
+    pack(dataset, folders, split="val", classes="a,b,c")
+    assert open_split(dataset / "val").classes == ("a", "b", "c")
+
+
+def test_a_root_that_is_rewritten_is_what_zarr_writes(tmp_path, dataset, folders):
+    pack(dataset, folders, classes="a,b,c", overwrite=True)
+    attributes = json.loads((dataset / "zarr.json").read_text())["attributes"]
+    zarr.create_group(str(tmp_path / "expected"), attributes=attributes)
+    assert (dataset / "zarr.json").read_bytes() == (tmp_path / "expected/zarr.json").read_bytes()
+
+
+def test_other_splits_bind_a_replacement_and_are_named(dataset, folders):
+    pack(dataset, folders, split="val")
+    before = snapshot(dataset)
+    with pytest.raises(SourceError, match="must be the same in all splits: needed those of val, 3"):
+        pack(dataset, folders, classes="a,b,c", overwrite=True)
+    assert snapshot(dataset) == before
+
+
+def test_what_differs_is_said_with_both_values_and_the_way_out(dataset, folders):
+    with pytest.raises(
+        SourceError, match=r"size: None there, 6x5 asked for; fit: None there, crop"
+    ):
+        pack(dataset, folders, size=(6, 5), fit="crop")
+    with pytest.raises(SourceError, match=r"classes: 3 \(0, 1, 2\) there, 2 \(a, b\) asked for; i"):
+        pack(dataset, folders, classes="a,b", ignore=2)
+    with pytest.raises(SourceError, match=r"ignore: none there, 9 asked for\); use --overwrite"):
+        pack(dataset, folders, ignore=9)
+    other = (f"{folders[0]}/*.png", folders[1])
+    with pytest.raises(SourceError, match=r"images: \S+images there, \S+\*\.png asked for\)"):
+        pack(dataset, other)
+
+
+def test_a_replacement_that_fails_leaves_the_old_split(dataset, folders):
+    before = snapshot(dataset)
+    with pytest.raises(SourceError, match="found the value 2"):
+        pack(dataset, folders, classes="a,b", overwrite=True)
+    assert snapshot(dataset) == before
+
+
+@pytest.mark.parametrize("failing", ["train", "train.partial", "root.json"])
+def test_a_failure_in_the_last_moment_leaves_the_old_split(dataset, folders, monkeypatch, failing):
+    before = snapshot(dataset)
+    originals = {name: getattr(Path, name) for name in ("rename", "replace")}
+    done = []
+
+    def fail_once(name):
+        def move(path, target):
+            if path.name == failing and not done:
+                done.append(path)
+                raise OSError("the disk is gone")
+            return originals[name](path, target)
+
+        return move
+
+    for name in originals:
+        monkeypatch.setattr(Path, name, fail_once(name))
+    with pytest.raises(OSError, match="disk"):
+        pack(dataset, folders, classes="a,b,c", overwrite=True)
+    assert done
+    assert contents(snapshot(dataset)) == contents(before)
+    assert sorted(path.name for path in dataset.iterdir()) == ["train", "zarr.json"]
+
+
+def test_what_is_no_split_is_not_replaced(dataset, folders):
+    (dataset / "val").mkdir()
+    (dataset / "val/thesis.txt").touch()
+    with pytest.raises(SourceError, match=r"val: needed a split .*left as it is"):
+        pack(dataset, folders, split="val", overwrite=True)
+    assert (dataset / "val/thesis.txt").exists()
+
+
+def test_what_a_killed_replacement_left_is_no_obstacle(dataset, folders):
+    (dataset / "train").rename(dataset / "train~old.partial")
+    pack(dataset, folders)
+    assert sorted(path.name for path in dataset.iterdir()) == ["train", "zarr.json"]
