@@ -134,6 +134,28 @@ def test_wrong_usage_ends_with_2(folders, more, said):
     assert not (folders / "o.zarr").exists()
 
 
+def test_a_glob_that_the_shell_expanded_is_told_from_other_extra_arguments():
+    files = [f"images/{sample}.png" for sample in range(4)]
+    more = ["--split", "train", "--masks", "masks", "--images", *files]
+    for arguments in (["convert", "o.zarr", *more], ["convert", *more, "o.zarr"]):
+        result = invoke(*arguments)
+        assert result.exit_code == 2
+        assert "got 3 extra arguments, such as images/" in result.output
+        assert "put it in quotes: --images 'images/*.png'" in result.output
+    result = invoke("convert", "o.zarr", "more", *more[:-4], "images")
+    assert result.exit_code == 2
+    assert "got 1 extra argument, such as more; the only argument is OUT.zarr" in result.output
+
+
+def test_overwriting_is_asked_for_by_an_option():
+    invoke(*arguments())
+    refused = invoke(*arguments("--classes", "sky,tree,road"))
+    assert "--overwrite" in str(refused.exception)
+    result = invoke(*arguments("--classes", "sky,tree,road", "--overwrite"))
+    assert result.exit_code == 0, result.output
+    assert zarr.open_group("o.zarr").attrs["zarrfeed"]["classes"] == ["sky", "tree", "road"]
+
+
 def test_bad_input_is_an_error_of_the_package():
     result = invoke(*arguments("--classes", "a,b"))
     assert isinstance(result.exception, SourceError)

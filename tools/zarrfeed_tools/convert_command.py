@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,10 +55,11 @@ class _Color(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("convert")(_command)
+    app.command("convert", context_settings={"allow_extra_args": True})(_command)
 
 
 def _command(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Argument(metavar="OUT.zarr", help="The dataset; made if it is not there.")
     ],
@@ -185,6 +186,7 @@ def _command(
     zarrfeed convert city.zarr --split val --images 'city/val/**/*.png' --masks city/labels
     --mask-suffix _labelIds --classes classes.txt --ignore 255 --size 512x1024 --fit resize
     """
+    _require_no_more(context.args, {"--images": images, "--masks": masks})
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW", param_hint="--fit")
     pairs = PairedFolders(
@@ -244,6 +246,22 @@ def convert_folders(
         )
     show_report(report, console(quiet=quiet))
     return report
+
+
+def _require_no_more(extra: list[str], globs: dict[str, str]) -> None:
+    """Refuse extra arguments: mostly, they are what a shell made of a glob."""
+    if not extra:
+        return
+    count = f"got {len(extra)} extra argument{'s' if len(extra) > 1 else ''}, such as {extra[0]}"
+    for option, value in globs.items():
+        path = Path(value)
+        if path.is_file():
+            raise typer.BadParameter(
+                f"{count}: the shell has expanded a glob; put it in quotes: "
+                f"{option} '{path.with_name('*' + path.suffix)}'",
+                param_hint=option,
+            )
+    raise typer.BadParameter(f"{count}; the only argument is OUT.zarr", param_hint="OUT.zarr")
 
 
 def _parse_size(text: str) -> tuple[int, int]:
