@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_ID = 65535
 _SHOWN = 10  # values that a message names
+_JPEG = (".jpg", ".jpeg")
+# Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
+_JPEG_VALUES = 16
+JPEG_HINT = "JPEG changes mask values: save masks as PNG, from their originals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ class Labels:
 
     def _outside(self, values: list[int], pixels: NDArray[np.int64], name: str) -> SourceError:
         present = set(np.flatnonzero(pixels).tolist())
-        if present <= {0, 255}:
+        if is_jpeg(name):
+            hint = JPEG_HINT
+        elif present <= {0, 255}:
             hint = (
                 "use --mask-map 255=1 if it is a binary mask, "
                 "or --ignore 255 if it marks unlabelled pixels"
@@ -162,7 +168,8 @@ def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
     Raises
     ------
     SourceError
-        255 appears among other values: it may be a class or mean "unlabelled".
+        255 appears among other values: it may be a class or mean "unlabelled". Or the masks are
+        JPEG files, and hold so many values that these are no classes.
 
     Examples
     --------
@@ -172,6 +179,12 @@ def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
     ('0', '1', '2')
     """
     values = set(seen) - {ignore}
+    smeared = sorted(value for value in values if is_jpeg(seen[value]))
+    if len(smeared) > _JPEG_VALUES or (smeared and 255 in values and not values <= {0, 255}):
+        raise SourceError(
+            f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
+            f"{len(values)} values; {JPEG_HINT}"
+        )
     if ignore is None and 255 in values:
         if values <= {0, 255}:
             return Labels(("background", "foreground"), None, binary=True)
@@ -181,3 +194,8 @@ def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
         )
     count = max(values, default=0) + 1
     return Labels(tuple(str(number) for number in range(count)), ignore)
+
+
+def is_jpeg(name: str) -> bool:
+    """Tell whether a file is a JPEG, by its name."""
+    return name.lower().endswith(_JPEG)

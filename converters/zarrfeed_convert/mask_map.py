@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.labels import MAX_ID
+from zarrfeed_convert.labels import JPEG_HINT, MAX_ID, is_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,5 +192,7 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
         if known
         else f"say which class each colour is, like --mask-map '{example},…'"
     )
+    if is_jpeg(name):
+        hint = JPEG_HINT
     what = "colours that --mask-map does not name" if known else "a colour-coded mask"
     return SourceError(f"{name}: found {what}: {', '.join(shown)}{more}; {hint}")

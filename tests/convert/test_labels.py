@@ -135,3 +135,24 @@ def test_classes_follow_from_values():
     assert labels_of_values({255: "a"}, ignore=None).binary
     with pytest.raises(SourceError, match=r"b\.png.*--ignore 255"):
         labels_of_values({0: "a", 1: "a", 255: "b.png"}, ignore=None)
+
+
+@pytest.mark.parametrize("values", [[0, 1, 255], [0, 255, 9], [0, 1, 2, 3]])
+def test_jpeg_masks_of_other_values_are_to_be_saved_as_png(values):
+    with pytest.raises(SourceError, match="JPEG changes mask values: save masks as PNG") as error:
+        Labels(("a", "b"), None).settle(np.array([values], np.uint8), name="m/x.JPG")
+    assert "--ignore" not in str(error.value)
+
+
+@pytest.mark.parametrize("values", [[0, 3, 255], range(40)])
+def test_no_classes_are_made_of_what_jpeg_smeared(values):
+    with pytest.raises(SourceError, match=r"a\.jpg: .*JPEG masks of \d+ values; JPEG changes"):
+        labels_of_values(dict.fromkeys(values, "a.jpg"), ignore=None)
+    assert labels_of_values({0: "a.jpg", 255: "a.jpg"}, ignore=None).binary
+    assert len(labels_of_values(dict.fromkeys(range(40), "a.png"), ignore=None).classes) == 40
+
+
+def test_colors_that_jpeg_smeared_are_to_be_saved_as_png():
+    pixels = Pixels(np.array([[RED, BLUE]], np.uint8))
+    with pytest.raises(SourceError, match="#0000FF.*; JPEG changes mask values"):
+        mask_ids(pixels, parse_mask_map("#FF0000=1"), name="m.jpeg")
