@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Mask
 
 _SHOWN = 10  # colours that a message names
+_COLORS = 256  # more than any palette holds: that is no mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,12 @@ def _narrow(ids: Mask) -> Mask:
 
 
 def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
+    if len(colors) > _COLORS:
+        jpeg = f"; if it is a mask, {JPEG_HINT}" if is_jpeg(name) else ""
+        return SourceError(
+            f"{name}: needed a mask of class ids or of a few colours, found {len(colors):,} "
+            "colours, like a photograph; are --images and --masks swapped?" + jpeg
+        )
     shown = [f"#{color:06X}" for color in colors[:_SHOWN]]
     more = f" and {len(colors) - _SHOWN} more" if len(colors) > _SHOWN else ""
     example = ",".join(f"{color}={number}" for number, color in enumerate(shown[:3]))

@@ -156,3 +156,10 @@ def test_colors_that_jpeg_smeared_are_to_be_saved_as_png():
     pixels = Pixels(np.array([[RED, BLUE]], np.uint8))
     with pytest.raises(SourceError, match="#0000FF.*; JPEG changes mask values"):
         mask_ids(pixels, parse_mask_map("#FF0000=1"), name="m.jpeg")
+
+
+@pytest.mark.parametrize("text", ["", "#FF0000=1"])
+def test_a_mask_like_a_photograph_asks_whether_the_folders_are_swapped(text):
+    photograph = [[[red, green, 9] for red in range(30)] for green in range(30)]
+    with pytest.raises(SourceError, match=r"found 900 colours, .* --images and --masks swapped\?"):
+        ids(photograph, text)
