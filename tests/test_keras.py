@@ -102,6 +102,16 @@ def test_the_spec_is_known_without_reading(split: Path) -> None:
         assert full._stream._feeder is None
 
 
+def test_a_tf_dataset_is_the_same_stream_with_known_cardinality(split: Path) -> None:
+    with ZarrSequence(split, 4, workers=2) as seq, ZarrSequence(split, 4, workers=0) as plain:
+        dataset = seq.to_tf_dataset()
+        assert int(dataset.cardinality()) == 6
+        for _ in range(2):  # two epochs, each with its own order
+            for ours, theirs in zip(dataset, plain, strict=True):
+                assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert seq.epoch == 2
+
+
 def test_a_failure_in_fit_names_the_file(split: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -32,6 +32,7 @@ WORLDS = {
     "zarr": {"indirect"},
     "numcodecs": {"codecs"},
     "google_crc32c": {"codecs"},
+    "psutil": {"feeder"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
     "mmap": {"arena", "slot", "shards"},

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections import deque
 from typing import TYPE_CHECKING
+
+import psutil
 
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 # Batches that a consumer holds at the same time: TensorFlow, JAX and torch hold up to 4 by
 # themselves (measured). One that holds more gets copies, so that the workers never run dry.
 HELD = 4
+# Of the free memory, what the arena may take: the model needs some, too.
+_SHARE = 0.5
 _TURN = 0.2  # seconds
 
 
@@ -43,7 +48,8 @@ class Feeder:
     start_workers
         Makes the workers for an arena.
     depth
-        Batches under way or finished at the same time, at least 1.
+        Batches under way or finished at the same time, at least 1; fewer, with a warning, where
+        the machine's free memory would not hold them.
     timeout
         Seconds to wait for one batch.
     """
@@ -57,6 +63,7 @@ class Feeder:
         depth: int,
         timeout: float,
     ) -> None:
+        depth = _afford(depth, layout.nbytes)
         self._schedule = schedule
         self._depth = depth
         self._timeout = timeout
@@ -185,3 +192,43 @@ class Feeder:
                     f"{self._timeout:g} s from {self._workers}: raise ZarrSequence(timeout=…) if "
                     "the storage or the transform is that slow"
                 )
+
+
+def affordable_depth(depth: int, slot_nbytes: int, available: int) -> int:
+    """Bound the batches under way by memory.
+
+    Parameters
+    ----------
+    depth
+        As many as are wanted.
+    slot_nbytes
+        Of one batch.
+    available
+        Bytes of free memory.
+
+    Returns
+    -------
+    int
+        At least 1 and at most `depth`, such that these and `HELD` more fit half of `available`.
+
+    Examples
+    --------
+    >>> affordable_depth(10, slot_nbytes=100, available=2000)
+    6
+    """
+    return max(1, min(depth, int(available * _SHARE) // slot_nbytes - HELD))
+
+
+def _afford(depth: int, slot_nbytes: int) -> int:
+    available = psutil.virtual_memory().available
+    affordable = affordable_depth(depth, slot_nbytes, available)
+    if affordable < depth:
+        wanted = (depth + HELD) * slot_nbytes
+        warnings.warn(
+            f"max_queue_size={depth} would take ({depth} + {HELD}) batches × {slot_nbytes:,} bytes "
+            f"= {wanted:,} bytes, over half of the {available:,} that are free; {affordable} it "
+            "is. A smaller batch_size or max_queue_size takes less",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return affordable

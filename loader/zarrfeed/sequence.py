@@ -36,7 +36,7 @@ _DataAdapter: Any = _adapter_class()
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import tensorflow as tf
     import torch
@@ -204,6 +204,17 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
         if self.epoch == epoch:
             self.set_epoch(epoch + 1)
 
+    def to_tf_dataset(self) -> tf.data.Dataset:
+        """Make a ``tf.data.Dataset`` of the same batches, to map, zip or batch further.
+
+        Returns
+        -------
+        tf.data.Dataset
+            Of tuples, of known shapes and cardinality. Every full pass goes on to the next epoch.
+            Tensors share the batches' memory, without a copy.
+        """
+        return self._tf_dataset(lambda: iter(self))
+
     def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
         """Name the samples of a batch.
 
@@ -285,10 +296,13 @@ class ZarrSequence(keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
+        return self._tf_dataset(self._stream.batches)
+
+    def _tf_dataset(self, batches: Callable[[], Iterator[Arrays]]) -> tf.data.Dataset:
         from zarrfeed.tfdata import stream_dataset
 
         rows = None if self.has_partial_batch else self.batch_size
-        return stream_dataset(self._stream.batches, self._stream.specs, rows)
+        return stream_dataset(batches, self._stream.specs, rows=rows, count=len(self))
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""

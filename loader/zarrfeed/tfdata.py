@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def stream_dataset(
-    batches: Callable[[], Iterator[Arrays]], specs: Sequence[Spec], rows: int | None
+    batches: Callable[[], Iterator[Arrays]],
+    specs: Sequence[Spec],
+    *,
+    rows: int | None,
+    count: int,
 ) -> tf.data.Dataset:
     """Wrap a stream without copying: TensorFlow aliases 64-byte aligned arrays.
 
@@ -25,6 +29,8 @@ def stream_dataset(
         One sample of each array.
     rows
         Samples per batch where all are full; None where the last is smaller.
+    count
+        Batches in a pass; a pass of another length is an error.
 
     Returns
     -------
@@ -35,4 +41,5 @@ def stream_dataset(
         tf.TensorSpec((rows, *spec.shape), tf.as_dtype(spec.dtype), name=spec.name)
         for spec in specs
     )
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(1)
+    stream = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return stream.apply(tf.data.experimental.assert_cardinality(count)).prefetch(1)
