@@ -35,8 +35,6 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
     with ZarrSequence(split, 2, workers=2) as seq:
-        with pytest.warns(
-            ResourceWarning, match=r"\(10 \+ 4\) batches × 4,096 bytes = 57,344.*3 it"
-        ):
+        with pytest.warns(RuntimeWarning, match=r"\(10 \+ 4\) batches × 4,096 bytes = 57,344"):
             batches: list[Any] = list(seq)
         assert len(batches) == 11
