@@ -12,6 +12,7 @@ from zarrfeed_convert.decode import EXTENSIONS, decode, measure, require_packabl
 from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
 from zarrfeed_convert.pixels import CHANNELS, as_image
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.suffixes import advise_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,26 +128,37 @@ class PairedFolders:
         return mask_ids(decode(path), self._mask_map, name=str(path))
 
     def _require_pairs(self, image_of: Mapping[str, str], mask_of: Mapping[str, str]) -> None:
+        shared = image_of.keys() & mask_of.keys()
+        lone_images, lone_masks = (sorted(files.keys() - shared) for files in (image_of, mask_of))
         parts = []
-        for lone, what, partner in (
-            (sorted(image_of.keys() - mask_of.keys()), "image", "mask"),
-            (sorted(mask_of.keys() - image_of.keys()), "mask", "image"),
-        ):
-            if lone:
-                files = image_of if what == "image" else mask_of
-                shown = ", ".join(Path(files[key]).name for key in lone[:_SHOWN])
-                more = f" and {len(lone) - _SHOWN} more" if len(lone) > _SHOWN else ""
-                count = f"{len(lone)} {what}{'s have' if len(lone) > 1 else ' has'}"
-                parts.append(f"{count} no {partner}: {shown}{more}")
+        if lone_images:
+            parts.append(_alone("image", lone_images, image_of, "mask"))
+        if lone_masks:
+            parts.append(_alone("mask", lone_masks, mask_of, "image"))
         if not parts:
             return
-        hint = "add the missing files or take the others out"
-        if not image_of.keys() & mask_of.keys() and image_of and mask_of:
-            hint = (
-                f"no name is shared, {min(image_of)!r} is an image and {min(mask_of)!r} a mask; "
-                "say what to cut from their ends with --image-suffix and --mask-suffix"
+        advice = advise_suffixes(
+            lone_images,
+            lone_masks,
+            image_suffix=self._image_suffix,
+            mask_suffix=self._mask_suffix,
+        )
+        if shared and (advice is None or len(shared) > len(lone_images)):
+            raise SourceError(f"{'; '.join(parts)}; add the missing files or take the others out")
+        if advice is None:
+            advice = (
+                f"images and masks have no name in common, {lone_images[0]!r} is an image and "
+                f"{lone_masks[0]!r} a mask: check that both folders are of one set, "
+                f"{self._images} and {self._masks}"
             )
-        raise SourceError(f"{'; '.join(parts)}; {hint}")
+        raise SourceError(f"{advice}; {'; '.join(parts)}")
+
+
+def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: str) -> str:
+    shown = ", ".join(Path(files[key]).name for key in keys[:_SHOWN])
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    count = f"{len(keys)} {what}{'s have' if len(keys) > 1 else ' has'}"
+    return f"{count} no {partner}: {shown}{more}"
 
 
 def _list(where: str, what: str) -> dict[str, str]:
@@ -163,8 +175,9 @@ def _list(where: str, what: str) -> dict[str, str]:
         matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
         paths = [path for path in matches if Path(path).is_file()]
     else:
+        found_file = "is a file, no folder" if Path(where).is_file() else "no such folder"
         raise SourceError(
-            f"{what}: no such folder: {where}; give a folder, or a glob in quotes like 'data/*.png'"
+            f"{what}: {found_file}: {where}; give a folder, or a glob in quotes like 'data/*.png'"
         )
     found = {
         str(Path(path)): Path(path).relative_to(base).as_posix()

@@ -154,7 +154,7 @@ def test_no_classes_are_made_of_what_jpeg_smeared(values):
 
 def test_colors_that_jpeg_smeared_are_to_be_saved_as_png():
     pixels = Pixels(np.array([[RED, BLUE]], np.uint8))
-    with pytest.raises(SourceError, match="#0000FF.*; JPEG changes mask values"):
+    with pytest.raises(SourceError, match=r"#0000FF.*; JPEG changes mask values"):
         mask_ids(pixels, parse_mask_map("#FF0000=1"), name="m.jpeg")
 
 

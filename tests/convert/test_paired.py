@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,51 @@ def test_unpaired_files_of_both_sides_are_named_ten_at_most_and_counted():
     assert "1 mask has no image: lone.png" in message
 
 
-def test_names_that_share_nothing_get_a_hint():
-    touch("i/x_rgb.png", "m/x_mask.png")
+@pytest.mark.parametrize(
+    ("images", "masks", "given", "advice"),
+    [
+        ("{}", "{}_mask", {}, "masks end in '_mask': add --mask-suffix _mask; 3 images"),
+        ("{}_rgb", "{}", {}, "images end in '_rgb': add --image-suffix _rgb; 3 images"),
+        (
+            "{}_rgb",
+            "{}_gt",
+            {},
+            "images end in '_rgb', masks end in '_gt': add --image-suffix _rgb --mask-suffix _gt;",
+        ),
+        ("{}", "{}_gt_m", {"mask_suffix": "_m"}, "masks end in '_gt_m': add --mask-suffix _gt_m;"),
+    ],
+)
+def test_suffixes_that_would_pair_the_files_are_advised_first(images, masks, given, advice):
+    for name in ("u/x1", "u/x2", "v/y1"):
+        touch(f"i/{images.format(name)}.png", f"m/{masks.format(name)}.png")
+    with pytest.raises(SourceError) as error:
+        PairedFolders("i", "m", **given)
+    assert str(error.value).startswith(advice)
+    options = dict(re.findall(r"--(\w+)-suffix (\w+)", str(error.value)))
+    suffixes = {f"{what}_suffix": suffix for what, suffix in options.items()}
+    assert PairedFolders("i", "m", **suffixes).keys == ["u/x1", "u/x2", "v/y1"]
+
+
+def test_several_kinds_of_masks_are_all_named():
+    for name in ("a_1", "a_2"):
+        touch(f"i/{name}_left.png", f"m/{name}_color.png", f"m/{name}_ids.png")
+    with pytest.raises(SourceError, match=r"masks end in '_color' or '_ids': .*another of these"):
+        PairedFolders("i", "m")
+
+
+def test_folders_of_different_sets_get_no_advice_on_suffixes():
+    touch(*(f"i/{n}.png" for n in "abc"), *(f"m/{n}.png" for n in "xyz"))
     with pytest.raises(
-        SourceError, match=r"'x_rgb' is an image and 'x_mask' a mask.*--mask-suffix"
-    ):
+        SourceError, match=r"^images and masks have no name in common, 'a'"
+    ) as error:
+        PairedFolders("i", "m")
+    assert "check that both folders are of one set, i and m; 3 images have" in str(error.value)
+    assert "suffix" not in str(error.value)
+
+
+def test_a_lone_mask_beside_many_pairs_is_no_matter_of_suffixes():
+    touch(*(f"{side}/{n}.png" for n in "abc" for side in "im"), "m/a_old.png")
+    with pytest.raises(SourceError, match=r"^1 mask has no image: a_old\.png; add the missing"):
         PairedFolders("i", "m")
 
 
