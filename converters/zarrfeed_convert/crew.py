@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from zarrfeed.errors import WorkerError
+from zarrfeed_convert.failures import SamplesError
 from zarrfeed_convert.shard_file import single_threaded_blosc
 from zarrfeed_convert.source import Source
 
@@ -38,7 +39,11 @@ class Crew(Protocol):
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
     ) -> list[Result]:
-        """Run a task over items; results come in their order, the first error ends all."""
+        """Run a task over items; results come in their order, the first error ends all.
+
+        Where it is samples that fail, tasks that run already come to their end, and the error
+        names what all of them found.
+        """
         ...
 
 
@@ -117,16 +122,29 @@ class _Pool:
         return [future.result() for future in futures]
 
     def _watch(self, waiting: set[Future[Any]], progress: Progress | None) -> None:
+        failed: list[tuple[str, str]] = []
         while waiting:
             finished, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_EXCEPTION)
             for future in finished:
-                future.result()
+                failed += _failed_samples(future)
+            if failed:
+                waiting = {future for future in waiting if not future.cancel()}
             if progress is not None:
                 progress(self._done.value)
+        if failed:
+            raise SamplesError(failed)
 
     def close(self) -> None:
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _failed_samples(future: Future[Any]) -> tuple[tuple[str, str], ...]:
+    try:
+        future.result()
+    except SamplesError as errors:
+        return errors.found
+    return ()
 
 
 @contextmanager

@@ -14,11 +14,12 @@ Grey of 1, 2 and 4 bits is scaled to 8 bits, as every viewer shows it.
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.pixels import IMAGE_DTYPES, Measure, Pixels, turn
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"])
 
 _PNG_PALETTE = 3  # colour type in IHDR
+# What libpng and Pillow say of files that end early.
+_TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error")
 # Pillow's modes that are an array as they are; every other mode is converted to RGB.
 _PLAIN_MODES = frozenset(["L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "F"])
 
@@ -160,10 +163,24 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _undecodable(path: Path, error: Exception) -> SourceError:
-    what = str(error).strip() or type(error).__name__
-    if not isinstance(error, OSError) or error.errno is None:
-        what += "; the file is damaged, ends early or is no image: restore it, or take it out"
-    return SourceError(f"{path}: cannot be decoded: {what}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return SourceError(f"{path}: cannot be decoded: {error}")
+    return SourceError(
+        f"{path}: cannot be decoded: {_readable(path, error)}; the file is damaged, ends early or "
+        "is no image: restore it, or take it out"
+    )
+
+
+def _readable(path: Path, error: Exception) -> str:
+    """Say in people's words what a decoder says in its own."""
+    said = str(error).strip() or type(error).__name__
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "it does not begin like an image"
+    if any(word in said for word in _TRUNCATED):
+        return "truncated"
+    return re.sub(r"\s*<_io\.\w+[^>]*>", "", said)
 
 
 def require_packable(dtype: str, path: Path) -> None:

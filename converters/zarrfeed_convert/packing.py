@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decisions import Codec, FieldLayout, Trial
+from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.shard_file import ShardFile, encoder
 
 if TYPE_CHECKING:
@@ -110,20 +111,26 @@ class ShardDone:
 def probe_samples(source: Source, tick: Tick, items: range) -> list[Header]:
     """Measure some of the source's samples."""
     headers = []
+    failures = Failures()
     for item in items:
-        headers.append(source.probe(item))
+        with failures.noted(source.names(item)):
+            headers.append(source.probe(item))
         tick()
+    failures.raise_any()
     return headers
 
 
 def collect_values(source: Source, tick: Tick, items: range) -> dict[int, int]:
     """Collect the values of some masks: value → the first sample that holds it."""
     seen: dict[int, int] = {}
+    failures = Failures()
     for item in items:
-        mask = source.read_mask(item)
-        for value in np.flatnonzero(np.bincount(mask.ravel())).tolist():
-            seen.setdefault(value, item)
+        with failures.noted(source.names(item)):
+            mask = source.read_mask(item)
+            for value in np.flatnonzero(np.bincount(mask.ravel())).tolist():
+                seen.setdefault(value, item)
         tick()
+    failures.raise_any()
     return seen
 
 
@@ -132,10 +139,12 @@ def try_codecs(
 ) -> tuple[Trial, Trial]:
     """Encode some samples, as one chunk, with the codecs to try for images and for masks."""
     recipe, rows, image_codecs, mask_codecs = job
-    samples = list(_samples(source, recipe, rows))
+    failures = Failures()
+    samples = list(_samples(source, recipe, rows, failures))
+    failures.raise_any()
     tick()
-    image = np.stack([image for image, _, _ in samples])
-    mask = np.stack([mask for _, mask, _ in samples])
+    image = np.stack([image for _, image, _, _ in samples])
+    mask = np.stack([mask for _, _, mask, _ in samples])
     return _try(image, image_codecs), _try(mask, mask_codecs)
 
 
@@ -147,7 +156,11 @@ def _try(chunk: NDArray[Any], codecs: tuple[Codec, ...]) -> Trial:
 
 
 def pack_shard(source: Source, tick: Tick, task: ShardTask) -> ShardDone:
-    """Pack one shard of every field, from decoding to its final name."""
+    """Pack one shard of every field, from decoding to its final name.
+
+    After a sample that cannot be packed, the rest is only read: the error names all such samples.
+    """
+    failures = Failures()
     digest = np.empty(len(task.rows), np.uint64)
     class_pixels = np.empty((len(task.rows), len(task.recipe.labels.classes)), np.int64)
     with ExitStack() as files:
@@ -155,13 +168,17 @@ def pack_shard(source: Source, tick: Tick, task: ShardTask) -> ShardDone:
             _Chunks(files.enter_context(_shard_file(task, layout)), layout)
             for layout in (task.image, task.mask)
         )
-        for row, (image, mask, pixels) in enumerate(_samples(source, task.recipe, task.rows)):
+        samples = _samples(source, task.recipe, task.rows, failures)
+        for row, image, mask, pixels in samples:
+            tick()
+            if failures:
+                continue
             _require_fit(image, mask, task, name=source.names(int(task.rows.item[row]))[0])
             digest[row] = sample_digest(image, mask)
             class_pixels[row] = pixels
             image_chunks.append(image)
             mask_chunks.append(mask)
-            tick()
+        failures.raise_any()
         image_chunks.finish()
         mask_chunks.finish()
     return ShardDone(digest, class_pixels)
@@ -176,18 +193,32 @@ def sample_digest(image: Image, mask: Mask) -> int:
     return digest.intdigest()
 
 
-def _samples(source: Source, recipe: Recipe, rows: Rows) -> Iterator[tuple[Image, Mask, Numbers]]:
-    """Read samples and bring them to size; a run of tiles of one image decodes it once."""
+def _samples(
+    source: Source, recipe: Recipe, rows: Rows, failures: Failures
+) -> Iterator[tuple[int, Image, Mask, Numbers]]:
+    """Read samples and bring them to size; a run of tiles of one image decodes it once.
+
+    Gives a row's number, image, mask and class pixels; rows that fail are noted and left out.
+    """
     last: int | None = None
-    image = mask = np.empty(0)
-    for item, window in zip(rows.item.tolist(), rows.window.tolist(), strict=True):
+    pair: tuple[Image, Mask] | None = None
+    ignore = recipe.labels.ignore
+    for row, (item, window) in enumerate(
+        zip(rows.item.tolist(), rows.window.tolist(), strict=True)
+    ):
+        names = source.names(item)
         if item != last:
-            image, mask = _read(source, item)
-            last = item
-        ignore = recipe.labels.ignore
-        cut, ids = recipe.geometry.apply(image, mask, window=tuple(window), ignore=ignore)
-        ids, pixels = recipe.labels.settle(ids, name=source.names(item)[1])
-        yield cut, ids, pixels
+            last, pair = item, None
+            with failures.noted(names):
+                pair = _read(source, item)
+        if pair is None:
+            continue
+        settled: tuple[Mask, Numbers] | None = None
+        cut, ids = recipe.geometry.apply(*pair, window=tuple(window), ignore=ignore)
+        with failures.noted(names):
+            settled = recipe.labels.settle(ids, name=names[1])
+        if settled is not None:
+            yield row, cut, *settled
 
 
 def _read(source: Source, item: int) -> tuple[Image, Mask]:

@@ -154,6 +154,18 @@ def test_a_file_that_ends_early_is_refused_by_name(tmp_path, save, extension, ke
         decode(path)
 
 
+def test_a_damaged_file_is_described_in_peoples_words(tmp_path, save):
+    path = save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 9, (64, 64, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(SourceError, match=r"a\.png: cannot be decoded: truncated; the file"):
+        decode(path)
+    path.write_bytes(b"text")
+    for read in (measure, decode):
+        with pytest.raises(SourceError, match="it does not begin like an image;") as error:
+            read(path)
+        assert "<_io" not in str(error.value)
+
+
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
 def test_a_tiff_that_ends_early_is_refused_under_every_compression(tmp_path, compression):
     path = tmp_path / "broken.tif"

@@ -100,6 +100,39 @@ def test_a_truncated_file_is_named(write_pairs, refuse, side, workers):
     refuse(folders, r"s017\.png: cannot be decoded", classes=3, workers=workers, shard_size=1000)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("keep", [0, 60, -40])  # probing, and packing find them
+def test_damaged_files_are_named_together(write_pairs, refuse, workers, keep):
+    folders = write_pairs(30)
+    damaged = [folders[side] / f"s{sample:03}.png" for side in (0, 1) for sample in (3, 17)]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:keep])
+    said = refuse(
+        folders,
+        r"; \d files failed so far, there may be more",
+        classes=3,
+        workers=workers,
+        codec="raw",
+        shard_size=10**6,
+    )
+    assert sum(str(path) in said for path in damaged) >= 2
+    assert "_io." not in said
+
+
+def test_at_most_ten_damaged_files_are_named_and_all_are_counted(write_pairs, refuse):
+    folders = write_pairs(14)
+    for path in folders[0].iterdir():
+        path.write_bytes(b"")
+    said = refuse(folders, r"s000\.png: cannot be decoded: it is empty; .*14 files failed so far")
+    assert "s009.png …" in said
+    assert "s010.png" not in said
+
+
+def test_the_value_that_many_masks_hold_is_said_once(write_pairs, refuse):
+    said = refuse(write_pairs(5, ids=(0, 1, 7)), "5 files failed so far", classes="a,b")
+    assert said.count("found the value 7") == 1
+
+
 def test_kinds_of_images_do_not_mix_unless_converted(tmp_path, write_pairs, save, refuse):
     folders = write_pairs(3)
     save(folders[0] / "s001.png", np.zeros((12, 10), np.uint8))

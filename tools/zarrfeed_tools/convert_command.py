@@ -177,7 +177,8 @@ def _command(
     """Pack folders of images and masks into one split of a dataset.
 
     Images and masks pair up by their names without extension. Nothing is written unless all of it
-    can be: unpaired, damaged or mislabelled files are named instead.
+    can be: unpaired files are named and counted instead; of damaged or mislabelled ones those that
+    were found first, ten at most.
 
     [bold]Examples[/] (globs must be quoted, or the shell expands them)
 
