@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed_tools.cli import app
+from zarrfeed_tools.following import followed
 
 COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
 
@@ -62,6 +63,18 @@ def test_it_packs_and_shows_what():
     assert re.search(r"road +2 +\d+ +\d+\.\d\d%", result.stdout)
     assert "packing: 4 of 4 samples" in result.stderr
     assert zarr.open_array("o.zarr/train/image").shape == (4, 8, 6, 3)
+
+
+def test_plain_progress_has_a_rate_once_there_is_time_to_measure_one(monkeypatch, capsys):
+    clock = iter([0.0, 0.4, 2.0])
+    monkeypatch.setattr("zarrfeed_tools.following.time.monotonic", lambda: next(clock))
+    with followed() as tell:
+        for done in (0, 50, 100):
+            tell("packing", done, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "packing: 50 of 100 samples",
+        "packing: 100 of 100 samples, 50/s",
+    ]
 
 
 def test_packing_again_says_so():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert import OnProgress
 
 _PLAIN_LINE_EVERY = 0.1  # of a step
+_RATE_AFTER_S = 0.5  # before, a rate would be one of a step's start
 
 
 @contextmanager
@@ -67,14 +68,17 @@ class _PlainLines:
         self._step = ""
         self._said = 0.0
         self._start = 0.0
+        self._before = 0  # samples that were done when this was told of the step first
 
     def tell(self, step: str, done: int, total: int) -> None:
         if step != self._step:
-            self._step, self._said, self._start = step, 0.0, time.monotonic()
+            self._step, self._said = step, 0.0
+            self._start, self._before = time.monotonic(), done
         if done < total and done / total < self._said + _PLAIN_LINE_EVERY:
             return
         if self._said >= 1:
             return
         self._said = done / total
-        rate = done / max(time.monotonic() - self._start, 1e-3)
-        print(f"{step}: {done} of {total} samples, {rate:.0f}/s", file=sys.stderr, flush=True)
+        elapsed = time.monotonic() - self._start
+        rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
+        print(f"{step}: {done} of {total} samples{rate}", file=sys.stderr, flush=True)
