@@ -221,6 +221,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(folders):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    assert "interrupted: nothing was written" in said
     assert "Traceback" not in said
     assert not (folders / "o.zarr").exists()
 

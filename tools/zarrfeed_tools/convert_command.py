@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from zarrfeed_convert import PairedFolders, Report, convert
 from zarrfeed_tools.following import followed
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.tables import console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNITS = {
     "": 1,
@@ -198,7 +202,7 @@ def _command(
         color=color.value,
         mask_map=mask_map,
     )
-    with followed() as follow:
+    with _interrupts_told(), followed() as follow:
         report = convert(
             pairs,
             out,
@@ -241,12 +245,22 @@ def convert_folders(
     quiet
         Leave the summary out.
     """
-    with followed() as follow:
+    with _interrupts_told(), followed() as follow:
         report = convert(
             PairedFolders(images, masks), out, split=split, classes=classes, progress=follow
         )
     show_report(report, console(quiet=quiet))
     return report
+
+
+@contextmanager
+def _interrupts_told() -> Iterator[None]:
+    """Say that Ctrl-C left the dataset as it was."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: nothing was written", err=True)
+        raise
 
 
 def _require_no_more(extra: list[str], globs: dict[str, str]) -> None:
