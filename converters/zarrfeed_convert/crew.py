@@ -108,7 +108,7 @@ class _Pool:
     ) -> list[Result]:
         self._done.value = 0
         try:
-            with _hidden_main(hide=not self._keeps_main):
+            with _held_interrupts(), _hidden_main(hide=not self._keeps_main):
                 futures = [self._pool.submit(_perform, task, item) for item in items]
             self._watch(set(futures), progress)
         except BrokenProcessPool as error:
@@ -145,6 +145,19 @@ def _failed_samples(future: Future[Any]) -> tuple[tuple[str, str], ...]:
     except SamplesError as errors:
         return errors.found
     return ()
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Let processes start with Ctrl-C blocked, until they ignore it: else one prints a traceback.
+
+    They inherit the mask of the thread that starts them; here, a Ctrl-C comes as the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -354,6 +354,31 @@ def test_a_source_that_vanishes_under_way_is_an_error_and_leaves_nothing(tmp_pat
     assert not (tmp_path / "o").exists()
 
 
+def test_a_process_that_is_only_starting_says_nothing_on_ctrl_c(tmp_path, write_pairs):
+    write_pairs(3)
+    said = run_script(
+        tmp_path,
+        """
+        import multiprocessing, os, signal, time
+        from zarrfeed_convert import PairedFolders, convert
+
+        def interrupt(what, done, total):
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGINT)
+            raise KeyboardInterrupt
+
+        try:
+            convert(
+                PairedFolders("data/images", "data/masks"), "o", split="s", workers=3,
+                progress=interrupt,
+            )
+        except KeyboardInterrupt:
+            print("interrupted", os.path.exists("o"))
+        """,
+    )
+    assert said.split() == ["interrupted", "False"]
+
+
 def test_an_interrupt_leaves_nothing(tmp_path, write_pairs):
     def interrupt(what, done, total):
         if what == "packing":
