@@ -230,7 +230,20 @@ def test_the_version_is_shown():
     assert invoke("--version").stdout.strip() == f"zarrfeed {__version__}"
 
 
-def test_the_help_teaches():
+def test_the_help_teaches(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     said = invoke("convert", "--help").stdout
     assert "globs must be quoted" in said
-    assert "zarrfeed convert cells.zarr --split train" in said
+    assert "bilinear" in said
+
+
+def test_the_examples_of_the_help_can_be_copied(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in invoke("convert", "--help").stdout.splitlines()]
+    begins = [at for at, line in enumerate(lines) if line.startswith("zarrfeed convert")]
+    assert len(begins) == 2
+    for at in begins:
+        while lines[at].endswith("\\"):
+            at += 1
+            assert lines[at].startswith("--")
+        assert not lines[at + 1]

@@ -31,6 +31,28 @@ _UNITS = {
 }
 
 
+# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
+_HELP = """Pack folders of images and masks into one split of a dataset.
+
+Images and masks pair up by their names without extension. Nothing is written unless all of \
+it can be: unpaired files are named and counted instead; of damaged or mislabelled ones \
+those that were found first, ten at most.
+
+[bold]Examples[/] (globs must be quoted, or the shell expands them)
+
+\b
+zarrfeed convert cells.zarr --split train \\
+  --images cells/images --masks cells/masks
+
+\b
+zarrfeed convert city.zarr --split val \\
+  --images 'city/val/**/*.png' \\
+  --masks city/labels --mask-suffix _labelIds \\
+  --classes classes.txt --ignore 255 \\
+  --size 512x1024 --fit resize
+"""
+
+
 class _Fit(StrEnum):
     RESIZE = "resize"
     CROP = "crop"
@@ -59,7 +81,7 @@ class _Color(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("convert", context_settings={"allow_extra_args": True})(_command)
+    app.command("convert", help=_HELP, context_settings={"allow_extra_args": True})(_command)
 
 
 def _command(
@@ -102,8 +124,9 @@ def _command(
     fit: Annotated[
         _Fit | None,
         typer.Option(
-            help="How samples of another size get there: resized (masks by nearest neighbour), cut "
-            "from the centre, padded below and at the right, or cut into tiles that cover them."
+            help="How samples of another size get there: resized (images by bilinear interpolation "
+            "with antialiasing, masks by nearest neighbour), cut from the centre, padded below and "
+            "at the right, or cut into tiles that cover them."
         ),
     ] = None,
     mask_map: Annotated[
@@ -178,19 +201,7 @@ def _command(
         _Color, typer.Option(help="Channels of stored images; auto keeps what the files have.")
     ] = _Color.AUTO,
 ) -> None:
-    """Pack folders of images and masks into one split of a dataset.
-
-    Images and masks pair up by their names without extension. Nothing is written unless all of it
-    can be: unpaired files are named and counted instead; of damaged or mislabelled ones those that
-    were found first, ten at most.
-
-    [bold]Examples[/] (globs must be quoted, or the shell expands them)
-
-    zarrfeed convert cells.zarr --split train --images cells/images --masks cells/masks
-
-    zarrfeed convert city.zarr --split val --images 'city/val/**/*.png' --masks city/labels
-    --mask-suffix _labelIds --classes classes.txt --ignore 255 --size 512x1024 --fit resize
-    """
+    """Pack folders of images and masks into one split of a dataset."""
     _require_no_more(context.args, {"--images": images, "--masks": masks})
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW", param_hint="--fit")
