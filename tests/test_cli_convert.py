@@ -102,6 +102,21 @@ def test_a_dry_run_gives_reasons_and_writes_nothing(folders):
     assert not (folders / "o.zarr").exists()
 
 
+def test_a_dry_run_shows_every_class_with_its_share_and_no_empty_columns(folders):
+    for path in (folders / "masks").iterdir():
+        path.write_bytes(imagecodecs.png_encode(np.arange(48, dtype=np.uint8).reshape(8, 6) // 4))
+    said = invoke(*arguments("--dry-run")).stdout
+    assert re.search(r"^ *11 +11 +8\.33% *$", said, re.M)
+    assert "pixels" not in said
+    assert "stored" not in said
+    assert "ratio" not in said
+    said = invoke(*arguments("--dry-run", "--ignore", "11")).stdout
+    assert re.search(r"^ *\(ignored\) +11 +8\.33% *$", said, re.M)
+    named = invoke(*arguments("--dry-run", "--ignore", "11", "--classes", "11")).stdout
+    assert re.search(r"^ *10 +10 *$", named, re.M)
+    assert "share" not in named
+
+
 def test_every_option_reaches_the_store():
     more = ["--size", "4x4", "--fit", "tile", "--mask-map", "2=1", "--codec", "zstd"]
     more += ["--chunk-samples", "2", "--shard-size", "0.1KiB", "--order", "source", "--seed", "7"]

@@ -164,11 +164,12 @@ def _decide(
     count = len(samples.keys)
     headers = survey.probe_all(samples, crew, _told(progress, "measuring", count))
     channels, dtype = survey.require_one_kind(headers)
+    surveyed: dict[int, int] | None = None
     if named is not None:
         labels, about_classes = survey.given_labels(named, ignore)
     else:
         told = _told(progress, "finding classes", count)
-        labels, about_classes = survey.survey_labels(
+        labels, about_classes, surveyed = survey.survey_labels(
             samples, crew, known=target.binding, ignore=ignore, progress=told
         )
     geometry, about_size = survey.decide_geometry(
@@ -192,7 +193,7 @@ def _decide(
     image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
     mask = FieldLayout("mask", geometry.size, labels.dtype, mask_codec, chunk_rows, shard_rows)
     decisions = (about_classes, about_size, about_chunks, about_shards, *about_codecs)
-    return Plan(recipe, image, mask, rows, keys, decisions)
+    return Plan(recipe, image, mask, rows, keys, decisions, surveyed)
 
 
 def _pack(

@@ -120,15 +120,17 @@ def probe_samples(source: Source, tick: Tick, items: range) -> list[Header]:
     return headers
 
 
-def collect_values(source: Source, tick: Tick, items: range) -> dict[int, int]:
-    """Collect the values of some masks: value → the first sample that holds it."""
-    seen: dict[int, int] = {}
+def collect_values(source: Source, tick: Tick, items: range) -> dict[int, tuple[int, int]]:
+    """Collect the values of some masks: value → the first sample that holds it, its pixels."""
+    seen: dict[int, tuple[int, int]] = {}
     failures = Failures()
     for item in items:
         with failures.noted(source.names(item)):
             mask = source.read_mask(item)
-            for value in np.flatnonzero(np.bincount(mask.ravel())).tolist():
-                seen.setdefault(value, item)
+            pixels = np.bincount(mask.ravel())
+            for value in np.flatnonzero(pixels).tolist():
+                first, before = seen.get(value, (item, 0))
+                seen[value] = first, before + int(pixels[value])
         tick()
     failures.raise_any()
     return seen

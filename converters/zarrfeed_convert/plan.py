@@ -10,7 +10,7 @@ from zarrfeed_convert.decisions import CODEC_CHOICES, CodecChoice, Decision, Fie
 from zarrfeed_convert.geometry import FITS, Fit, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.packing import Recipe, Rows
     from zarrfeed_convert.source import JSON
@@ -61,7 +61,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is decided before anything is written."""
+    """Everything that is decided before anything is written.
+
+    `surveyed` are the pixels of each id in the masks as they are, if they were all looked at.
+    """
 
     recipe: Recipe
     image: FieldLayout
@@ -69,6 +72,7 @@ class Plan:
     rows: Rows
     keys: Sequence[str]
     decisions: tuple[Decision, ...]
+    surveyed: Mapping[int, int] | None
 
     @property
     def tasks(self) -> list[slice]:

@@ -14,9 +14,10 @@ from zarrfeed.schema import CLASS_PIXELS, MASK, METADATA
 from zarrfeed_convert.decisions import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.packing import Numbers
     from zarrfeed_convert.plan import Plan
     from zarrfeed_convert.source import JSON
@@ -64,7 +65,8 @@ class ClassReport:
     pixels
         That this split has of it; None in a dry run.
     share
-        Of all the split's pixels, 0 … 1; None in a dry run.
+        Of all the split's pixels, 0 … 1. In a dry run, of those of the masks as they are, if all
+        were looked at to find the classes; None if not.
     """
 
     id: int
@@ -148,7 +150,11 @@ def report_of_plan(plan: Plan, target: Target, found: int, class_pixels: Numbers
         found=found,
         packed=len(plan.rows),
         fields=fields,
-        classes=_class_reports(labels.classes, labels.ignore, class_pixels, total),
+        classes=(
+            _planned_classes(labels, plan.surveyed)
+            if class_pixels is None
+            else _class_reports(labels.classes, labels.ignore, class_pixels, total)
+        ),
         decisions=plan.decisions,
         seconds=0.0,
     )
@@ -186,11 +192,22 @@ def report_of_split(target: Target, there: JSON) -> Report:
     )
 
 
+def _planned_classes(labels: Labels, surveyed: Mapping[int, int] | None) -> tuple[ClassReport, ...]:
+    names = dict(enumerate(labels.classes))
+    if labels.ignore is not None:
+        names.setdefault(labels.ignore, "(ignored)")
+    if surveyed is None:
+        return tuple(ClassReport(place, name, None, None) for place, name in names.items())
+    total = sum(surveyed.values())
+    return tuple(
+        ClassReport(place, name, None, surveyed.get(place, 0) / total)
+        for place, name in names.items()
+    )
+
+
 def _class_reports(
-    classes: Sequence[str], ignore: int | None, pixels: Numbers | None, total: int
+    classes: Sequence[str], ignore: int | None, pixels: Numbers, total: int
 ) -> tuple[ClassReport, ...]:
-    if pixels is None:
-        return tuple(ClassReport(place, name, None, None) for place, name in enumerate(classes))
     rows = [
         ClassReport(place, name, count, count / total)
         for place, (name, count) in enumerate(zip(classes, pixels.tolist(), strict=True))

@@ -24,7 +24,7 @@ from zarrfeed_convert.labels import Labels, labels_of_values
 from zarrfeed_convert.packing import Recipe, Rows, collect_values, probe_samples, try_codecs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from zarrfeed_convert.crew import Crew, Progress
     from zarrfeed_convert.source import Header, Source
@@ -148,8 +148,8 @@ def survey_labels(
     known: Labels | None,
     ignore: int | None,
     progress: Progress | None,
-) -> tuple[Labels, Decision]:
-    """Find the classes by looking at every mask.
+) -> tuple[Labels, Decision, dict[int, int]]:
+    """Find the classes by looking at every mask; count the pixels of every id besides.
 
     Parameters
     ----------
@@ -166,9 +166,11 @@ def survey_labels(
         The values leave open what the classes are.
     """
     first: dict[int, int] = {}
+    pixels = Counter[int]()
     for part in crew.run(collect_values, _ranges(len(source.keys), _SURVEYED_TOGETHER), progress):
-        for value, item in part.items():
+        for value, (item, count) in part.items():
             first.setdefault(value, item)
+            pixels[value] += count
     binary = 255 in first and first.keys() <= {0, 255}
     said = ", ".join(map(str, sorted(first)[:_SHOWN])) + (" …" if len(first) > _SHOWN else "")
     as_one = " and 255 means 1 (foreground)"
@@ -176,13 +178,19 @@ def survey_labels(
         binary = binary and known.ignore is None and len(known.classes) == 2
         reason = f"those of the dataset's other splits; the masks hold {said}"
         labels = Labels(known.classes, known.ignore if ignore is None else ignore, binary)
-        return labels, _classes(labels, reason + (f",{as_one}" if binary else ""))
+        reason += f",{as_one}" if binary else ""
+        return labels, _classes(labels, reason), _ids(pixels, labels)
     seen = {value: source.names(item)[1] for value, item in first.items()}
     labels = labels_of_values(seen, ignore=ignore)
     reason = f"no --classes: all masks together hold {said}"
     if labels.binary:
         reason = f"no --classes: the masks are binary, they hold {said},{as_one}"
-    return labels, _classes(labels, reason)
+    return labels, _classes(labels, reason), _ids(pixels, labels)
+
+
+def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
+    """Count the pixels of ids, from those of values."""
+    return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
 
 
 def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:

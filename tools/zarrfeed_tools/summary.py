@@ -26,14 +26,22 @@ def show_report(report: Report, out: Console) -> None:
         f"{report.path}; nothing was written",
     }
     out.print(f"[bold]{escape(heads[report.status])}[/]", soft_wrap=True)
-    out.print(fields_table(report.fields))
     if report.status == "dry run":
+        out.print(_filled(fields_table(report.fields)))
+        out.print(_filled(classes_table(report.classes)))
         out.print(_table_of_decisions(report))
         return
+    out.print(fields_table(report.fields))
     out.print(classes_table(report.classes))
     for decision in report.decisions:
         if decision.what == "classes" and "255 means 1" in decision.reason:
             out.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
+
+
+def _filled(table: Table) -> Table:
+    """Leave out the columns that say nothing: what is not written has no stored size."""
+    table.columns = [column for column in table.columns if any(column.cells)]
+    return table
 
 
 def _table_of_decisions(report: Report) -> Table:
