@@ -9,8 +9,21 @@ from __future__ import annotations
 
 from zarrfeed_convert.conversion import OnProgress, convert
 from zarrfeed_convert.decisions import text_of_bytes
+from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
 from zarrfeed_convert.paired import PairedFolders
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
 
-__all__ = ["Header", "OnProgress", "PairedFolders", "Report", "Source", "convert", "text_of_bytes"]
+__all__ = [
+    "ClassFacts",
+    "FieldFacts",
+    "Header",
+    "OnProgress",
+    "PairedFolders",
+    "Report",
+    "Source",
+    "classes_of",
+    "convert",
+    "fields_of",
+    "text_of_bytes",
+]

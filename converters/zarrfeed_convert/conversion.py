@@ -129,11 +129,14 @@ def convert(
         require_replaceable(target, there)
     elif there is not None:
         require_same_split(target, there, samples, settings, named=named, ignore=ignore)
-        return replace(report_of_split(target, there), seconds=time.perf_counter() - start)
+        return replace(
+            report_of_split(target, there, status="already packed"),
+            seconds=time.perf_counter() - start,
+        )
     with crew_of(samples, workers or _cores()) as crew:
         plan = _decide(samples, crew, settings, target, named, ignore, progress)
         if dry_run:
-            report = report_of_plan(plan, target, len(samples.keys), None)
+            report = report_of_plan(plan, target, len(samples.keys))
         else:
             report = _pack(samples, crew, plan, settings, target, progress)
     return replace(report, seconds=time.perf_counter() - start)
@@ -213,6 +216,7 @@ def _pack(
         ]
         done = crew.run(pack_shard, tasks, _told(progress, "packing", len(plan.rows)))
         class_pixels = np.concatenate([shard.class_pixels for shard in done])
+        description = _description(samples, plan, settings)
         split_writer.write_descriptions(
             folder, keys=plan.keys, digest=_digests(done), class_pixels=class_pixels
         )
@@ -220,9 +224,9 @@ def _pack(
             target,
             folder,
             labels=plan.recipe.labels,
-            description=_description(samples, plan, settings),
+            description=description,
         )
-    return report_of_plan(plan, target, len(samples.keys), class_pixels.sum(axis=0))
+    return report_of_split(target, description, status="packed")
 
 
 def _digests(done: Sequence[ShardDone]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

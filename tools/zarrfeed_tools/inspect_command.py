@@ -55,8 +55,7 @@ def _show(split: SplitFacts, out: Console) -> None:
     )
     out.print(f"[bold]{escape(split.path)}[/]: {samples}", soft_wrap=True)
     out.print(fields_table(split.fields))
-    for field in split.fields:
-        if field.indirect is not None:
-            out.print(f"{field.name}: read through zarr-python ({escape(field.indirect)})")
+    for name, reason in split.indirect.items():
+        out.print(f"{name}: read through zarr-python ({escape(reason)})")
     if split.classes:
         out.print(classes_table(split.classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,41 +14,9 @@ from zarrfeed_convert import text_of_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from zarrfeed_convert import ClassFacts, FieldFacts
+
 _PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
-
-
-class FieldRow(Protocol):
-    """What is shown of a field."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - as in the table's head
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def dtype(self) -> str: ...  # noqa: D102
-    @property
-    def codec(self) -> str: ...  # noqa: D102
-    @property
-    def chunk_rows(self) -> int: ...  # noqa: D102
-    @property
-    def shard_rows(self) -> int: ...  # noqa: D102
-    @property
-    def stored_bytes(self) -> int | None: ...  # noqa: D102
-    @property
-    def decoded_bytes(self) -> int: ...  # noqa: D102
-
-
-class ClassRow(Protocol):
-    """What is shown of a class."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102 - as in the table's head
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def pixels(self) -> int | None: ...  # noqa: D102
-    @property
-    def share(self) -> float | None: ...  # noqa: D102
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -69,7 +37,7 @@ def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
     return table
 
 
-def fields_table(fields: Iterable[FieldRow]) -> Table:
+def fields_table(fields: Iterable[FieldFacts]) -> Table:
     """Show fields: how they are stored, in how many bytes."""
     numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded")
     table = table_of("field", "shape", "dtype", "codec", numbers=numbers)
@@ -88,7 +56,7 @@ def fields_table(fields: Iterable[FieldRow]) -> Table:
     return table
 
 
-def classes_table(classes: Iterable[ClassRow]) -> Table:
+def classes_table(classes: Iterable[ClassFacts]) -> Table:
     """Show classes and their share of the pixels."""
     table = table_of("class", numbers=("id", "pixels", "share"))
     for row in classes:
