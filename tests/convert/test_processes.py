@@ -1,0 +1,132 @@
+"""Packing processes: none hangs, none outlives its work, none runs the user's script."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import PairedFolders, convert
+
+
+def run_script(tmp_path, text):
+    (tmp_path / "script.py").write_text(textwrap.dedent(text))
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_a_process_that_dies_is_an_error_not_a_hang(tmp_path, write_pairs):
+    write_pairs(3)
+    said = run_script(
+        tmp_path,
+        """
+        import os, signal
+        from zarrfeed.errors import WorkerError
+        from zarrfeed_convert import PairedFolders, convert
+
+        class Dying(PairedFolders):
+            def probe(self, sample):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if __name__ == "__main__":
+            try:
+                convert(Dying("data/images", "data/masks"), "o", split="s", workers=2)
+            except WorkerError as error:
+                print(error, os.path.exists("o"))
+        """,
+    )
+    assert "fewer workers (--workers) False" in said
+
+
+def test_processes_do_not_run_the_users_script_again(tmp_path, write_pairs):
+    write_pairs(3)
+    said = run_script(
+        tmp_path,
+        """
+        from zarrfeed_convert import PairedFolders, convert
+        print("begin")
+        print(convert(PairedFolders("data/images", "data/masks"), "o", split="s", workers=2).status)
+        """,
+    )
+    assert said.split() == ["begin", "packed"]
+
+
+def test_a_source_that_vanishes_under_way_is_an_error_and_leaves_nothing(tmp_path, write_pairs):
+    folders = write_pairs(20)
+
+    def vanish(what, done, total):
+        if what == "packing" and done == 3:
+            shutil.rmtree(folders[0])
+
+    with pytest.raises(SourceError, match="No such file"):
+        convert(PairedFolders(*folders), tmp_path / "o", split="s", workers=1, progress=vanish)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_process_that_is_only_starting_says_nothing_on_ctrl_c(tmp_path, write_pairs):
+    write_pairs(3)
+    said = run_script(
+        tmp_path,
+        """
+        import multiprocessing, os, signal, time
+        from zarrfeed_convert import PairedFolders, convert
+
+        def interrupt(what, done, total):
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGINT)
+            raise KeyboardInterrupt
+
+        try:
+            convert(
+                PairedFolders("data/images", "data/masks"), "o", split="s", workers=3,
+                progress=interrupt,
+            )
+        except KeyboardInterrupt:
+            print("interrupted", os.path.exists("o"))
+        """,
+    )
+    assert said.split() == ["interrupted", "False"]
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, write_pairs):
+    def interrupt(what, done, total):
+        if what == "packing":
+            raise KeyboardInterrupt
+
+    for workers in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            convert(
+                PairedFolders(*write_pairs(20)),
+                tmp_path / "o",
+                split="s",
+                workers=workers,
+                progress=interrupt,
+            )
+        assert not (tmp_path / "o").exists()
+
+
+def test_camvid_pixels_are_what_pillow_decodes(tmp_path):
+    camvid = Path(__file__).resolve().parents[2].parent / "shared/data/camvid"
+    if not camvid.is_dir():
+        pytest.skip("CamVid is not here")
+    pairs = PairedFolders(camvid / "val" / "0016E5_079*.png", camvid / "valannot" / "0016E5_079*")
+    report = convert(pairs, tmp_path / "o", split="val", classes=11, ignore=11, workers=2)
+    assert report.found >= 15
+    split = zarr.open_group(str(tmp_path / "o/val"), mode="r")
+    keys = [bytes(row).rstrip(b"\0").decode() for row in split["key"][:]]
+    assert sorted(keys) == pairs.keys
+    for place, key in enumerate(keys):
+        for field, folder in (("image", "val"), ("mask", "valannot")):
+            expected = np.array(Image.open(camvid / folder / f"{key}.png"))
+            np.testing.assert_array_equal(split[field][place], expected)
