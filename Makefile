@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check soak clean
+.PHONY: help demo test check soak clean
 .DEFAULT_GOAL := help
 
 help:  ## this page
@@ -28,6 +28,9 @@ demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what i
 
 test: .venv/for-dev  ## the whole suite
 	$(BIN)/python -m pytest
+
+soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs and sequences
+	$(BIN)/python -m pytest -m soak
 
 check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 	$(BIN)/ruff check .

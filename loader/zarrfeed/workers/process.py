@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+from contextlib import suppress
 
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerError, ZarrfeedError
@@ -27,26 +28,28 @@ def main(socket_descriptor: int, arena_descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=socket_descriptor)
     threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
+    # Either means that the parent has closed the sequence, or is gone.
+    with suppress(wire.Hangup, BrokenPipeError):
+        _serve(connection, arena_descriptor)
+
+
+def _serve(connection: socket.socket, arena_descriptor: int) -> None:
+    setup = wire.receive_bytes(connection)
     try:
-        filler, arena = _prepare(wire.receive_bytes(connection), arena_descriptor)
-        wire.send_reply(connection, 0, None)
-    except wire.Hangup:
-        return
+        filler, arena = _prepare(setup, arena_descriptor)
     except Exception as error:  # whatever it is, the parent must hear of it
         wire.send_reply(connection, 0, _report(error))
         return
-    try:
-        while True:
-            task = wire.receive_task(connection)
-            failure = None
-            try:
-                memory = arena.memory(task.slot)
-                filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
-            except BaseException as error:  # even SystemExit in a transform
-                failure = _report(error)
-            wire.send_reply(connection, task.number, failure)
-    except (wire.Hangup, BrokenPipeError):
-        filler.close()
+    wire.send_reply(connection, 0, None)
+    while True:
+        task = wire.receive_task(connection)
+        failure = None
+        try:
+            memory = arena.memory(task.slot)
+            filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+        except BaseException as error:  # even SystemExit in a transform
+            failure = _report(error)
+        wire.send_reply(connection, task.number, failure)
 
 
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[Filler, Arena]:
