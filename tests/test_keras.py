@@ -71,6 +71,12 @@ class TestEveryBackend:
         assert seen[f"{workers}: predict"] == [[22, 8, 6, 22], True]
 
 
+def test_jax_takes_batches_without_a_copy(seen: dict[str, Any]) -> None:
+    if seen["backend"] != "jax":
+        pytest.skip("of JAX")
+    assert seen["jax shares memory"]
+
+
 def test_class_weights_train(seen: dict[str, Any]) -> None:
     assert seen["weights: fit"] == [ONCE]
 
@@ -89,6 +95,18 @@ def test_tensors_under_prefetch_are_never_overwritten(split: Path, pixels: Pixel
         assert len(held) == 33
         for image, mask in held:
             assert np.array_equal(image.numpy(), pixels["image"][mask.numpy()[:, 0, 0]])
+
+
+def test_tensorflow_takes_batches_without_a_copy(split: Path) -> None:
+    with ZarrSequence(split, 4, workers=1) as seq:
+        batch = next(iter(seq.get_tf_dataset()))
+        feeder = seq._stream._feeder
+        assert feeder is not None
+        memory = feeder._arena._memory
+        start = memory.ctypes.data
+        for tensor in batch:
+            address = np.asarray(memoryview(tensor)).ctypes.data
+            assert start <= address < start + memory.nbytes
 
 
 def test_the_spec_is_known_without_reading(split: Path) -> None:
