@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from stores import Pixels, traced_pixels, write_split
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# Timings never decide a test: Hypothesis would fail an example that a busy machine slowed down.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 

@@ -6,12 +6,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
-import numpy as np
 import pytest
-import zarr
-from PIL import Image
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
@@ -114,19 +110,3 @@ def test_an_interrupt_leaves_nothing(tmp_path, write_pairs):
                 progress=interrupt,
             )
         assert not (tmp_path / "o").exists()
-
-
-def test_camvid_pixels_are_what_pillow_decodes(tmp_path):
-    camvid = Path(__file__).resolve().parents[2].parent / "shared/data/camvid"
-    if not camvid.is_dir():
-        pytest.skip("CamVid is not here")
-    pairs = PairedFolders(camvid / "val" / "0016E5_079*.png", camvid / "valannot" / "0016E5_079*")
-    report = convert(pairs, tmp_path / "o", split="val", classes=11, ignore=11, workers=2)
-    assert report.found >= 15
-    split = zarr.open_group(str(tmp_path / "o/val"), mode="r")
-    keys = [bytes(row).rstrip(b"\0").decode() for row in split["key"][:]]
-    assert sorted(keys) == pairs.keys
-    for place, key in enumerate(keys):
-        for field, folder in (("image", "val"), ("mask", "valannot")):
-            expected = np.array(Image.open(camvid / folder / f"{key}.png"))
-            np.testing.assert_array_equal(split[field][place], expected)

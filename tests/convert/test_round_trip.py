@@ -10,6 +10,7 @@ import pytest
 import tensorstore
 import xxhash
 import zarr
+from PIL import Image
 
 from zarrfeed import ZarrSequence
 from zarrfeed.schema import parse_array
@@ -221,3 +222,16 @@ def test_progress_ends_at_all_samples(tmp_path, write_pairs, workers):
     )
     assert ("packing", 12, 12) in told
     assert ("finding classes", 12, 12) in told
+
+
+def test_camvid_pixels_are_what_pillow_decodes(tmp_path, camvid):
+    pairs = PairedFolders(camvid / "val" / "0016E5_079*.png", camvid / "valannot" / "0016E5_079*")
+    report = convert(pairs, tmp_path / "o", split="val", classes=11, ignore=11, workers=2)
+    assert report.found >= 15
+    split = zarr.open_group(str(tmp_path / "o/val"), mode="r")
+    keys = [bytes(row).rstrip(b"\0").decode() for row in split["key"][:]]
+    assert sorted(keys) == pairs.keys
+    for place, key in enumerate(keys):
+        for field, folder in (("image", "val"), ("mask", "valannot")):
+            expected = np.array(Image.open(camvid / folder / f"{key}.png"))
+            np.testing.assert_array_equal(split[field][place], expected)
