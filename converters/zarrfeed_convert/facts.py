@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed import Split, read_samples
-from zarrfeed.schema import CLASS_PIXELS, MASK, METADATA
+from zarrfeed import Split, class_pixels
+from zarrfeed.schema import MASK, METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,11 +96,13 @@ def fields_of(split: Split, names: Sequence[str]) -> tuple[FieldFacts, ...]:
 
 def classes_of(split: Split) -> tuple[ClassFacts, ...]:
     """Count the classes of a split; empty where the store does not."""
-    if not {CLASS_PIXELS, MASK} <= split.layouts.keys():
+    if MASK not in split.layouts:
         return ()
-    ids = np.arange(split.layouts[CLASS_PIXELS].shape[0])
-    pixels = read_samples(split, CLASS_PIXELS, ids).sum(axis=0, dtype=np.int64).tolist()
-    total = math.prod(split.layouts[MASK].shape)
+    mask = split.layouts[MASK].shape
+    counts = class_pixels(split, np.arange(mask[0]))
+    if counts is None:
+        return ()
+    pixels, total = counts.tolist(), math.prod(mask)
     rows = list(enumerate(zip(split.classes, pixels, strict=True)))
     if split.ignore is not None and split.ignore >= len(split.classes):
         rows.append((split.ignore, (IGNORED, total - sum(pixels))))

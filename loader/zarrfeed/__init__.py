@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
-from zarrfeed.reader import read_samples
+from zarrfeed.reader import class_pixels, read_samples
 from zarrfeed.store import Split, list_splits, open_split
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "ZarrSequence",
     "ZarrfeedError",
     "__version__",
+    "class_pixels",
     "list_splits",
     "open_split",
     "read_samples",

@@ -89,8 +89,8 @@ class Arena:
         """
         lease = Lease(self, slot)
         return tuple(
-            np.asarray(_Leased(array[:rows], lease))
-            for array in self.layout.arrays(self.memory(slot))
+            np.asarray(_Leased(array, lease))
+            for array in self.layout.arrays(self.memory(slot), rows)
         )
 
     def close(self) -> None:

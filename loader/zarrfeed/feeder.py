@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import psutil
@@ -22,9 +23,6 @@ from zarrfeed.workers import Task, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from zarrfeed.schedule import Schedule
 
@@ -76,7 +74,7 @@ class Feeder:
             raise
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
-        self._epoch_ids: dict[int, NDArray[np.int64]] = {}
+        self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
         self._sent = 0
         self._ticket = 0
         self._closing = False
@@ -143,7 +141,7 @@ class Feeder:
         memory = aligned_empty(layout.nbytes)
         memory[:] = self._arena.memory(task.slot)
         self._arena.give_back(task.slot)
-        return tuple(array[: task.rows] for array in layout.arrays(memory))
+        return layout.arrays(memory, task.rows)
 
     def _send_more(self) -> None:
         while len(self._pending) < self._depth and self._arena.free:
@@ -153,7 +151,7 @@ class Feeder:
         schedule = self._schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
-        ids = self._ids(self._epoch)[schedule.rows(self._batch)]
+        ids = self._epoch_ids(self._epoch)[schedule.rows(self._batch)]
         slot = self._arena.take()
         self._arena.layout.ids(self._arena.memory(slot))[: ids.size] = ids
         self._sent += 1
@@ -161,11 +159,6 @@ class Feeder:
         self._pending.append(task)
         self._workers.submit(task)
         self._batch += 1
-
-    def _ids(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._epoch_ids:
-            self._epoch_ids = {epoch: self._schedule.epoch_ids(epoch)}
-        return self._epoch_ids[epoch]
 
     def _discard(self) -> None:
         """Wait for tasks that nobody wants any more; their failures matter to nobody either."""

@@ -105,7 +105,7 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
             warnings.warn(
                 f"{split.path / name}: read through zarr-python, which is slower "
                 f"({layout.indirect}); `zarrfeed convert` writes stores that are read directly",
-                stacklevel=3,
+                stacklevel=4,  # the line that made the sequence
             )
 
 

@@ -101,13 +101,15 @@ class SlotLayout:
         """
         return memory[: self.rows * 8].view(np.int64)
 
-    def arrays(self, memory: NDArray[np.uint8]) -> Arrays:
+    def arrays(self, memory: NDArray[np.uint8], rows: int | None = None) -> Arrays:
         """View the fields of a slot.
 
         Parameters
         ----------
         memory
             (nbytes,) uint8: the slot.
+        rows
+            How many samples it holds; None for as many as fit.
 
         Returns
         -------
@@ -117,7 +119,7 @@ class SlotLayout:
         return tuple(
             memory[offset : offset + self.rows * spec.nbytes]
             .view(spec.dtype)
-            .reshape(self.rows, *spec.shape)
+            .reshape(self.rows, *spec.shape)[:rows]
             for offset, spec in zip(self.offsets, self.specs, strict=True)
         )
 

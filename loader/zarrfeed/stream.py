@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from zarrfeed.feeder import Feeder
@@ -77,6 +77,8 @@ class Stream:
         self.recipe = recipe
         self.epoch = 0
         self._start_feeder = start_feeder
+        # An epoch is ordered once, not for every batch that is asked for by its number.
+        self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
         self._feeder: Feeder | None = None
         self._filler: Filler | None = None
         self._filler_lock = threading.Lock()
@@ -134,10 +136,10 @@ class Stream:
             if self._filler is None:
                 self._filler = Filler(self.recipe)
             self._filler.fill(memory, rows=ids.size, epoch=epoch, batch=index)
-        return tuple(array[: ids.size] for array in layout.arrays(memory))
+        return layout.arrays(memory, ids.size)
 
     def _ids(self, epoch: int, index: int) -> NDArray[np.int64]:
-        return self.schedule.epoch_ids(epoch)[self.schedule.rows(index)]
+        return self._epoch_ids(epoch)[self.schedule.rows(index)]
 
     def _position(self, index: int) -> int:
         length = self.schedule.batches
@@ -207,7 +209,6 @@ def open_stream(
             ignore=split.ignore,
             pixels=class_pixels(split, schedule.ids),
         )
-    if weights is not None:
         specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
     recipe = Recipe(
         path=split.path,

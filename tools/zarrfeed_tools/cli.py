@@ -1,7 +1,7 @@
 """Which commands are there, and how do they end?
 
 A command's module registers it; here it only becomes part of the whole. Exit status 0: done;
-1: the data or the run failed; 2: wrong usage; 130: Ctrl-C.
+1: the data or the run failed; 2: wrong usage; 130: Ctrl-C (by typer).
 """
 
 from __future__ import annotations
@@ -58,9 +58,6 @@ def main() -> None:
             f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ class InlineWorkers:
 
     def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - nothing is waited for
         """Fill the slot now."""
-        memory = self._arena.memory(task.slot)
-        self._filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+        self._filler.do(task, self._arena)
         return True
 
     def close(self) -> None:

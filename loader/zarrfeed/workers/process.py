@@ -45,8 +45,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
         task = wire.receive_task(connection)
         failure = None
         try:
-            memory = arena.memory(task.slot)
-            filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+            filler.do(task, arena)
         except BaseException as error:  # even SystemExit in a transform
             failure = _report(error)
         wire.send_reply(connection, task.number, failure)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.arena import Arena
+    from zarrfeed.workers import Task
+
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
 
@@ -68,11 +71,15 @@ class Filler:
         self._split = open_split(recipe.path)
         self._fields = [spec.name for spec in recipe.source]
         self._reader = BatchReader(self._split, self._fields, open_files=recipe.open_files)
-        self._specs = recipe.layout.specs[: len(recipe.source)]
         self._scratch: Arrays | None = None
         if recipe.transform is not None or recipe.batch_transform is not None:
             scratch = SlotLayout.of(recipe.source, recipe.layout.rows)
             self._scratch = scratch.arrays(aligned_empty(scratch.nbytes))
+
+    def do(self, task: Task, arena: Arena) -> None:
+        """Fill the slot of a task; errors are those of :meth:`fill`."""
+        memory = arena.memory(task.slot)
+        self.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
 
     def fill(self, memory: NDArray[np.uint8], *, rows: int, epoch: int, batch: int) -> None:
         """Fill a slot whose sample ids already stand in it.
@@ -95,7 +102,7 @@ class Filler:
         """
         layout = self._recipe.layout
         ids = layout.ids(memory)[:rows]
-        outputs = [array[:rows] for array in layout.arrays(memory)]
+        outputs = layout.arrays(memory, rows)
         targets = outputs[: len(self._fields)]
         if self._scratch is None:
             self._reader.read_into(ids, targets)
@@ -113,8 +120,8 @@ class Filler:
     def _transform(
         self,
         ids: NDArray[np.int64],
-        sources: list[NDArray[Any]],
-        targets: list[NDArray[Any]],
+        sources: Sequence[NDArray[Any]],
+        targets: Sequence[NDArray[Any]],
         *,
         epoch: int,
         batch: int,
@@ -130,18 +137,18 @@ class Filler:
             rng = generator(recipe.seed, epoch, batch, stream=1)
             names = _Names(self._split, ids)
             results = _call(recipe.batch_transform, made, rng, names)
-            for spec, target, result in zip(self._specs, targets, results, strict=True):
-                _expect(result, target.shape, spec, names)
+            for name, target, result in zip(self._fields, targets, results, strict=True):
+                _expect(name, result, target.shape, target.dtype, names)
                 target[...] = result
 
     def _per_sample(
         self,
         ids: NDArray[np.int64],
-        sources: list[NDArray[Any]],
-        targets: list[NDArray[Any]] | None,
+        sources: Sequence[NDArray[Any]],
+        targets: Sequence[NDArray[Any]] | None,
         *,
         epoch: int,
-    ) -> list[NDArray[Any]]:
+    ) -> Sequence[NDArray[Any]]:
         recipe = self._recipe
         assert recipe.transform is not None
         for row, sample in enumerate(ids.tolist()):
@@ -151,7 +158,7 @@ class Filler:
             if targets is None:
                 targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
             for name, target, result in zip(self._fields, targets, results, strict=True):
-                _expect(result, target.shape[1:], Spec(name, (), target.dtype), names)
+                _expect(name, result, target.shape[1:], target.dtype, names)
                 target[row] = result
         return targets if targets is not None else sources
 
@@ -183,11 +190,11 @@ def apply(
     name: str,
 ) -> list[NDArray[Any]]:
     """Call a transform once, as a worker would; used to learn what it returns."""
-    return list(arrays) if function is None else _call(function, list(arrays), rng, name)
+    return list(arrays) if function is None else _call(function, arrays, rng, name)
 
 
 def _call(
-    function: Transform, arrays: list[NDArray[Any]], rng: np.random.Generator, names: object
+    function: Transform, arrays: Sequence[NDArray[Any]], rng: np.random.Generator, names: object
 ) -> list[NDArray[Any]]:
     called = getattr(function, "__name__", type(function).__name__)
     try:
@@ -204,10 +211,16 @@ def _call(
     return [np.asarray(result) for result in results]
 
 
-def _expect(result: NDArray[Any], shape: tuple[int, ...], spec: Spec, names: object) -> None:
-    if result.shape != shape or result.dtype != spec.dtype:
+def _expect(
+    name: str,
+    result: NDArray[Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    names: object,
+) -> None:
+    if result.shape != shape or result.dtype != dtype:
         raise WorkerError(
-            f"a transform returned {spec.name} of shape {result.shape}, {result.dtype} on {names}; "
-            f"needed {shape}, {spec.dtype}, as on the first sample: every sample of a batch must "
+            f"a transform returned {name} of shape {result.shape}, {result.dtype} on {names}; "
+            f"needed {shape}, {dtype}, as on the first sample: every sample of a batch must "
             "have one shape and dtype"
         )

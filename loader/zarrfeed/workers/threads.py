@@ -74,8 +74,7 @@ def _work(
     while (task := tasks.get()) is not None:
         failure: BaseException | None = None
         try:
-            memory = arena.memory(task.slot)
-            filler.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+            filler.do(task, arena)
         except BaseException as error:  # even SystemExit in a transform is reported
             failure = (
                 error
