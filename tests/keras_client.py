@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 import zarrfeed
+from traced_model import traced_model
 
 SAMPLES = 22
 SHAPE = (8, 6, 3)
@@ -110,6 +111,11 @@ def main(path: str) -> None:
         seen[f"{name}: steps_per_epoch=2"] = fit(path, workers, steps_per_epoch=2).epochs
         at_once = 1 if keras.backend.backend() == "torch" else 3  # Keras refuses it on torch
         seen[f"{name}: steps_per_execution"] = fit(path, workers, at_once).epochs
+
+        order: list[list[int]] = []
+        with zarrfeed.ZarrSequence(path, 4, seed=1, **workers) as train:
+            traced_model(keras, order).fit(train, epochs=2, verbose=0)
+        seen[f"{name}: order"] = order
 
     with zarrfeed.ZarrSequence(path, 4, class_weight={1: 0.0}, workers=1) as weighted:
         model, record = small_model()

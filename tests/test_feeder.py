@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed import ZarrSequence
-from zarrfeed.feeder import HELD, affordable_depth
+from zarrfeed.feeder import HELD
+from zarrfeed.memory import affordable_depth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def test_the_depth_fits_half_of_the_free_memory_or_is_one(
     depth: int, slot_nbytes: int, available: int
 ) -> None:
-    found = affordable_depth(depth, slot_nbytes, available)
+    found = affordable_depth(depth, slot_nbytes, available, held=HELD)
     assert 1 <= found <= depth
     assert found == 1 or (found + HELD) * slot_nbytes <= available / 2
     if found < depth:  # one more would not have fitted

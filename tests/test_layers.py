@@ -15,24 +15,26 @@ ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
-    {"errors", "schema", "order", "plan", "schedule", "slot"},
+    {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "state", "stats",
+     "report"},
     {"store", "codecs", "shards", "direct", "indirect", "reader"},
-    {"arena", "workers", "workers.recipe", "workers.inline", "workers.threads", "workers.wire",
-     "workers.process", "workers.processes"},
-    {"feeder", "request", "stream"},
-    {"tfdata", "torchdata", "sequence"},
+    {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",
+     "workers.wire", "workers.process", "workers.processes"},
+    {"feeder", "request", "stream", "opening"},
+    {"tfdata", "torchdata", "front", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
 # Outside world -> the only modules that may import it.
 WORLDS = {
-    "keras": {"sequence"},
-    "tensorflow": {"tfdata", "sequence"},  # the sequence for type checking alone
+    "keras": {"sequence", "callbacks"},
+    "tf_keras": {"legacy"},
+    "tensorflow": {"tfdata", "front", "sequence", "legacy"},  # but for tfdata, for typing alone
     "torch": {"torchdata", "sequence"},
     "zarr": {"indirect"},
     "numcodecs": {"codecs"},
     "google_crc32c": {"codecs"},
-    "psutil": {"feeder"},
+    "psutil": {"memory"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
     "mmap": {"arena", "slot", "shards"},

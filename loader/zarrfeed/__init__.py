@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
 from zarrfeed.reader import class_pixels, read_samples
+from zarrfeed.stats import EpochStats
 from zarrfeed.store import Split, list_splits, open_split
 
 if TYPE_CHECKING:
+    from zarrfeed.callbacks import FeedMonitor, ResumeCallback
     from zarrfeed.sequence import ZarrSequence
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EpochStats",
+    "FeedMonitor",
     "ReadError",
+    "ResumeCallback",
     "SourceError",
     "Split",
     "StoreError",
@@ -30,9 +36,22 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import Keras only when the sequence is asked for: workers and the converter never are."""
+    """Import Keras only when it is asked for: workers and the converter never do."""
     if name == "ZarrSequence":
+        if _legacy_keras():
+            from zarrfeed.legacy import ZarrSequence as LegacySequence
+
+            return LegacySequence
         from zarrfeed.sequence import ZarrSequence
 
         return ZarrSequence
+    if name in ("FeedMonitor", "ResumeCallback"):
+        from zarrfeed import callbacks
+
+        return getattr(callbacks, name)
     raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")
+
+
+def _legacy_keras() -> bool:
+    """Whether ``tf.keras`` is tf_keras, by the rule of TensorFlow itself."""
+    return os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")

@@ -2,7 +2,8 @@
 
 One anonymous mapping holds every slot: a memfd on Linux, an unlinked temporary file elsewhere.
 It has no name, so nothing is left behind by any kind of death; a worker process gets its
-descriptor. Pages are touched once at the start and then reused.
+descriptor. A page is first touched by the worker that first writes to it, which costs ten times a
+later touch, and is then reused for as long as the sequence lives.
 
 A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
 tensor on it dies, the slot comes back by itself; until then nobody writes to it. The slot freed
@@ -44,8 +45,6 @@ class Arena:
         nbytes = max(1, slots) * layout.nbytes
         self.descriptor = _anonymous_file(nbytes) if descriptor is None else descriptor
         self._memory = np.frombuffer(mmap.mmap(self.descriptor, nbytes), np.uint8)
-        if descriptor is None:
-            self._memory[:: mmap.PAGESIZE] = 0  # the first touch of a page costs 10x a later one
         self._free: deque[int] = deque(range(slots))
 
     @property

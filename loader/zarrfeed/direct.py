@@ -7,6 +7,7 @@ schema says for every other array why it does not.
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class DirectField:
         Whether a missing shard file is an error rather than the fill value.
     open_files
         Descriptors to keep open at most.
+
+    Attributes
+    ----------
+    decode_seconds
+        Spent in codecs so far.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class DirectField:
         # Ranges of a raw chunk without a checksum can be read by themselves.
         self._by_row = layout.compression == "raw" and not layout.checksum
         self._chunk = np.empty(0, np.uint8)
+        self.decode_seconds = 0.0
 
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]`` with the samples of `reads`.
@@ -99,13 +106,18 @@ class DirectField:
         apart = position[1:] - position[:-1] != sample
         apart |= reads.shard[1:] != reads.shard[:-1]
         apart |= reads.land[1:] - reads.land[:-1] != 1
-        shards = reads.shard.tolist()
-        data = self._files.data(set(shards))
-        starts, places = position.tolist(), (reads.land * sample).tolist()
-        for start, stop in _runs(apart):
-            nbytes_of_run = (stop - start) * sample
-            at, place = starts[start], places[start]
-            target[place : place + nbytes_of_run] = data[shards[start]][at : at + nbytes_of_run]
+        first = np.concatenate(([True], apart))
+        data = self._files.data(set(reads.shard.tolist()))
+        starts = np.flatnonzero(first)
+        run_nbytes = np.diff(starts, append=first.size) * sample
+        for shard, at, place, size in zip(
+            reads.shard[first].tolist(),
+            position[first].tolist(),
+            (reads.land[first] * sample).tolist(),
+            run_nbytes.tolist(),
+            strict=True,
+        ):
+            target[place : place + size] = data[shard][at : at + size]
 
     def _read_chunks(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
@@ -131,6 +143,7 @@ class DirectField:
 
     def _decode(self, shard: int, chunk: int, encoded: memoryview, target: memoryview) -> None:
         layout = self._layout
+        began = time.perf_counter()
         try:
             source = strip_checksum(encoded) if layout.checksum else encoded
             decode_into(layout.compression, source, target)
@@ -142,6 +155,7 @@ class DirectField:
                 f"{self._files.path(shard)}: chunk {chunk} ({samples} of {self._folder.name!r}) is "
                 f"damaged: {error}; restore the file or convert again"
             ) from error
+        self.decode_seconds += time.perf_counter() - began
 
     def _scratch(self, nbytes: int) -> NDArray[np.uint8]:
         if self._chunk.size != nbytes:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import psutil
-
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
+from zarrfeed.lookahead import Lookahead
+from zarrfeed.memory import afford, resident
 from zarrfeed.slot import Arrays, SlotLayout, aligned_empty
+from zarrfeed.stats import Tally
 from zarrfeed.workers import Task, Workers
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # Batches that a consumer holds at the same time: TensorFlow, JAX and torch hold up to 4 by
 # themselves (measured). One that holds more gets copies, so that the workers never run dry.
 HELD = 4
-# Of the free memory, what the arena may take: the model needs some, too.
-_SHARE = 0.5
+# Small batches may queue as long as they stay in the processor's cache together.
+_CACHE_NBYTES = 16 << 20
 _TURN = 0.2  # seconds
 
 
@@ -61,7 +61,7 @@ class Feeder:
         depth: int,
         timeout: float,
     ) -> None:
-        depth = _afford(depth, layout.nbytes)
+        depth = afford(depth, layout.nbytes, held=HELD)
         self._schedule = schedule
         self._depth = depth
         self._timeout = timeout
@@ -72,6 +72,9 @@ class Feeder:
         except BaseException:
             self._arena.close()
             raise
+        # One more than there are workers: none waits for its next task.
+        least = max(self._workers.count + 1, _CACHE_NBYTES // layout.nbytes)
+        self._ahead = Lookahead(least=min(depth, least), most=depth)
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
         self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
@@ -80,8 +83,8 @@ class Feeder:
         self._closing = False
         self.closed = False
 
-    def begin(self, epoch: int) -> int:
-        """Start an epoch from its first batch.
+    def begin(self, epoch: int, batch: int) -> int:
+        """Start an epoch from one of its batches.
 
         Returns
         -------
@@ -90,15 +93,26 @@ class Feeder:
         """
         with self._lock:
             first = self._pending[0] if self._pending else None
-            if first is None or (first.epoch, first.batch) != (epoch, 0):
+            if first is None or (first.epoch, first.batch) != (epoch, batch):
                 self._discard()
-                self._epoch, self._batch = epoch, 0
+                self._epoch, self._batch = epoch, batch
             self._ticket += 1
-            self._send_more()
+            self._send(self._ahead.batches)
             return self._ticket
 
-    def take(self, ticket: int) -> Arrays | None:
+    def tally(self, epoch: int) -> Tally:
+        """Begin to count an epoch."""
+        return Tally(epoch, max(1, self._workers.count))
+
+    def take(self, ticket: int, tally: Tally) -> Arrays | None:
         """Take the next batch.
+
+        Parameters
+        ----------
+        ticket
+            Of the pass that asks.
+        tally
+            Where the batch is counted.
 
         Returns
         -------
@@ -113,16 +127,36 @@ class Feeder:
         with self._lock:
             if ticket != self._ticket or self.closed:
                 return None
+            idle = self._workers.idle
+            # What the consumer has dropped since the last batch is written to first.
+            self._send(self._ahead.batches)
             task = self._pending.popleft()
+            if task.batch == self._schedule.batches - 1:  # measured while the workers work
+                tally.rss = self.resident()
+            began = time.perf_counter()
             try:
-                self._wait(task)
+                waited = self._wait(task)
             except BaseException:
                 # Nobody knows who still writes to which slot: start afresh.
                 self.close()
                 raise
+            self._ahead.note(waited=waited, idle=idle)
+            layout = self._arena.layout
+            tally.add(
+                rows=task.rows,
+                nbytes=task.rows * layout.sample_nbytes,
+                waited=time.perf_counter() - began,
+                spent=layout.spent(self._arena.memory(task.slot)).tolist(),
+            )
             batch = self._hand_out(task)
-            self._send_more()
+            # Every worker has a task; one more can wait for the slot that the consumer drops now.
+            ahead = self._ahead.batches
+            self._send(min(ahead, max(ahead - 1, self._workers.count)))
             return batch
+
+    def resident(self) -> int:
+        """Bytes of resident memory of this process and its workers."""
+        return resident(self._workers.pids)
 
     def close(self) -> None:
         """Stop the workers and let go of the memory. May be called twice."""
@@ -143,11 +177,12 @@ class Feeder:
         self._arena.give_back(task.slot)
         return layout.arrays(memory, task.rows)
 
-    def _send_more(self) -> None:
-        while len(self._pending) < self._depth and self._arena.free:
-            self._send()
+    def _send(self, ahead: int) -> None:
+        """Keep up to `ahead` batches under way or ready."""
+        while len(self._pending) < ahead and self._arena.free:
+            self._send_one()
 
-    def _send(self) -> None:
+    def _send_one(self) -> None:
         schedule = self._schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
@@ -173,8 +208,16 @@ class Feeder:
                 pass
             self._arena.give_back(task.slot)
 
-    def _wait(self, task: Task) -> None:
-        """Wait for a task, a little at a time, so that another thread may close meanwhile."""
+    def _wait(self, task: Task) -> bool:
+        """Wait for a task, a little at a time, so that another thread may close meanwhile.
+
+        Returns
+        -------
+        bool
+            Whether it was not ready.
+        """
+        if self._workers.wait(task, 0.0):
+            return False
         deadline = time.monotonic() + self._timeout
         while not self._workers.wait(task, max(0.0, min(_TURN, deadline - time.monotonic()))):
             if self._closing:
@@ -185,43 +228,4 @@ class Feeder:
                     f"{self._timeout:g} s from {self._workers}: raise ZarrSequence(timeout=…) if "
                     "the storage or the transform is that slow"
                 )
-
-
-def affordable_depth(depth: int, slot_nbytes: int, available: int) -> int:
-    """Bound the batches under way by memory.
-
-    Parameters
-    ----------
-    depth
-        As many as are wanted.
-    slot_nbytes
-        Of one batch.
-    available
-        Bytes of free memory.
-
-    Returns
-    -------
-    int
-        At least 1 and at most `depth`, such that these and `HELD` more fit half of `available`.
-
-    Examples
-    --------
-    >>> affordable_depth(10, slot_nbytes=100, available=2000)
-    6
-    """
-    return max(1, min(depth, int(available * _SHARE) // slot_nbytes - HELD))
-
-
-def _afford(depth: int, slot_nbytes: int) -> int:
-    available = psutil.virtual_memory().available
-    affordable = affordable_depth(depth, slot_nbytes, available)
-    if affordable < depth:
-        wanted = (depth + HELD) * slot_nbytes
-        warnings.warn(
-            f"max_queue_size={depth} would take ({depth} + {HELD}) batches × {slot_nbytes:,} bytes "
-            f"= {wanted:,} bytes, over half of the {available:,} that are free; {affordable} it "
-            "is. A smaller batch_size or max_queue_size takes less",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return affordable
+        return True

@@ -28,6 +28,11 @@ class IndirectField:
     ------
     ReadError
         zarr-python cannot open it either.
+
+    Attributes
+    ----------
+    decode_seconds
+        Always 0: zarr-python does not tell decoding from reading.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,6 +40,7 @@ class IndirectField:
         import zarr
 
         self._folder = folder
+        self.decode_seconds = 0.0
         try:
             self._array = zarr.open_array(str(folder), mode="r")
         except Exception as error:

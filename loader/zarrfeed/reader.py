@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 
 class FieldReader(Protocol):
-    """Reads the samples of one array."""
+    """Reads the samples of one array.
+
+    Attributes
+    ----------
+    decode_seconds
+        Spent in codecs so far, where that can be told from reading.
+    """
+
+    decode_seconds: float
 
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]``."""
@@ -83,6 +91,11 @@ class BatchReader:
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])
             reader.read_into(plans[grid], array)
+
+    @property
+    def decode_seconds(self) -> float:
+        """Seconds spent in codecs so far."""
+        return sum(reader.decode_seconds for _, reader in self._fields)
 
     def close(self) -> None:
         """Let go of files."""

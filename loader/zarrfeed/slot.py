@@ -1,9 +1,10 @@
 """Where do the arrays of one batch lie in one piece of memory?
 
-A slot holds the sample ids of a batch and then its fields, each on a 64-byte boundary, because
-TensorFlow and JAX take a buffer without a copy only from there (measured: 32 is not enough)::
+A slot holds the sample ids of a batch, what the batch cost its worker, and then its fields, each on
+a 64-byte boundary, because TensorFlow and JAX take a buffer without a copy only from there
+(measured: 32 is not enough); its size is a multiple of the page size::
 
-    | ids int64[b] | pad | image uint8[b, H, W, C] | pad | mask uint8[b, H, W] | pad to a page |
+    | ids int64[b] | spent float64[3] | pad | image uint8[b, H, W, C] | pad | mask … | pad |
 
 Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
 """
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALIGNMENT = 64
+# Seconds that a worker spent on a batch: reading, decoding, in the user's functions.
+SPENT = 3
+_WORD = 8  # bytes of an id, and of a number of seconds
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 
 
@@ -81,11 +85,16 @@ class SlotLayout:
         (64, 128)
         """
         offsets = []
-        end = aligned(rows * np.dtype(np.int64).itemsize)
+        end = aligned((rows + SPENT) * _WORD)
         for spec in specs:
             offsets.append(end)
             end = aligned(end + rows * spec.nbytes)
         return cls(rows, tuple(specs), tuple(offsets), aligned(end, mmap.PAGESIZE))
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Bytes of one sample, all fields together."""
+        return sum(spec.nbytes for spec in self.specs)
 
     def ids(self, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
         """View the sample ids of a slot.
@@ -99,7 +108,23 @@ class SlotLayout:
         -------
         (rows,) int64
         """
-        return memory[: self.rows * 8].view(np.int64)
+        return memory[: self.rows * _WORD].view(np.int64)
+
+    def spent(self, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """View the seconds that a worker spent on a slot's batch.
+
+        Parameters
+        ----------
+        memory
+            (nbytes,) uint8: the slot.
+
+        Returns
+        -------
+        (3,) float64
+            Reading, decoding, transforming.
+        """
+        start = self.rows * _WORD
+        return memory[start : start + SPENT * _WORD].view(np.float64)
 
     def arrays(self, memory: NDArray[np.uint8], rows: int | None = None) -> Arrays:
         """View the fields of a slot.

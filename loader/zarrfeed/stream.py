@@ -9,40 +9,70 @@ from __future__ import annotations
 
 import threading
 import weakref
-from functools import lru_cache, partial
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from zarrfeed.feeder import Feeder
-from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
-from zarrfeed.request import (
-    WEIGHT,
-    ClassWeight,
-    Subset,
-    make_schedule,
-    sample_specs,
-    subset_ids,
-    transformed_specs,
-    weight_table,
-    whole,
-)
-from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
-from zarrfeed.store import open_split
-from zarrfeed.workers.inline import InlineWorkers
-from zarrfeed.workers.processes import ProcessWorkers
-from zarrfeed.workers.recipe import Filler, Recipe, Transform
-from zarrfeed.workers.threads import ThreadWorkers
+from zarrfeed.reader import sample_names
+from zarrfeed.slot import Arrays, Spec, aligned_empty
+from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from zarrfeed.arena import Arena
-    from zarrfeed.schedule import Schedule, Shuffle
+    from zarrfeed.feeder import Feeder
+    from zarrfeed.schedule import Schedule
+    from zarrfeed.stats import EpochStats, Tally
     from zarrfeed.store import Split
-    from zarrfeed.workers import Workers
+
+
+# Passes that are remembered: enough for any training, little memory.
+_EPOCHS_KEPT = 1000
+
+
+@dataclass(slots=True)
+class Pass:
+    """One way through an epoch.
+
+    Attributes
+    ----------
+    epoch
+        Which one.
+    next
+        The batch that is handed out next.
+    batches
+        How many the epoch has.
+    tally
+        What was counted.
+    start
+        The batch that it began with.
+    ended
+        Whether nobody goes on with it.
+    """
+
+    epoch: int
+    next: int
+    batches: int
+    tally: Tally
+    start: int
+    ended: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every batch has been handed out."""
+        return self.next >= self.batches
+
+    @property
+    def probed(self) -> bool:
+        """Whether somebody took a look at the first batch or two and went away.
+
+        Keras does on JAX and torch, to build the model; one that looks ahead takes two.
+        """
+        return self.ended and not self.complete and self.next - self.start <= 2
 
 
 class Stream:
@@ -57,12 +87,18 @@ class Stream:
     recipe
         How a batch is made.
     start_feeder
-        Starts workers and memory for both.
+        Starts so many workers (processes or threads), and memory, for both.
+    workers, processes
+        How many, and whether they are processes.
 
     Attributes
     ----------
-    epoch
-        The epoch that the next pass goes through.
+    epoch, first
+        The epoch that the next pass goes through, and the batch that it begins with.
+    current
+        The newest pass; None before the first.
+    workers, processes
+        How many workers the next feeder starts, and whether they are processes.
     """
 
     def __init__(
@@ -70,12 +106,21 @@ class Stream:
         split: Split,
         schedule: Schedule,
         recipe: Recipe,
-        start_feeder: Callable[[], Feeder],
+        start_feeder: Callable[[int, bool], Feeder],
+        *,
+        workers: int,
+        processes: bool,
     ) -> None:
         self.split = split
         self.schedule = schedule
         self.recipe = recipe
         self.epoch = 0
+        self.first = 0
+        self.current: Pass | None = None
+        self.workers = workers
+        self.processes = processes
+        self._sought = True
+        self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
         self._start_feeder = start_feeder
         # An epoch is ordered once, not for every batch that is asked for by its number.
         self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
@@ -88,15 +133,47 @@ class Stream:
         """One sample of each array of a batch."""
         return self.recipe.layout.specs
 
-    def batches(self) -> Iterator[Arrays]:
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch and batch after the last one that was handed out."""
+        if self.current is None or self._sought:
+            return self.epoch, self.first
+        return self.current.epoch, self.current.next
+
+    def seek(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch that the next pass goes through, and the batch that it begins with."""
+        self.epoch, self.first = epoch, first
+        self._sought = True
+
+    def use_workers(self, count: int, processes: bool) -> None:
+        """Choose how many workers there are, and of which kind, from the next pass on."""
+        if (count, processes) != (self.workers, self.processes):
+            self.close()
+            self.workers, self.processes = count, processes
+
+    def batches(self) -> Generator[Arrays, None, None]:
         """Go through the coming epoch. What follows runs at the first ``next``, not before."""
-        epoch = self.epoch
         feeder = self._ready_feeder()
-        ticket = feeder.begin(epoch)
-        for index in range(self.schedule.batches):
-            batch = feeder.take(ticket)
-            # A newer pass has the workers now: this one goes on by itself.
-            yield self._read(epoch, index) if batch is None else batch
+        current = self._begin_pass(feeder)
+        ticket = feeder.begin(current.epoch, current.next)
+        try:
+            while not current.complete:
+                batch = feeder.take(ticket, current.tally)
+                if batch is None:  # a newer pass has the workers now: this one goes on by itself
+                    batch = self._read(current.epoch, current.next)
+                current.next += 1
+                yield batch
+                del batch  # the slot can be used again
+        finally:
+            current.ended = True
+
+    def stats(self) -> list[EpochStats]:
+        """Sum up every pass so far, the one under way included."""
+        if self.current is None:
+            return list(self._past)
+        if self._feeder is not None and not self._feeder.closed and not self.current.ended:
+            self.current.tally.rss = self._feeder.resident()
+        return [*self._past, self.current.tally.stats()]
 
     def read(self, index: int) -> Arrays:
         """Read one batch of the coming epoch into fresh memory; negative counts from the end.
@@ -121,9 +198,17 @@ class Stream:
                 self._filler.close()
             self._filler = None
 
+    def _begin_pass(self, feeder: Feeder) -> Pass:
+        if self.current is not None:
+            self._past.append(self.current.tally.stats())
+        tally = feeder.tally(self.epoch)
+        self.current = Pass(self.epoch, self.first, self.schedule.batches, tally, self.first)
+        self._sought = False
+        return self.current
+
     def _ready_feeder(self) -> Feeder:
         if self._feeder is None or self._feeder.closed:
-            self._feeder = self._start_feeder()
+            self._feeder = self._start_feeder(self.workers, self.processes)
             weakref.finalize(self, self._feeder.close)
         return self._feeder
 
@@ -146,96 +231,3 @@ class Stream:
         if not -length <= index < length:
             raise IndexError(f"batch {index} of {length}")
         return index % length
-
-
-def open_stream(
-    path: str | os.PathLike[str],
-    batch_size: int,
-    *,
-    shuffle: Shuffle,
-    seed: int,
-    fields: str | Sequence[str] | None,
-    subset: Subset,
-    transform: Transform | None,
-    batch_transform: Transform | None,
-    class_weight: ClassWeight | None,
-    drop_remainder: bool,
-    workers: int,
-    use_multiprocessing: bool,
-    max_queue_size: int,
-    rank: int,
-    world_size: int,
-    timeout: float,
-) -> Stream:
-    """Check what the user asked for, and open it; no worker is started yet.
-
-    The parameters and errors are those of :class:`zarrfeed.ZarrSequence`.
-    """
-    count = whole("workers", workers, at_least=0)
-    depth = whole("max_queue_size", max_queue_size, at_least=1)
-    if timeout <= 0:
-        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-    split = open_split(path)
-    named = (fields,) if isinstance(fields, str) else fields
-    layouts = split.select(named or split.default_fields)
-    warn_if_indirect(split, list(layouts))
-    first = next(iter(layouts.values()))
-    schedule = make_schedule(
-        subset_ids(subset, first.shape[0]),
-        batch_size=batch_size,
-        shuffle=shuffle,
-        chunk_rows=first.chunk_rows,
-        seed=seed,
-        drop_remainder=drop_remainder,
-        rank=rank,
-        world_size=world_size,
-    )
-    source = specs = sample_specs(layouts)
-    if transform is not None or batch_transform is not None:
-        specs = transformed_specs(
-            source,
-            [read_samples(split, spec.name, schedule.ids[:1]) for spec in source],
-            name=sample_names(split, schedule.ids[:1])[0],
-            seed=schedule.seed,
-            transform=transform,
-            batch_transform=batch_transform,
-        )
-    weights = None
-    if class_weight is not None:
-        weights = weight_table(
-            class_weight,
-            specs[-1],
-            classes=split.classes,
-            ignore=split.ignore,
-            pixels=class_pixels(split, schedule.ids),
-        )
-        specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
-    recipe = Recipe(
-        path=split.path,
-        source=source,
-        layout=SlotLayout.of(specs, schedule.batch_size),
-        seed=schedule.seed,
-        transform=transform,
-        batch_transform=batch_transform,
-        weights=weights,
-        # A process may have 1024 files open as a rule; threads share that number.
-        open_files=128 if use_multiprocessing else max(8, 256 // max(1, count)),
-    )
-    start_feeder = partial(
-        Feeder,
-        schedule,
-        recipe.layout,
-        partial(_start_workers, recipe, count, use_multiprocessing),
-        depth=depth if count else 1,
-        timeout=timeout,
-    )
-    return Stream(split, schedule, recipe, start_feeder)
-
-
-def _start_workers(recipe: Recipe, count: int, processes: bool, arena: Arena) -> Workers:
-    """Choose the kind of workers. It knows no stream, so that a dropped one can die."""
-    if count == 0:
-        return InlineWorkers(recipe, arena)
-    if processes:
-        return ProcessWorkers(recipe, arena, count)
-    return ThreadWorkers(recipe, arena, count)

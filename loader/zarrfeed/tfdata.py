@@ -17,7 +17,7 @@ def stream_dataset(
     specs: Sequence[Spec],
     *,
     rows: int | None,
-    count: int,
+    count: int | None,
 ) -> tf.data.Dataset:
     """Wrap a stream without copying: TensorFlow aliases 64-byte aligned arrays.
 
@@ -30,7 +30,7 @@ def stream_dataset(
     rows
         Samples per batch where all are full; None where the last is smaller.
     count
-        Batches in a pass; a pass of another length is an error.
+        Batches in a pass, and a pass of another length is an error; None where lengths differ.
 
     Returns
     -------
@@ -42,4 +42,6 @@ def stream_dataset(
         for spec in specs
     )
     stream = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return stream.apply(tf.data.experimental.assert_cardinality(count)).prefetch(1)
+    if count is not None:
+        stream = stream.apply(tf.data.experimental.assert_cardinality(count))
+    return stream.prefetch(1)

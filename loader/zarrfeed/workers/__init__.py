@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,21 @@ class Task:
 
 class Workers(Protocol):
     """Fills slots in any order; results are asked for in the order that the caller wants."""
+
+    @property
+    def count(self) -> int:
+        """How many there are; 0 where the caller does the work."""
+        ...
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Processes of their own."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether every task has been finished."""
+        ...
 
     def submit(self, task: Task) -> None:
         """Start a task. Never blocks."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class InlineWorkers:
     """Fills slots in the caller's own thread."""
 
+    count = 0
+    idle = False  # nothing is done ahead, so no queue would help
+    pids: tuple[int, ...] = ()
+
     def __init__(self, recipe: Recipe, arena: Arena) -> None:
         self._filler = Filler(recipe)
         self._arena = arena

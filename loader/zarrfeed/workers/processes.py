@@ -82,6 +82,7 @@ class ProcessWorkers:
         self._retried: set[int] = set()
         self._hopeless: bytes | None = None
         self._workers: list[_Worker] = []
+        self.count = count
         try:
             for _ in range(count):
                 self._start()
@@ -91,6 +92,17 @@ class ProcessWorkers:
 
     def __str__(self) -> str:
         return f"{len(self._workers)} worker processes"
+
+    @property
+    def pids(self) -> list[int]:
+        """Processes of their own."""
+        return [worker.process.pid for worker in self._workers]
+
+    @property
+    def idle(self) -> bool:
+        """Whether every task has been finished."""
+        self._listen(0.0)
+        return not any(worker.waiting for worker in self._workers)
 
     def submit(self, task: Task) -> None:
         """Send a task to the worker with the fewest."""
@@ -102,11 +114,8 @@ class ProcessWorkers:
         """Wait until the slot is filled, or raise what its worker raised."""
         deadline = time.monotonic() + timeout
         while task.number not in self._finished and self._hopeless is None:
-            ready = self._selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not self._listen(max(0.0, deadline - time.monotonic())):
                 return False
-            for key, _ in ready:
-                self._receive(key.data)
         failure = self._finished.pop(task.number, self._hopeless)
         if failure is not None:
             kind, message, note = pickle.loads(failure)
@@ -123,6 +132,13 @@ class ProcessWorkers:
             worker.stop()
         self._workers.clear()
         self._selector.close()
+
+    def _listen(self, timeout: float) -> bool:
+        """Take what the workers say; False if none says anything for `timeout` seconds."""
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
+            self._receive(key.data)
+        return bool(ready)
 
     def _start(self) -> _Worker:
         worker = _Worker(self._setup, self._arena.descriptor)

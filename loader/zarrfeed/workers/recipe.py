@@ -6,6 +6,7 @@ A :class:`Recipe` is an address (path, fields, seed, functions) that can travel;
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -104,14 +105,19 @@ class Filler:
         ids = layout.ids(memory)[:rows]
         outputs = layout.arrays(memory, rows)
         targets = outputs[: len(self._fields)]
-        if self._scratch is None:
-            self._reader.read_into(ids, targets)
-        else:
-            sources = [array[:rows] for array in self._scratch]
-            self._reader.read_into(ids, sources)
+        sources = targets
+        if self._scratch is not None:
+            sources = tuple(array[:rows] for array in self._scratch)
+        began, decoding = time.perf_counter(), self._reader.decode_seconds
+        self._reader.read_into(ids, sources)
+        decoded = self._reader.decode_seconds - decoding
+        read = time.perf_counter()
+        if self._scratch is not None:
             self._transform(ids, sources, targets, epoch=epoch, batch=batch)
         if self._recipe.weights is not None:
             np.take(self._recipe.weights, targets[-1], out=outputs[-1], mode="clip")
+        transformed = time.perf_counter() - read
+        layout.spent(memory)[:] = read - began - decoded, decoded, transformed
 
     def close(self) -> None:
         """Close the store's files."""

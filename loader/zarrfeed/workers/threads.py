@@ -20,10 +20,14 @@ _JOIN_SECONDS = 2.0  # for all of them; they are daemons
 class ThreadWorkers:
     """Fills slots in `count` daemon threads, each with its own open files."""
 
+    pids: tuple[int, ...] = ()
+
     def __init__(self, recipe: Recipe, arena: Arena, count: int) -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._finished: dict[int, BaseException | None] = {}
         self._ready = threading.Condition()
+        self._unclaimed = 0  # tasks that were submitted and not waited for yet
+        self.count = count
         self._threads = [
             threading.Thread(
                 target=_work,
@@ -39,8 +43,14 @@ class ThreadWorkers:
     def __str__(self) -> str:
         return f"{len(self._threads)} worker threads"
 
+    @property
+    def idle(self) -> bool:
+        """Whether every task has been finished."""
+        return len(self._finished) == self._unclaimed
+
     def submit(self, task: Task) -> None:
         """Queue a task."""
+        self._unclaimed += 1
         self._tasks.put(task)
 
     def wait(self, task: Task, timeout: float) -> bool:
@@ -49,6 +59,7 @@ class ThreadWorkers:
             if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
                 return False
             failure = self._finished.pop(task.number)
+        self._unclaimed -= 1
         if failure is not None:
             raise failure
         return True

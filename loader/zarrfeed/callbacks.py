@@ -1,0 +1,218 @@
+"""Keras callbacks: go on after a kill, and say whether the model waits for its data."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from zarrfeed.errors import StoreError
+from zarrfeed.report import epoch_line
+from zarrfeed.state import Journal, state_of
+from zarrfeed.stats import model_waits
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from zarrfeed.sequence import ZarrSequence
+    from zarrfeed.stats import Tally
+
+
+class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Go on with the very next batch after training was killed, beside ``BackupAndRestore``.
+
+    ``BackupAndRestore`` restores weights and optimizer, but begins the interrupted epoch again.
+    This callback keeps a journal of which batch belongs to which step of the optimizer, and sets
+    the sequence to the batch after the last one that the restored weights have seen. As the
+    restored optimizer itself says how far it is, the two cannot disagree, whenever the kill came.
+
+    The first epoch after a restart has only the batches that were left. The journal is removed
+    when training is complete.
+
+    Parameters
+    ----------
+    sequence
+        That is trained on.
+    path
+        Of the journal, a small JSON file; a good place is inside ``BackupAndRestore``'s folder.
+
+    Raises
+    ------
+    ValueError
+        When training begins: the journal was written by a sequence of other batches.
+
+    Notes
+    -----
+    List it after ``BackupAndRestore``. With ``mixed_float16``, steps that the loss scale skips are
+    not counted by the optimizer; those of the interrupted epoch are done again.
+
+    Examples
+    --------
+    >>> callbacks = [
+    ...     keras.callbacks.BackupAndRestore("backup", save_freq=100),
+    ...     zarrfeed.ResumeCallback(train, "backup/zarrfeed.json"),
+    ... ]  # doctest: +SKIP
+    """
+
+    def __init__(self, sequence: ZarrSequence, path: str | os.PathLike[str]) -> None:
+        super().__init__()
+        self._sequence = sequence
+        self._path = Path(path)
+        self._journal = Journal()
+        self._consumed = 0  # batches of the pass under way
+        self._begun_at = 0  # of these, before the Keras epoch under way
+        self._restored_at: int | None = None
+        self._quiet: warnings.catch_warnings[None] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Set the sequence to where the restored weights stand."""
+        self._journal = Journal(_read_entries(self._path))
+        self._consumed = len(self._sequence)
+        schedule = self._sequence._stream.schedule
+        self._restored_at = self._step()
+        found = self._journal.look_up(self._restored_at, schedule)
+        if found is None:
+            return
+        run_epoch, state = found
+        self._sequence.load_state_dict(state)
+        # As BackupAndRestore does, which saves epoch 0 in the first epoch after a restart.
+        model: Any = self.model
+        model._initial_epoch = run_epoch
+        if state["batch"]:
+            self._expect_a_short_epoch()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Write down which batch comes at which step."""
+        step = self._step()
+        if self._restored_at not in (None, step):
+            raise RuntimeError(
+                f"the optimizer was restored to step {step} after ResumeCallback had seen "
+                f"{self._restored_at}: list ResumeCallback after BackupAndRestore"
+            )
+        self._restored_at = None
+        stream = self._sequence._stream
+        params: Any = self.params
+        batches = len(self._sequence)
+        steps = params["steps"] or batches
+        current = stream.current
+        # With fewer steps_per_epoch Keras goes on with the iterator that it has.
+        if steps < batches and self._consumed < batches and current is not None:
+            at = current.epoch, self._consumed
+        else:
+            at = stream.epoch, stream.first
+            self._consumed = stream.first
+        length = min(steps, batches - at[1])
+        self._journal.note(step, epoch, length, state_of(stream.schedule, *at))
+        _write_entries(self._path, self._journal.entries)
+        self._begun_at = self._consumed
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Count: `batch` is the number of the step in its epoch."""
+        self._consumed = self._begun_at + batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Warn again of data that run out."""
+        self._warn_again()
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Training is complete: there is nothing to go on with."""
+        self._warn_again()
+        self._path.unlink(missing_ok=True)
+
+    def _step(self) -> int:
+        """Count the steps of the optimizer, those whose gradients are still accumulated too."""
+        model: Any = self.model
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        counters = [v for v in optimizer.variables if v.name == "iteration"]
+        counter: Any = counters[0] if counters else optimizer.iterations
+        return int(keras.ops.convert_to_numpy(counter))  # type: ignore[arg-type, unused-ignore]
+
+    def _expect_a_short_epoch(self) -> None:
+        """Keep Keras from warning that the data ran out: this epoch is meant to be short."""
+        self._quiet = warnings.catch_warnings()
+        self._quiet.__enter__()
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+
+    def _warn_again(self) -> None:
+        if self._quiet is not None:
+            self._quiet.__exit__(None, None, None)
+            self._quiet = None
+
+
+class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
+    """Print one line per epoch: batches/s, how long the model waited, and what the limit is.
+
+    Parameters
+    ----------
+    sequence
+        That is trained on.
+    print_line
+        Takes the line; ``print`` by default.
+
+    Examples
+    --------
+    >>> model.fit(train, callbacks=[zarrfeed.FeedMonitor(train)])  # doctest: +SKIP
+    epoch 1: 41.3 batches/s, model waited 2 % of the time: compute is the limit
+    """
+
+    def __init__(self, sequence: ZarrSequence, print_line: Callable[[str], Any] = print) -> None:
+        super().__init__()
+        self._sequence = sequence
+        self._print = print_line
+        self._finished: list[float] = []
+        self._tally: Tally | None = None
+        self._before = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Begin to watch."""
+        self._began = time.perf_counter()
+        self._finished = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Note when a step ended."""
+        current = self._sequence._stream.current
+        assert current is not None
+        if current.tally is not self._tally:
+            self._tally, self._before = current.tally, 0
+        steps = batch + 1 - len(self._finished)  # more than one with steps_per_execution
+        self._finished += [time.perf_counter()] * steps
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Print the line."""
+        if self._tally is None:
+            return
+        taken = self._tally.taken[self._before :]
+        self._before += len(self._finished)
+        self._print(
+            epoch_line(
+                epoch,
+                steps=len(self._finished),
+                seconds=time.perf_counter() - self._began,
+                waited=model_waits(taken, self._finished),
+                stats=self._tally.stats(),
+            )
+        )
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text("utf-8"))["entries"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path}: this is no journal of ResumeCallback ({error}); remove it to begin anew"
+        ) from error
+
+
+def _write_entries(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write aside and rename: a kill leaves the old journal or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps({"entries": entries}), "utf-8")
+    aside.replace(path)

@@ -1,0 +1,304 @@
+"""What a sequence is, whichever Keras it is for: its arguments, items, iteration and state.
+
+Knows no Keras. :mod:`zarrfeed.sequence` and :mod:`zarrfeed.legacy` make of it what Keras 3 and
+tf_keras take.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from zarrfeed.opening import open_stream
+from zarrfeed.request import whole
+from zarrfeed.state import position_of, state_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    import tensorflow as tf
+
+    from zarrfeed.request import ClassWeight, Subset
+    from zarrfeed.schedule import Shuffle
+    from zarrfeed.slot import Arrays
+    from zarrfeed.stats import EpochStats
+    from zarrfeed.stream import Stream
+    from zarrfeed.workers.recipe import Transform
+
+
+class FrontEnd:
+    """Batches of images and masks from one split of a packed dataset: a ``keras.utils.Sequence``.
+
+    Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
+    Batch i of epoch e depends on the store, `subset`, `batch_size`, `seed`, `rank`, `world_size`
+    and the transforms alone: the number and kind of workers can not change it.
+
+    Parameters
+    ----------
+    path
+        A split, such as ``camvid.zarr/train``, or any Zarr v3 group of arrays aligned on axis 0.
+    batch_size
+        Samples per batch (per rank). The last batch may be smaller.
+    shuffle
+        True: globally, anew in every epoch. "block": keep storage neighbours together, for cold or
+        remote data. False: in storage order. ``fit(shuffle=…)`` changes nothing.
+    seed
+        Of the order and of the transforms' generators.
+    fields
+        Array names, in batch order; ``("image", "mask")`` by default. One name gives batches of
+        one array, for ``predict``.
+    subset
+        Sample ids, a slice or a boolean mask; all by default.
+    transform
+        ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
+        arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
+        The shape and dtype it returns must be the same for every sample.
+    batch_transform
+        ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
+        and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
+    class_weight
+        ``{class: weight}`` by name or id (others weigh 1), one weight for every class, or
+        "balanced": total pixels / (classes × the class's pixels). Every batch gets a third array,
+        the float32 weight of each pixel, (b, H, W), which Keras takes as sample weights; the
+        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.)
+    drop_remainder
+        Leave out a last batch that is not full.
+    workers
+        How many workers read ahead; 0 reads in the caller.
+    use_multiprocessing
+        Whether they are processes, for transforms that hold the GIL, instead of threads.
+    max_queue_size
+        Batches read ahead at most. Memory for as many and 4 more, which the model may hold, is
+        taken once.
+    rank, world_size
+        This process of a distributed run, and how many there are: disjoint, equally long shares of
+        one global order. The up to ``world_size - 1`` samples left over differ from epoch to epoch.
+    timeout
+        Seconds to wait for one batch before giving up with an error.
+
+    Attributes
+    ----------
+    epoch
+        The epoch that the next iterator will go through.
+    classes
+        Class names by id; empty where the store does not say.
+    ignore
+        The mask id that counts as no class, or None.
+
+    Raises
+    ------
+    StoreError
+        There is no such split, or it lacks a field.
+    TypeError, ValueError
+        An argument is out of range.
+
+    Examples
+    --------
+    >>> train = ZarrSequence("camvid.zarr/train", batch_size=32, workers=2)  # doctest: +SKIP
+    >>> model.fit(train, epochs=20)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        fields: str | Sequence[str] | None = None,
+        subset: Subset = None,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        class_weight: ClassWeight | None = None,
+        drop_remainder: bool = False,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        rank: int = 0,
+        world_size: int = 1,
+        timeout: float = 300.0,
+    ) -> None:
+        super().__init__()  # Keras' own class, where there is one; it starts no workers
+        self._stream: Stream = open_stream(
+            path,
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            fields=fields,
+            subset=subset,
+            transform=transform,
+            batch_transform=batch_transform,
+            class_weight=class_weight,
+            drop_remainder=drop_remainder,
+            workers=workers,
+            use_multiprocessing=use_multiprocessing,
+            max_queue_size=max_queue_size,
+            rank=rank,
+            world_size=world_size,
+            timeout=timeout,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iterator goes through."""
+        return self._stream.epoch
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id; empty where the store does not say."""
+        return self._stream.split.classes
+
+    @property
+    def ignore(self) -> int | None:
+        """The mask id that counts as no class, or None."""
+        return self._stream.split.ignore
+
+    @property
+    def samples(self) -> int:
+        """Samples per epoch, before a remainder is dropped."""
+        return self._stream.schedule.samples
+
+    def __repr__(self) -> str:
+        specs = ", ".join(
+            f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in self._stream.specs
+        )
+        return (
+            f"ZarrSequence({str(self._stream.split.path)!r}: {self.samples} samples in {len(self)} "
+            f"batches of {self.batch_size}; {specs})"
+        )
+
+    def __len__(self) -> int:
+        return self._stream.schedule.batches
+
+    def __getitem__(self, index: int) -> Arrays:
+        """Read one batch of the coming epoch, into fresh memory."""
+        return self._stream.read(index)
+
+    def __iter__(self) -> Generator[Arrays, None, None]:
+        """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
+        epoch = self.epoch
+        yield from self._stream.batches()
+        if self.epoch == epoch:
+            self._stream.seek(epoch + 1)
+
+    def to_tf_dataset(self) -> tf.data.Dataset:
+        """Make a ``tf.data.Dataset`` of the same batches, to map, zip or batch further.
+
+        Returns
+        -------
+        tf.data.Dataset
+            Of tuples, of known shapes and cardinality (after :meth:`load_state_dict` it is unknown,
+            because the first pass is shorter). Every full pass goes on to the next epoch.
+            Tensors share the batches' memory, without a copy.
+        """
+        # In the middle of an epoch the first pass is shorter than the others.
+        count = None if self._stream.first else len(self)
+        return self._tf_dataset(lambda: iter(self), count=count)
+
+    def _tf_dataset(
+        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None
+    ) -> tf.data.Dataset:
+        from zarrfeed.tfdata import stream_dataset
+
+        rows = None if self.has_partial_batch else self.batch_size
+        return stream_dataset(batches, self._stream.specs, rows=rows, count=count)
+
+    def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
+        """Name the samples of a batch.
+
+        Parameters
+        ----------
+        index
+            Which batch; negative counts from the end.
+        epoch
+            Of which epoch; the coming one by default.
+
+        Returns
+        -------
+        list of str
+            One key per row of the batch: the path of the source file, without its extension.
+        """
+        return self._stream.names(index, self.epoch if epoch is None else epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iterator goes through.
+
+        Parameters
+        ----------
+        epoch
+            From 0 on. ``fit`` and full iterations advance it by one each.
+        """
+        self._stream.seek(whole("epoch", epoch, at_least=0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where iteration stands, so that it can go on from there in another process.
+
+        Counts the batches that were handed out. Iterating by hand these are the consumed ones; in
+        ``fit``, TensorFlow takes some ahead: :class:`zarrfeed.ResumeCallback` counts there.
+
+        Returns
+        -------
+        dict
+            Of numbers and strings, fit for JSON.
+        """
+        return state_of(self._stream.schedule, *self._stream.position)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another sequence of the same arguments stood.
+
+        Parameters
+        ----------
+        state
+            Of :meth:`state_dict`. The next iterators begin with its very next batch, until the
+            epoch is over.
+
+        Raises
+        ------
+        ValueError
+            It was saved with other arguments; the message names them.
+        """
+        self._stream.seek(*position_of(self._stream.schedule, state))
+
+    def stats(self) -> list[EpochStats]:
+        """Say what every pass over the data cost, the one under way included.
+
+        Returns
+        -------
+        list of EpochStats
+            In the order of the passes, the last 1000 of them: batches, samples, bytes, the seconds
+            that the consumer waited, that workers read, decoded, transformed and idled, and the
+            resident memory of this process and its workers.
+        """
+        return self._stream.stats()
+
+    def close(self) -> None:
+        """Stop the workers and free the memory that no batch is using; iterating starts anew."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def num_batches(self) -> int:
+        """Batches per epoch."""
+        return len(self)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per full batch."""
+        return self._stream.schedule.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch is smaller."""
+        return self.partial_batch_size is not None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Samples in the last batch, or None if it is full."""
+        rows = self._stream.schedule.rows(len(self) - 1)
+        size = rows.stop - rows.start
+        return None if size == self.batch_size else size

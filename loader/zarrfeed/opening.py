@@ -1,0 +1,140 @@
+"""What the user asked for becomes a stream: arguments checked, the store opened, no worker yet."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from zarrfeed.feeder import Feeder
+from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
+from zarrfeed.request import (
+    WEIGHT,
+    ClassWeight,
+    Subset,
+    make_schedule,
+    sample_specs,
+    subset_ids,
+    transformed_specs,
+    weight_table,
+    whole,
+)
+from zarrfeed.slot import SlotLayout, Spec
+from zarrfeed.store import open_split
+from zarrfeed.stream import Stream
+from zarrfeed.workers.inline import InlineWorkers
+from zarrfeed.workers.processes import ProcessWorkers
+from zarrfeed.workers.recipe import Recipe, Transform
+from zarrfeed.workers.threads import ThreadWorkers
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from zarrfeed.arena import Arena
+    from zarrfeed.schedule import Schedule, Shuffle
+    from zarrfeed.workers import Workers
+
+
+def open_stream(
+    path: str | os.PathLike[str],
+    batch_size: int,
+    *,
+    shuffle: Shuffle,
+    seed: int,
+    fields: str | Sequence[str] | None,
+    subset: Subset,
+    transform: Transform | None,
+    batch_transform: Transform | None,
+    class_weight: ClassWeight | None,
+    drop_remainder: bool,
+    workers: int,
+    use_multiprocessing: bool,
+    max_queue_size: int,
+    rank: int,
+    world_size: int,
+    timeout: float,
+) -> Stream:
+    """Check what the user asked for, and open it; no worker is started yet.
+
+    The parameters and errors are those of :class:`zarrfeed.ZarrSequence`.
+    """
+    count = whole("workers", workers, at_least=0)
+    depth = whole("max_queue_size", max_queue_size, at_least=1)
+    if timeout <= 0:
+        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+    split = open_split(path)
+    named = (fields,) if isinstance(fields, str) else fields
+    layouts = split.select(named or split.default_fields)
+    warn_if_indirect(split, list(layouts))
+    first = next(iter(layouts.values()))
+    schedule = make_schedule(
+        subset_ids(subset, first.shape[0]),
+        batch_size=batch_size,
+        shuffle=shuffle,
+        chunk_rows=first.chunk_rows,
+        seed=seed,
+        drop_remainder=drop_remainder,
+        rank=rank,
+        world_size=world_size,
+    )
+    source = specs = sample_specs(layouts)
+    if transform is not None or batch_transform is not None:
+        specs = transformed_specs(
+            source,
+            [read_samples(split, spec.name, schedule.ids[:1]) for spec in source],
+            name=sample_names(split, schedule.ids[:1])[0],
+            seed=schedule.seed,
+            transform=transform,
+            batch_transform=batch_transform,
+        )
+    weights = None
+    if class_weight is not None:
+        weights = weight_table(
+            class_weight,
+            specs[-1],
+            classes=split.classes,
+            ignore=split.ignore,
+            pixels=class_pixels(split, schedule.ids),
+        )
+        specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
+    recipe = Recipe(
+        path=split.path,
+        source=source,
+        layout=SlotLayout.of(specs, schedule.batch_size),
+        seed=schedule.seed,
+        transform=transform,
+        batch_transform=batch_transform,
+        weights=weights,
+        # A process may have 1024 files open as a rule; threads share that number.
+        open_files=128 if use_multiprocessing else max(8, 256 // max(1, count)),
+    )
+    return Stream(
+        split,
+        schedule,
+        recipe,
+        partial(_start_feeder, schedule, recipe, depth, timeout),
+        workers=count,
+        processes=bool(use_multiprocessing),
+    )
+
+
+def _start_feeder(
+    schedule: Schedule, recipe: Recipe, depth: int, timeout: float, count: int, processes: bool
+) -> Feeder:
+    """Start workers and their feeder. They know no stream, so that a dropped one can die."""
+    return Feeder(
+        schedule,
+        recipe.layout,
+        partial(_start_workers, recipe, count, processes),
+        depth=depth if count else 1,
+        timeout=timeout,
+    )
+
+
+def _start_workers(recipe: Recipe, count: int, processes: bool, arena: Arena) -> Workers:
+    """Choose the kind of workers."""
+    if count == 0:
+        return InlineWorkers(recipe, arena)
+    if processes:
+        return ProcessWorkers(recipe, arena, count)
+    return ThreadWorkers(recipe, arena, count)

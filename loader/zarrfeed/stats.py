@@ -1,0 +1,146 @@
+"""What did an epoch cost: the time the consumer waited, and what the workers did meanwhile.
+
+A worker writes the seconds that it spent on a batch beside the batch; whoever takes the batch adds
+them up.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStats:
+    """One pass over the data.
+
+    Attributes
+    ----------
+    epoch
+        Which one.
+    batches, samples, nbytes
+        Handed out so far; bytes of the finished batches.
+    seconds
+        From the first batch asked for to the last one handed out.
+    waited
+        Seconds of these in which the consumer waited for a batch. TensorFlow takes batches ahead in
+        a thread of its own, which may wait while the model computes; how long the *model* waited is
+        what :class:`zarrfeed.FeedMonitor` says.
+    read, decoded, transformed
+        Seconds that the workers, added up, spent on these batches: reading them from their files,
+        decoding their chunks, in the user's functions.
+    idle
+        Seconds that the workers, added up, had nothing to do: ``workers × seconds`` less the three.
+    rss
+        Bytes of resident memory of this process and its workers; what they share counts in each.
+    """
+
+    epoch: int
+    batches: int
+    samples: int
+    nbytes: int
+    seconds: float
+    waited: float
+    read: float
+    decoded: float
+    transformed: float
+    idle: float
+    rss: int
+
+    @property
+    def batches_per_second(self) -> float:
+        """Batches over seconds; 0 where none has come yet."""
+        return self.batches / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts while an epoch goes on.
+
+    Attributes
+    ----------
+    epoch
+        Which one.
+    workers
+        How many there are; 1 where the consumer reads by itself.
+    taken
+        The moment (``time.perf_counter``) at which each batch was handed out.
+    """
+
+    epoch: int
+    workers: int
+    started: float = field(default_factory=time.perf_counter)
+    samples: int = 0
+    nbytes: int = 0
+    waited: float = 0.0
+    spent: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    rss: int = 0
+    taken: list[float] = field(default_factory=list)
+
+    def add(self, *, rows: int, nbytes: int, waited: float, spent: Sequence[float]) -> None:
+        """Count a batch that is handed out now.
+
+        Parameters
+        ----------
+        rows, nbytes
+            Its samples and their bytes.
+        waited
+            Seconds that it was waited for.
+        spent
+            Seconds of its worker: reading, decoding, transforming.
+        """
+        self.taken.append(time.perf_counter())
+        self.samples += rows
+        self.nbytes += nbytes
+        self.waited += waited
+        self.spent = [total + part for total, part in zip(self.spent, spent, strict=True)]
+
+    def stats(self) -> EpochStats:
+        """Sum up what was counted so far."""
+        seconds = self.taken[-1] - self.started if self.taken else 0.0
+        read, decoded, transformed = self.spent
+        return EpochStats(
+            epoch=self.epoch,
+            batches=len(self.taken),
+            samples=self.samples,
+            nbytes=self.nbytes,
+            seconds=seconds,
+            waited=self.waited,
+            read=read,
+            decoded=decoded,
+            transformed=transformed,
+            idle=max(0.0, self.workers * seconds - sum(self.spent)),
+            rss=self.rss,
+        )
+
+
+def model_waits(taken: Sequence[float], finished: Sequence[float]) -> float:
+    """Work out how long a model waited for its batches.
+
+    A step can begin when the one before has finished and its batch has been handed out; where the
+    batch came later than that, the model waited in between. This also holds where a framework
+    takes batches ahead, which makes the loader wait while the model does not.
+
+    Parameters
+    ----------
+    taken
+        (n,) moments at which the batches were handed out.
+    finished
+        (m,) moments at which the steps on them ended; only the first ``min(n, m)`` count.
+
+    Returns
+    -------
+    float
+        Seconds, over all steps but the first, whose model is still being traced.
+
+    Examples
+    --------
+    >>> model_waits(taken=[0.0, 1.0, 1.5, 5.0], finished=[1.0, 2.0, 3.0, 6.0])
+    2.0
+    """
+    steps = min(len(taken), len(finished))
+    return sum(max(0.0, taken[i] - finished[i - 1]) for i in range(1, steps))

@@ -1,0 +1,108 @@
+"""tf_keras, which takes the workers in ``fit``: exact, and without its forked pool."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stores import traced_pixels, write_split
+from zarrfeed import ZarrSequence
+
+CLIENT = Path(__file__).with_name("legacy_client.py")
+
+if importlib.util.find_spec("tf_keras") is None:
+    pytest.skip("tf_keras is not installed", allow_module_level=True)
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_split(tmp_path_factory.mktemp("legacy") / "s", traced_pixels(22))
+
+
+@pytest.fixture(scope="module")
+def found(store: Path) -> dict[str, Any]:
+    return dict(json.loads(run(str(CLIENT), str(store))))
+
+
+@pytest.fixture(scope="module")
+def order(store: Path) -> list[list[int]]:
+    with ZarrSequence(store, 4, seed=1, workers=0) as seq:
+        return [mask[:, 0, 0].tolist() for _ in range(3) for _, mask in seq]
+
+
+@pytest.mark.parametrize("workers", ["alone", "threads", "processes", "no worker"])
+class TestEveryWayOfWorking:
+    def test_fit_sees_the_batches_of_the_seed_in_order(
+        self, found: dict[str, Any], order: list[list[int]], workers: str
+    ) -> None:
+        assert found[f"{workers}: fit"] == order[:12]
+
+    def test_every_epoch_begins_anew_with_fewer_steps(
+        self, found: dict[str, Any], order: list[list[int]], workers: str
+    ) -> None:
+        assert found[f"{workers}: steps_per_epoch=2"] == order[0:2] + order[6:8] + order[12:14]
+
+    def test_predictions_stand_in_order(self, found: dict[str, Any], workers: str) -> None:
+        assert found[f"{workers}: predict"]
+
+    def test_no_process_is_forked(self, found: dict[str, Any], workers: str) -> None:
+        expected = ["worker"] if workers == "processes" else []
+        assert found[f"{workers}: children"] == expected
+
+
+PLAIN = """
+import sys
+import tf_keras
+from tf_keras.src.engine import data_adapter
+kept = list(data_adapter.ALL_ADAPTER_CLS)
+from traced_model import traced_model
+from zarrfeed import ZarrSequence
+with ZarrSequence(sys.argv[1], 4) as seq:
+    data_adapter.ALL_ADAPTER_CLS[:] = kept  # as if it could not be reached
+    log = []
+    traced_model(tf_keras, log).fit(seq, epochs=2, verbose=0, workers=2)
+    print(sorted(sum(log[:6], [])), sorted(sum(log[6:], [])), sep=";")
+"""
+
+
+def test_a_tf_keras_that_keeps_its_adapters_to_itself_is_as_exact(store: Path) -> None:
+    first, second = run("-c", PLAIN, str(store)).strip().split(";")
+    assert first == second == str(list(range(22)))
+
+
+OTHER = """
+import numpy as np
+import tf_keras
+import zarrfeed
+zarrfeed.ZarrSequence  # from now on our adapter stands in the list
+
+class Mine(tf_keras.utils.Sequence):
+    def __len__(self):
+        return 3
+    def __getitem__(self, index):
+        return np.full((2, 1), index, np.float32), np.zeros((2, 1), np.float32)
+
+model = tf_keras.Sequential([tf_keras.Input((1,)), tf_keras.layers.Lambda(lambda x: x)])
+print(model.predict(Mine(), verbose=0, workers=2).ravel().tolist())
+"""
+
+
+def test_other_sequences_go_their_usual_way() -> None:
+    assert run("-c", OTHER).strip() == "[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]"

@@ -1,0 +1,197 @@
+"""Training that was killed goes on with the very next batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stores import traced_pixels, write_split
+from zarrfeed import ZarrSequence
+from zarrfeed.schedule import Schedule
+from zarrfeed.state import Journal, position_of, state_of
+
+CLIENT = Path(__file__).with_name("resume_client.py")
+BATCHES = 6  # of 4, the last of 2: 22 samples
+
+
+def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
+    return [int(sample) for sample in batch[1][:, 0, 0]]
+
+
+# -- by hand ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [{"workers": 0}, {"workers": 2}, {"workers": 2, "use_multiprocessing": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("consumed", [1, 4, 6, 8])
+def test_another_sequence_goes_on_with_the_very_next_batch(
+    split: Path, workers: dict[str, Any], consumed: int
+) -> None:
+    with ZarrSequence(split, 4, seed=2, **workers) as first:
+        everything = [ids_of(batch) for _ in range(3) for batch in first]
+        first.set_epoch(0)
+        states = [first.state_dict() for _ in range(2) for _ in first]
+    with ZarrSequence(split, 4, seed=2, **workers) as second:
+        second.load_state_dict(states[consumed - 1])
+        rest = [ids_of(batch) for batch in second]
+        assert second.epoch == (consumed // BATCHES) + 1
+        rest += [ids_of(batch) for batch in second]
+    assert rest == everything[consumed : consumed + len(rest)]
+    assert len(rest) == 2 * BATCHES - consumed % BATCHES
+
+
+def test_a_pass_that_is_given_up_after_resuming_begins_there_again(split: Path) -> None:
+    with ZarrSequence(split, 4, workers=2) as seq:
+        order = [ids_of(batch) for batch in seq]
+        seq.set_epoch(0)
+        next(passed := iter(seq))
+        state = seq.state_dict()
+        passed.close()
+        seq.load_state_dict(state)
+        assert ids_of(next(iter(seq))) == order[1]
+        assert ids_of(next(iter(seq))) == order[1]
+        seq.set_epoch(0)
+        assert ids_of(next(iter(seq))) == order[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 5}, "batch_size was 4 and is 5"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"shuffle": False, "world_size": 2}, "shuffle was True and is False; world_size was 1"),
+        ({"subset": slice(4)}, "samples was 22 and is 4"),
+    ],
+)
+def test_a_state_of_other_batches_is_refused(
+    split: Path, arguments: dict[str, Any], message: str
+) -> None:
+    state = ZarrSequence(split, 4).state_dict()
+    other = ZarrSequence(split, **{"batch_size": 4, **arguments})
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("state", [{}, {"version": 1}, {"version": 1, "epoch": "x"}])
+def test_what_is_no_state_is_named(split: Path, state: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no state of a ZarrSequence"):
+        ZarrSequence(split, 4).load_state_dict(state)
+
+
+def test_a_batch_that_does_not_exist_is_named(split: Path) -> None:
+    seq = ZarrSequence(split, 4)
+    with pytest.raises(ValueError, match="batch 6 of epoch 0: no such batch"):
+        seq.load_state_dict({**seq.state_dict(), "batch": 6})
+
+
+# -- the journal --------------------------------------------------------------------------------
+
+
+def schedule(batches: int) -> Schedule:
+    return Schedule(
+        ids=np.arange(batches), batch_size=1, shuffle=True, block=1, seed=0,
+        drop_remainder=False, rank=0, world_size=1,
+    )  # fmt: skip
+
+
+@given(st.integers(1, 5), st.lists(st.integers(0, 4), max_size=6), st.data())
+def test_weights_of_any_step_find_their_next_batch(
+    batches: int, kills: list[int], data: st.DataObject
+) -> None:
+    """Train; at each kill go back to the weights of some earlier step, and on from there."""
+    plan = schedule(batches)
+    journal = Journal()
+    step = 0
+    for backwards in [*kills, 0]:
+        restored = max(0, step - backwards)
+        found = journal.look_up(restored, plan)
+        if restored or journal.entries:
+            assert found is not None
+            run_epoch, state = found
+            assert (run_epoch, state["batch"]) == divmod(restored, batches)
+            assert position_of(plan, state) == (run_epoch, restored % batches)
+        step = restored
+        for _ in range(data.draw(st.integers(1, 7))):  # batches until the next kill
+            epoch, batch = divmod(step, batches)
+            if step == restored or batch == 0:
+                journal.note(step, epoch, batches - batch, state_of(plan, epoch, batch))
+            step += 1
+
+
+def test_a_journal_that_does_not_reach_says_nothing() -> None:
+    journal = Journal()
+    assert journal.look_up(3, schedule(6)) is None
+    journal.note(10, 0, 6, state_of(schedule(6), 0, 0))
+    assert journal.look_up(9, schedule(6)) is None
+    assert journal.look_up(17, schedule(6)) is None
+    assert journal.look_up(16, schedule(6)) == (1, state_of(schedule(6), 1, 0))
+
+
+# -- Keras --------------------------------------------------------------------------------------
+
+
+def train(backend: str, store: Path, folder: Path, kill_after: int, save_freq: str) -> int:
+    folder.mkdir(exist_ok=True)
+    path = os.pathsep.join(sys.path)
+    quiet = ["-W", "error:Your input ran out"]
+    return subprocess.run(
+        [sys.executable, *quiet, str(CLIENT), str(store), str(folder), str(kill_after), save_freq],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path},
+        timeout=120, check=False,
+    ).returncode  # fmt: skip
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "seen").read_text().splitlines()
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+def uninterrupted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, Path]:
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    store = write_split(folder / "s", traced_pixels(22))
+    assert train(request.param, store, folder / "whole", 0, "epoch") == 0
+    assert len(lines(folder / "whole")) == 3 * BATCHES
+    return request.param, store, folder
+
+
+@pytest.mark.parametrize(
+    ("save_freq", "kills"), [("1", [4, 1, 5]), ("4", [7, 6]), ("epoch", [8])], ids=str
+)
+def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weights(
+    uninterrupted: tuple[str, Path, Path], save_freq: str, kills: list[int]
+) -> None:
+    backend, store, folder = uninterrupted
+    if backend != "tensorflow" and save_freq != "1":
+        pytest.skip("the journal is the same on every backend")
+    run = folder / f"save every {save_freq}"
+    for kill in kills:
+        assert train(backend, store, run, kill, save_freq) == -9
+    assert train(backend, store, run, 0, save_freq) == 0
+    expected = lines(folder / "whole")
+    saved_every = BATCHES if save_freq == "epoch" else int(save_freq)
+    told: list[str] = []
+    at = 0
+    for kill in kills:
+        told += expected[at : at + kill]
+        at = (at + kill) // saved_every * saved_every
+    told += expected[at:]
+    assert lines(run) == told
+    weights = np.load(run / "weights.npy")
+    assert np.array_equal(weights, np.load(folder / "whole" / "weights.npy"))
+    assert not (run / "backup").exists()
