@@ -19,7 +19,6 @@ WORKERS: dict[str, dict[str, Any]] = {
     "alone": {},
     "threads": {"workers": 2},
     "processes": {"workers": 2, "use_multiprocessing": True},
-    "no worker": {"workers": 0},
 }
 
 

@@ -1,17 +1,24 @@
-"""The feeder takes no more memory than there is."""
+"""How much is under way: no more memory than there is, no more batches than help."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 from zarrfeed.feeder import HELD
+from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import affordable_depth
+from zarrfeed.reader import BatchReader
+from zarrfeed.workers import recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,3 +46,63 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
         with pytest.warns(RuntimeWarning, match=r"\(10 \+ 4\) batches × 4,096 bytes = 57,344"):
             batches: list[Any] = list(seq)
         assert len(batches) == 11
+
+
+@given(st.integers(1, 5), st.integers(0, 20), st.lists(st.tuples(st.booleans(), st.booleans())))
+def test_the_lookahead_stays_within_its_bounds(
+    least: int, more: int, notes: list[tuple[bool, bool]]
+) -> None:
+    ahead = Lookahead(least=least, most=least + more)
+    for waited, idle in notes:
+        before = ahead.batches
+        ahead.note(waited=waited, idle=idle)
+        assert least <= ahead.batches <= least + more
+        assert waited or ahead.batches == before
+
+
+def test_a_longer_queue_bridges_batches_of_unequal_cost() -> None:
+    ahead = Lookahead(least=2, most=10)
+    for _ in range(5):
+        ahead.note(waited=False, idle=True)
+        ahead.note(waited=True, idle=False)
+    assert ahead.batches == 10
+
+
+@pytest.mark.parametrize("workers", [{"workers": 0}, {"workers": 2}], ids=str)
+def test_a_disk_that_was_waited_for_is_read_ahead(
+    split: Path, monkeypatch: pytest.MonkeyPatch, workers: dict[str, Any]
+) -> None:
+    """Every batch after the first that waited carries the ids of one further ahead."""
+    waits = itertools.count()
+    advised: list[list[int]] = []
+    monkeypatch.setattr(recipe, "_disk_reads", lambda: next(waits))
+    monkeypatch.setattr(BatchReader, "advise", lambda self, ids: advised.append(ids.tolist()))
+    with ZarrSequence(split, 2, max_queue_size=3, seed=1, **workers) as seq:
+        order = [mask[:, 0, 0].tolist() for _ in range(2) for _, mask in seq]
+    assert len(advised) > 11
+    at = sorted(order.index(ids) for ids in advised if ids in order)
+    assert at == list(range(at[0], len(order)))
+
+
+def test_a_store_in_the_page_cache_is_not_advised(
+    split: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "_disk_reads", lambda: 0)
+    monkeypatch.setattr(BatchReader, "advise", lambda self, ids: pytest.fail("advised"))
+    with ZarrSequence(split, 2, workers=1) as seq:
+        assert len(list(seq)) == 11
+
+
+@pytest.mark.parametrize("codec", ["raw", "blosc"])
+def test_batches_that_were_advised_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
+    pixels = traced_pixels(22)
+    compressors = None if codec == "raw" else zarr.codecs.BloscCodec(cname="lz4")
+    path = write_split(tmp_path / "s", pixels, compressors=compressors)
+    waits = itertools.count()
+    monkeypatch.setattr(recipe, "_disk_reads", lambda: next(waits))
+    with ZarrSequence(path, 4, workers=1, max_queue_size=2) as seq:
+        for _ in range(2):
+            for image, mask in seq:
+                assert np.array_equal(image, pixels["image"][mask[:, 0, 0]])

@@ -47,7 +47,7 @@ def order(store: Path) -> list[list[int]]:
         return [mask[:, 0, 0].tolist() for _ in range(3) for _, mask in seq]
 
 
-@pytest.mark.parametrize("workers", ["alone", "threads", "processes", "no worker"])
+@pytest.mark.parametrize("workers", ["alone", "threads", "processes"])
 class TestEveryWayOfWorking:
     def test_fit_sees_the_batches_of_the_seed_in_order(
         self, found: dict[str, Any], order: list[list[int]], workers: str

@@ -85,6 +85,24 @@ class DirectField:
         else:
             self._read_chunks(reads, offset, nbytes, out)
 
+    def advise(self, reads: Reads) -> None:
+        """Ask the kernel to read the chunks of `reads`, which will be needed soon.
+
+        Raises
+        ------
+        ReadError
+            A shard is missing, short or damaged.
+        """
+        offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        if self._by_row:
+            sample = self._layout.sample_nbytes
+            offset, nbytes = offset + reads.row * sample, np.full_like(nbytes, sample)
+        for shard, at, size in zip(
+            reads.shard.tolist(), offset.tolist(), nbytes.tolist(), strict=True
+        ):
+            if at >= 0:
+                self._files.advise(shard, at, size)
+
     def close(self) -> None:
         """Close the files."""
         self._files.close()

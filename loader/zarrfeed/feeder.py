@@ -17,12 +17,15 @@ from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import afford, resident
-from zarrfeed.slot import Arrays, SlotLayout, aligned_empty
+from zarrfeed.slot import NOTHING, Arrays, SlotLayout, aligned_empty
 from zarrfeed.stats import Tally
 from zarrfeed.workers import Task, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from zarrfeed.schedule import Schedule
 
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 HELD = 4
 # Small batches may queue as long as they stay in the processor's cache together.
 _CACHE_NBYTES = 16 << 20
+# After a batch that had to wait for the disk, so many are read ahead: advice prevents the very
+# waits by which a cold disk is known.
+_COLD_BATCHES = 64
 _TURN = 0.2  # seconds
 
 
@@ -77,7 +83,8 @@ class Feeder:
         self._ahead = Lookahead(least=min(depth, least), most=depth)
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
-        self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
+        self._epoch_ids = lru_cache(maxsize=2)(schedule.epoch_ids)
+        self._cold = 0  # batches that are still read ahead from the disk
         self._sent = 0
         self._ticket = 0
         self._closing = False
@@ -142,12 +149,14 @@ class Feeder:
                 raise
             self._ahead.note(waited=waited, idle=idle)
             layout = self._arena.layout
+            *spent, from_disk = layout.spent(self._arena.memory(task.slot)).tolist()
             tally.add(
                 rows=task.rows,
                 nbytes=task.rows * layout.sample_nbytes,
                 waited=time.perf_counter() - began,
-                spent=layout.spent(self._arena.memory(task.slot)).tolist(),
+                spent=spent,
             )
+            self._cold = _COLD_BATCHES if from_disk else self._cold - 1
             batch = self._hand_out(task)
             # Every worker has a task; one more can wait for the slot that the consumer drops now.
             ahead = self._ahead.batches
@@ -186,14 +195,27 @@ class Feeder:
         schedule = self._schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
-        ids = self._epoch_ids(self._epoch)[schedule.rows(self._batch)]
+        ids = self._ids(self._epoch, self._batch)
         slot = self._arena.take()
-        self._arena.layout.ids(self._arena.memory(slot))[: ids.size] = ids
+        layout, memory = self._arena.layout, self._arena.memory(slot)
+        layout.ids(memory)[: ids.size] = ids
+        layout.coming(memory)[:] = NOTHING
+        if self._cold > 0:  # a page that is in memory already costs as much to advise as to copy
+            coming = self._ids(*self._later(self._depth))
+            layout.coming(memory)[: coming.size] = coming
         self._sent += 1
         task = Task(self._sent, slot, ids.size, self._epoch, self._batch)
         self._pending.append(task)
         self._workers.submit(task)
         self._batch += 1
+
+    def _ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
+        return self._epoch_ids(epoch)[self._schedule.rows(batch)]
+
+    def _later(self, batches: int) -> tuple[int, int]:
+        """Epoch and number of the batch so many after the next one."""
+        epochs, batch = divmod(self._batch + batches, self._schedule.batches)
+        return self._epoch + epochs, batch
 
     def _discard(self) -> None:
         """Wait for tasks that nobody wants any more; their failures matter to nobody either."""

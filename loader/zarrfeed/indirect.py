@@ -70,5 +70,8 @@ class IndirectField:
             ) from error
         out[reads.land] = found[place]
 
+    def advise(self, reads: Reads) -> None:
+        """Nothing: zarr-python does not say where its chunks lie."""
+
     def close(self) -> None:
         """Nothing is held open."""

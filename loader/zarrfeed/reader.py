@@ -7,12 +7,14 @@ own reader fill its array. What a batch holds depends on the ids alone.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
+from zarrfeed.errors import ReadError
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY
@@ -39,6 +41,10 @@ class FieldReader(Protocol):
 
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]``."""
+        ...
+
+    def advise(self, reads: Reads) -> None:
+        """Ask the kernel to read what will be needed soon."""
         ...
 
     def close(self) -> None:
@@ -91,6 +97,13 @@ class BatchReader:
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])
             reader.read_into(plans[grid], array)
+
+    def advise(self, ids: NDArray[np.int64]) -> None:
+        """Ask the kernel to read samples that will be needed soon; what fails will fail then."""
+        for layout, reader in self._fields:
+            grid = layout.chunk_rows, layout.shard_rows
+            with suppress(ReadError):
+                reader.advise(plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1]))
 
     @property
     def decode_seconds(self) -> float:

@@ -130,6 +130,15 @@ class ShardFiles:
             found[shard] = mapping.data
         return found
 
+    def advise(self, shard: int, offset: int, nbytes: int) -> None:
+        """Ask the kernel to read a range of a located file; it starts at once and does not wait."""
+        mapping = self._mapping(shard)
+        if mapping is not None:
+            start = offset - offset % mmap.PAGESIZE
+            end = min(offset + nbytes, len(mapping.file))
+            # For a mapped file the same as posix_fadvise(POSIX_FADV_WILLNEED).
+            mapping.file.madvise(mmap.MADV_WILLNEED, start, end - start)
+
     def close(self) -> None:
         """Let go of the files; each is unmapped when nobody holds its bytes any more."""
         self._mappings.clear()

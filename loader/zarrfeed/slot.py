@@ -1,10 +1,10 @@
 """Where do the arrays of one batch lie in one piece of memory?
 
-A slot holds the sample ids of a batch, what the batch cost its worker, and then its fields, each on
-a 64-byte boundary, because TensorFlow and JAX take a buffer without a copy only from there
-(measured: 32 is not enough); its size is a multiple of the page size::
+A slot holds the sample ids of a batch, those of a later one (to be read ahead), what the batch cost
+its worker, and then its fields, each on a 64-byte boundary, because TensorFlow and JAX take a
+buffer without a copy only from there (measured: 32 is not enough); it ends on a page boundary::
 
-    | ids int64[b] | spent float64[3] | pad | image uint8[b, H, W, C] | pad | mask … | pad |
+    | ids int64[b] | coming int64[b] | spent float64[4] | pad | image uint8[b, …] | pad | mask … |
 
 Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
 """
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ALIGNMENT = 64
-# Seconds that a worker spent on a batch: reading, decoding, in the user's functions.
-SPENT = 3
+# What a batch cost its worker: seconds of reading, of decoding, in the user's functions; and how
+# many pages had to come from the disk.
+SPENT = 4
+NOTHING = -1  # in place of a sample id
 _WORD = 8  # bytes of an id, and of a number of seconds
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 
@@ -85,7 +87,7 @@ class SlotLayout:
         (64, 128)
         """
         offsets = []
-        end = aligned((rows + SPENT) * _WORD)
+        end = aligned((2 * rows + SPENT) * _WORD)
         for spec in specs:
             offsets.append(end)
             end = aligned(end + rows * spec.nbytes)
@@ -110,8 +112,8 @@ class SlotLayout:
         """
         return memory[: self.rows * _WORD].view(np.int64)
 
-    def spent(self, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """View the seconds that a worker spent on a slot's batch.
+    def coming(self, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """View the sample ids of a later batch.
 
         Parameters
         ----------
@@ -120,10 +122,25 @@ class SlotLayout:
 
         Returns
         -------
-        (3,) float64
-            Reading, decoding, transforming.
+        (rows,) int64
+            `NOTHING` where there is none.
         """
-        start = self.rows * _WORD
+        return memory[self.rows * _WORD : 2 * self.rows * _WORD].view(np.int64)
+
+    def spent(self, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """View what a slot's batch cost its worker.
+
+        Parameters
+        ----------
+        memory
+            (nbytes,) uint8: the slot.
+
+        Returns
+        -------
+        (4,) float64
+            Seconds of reading, decoding, transforming; pages that came from the disk.
+        """
+        start = 2 * self.rows * _WORD
         return memory[start : start + SPENT * _WORD].view(np.float64)
 
     def arrays(self, memory: NDArray[np.uint8], rows: int | None = None) -> Arrays:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zarrfeed.reader import sample_names
-from zarrfeed.slot import Arrays, Spec, aligned_empty
+from zarrfeed.slot import NOTHING, Arrays, Spec, aligned_empty
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ class Stream:
         memory = aligned_empty(layout.nbytes)
         ids = self._ids(epoch, index)
         layout.ids(memory)[: ids.size] = ids
+        layout.coming(memory)[:] = NOTHING
         with self._filler_lock:
             if self._filler is None:
                 self._filler = Filler(self.recipe)

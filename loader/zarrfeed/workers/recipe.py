@@ -6,6 +6,7 @@ A :class:`Recipe` is an address (path, fields, seed, functions) that can travel;
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 
 from zarrfeed.errors import WorkerError
 from zarrfeed.reader import BatchReader, sample_names
-from zarrfeed.slot import Arrays, SlotLayout, Spec, aligned_empty
+from zarrfeed.slot import NOTHING, Arrays, SlotLayout, Spec, aligned_empty
 from zarrfeed.store import open_split
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
+
+_WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on Linux alone
 
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
@@ -103,12 +106,15 @@ class Filler:
         """
         layout = self._recipe.layout
         ids = layout.ids(memory)[:rows]
+        coming = layout.coming(memory)
+        if coming[0] != NOTHING:
+            self._reader.advise(coming[coming != NOTHING])
         outputs = layout.arrays(memory, rows)
         targets = outputs[: len(self._fields)]
         sources = targets
         if self._scratch is not None:
             sources = tuple(array[:rows] for array in self._scratch)
-        began, decoding = time.perf_counter(), self._reader.decode_seconds
+        began, decoding, faults = time.perf_counter(), self._reader.decode_seconds, _disk_reads()
         self._reader.read_into(ids, sources)
         decoded = self._reader.decode_seconds - decoding
         read = time.perf_counter()
@@ -117,7 +123,9 @@ class Filler:
         if self._recipe.weights is not None:
             np.take(self._recipe.weights, targets[-1], out=outputs[-1], mode="clip")
         transformed = time.perf_counter() - read
-        layout.spent(memory)[:] = read - began - decoded, decoded, transformed
+        layout.spent(memory)[:] = (
+            read - began - decoded, decoded, transformed, _disk_reads() - faults,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the store's files."""
@@ -180,6 +188,11 @@ class _Names:
         names = sample_names(self._split, self._ids[:4])
         more = f" and {self._ids.size - 4} more" if self._ids.size > 4 else ""
         return ", ".join(names) + more
+
+
+def _disk_reads() -> int:
+    """Count the pages that this thread had to wait for: major faults."""
+    return resource.getrusage(_WHO).ru_majflt
 
 
 def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Generator:
