@@ -17,7 +17,7 @@ LOADER = ROOT / "loader" / "zarrfeed"
 LAYERS = [
     {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "state", "stats",
      "report"},
-    {"store", "codecs", "shards", "direct", "indirect", "reader"},
+    {"store", "codecs", "shards", "flat", "direct", "indirect", "reader"},
     {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},
@@ -37,7 +37,8 @@ WORLDS = {
     "psutil": {"memory"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
-    "mmap": {"arena", "slot", "shards"},
+    "mmap": {"arena", "slot", "shards", "flat"},
+    "ctypes": {"flat"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.

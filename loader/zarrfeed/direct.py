@@ -119,13 +119,19 @@ class DirectField:
                 f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {reads.chunk[wrong]} has "
                 f"{nbytes[wrong]} bytes, needed {needed}; restore the file or convert again"
             )
-        target = _bytes(out)
         position = offset + reads.row * sample
+        data = self._files.data(set(reads.shard.tolist()))
+        if reads.land.size == out.shape[0]:
+            place = np.empty_like(reads.land)
+            place[reads.land] = np.arange(place.size)  # where each row of the batch is read
+            rows = _bytes(out).reshape(-1, sample)
+            if self._files.gather(reads.shard[place], position[place], rows):
+                return
+        target = _bytes(out)
         apart = position[1:] - position[:-1] != sample
         apart |= reads.shard[1:] != reads.shard[:-1]
         apart |= reads.land[1:] - reads.land[:-1] != 1
         first = np.concatenate(([True], apart))
-        data = self._files.data(set(reads.shard.tolist()))
         starts = np.flatnonzero(first)
         run_nbytes = np.diff(starts, append=first.size) * sample
         for shard, at, place, size in zip(

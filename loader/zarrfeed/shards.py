@@ -16,6 +16,7 @@ import numpy as np
 
 from zarrfeed.codecs import CHECKSUM_NBYTES, strip_checksum
 from zarrfeed.errors import ReadError
+from zarrfeed.flat import FlatFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,7 @@ class ShardFiles:
         self._open_files = open_files
         self._mappings: dict[int, _Mapping] = {}
         shards = -(-layout.shape[0] // layout.shard_rows)
+        self._flat = self._flat_files(shards)
         # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
         self._known = np.zeros(shards, np.bool_)
         self._offset = np.zeros((shards, layout.chunks_per_shard), np.int64)
@@ -130,6 +132,25 @@ class ShardFiles:
             found[shard] = mapping.data
         return found
 
+    def gather(
+        self, shard: NDArray[np.int64], position: NDArray[np.int64], out: NDArray[np.uint8]
+    ) -> bool:
+        """Copy raw samples in one call, where the files allow it.
+
+        Parameters
+        ----------
+        shard, position
+            (b,) each: a file given by :meth:`data`, and the byte at which a sample begins in it.
+        out
+            (b, sample_nbytes)
+
+        Returns
+        -------
+        bool
+            False, and nothing is copied, where they do not.
+        """
+        return self._flat is not None and self._flat.gather(shard, position, out)
+
     def advise(self, shard: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to read a range of a located file; it starts at once and does not wait."""
         mapping = self._mapping(shard)
@@ -143,6 +164,25 @@ class ShardFiles:
         """Let go of the files; each is unmapped when nobody holds its bytes any more."""
         self._mappings.clear()
 
+    def _flat_files(self, shards: int) -> FlatFiles | None:
+        """Reserve one range of addresses for all files, if they are raw and may stay open."""
+        layout = self._layout
+        if layout.compression != "raw" or layout.checksum or shards > self._open_files:
+            return None
+        index = layout.chunks_per_shard * _ENTRY_NBYTES + CHECKSUM_NBYTES
+        try:
+            nbytes = layout.shard_rows * layout.sample_nbytes + index
+            return FlatFiles(shards, nbytes, layout.sample_nbytes)
+        except OSError:
+            return None
+
+    def _place(self, shard: int, descriptor: int, nbytes: int) -> None:
+        if self._flat is not None:
+            try:
+                self._flat.place(shard, descriptor, nbytes)
+            except OSError:  # longer than a shard needs to be: read each sample by itself
+                self._flat = None
+
     def _mapping(self, shard: int) -> _Mapping | None:
         mapping = self._mappings.get(shard)
         if mapping is not None:
@@ -150,6 +190,7 @@ class ShardFiles:
         try:
             with self.path(shard).open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._place(shard, file.fileno(), len(mapped))
         except FileNotFoundError as error:
             if self._required:
                 raise ReadError(

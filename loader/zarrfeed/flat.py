@@ -1,0 +1,162 @@
+"""All files of a raw array in one range of addresses, so that one call gathers a whole batch.
+
+Raw samples are equally long, and so is the way from one to the next within a file. If every file
+begins a whole number of samples after the one before, the way from any sample to any other is a
+whole number of samples, and the files are one array::
+
+    | file 0: sample 0 … S-1 | index | gap | file 1: sample 0 … | index | gap | …
+    '-------- `stride`: whole pages and whole samples --------'
+
+The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call, without the
+interpreter lock: as fast as from an array in RAM, and without 32 hand-overs of the lock, which
+cost threads more than the copies (measured: see benchmarks/RESULTS.md). Python's ``mmap`` cannot
+choose an address, so this asks the C library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PROT_NONE = 0
+_MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap does not name it
+_FAILED = ctypes.c_void_p(-1).value
+# Of the 2^47 bytes of addresses that a process has on x86 and ARM, use a part.
+_ADDRESSES = 1 << 44
+
+
+class FlatFiles:
+    """A range of addresses with room for `files` files.
+
+    Parameters
+    ----------
+    files
+        How many.
+    nbytes
+        Of the longest.
+    sample_nbytes
+        Of one sample.
+
+    Raises
+    ------
+    OSError
+        The range is too long, or the system refuses it.
+    """
+
+    def __init__(self, files: int, nbytes: int, sample_nbytes: int) -> None:
+        self._sample = sample_nbytes
+        self._stride = stride(nbytes, sample_nbytes)
+        length = files * self._stride
+        if length > _ADDRESSES:
+            raise OSError(f"{files} files every {self._stride} bytes need too many addresses")
+        self._libc = _c_library()
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._start = self._map(None, length, _PROT_NONE, flags, -1)
+        self._range = _Range(self._start, length)
+        weakref.finalize(self._range, self._libc.munmap, self._start, length)
+        self._samples: dict[int, NDArray[np.uint8]] = {}
+
+    def place(self, file: int, descriptor: int, nbytes: int) -> None:
+        """Map a file to its place; the descriptor may be closed afterwards.
+
+        Raises
+        ------
+        OSError
+            The system refuses.
+        """
+        if nbytes > self._stride:
+            raise OSError(f"file {file} has {nbytes} bytes, {self._stride} were expected at most")
+        address = self._start + file * self._stride
+        flags = mmap.MAP_SHARED | _MAP_FIXED
+        self._map(address, nbytes, mmap.PROT_READ, flags, descriptor)
+
+    def gather(
+        self, file: NDArray[np.int64], position: NDArray[np.int64], out: NDArray[np.uint8]
+    ) -> bool:
+        """Copy samples, if they stand whole samples apart.
+
+        Parameters
+        ----------
+        file, position
+            (b,) each: which file, and at which of its bytes a sample begins. All have been placed.
+        out
+            (b, sample_nbytes)
+
+        Returns
+        -------
+        bool
+            False, and nothing is copied, if they do not.
+        """
+        step, shift = np.divmod(position, self._sample)
+        first = int(shift[0])
+        if (shift != first).any():
+            return False
+        samples = self._samples.get(first)
+        if samples is None:
+            samples = self._samples[first] = self._range.samples(first, self._sample)
+        step += file * (self._stride // self._sample)
+        # "clip" writes straight into `out`; "raise" would go through a copy.
+        np.take(samples, step, axis=0, out=out, mode="clip")
+        return True
+
+    def _map(
+        self, address: int | None, nbytes: int, protection: int, flags: int, descriptor: int
+    ) -> int:
+        found = self._libc.mmap(address, nbytes, protection, flags, descriptor, 0)
+        if found == _FAILED:
+            number = ctypes.get_errno()
+            raise OSError(number, f"mmap: {os.strerror(number)}")
+        return int(found)
+
+
+def stride(nbytes: int, sample_nbytes: int) -> int:
+    """Find the least length of whole pages and whole samples that holds `nbytes`.
+
+    Examples
+    --------
+    >>> stride(5000, sample_nbytes=6144)  # 3 pages are 2 samples
+    12288
+    """
+    unit = math.lcm(mmap.PAGESIZE, sample_nbytes)
+    return -(-nbytes // unit) * unit
+
+
+class _Range:
+    """The range of addresses, kept as long as an array on it lives."""
+
+    def __init__(self, start: int, length: int) -> None:
+        self._start = start
+        self._length = length
+
+    def samples(self, shift: int, sample_nbytes: int) -> NDArray[np.uint8]:
+        """View the range from its byte `shift` on as (n, sample_nbytes)."""
+        rows = (self._length - shift) // sample_nbytes
+        view = _View(self, self._start + shift, rows, sample_nbytes)
+        return np.asarray(view)
+
+
+class _View:
+    def __init__(self, owner: _Range, address: int, rows: int, width: int) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "version": 3, "typestr": "|u1", "shape": (rows, width), "data": (address, True),
+        }  # fmt: skip
+
+
+def _c_library() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+    ]  # fmt: skip
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    return library
