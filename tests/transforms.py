@@ -88,3 +88,41 @@ class KilledOnce:
                 pass
             os.kill(os.getpid(), signal.SIGKILL)
         return image, mask
+
+
+def exits_hard_on_nine(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """End the process without a word on one sample, always."""
+    if wants_id_nine(image, mask):
+        os._exit(3)
+    return image, mask
+
+
+class SignsIn:
+    """Sign in for every sample, in a file named by the process; then nap, but for sample 0."""
+
+    def __init__(self, folder: str, nap: float = 0.0) -> None:
+        self.folder = folder
+        self.nap = nap
+        os.makedirs(folder, exist_ok=True)
+
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Sign and nap."""
+        with open(os.path.join(self.folder, str(os.getpid())), "a") as file:
+            file.write(".")
+        if self.nap and mask[0, 0] != 0:
+            time.sleep(self.nap)
+        return image, mask
+
+    def samples(self) -> int:
+        """How many there were, the one with which the sequence tries the transform included."""
+        return sum(entry.stat().st_size for entry in os.scandir(self.folder))
+
+    def processes(self) -> set[int]:
+        """Who signed."""
+        return {int(name) for name in os.listdir(self.folder)}
+
+
+def slow(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Take 20 ms."""
+    time.sleep(0.02)
+    return image, mask

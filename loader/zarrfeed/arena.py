@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ class Arena:
         nbytes = max(1, slots) * layout.nbytes
         self.descriptor = _anonymous_file(nbytes) if descriptor is None else descriptor
         self._memory = np.frombuffer(mmap.mmap(self.descriptor, nbytes), np.uint8)
-        self._free: deque[int] = deque(range(slots))
+        self._free: deque[_Return | int] = deque(range(slots))
+        self._returns: dict[int, _Return] = {}  # a weak reference must live to be called back
 
     @property
     def free(self) -> int:
@@ -60,7 +62,8 @@ class Arena:
         IndexError
             All are in use; callers count what they take.
         """
-        return self._free.pop()
+        free = self._free.pop()
+        return free if isinstance(free, int) else free.slot
 
     def give_back(self, slot: int) -> None:
         """Return a slot. Safe in a finaliser on any thread: one atomic append, no lock."""
@@ -86,7 +89,8 @@ class Arena:
         tuple of (rows, *spec.shape)
             C-contiguous, 64-byte aligned, writable.
         """
-        lease = Lease(self, slot)
+        lease = Lease(self)
+        self._returns[slot] = _Return(lease, self._free, slot)
         return tuple(
             np.asarray(_Leased(array, lease))
             for array in self.layout.arrays(self.memory(slot), rows)
@@ -99,17 +103,29 @@ class Arena:
             self.descriptor = -1
 
 
+class _Return(weakref.ref["Lease"]):
+    """Lies among the free slots once its lease has died.
+
+    That is one call into C. In a finaliser written in Python, Ctrl-C would be swallowed.
+    """
+
+    __slots__ = ("slot",)
+
+    def __new__(cls, lease: Lease, free: deque[_Return | int], slot: int) -> _Return:  # noqa: ARG004
+        return super().__new__(cls, lease, free.append)
+
+    def __init__(self, lease: Lease, free: deque[_Return | int], slot: int) -> None:
+        super().__init__(lease, free.append)  # type: ignore[call-arg]
+        self.slot = slot
+
+
 class Lease:
-    """Gives its slot back when it dies."""
+    """What the arrays of a batch keep alive, and with it the arena's memory."""
 
-    __slots__ = ("_arena", "_slot")
+    __slots__ = ("__weakref__", "_arena")
 
-    def __init__(self, arena: Arena, slot: int) -> None:
+    def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._slot = slot
-
-    def __del__(self) -> None:
-        self._arena.give_back(self._slot)
 
 
 class _Leased:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from zarrfeed.schema import Compression
 
 CHECKSUM_NBYTES = 4
-# Bytes 4..8 of a Blosc 1 chunk: its decoded size (c-blosc README_CHUNK_FORMAT).
-_BLOSC_NBYTES = struct.Struct("<4xI")
+# Bytes 4..8 and 12..16 of a Blosc 1 chunk: its decoded and its own size (c-blosc
+# README_CHUNK_FORMAT).
+_BLOSC_SIZES = struct.Struct("<4xI4xI")
 _BLOSC_HEADER = 16
 
 
@@ -47,7 +48,11 @@ def decode_into(compression: Compression, source: memoryview, target: memoryview
 
 def _decode(compression: Compression, source: memoryview, target: memoryview) -> int:
     if compression == "blosc":
-        size = _BLOSC_NBYTES.unpack_from(source)[0] if len(source) >= _BLOSC_HEADER else -1
+        if len(source) < _BLOSC_HEADER:
+            return -1
+        size, own = _BLOSC_SIZES.unpack_from(source)
+        if own > len(source):  # Blosc is not told where the source ends, and would read on
+            raise ValueError(f"blosc says that it has {own} bytes, found {len(source)}")
         if size == target.nbytes:
             numcodecs.blosc.decompress(source, target)
         return int(size)

@@ -99,13 +99,20 @@ class Feeder:
             A ticket for :meth:`take`. Every ticket ends the one before.
         """
         with self._lock:
-            first = self._pending[0] if self._pending else None
-            if first is None or (first.epoch, first.batch) != (epoch, batch):
-                self._discard()
-                self._epoch, self._batch = epoch, batch
-            self._ticket += 1
-            self._send(self._ahead.batches)
-            return self._ticket
+            try:
+                return self._begin(epoch, batch)
+            except BaseException:
+                self.close()
+                raise
+
+    def _begin(self, epoch: int, batch: int) -> int:
+        first = self._pending[0] if self._pending else None
+        if first is None or (first.epoch, first.batch) != (epoch, batch):
+            self._discard()
+            self._epoch, self._batch = epoch, batch
+        self._ticket += 1
+        self._send(self._ahead.batches)
+        return self._ticket
 
     def tally(self, epoch: int) -> Tally:
         """Begin to count an epoch."""
@@ -134,34 +141,37 @@ class Feeder:
         with self._lock:
             if ticket != self._ticket or self.closed:
                 return None
-            idle = self._workers.idle
-            # What the consumer has dropped since the last batch is written to first.
-            self._send(self._ahead.batches)
-            task = self._pending.popleft()
-            if task.batch == self._schedule.batches - 1:  # measured while the workers work
-                tally.rss = self.resident()
-            began = time.perf_counter()
             try:
-                waited = self._wait(task)
+                return self._take(tally)
             except BaseException:
-                # Nobody knows who still writes to which slot: start afresh.
+                # Whatever it was, Ctrl-C too: nobody knows who writes to which slot. Start afresh.
                 self.close()
                 raise
-            self._ahead.note(waited=waited, idle=idle)
-            layout = self._arena.layout
-            *spent, from_disk = layout.spent(self._arena.memory(task.slot)).tolist()
-            tally.add(
-                rows=task.rows,
-                nbytes=task.rows * layout.sample_nbytes,
-                waited=time.perf_counter() - began,
-                spent=spent,
-            )
-            self._cold = _COLD_BATCHES if from_disk else self._cold - 1
-            batch = self._hand_out(task)
-            # Every worker has a task; one more can wait for the slot that the consumer drops now.
-            ahead = self._ahead.batches
-            self._send(min(ahead, max(ahead - 1, self._workers.count)))
-            return batch
+
+    def _take(self, tally: Tally) -> Arrays:
+        idle = self._workers.idle
+        # What the consumer has dropped since the last batch is written to first.
+        self._send(self._ahead.batches)
+        task = self._pending.popleft()
+        if task.batch == self._schedule.batches - 1:  # measured while the workers work
+            tally.rss = self.resident()
+        began = time.perf_counter()
+        waited = self._wait(task)
+        self._ahead.note(waited=waited, idle=idle)
+        layout = self._arena.layout
+        *spent, from_disk = layout.spent(self._arena.memory(task.slot)).tolist()
+        tally.add(
+            rows=task.rows,
+            nbytes=task.rows * layout.sample_nbytes,
+            waited=time.perf_counter() - began,
+            spent=spent,
+        )
+        self._cold = _COLD_BATCHES if from_disk else self._cold - 1
+        batch = self._hand_out(task)
+        # Every worker has a task; one more can wait for the slot that the consumer drops now.
+        ahead = self._ahead.batches
+        self._send(min(ahead, max(ahead - 1, self._workers.count)))
+        return batch
 
     def resident(self) -> int:
         """Bytes of resident memory of this process and its workers."""
@@ -224,7 +234,6 @@ class Feeder:
             try:
                 self._wait(task)
             except WorkerTimeout:
-                self.close()
                 raise
             except ZarrfeedError:
                 pass

@@ -68,6 +68,7 @@ class ShardFiles:
         self._known = np.zeros(shards, np.bool_)
         self._offset = np.zeros((shards, layout.chunks_per_shard), np.int64)
         self._nbytes = np.zeros((shards, layout.chunks_per_shard), np.int64)
+        self._size = np.zeros(shards, np.int64)  # of the file when its index was read
 
     def path(self, shard: int) -> Path:
         """Name a shard's file."""
@@ -124,9 +125,9 @@ class ShardFiles:
             if mapping is None:
                 raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
             size = mapping.file.size()
-            if size < mapping.data.size:
+            if min(size, mapping.data.size) < self._size[shard]:
                 raise ReadError(
-                    f"{self.path(shard)}: the file had {mapping.data.size} bytes and now has "
+                    f"{self.path(shard)}: the file had {self._size[shard]} bytes and now has "
                     f"{size}: it was truncated while in use; restore it or convert again"
                 )
             found[shard] = mapping.data
@@ -157,8 +158,8 @@ class ShardFiles:
         if mapping is not None:
             start = offset - offset % mmap.PAGESIZE
             end = min(offset + nbytes, len(mapping.file))
-            # For a mapped file the same as posix_fadvise(POSIX_FADV_WILLNEED).
-            mapping.file.madvise(mmap.MADV_WILLNEED, start, end - start)
+            if end > start:  # for a mapped file the same as posix_fadvise(POSIX_FADV_WILLNEED)
+                mapping.file.madvise(mmap.MADV_WILLNEED, start, end - start)
 
     def close(self) -> None:
         """Let go of the files; each is unmapped when nobody holds its bytes any more."""
@@ -212,7 +213,7 @@ class ShardFiles:
         if mapping is None:
             absent = np.full(self._layout.chunks_per_shard, -1)
             return absent, absent
-        size = mapping.data.size
+        size = self._size[shard] = mapping.data.size
         index = self._layout.index
         if index is None:  # a file is one chunk
             return np.zeros(1, np.int64), np.array([size])

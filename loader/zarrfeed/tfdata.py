@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -10,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from zarrfeed.slot import Arrays, Spec
+
+
+class _Source:
+    """Lives as long as the dataset: TensorFlow's graph keeps the generator's function for good."""
+
+    def __init__(self, start: Callable[[], Iterator[Arrays]]) -> None:
+        self.start = start
 
 
 def stream_dataset(
@@ -41,7 +49,16 @@ def stream_dataset(
         tf.TensorSpec((rows, *spec.shape), tf.as_dtype(spec.dtype), name=spec.name)
         for spec in specs
     )
-    stream = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    source = _Source(batches)
+    reference = weakref.ref(source)
+
+    def start() -> Iterator[Arrays]:
+        alive = reference()
+        assert alive is not None  # a dataset that is iterated over lives
+        return alive.start()
+
+    stream: Any = tf.data.Dataset.from_generator(start, output_signature=signature)
+    stream.zarrfeed_source = source
     if count is not None:
         stream = stream.apply(tf.data.experimental.assert_cardinality(count))
     return stream.prefetch(1)

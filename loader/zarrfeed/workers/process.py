@@ -29,7 +29,7 @@ def main(socket_descriptor: int, arena_descriptor: int) -> None:
     connection = socket.socket(fileno=socket_descriptor)
     threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
     # Either means that the parent has closed the sequence, or is gone.
-    with suppress(wire.Hangup, BrokenPipeError):
+    with suppress(wire.Hangup, ConnectionError):
         _serve(connection, arena_descriptor)
 
 

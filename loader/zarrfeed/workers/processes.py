@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import pickle
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import time
 import warnings
-from contextlib import suppress
+from collections import deque
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ from zarrfeed.errors import WorkerError
 from zarrfeed.workers import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _EXIT_SECONDS = 2.0
 # A worker that has begun to take or give a message does nothing else meanwhile.
 _ANSWER_SECONDS = 60.0
+# Tasks that one worker has at most: a socket holds some hundreds, and then sending would block.
+_SENT = 64
 
 
 class _Worker:
@@ -42,7 +46,7 @@ class _Worker:
 
     def __init__(self, setup: bytes, arena_descriptor: int) -> None:
         self.connection, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _held_back(signal.SIGINT):
             self.process = subprocess.Popen(
                 [
                     sys.executable,
@@ -61,9 +65,15 @@ class _Worker:
         with suppress(OSError):  # it died at once; its socket will say so
             wire.send_bytes(self.connection, setup)
 
+    def hang_up(self) -> None:
+        """End the conversation, also where a process that the user forked holds the socket, too."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+
     def stop(self) -> int | None:
         """Hang up, and kill what does not end; returns the exit status."""
-        self.connection.close()
+        self.hang_up()
         try:
             return self.process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -82,6 +92,7 @@ class ProcessWorkers:
         self._retried: set[int] = set()
         self._hopeless: bytes | None = None
         self._workers: list[_Worker] = []
+        self._kept: deque[Task] = deque()
         self.count = count
         try:
             for _ in range(count):
@@ -105,10 +116,9 @@ class ProcessWorkers:
         return not any(worker.waiting for worker in self._workers)
 
     def submit(self, task: Task) -> None:
-        """Send a task to the worker with the fewest."""
-        if not self._workers:
-            return  # none could start; wait() says why
-        self._send(min(self._workers, key=lambda worker: len(worker.waiting)), task)
+        """Send a task to the worker with the fewest, or keep it until one of them has few."""
+        self._kept.append(task)
+        self._send_kept()
 
     def wait(self, task: Task, timeout: float) -> bool:
         """Wait until the slot is filled, or raise what its worker raised."""
@@ -127,7 +137,7 @@ class ProcessWorkers:
     def close(self) -> None:
         """Hang up on every worker; one that does not end within 2 s is killed."""
         for worker in self._workers:
-            worker.connection.close()
+            worker.hang_up()
         for worker in self._workers:
             worker.stop()
         self._workers.clear()
@@ -145,6 +155,13 @@ class ProcessWorkers:
         self._workers.append(worker)
         self._selector.register(worker.connection, selectors.EVENT_READ, worker)
         return worker
+
+    def _send_kept(self) -> None:
+        while self._kept and self._workers:  # where none could start, wait() says why
+            worker = min(self._workers, key=lambda worker: len(worker.waiting))
+            if len(worker.waiting) >= _SENT:
+                return
+            self._send(worker, self._kept.popleft())
 
     def _send(self, worker: _Worker, task: Task) -> None:
         worker.waiting[task.number] = task
@@ -165,6 +182,7 @@ class ProcessWorkers:
             return
         worker.waiting.pop(number, None)
         self._finished[number] = failure
+        self._send_kept()
 
     def _bury(self, dead: _Worker) -> None:
         """Replace a dead worker and give its tasks to the new one, each at most once."""
@@ -207,6 +225,16 @@ def _setup(recipe: Recipe, arena: Arena) -> bytes:
             "and models out of it (make them inside the function), or set use_multiprocessing=False"
         ) from error
     return pickle.dumps((sys.path, arena.slots, travelling))
+
+
+@contextmanager
+def _held_back(number: signal.Signals) -> Iterator[None]:
+    """Hold a signal back, here and in the processes started meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
