@@ -30,7 +30,7 @@ def test_fields_start_on_a_boundary_and_never_overlap(fields: list[Spec], rows: 
     layout = SlotLayout.of(fields, rows)
     memory = aligned_empty(layout.nbytes)
     memory[:] = 0
-    views = [layout.ids(memory), *layout.arrays(memory)]
+    views = [(slot := layout.slot(memory)).ids, *slot.arrays]
     for number, view in enumerate(views, 1):
         assert view.ctypes.data % ALIGNMENT == 0
         assert view.flags.c_contiguous
@@ -66,7 +66,7 @@ def test_the_slot_freed_last_is_handed_out_first() -> None:
 def test_leased_arrays_are_what_the_slot_holds() -> None:
     arena = Arena(LAYOUT, 1)
     slot = arena.take()
-    LAYOUT.arrays(arena.memory(slot))[1][...] = 7
+    arena.slot(slot).arrays[1][...] = 7
     image, mask = arena.lease(slot, rows=2)
     assert (image.shape, mask.shape) == ((2, 5, 3, 3), (2, 5, 3))
     assert (mask == 7).all()
@@ -80,8 +80,8 @@ def test_an_arena_is_shared_by_its_descriptor_and_leaves_nothing_open() -> None:
     before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
     arena = Arena(LAYOUT, 2)
     other = Arena(LAYOUT, 2, descriptor=os.dup(arena.descriptor))
-    LAYOUT.ids(other.memory(1))[:] = [3, 1, 4]
-    assert LAYOUT.ids(arena.memory(1)).tolist() == [3, 1, 4]
+    other.slot(1).ids[:] = [3, 1, 4]
+    assert arena.slot(1).ids.tolist() == [3, 1, 4]
     arena.close()
     other.close()
     arena.close()

@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from zarrfeed.slot import Arrays, SlotLayout
+    from zarrfeed.slot import Arrays, Slot, SlotLayout
 
 
 class Arena:
@@ -47,6 +45,8 @@ class Arena:
         self.descriptor = _anonymous_file(nbytes) if descriptor is None else descriptor
         self._memory = np.frombuffer(mmap.mmap(self.descriptor, nbytes), np.uint8)
         self._free: deque[_Return | int] = deque(range(slots))
+        self._slots: dict[int, Slot] = {}
+        self._full: dict[int, list[dict[str, Any]]] = {}  # what full batches look like to NumPy
         self._returns: dict[int, _Return] = {}  # a weak reference must live to be called back
 
     @property
@@ -69,10 +69,14 @@ class Arena:
         """Return a slot. Safe in a finaliser on any thread: one atomic append, no lock."""
         self._free.append(slot)
 
-    def memory(self, slot: int) -> NDArray[np.uint8]:
-        """View a slot's bytes: (layout.nbytes,) uint8."""
-        nbytes = self.layout.nbytes
-        return self._memory[slot * nbytes : (slot + 1) * nbytes]
+    def slot(self, number: int) -> Slot:
+        """View a slot; made once for each, because it takes longer than a batch may."""
+        slot = self._slots.get(number)
+        if slot is None:
+            nbytes = self.layout.nbytes
+            memory = self._memory[number * nbytes : (number + 1) * nbytes]
+            slot = self._slots[number] = self.layout.slot(memory)
+        return slot
 
     def lease(self, slot: int, rows: int) -> Arrays:
         """Hand a filled slot out.
@@ -92,9 +96,15 @@ class Arena:
         lease = Lease(self)
         self._returns[slot] = _Return(lease, self._free, slot)
         return tuple(
-            np.asarray(_Leased(array, lease))
-            for array in self.layout.arrays(self.memory(slot), rows)
+            np.asarray(_Leased(interface, lease)) for interface in self._interfaces(slot, rows)
         )
+
+    def _interfaces(self, slot: int, rows: int) -> list[dict[str, Any]]:
+        if rows < self.layout.rows:
+            return [array.__array_interface__ for array in self.slot(slot).cut(rows)]
+        if slot not in self._full:
+            self._full[slot] = [array.__array_interface__ for array in self.slot(slot).arrays]
+        return self._full[slot]
 
     def close(self) -> None:
         """Close the descriptor. The memory itself lives on until the last array on it dies."""
@@ -133,8 +143,8 @@ class _Leased:
 
     __slots__ = ("__array_interface__", "_lease")
 
-    def __init__(self, array: NDArray[Any], lease: Lease) -> None:
-        self.__array_interface__ = array.__array_interface__
+    def __init__(self, interface: dict[str, Any], lease: Lease) -> None:
+        self.__array_interface__ = interface
         self._lease = lease
 
 

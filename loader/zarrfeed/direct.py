@@ -122,8 +122,7 @@ class DirectField:
         position = offset + reads.row * sample
         data = self._files.data(set(reads.shard.tolist()))
         if reads.land.size == out.shape[0]:
-            place = np.empty_like(reads.land)
-            place[reads.land] = np.arange(place.size)  # where each row of the batch is read
+            place = reads.place
             rows = _bytes(out).reshape(-1, sample)
             if self._files.gather(reads.shard[place], position[place], rows):
                 return

@@ -17,7 +17,7 @@ from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import afford, resident
-from zarrfeed.slot import NOTHING, Arrays, SlotLayout, aligned_empty
+from zarrfeed.slot import Arrays, SlotLayout, aligned_empty
 from zarrfeed.stats import Tally
 from zarrfeed.workers import Task, Workers
 
@@ -69,6 +69,7 @@ class Feeder:
     ) -> None:
         depth = afford(depth, layout.nbytes, held=HELD)
         self._schedule = schedule
+        self._sample_nbytes = layout.sample_nbytes
         self._depth = depth
         self._timeout = timeout
         self._lock = threading.RLock()
@@ -149,20 +150,22 @@ class Feeder:
                 raise
 
     def _take(self, tally: Tally) -> Arrays:
+        began = time.perf_counter()
+        ready = bool(self._pending) and self._workers.wait(self._pending[0], 0.0)
         idle = self._workers.idle
         # What the consumer has dropped since the last batch is written to first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
         if task.batch == self._schedule.batches - 1:  # measured while the workers work
             tally.rss = self.resident()
-        began = time.perf_counter()
-        waited = self._wait(task)
-        self._ahead.note(waited=waited, idle=idle)
-        layout = self._arena.layout
-        *spent, from_disk = layout.spent(self._arena.memory(task.slot)).tolist()
+        if not ready:
+            self._wait(task)
+        if task.batch > self._ahead.batches:  # before, there was a pause, which says nothing
+            self._ahead.note(waited=not ready, idle=idle)
+        *spent, from_disk = self._arena.slot(task.slot).spent.tolist()
         tally.add(
             rows=task.rows,
-            nbytes=task.rows * layout.sample_nbytes,
+            nbytes=task.rows * self._sample_nbytes,
             waited=time.perf_counter() - began,
             spent=spent,
         )
@@ -191,10 +194,10 @@ class Feeder:
         if self._arena.free + len(self._pending) >= self._depth:
             return self._arena.lease(task.slot, task.rows)
         layout = self._arena.layout
-        memory = aligned_empty(layout.nbytes)
-        memory[:] = self._arena.memory(task.slot)
+        copy = layout.slot(aligned_empty(layout.nbytes))
+        copy.memory[:] = self._arena.slot(task.slot).memory
         self._arena.give_back(task.slot)
-        return layout.arrays(memory, task.rows)
+        return copy.cut(task.rows)
 
     def _send(self, ahead: int) -> None:
         """Keep up to `ahead` batches under way or ready."""
@@ -207,12 +210,9 @@ class Feeder:
             self._epoch, self._batch = self._epoch + 1, 0
         ids = self._ids(self._epoch, self._batch)
         slot = self._arena.take()
-        layout, memory = self._arena.layout, self._arena.memory(slot)
-        layout.ids(memory)[: ids.size] = ids
-        layout.coming(memory)[:] = NOTHING
-        if self._cold > 0:  # a page that is in memory already costs as much to advise as to copy
-            coming = self._ids(*self._later(self._depth))
-            layout.coming(memory)[: coming.size] = coming
+        # A page that is in memory already costs as much to advise as to copy.
+        coming = self._ids(*self._later(self._depth)) if self._cold > 0 else None
+        self._arena.slot(slot).order(ids, coming)
         self._sent += 1
         task = Task(self._sent, slot, ids.size, self._epoch, self._batch)
         self._pending.append(task)
@@ -239,16 +239,8 @@ class Feeder:
                 pass
             self._arena.give_back(task.slot)
 
-    def _wait(self, task: Task) -> bool:
-        """Wait for a task, a little at a time, so that another thread may close meanwhile.
-
-        Returns
-        -------
-        bool
-            Whether it was not ready.
-        """
-        if self._workers.wait(task, 0.0):
-            return False
+    def _wait(self, task: Task) -> None:
+        """Wait for a task, a little at a time, so that another thread may close meanwhile."""
         deadline = time.monotonic() + self._timeout
         while not self._workers.wait(task, max(0.0, min(_TURN, deadline - time.monotonic()))):
             if self._closing:
@@ -259,4 +251,3 @@ class Feeder:
                     f"{self._timeout:g} s from {self._workers}: raise ZarrSequence(timeout=…) if "
                     "the storage or the transform is that slow"
                 )
-        return True

@@ -98,72 +98,65 @@ class SlotLayout:
         """Bytes of one sample, all fields together."""
         return sum(spec.nbytes for spec in self.specs)
 
-    def ids(self, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """View the sample ids of a slot.
+    def slot(self, memory: NDArray[np.uint8]) -> Slot:
+        """View a piece of memory as a slot.
 
         Parameters
         ----------
         memory
-            (nbytes,) uint8: the slot.
-
-        Returns
-        -------
-        (rows,) int64
+            (nbytes,) uint8
         """
-        return memory[: self.rows * _WORD].view(np.int64)
-
-    def coming(self, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """View the sample ids of a later batch.
-
-        Parameters
-        ----------
-        memory
-            (nbytes,) uint8: the slot.
-
-        Returns
-        -------
-        (rows,) int64
-            `NOTHING` where there is none.
-        """
-        return memory[self.rows * _WORD : 2 * self.rows * _WORD].view(np.int64)
-
-    def spent(self, memory: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """View what a slot's batch cost its worker.
-
-        Parameters
-        ----------
-        memory
-            (nbytes,) uint8: the slot.
-
-        Returns
-        -------
-        (4,) float64
-            Seconds of reading, decoding, transforming; pages that came from the disk.
-        """
-        start = 2 * self.rows * _WORD
-        return memory[start : start + SPENT * _WORD].view(np.float64)
-
-    def arrays(self, memory: NDArray[np.uint8], rows: int | None = None) -> Arrays:
-        """View the fields of a slot.
-
-        Parameters
-        ----------
-        memory
-            (nbytes,) uint8: the slot.
-        rows
-            How many samples it holds; None for as many as fit.
-
-        Returns
-        -------
-        tuple of (rows, *spec.shape)
-            One array per field, sharing `memory`.
-        """
-        return tuple(
-            memory[offset : offset + self.rows * spec.nbytes]
-            .view(spec.dtype)
-            .reshape(self.rows, *spec.shape)[:rows]
-            for offset, spec in zip(self.offsets, self.specs, strict=True)
+        ids, coming, spent = (n * _WORD for n in (self.rows, 2 * self.rows, 2 * self.rows + SPENT))
+        return Slot(
+            memory=memory,
+            ids=memory[:ids].view(np.int64),
+            coming=memory[ids:coming].view(np.int64),
+            spent=memory[coming:spent].view(np.float64),
+            arrays=tuple(
+                memory[offset : offset + self.rows * spec.nbytes]
+                .view(spec.dtype)
+                .reshape(self.rows, *spec.shape)
+                for offset, spec in zip(self.offsets, self.specs, strict=True)
+            ),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """The parts of one slot; all share its memory.
+
+    Attributes
+    ----------
+    memory
+        (nbytes,) uint8: all of it.
+    ids
+        (rows,) int64: the samples of the batch.
+    coming
+        (rows,) int64: the samples of a later batch; `NOTHING` where there is none.
+    spent
+        (4,) float64: seconds of reading, decoding, transforming; pages that came from the disk.
+    arrays
+        One (rows, *spec.shape) per field.
+    """
+
+    memory: NDArray[np.uint8]
+    ids: NDArray[np.int64]
+    coming: NDArray[np.int64]
+    spent: NDArray[np.float64]
+    arrays: Arrays
+
+    def order(self, ids: NDArray[np.int64], coming: NDArray[np.int64] | None = None) -> None:
+        """Say which samples the slot is for, and which will be needed later."""
+        self.ids[: ids.size] = ids
+        self.coming[:] = NOTHING
+        if coming is not None:
+            self.coming[: coming.size] = coming
+
+    def cut(self, rows: int) -> Arrays:
+        """Give the first rows of each field."""
+        if rows == self.ids.size:
+            return self.arrays
+        return tuple(array[:rows] for array in self.arrays)
 
 
 def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zarrfeed.reader import sample_names
-from zarrfeed.slot import NOTHING, Arrays, Spec, aligned_empty
+from zarrfeed.slot import Arrays, Spec, aligned_empty
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
@@ -214,15 +214,14 @@ class Stream:
 
     def _read(self, epoch: int, index: int) -> Arrays:
         layout = self.recipe.layout
-        memory = aligned_empty(layout.nbytes)
+        slot = layout.slot(aligned_empty(layout.nbytes))
         ids = self._ids(epoch, index)
-        layout.ids(memory)[: ids.size] = ids
-        layout.coming(memory)[:] = NOTHING
+        slot.order(ids)
         with self._filler_lock:
             if self._filler is None:
                 self._filler = Filler(self.recipe)
-            self._filler.fill(memory, rows=ids.size, epoch=epoch, batch=index)
-        return layout.arrays(memory, ids.size)
+            self._filler.fill(slot, rows=ids.size, epoch=epoch, batch=index)
+        return slot.cut(ids.size)
 
     def _ids(self, epoch: int, index: int) -> NDArray[np.int64]:
         return self._epoch_ids(epoch)[self.schedule.rows(index)]

@@ -111,8 +111,7 @@ class ProcessWorkers:
 
     @property
     def idle(self) -> bool:
-        """Whether every task has been finished."""
-        self._listen(0.0)
+        """Whether every task has been finished, as far as was heard."""
         return not any(worker.waiting for worker in self._workers)
 
     def submit(self, task: Task) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zarrfeed.errors import WorkerError
 from zarrfeed.reader import BatchReader, sample_names
-from zarrfeed.slot import NOTHING, Arrays, SlotLayout, Spec, aligned_empty
+from zarrfeed.slot import NOTHING, Arrays, Slot, SlotLayout, Spec, aligned_empty
 from zarrfeed.store import open_split
 
 if TYPE_CHECKING:
@@ -78,20 +78,19 @@ class Filler:
         self._scratch: Arrays | None = None
         if recipe.transform is not None or recipe.batch_transform is not None:
             scratch = SlotLayout.of(recipe.source, recipe.layout.rows)
-            self._scratch = scratch.arrays(aligned_empty(scratch.nbytes))
+            self._scratch = scratch.slot(aligned_empty(scratch.nbytes)).arrays
 
     def do(self, task: Task, arena: Arena) -> None:
         """Fill the slot of a task; errors are those of :meth:`fill`."""
-        memory = arena.memory(task.slot)
-        self.fill(memory, rows=task.rows, epoch=task.epoch, batch=task.batch)
+        self.fill(arena.slot(task.slot), rows=task.rows, epoch=task.epoch, batch=task.batch)
 
-    def fill(self, memory: NDArray[np.uint8], *, rows: int, epoch: int, batch: int) -> None:
+    def fill(self, slot: Slot, *, rows: int, epoch: int, batch: int) -> None:
         """Fill a slot whose sample ids already stand in it.
 
         Parameters
         ----------
-        memory
-            (layout.nbytes,) uint8: the slot.
+        slot
+            Of the recipe's layout.
         rows
             How many samples.
         epoch, batch
@@ -104,12 +103,10 @@ class Filler:
         WorkerError
             A transform raised, or returned another shape or dtype than at first.
         """
-        layout = self._recipe.layout
-        ids = layout.ids(memory)[:rows]
-        coming = layout.coming(memory)
-        if coming[0] != NOTHING:
-            self._reader.advise(coming[coming != NOTHING])
-        outputs = layout.arrays(memory, rows)
+        ids = slot.ids[:rows]
+        if slot.coming[0] != NOTHING:
+            self._reader.advise(slot.coming[slot.coming != NOTHING])
+        outputs = slot.cut(rows)
         targets = outputs[: len(self._fields)]
         sources = targets
         if self._scratch is not None:
@@ -123,7 +120,7 @@ class Filler:
         if self._recipe.weights is not None:
             np.take(self._recipe.weights, targets[-1], out=outputs[-1], mode="clip")
         transformed = time.perf_counter() - read
-        layout.spent(memory)[:] = (
+        slot.spent[:] = (
             read - began - decoded, decoded, transformed, _disk_reads() - faults,
         )  # fmt: skip
 

@@ -61,13 +61,17 @@ def receive_bytes(connection: socket.socket) -> bytes:
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        try:
-            part = connection.recv(size - len(parts))
-        except ConnectionResetError as error:
-            raise Hangup from error
-        if not part:
-            raise Hangup
-        parts += part
-    return bytes(parts)
+    parts = _some(connection, size)
+    while len(parts) < size:  # seldom: a message mostly comes in one piece
+        parts += _some(connection, size - len(parts))
+    return parts
+
+
+def _some(connection: socket.socket, size: int) -> bytes:
+    try:
+        part = connection.recv(size)
+    except ConnectionResetError as error:
+        raise Hangup from error
+    if not part:
+        raise Hangup
+    return part
