@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ import zarr
 from zarr import codecs
 
 import transforms
+from kinds import KINDS, PROCESSES, Kind, children, ids_of
+from scripts import gone, interrupt, running, wait_until
 from stores import Pixels, traced_pixels, write_split
-from test_workers import KINDS, PROCESSES, Kind, children, ids_of
 from transforms import SignsIn
 from zarrfeed import ReadError, WorkerError, ZarrSequence, open_split
 from zarrfeed.reader import BatchReader, read_samples
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zarrfeed.slot import Arrays
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
 
 
 def right_ids(batches: Iterable[Arrays], pixels: Pixels) -> list[int]:
@@ -300,39 +293,6 @@ while True:
     for batch in seq:
         time.sleep(0.02)  # a model computes
 """
-
-
-@contextmanager
-def running(script: str, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A user's script in a process group of its own, as a terminal makes it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "numpy",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            **environment,
-        },
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def interrupt(process: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C; returns what stands on standard error at the end."""
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGINT, errors
-    assert errors.count("Traceback") == 1, errors
-    return errors.rstrip()
-
-
-def gone(pids: Iterable[int]) -> bool:
-    return not any(psutil.pid_exists(pid) for pid in pids)
 
 
 def imports_numpy(process: psutil.Process) -> bool:

@@ -9,8 +9,8 @@ import keras
 import pytest
 
 from keras_client import small_model
-from test_faults import gone, interrupt, running, wait_until
-from test_workers import KINDS, PROCESSES, children
+from kinds import KINDS, PROCESSES, children
+from scripts import gone, interrupt, running, wait_until
 from traced_model import traced_model
 from transforms import SignsIn
 from zarrfeed import ZarrSequence

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinds import ids_of
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 from zarrfeed.schedule import Schedule
@@ -21,10 +22,6 @@ from zarrfeed.state import Journal, position_of, state_of
 
 CLIENT = Path(__file__).with_name("resume_client.py")
 BATCHES = 6  # of 4, the last of 2: 22 samples
-
-
-def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
-    return [int(sample) for sample in batch[1][:, 0, 0]]
 
 
 # -- by hand ------------------------------------------------------------------------------------

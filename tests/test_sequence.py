@@ -9,19 +9,12 @@ import pytest
 import zarr
 
 import transforms
+from kinds import PROCESSES, Kind, ids_of
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import StoreError, WorkerError, ZarrSequence
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Kind = dict[str, Any]
-
-PROCESSES: Kind = {"workers": 2, "use_multiprocessing": True}
-
-
-def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
-    return [int(sample) for sample in batch[1][:, 0, 0]]
 
 
 def test_items_are_the_batches_of_the_coming_epoch(split: Path) -> None:

@@ -16,37 +16,10 @@ import psutil
 import pytest
 
 import transforms
+from kinds import KINDS, PROCESSES, Kind, children, ids_of, worker_threads
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import ReadError, WorkerError, ZarrSequence
 from zarrfeed.slot import ALIGNMENT
-
-Kind = dict[str, Any]
-
-KINDS: dict[str, Kind] = {
-    "inline": {"workers": 0},
-    "one thread": {"workers": 1},
-    "three threads": {"workers": 3},
-    "one process": {"workers": 1, "use_multiprocessing": True},
-    "two processes": {"workers": 2, "use_multiprocessing": True},
-}
-
-
-def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
-    return [int(sample) for sample in batch[1][:, 0, 0]]
-
-
-def children() -> list[psutil.Process]:
-    """Worker processes of this very test process."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "zarrfeed.workers.process" in child.cmdline()
-    ]
-
-
-def worker_threads() -> set[threading.Thread]:
-    """List the worker threads that live, those that an earlier test left asleep too."""
-    return {t for t in threading.enumerate() if t.name.startswith("zarrfeed-")}
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -156,8 +129,6 @@ class TestEveryKindOfWorker:
 
 
 # -- processes ----------------------------------------------------------------------------------
-
-PROCESSES = KINDS["two processes"]
 
 
 def test_a_process_that_was_killed_is_replaced_with_a_warning(split: Path, tmp_path: Path) -> None:

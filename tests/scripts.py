@@ -1,0 +1,56 @@
+"""Run a user's script, interrupt it, and see what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+@contextmanager
+def running(script: str, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A user's script in a process group of its own, as a terminal makes it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "numpy",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            **environment,
+        },
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C; returns what stands on standard error at the end."""
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT, errors
+    assert errors.count("Traceback") == 1, errors
+    return errors.rstrip()
+
+
+def gone(pids: Iterable[int]) -> bool:
+    return not any(psutil.pid_exists(pid) for pid in pids)
