@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# tf_keras goes with one release of TensorFlow, and asks for the package that is not -cpu.
+TF_KERAS := from importlib.metadata import version; print(version('tensorflow-cpu').rpartition('.')[0] + '.0')
+
 .PHONY: help demo test check soak clean
 .DEFAULT_GOAL := help
 
@@ -21,6 +24,7 @@ help:  ## this page
 
 .venv/for-dev: pyproject.toml | .venv/created
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps "tf_keras~=$$($(BIN)/python -c "$(TF_KERAS)")"
 	@touch $@ .venv/for-demo
 
 demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what it predicts (< 3 min)
