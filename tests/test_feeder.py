@@ -48,24 +48,31 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
         assert len(batches) == 11
 
 
-@given(st.integers(1, 5), st.integers(0, 20), st.lists(st.tuples(st.booleans(), st.booleans())))
+moments = st.tuples(st.floats(0, 9), st.floats(0, 1), st.booleans())
+
+
+@given(st.integers(1, 5), st.integers(0, 20), st.lists(moments, max_size=100))
 def test_the_lookahead_stays_within_its_bounds(
-    least: int, more: int, notes: list[tuple[bool, bool]]
+    least: int, more: int, notes: list[tuple[float, float, bool]]
 ) -> None:
     ahead = Lookahead(least=least, most=least + more)
-    for waited, idle in notes:
-        before = ahead.batches
-        ahead.note(waited=waited, idle=idle)
+    for seconds, share, idle in notes:
+        ahead.note(seconds=seconds, waited=seconds * share, idle=idle)
         assert least <= ahead.batches <= least + more
-        assert waited or ahead.batches == before
 
 
-def test_a_longer_queue_bridges_batches_of_unequal_cost() -> None:
+def after(ahead: Lookahead, *, waited: float, idle: bool) -> int:
+    for _ in range(200):
+        ahead.note(seconds=1.0, waited=waited, idle=idle)
+    return ahead.batches
+
+
+def test_the_lookahead_grows_only_where_it_helps() -> None:
     ahead = Lookahead(least=2, most=10)
-    for _ in range(5):
-        ahead.note(waited=False, idle=True)
-        ahead.note(waited=True, idle=False)
-    assert ahead.batches == 10
+    assert after(ahead, waited=0.01, idle=True) == 2  # the model is the limit
+    assert after(ahead, waited=0.5, idle=True) == 10  # workers starve while the consumer waits
+    assert after(ahead, waited=0.01, idle=True) == 10
+    assert after(ahead, waited=0.5, idle=False) == 2  # the workers are the limit
 
 
 @pytest.mark.parametrize("workers", [{"workers": 0}, {"workers": 2}], ids=str)

@@ -87,6 +87,7 @@ class Feeder:
         self._epoch_ids = lru_cache(maxsize=2)(schedule.epoch_ids)
         self._cold = 0  # batches that are still read ahead from the disk
         self._sent = 0
+        self._taken = 0.0  # when the last batch was handed out
         self._ticket = 0
         self._closing = False
         self.closed = False
@@ -151,22 +152,22 @@ class Feeder:
 
     def _take(self, tally: Tally) -> Arrays:
         began = time.perf_counter()
-        ready = bool(self._pending) and self._workers.wait(self._pending[0], 0.0)
         idle = self._workers.idle
         # What the consumer has dropped since the last batch is written to first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
         if task.batch == self._schedule.batches - 1:  # measured while the workers work
             tally.rss = self.resident()
-        if not ready:
-            self._wait(task)
-        if task.batch > self._ahead.batches:  # before, there was a pause, which says nothing
-            self._ahead.note(waited=not ready, idle=idle)
+        self._wait(task)
+        now = time.perf_counter()
+        if task.batch:  # before an epoch there may be a pause, which says nothing
+            self._ahead.note(seconds=now - self._taken, waited=now - began, idle=idle)
+        self._taken = now
         *spent, from_disk = self._arena.slot(task.slot).spent.tolist()
         tally.add(
             rows=task.rows,
             nbytes=task.rows * self._sample_nbytes,
-            waited=time.perf_counter() - began,
+            waited=now - began,
             spent=spent,
         )
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1

@@ -47,7 +47,7 @@ class Workers(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether every task has been finished."""
+        """Whether a worker has nothing to do."""
         ...
 
     def submit(self, task: Task) -> None:

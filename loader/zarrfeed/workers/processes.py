@@ -65,6 +65,10 @@ class _Worker:
         with suppress(OSError):  # it died at once; its socket will say so
             wire.send_bytes(self.connection, setup)
 
+    def load(self) -> tuple[int, int]:
+        """How much it has to do: that with as many tasks, but older ones, is done sooner."""
+        return len(self.waiting), max(self.waiting, default=0)
+
     def hang_up(self) -> None:
         """End the conversation, also where a process that the user forked holds the socket, too."""
         with suppress(OSError):
@@ -111,8 +115,9 @@ class ProcessWorkers:
 
     @property
     def idle(self) -> bool:
-        """Whether every task has been finished, as far as was heard."""
-        return not any(worker.waiting for worker in self._workers)
+        """Whether a worker has nothing to do."""
+        self._listen(0.0)
+        return not all(worker.waiting for worker in self._workers)
 
     def submit(self, task: Task) -> None:
         """Send a task to the worker with the fewest, or keep it until one of them has few."""
@@ -157,7 +162,7 @@ class ProcessWorkers:
 
     def _send_kept(self) -> None:
         while self._kept and self._workers:  # where none could start, wait() says why
-            worker = min(self._workers, key=lambda worker: len(worker.waiting))
+            worker = min(self._workers, key=_Worker.load)
             if len(worker.waiting) >= _SENT:
                 return
             self._send(worker, self._kept.popleft())

@@ -45,8 +45,8 @@ class ThreadWorkers:
 
     @property
     def idle(self) -> bool:
-        """Whether every task has been finished."""
-        return len(self._finished) == self._unclaimed
+        """Whether a worker has nothing to do."""
+        return self._unclaimed - len(self._finished) < self.count
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
