@@ -200,8 +200,13 @@ class FrontEnd:
     ) -> tf.data.Dataset:
         from zarrfeed.tfdata import stream_dataset
 
-        rows = None if self.has_partial_batch else self.batch_size
-        return stream_dataset(batches, self._stream.specs, rows=rows, count=count)
+        return stream_dataset(
+            batches,
+            self._stream.specs,
+            rows=None if self.has_partial_batch else self.batch_size,
+            length=lambda: len(self) - self._stream.first,
+            count=count,
+        )
 
     def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
         """Name the samples of a batch.

@@ -158,12 +158,7 @@ class Stream:
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
-                batch = feeder.take(ticket, current.tally)
-                if batch is None:  # a newer pass has the workers now: this one goes on by itself
-                    batch = self._read(current.epoch, current.next)
-                current.next += 1
-                yield batch
-                del batch  # the slot can be used again
+                yield self._next(feeder, ticket, current)  # and do not hold it meanwhile
         finally:
             current.ended = True
 
@@ -197,6 +192,13 @@ class Stream:
             if self._filler is not None:
                 self._filler.close()
             self._filler = None
+
+    def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
+        batch = feeder.take(ticket, current.tally)
+        if batch is None:  # a newer pass has the workers now: this one goes on by itself
+            batch = self._read(current.epoch, current.next)
+        current.next += 1
+        return batch
 
     def _begin_pass(self, feeder: Feeder) -> Pass:
         if self.current is not None:
