@@ -152,7 +152,8 @@ class Feeder:
 
     def _take(self, tally: Tally) -> Arrays:
         began = time.perf_counter()
-        idle = self._workers.idle
+        ready = bool(self._pending) and self._workers.ready(self._pending[0])
+        idle = not ready and self._workers.idle
         # What the consumer has dropped since the last batch is written to first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()

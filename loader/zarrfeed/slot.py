@@ -4,7 +4,7 @@ A slot holds the sample ids of a batch, those of a later one (to be read ahead),
 its worker, and then its fields, each on a 64-byte boundary, because TensorFlow and JAX take a
 buffer without a copy only from there (measured: 32 is not enough); it ends on a page boundary::
 
-    | ids int64[b] | coming int64[b] | spent float64[4] | pad | image uint8[b, …] | pad | mask … |
+    | ids int64[b] | coming int64[b] | spent float64[4] | done int64 | pad | image … | pad | … |
 
 Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
 """
@@ -87,7 +87,7 @@ class SlotLayout:
         (64, 128)
         """
         offsets = []
-        end = aligned((2 * rows + SPENT) * _WORD)
+        end = aligned((2 * rows + SPENT + 1) * _WORD)
         for spec in specs:
             offsets.append(end)
             end = aligned(end + rows * spec.nbytes)
@@ -112,6 +112,7 @@ class SlotLayout:
             ids=memory[:ids].view(np.int64),
             coming=memory[ids:coming].view(np.int64),
             spent=memory[coming:spent].view(np.float64),
+            done=memory[spent : spent + _WORD].view(np.int64),
             arrays=tuple(
                 memory[offset : offset + self.rows * spec.nbytes]
                 .view(spec.dtype)
@@ -135,6 +136,8 @@ class Slot:
         (rows,) int64: the samples of a later batch; `NOTHING` where there is none.
     spent
         (4,) float64: seconds of reading, decoding, transforming; pages that came from the disk.
+    done
+        (1,) int64: the number of the task that filled it last.
     arrays
         One (rows, *spec.shape) per field.
     """
@@ -143,6 +146,7 @@ class Slot:
     ids: NDArray[np.int64]
     coming: NDArray[np.int64]
     spent: NDArray[np.float64]
+    done: NDArray[np.int64]
     arrays: Arrays
 
     def order(self, ids: NDArray[np.int64], coming: NDArray[np.int64] | None = None) -> None:

@@ -25,6 +25,10 @@ class InlineWorkers:
     def __str__(self) -> str:
         return "no worker"
 
+    def ready(self, task: Task) -> bool:  # noqa: ARG002 - never ahead
+        """Nothing is finished before :meth:`wait`."""
+        return False
+
     def submit(self, task: Task) -> None:
         """Nothing happens before :meth:`wait`."""
 

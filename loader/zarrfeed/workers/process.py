@@ -46,6 +46,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
         failure = None
         try:
             filler.do(task, arena)
+            arena.slot(task.slot).done[0] = task.number  # the parent may see it before the reply
         except BaseException as error:  # even SystemExit in a transform
             failure = _report(error)
         wire.send_reply(connection, task.number, failure)

@@ -48,6 +48,10 @@ class ThreadWorkers:
         """Whether a worker has nothing to do."""
         return self._unclaimed - len(self._finished) < self.count
 
+    def ready(self, task: Task) -> bool:
+        """Whether a task is finished."""
+        return task.number in self._finished
+
     def submit(self, task: Task) -> None:
         """Queue a task."""
         self._unclaimed += 1
@@ -55,10 +59,11 @@ class ThreadWorkers:
 
     def wait(self, task: Task, timeout: float) -> bool:
         """Wait until the slot is filled, or raise what its worker raised."""
-        with self._ready:
-            if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
-                return False
-            failure = self._finished.pop(task.number)
+        if task.number not in self._finished:  # else there is no need to wait for the lock, either
+            with self._ready:
+                if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
+                    return False
+        failure = self._finished.pop(task.number)
         self._unclaimed -= 1
         if failure is not None:
             raise failure
@@ -92,7 +97,7 @@ def _work(
                 if isinstance(error, Exception)
                 else WorkerError(f"a transform ended the worker thread by {error!r}")
             )
+        finished[task.number] = failure
         with ready:
-            finished[task.number] = failure
             ready.notify_all()
     filler.close()
