@@ -19,10 +19,9 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -31,13 +30,15 @@ import zarr
 from PIL import Image
 
 import zarrfeed
-from zarrfeed import ZarrSequence, open_split, read_samples
+from limits import Epoch, from_memory, load
+from zarrfeed import ZarrSequence
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.cells import write_cells
 
-SECONDS = 0.5  # of every way's turn, at least
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-Epoch = Callable[[np.ndarray], Iterator[Any]]
+SECONDS = 0.5  # of every way's turn, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +62,6 @@ class Row:
     slowest: float
     fastest: float
     of_limit: float
-
-
-def from_memory(images: np.ndarray, masks: np.ndarray, batch_size: int) -> Epoch:
-    """Make the limit: gather from RAM into one reused buffer."""
-    out = [np.empty((batch_size, *a.shape[1:]), a.dtype) for a in (images, masks)]
-
-    def epoch(order: np.ndarray) -> Iterator[Any]:
-        for ids in order:
-            np.take(images, ids, axis=0, out=out[0], mode="clip")
-            np.take(masks, ids, axis=0, out=out[1], mode="clip")
-            yield out
-
-    return epoch
 
 
 def from_sequence(sequence: ZarrSequence) -> Epoch:
@@ -166,9 +154,7 @@ def main() -> None:
 
 
 def _ways(folder: Path, stores: dict[str, Path], batch_size: int) -> dict[str, Epoch]:
-    split = open_split(stores["raw"])
-    ids = np.arange(split.layouts["image"].shape[0])
-    images, masks = (read_samples(split, name, ids) for name in ("image", "mask"))
+    images, masks = (load(stores["raw"], name) for name in ("image", "mask"))
     ways: dict[str, Epoch] = {
         "np.take from RAM, one buffer (the limit)": from_memory(images, masks, batch_size)
     }

@@ -1,0 +1,16 @@
+"""A transform that holds the GIL. Alone in its module: worker processes import it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+SECONDS = 0.002  # per sample
+
+
+def hold_gil(image: Any, mask: Any, rng: Any) -> tuple[Any, Any]:  # noqa: ARG001
+    """Do nothing, busily, in Python."""
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        pass
+    return image, mask

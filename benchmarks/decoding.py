@@ -1,0 +1,107 @@
+"""How fast can Blosc be? Decoding a store's chunks out of RAM, in processes of their own.
+
+Run as ``python decoding.py STORE BATCH_SIZE`` it is one of them: it takes the encoded chunks into
+memory, says so, and then decodes for as many seconds as every line on its standard input says,
+answering with the batches per second.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numcodecs.blosc
+import numpy as np
+
+from limits import aligned, shuffled
+from zarrfeed import open_split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIELDS = ("image", "mask")
+
+
+class Decoders:
+    """Processes that decode out of RAM, all idle until they are asked."""
+
+    def __init__(self, store: str, batch_size: int, count: int) -> None:
+        command = [sys.executable, __file__, store, str(batch_size)]
+        self._processes: list[subprocess.Popen[str]] = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+        for process in self._processes:
+            _answer(process)
+
+    def rate(self, count: int, seconds: float) -> float:
+        """Let the first `count` of them decode at the same time; batches per second together."""
+        for process in self._processes[:count]:
+            print(seconds, file=process.stdin, flush=True)
+        return sum(float(_answer(process)) for process in self._processes[:count])
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.communicate()
+
+
+def _answer(process: subprocess.Popen[Any]) -> str:
+    line: str = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError(f"the decoding process ended, exit status {process.wait()}")
+    return line
+
+
+def encoded_chunks(store: str, field: str) -> list[bytes]:
+    """Take the encoded chunks of a field into memory, one per sample.
+
+    Parses the shards by itself: at the end of each stand ``uint64[chunks, 2]`` of (offset, nbytes)
+    and a crc32c of 4 bytes.
+    """
+    layout = open_split(store).layouts[field]
+    if layout.compression != "blosc" or layout.chunk_rows != 1:
+        raise ValueError(
+            f"{store}/{field}: needed Blosc chunks of one sample, found {layout.codec} chunks of "
+            f"{layout.chunk_rows}"
+        )
+    chunks: list[bytes] = []
+    for shard in range(-(-layout.shape[0] // layout.shard_rows)):
+        data = Path(store, field, layout.shard_name(shard)).read_bytes()
+        entries = np.frombuffer(data[-4 - 16 * layout.shard_rows : -4], "<u8").reshape(-1, 2)
+        present = min(layout.shard_rows, layout.shape[0] - shard * layout.shard_rows)
+        chunks += [data[at : at + nbytes] for at, nbytes in entries[:present].tolist()]
+    return chunks
+
+
+def main(store: str, batch_size: int) -> None:
+    """Serve until standard input ends."""
+    numcodecs.blosc.use_threads = False  # the processes are the parallelism
+    chunks = [encoded_chunks(store, field) for field in FIELDS]
+    layouts = open_split(store).layouts
+    batch = [aligned((batch_size, *layouts[field].sample_shape)) for field in FIELDS]
+    rows = [[memoryview(row).cast("B") for row in field] for field in batch]
+    print("ready", flush=True)
+    for line in sys.stdin:
+        seconds, began = float(line), time.perf_counter()
+        # Looks at the clock after every batch, so that all processes end at the same time.
+        for batches, ids in enumerate(_endless(len(chunks[0]), batch_size), start=1):
+            for encoded, targets in zip(chunks, rows, strict=True):
+                for sample, target in zip(ids.tolist(), targets, strict=True):
+                    numcodecs.blosc.decompress(encoded[sample], target)
+            if (spent := time.perf_counter() - began) >= seconds:
+                print(batches / spent, flush=True)
+                break
+
+
+def _endless(samples: int, batch_size: int) -> Iterator[np.ndarray]:
+    for epoch in itertools.count():
+        yield from shuffled(samples, batch_size, seed=epoch)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,158 @@
+"""One ``fit`` of a model that does nothing, in a process of its own.
+
+    python keras_fit.py WAY TRIAL
+
+Prints ``fitting`` when the warm-up is over, and at the end one JSON line: batches per second, the
+median over the epochs after the warm-up. The time between epochs counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import tensorflow as tf
+
+from limits import aligned, load
+from trial import AHEAD, Trial, Workload
+from zarrfeed import ZarrSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+WARM_UP = 2  # epochs: the first traces the model
+_BATCHES = 1500  # to be measured, at least
+_LEAST_EPOCHS = 8
+
+
+class Nothing(keras.Model):
+    """A model whose step touches one pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = self.add_weight(shape=(), name="weight")
+
+    def call(self, x: Any) -> Any:  # noqa: ARG002
+        """Predict nothing."""
+        return self.weight
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Learn nothing."""
+        return {"loss": tf.cast(data[0][0, 0, 0, 0], tf.float32)}
+
+
+class Constant(keras.utils.PyDataset):
+    """One ready, aligned batch again and again: what Keras alone makes of a perfect loader."""
+
+    def __init__(self, work: Workload) -> None:
+        super().__init__()  # no workers: Keras asks serially
+        shape = work.batch_size, work.size, work.size
+        self._batch = aligned((*shape, 3)), aligned(shape)
+        self._batches = work.batches
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._batch
+
+
+class Clock(keras.callbacks.Callback):
+    """Notes when every epoch began, and when the last one ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Note the time."""
+        self.began.append(time.perf_counter())
+        if epoch == WARM_UP:
+            print("fitting", flush=True)
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Note the time."""
+        self.began.append(time.perf_counter())
+
+
+def slices(work: Workload) -> tf.data.Dataset:
+    """All samples in RAM: slice, shuffle, batch."""
+    dataset = tf.data.Dataset.from_tensor_slices(_in_memory(work))
+    dataset = dataset.shuffle(work.samples).batch(work.batch_size, drop_remainder=True)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def gathered(work: Workload, *, parallel: bool) -> tf.data.Dataset:
+    """All samples in RAM: shuffle the ids, gather a batch at a time."""
+    images, masks = _in_memory(work)
+
+    def gather(ids: Any) -> tuple[Any, Any]:
+        return tf.gather(images, ids), tf.gather(masks, ids)
+
+    ids = tf.data.Dataset.range(work.samples).shuffle(work.samples)
+    dataset = ids.batch(work.batch_size, drop_remainder=True)
+    if parallel:
+        dataset = dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
+    else:
+        dataset = dataset.map(gather)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _in_memory(work: Workload) -> tuple[tf.Tensor, tf.Tensor]:
+    # One field after the other, so that the arrays of both are never there beside the tensors.
+    return tuple(tf.convert_to_tensor(load(work.raw, field)) for field in ("image", "mask"))
+
+
+@contextmanager
+def data_of(way: str, work: Workload) -> Iterator[Any]:
+    """Make what is fed to ``fit``."""
+    if way in AHEAD:
+        with ZarrSequence(work.raw, work.batch_size, drop_remainder=True, **AHEAD[way]) as train:
+            yield train
+    elif way == "constant":
+        yield Constant(work)
+    elif way == "tf.data, slices":
+        yield slices(work)
+    elif way == "tf.data, gather":
+        yield gathered(work, parallel=False)
+    elif way == "tf.data, parallel gather":
+        yield gathered(work, parallel=True)
+    else:
+        raise ValueError(f"no way {way!r} to fit")
+
+
+def fit(data: Any, batches: int) -> float:
+    """Train nothing; batches per second."""
+    model, clock = Nothing(), Clock()
+    model.compile(jit_compile=False)
+    epochs = WARM_UP + max(_LEAST_EPOCHS, -(-_BATCHES // batches))
+    model.fit(data, epochs=epochs, verbose=0, callbacks=[clock], shuffle=False)
+    spent = [after - before for before, after in zip(clock.began, clock.began[1:], strict=False)]
+    return batches / statistics.median(spent[WARM_UP:])
+
+
+def main(way: str, trial: str) -> None:
+    """Measure one way."""
+    work = Trial.from_json(trial).workload
+    if way == "nothing":  # what it costs to be here at all
+        print("fitting", flush=True)
+        time.sleep(1)
+        print(json.dumps({"batches_per_second": 0.0}))
+        return
+    with data_of(way, work) as data:
+        print(json.dumps({"batches_per_second": fit(data, work.batches)}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,64 @@
+"""On what was it measured?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+PACKAGES = (
+    "zarrfeed", "numpy", "numcodecs", "zarr", "keras", "tensorflow", "tensorflow-cpu",
+)  # fmt: skip
+
+
+def machine() -> str:
+    """Describe this machine and what is installed, in one line."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    memory = psutil.virtual_memory().total >> 30
+    return (
+        f"{cores} cores ({_processor()}), {memory} GiB, {platform.system()} {platform.release()} "
+        f"{platform.machine()}, Python {platform.python_version()}, {_packages()}{_commit()}"
+    )
+
+
+def load_average() -> str:
+    """Say how busy the machine is; a benchmark wants it near 0."""
+    return " ".join(f"{load:.2f}" for load in os.getloadavg())
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _packages() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _commit() -> str:
+    """Name the commit, with + where files have been changed since; nothing outside a clone."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=here, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f", commit {commit}"

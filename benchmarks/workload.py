@@ -1,0 +1,142 @@
+"""What are the samples? Crops of real pictures, or of drawn ones, packed raw and as LZ4."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trial import Workload
+from zarrfeed_convert import Header, PairedFolders, convert
+from zarrfeed_tools.cells import write_cells
+
+SMALL = 64  # samples of the small store
+_DRAWN = 128  # pictures that crops are taken of where there are no real ones
+_DRAWN_SIZE = 480
+
+
+class Crops:
+    """Random square crops of picture and mask pairs: a source for ``zarrfeed_convert.convert``.
+
+    Sample i is a crop of pair ``i % pairs``, at a place that depends on (seed, i) alone.
+
+    Parameters
+    ----------
+    pairs
+        Pictures and masks.
+    samples
+        How many crops.
+    size
+        Their height and width in pixels.
+    seed
+        Of the places.
+    """
+
+    def __init__(self, pairs: PairedFolders, samples: int, *, size: int, seed: int) -> None:
+        self._pairs = pairs
+        self._size = size
+        self._seed = seed
+        self.keys = [f"crop_{number:05d}" for number in range(samples)]
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the crops are of; `convert` packs anew where this has changed."""
+        pairs = self._pairs.describe()
+        return {
+            "kind": "random crops",
+            "images": pairs["images"],
+            "masks": pairs["masks"],
+            "pairs": len(self._pairs.keys),
+            "size": self._size,
+            "seed": self._seed,
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the files that a crop is of."""
+        return self._pairs.names(sample % len(self._pairs.keys))
+
+    def probe(self, sample: int) -> Header:
+        """Measure a crop by its pair's header."""
+        pair = self._pairs.probe(sample % len(self._pairs.keys))
+        if min(pair.height, pair.width) < self._size:
+            raise ValueError(
+                f"{self.names(sample)[0]} is {pair.height}×{pair.width}, too small for crops of "
+                f"{self._size}×{self._size}; --size takes a smaller one"
+            )
+        size = self._size
+        return Header(size, size, pair.channels, pair.dtype, size, size)
+
+    def read(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cut a crop out."""
+        image, mask = _decoded(*self._pair(sample))
+        rng = np.random.default_rng((self._seed, sample))
+        y, x = (int(rng.integers(0, extent - self._size + 1)) for extent in mask.shape)
+        window = slice(y, y + self._size), slice(x, x + self._size)
+        return np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window])
+
+    def read_mask(self, sample: int) -> np.ndarray:
+        """Cut a crop of the mask out."""
+        return self.read(sample)[1]
+
+    def _pair(self, sample: int) -> tuple[PairedFolders, int]:
+        return self._pairs, sample % len(self._pairs.keys)
+
+
+@lru_cache(maxsize=512)  # every picture is cropped many times; decoding takes ten times a crop's
+def _decoded(pairs: PairedFolders, pair: int) -> tuple[np.ndarray, np.ndarray]:
+    return pairs.read(pair)
+
+
+def pack(
+    folder: Path,
+    *,
+    samples: int,
+    size: int,
+    batch_size: int,
+    images: str | None,
+    masks: str | None,
+    seed: int = 0,
+) -> Workload:
+    """Pack the samples, or find them packed.
+
+    Parameters
+    ----------
+    folder
+        Where the stores are, or shall be.
+    samples, size, batch_size
+        As of :class:`trial.Workload`.
+    images, masks
+        Folders of pictures and masks; None for cells, which are drawn.
+    seed
+        Of the crops.
+    """
+    if images is not None and masks is not None:
+        pairs = PairedFolders(images, masks)
+        what = f"{len(pairs.keys)} pictures of {images}"
+    else:
+        drawn = folder / "cells"
+        if not (drawn / "masks" / f"cell_{_DRAWN - 1:04d}.png").exists():
+            write_cells(drawn, _DRAWN, size=max(size, _DRAWN_SIZE), seed=seed)
+        pairs = PairedFolders(str(drawn / "images"), str(drawn / "masks"))
+        what = f"{_DRAWN} pictures of drawn cells (no --images and --masks were given)"
+    stores = {}
+    for name, codec, count in (
+        ("raw", "raw", samples), ("lz4", "lz4", samples), ("small", "raw", SMALL),
+    ):  # fmt: skip
+        store = folder / f"{name}-{count}x{size}.zarr"
+        crops = Crops(pairs, count, size=size, seed=seed)
+        convert(crops, store, split="train", codec=codec)  # does nothing where it is there already
+        stores[name] = str(store / "train")
+    origin = f"random crops (seed {seed}) of {what}"
+    return Workload(**stores, samples=samples, size=size, batch_size=batch_size, origin=origin)
+
+
+def warm(*stores: str) -> None:
+    """Read every file once, so that the page cache holds it."""
+    for store in stores:
+        for path in Path(store).rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    while file.read(1 << 24):
+                        pass
