@@ -20,6 +20,7 @@ from kinds import KINDS, PROCESSES, Kind, children, ids_of, worker_threads
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import ReadError, WorkerError, ZarrSequence
 from zarrfeed.slot import ALIGNMENT
+from zarrfeed.workers import processes
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -129,6 +130,25 @@ class TestEveryKindOfWorker:
 
 
 # -- processes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_replies_and_slots_tell_the_same(
+    split: Path, monkeypatch: pytest.MonkeyPatch, in_order: bool
+) -> None:
+    """A slow consumer finds most batches ready: by their slots, or by replies alone."""
+    monkeypatch.setattr(processes, "_STORES_IN_ORDER", in_order)
+    monkeypatch.setattr(processes, "_UNREAD", 3)
+    with ZarrSequence(split, 1, shuffle=False, **PROCESSES) as seq:
+        for _ in range(3):
+            ids = []
+            for batch in seq:
+                time.sleep(0.002)
+                ids += ids_of(batch)
+            assert ids == list(range(22))
+        assert seq._stream._feeder is not None
+        for worker in seq._stream._feeder._workers._workers:  # type: ignore[attr-defined]
+            assert len(worker.unread) <= 4
 
 
 def test_a_process_that_was_killed_is_replaced_with_a_warning(split: Path, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ class Feeder:
                 self._wait(task)
             except WorkerTimeout:
                 raise
-            except ZarrfeedError:
+            except ZarrfeedError:  # of a batch that nobody gets
                 pass
             self._arena.give_back(task.slot)
 

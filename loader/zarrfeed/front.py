@@ -68,8 +68,8 @@ class FrontEnd:
     use_multiprocessing
         Whether they are processes, for transforms that hold the GIL, instead of threads.
     max_queue_size
-        Batches read ahead at most. Memory for as many and 4 more, which the model may hold, is
-        taken once.
+        Batches read ahead at most; as many as help, because few stay in the processor's cache.
+        Memory for as many and 4 more, which the model may hold, is set aside, and used again.
     rank, world_size
         This process of a distributed run, and how many there are: disjoint, equally long shares of
         one global order. The up to ``world_size - 1`` samples left over differ from epoch to epoch.
