@@ -54,12 +54,13 @@ def main(store: str, folder: Path, kill_after: int, save_freq: str) -> None:
             verbose=0,
             callbacks=[
                 keras.callbacks.BackupAndRestore(str(folder / "backup"), save_freq=often),
-                zarrfeed.ResumeCallback(train, folder / "backup" / "zarrfeed.json"),
+                zarrfeed.ResumeCallback(train, folder / "backup"),
                 Killed(kill_after),
             ],
         )
     train.close()
     np.save(folder / "weights.npy", model.get_weights()[0])
+    print("steps", int(keras.ops.convert_to_numpy(model.optimizer.iterations)), flush=True)
     os._exit(0)  # torch and TensorFlow threads have been seen to crash at exit
 
 

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
-    {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "state", "stats",
-     "report"},
+    {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "choice",
+     "state", "stats", "report"},
     {"store", "codecs", "shards", "flat", "direct", "indirect", "reader"},
     {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
@@ -28,7 +28,7 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 # Outside world -> the only modules that may import it.
 WORLDS = {
     "keras": {"sequence", "callbacks"},
-    "tf_keras": {"legacy"},
+    "tf_keras": {"legacy", "callbacks"},
     "tensorflow": {"tfdata", "front", "sequence", "legacy"},  # but for tfdata, for typing alone
     "torch": {"torchdata", "sequence"},
     "zarr": {"indirect"},

@@ -106,3 +106,27 @@ print(model.predict(Mine(), verbose=0, workers=2).ravel().tolist())
 
 def test_other_sequences_go_their_usual_way() -> None:
     assert run("-c", OTHER).strip() == "[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]"
+
+
+MONITOR = """
+import sys
+import tf_keras
+from traced_model import traced_model
+from zarrfeed import FeedMonitor, ResumeCallback, ZarrSequence
+with ZarrSequence(sys.argv[1], 4) as seq:
+    lines = []
+    traced_model(tf_keras, []).fit(
+        seq, epochs=2, verbose=0, workers=2, callbacks=[FeedMonitor(seq, lines.append)]
+    )
+    print([line.split(",")[0].split(": ")[0] for line in lines])
+    try:
+        ResumeCallback(seq, "journal")
+    except NotImplementedError as error:
+        print(error)
+"""
+
+
+def test_the_feed_monitor_watches_tf_keras_and_resuming_says_that_it_cannot(store: Path) -> None:
+    lines, error = run("-c", MONITOR, str(store)).strip().split("\n")
+    assert lines == "['epoch 1', 'epoch 2']"
+    assert error.startswith("ResumeCallback needs Keras 3")

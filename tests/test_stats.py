@@ -80,14 +80,39 @@ def stats(**parts: float) -> EpochStats:
     )
 
 
-def test_the_line_names_what_limits() -> None:
+def line(found: EpochStats, waited: float, workers: int = 2, processes: bool = True) -> str:
+    return epoch_line(
+        2, steps=100, seconds=10.0, waited=waited, stats=found, workers=workers,
+        processes=processes,
+    )  # fmt: skip
+
+
+def test_the_line_names_what_limits_and_what_would_help() -> None:
     busy = stats(read=1.0, decoded=2.0, transformed=15.0, idle=2.0)
-    assert epoch_line(2, steps=100, seconds=10.0, waited=0.2, stats=busy) == (
+    assert line(busy, 0.2) == (
         "epoch 3: 10 batches/s, model waited 2% of the time: compute is the limit"
     )
-    assert epoch_line(2, steps=100, seconds=10.0, waited=4.0, stats=busy) == (
-        "epoch 3: 10 batches/s, model waited 40% of the time: input is the limit "
-        "(workers: read 5%, decode 10%, transform 75%, idle 10%)"
+    assert line(busy, 4.0) == (
+        "epoch 3: 10 batches/s, model waited 40% of the time: input is the limit (workers: "
+        "read 5%, decode 10%, transform 75%, idle 10%); try more workers or a cheaper transform"
+    )
+    assert line(busy, 4.0, processes=False).endswith("try use_multiprocessing=True")
+    assert line(busy, 4.0, workers=0).endswith("try workers=2 or more")
+    assert line(stats(decoded=2.0), 4.0).endswith("try more workers, or a store with --codec raw")
+    assert line(stats(read=2.0), 4.0).endswith("try more workers, or a faster disk")
+
+
+def test_threads_that_compete_with_the_model_are_named() -> None:
+    """By themselves they keep the model fed, but slow it down."""
+    found = stats(read=0.1, transformed=9.9)
+    assert "share Python's lock with the model" in line(found, 0.0, processes=False)
+    assert line(found, 0.0).endswith("compute is the limit")
+
+
+def test_stats_read_like_a_sentence() -> None:
+    assert str(stats(read=1.0, waited=2.0)) == (
+        "epoch 0 (from 0): 100 batches, 800 samples, 1,000.0 MB in 10 s; waited 2 s; workers: "
+        "read 1, decoded 0, transformed 0, idle 0 s; 1,000 MB resident"
     )
 
 

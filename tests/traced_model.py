@@ -29,7 +29,7 @@ def traced_model(keras: Any, log: list[list[int]] | Any) -> Any:
     keras.utils.set_random_seed(1)
     model = Traced([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
     model.compile(
-        optimizer=keras.optimizers.SGD(1e-4, momentum=0.9),
+        optimizer=keras.optimizers.Adam(1e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         run_eagerly=True,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.choice import legacy_keras
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
 from zarrfeed.reader import class_pixels, read_samples
 from zarrfeed.stats import EpochStats
@@ -38,7 +38,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import Keras only when it is asked for: workers and the converter never do."""
     if name == "ZarrSequence":
-        if _legacy_keras():
+        if legacy_keras():
             from zarrfeed.legacy import ZarrSequence as LegacySequence
 
             return LegacySequence
@@ -52,6 +52,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")
 
 
-def _legacy_keras() -> bool:
-    """Whether ``tf.keras`` is tf_keras, by the rule of TensorFlow itself."""
-    return os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
+def __dir__() -> list[str]:
+    return __all__

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
+from zarrfeed.choice import legacy_keras
 from zarrfeed.errors import StoreError
 from zarrfeed.report import epoch_line
 from zarrfeed.state import Journal, state_of
 from zarrfeed.stats import model_waits
+
+if legacy_keras():
+    import tf_keras as keras
+else:
+    import keras  # type: ignore[no-redef, unused-ignore]
 
 if TYPE_CHECKING:
     import os
@@ -39,10 +42,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     sequence
         That is trained on.
     path
-        Of the journal, a small JSON file; a good place is inside ``BackupAndRestore``'s folder.
+        Of the journal, a small JSON file, or of a folder for it; a good place is
+        ``BackupAndRestore``'s own folder.
 
     Raises
     ------
+    NotImplementedError
+        For tf_keras: it takes Keras 3.
     ValueError
         When training begins: the journal was written by a sequence of other batches.
 
@@ -61,13 +67,18 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, sequence: ZarrSequence, path: str | os.PathLike[str]) -> None:
         super().__init__()
+        if legacy_keras():
+            raise NotImplementedError(
+                "ResumeCallback needs Keras 3, and TF_USE_LEGACY_KERAS asks for tf_keras; there, "
+                "keep sequence.state_dict() beside the weights"
+            )
         self._sequence = sequence
-        self._path = Path(path)
+        self._path = Path(path) if Path(path).suffix else Path(path) / "zarrfeed.json"
         self._journal = Journal()
         self._consumed = 0  # batches of the pass under way
         self._begun_at = 0  # of these, before the Keras epoch under way
         self._restored_at: int | None = None
-        self._quiet: warnings.catch_warnings[None] | None = None
+        self._short = _ShortEpoch()
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Set the sequence to where the restored weights stand."""
@@ -75,16 +86,28 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._consumed = len(self._sequence)
         schedule = self._sequence._stream.schedule
         self._restored_at = self._step()
-        found = self._journal.look_up(self._restored_at, schedule)
+        try:
+            found = self._journal.look_up(self._restored_at, schedule)
+        except ValueError as error:
+            raise ValueError(
+                f"{self._path}: {error}: remove this file to begin the epoch anew, on the restored "
+                "weights"
+            ) from error
         if found is None:
+            if self._restored_at:
+                self._say(f"has no journal at {self._path} of step {self._restored_at}: data begin")
             return
         run_epoch, state = found
         self._sequence.load_state_dict(state)
         # As BackupAndRestore does, which saves epoch 0 in the first epoch after a restart.
         model: Any = self.model
         model._initial_epoch = run_epoch
-        if state["batch"]:
-            self._expect_a_short_epoch()
+        if self._restored_at:
+            self._say(f"goes on after step {self._restored_at}")
+
+    def _say(self, what: str) -> None:
+        at = f"epoch {self._sequence.epoch + 1}, batch {self._sequence.batch + 1}"
+        print(f"ResumeCallback {what} with {at} of {len(self._sequence)}")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Write down which batch comes at which step."""
@@ -114,14 +137,21 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Count: `batch` is the number of the step in its epoch."""
         self._consumed = self._begun_at + batch + 1
+        if self._begun_at and self._consumed == len(self._sequence):
+            # Keras expects more. A step that found no batch would still count as a step on
+            # TensorFlow, and Adam would feel it: so the epoch is ended, like by EarlyStopping.
+            self._set_stop(self._short)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Warn again of data that run out."""
-        self._warn_again()
+        """Go on after an epoch that was short; another callback's wish to stop is kept."""
+        model: Any = self.model
+        if model.stop_training is self._short:
+            self._set_stop(False)
+        if self._consumed == len(self._sequence):
+            self._sequence.on_epoch_end()  # which Keras leaves out when it was stopped
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Training is complete: there is nothing to go on with."""
-        self._warn_again()
         self._path.unlink(missing_ok=True)
 
     def _step(self) -> int:
@@ -130,18 +160,15 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         counters = [v for v in optimizer.variables if v.name == "iteration"]
         counter: Any = counters[0] if counters else optimizer.iterations
-        return int(keras.ops.convert_to_numpy(counter))  # type: ignore[arg-type, unused-ignore]
+        return int(counter.value)  # the backend's own; keras.ops' way warns on TensorFlow
 
-    def _expect_a_short_epoch(self) -> None:
-        """Keep Keras from warning that the data ran out: this epoch is meant to be short."""
-        self._quiet = warnings.catch_warnings()
-        self._quiet.__enter__()
-        warnings.filterwarnings("ignore", message="Your input ran out of data")
+    def _set_stop(self, stop: object) -> None:
+        model: Any = self.model
+        model.stop_training = stop
 
-    def _warn_again(self) -> None:
-        if self._quiet is not None:
-            self._quiet.__exit__(None, None, None)
-            self._quiet = None
+
+class _ShortEpoch:
+    """In place of True in ``model.stop_training``: who asked to stop."""
 
 
 class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
@@ -152,7 +179,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     sequence
         That is trained on.
     print_line
-        Takes the line; ``print`` by default.
+        Takes the line; ``print`` by default. The first epoch's figures include the start-up.
 
     Examples
     --------
@@ -188,15 +215,19 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             return
         taken = self._tally.taken[self._before :]
         self._before += len(self._finished)
-        self._print(
-            epoch_line(
-                epoch,
-                steps=len(self._finished),
-                seconds=time.perf_counter() - self._began,
-                waited=model_waits(taken, self._finished),
-                stats=self._tally.stats(),
-            )
+        stream = self._sequence._stream
+        line = epoch_line(
+            epoch,
+            steps=len(self._finished),
+            seconds=time.perf_counter() - self._began,
+            waited=model_waits(taken, self._finished),
+            stats=self._tally.stats(),
+            workers=stream.workers,
+            processes=stream.processes,
         )
+        params: Any = self.params
+        # Keras' progress bar stands in the line, and ends it later.
+        self._print(f"\n{line}" if params.get("verbose") == 1 else line)
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:

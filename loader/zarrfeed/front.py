@@ -144,6 +144,11 @@ class FrontEnd:
         return self._stream.epoch
 
     @property
+    def batch(self) -> int:
+        """The batch that the next iterator begins with: 0, but after :meth:`load_state_dict`."""
+        return self._stream.first
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names by id; empty where the store does not say."""
         return self._stream.split.classes
@@ -254,8 +259,8 @@ class FrontEnd:
         Parameters
         ----------
         state
-            Of :meth:`state_dict`. The next iterators begin with its very next batch, until the
-            epoch is over.
+            Of :meth:`state_dict`. The next iterators begin with its very next batch, `batch`, until
+            the epoch is over. Batches keep their numbers: the first one is ``seq[seq.batch]``.
 
         Raises
         ------

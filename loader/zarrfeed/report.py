@@ -1,4 +1,4 @@
-"""What limited an epoch, in one line for people."""
+"""What limited an epoch, and what would help, in one line for people."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ if TYPE_CHECKING:
 
 # Below this share of waiting, faster input would not be noticed.
 _NOTICED = 0.05
+# Above this share of work, workers are at their limit.
+_BUSY = 0.9
 
 
-def epoch_line(epoch: int, *, steps: int, seconds: float, waited: float, stats: EpochStats) -> str:
-    """Say how fast an epoch was, how long the model waited, and for what.
+def epoch_line(
+    epoch: int,
+    *,
+    steps: int,
+    seconds: float,
+    waited: float,
+    stats: EpochStats,
+    workers: int,
+    processes: bool,
+) -> str:
+    """Say how fast an epoch was, how long the model waited, for what, and what would help.
 
     Parameters
     ----------
@@ -26,25 +37,37 @@ def epoch_line(epoch: int, *, steps: int, seconds: float, waited: float, stats: 
         Seconds of these in which the model waited for a batch.
     stats
         What the workers did.
+    workers, processes
+        How many there are, and whether they are processes.
 
     Examples
     --------
     >>> from zarrfeed.stats import EpochStats
     >>> stats = EpochStats(0, 100, 800, 10**9, 10.0, 8.0, 1.0, 2.0, 15.0, 2.0, 10**9)
-    >>> epoch_line(0, steps=100, seconds=10.0, waited=4.0, stats=stats)
-    'epoch 1: 10 batches/s, model waited 40% of the time: input is the limit (workers: read 5%,
-    decode 10%, transform 75%, idle 10%)'
+    >>> epoch_line(
+    ...     0, steps=100, seconds=10.0, waited=0.1, stats=stats, workers=2, processes=True
+    ... )
+    'epoch 1: 10 batches/s, model waited 1% of the time: compute is the limit'
     """
     share = waited / seconds if seconds else 0.0
-    line = (
-        f"epoch {epoch + 1}: {steps / seconds:.4g} batches/s, model waited {share:.0%} of the time"
-    )
-    if share < _NOTICED:
-        return f"{line}: compute is the limit"
-    return f"{line}: input is the limit ({_what_the_workers_did(stats)})"
+    rate = f"{steps / seconds:.4g} batches/s"
+    line = f"epoch {epoch + 1}: {rate}, model waited {share:.0%} of the time"
+    parts = _parts(stats)
+    if share >= _NOTICED:
+        did = ", ".join(f"{name} {part:.0%}" for name, part in parts.items())
+        advice = _advice(parts, workers=workers, processes=processes)
+        return f"{line}: input is the limit (workers: {did}); try {advice}"
+    busy = 1.0 - parts["idle"]
+    if workers and not processes and busy > _BUSY and parts["transform"] > 0.5:
+        return (
+            f"{line}, but the worker threads were busy with the transform all the time, and share "
+            "Python's lock with the model: try use_multiprocessing=True"
+        )
+    return f"{line}: compute is the limit"
 
 
-def _what_the_workers_did(stats: EpochStats) -> str:
+def _parts(stats: EpochStats) -> dict[str, float]:
+    """Share out the workers' time."""
     parts = {
         "read": stats.read,
         "decode": stats.decoded,
@@ -52,5 +75,15 @@ def _what_the_workers_did(stats: EpochStats) -> str:
         "idle": stats.idle,
     }
     total = sum(parts.values()) or 1.0
-    shares = ", ".join(f"{name} {part / total:.0%}" for name, part in parts.items())
-    return f"workers: {shares}"
+    return {name: part / total for name, part in parts.items()}
+
+
+def _advice(parts: dict[str, float], *, workers: int, processes: bool) -> str:
+    if not workers:
+        return "workers=2 or more"
+    most = max(("read", "decode", "transform"), key=parts.__getitem__)
+    if most == "transform":
+        return "more workers or a cheaper transform" if processes else "use_multiprocessing=True"
+    if most == "decode":
+        return "more workers, or a store with --codec raw"
+    return "more workers, or a faster disk"

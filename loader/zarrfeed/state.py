@@ -6,6 +6,7 @@ batch holds. Pure: whoever keeps a state also reads and writes it.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,8 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         It is no state, or one of a sequence with other arguments; the message names them.
     """
     try:
-        version, epoch, batch = state["version"], int(state["epoch"]), int(state["batch"])
+        version = state["version"]
+        epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
         theirs = dict(state["schedule"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no state of a ZarrSequence: {state!r}") from error

@@ -51,6 +51,14 @@ class EpochStats:
     idle: float
     rss: int
 
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch} (from 0): {self.batches} batches, {self.samples} samples, "
+            f"{self.nbytes / 1e6:,.1f} MB in {self.seconds:.3g} s; waited {self.waited:.3g} s; "
+            f"workers: read {self.read:.3g}, decoded {self.decoded:.3g}, transformed "
+            f"{self.transformed:.3g}, idle {self.idle:.3g} s; {self.rss / 1e6:,.0f} MB resident"
+        )
+
     @property
     def batches_per_second(self) -> float:
         """Batches over seconds; 0 where none has come yet."""

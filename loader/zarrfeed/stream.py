@@ -166,7 +166,7 @@ class Stream:
         """Sum up every pass so far, the one under way included."""
         if self.current is None:
             return list(self._past)
-        if self._feeder is not None and not self._feeder.closed and not self.current.ended:
+        if self._feeder is not None and not self._feeder.closed and not self.current.complete:
             self.current.tally.rss = self._feeder.resident()
         return [*self._past, self.current.tally.stats()]
 
