@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kinds import ids_of
 from stores import traced_pixels, write_split
+from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
 from zarrfeed.schedule import Schedule
 from zarrfeed.state import Journal, position_of, state_of
@@ -309,3 +310,21 @@ def test_a_wrong_order_of_callbacks_is_named(split: Path, tmp_path: Path) -> Non
                 keras.callbacks.BackupAndRestore(str(tmp_path)),
             ],
         )
+
+
+@saves
+def test_steps_per_epoch_take_no_harm(split: Path, tmp_path: Path) -> None:
+    """Keras then goes on with its iterator: two passes in four epochs of three steps."""
+    log: list[list[int]] = []
+    model = traced_model(keras, log)
+    with ZarrSequence(split, 4, seed=3, workers=1) as seq:
+        model.fit(
+            seq,
+            epochs=4,
+            steps_per_epoch=3,
+            verbose=0,
+            callbacks=[ResumeCallback(seq, tmp_path)],
+        )
+    assert len(log) == 12
+    for one_pass in (log[:6], log[6:]):
+        assert sorted(sample for batch in one_pass for sample in batch) == list(range(22))

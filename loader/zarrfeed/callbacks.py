@@ -61,7 +61,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     --------
     >>> callbacks = [
     ...     keras.callbacks.BackupAndRestore("backup", save_freq=100),
-    ...     zarrfeed.ResumeCallback(train, "backup/zarrfeed.json"),
+    ...     zarrfeed.ResumeCallback(train, "backup"),
     ... ]  # doctest: +SKIP
     """
 
@@ -79,6 +79,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._begun_at = 0  # of these, before the Keras epoch under way
         self._restored_at: int | None = None
         self._short = _ShortEpoch()
+        self._is_short = False  # the Keras epoch under way
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Set the sequence to where the restored weights stand."""
@@ -133,11 +134,12 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._journal.note(step, epoch, length, state_of(stream.schedule, *at))
         _write_entries(self._path, self._journal.entries)
         self._begun_at = self._consumed
+        self._is_short = steps >= batches and at[1] > 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Count: `batch` is the number of the step in its epoch."""
         self._consumed = self._begun_at + batch + 1
-        if self._begun_at and self._consumed == len(self._sequence):
+        if self._is_short and self._consumed == len(self._sequence):
             # Keras expects more. A step that found no batch would still count as a step on
             # TensorFlow, and Adam would feel it: so the epoch is ended, like by EarlyStopping.
             self._set_stop(self._short)
@@ -147,8 +149,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         model: Any = self.model
         if model.stop_training is self._short:
             self._set_stop(False)
-        if self._consumed == len(self._sequence):
-            self._sequence.on_epoch_end()  # which Keras leaves out when it was stopped
+        if self._is_short:
+            self._sequence.on_epoch_end()  # which Keras leaves out where an epoch was stopped
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Training is complete: there is nothing to go on with."""
@@ -184,7 +186,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     Examples
     --------
     >>> model.fit(train, callbacks=[zarrfeed.FeedMonitor(train)])  # doctest: +SKIP
-    epoch 1: 41.3 batches/s, model waited 2 % of the time: compute is the limit
+    epoch 1: 41.3 batches/s, model waited 2% of the time: compute is the limit
     """
 
     def __init__(self, sequence: ZarrSequence, print_line: Callable[[str], Any] = print) -> None:
@@ -194,6 +196,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         self._finished: list[float] = []
         self._tally: Tally | None = None
         self._before = 0
+        self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Begin to watch."""
