@@ -48,31 +48,31 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
         assert len(batches) == 11
 
 
-moments = st.tuples(st.floats(0, 9), st.floats(0, 1), st.booleans())
+moments = st.tuples(st.floats(0, 9), st.floats(0, 1), st.floats(0, 3))
 
 
 @given(st.integers(1, 5), st.integers(0, 20), st.lists(moments, max_size=100))
 def test_the_lookahead_stays_within_its_bounds(
-    least: int, more: int, notes: list[tuple[float, float, bool]]
+    least: int, more: int, notes: list[tuple[float, float, float]]
 ) -> None:
-    ahead = Lookahead(least=least, most=least + more)
-    for seconds, share, idle in notes:
-        ahead.note(seconds=seconds, waited=seconds * share, idle=idle)
+    ahead = Lookahead(least=least, most=least + more, workers=2)
+    for seconds, share, worked in notes:
+        ahead.note(seconds=seconds, waited=seconds * share, worked=worked)
         assert least <= ahead.batches <= least + more
 
 
-def after(ahead: Lookahead, *, waited: float, idle: bool) -> int:
+def after(ahead: Lookahead, *, waited: float, worked: float) -> int:
     for _ in range(200):
-        ahead.note(seconds=1.0, waited=waited, idle=idle)
+        ahead.note(seconds=1.0, waited=waited, worked=worked)
     return ahead.batches
 
 
 def test_the_lookahead_grows_only_where_it_helps() -> None:
-    ahead = Lookahead(least=2, most=10)
-    assert after(ahead, waited=0.01, idle=True) == 2  # the model is the limit
-    assert after(ahead, waited=0.5, idle=True) == 10  # workers starve while the consumer waits
-    assert after(ahead, waited=0.01, idle=True) == 10
-    assert after(ahead, waited=0.5, idle=False) == 2  # the workers are the limit
+    ahead = Lookahead(least=2, most=10, workers=2)
+    assert after(ahead, waited=0.01, worked=0.5) == 2  # the model is the limit
+    assert after(ahead, waited=0.5, worked=0.5) == 10  # workers starve while the consumer waits
+    assert after(ahead, waited=0.01, worked=0.5) == 10
+    assert after(ahead, waited=0.5, worked=1.9) == 2  # the workers are the limit
 
 
 @pytest.mark.parametrize("workers", [{"workers": 0}, {"workers": 2}], ids=str)

@@ -81,7 +81,7 @@ class Feeder:
             raise
         # One more than there are workers: none waits for its next task.
         least = max(self._workers.count + 1, _CACHE_NBYTES // layout.nbytes)
-        self._ahead = Lookahead(least=min(depth, least), most=depth)
+        self._ahead = Lookahead(least=min(depth, least), most=depth, workers=self._workers.count)
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
         self._epoch_ids = lru_cache(maxsize=2)(schedule.epoch_ids)
@@ -152,8 +152,6 @@ class Feeder:
 
     def _take(self, tally: Tally) -> Arrays:
         began = time.perf_counter()
-        ready = bool(self._pending) and self._workers.ready(self._pending[0])
-        idle = not ready and self._workers.idle
         # What the consumer has dropped since the last batch is written to first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
@@ -161,10 +159,10 @@ class Feeder:
             tally.rss = self.resident()
         self._wait(task)
         now = time.perf_counter()
-        if task.batch:  # before an epoch there may be a pause, which says nothing
-            self._ahead.note(seconds=now - self._taken, waited=now - began, idle=idle)
-        self._taken = now
         *spent, from_disk = self._arena.slot(task.slot).spent.tolist()
+        if task.batch:  # before an epoch there may be a pause, which says nothing
+            self._ahead.note(seconds=now - self._taken, waited=now - began, worked=sum(spent))
+        self._taken = now
         tally.add(
             rows=task.rows,
             nbytes=task.rows * self._sample_nbytes,

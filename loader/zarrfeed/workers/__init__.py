@@ -45,15 +45,6 @@ class Workers(Protocol):
         """Processes of their own."""
         ...
 
-    @property
-    def idle(self) -> bool:
-        """Whether a worker has nothing to do."""
-        ...
-
-    def ready(self, task: Task) -> bool:
-        """Whether a task is known to be finished; asks nobody, so it costs next to nothing."""
-        ...
-
     def submit(self, task: Task) -> None:
         """Start a task. Never blocks."""
         ...

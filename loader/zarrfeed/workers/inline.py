@@ -15,7 +15,6 @@ class InlineWorkers:
     """Fills slots in the caller's own thread."""
 
     count = 0
-    idle = False  # nothing is done ahead, so no queue would help
     pids: tuple[int, ...] = ()
 
     def __init__(self, recipe: Recipe, arena: Arena) -> None:
@@ -24,10 +23,6 @@ class InlineWorkers:
 
     def __str__(self) -> str:
         return "no worker"
-
-    def ready(self, task: Task) -> bool:  # noqa: ARG002 - never ahead
-        """Nothing is finished before :meth:`wait`."""
-        return False
 
     def submit(self, task: Task) -> None:
         """Nothing happens before :meth:`wait`."""

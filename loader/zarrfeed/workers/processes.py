@@ -119,13 +119,7 @@ class ProcessWorkers:
         """Processes of their own."""
         return [worker.process.pid for worker in self._workers]
 
-    @property
-    def idle(self) -> bool:
-        """Whether a worker has nothing to do."""
-        self._listen(0.0)
-        return not all(worker.waiting for worker in self._workers)
-
-    def ready(self, task: Task) -> bool:
+    def _ready(self, task: Task) -> bool:
         """Whether a task is known to be finished; costs no system call."""
         if task.number in self._finished:
             return True
@@ -145,7 +139,7 @@ class ProcessWorkers:
     def wait(self, task: Task, timeout: float) -> bool:
         """Wait until the slot is filled, or raise what its worker raised."""
         deadline = time.monotonic() + timeout
-        while not self.ready(task) and self._hopeless is None:
+        while not self._ready(task) and self._hopeless is None:
             if not self._listen(max(0.0, deadline - time.monotonic())):
                 return False
         failure = self._finished.pop(task.number, self._hopeless)
@@ -223,7 +217,7 @@ class ProcessWorkers:
             self._hopeless = _stillborn(status)
             return
         # What is finished must not be done again: its slot may be handed out at any moment.
-        lost = [task for task in dead.waiting.values() if not self.ready(task)]
+        lost = [task for task in dead.waiting.values() if not self._ready(task)]
         # Workers answer in order, so the first unanswered task is the one that it died in.
         repeated = bool(lost) and lost[0].number in self._retried
         if repeated:

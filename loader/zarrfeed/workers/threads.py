@@ -26,7 +26,6 @@ class ThreadWorkers:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._finished: dict[int, BaseException | None] = {}
         self._ready = threading.Condition()
-        self._unclaimed = 0  # tasks that were submitted and not waited for yet
         self.count = count
         self._threads = [
             threading.Thread(
@@ -43,18 +42,8 @@ class ThreadWorkers:
     def __str__(self) -> str:
         return f"{len(self._threads)} worker threads"
 
-    @property
-    def idle(self) -> bool:
-        """Whether a worker has nothing to do."""
-        return self._unclaimed - len(self._finished) < self.count
-
-    def ready(self, task: Task) -> bool:
-        """Whether a task is finished."""
-        return task.number in self._finished
-
     def submit(self, task: Task) -> None:
         """Queue a task."""
-        self._unclaimed += 1
         self._tasks.put(task)
 
     def wait(self, task: Task, timeout: float) -> bool:
@@ -64,7 +53,6 @@ class ThreadWorkers:
                 if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
                     return False
         failure = self._finished.pop(task.number)
-        self._unclaimed -= 1
         if failure is not None:
             raise failure
         return True
