@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and their children, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
