@@ -61,6 +61,16 @@ class TestEveryKindOfWorker:
                 for ours, theirs in zip(seq, plain, strict=True):
                     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
+    def test_a_transform_that_keeps_state_belongs_to_one_worker(
+        self, kind: Kind, split: Path
+    ) -> None:
+        with (
+            ZarrSequence(split, 2, transform=transforms.Seeded(), **kind) as seq,
+            ZarrSequence(split, 2, transform=transforms.Seeded(), workers=0) as plain,
+        ):
+            for ours, theirs in zip(seq, plain, strict=True):
+                assert np.array_equal(ours[0], theirs[0])
+
     def test_batches_that_are_kept_are_never_overwritten(
         self, kind: Kind, split: Path, pixels: Pixels
     ) -> None:

@@ -122,6 +122,18 @@ class SignsIn:
         return {int(name) for name in os.listdir(self.folder)}
 
 
+class Seeded:
+    """A pipeline that is seeded for every sample: no two threads may share it."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng()
+
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        self.rng = np.random.default_rng(int(rng.integers(2**31)))
+        time.sleep(0.001)
+        return image + self.rng.integers(0, 9, image.shape, dtype=np.uint8), mask
+
+
 def slow(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Take 20 ms."""
     time.sleep(0.02)

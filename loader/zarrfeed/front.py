@@ -52,9 +52,8 @@ class FrontEnd:
     transform
         ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
         arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
-        The shape and dtype it returns must be the same for every sample. Worker threads share one
-        object: one that keeps state between calls (a pipeline that is seeded for every sample,
-        say) needs processes, where each has its own.
+        The shape and dtype it returns must be the same for every sample. Every worker has its own
+        copy of an object that keeps state, such as a pipeline that is seeded for every sample.
     batch_transform
         ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
         and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).

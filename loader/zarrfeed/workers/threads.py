@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import queue
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError
@@ -30,7 +32,13 @@ class ThreadWorkers:
         self._threads = [
             threading.Thread(
                 target=_work,
-                args=(Filler(recipe), arena, self._tasks, self._finished, self._ready),
+                args=(
+                    Filler(_with_own_functions(recipe)),
+                    arena,
+                    self._tasks,
+                    self._finished,
+                    self._ready,
+                ),
                 name=f"zarrfeed-{number}",
                 daemon=True,
             )
@@ -65,6 +73,19 @@ class ThreadWorkers:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _with_own_functions(recipe: Recipe) -> Recipe:
+    """Give a thread its own copy of a transform that keeps state, as a process has it.
+
+    Two threads would otherwise seed the same pipeline at once. Functions are copied as themselves;
+    what cannot be copied is shared.
+    """
+    try:
+        functions = copy.deepcopy((recipe.transform, recipe.batch_transform))
+    except Exception:  # whatever the user's object raises
+        return recipe
+    return replace(recipe, transform=functions[0], batch_transform=functions[1])
 
 
 def _work(
