@@ -206,11 +206,16 @@ class InterruptedFitError(RuntimeError):
     pass
 
 
+def adam_model() -> keras.Model:
+    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
 def fit(split: Path, folder: Path, stop_after: int | None) -> tuple[int, np.ndarray]:
     """Train a compiled model with Adam, perhaps until it is interrupted."""
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model = adam_model()
 
     def interrupt(batch: int, logs: Any) -> None:
         if stop_after == batch:
@@ -255,8 +260,7 @@ def test_a_callback_that_wants_to_stop_in_a_short_epoch_is_heard(
 ) -> None:
     with pytest.raises(InterruptedFitError):
         fit(split, tmp_path, 3)
-    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model = adam_model()
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -276,8 +280,7 @@ def test_a_callback_that_wants_to_stop_in_a_short_epoch_is_heard(
 def test_a_journal_of_other_batches_is_named_with_its_file(split: Path, tmp_path: Path) -> None:
     with pytest.raises(InterruptedFitError):
         fit(split, tmp_path, 3)
-    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model = adam_model()
     with (
         ZarrSequence(split, 5, seed=3) as seq,
         pytest.raises(ValueError, match=r"zarrfeed.json: .*batch_size was 4 and is 5.*remove this"),
@@ -296,8 +299,7 @@ def test_a_journal_of_other_batches_is_named_with_its_file(split: Path, tmp_path
 def test_a_wrong_order_of_callbacks_is_named(split: Path, tmp_path: Path) -> None:
     with pytest.raises(InterruptedFitError):
         fit(split, tmp_path, 3)
-    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model = adam_model()
     with (
         ZarrSequence(split, 4, seed=3) as seq,
         pytest.raises(RuntimeError, match="list ResumeCallback after BackupAndRestore"),

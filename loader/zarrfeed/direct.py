@@ -94,14 +94,17 @@ class DirectField:
             A shard is missing, short or damaged.
         """
         offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        written = offset >= 0
         if self._by_row:
             sample = self._layout.sample_nbytes
             offset, nbytes = offset + reads.row * sample, np.full_like(nbytes, sample)
         for shard, at, size in zip(
-            reads.shard.tolist(), offset.tolist(), nbytes.tolist(), strict=True
+            reads.shard[written].tolist(),
+            offset[written].tolist(),
+            nbytes[written].tolist(),
+            strict=True,
         ):
-            if at >= 0:
-                self._files.advise(shard, at, size)
+            self._files.advise(shard, at, size)
 
     def close(self) -> None:
         """Close the files."""
@@ -110,7 +113,7 @@ class DirectField:
     def _read_rows(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        """Copy raw samples, one call for every run of neighbours on disk and in the batch."""
+        """Copy raw samples: in one call, or one for every run of neighbours."""
         sample = self._layout.sample_nbytes
         needed = self._layout.chunk_rows * sample
         if (nbytes != needed).any():

@@ -164,6 +164,7 @@ class ShardFiles:
     def close(self) -> None:
         """Let go of the files; each is unmapped when nobody holds its bytes any more."""
         self._mappings.clear()
+        self._flat = None
 
     def _flat_files(self, shards: int) -> FlatFiles | None:
         """Reserve one range of addresses for all files, if they are raw and may stay open."""

@@ -35,15 +35,7 @@ def state_of(schedule: Schedule, epoch: int, batch: int) -> dict[str, Any]:
         "version": VERSION,
         "epoch": epoch + epochs,
         "batch": batch,
-        "schedule": {
-            "samples": schedule.ids.size,
-            "batch_size": schedule.batch_size,
-            "shuffle": schedule.shuffle,
-            "seed": schedule.seed,
-            "drop_remainder": schedule.drop_remainder,
-            "rank": schedule.rank,
-            "world_size": schedule.world_size,
-        },
+        "schedule": _arguments(schedule),
     }
 
 
@@ -68,7 +60,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         raise ValueError(f"this is no state of a ZarrSequence: {state!r}") from error
     if version != VERSION:
         raise ValueError(f"the state has version {version!r}, this zarrfeed reads {VERSION}")
-    ours = state_of(schedule, epoch, batch)["schedule"]
+    ours = _arguments(schedule)
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     if differing:
         raise ValueError(
@@ -79,6 +71,19 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     if epoch < 0 or not 0 <= batch < schedule.batches:
         raise ValueError(f"the state names batch {batch} of epoch {epoch}: no such batch")
     return epoch, batch
+
+
+def _arguments(schedule: Schedule) -> dict[str, Any]:
+    """List what decides which samples make which batch."""
+    return {
+        "samples": schedule.ids.size,
+        "batch_size": schedule.batch_size,
+        "shuffle": schedule.shuffle,
+        "seed": schedule.seed,
+        "drop_remainder": schedule.drop_remainder,
+        "rank": schedule.rank,
+        "world_size": schedule.world_size,
+    }
 
 
 @dataclass(slots=True)

@@ -133,6 +133,9 @@ class ProcessWorkers:
 
     def submit(self, task: Task) -> None:
         """Send a task to the worker with the fewest, or keep it until one of them has few."""
+        if any(len(worker.unread) > _UNREAD for worker in self._workers):
+            while self._listen(0.0):
+                pass
         self._kept.append(task)
         self._send_kept()
 
@@ -173,9 +176,6 @@ class ProcessWorkers:
         return worker
 
     def _send_kept(self) -> None:
-        if max((len(worker.unread) for worker in self._workers), default=0) > _UNREAD:
-            while self._listen(0.0):
-                pass
         while self._kept and self._workers:  # where none could start, wait() says why
             worker = min(self._workers, key=_Worker.load)
             if len(worker.waiting) >= _SENT:
