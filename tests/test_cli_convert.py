@@ -134,7 +134,7 @@ def test_every_option_reaches_the_store():
         "order": "source",
         "seed": 7,
     }
-    assert described["source"]["mask_map"] == {"2": 1}
+    assert described["source"]["mask_map"] == "2=1"
     assert described["source"]["color"] == "grey"
 
 

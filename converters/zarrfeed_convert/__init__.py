@@ -10,9 +10,9 @@ from __future__ import annotations
 from zarrfeed_convert.conversion import OnProgress, convert
 from zarrfeed_convert.decisions import text_of_bytes
 from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
-from zarrfeed_convert.paired import PairedFolders
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.sources.paired import PairedFolders
 
 __all__ = [
     "ClassFacts",

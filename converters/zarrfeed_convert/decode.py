@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -26,11 +27,14 @@ from zarrfeed_convert.pixels import IMAGE_DTYPES, Measure, Pixels, turn
 from zarrfeed_convert.tiff import decode_tiff, measure_tiff
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"])
 
+# What TIFF and BigTIFF begin with, in either byte order.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_PALETTE = 3  # colour type in IHDR
 # What libpng and Pillow say of files that end early.
 _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error")
@@ -56,18 +60,22 @@ def measure(path: Path) -> Measure:
     SourceError
         The file is not an image, or not one that can be packed.
     """
-    try:
-        with path.open("rb") as file:
-            if path.suffix.lower() in (".tif", ".tiff"):
-                return measure_tiff(file, path)
-            ihdr = file.read(26)
-            file.seek(0)
-            with Image.open(file) as image:
-                return _measure_pillow(image, ihdr)
-    except SourceError:
-        raise
-    except Exception as error:  # decoders raise whatever they like on damaged files
-        raise _undecodable(path, error) from error
+    with _named(str(path)), path.open("rb") as file:
+        return _measure(file, str(path))
+
+
+def measure_bytes(data: bytes, name: str) -> Measure:
+    """Read the header of an image file that is in memory, as :func:`measure` does.
+
+    Parameters
+    ----------
+    data
+        The file, or so much of its beginning as holds its header.
+    name
+        For errors.
+    """
+    with _named(name):
+        return _measure(io.BytesIO(data), name)
 
 
 def decode(path: Path) -> Pixels:
@@ -83,20 +91,57 @@ def decode(path: Path) -> Pixels:
     SourceError
         The file is damaged, ends early, or is not an image.
     """
+    with _named(str(path)):
+        return _decode(path.read_bytes(), str(path))
+
+
+def decode_bytes(data: bytes, name: str) -> Pixels:
+    """Decode an image file that is in memory, as :func:`decode` does.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    name
+        For errors.
+    """
+    with _named(name):
+        return _decode(data, name)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let every failure to decode name the file."""
     try:
-        data = path.read_bytes()
-        if path.suffix.lower() in (".tif", ".tiff"):
-            pixels = decode_tiff(data, path)
-            if pixels is not None:
-                return pixels
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "TIFF":  # Pillow turns these by itself
-                return _decode_pillow(image)
-            return turn(_decode_opened(image, data), _orientation(image))
+        yield
     except SourceError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
-        raise _undecodable(path, error) from error
+        raise _undecodable(name, error) from error
+
+
+def _measure(file: BinaryIO, name: str) -> Measure:
+    head = file.read(26)
+    if not head:
+        raise ValueError("it is empty")
+    file.seek(0)
+    if head[:4] in _TIFF:
+        return measure_tiff(file, name)
+    with Image.open(file) as image:
+        return _measure_pillow(image, head)
+
+
+def _decode(data: bytes, name: str) -> Pixels:
+    if not data:
+        raise ValueError("it is empty")
+    if data[:4] in _TIFF:
+        pixels = decode_tiff(data, name)
+        if pixels is not None:
+            return pixels
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "TIFF":  # Pillow turns these by itself
+            return _decode_pillow(image)
+        return turn(_decode_opened(image, data), _orientation(image))
 
 
 def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
@@ -162,20 +207,18 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _undecodable(path: Path, error: Exception) -> SourceError:
+def _undecodable(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno is not None:
-        return SourceError(f"{path}: cannot be decoded: {error}")
+        return SourceError(f"{name}: cannot be decoded: {error}")
     return SourceError(
-        f"{path}: cannot be decoded: {_readable(path, error)}; the file is damaged, ends early or "
+        f"{name}: cannot be decoded: {_readable(error)}; the file is damaged, ends early or "
         "is no image: restore it, or take it out"
     )
 
 
-def _readable(path: Path, error: Exception) -> str:
+def _readable(error: Exception) -> str:
     """Say in people's words what a decoder says in its own."""
     said = str(error).strip() or type(error).__name__
-    if path.is_file() and not path.stat().st_size:
-        return "it is empty"
     if isinstance(error, UnidentifiedImageError):
         return "it does not begin like an image"
     if any(word in said for word in _TRUNCATED):
@@ -183,7 +226,7 @@ def _readable(path: Path, error: Exception) -> str:
     return re.sub(r"\s*<_io\.\w+[^>]*>", "", said)
 
 
-def require_packable(dtype: str, path: Path) -> None:
+def require_packable(dtype: str, name: str) -> None:
     """Refuse an image whose numbers no batch can hold.
 
     Raises
@@ -193,6 +236,6 @@ def require_packable(dtype: str, path: Path) -> None:
     """
     if dtype not in IMAGE_DTYPES:
         raise SourceError(
-            f"{path}: needed an image of {', '.join(IMAGE_DTYPES)}, found {dtype}; "
+            f"{name}: needed an image of {', '.join(IMAGE_DTYPES)}, found {dtype}; "
             "convert the file first"
         )

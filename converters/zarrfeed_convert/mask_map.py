@@ -44,6 +44,18 @@ class MaskMap:
     colors: Mapping[int, int] = field(default_factory=dict)
     rest: int | None = None
 
+    def __str__(self) -> str:
+        """Write the map as :func:`parse_mask_map` reads it.
+
+        Examples
+        --------
+        >>> str(MaskMap(values={255: 1}, colors={0xFF0000: 2}, rest=0))
+        '255=1,#FF0000=2,*=0'
+        """
+        parts = [f"{value}={self.values[value]}" for value in sorted(self.values)]
+        parts += [f"#{color:06X}={self.colors[color]}" for color in sorted(self.colors)]
+        return ",".join(parts if self.rest is None else [*parts, f"*={self.rest}"])
+
 
 def parse_mask_map(text: str) -> MaskMap:
     """Read ``VALUE=ID,…`` where VALUE is an integer, ``#RRGGBB``, or ``*`` for everything else.

@@ -42,7 +42,15 @@ class Header:
 
 
 class Source(Protocol):
-    """Images and masks that are to be packed. Picklable."""
+    """Images and masks that are to be packed. Picklable.
+
+    A source may also have these, and is asked by ``getattr``:
+
+    - ``classes``: the class names by id, a tuple of str, where the format itself says them;
+    - ``ignore``: the id of pixels of no class, an int or None;
+    - ``left_out``: inputs that make no sample, as (name, why) pairs of str. They end a conversion,
+      unless it is told to skip what it can't pack.
+    """
 
     @property
     def keys(self) -> Sequence[str]:
@@ -50,7 +58,11 @@ class Source(Protocol):
         ...
 
     def describe(self) -> JSON:
-        """Say where the samples come from, as JSON; the store records it."""
+        """Say where the samples come from, as JSON; the store records it.
+
+        ``kind`` is the format, ``facts`` what else is worth knowing; the rest are the arguments
+        by which :func:`zarrfeed_convert.formats.source_of` opens it again.
+        """
         ...
 
     def names(self, sample: int) -> tuple[str, str]:

@@ -15,15 +15,13 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.pixels import Measure, Pixels, shown_channels, turn
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
-def measure_tiff(file: BinaryIO, path: Path) -> Measure:
+def measure_tiff(file: BinaryIO, name: str) -> Measure:
     """Read a TIFF's header, as :func:`zarrfeed_convert.decode.measure` does."""
     with tifffile.TiffFile(file) as tiff:
-        page = _only_page(tiff, path)
+        page = _only_page(tiff, name)
         height, width = page.imagelength, page.imagewidth
         if _orientation(page) >= 5:
             height, width = width, height
@@ -36,7 +34,7 @@ def measure_tiff(file: BinaryIO, path: Path) -> Measure:
         return Measure(height, width, channels, dtype)
 
 
-def decode_tiff(data: bytes, path: Path) -> Pixels | None:
+def decode_tiff(data: bytes, name: str) -> Pixels | None:
     """Decode a TIFF.
 
     Returns
@@ -50,8 +48,8 @@ def decode_tiff(data: bytes, path: Path) -> Pixels | None:
         It ends early, or is a stack.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = _only_page(tiff, path)
-        _require_whole(page, len(data), path)
+        page = _only_page(tiff, name)
+        _require_whole(page, len(data), name)
         if _needs_conversion(page):
             return None
         values = page.asarray()
@@ -76,17 +74,17 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
     return values
 
 
-def _only_page(tiff: tifffile.TiffFile, path: Path) -> Any:
+def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
     full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
     if len(full) != 1:
         raise SourceError(
-            f"{path}: needed one image in the file, found {len(full)} TIFF pages; "
+            f"{name}: needed one image in the file, found {len(full)} TIFF pages; "
             "split the stack into one file a page"
         )
     page = full[0]
     if page.imagedepth > 1 or page.samplesperpixel > 4:
         raise SourceError(
-            f"{path}: needed 1 to 4 channels, found shape {page.shape} (axes {page.axes})"
+            f"{name}: needed 1 to 4 channels, found shape {page.shape} (axes {page.axes})"
         )
     return page
 
@@ -104,12 +102,12 @@ def _needs_conversion(page: Any) -> bool:
     return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
 
 
-def _require_whole(page: Any, size: int, path: Path) -> None:
+def _require_whole(page: Any, size: int, name: str) -> None:
     """Refuse a file that ends before its pixels: a short strip may be filled up in silence."""
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
     if end > size:
         raise SourceError(
-            f"{path}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
+            f"{name}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
             "restore it, or take it out"
         )
 

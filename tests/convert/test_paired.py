@@ -35,7 +35,7 @@ def test_suffixes_are_cut_off_and_other_files_left_aside_and_counted():
     touch("i/u/x_left.png", "m/u/x_ids.png", "m/u/x_color.png")
     pairs = PairedFolders("i", "m", image_suffix="_left", mask_suffix="_ids")
     assert pairs.keys == ["u/x"]
-    assert pairs.describe()["left_aside"] == {"images": 0, "masks": 1}
+    assert pairs.describe()["facts"]["left_aside"] == {"images": 0, "masks": 1}
 
 
 def test_one_folder_may_hold_both():
@@ -134,4 +134,4 @@ def test_the_source_travels():
     again = pickle.loads(pickle.dumps(pairs))
     assert again.keys == pairs.keys
     assert again.describe() == pairs.describe()
-    assert pairs.describe()["mask_map"] == {"255": 1, "#FF0000": 2, "*": 0}
+    assert pairs.describe()["mask_map"] == "255=1,#FF0000=2,*=0"

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decode import EXTENSIONS, decode, measure, require_packable
-from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
-from zarrfeed_convert.pixels import CHANNELS, as_image
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.suffixes import advise_suffixes
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.suffixes import advise_suffixes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zarrfeed_convert.pixels import Color, Measure
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.pixels import Color
 
 _SHOWN = 10  # files that a message names
 
@@ -58,8 +58,7 @@ class PairedFolders:
     ) -> None:
         self._images, self._masks = os.fspath(images), os.fspath(masks)
         self._image_suffix, self._mask_suffix = image_suffix, mask_suffix
-        self._color: Color = color
-        self._mask_map = parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map
+        self._meaning = Meaning.of(color, mask_map)
         found_images = _list(self._images, "images")
         found_masks = _list(self._masks, "masks")
         # One folder for both: without its masks, the rest are the images.
@@ -84,20 +83,15 @@ class PairedFolders:
 
     def describe(self) -> JSON:
         """Say where the pairs come from, as JSON."""
-        meaning = self._mask_map
+        images, masks = self._left_aside
         return {
-            "kind": "paired folders",
+            "kind": "paired",
             "images": self._images,
             "masks": self._masks,
             "image_suffix": self._image_suffix,
             "mask_suffix": self._mask_suffix,
-            "left_aside": {"images": self._left_aside[0], "masks": self._left_aside[1]},
-            "color": self._color,
-            "mask_map": {
-                **{str(value): meaning.values[value] for value in sorted(meaning.values)},
-                **{f"#{color:06X}": meaning.colors[color] for color in sorted(meaning.colors)},
-                **({} if meaning.rest is None else {"*": meaning.rest}),
-            },
+            **self._meaning.describe(),
+            "facts": {"left_aside": {"images": images, "masks": masks}},
         }
 
     def names(self, sample: int) -> tuple[str, str]:
@@ -108,24 +102,20 @@ class PairedFolders:
         """Read the headers of a pair's two files."""
         image_path, mask_path = map(Path, self._files[sample])
         image = measure(image_path)
-        require_packable(image.dtype, image_path)
+        require_packable(image.dtype, str(image_path))
         mask = measure(mask_path)
-        return Header(
-            image.height, image.width, self._channels(image), image.dtype, mask.height, mask.width
-        )
-
-    def _channels(self, image: Measure) -> int:
-        return image.channels if self._color == "auto" else CHANNELS[self._color]
+        channels = self._meaning.channels(image.channels)
+        return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a pair."""
-        image = as_image(decode(Path(self._files[sample][0])), self._color)
+        image = self._meaning.image(decode(Path(self._files[sample][0])))
         return image, self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a pair's mask."""
         path = Path(self._files[sample][1])
-        return mask_ids(decode(path), self._mask_map, name=str(path))
+        return self._meaning.mask(decode(path), name=str(path))
 
     def _require_pairs(self, image_of: Mapping[str, str], mask_of: Mapping[str, str]) -> None:
         shared = image_of.keys() & mask_of.keys()

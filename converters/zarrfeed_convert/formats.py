@@ -1,0 +1,195 @@
+"""Which formats can be packed, and how is one opened?
+
+A format is a class of one module in :mod:`zarrfeed_convert.sources`, loaded when it is asked for:
+most need a package that is not installed with zarrfeed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from zarrfeed_convert.source import JSON, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Something that datasets come as.
+
+    Attributes
+    ----------
+    name
+        As ``--format`` takes it.
+    summary
+        What it is, in a line.
+    module, factory
+        Where its class is, below :mod:`zarrfeed_convert.sources`.
+    extra
+        The extra of zarrfeed's that installs what it needs; empty where nothing is missing.
+    """
+
+    name: str
+    summary: str
+    module: str
+    factory: str
+    extra: str = ""
+
+
+FORMATS: Mapping[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format("paired", "folders of image and mask files, paired by name", "paired",
+               "PairedFolders"),
+        Format("camvid", "CamVid: train/ beside trainannot/", "layouts", "CamVid"),
+        Format("cityscapes", "Cityscapes: leftImg8bit/ and gtFine/", "layouts", "Cityscapes"),
+        Format("voc", "Pascal VOC: JPEGImages/, SegmentationClass/ and its split lists", "layouts",
+               "Voc"),
+        Format("coco", "COCO JSON: polygons and RLE", "coco", "CocoJson", "coco"),
+        Format("tiff", "multi-page TIFF stacks, a sample per page", "tiff_stack", "TiffStacks"),
+        Format("nifti", "NIfTI volumes with label volumes, a sample per slice", "nifti",
+               "NiftiVolumes", "nifti"),
+        Format("dicom", "DICOM series with SEG or NIfTI labels, a sample per slice", "dicom",
+               "DicomSeries", "dicom"),
+        Format("hdf5", "arrays in HDF5 files", "hdf5", "Hdf5Arrays", "hdf5"),
+        Format("npz", "arrays in NPZ files", "npz", "NpzArrays"),
+        Format("tfrecord", "TFRecord files of tf.train.Example", "tfrecord", "TFRecords",
+               "tfrecord"),
+        Format("parquet", "Parquet tables with image columns, as Hugging Face has them",
+               "parquet", "ParquetTables", "parquet"),
+        Format("webdataset", "WebDataset tars", "webdataset", "WebDatasetTars"),
+        Format("zarr", "Zarr arrays of images and masks", "zarr_arrays", "ZarrArrays"),
+        Format("ome-zarr", "OME-Zarr images with labels", "ome_zarr", "OmeZarr"),
+    )
+}  # fmt: skip
+
+
+def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
+    """Open a dataset.
+
+    Parameters
+    ----------
+    name
+        Of its format, one of `FORMATS`.
+    arguments
+        Of the format's class. Text for a number or a truth value is read as such.
+
+    Raises
+    ------
+    SourceError
+        There is no such format, it has no such option, or it needs a package that is not there.
+
+    Examples
+    --------
+    >>> open_source("npz", {"images": "cells.npz:x", "masks": "cells.npz:y"})  # doctest: +SKIP
+    """
+    factory = factory_of(name)
+    known = inspect.signature(factory).parameters
+    unknown = [option for option in arguments if option not in known]
+    if unknown:
+        has = [option for option in known if option not in ("images", "masks", "color", "mask_map")]
+        raise SourceError(
+            f"format {name}: there is no option {unknown[0]!r}; "
+            + (f"its options are {', '.join(has)}" if has else "it has none of its own")
+        )
+    missing = [
+        option
+        for option, parameter in known.items()
+        if parameter.default is parameter.empty and option not in arguments
+    ]
+    if missing:
+        raise SourceError(f"format {name}: needed --{', --'.join(missing)}")
+    source: Source = factory(
+        **{
+            option: _read(value, known[option].default, option)
+            for option, value in arguments.items()
+        }
+    )
+    return source
+
+
+def source_of(description: JSON) -> Source:
+    """Open a dataset again by what :meth:`Source.describe` said of it.
+
+    Raises
+    ------
+    SourceError
+        It is none of `FORMATS`, or no longer there.
+    """
+    kind = str(description.get("kind"))
+    if kind not in FORMATS:
+        raise SourceError(
+            f"source: {kind!r} cannot be opened again by its description; it is none of "
+            f"{', '.join(FORMATS)}"
+        )
+    return open_source(
+        kind, {name: value for name, value in description.items() if name not in ("kind", "facts")}
+    )
+
+
+def factory_of(name: str) -> Callable[..., Source]:
+    """Load the class of a format.
+
+    Raises
+    ------
+    SourceError
+        There is no such format, or it needs a package that is not there.
+    """
+    known = FORMATS.get(name)
+    if known is None:
+        raise SourceError(f"format: needed one of {', '.join(FORMATS)}, found {name!r}")
+    try:
+        module = import_module(f"zarrfeed_convert.sources.{known.module}")
+    except ImportError as error:
+        if not known.extra:
+            raise
+        raise SourceError(
+            f"format {name}: needs the package {error.name}, which is not installed: "
+            f"pip install 'zarrfeed[{known.extra}]'"
+        ) from error
+    factory: Callable[..., Source] = getattr(module, known.factory)
+    return factory
+
+
+def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` of the command line.
+
+    Raises
+    ------
+    SourceError
+        One is something else, or a name is given twice.
+
+    Examples
+    --------
+    >>> options_of_text(["axis=0", "key=a=b"])
+    {'axis': '0', 'key': 'a=b'}
+    """
+    options: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        name = name.strip().replace("-", "_")
+        if not (equals and name) or name in options:
+            raise SourceError(f"option: needed NAME=VALUE, each name once, found {assignment!r}")
+        options[name] = value.strip()
+    return options
+
+
+def _read(value: Any, default: Any, option: str) -> Any:
+    """Read text as what the option's default is."""
+    if not isinstance(value, str) or default is inspect.Parameter.empty:
+        return value
+    try:
+        if isinstance(default, bool):
+            return {"yes": True, "true": True, "no": False, "false": False}[value.lower()]
+        if isinstance(default, int | float):
+            return type(default)(value)
+    except (KeyError, ValueError):
+        kind = "yes or no" if isinstance(default, bool) else "a number"
+        raise SourceError(f"option {option}: needed {kind}, found {value!r}") from None
+    return value
