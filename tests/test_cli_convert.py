@@ -128,6 +128,7 @@ def test_every_option_reaches_the_store():
     assert described["packed"]["settings"] == {
         "size": [4, 4],
         "fit": "tile",
+        "overlap": 0,
         "codec": "zstd",
         "chunk_samples": 2,
         "shard_size": 102,

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from zarrfeed_convert.conversion import OnProgress, convert
+from zarrfeed_convert.conversion import convert
+from zarrfeed_convert.deciding import OnProgress
 from zarrfeed_convert.decisions import text_of_bytes
 from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
 from zarrfeed_convert.report import Report

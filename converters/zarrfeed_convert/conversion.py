@@ -8,39 +8,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import FORMAT_VERSION
-from zarrfeed_convert import split_writer, survey
-from zarrfeed_convert.crew import Crew, crew_of
-from zarrfeed_convert.decisions import (
-    CodecChoice,
-    FieldLayout,
-    decide_chunk_rows,
-    decide_codecs,
-    decide_shard_rows,
-)
-from zarrfeed_convert.labels import Labels, parse_classes
-from zarrfeed_convert.packing import DIGEST_METHOD, Recipe, ShardDone, ShardTask, pack_shard
-from zarrfeed_convert.plan import Order, Plan, Settings
-from zarrfeed_convert.repetition import require_replaceable, require_same_split
+from zarrfeed_convert.crew import crew_of
+from zarrfeed_convert.deciding import OnProgress, decide
+from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.journal import opened_journal
+from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
+from zarrfeed_convert.plan import Order, Settings
+from zarrfeed_convert.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.target import target_of
+from zarrfeed_convert.writing import write_split
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.crew import Crew
+    from zarrfeed_convert.decisions import CodecChoice
+    from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
+    from zarrfeed_convert.plan import Plan
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.target import Target
 
-# What is being done, how many samples of it are done, of how many.
-OnProgress: TypeAlias = Callable[[str, int, int], None]
+_SHOWN = 10  # inputs that a message names
 
 
 def convert(
@@ -52,13 +48,16 @@ def convert(
     ignore: int | None = None,
     size: Size | None = None,
     fit: Fit | None = None,
+    overlap: int = 0,
     codec: CodecChoice = "auto",
     chunk_samples: int | None = None,
     shard_size: int | None = None,
     order: Order = "shuffled",
     seed: int = 0,
     workers: int | None = None,
+    on_error: OnError = "stop",
     overwrite: bool = False,
+    restart: bool = False,
     dry_run: bool = False,
     progress: OnProgress | None = None,
 ) -> Report:
@@ -67,7 +66,9 @@ def convert(
     Parameters
     ----------
     samples
-        What is packed, such as :class:`zarrfeed_convert.PairedFolders`.
+        What is packed: a source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable
+        of ``(image, mask)`` or ``(key, image, mask)``, which is first written to a temporary file
+        beside `out`.
     out
         The dataset, made if it is not there. Run once per split.
     split
@@ -80,6 +81,8 @@ def convert(
     size, fit
         (height, width) of every stored sample, and how others get there: ``resize``, ``crop``
         (the centre), ``pad`` (below and at the right, the mask with `ignore`) or ``tile``.
+    overlap
+        Pixels that neighbouring tiles share at least.
     codec
         ``auto`` decides by how much a codec saves; ``raw``, ``lz4``, ``zstd``.
     chunk_samples
@@ -91,11 +94,16 @@ def convert(
     seed
         Of the shuffled order.
     workers
-        Processes; None for as many as there are cores, 1 for this one. The store is the same,
-        byte for byte.
+        Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
+        memory would not hold what they need. The store is the same, byte for byte.
+    on_error
+        ``stop``: a sample that cannot be packed ends the conversion. ``skip``: it is left out, and
+        the split records it.
     overwrite
         Replace the split if it is there already, once the new one is complete. False accepts it
         where it is what would be packed, and refuses otherwise.
+    restart
+        Begin anew where a run was stopped, instead of going on with it.
     dry_run
         Decide everything, write nothing.
     progress
@@ -109,37 +117,142 @@ def convert(
     Raises
     ------
     SourceError
-        The input cannot be packed as it is; the message names the file and what to change. OUT
-        is then what it was before.
+        The input cannot be packed as it is; the message names the file and what to change.
     WorkerError
         A packing process died.
+
+    Notes
+    -----
+    A run that is stopped, by whatever, leaves the shards that are packed beside the split that it
+    was to become. The same call goes on with them, and the split is, byte for byte, that of a run
+    that was not stopped. A run that ends before any shard is packed leaves OUT as it was.
     """
     start = time.perf_counter()
-    settings = Settings(size, fit, codec, chunk_samples, shard_size, order, seed)
+    settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
-    if workers is not None and workers < 1:
-        raise SourceError(f"workers: needed at least 1, found {workers}")
-    named = None if classes is None else parse_classes(classes)
-    if ignore is not None and not 0 <= ignore <= 65535:
-        raise SourceError(f"ignore: needed an id within 0 … 65535, found {ignore}")
+    _require_known(workers, on_error, ignore)
+    named, ignore = _named_labels(samples, classes, ignore)
     target = target_of(Path(out), split)
     _require_same_labels(target, named, ignore)
-    there = target.packed()
-    if there is not None and overwrite:
-        require_replaceable(target, there)
-    elif there is not None:
-        require_same_split(target, there, samples, settings, named=named, ignore=ignore)
-        return replace(
-            report_of_split(target, there, status="already packed"),
-            seconds=time.perf_counter() - start,
+    job = _Job(samples, settings, named, ignore, overwrite, progress, Failures(on_error))
+    done = job.done_already(target)
+    if done is None and dry_run:
+        job.refuse_left_out()
+        with crew_of(samples, workers or _cores(), job.failures) as crew:
+            plan = job.decide(crew, target)
+        done = report_of_plan(plan, target, samples, job.failures)
+    elif done is None:
+        done = job.pack(target, workers or _cores(), restart=restart)
+    return replace(done, seconds=time.perf_counter() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A conversion, and how it goes."""
+
+    samples: Source
+    settings: Settings
+    named: tuple[str, ...] | None
+    ignore: int | None
+    overwrite: bool
+    progress: OnProgress | None
+    failures: Failures
+
+    @property
+    def asked(self) -> JSON:
+        """What decides the split's bytes, as far as it is known before the samples are."""
+        left_out = getattr(self.samples, "left_out", ())
+        found = len(self.samples.keys) + len(left_out)
+        return asked_for(self.samples.describe(), found, self.settings.to_json())
+
+    def done_already(self, target: Target) -> Report | None:
+        """Report on the split that is there; None where it is to be packed."""
+        there = target.packed()
+        if there is None:
+            return None
+        if self.overwrite:
+            require_replaceable(target, there)
+            return None
+        require_same_split(target, there, self.asked, named=self.named, ignore=self.ignore)
+        return report_of_split(target, there, status="already packed")
+
+    def refuse_left_out(self) -> None:
+        """Stop before any work where there are inputs of which no sample can be made."""
+        left_out = list(getattr(self.samples, "left_out", ()))
+        if not left_out or self.failures.on_error == "skip":
+            return
+        more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+        listed = "; ".join(f"{name}: {why}" for name, why in left_out[:_SHOWN])
+        inputs = f"{len(left_out)} inputs make" if len(left_out) > 1 else "1 input makes"
+        raise SourceError(
+            f"{inputs} no sample: {listed}{more}; add what is missing, take them out, or leave "
+            "them out with --on-error skip"
         )
-    with crew_of(samples, workers or _cores()) as crew:
-        plan = _decide(samples, crew, settings, target, named, ignore, progress)
-        if dry_run:
-            report = report_of_plan(plan, target, len(samples.keys))
-        else:
-            report = _pack(samples, crew, plan, settings, target, progress)
-    return replace(report, seconds=time.perf_counter() - start)
+
+    def decide(self, crew: Crew, target: Target) -> Plan:
+        """Look at everything, and decide."""
+        return decide(
+            self.samples,
+            crew,
+            self.settings,
+            self.failures,
+            binding=target.binding,
+            named=self.named,
+            ignore=self.ignore,
+            progress=self.progress,
+        )
+
+    def pack(self, target: Target, workers: int, *, restart: bool) -> Report:
+        """Pack the split, or what is left of it to be packed."""
+        self.refuse_left_out()
+        with opened_journal(target, restart=restart) as journal:
+            done = self.done_already(target)  # by a run that has just ended
+            if done is not None:
+                journal.finished()
+                return done
+            journal.agree(
+                "asked",
+                {
+                    "zarrfeed": __version__,
+                    **self.asked,
+                    "classes": self.named,
+                    "ignore": self.ignore,
+                },
+            )
+            with crew_of(self.samples, workers, self.failures) as crew:
+                plan = self.decide(crew, target)
+                there = write_split(
+                    self.samples,
+                    crew,
+                    plan,
+                    self.settings,
+                    target,
+                    journal,
+                    self.failures,
+                    self.progress,
+                )
+        return report_of_split(target, there, status="packed")
+
+
+def _require_known(workers: int | None, on_error: OnError, ignore: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise SourceError(f"workers: needed at least 1, found {workers}")
+    if on_error not in ("stop", "skip"):
+        raise SourceError(f"on_error: needed 'stop' or 'skip', found {on_error!r}")
+    if ignore is not None and not 0 <= ignore <= MAX_ID:
+        raise SourceError(f"ignore: needed an id within 0 … {MAX_ID}, found {ignore}")
+
+
+def _named_labels(
+    samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
+) -> tuple[tuple[str, ...] | None, int | None]:
+    """Take the classes that the user named, or else those that the format itself says."""
+    if classes is not None:
+        return parse_classes(classes), ignore
+    known: tuple[str, ...] | None = getattr(samples, "classes", None)
+    if known is None:
+        return None, ignore
+    return parse_classes(known), getattr(samples, "ignore", None) if ignore is None else ignore
 
 
 def _require_same_labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> None:
@@ -153,109 +266,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _decide(
-    samples: Source,
-    crew: Crew,
-    settings: Settings,
-    target: Target,
-    named: tuple[str, ...] | None,
-    ignore: int | None,
-    progress: OnProgress | None,
-) -> Plan:
-    count = len(samples.keys)
-    headers = survey.probe_all(samples, crew, _told(progress, "measuring", count))
-    channels, dtype = survey.require_one_kind(headers)
-    surveyed: dict[int, int] | None = None
-    if named is not None:
-        labels, about_classes = survey.given_labels(named, ignore)
-    else:
-        told = _told(progress, "finding classes", count)
-        labels, about_classes, surveyed = survey.survey_labels(
-            samples, crew, known=target.binding, ignore=ignore, progress=told
-        )
-    geometry, about_size = survey.decide_geometry(
-        headers, size=settings.size, fit=settings.fit, ignore=labels.ignore, names=samples.names
-    )
-    rows, keys = survey.lay_out(
-        samples.keys, headers, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
-    )
-    recipe = Recipe(geometry, labels)
-    draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
-    chunk_rows, about_chunks = decide_chunk_rows(
-        draft.sample_nbytes, len(rows), asked=settings.chunk_samples
-    )
-    shard_rows, about_shards = decide_shard_rows(
-        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=settings.shard_size
-    )
-    image_trial, mask_trial = survey.try_samples(
-        crew, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
-    )
-    image_codec, mask_codec, about_codecs = decide_codecs(settings.codec, image_trial, mask_trial)
-    image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
-    mask = FieldLayout("mask", geometry.size, labels.dtype, mask_codec, chunk_rows, shard_rows)
-    decisions = (about_classes, about_size, about_chunks, about_shards, *about_codecs)
-    return Plan(recipe, image, mask, rows, keys, decisions, surveyed)
-
-
-def _pack(
-    samples: Source,
-    crew: Crew,
-    plan: Plan,
-    settings: Settings,
-    target: Target,
-    progress: OnProgress | None,
-) -> Report:
-    with split_writer.partial_split(target) as folder:
-        for layout in (plan.image, plan.mask):
-            split_writer.write_array(folder, layout, samples=len(plan.rows))
-        tasks = [
-            ShardTask(folder, number, plan.recipe, plan.image, plan.mask, plan.rows.part(part))
-            for number, part in enumerate(plan.tasks)
-        ]
-        done = crew.run(pack_shard, tasks, _told(progress, "packing", len(plan.rows)))
-        class_pixels = np.concatenate([shard.class_pixels for shard in done])
-        description = _description(samples, plan, settings)
-        split_writer.write_descriptions(
-            folder, keys=plan.keys, digest=_digests(done), class_pixels=class_pixels
-        )
-        split_writer.finish(
-            target,
-            folder,
-            labels=plan.recipe.labels,
-            description=description,
-        )
-    return report_of_split(target, description, status="packed")
-
-
-def _digests(done: Sequence[ShardDone]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    return np.concatenate([shard.digest for shard in done])
-
-
-def _told(progress: OnProgress | None, what: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    tell = progress
-    return lambda done: tell(what, done, total)
-
-
-def _description(samples: Source, plan: Plan, settings: Settings) -> JSON:
-    """Compose the split's ``attributes.zarrfeed``."""
-    return {
-        "format": FORMAT_VERSION,
-        "fields": [plan.image.name, plan.mask.name],
-        "samples": len(plan.rows),
-        "source": samples.describe(),
-        "packed": {
-            "zarrfeed": __version__,
-            "found": len(samples.keys),
-            "settings": settings.to_json(),
-            "binary": plan.recipe.labels.binary,
-            "chunk_rows": plan.image.chunk_rows,
-            "shard_rows": plan.image.shard_rows,
-            "codecs": {layout.name: layout.codec for layout in (plan.image, plan.mask)},
-            "decisions": [asdict(decision) for decision in plan.decisions],
-            "digest": DIGEST_METHOD,
-        },
-    }

@@ -1,7 +1,8 @@
 """Who does the work: this process, or some processes beside it?
 
-A task is a function of the source, a `tick` and an item. Both crews run the same tasks and give
-back the same results in the same order, so nothing above can depend on who worked.
+A task is a function of the source, its :class:`Work` and an item. All crews run the same tasks and
+give back the same results in the same order, so nothing above can depend on who worked. What failed
+comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` says what then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from zarrfeed.errors import WorkerError
-from zarrfeed_convert.failures import SamplesError
+from zarrfeed_convert.failures import Failed, Failures, Noted, OnError, SamplesError
 from zarrfeed_convert.shard_file import single_threaded_blosc
 from zarrfeed_convert.source import Source
 
@@ -26,7 +27,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Called by a task after every sample; raises where the work is to stop.
 Tick: TypeAlias = Callable[[], None]
-Task: TypeAlias = Callable[[Source, Tick, Item], Result]
+
+
+class Work(Noted):
+    """What a task does besides its result: it tells of every sample, and notes what fails."""
+
+    def __init__(self, source: Source, tick: Tick) -> None:
+        super().__init__(source)
+        self.tick = tick
+
+
+Task: TypeAlias = Callable[[Source, Work, Item], Result]
 # Called here with the number of samples done so far.
 Progress: TypeAlias = Callable[[int], None]
 
@@ -41,14 +52,14 @@ class Crew(Protocol):
     ) -> list[Result]:
         """Run a task over items; results come in their order, the first error ends all.
 
-        Where it is samples that fail, tasks that run already come to their end, and the error
-        names what all of them found.
+        Samples that fail go to the crew's failures. Where they end the conversion, tasks that run
+        already come to their end, and the error names what all of them found.
         """
         ...
 
 
 @contextmanager
-def crew_of(source: Source, workers: int) -> Iterator[Crew]:
+def crew_of(source: Source, workers: int, failures: Failures) -> Iterator[Crew]:
     """Gather a crew.
 
     Parameters
@@ -57,12 +68,14 @@ def crew_of(source: Source, workers: int) -> Iterator[Crew]:
         What the tasks read; goes to every process once.
     workers
         1 for this process alone.
+    failures
+        Takes the samples that fail.
     """
     if workers == 1:
         with single_threaded_blosc():
-            yield _Alone(source)
+            yield _Alone(source, failures)
         return
-    crew = _Pool(source, workers)
+    crew = _Pool(source, workers, failures)
     try:
         yield crew
     finally:
@@ -70,8 +83,9 @@ def crew_of(source: Source, workers: int) -> Iterator[Crew]:
 
 
 class _Alone:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, failures: Failures) -> None:
         self._source = source
+        self._failures = failures
 
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
@@ -84,7 +98,12 @@ class _Alone:
             if progress is not None:
                 progress(done)
 
-        return [task(self._source, tick, item) for item in items]
+        results = []
+        for item in items:
+            work = Work(self._source, tick)
+            results.append(task(self._source, work, item))
+            self._failures.add(work.found)
+        return results
 
 
 class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
@@ -94,14 +113,18 @@ class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
 class _Pool:
     """Processes by ``spawn``: forks of a process that runs threads (TensorFlow's) may hang."""
 
-    def __init__(self, source: Source, workers: int) -> None:
+    def __init__(self, source: Source, workers: int, failures: Failures) -> None:
         context = multiprocessing.get_context("spawn")
         self._done = context.Value("q", 0)
         self._stop = context.Event()
         self._keeps_main = type(source).__module__ == "__main__"
         self._pool = ProcessPoolExecutor(
-            workers, context, initializer=_begin, initargs=(source, self._done, self._stop)
+            workers,
+            context,
+            initializer=_begin,
+            initargs=(source, failures.on_error, self._done, self._stop),
         )
+        self._failures = failures
 
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
@@ -119,10 +142,15 @@ class _Pool:
         except BaseException:
             self.close()  # whoever cleans up must find nobody still writing
             raise
-        return [future.result() for future in futures]
+        results = []
+        for future in futures:
+            result, found = future.result()
+            self._failures.add(found)
+            results.append(result)
+        return results
 
     def _watch(self, waiting: set[Future[Any]], progress: Progress | None) -> None:
-        failed: list[tuple[str, str]] = []
+        failed: list[Failed] = []
         while waiting:
             finished, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_EXCEPTION)
             for future in finished:
@@ -139,7 +167,7 @@ class _Pool:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _failed_samples(future: Future[Any]) -> tuple[tuple[str, str], ...]:
+def _failed_samples(future: Future[Any]) -> tuple[Failed, ...]:
     try:
         future.result()
     except SamplesError as errors:
@@ -181,10 +209,10 @@ def _hidden_main(*, hide: bool) -> Iterator[None]:
 
 # -- In a process of the pool ---------------------------------------------------------------------
 
-_here: tuple[Source, Tick] | None = None
+_here: tuple[Source, OnError, Tick] | None = None
 
 
-def _begin(source: Source, done: Any, stop: Any) -> None:
+def _begin(source: Source, on_error: OnError, done: Any, stop: Any) -> None:
     """Set a process up: it ends with its parent, and leaves Ctrl-C to it."""
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -197,7 +225,7 @@ def _begin(source: Source, done: Any, stop: Any) -> None:
         with done.get_lock():
             done.value += 1
 
-    _here = source, tick
+    _here = source, on_error, tick
 
 
 def _end_with_parent() -> None:
@@ -207,7 +235,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _perform(task: Task[Item, Result], item: Item) -> Result:
+def _perform(task: Task[Item, Result], item: Item) -> tuple[Result, list[Failed]]:
     assert _here is not None
-    source, tick = _here
-    return task(source, tick, item)
+    source, on_error, tick = _here
+    work = Work(source, tick)
+    result = task(source, work, item)
+    if work.found and on_error == "stop":
+        raise SamplesError(work.found)
+    return result, work.found

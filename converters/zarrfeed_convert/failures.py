@@ -1,16 +1,37 @@
-"""Which samples are in the way of a conversion, when it is more than one?"""
+"""Which samples are in the way of a conversion, and does that end it?"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from zarrfeed_convert.source import Source
+
+OnError: TypeAlias = Literal["stop", "skip"]
 _SHOWN = 10  # files that a message names
+
+
+class Failed(NamedTuple):
+    """A sample that cannot be packed.
+
+    Attributes
+    ----------
+    item
+        Which of the source's samples.
+    name
+        The file that is to blame.
+    why
+        What is wrong with it, in a sentence that names it.
+    """
+
+    item: int
+    name: str
+    why: str
 
 
 class SamplesError(SourceError):
@@ -19,17 +40,17 @@ class SamplesError(SourceError):
     Parameters
     ----------
     found
-        (file, message) of each, in the order of the samples.
+        In the order of the samples.
     """
 
-    def __init__(self, found: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, found: Iterable[Failed]) -> None:
         self.found = tuple(found)
         super().__init__(self.found)
 
     def __str__(self) -> str:
         """Give the first message as it is, then the files."""
-        first = self.found[0][1]
-        files = list(dict.fromkeys(name for name, _ in self.found))
+        first = self.found[0].why
+        files = list(dict.fromkeys(failed.name for failed in self.found))
         if len(files) == 1:
             return first
         more = " …" if len(files) > _SHOWN else ""
@@ -40,29 +61,68 @@ class SamplesError(SourceError):
 
 
 class Failures:
-    """Gathers what is wrong with a task's samples, so that it can go on reading."""
+    """The samples that cannot be packed: the one place that knows whether they end a conversion.
 
-    def __init__(self) -> None:
-        self._found: list[tuple[str, str]] = []
+    Parameters
+    ----------
+    on_error
+        ``stop``: the first failure is raised. ``skip``: all are collected, one per sample.
+    """
 
-    def __bool__(self) -> bool:
-        """Tell whether any sample failed."""
-        return bool(self._found)
+    def __init__(self, on_error: OnError) -> None:
+        self.on_error: OnError = on_error
+        self._of: dict[int, Failed] = {}
+
+    @property
+    def items(self) -> frozenset[int]:
+        """The samples that failed."""
+        return frozenset(self._of)
+
+    @property
+    def found(self) -> list[Failed]:
+        """What failed and why, in the order of the samples."""
+        return [self._of[item] for item in sorted(self._of)]
+
+    def add(self, found: Iterable[Failed], *, summary: str | None = None) -> None:
+        """Take note of failures, or raise them.
+
+        Parameters
+        ----------
+        found
+            What failed.
+        summary
+            How to say it where it ends the conversion; by default as each sample says it.
+
+        Raises
+        ------
+        SourceError
+            There are any, and they end the conversion.
+        """
+        found = list(found)
+        if found and self.on_error == "stop":
+            raise SamplesError(found) if summary is None else SourceError(summary)
+        for failed in found:
+            self._of.setdefault(failed.item, failed)
+
+
+class Noted:
+    """What fails while a task works, so that it can go on with its other samples."""
+
+    def __init__(self, source: Source) -> None:
+        self.found: list[Failed] = []
+        self._source = source
 
     @contextmanager
-    def noted(self, names: tuple[str, str]) -> Iterator[None]:
-        """Note a failure to read a sample, whose two files have these names.
+    def noting(self, item: int) -> Iterator[None]:
+        """Note a failure to read a sample instead of raising it.
 
-        What is noted is not raised; whoever uses the sample looks whether it is there.
+        Whoever uses the sample looks whether it is there.
         """
         try:
             yield
-        except SourceError as error:
+        except (SourceError, OSError) as error:
             said = str(error)
-            name = names[1] if said.startswith(f"{names[1]}:") else names[0]
-            self._found.append((name, said))
-
-    def raise_any(self) -> None:
-        """Raise :class:`SamplesError` if any sample failed."""
-        if self._found:
-            raise SamplesError(self._found)
+            image, mask = self._source.names(item)
+            name = mask if said.startswith(f"{mask}:") else image
+            why = said if isinstance(error, SourceError) else f"{name}: cannot be read: {said}"
+            self.found.append(Failed(item, name, why))

@@ -33,16 +33,19 @@ class Geometry:
         (height, width) of every stored sample.
     fit
         How a sample of another size gets there; None where every sample has it already.
+    overlap
+        Pixels that neighbouring tiles share at least, in both directions.
     """
 
     size: Size
     fit: Fit | None
+    overlap: int = 0
 
     def windows(self, height: int, width: int) -> list[Size]:
         """List the (y, x) origins of what is cut from a sample of this size.
 
         One, except for tiles: these cover the sample, and the last ones of a row or column end
-        flush with its border, overlapping their neighbours where they must.
+        flush with its border, overlapping their neighbours more than they need to.
 
         Examples
         --------
@@ -52,7 +55,9 @@ class Geometry:
         if self.fit != "tile":
             return [(0, 0)]
         return [
-            (y, x) for y in _origins(height, self.size[0]) for x in _origins(width, self.size[1])
+            (y, x)
+            for y in _origins(height, self.size[0], self.overlap)
+            for x in _origins(width, self.size[1], self.overlap)
         ]
 
     def pads(self, height: int, width: int) -> bool:
@@ -113,11 +118,43 @@ class Geometry:
             mask = _padded(mask, self.size, 0 if ignore is None else ignore)
         return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
+    def coverage(self, height: int, width: int) -> Coverage:
+        """Count what becomes of the pixels of a sample of this size."""
+        if self.fit not in ("crop", "pad", "tile"):
+            return Coverage(0, 0, 0)
+        inside = [
+            (min(self.size[0], height - y), min(self.size[1], width - x))
+            for y, x in self.windows(height, width)
+        ]
+        taken = sum(rows * columns for rows, columns in inside)
+        stored = len(inside) * self.size[0] * self.size[1]
+        total = height * width
+        return Coverage(max(0, total - taken), max(0, taken - total), stored - taken)
 
-def _origins(extent: int, window: int) -> list[int]:
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What becomes of source pixels.
+
+    Attributes
+    ----------
+    lost
+        Pixels of the source that are in no stored sample.
+    repeated
+        Stored pixels that are in another stored sample already.
+    padded
+        Stored pixels that no source has.
+    """
+
+    lost: int
+    repeated: int
+    padded: int
+
+
+def _origins(extent: int, window: int, overlap: int) -> list[int]:
     """Where windows begin that cover ``0 … extent-1``."""
     last = max(0, extent - window)
-    return [*range(0, last, window), last]
+    return [*range(0, last, window - overlap), last]
 
 
 def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.statistics import value_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,9 @@ class Labels:
         if self.binary:
             mask = np.where(mask == 255, np.uint8(1), mask)
         count = len(self.classes)
-        pixels = np.bincount(mask.ravel(), minlength=count)
+        found = value_counts(mask)
+        pixels = np.zeros(max(count, found.size), np.int64)
+        pixels[: found.size] = found
         outside = np.flatnonzero(pixels[count:]) + count
         if outside.size and outside.tolist() != [self.ignore]:
             raise self._outside([v for v in outside.tolist() if v != self.ignore], pixels, name)

@@ -10,9 +10,13 @@ from zarrfeed_convert.decisions import CODEC_CHOICES, CodecChoice, Decision, Fie
 from zarrfeed_convert.geometry import FITS, Fit, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from zarrfeed_convert.packing import Recipe, Rows
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.rows import Rows
+    from zarrfeed_convert.samples import Recipe
     from zarrfeed_convert.source import JSON
 
 Order: TypeAlias = Literal["shuffled", "source"]
@@ -24,6 +28,7 @@ class Settings:
 
     size: Size | None
     fit: Fit | None
+    overlap: int
     codec: CodecChoice
     chunk_samples: int | None
     shard_size: int | None
@@ -50,9 +55,16 @@ class Settings:
             ("chunk_samples", self.chunk_samples, 1),
             ("shard_size", self.shard_size, 1),
             ("seed", self.seed, 0),
+            ("overlap", self.overlap, 0),
         ):
             if number is not None and number < least:
                 raise SourceError(f"{what}: needed at least {least}, found {number}")
+        if self.overlap and self.fit != "tile":
+            raise SourceError(f"overlap: is of tiles; found fit {self.fit or 'none'}")
+        if self.size is not None and self.overlap >= min(self.size):
+            raise SourceError(
+                f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
+            )
 
     def to_json(self) -> JSON:
         """Give the settings as the store records them."""
@@ -63,19 +75,36 @@ class Settings:
 class Plan:
     """Everything that is decided before anything is written.
 
-    `surveyed` are the pixels of each id in the masks as they are, if they were all looked at.
+    Attributes
+    ----------
+    recipe
+        What is done to every sample.
+    image, mask
+        The fields' layouts.
+    rows
+        The samples, should none of them fail.
+    sizes
+        (items, 2) height and width of the source's images; 0 where unknown.
+    decisions
+        What was chosen, and why.
+    surveyed
+        The pixels of each id in the masks as they are, if they were all looked at.
     """
 
     recipe: Recipe
     image: FieldLayout
     mask: FieldLayout
     rows: Rows
-    keys: Sequence[str]
+    sizes: NDArray[np.int64]
     decisions: tuple[Decision, ...]
     surveyed: Mapping[int, int] | None
 
     @property
-    def tasks(self) -> list[slice]:
-        """The samples of each shard."""
+    def tiled(self) -> bool:
+        """Whether a sample of the source may be several of the store."""
+        return self.recipe.geometry.fit == "tile"
+
+    def parts(self, rows: Rows) -> list[Rows]:
+        """Divide rows into shards."""
         step = self.image.shard_rows
-        return [slice(at, at + step) for at in range(0, len(self.rows), step)]
+        return [rows.part(slice(at, at + step)) for at in range(0, len(rows), step)]

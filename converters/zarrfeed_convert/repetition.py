@@ -1,4 +1,4 @@
-"""Is the split that is there already what this run would write?"""
+"""Is what is there already, whole or in part, what this run would write?"""
 
 from __future__ import annotations
 
@@ -8,16 +8,47 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.target import listed, said
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.plan import Settings
-    from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.target import Target
+
+
+def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
+    """Gather what a run was asked for, as far as it decides a split's bytes.
+
+    Parameters
+    ----------
+    source
+        What it says of itself.
+    found
+        Its samples.
+    settings
+        Of the conversion.
+    """
+    return {"source": source, "number of samples": found, **settings}
+
+
+def differences(old: JSON, new: JSON) -> list[str]:
+    """Say in which entries two descriptions differ.
+
+    Examples
+    --------
+    >>> differences({"seed": 0, "size": [2, 3]}, {"seed": 1, "size": [2, 3]})
+    ['seed: 0 there, 1 asked for']
+    """
+    before, after = _flat(old), _flat(new)
+    names = dict.fromkeys([*before, *after])
+    return [
+        f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
+        f"{_shown(name, after.get(name))} asked for"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
 
 
 def require_same_split(
     target: Target,
     there: JSON,
-    samples: Source,
-    settings: Settings,
+    asked: JSON,
     *,
     named: tuple[str, ...] | None,
     ignore: int | None,
@@ -28,8 +59,8 @@ def require_same_split(
     ----------
     target, there
         The split, and what it says of itself.
-    samples, settings
-        What would be packed, and how.
+    asked
+        What would be packed, and how: see :func:`asked_for`.
     named, ignore
         The classes and the ignored id, where the user named them.
 
@@ -38,22 +69,11 @@ def require_same_split(
     SourceError
         It was packed otherwise: the message says what differs.
     """
-    if "packed" not in there:
-        require_replaceable(target, there)
-    packed = there.get("packed", {})
-    pairs: list[tuple[str, Any, Any]] = [
-        *_sources(there.get("source"), samples.describe()),
-        ("number of samples", packed.get("found"), len(samples.keys)),
-        *(
-            (what, packed.get("settings", {}).get(what), value)
-            for what, value in settings.to_json().items()
-        ),
-    ]
-    differ = [
-        f"{what}: {_shown(what, old)} there, {_shown(what, new)} asked for"
-        for what, old, new in [*pairs, *_labels(target, named, ignore)]
-        if old != new
-    ]
+    require_replaceable(target, there)
+    packed = there["packed"]
+    before = asked_for(there.get("source", {}), packed.get("found"), packed.get("settings", {}))
+    labels_before, labels_asked = _labels(target, named, ignore)
+    differ = differences(before | labels_before, asked | labels_asked)
     if differ:
         raise SourceError(
             f"{target.folder}: is there already, packed otherwise ({'; '.join(differ)}); "
@@ -76,22 +96,24 @@ def require_replaceable(target: Target, there: JSON) -> None:
         )
 
 
-def _sources(old: Any, new: JSON) -> list[tuple[str, Any, Any]]:
-    """Compare what sources say of themselves, entry by entry."""
-    if not isinstance(old, dict) or old.keys() != new.keys():
-        return [("source", old, new)]
-    return [(what.replace("_", " "), old[what], new[what]) for what in new]
+def _flat(description: JSON) -> JSON:
+    """Bring the source's entries to the level of the others, unless they mean something else."""
+    source = description.get("source")
+    if not isinstance(source, dict):
+        return description
+    rest = {name: value for name, value in description.items() if name != "source"}
+    return {f"source {name}" if name in rest else name: source[name] for name in source} | rest
 
 
-def _labels(
-    target: Target, named: tuple[str, ...] | None, ignore: int | None
-) -> list[tuple[str, Any, Any]]:
+def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> tuple[JSON, JSON]:
+    """Compare the classes that are there with those that the user named."""
     if target.labels is None or (named is None and ignore is None):
-        return []
-    ignored = ("ignore", said(target.labels.ignore), said(ignore))
-    if named is None:
-        return [ignored]
-    return [("classes", listed(target.labels.classes), listed(named)), ignored]
+        return {}, {}
+    before, asked = {}, {}
+    if named is not None:
+        before["classes"], asked["classes"] = listed(target.labels.classes), listed(named)
+    before["ignore"], asked["ignore"] = said(target.labels.ignore), said(ignore)
+    return before, asked
 
 
 def _shown(what: str, value: Any) -> str:

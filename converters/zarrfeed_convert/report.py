@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.plan import Plan
-    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.target import Target
 
 
@@ -32,9 +33,11 @@ class Report:
     path
         The split.
     found
-        Samples of the source.
+        Samples of the source, and inputs that make none.
+    skipped
+        Those that were left out, as (name, why). The rest, ``found - len(skipped)``, were packed.
     packed
-        Samples of the split: more than `found` where images were cut into tiles.
+        Samples of the split; more than the rest where images were cut into tiles.
     fields
         Its arrays that feed a model.
     classes
@@ -48,6 +51,7 @@ class Report:
     status: Literal["packed", "already packed", "dry run"]
     path: Path
     found: int
+    skipped: tuple[tuple[str, str], ...]
     packed: int
     fields: tuple[FieldFacts, ...]
     classes: tuple[ClassFacts, ...]
@@ -61,16 +65,17 @@ class Report:
         return report
 
 
-def report_of_plan(plan: Plan, target: Target, found: int) -> Report:
+def report_of_plan(plan: Plan, target: Target, samples: Source, failures: Failures) -> Report:
     """Report on what was decided, nothing being written.
 
     Parameters
     ----------
     plan, target
         What was decided, and where it would go.
-    found
-        Samples of the source.
+    samples, failures
+        The source, and its samples that would be skipped, as far as they are known already.
     """
+    left_out = tuple(getattr(samples, "left_out", ()))
     fields = tuple(
         FieldFacts(
             name=layout.name,
@@ -87,7 +92,8 @@ def report_of_plan(plan: Plan, target: Target, found: int) -> Report:
     return Report(
         status="dry run",
         path=target.folder,
-        found=found,
+        found=len(samples.keys) + len(left_out),
+        skipped=(*left_out, *((failed.name, failed.why) for failed in failures.found)),
         packed=len(plan.rows),
         fields=fields,
         classes=_planned_classes(plan.recipe.labels, plan.surveyed),
@@ -115,6 +121,9 @@ def report_of_split(
         status=status,
         path=target.folder,
         found=there["packed"]["found"],
+        skipped=tuple(
+            (skipped["name"], skipped["why"]) for skipped in there["packed"].get("skipped", ())
+        ),
         packed=there["samples"],
         fields=fields_of(split, there["fields"]),
         classes=classes_of(split),

@@ -1,25 +1,29 @@
 """How does a split become visible, all at once or not at all?
 
 Everything is written to ``OUT/SPLIT.partial``; when it is complete, one rename makes it
-``OUT/SPLIT``; a split that it replaces stands aside until then. On any failure OUT is again what
-it was. Metadata goes through zarr-python, so that it is what zarr-python would have written itself.
+``OUT/SPLIT``; a split that it replaces stands aside until then. Metadata goes through zarr-python,
+so that it is what zarr-python would have written itself.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.schema import ATTRIBUTES, CLASS_PIXELS, DIGEST, FORMAT_VERSION, KEY, METADATA, PARTIAL
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.shard_file import blosc_settings
+from zarrfeed_convert.target import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
@@ -31,36 +35,31 @@ if TYPE_CHECKING:
 
 # Rows per chunk of the arrays that describe samples: some hundred KiB, read whole.
 _DESCRIPTIVE_ROWS = 65536
+_LOCK_S = 60  # for what takes some file operations
 _ROOT = "root.json"  # the dataset's metadata, until the split takes its place
 
 
-@contextmanager
-def partial_split(target: Target) -> Iterator[Path]:
-    """Make the folder that a split is written to, and leave no trace of it on failure.
+def partial_folder(target: Target) -> Path:
+    """Where a split is written until it is complete."""
+    return target.folder.with_name(target.split + PARTIAL)
 
-    Inside the block, the folder ``OUT/SPLIT.partial`` is filled; :func:`finish` ends the work.
-    """
-    made: list[Path] = []
-    folder = target.folder.with_name(target.split + PARTIAL)
-    try:
-        for parent in [*reversed(target.out.parents), target.out]:
-            if not parent.exists():
-                parent.mkdir()
-                made.append(parent)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in reversed(made):
-            with suppress(OSError):  # somebody else has put something there since
-                parent.rmdir()
-        raise
+
+def prepare(target: Target, fields: Sequence[str]) -> Path:
+    """Make the folder that a split is written to, or clear it of all but the fields' shards."""
+    folder = partial_folder(target)
+    folder.mkdir(exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.name in fields:
+            (entry / METADATA).unlink(missing_ok=True)
+        elif entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return folder
 
 
 def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
-    """Write the metadata of a field whose shards are packed by ourselves."""
+    """Write the metadata of a field whose shards are packed by ourselves, anew where it is."""
     import zarr
     from zarr.codecs import BloscCodec, ZstdCodec
 
@@ -83,32 +82,13 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
     )
 
 
-def write_descriptions(
-    folder: Path,
-    *,
-    keys: Sequence[str],
-    digest: NDArray[np.uint64],
-    class_pixels: NDArray[np.int64],
-) -> None:
-    """Write the arrays that describe samples rather than feed a model."""
-    # NumPy pads with zeros; file names that are no UTF-8 keep their bytes.
-    names = np.array([key.encode(errors="surrogateescape") for key in keys])
-    key = names.view(np.uint8).reshape(len(keys), -1)
-    narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
-    for name, values, dimensions in (
-        (KEY, key, ("sample", "byte")),
-        (DIGEST, digest, ("sample",)),
-        (CLASS_PIXELS, narrow, ("sample", "class")),
-    ):
-        _write_small(folder / name, values, dimensions)
-
-
-def _write_small(path: Path, values: NDArray[Any], dimensions: tuple[str, ...]) -> None:
+def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:
+    """Write an array that describes samples rather than feeds a model."""
     import zarr
     from zarr.codecs import ZstdCodec
 
     array = zarr.create_array(
-        str(path),
+        str(folder / name),
         shape=values.shape,
         dtype=values.dtype,
         chunks=(min(len(values), _DESCRIPTIVE_ROWS), *values.shape[1:]),
@@ -117,6 +97,24 @@ def _write_small(path: Path, values: NDArray[Any], dimensions: tuple[str, ...]) 
         dimension_names=dimensions,
     )
     array[:] = values
+
+
+def names_array(keys: Sequence[str]) -> NDArray[np.uint8]:
+    """Write names as an array: (N, L) UTF-8, padded with zeros."""
+    # NumPy pads; file names that are no UTF-8 keep their bytes.
+    names = np.array([key.encode(errors="surrogateescape") for key in keys])
+    return names.view(np.uint8).reshape(len(keys), -1)
+
+
+def prune(folder: Path, name: str, shards: Collection[Path]) -> None:
+    """Remove what killed runs left of a field: unfinished files, and shards that are no more."""
+    for parent, folders, names in os.walk(folder / name, topdown=False):
+        for file in (Path(parent, name) for name in names):
+            if file not in shards:
+                file.unlink()
+        for below in (Path(parent, name) for name in folders):
+            with suppress(OSError):  # it holds shards
+                below.rmdir()
 
 
 def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -> None:
@@ -133,13 +131,53 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
     """
     import zarr
 
-    zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
-    root = _root_metadata(labels) if target.binding is None else None
-    if root is not None:
-        (folder / _ROOT).write_bytes(root)
     _sync(folder)
-    _exchange(target, folder)
+    with _dataset_locked(target):
+        now = target_of(target.out, target.split)  # another split may have been packed meanwhile
+        now.require_same_labels(labels)
+        if now.binding is None:
+            (folder / _ROOT).write_bytes(_root_metadata(labels))
+            _sync_entry(folder / _ROOT)
+        # Last, for only with it the folder is a group: what a kill leaves before has none.
+        zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
+        _sync_entry(folder / METADATA)
+        _sync_entry(folder)
+        _exchange(target, folder)
     shutil.rmtree(_aside(target), ignore_errors=True)
+
+
+def recover(target: Target) -> None:
+    """Complete what a killed run had begun to put in place, or undo it."""
+    folder, aside = partial_folder(target), _aside(target)
+    if target.folder.exists() or not aside.exists():
+        return
+    with _dataset_locked(target):
+        if (folder / METADATA).exists():
+            _put_in_place(target, folder)
+        else:
+            aside.rename(target.folder)
+
+
+@contextmanager
+def _dataset_locked(target: Target) -> Iterator[None]:
+    """Let one split of a dataset at a time take its place."""
+    descriptor = os.open(target.out, os.O_RDONLY)
+    deadline = time.monotonic() + _LOCK_S
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise SourceError(
+                        f"{target.out}: another run has been putting a split in place for "
+                        f"{_LOCK_S} s; stop it, and repeat this command"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _root_metadata(labels: Labels) -> bytes:
@@ -163,10 +201,7 @@ def _exchange(target: Target, folder: Path) -> None:
     try:
         if replaces:
             target.folder.rename(aside)
-        if (folder / _ROOT).exists():
-            (folder / _ROOT).replace(metadata)
-        folder.rename(target.folder)
-        _sync_entry(target.out)
+        _put_in_place(target, folder)
     except BaseException:
         if not folder.exists():
             target.folder.rename(folder)
@@ -174,6 +209,13 @@ def _exchange(target: Target, folder: Path) -> None:
             aside.rename(target.folder)
         _restore(metadata, before, folder / _ROOT)
         raise
+
+
+def _put_in_place(target: Target, folder: Path) -> None:
+    if (folder / _ROOT).exists():
+        (folder / _ROOT).replace(target.out / METADATA)
+    folder.rename(target.folder)
+    _sync_entry(target.out)
 
 
 def _restore(metadata: Path, before: bytes | None, by_way_of: Path) -> None:

@@ -1,4 +1,4 @@
-"""What does the source hold, and what follows from it?
+"""What follows from what the source holds?
 
 Everything that can be refused is refused here, before anything is written.
 """
@@ -6,7 +6,7 @@ Everything that can be refused is refused here, before anything is written.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,78 +19,57 @@ from zarrfeed_convert.decisions import (
     codecs_to_try,
     spread,
 )
-from zarrfeed_convert.geometry import Fit, Geometry, Size
+from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.geometry import Geometry, Size
 from zarrfeed_convert.labels import Labels, labels_of_values
-from zarrfeed_convert.packing import Recipe, Rows, collect_values, probe_samples, try_codecs
+from zarrfeed_convert.measuring import counted
+from zarrfeed_convert.rows import Rows
+from zarrfeed_convert.survey_tasks import collect_values, try_codecs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from zarrfeed_convert.crew import Crew, Progress
-    from zarrfeed_convert.source import Header, Source
+    from zarrfeed_convert.measuring import Measured
+    from zarrfeed_convert.plan import Settings
+    from zarrfeed_convert.samples import Recipe
+    from zarrfeed_convert.source import Source
 
 _SHOWN = 10
-_PROBED_TOGETHER, _SURVEYED_TOGETHER = 64, 16
-
-
-def probe_all(source: Source, crew: Crew, progress: Progress | None) -> list[Header]:
-    """Measure every sample, and refuse those whose image and mask differ in size.
-
-    Raises
-    ------
-    SourceError
-        There is no sample, a key is given twice, or a pair's sizes differ.
-    """
-    count = len(source.keys)
-    if not count or len(set(source.keys)) != count:
-        raise SourceError(f"needed samples with different keys, found {count} samples")
-    headers = [
-        header
-        for part in crew.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
-        for header in part
-    ]
-    differing = [
-        item
-        for item, header in enumerate(headers)
-        if (header.height, header.width) != (header.mask_height, header.mask_width)
-    ]
-    if differing:
-        header = headers[differing[0]]
-        image, mask = source.names(differing[0])
-        others = f" ({len(differing)} pairs differ)" if len(differing) > 1 else ""
-        raise SourceError(
-            f"image and mask differ in size{others}: {image} is {header.height}x{header.width}, "
-            f"{mask} is {header.mask_height}x{header.mask_width}; they must show the same pixels"
-        )
-    return headers
+_SURVEYED_TOGETHER = 16
 
 
 def decide_geometry(
-    headers: Sequence[Header],
+    measured: Measured,
+    settings: Settings,
     *,
-    size: Size | None,
-    fit: Fit | None,
     ignore: int | None,
     names: Callable[[int], tuple[str, str]],
-) -> tuple[Geometry, Decision]:
+) -> tuple[Geometry, Decision, list[Failed]]:
     """Decide how samples get their common size.
 
     Parameters
     ----------
-    headers
-        Of all samples.
-    size, fit
+    measured
+        The samples.
+    settings
         What the user asked for.
     ignore
         What padded mask pixels would be.
     names
         Names the files of a sample, for errors.
 
+    Returns
+    -------
+    geometry, decision, failed
+        The last are samples that it cannot bring to size.
+
     Raises
     ------
     SourceError
-        Sizes differ and there is no fit, or the fit cannot bring a sample to size.
+        Sizes differ and there is no fit, or there is nothing to pad masks with.
     """
+    size, fit, headers = settings.size, settings.fit, measured.headers
     sizes = Counter((header.height, header.width) for header in headers)
     if fit is not None and size is None:
         raise SourceError(f"--fit {fit} needs a --size HxW to fit to")
@@ -99,51 +78,36 @@ def decide_geometry(
         if only is None or size not in (None, only):
             wanted = f" {size[0]}x{size[1]}" if size else ""
             raise SourceError(
-                f"needed samples of one size{wanted}, found {_counted(_by_text(sizes))}; use "
+                f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
                 f"{'' if size else '--size HxW '}--fit resize, crop, pad or tile"
             )
         text = f"{only[0]}x{only[1]}"
-        return Geometry(only, None), Decision("size", text, "every sample has it already")
+        return Geometry(only, None), Decision("size", text, "every sample has it already"), []
     assert size is not None
-    geometry = Geometry(size, fit)
-    for item, header in enumerate(headers):
-        geometry.check(header.height, header.width, name=names(item)[0])
+    geometry = Geometry(size, fit, settings.overlap)
+    failed = []
+    for item, header in zip(measured.items, headers, strict=True):
+        name = names(item)[0]
+        try:
+            geometry.check(header.height, header.width, name=name)
+        except SourceError as error:
+            failed.append(Failed(item, name, str(error)))
+            continue
         if ignore is None and geometry.pads(header.height, header.width):
             raise SourceError(
-                f"{names(item)[0]}: is {header.height}x{header.width} and must be padded to "
+                f"{name}: is {header.height}x{header.width} and must be padded to "
                 f"{size[0]}x{size[1]}; name the id that padded mask pixels get with --ignore"
             )
-    reason = f"asked for; the samples are {_counted(_by_text(sizes))}"
-    return geometry, Decision("size", f"{size[0]}x{size[1]} by {fit}", reason)
-
-
-def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
-    """Find the channels and the dtype that all images have.
-
-    Raises
-    ------
-    SourceError
-        They differ: the message says how many there are of each.
-    """
-    channels = Counter(header.channels for header in headers)
-    dtypes = Counter(header.dtype for header in headers)
-    if len(channels) > 1:
-        words = {1: "grey", 3: "RGB", 4: "RGBA"}
-        counted = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
-        raise SourceError(
-            f"needed images of one kind, found {_counted(counted)}; "
-            "use --color grey, rgb or rgba to convert them all"
-        )
-    if len(dtypes) > 1:
-        raise SourceError(
-            f"needed images of one number type, found {_counted(dtypes)}; convert the files first"
-        )
-    return headers[0].channels, np.dtype(headers[0].dtype)
+    reason = f"asked for; the samples are {counted(_by_text(sizes))}"
+    if settings.overlap:
+        reason += f"; neighbours share {settings.overlap} pixels or more"
+    return geometry, Decision("size", f"{size[0]}x{size[1]} by {fit}", reason), failed
 
 
 def survey_labels(
     source: Source,
     crew: Crew,
+    items: Sequence[int],
     *,
     known: Labels | None,
     ignore: int | None,
@@ -153,8 +117,8 @@ def survey_labels(
 
     Parameters
     ----------
-    source, crew, progress
-        What is read, who reads, who is told.
+    source, crew, items, progress
+        What is read, who reads, which samples, who is told.
     known
         Classes and ignored id of the dataset's other splits; None where there are none.
     ignore
@@ -167,7 +131,10 @@ def survey_labels(
     """
     first: dict[int, int] = {}
     pixels = Counter[int]()
-    for part in crew.run(collect_values, _ranges(len(source.keys), _SURVEYED_TOGETHER), progress):
+    jobs = [
+        list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
+    ]
+    for part in crew.run(collect_values, jobs, progress):
         for value, (item, count) in part.items():
             first.setdefault(value, item)
             pixels[value] += count
@@ -206,41 +173,35 @@ def _classes(labels: Labels, reason: str) -> Decision:
 
 
 def lay_out(
-    keys: Sequence[str], headers: Sequence[Header], geometry: Geometry, *, shuffled: bool, seed: int
-) -> tuple[Rows, list[str]]:
+    keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
+) -> Rows:
     """Put samples in the order of the store.
 
     Parameters
     ----------
-    keys, headers
+    keys
         Of the source's samples.
+    measured
+        Those that are packed.
     geometry
         Says how many samples of the store each becomes.
     shuffled
         Permute the sorted keys, so that reading in storage order is a fair order too.
     seed
         Of the permutation.
-
-    Returns
-    -------
-    rows, names
-        The samples, and their keys: ``KEY``, or ``KEY#y,x`` of a tile.
     """
     items: list[int] = []
     windows: list[Size] = []
-    for item in sorted(range(len(keys)), key=keys.__getitem__):
-        cut = geometry.windows(headers[item].height, headers[item].width)
+    by_key = sorted(
+        zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
+    )
+    for item, header in by_key:
+        cut = geometry.windows(header.height, header.width)
         items += [item] * len(cut)
         windows += cut
     count = len(items)
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
-    rows = Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
-    if geometry.fit != "tile":
-        return rows, [keys[int(item)] for item in rows.item]
-    return rows, [
-        f"{keys[item]}#{y},{x}"
-        for item, (y, x) in zip(rows.item.tolist(), rows.window.tolist(), strict=True)
-    ]
+    return Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
 
 
 def try_samples(
@@ -268,16 +229,5 @@ def _added(trials: Iterable[Trial]) -> Trial:
     )
 
 
-def _ranges(count: int, together: int) -> list[range]:
-    return [range(at, min(count, at + together)) for at in range(0, count, together)]
-
-
 def _by_text(sizes: Counter[Size]) -> Counter[str]:
     return Counter({f"{height}x{width}": count for (height, width), count in sizes.items()})
-
-
-def _counted(counter: Counter[str]) -> str:
-    """Write ``90 of 480x360, 10 of 640x480``, most frequent first."""
-    ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
-    shown = ", ".join(f"{count} of {what}" for what, count in ranked[:_SHOWN])
-    return shown + (f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else "")

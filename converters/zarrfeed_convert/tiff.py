@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 def measure_tiff(file: BinaryIO, name: str) -> Measure:
     """Read a TIFF's header, as :func:`zarrfeed_convert.decode.measure` does."""
     with tifffile.TiffFile(file) as tiff:
-        page = _only_page(tiff, name)
-        height, width = page.imagelength, page.imagewidth
-        if _orientation(page) >= 5:
-            height, width = width, height
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            return Measure(height, width, 3, "uint8")
-        if _needs_conversion(page):
-            return Measure(height, width, 3, "uint8")
-        channels = shown_channels(page.samplesperpixel)
-        dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
-        return Measure(height, width, channels, dtype)
+        return measure_page(_only_page(tiff, name))
+
+
+def measure_page(page: Any) -> Measure:
+    """Read what a page's tags say of the image that :func:`arrange_page` gives."""
+    height, width = page.imagelength, page.imagewidth
+    if _orientation(page) >= 5:
+        height, width = width, height
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE or needs_conversion(page):
+        return Measure(height, width, 3, "uint8")
+    channels = shown_channels(page.samplesperpixel)
+    dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
+    return Measure(height, width, channels, dtype)
 
 
 def decode_tiff(data: bytes, name: str) -> Pixels | None:
@@ -49,20 +51,33 @@ def decode_tiff(data: bytes, name: str) -> Pixels | None:
     """
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = _only_page(tiff, name)
-        _require_whole(page, len(data), name)
-        if _needs_conversion(page):
+        require_whole(page, len(data), name)
+        if needs_conversion(page):
             return None
         values = page.asarray()
         if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             values = np.moveaxis(values, 0, 2)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[:, :, 0]
-        values = values.astype(values.dtype.newbyteorder("="), copy=False)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
-        else:
-            pixels = Pixels(_scaled(values, page))
-        return turn(pixels, _orientation(page))
+        return arrange_page(values, page)
+
+
+def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
+    """Say what a page's values show, turned the way viewers show them.
+
+    Parameters
+    ----------
+    values
+        (H, W) or (H, W, C), as they are stored.
+    page
+        Whose tags say what they mean.
+    """
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
+    else:
+        pixels = Pixels(_scaled(values, page))
+    return turn(pixels, _orientation(page))
 
 
 def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
@@ -94,7 +109,8 @@ def _keyed(page: Any) -> Any:
     return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
 
 
-def _needs_conversion(page: Any) -> bool:
+def needs_conversion(page: Any) -> bool:
+    """Tell whether a page's colours are of a kind that tifffile leaves as they are stored."""
     photometric = page.photometric
     known = tifffile.PHOTOMETRIC
     if photometric == known.YCBCR:  # tifffile converts it only while it decodes JPEG
@@ -102,8 +118,18 @@ def _needs_conversion(page: Any) -> bool:
     return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
 
 
-def _require_whole(page: Any, size: int, name: str) -> None:
-    """Refuse a file that ends before its pixels: a short strip may be filled up in silence."""
+def require_whole(page: Any, size: int, name: str) -> None:
+    """Refuse a file that ends before a page's pixels: a short strip may be filled up in silence.
+
+    Parameters
+    ----------
+    page
+        The page.
+    size
+        Of the file.
+    name
+        For errors.
+    """
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
     if end > size:
         raise SourceError(

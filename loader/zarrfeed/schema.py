@@ -37,7 +37,17 @@ MASK = "mask"
 KEY = "key"
 DIGEST = "digest"
 CLASS_PIXELS = "class_pixels"
-DESCRIPTIVE = frozenset({KEY, DIGEST, CLASS_PIXELS})
+CHANNEL_SUMS = "channel_sums"  # (N, C, 2): the sum and the sum of squares of every channel
+# Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image;
+# TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE (M, 2) is their height, width.
+TILE = "tile"
+TILE_SOURCE = "tile_source"
+TILE_SIZE = "tile_size"
+# An array that describes files: (shards, fields, 2) bytes and xxh3_64 of each.
+SHARD_FILES = "shard_files"
+DESCRIPTIVE = frozenset(
+    {KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE, TILE_SOURCE, TILE_SIZE, SHARD_FILES}
+)
 
 # The data types that a batch can hold; the rest of Zarr's (complex, strings, structs) is not
 # something a segmentation model eats.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import PairedFolders
+from zarrfeed_convert import PairedFolders, convert
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +52,16 @@ def test_globs_pair_below_their_fixed_part():
 
 def test_unpaired_files_of_both_sides_are_named_ten_at_most_and_counted():
     touch("i/x.png", "m/x.png", "m/lone.png", *(f"i/u{number:02}.png" for number in range(12)))
+    pairs = PairedFolders("i", "m")
+    assert len(pairs.left_out) == 13
+    assert pairs.left_out[-1] == ("m/lone.png", "this mask has no image")
     with pytest.raises(SourceError) as error:
-        PairedFolders("i", "m")
+        convert(pairs, "o", split="s")
     message = str(error.value)
-    assert "12 images have no mask: u00.png" in message
-    assert "u09.png and 2 more" in message
+    assert message.startswith("13 inputs make no sample: i/u00.png: this image has no mask; i/u01")
+    assert "i/u09.png: this image has no mask and 3 more" in message
     assert "u10" not in message
-    assert "1 mask has no image: lone.png" in message
+    assert not Path("o").exists()
 
 
 @pytest.mark.parametrize(
@@ -105,8 +108,10 @@ def test_folders_of_different_sets_get_no_advice_on_suffixes():
 
 def test_a_lone_mask_beside_many_pairs_is_no_matter_of_suffixes():
     touch(*(f"{side}/{n}.png" for n in "abc" for side in "im"), "m/a_old.png")
-    with pytest.raises(SourceError, match=r"^1 mask has no image: a_old\.png; add the missing"):
-        PairedFolders("i", "m")
+    pairs = PairedFolders("i", "m")
+    assert pairs.left_out == [("m/a_old.png", "this mask has no image")]
+    with pytest.raises(SourceError, match=r"^1 input makes no sample: m/a_old\.png: this mask"):
+        convert(pairs, "o", split="s")
 
 
 def test_two_files_of_one_name_are_refused():

@@ -95,18 +95,17 @@ def test_a_process_that_is_only_starting_says_nothing_on_ctrl_c(tmp_path, write_
     assert said.split() == ["interrupted", "False"]
 
 
-def test_an_interrupt_leaves_nothing(tmp_path, write_pairs):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_before_any_shard_is_packed_leaves_nothing(tmp_path, write_pairs, workers):
     def interrupt(what, done, total):
-        if what == "packing":
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
-    for workers in (1, 2):
-        with pytest.raises(KeyboardInterrupt):
-            convert(
-                PairedFolders(*write_pairs(20)),
-                tmp_path / "o",
-                split="s",
-                workers=workers,
-                progress=interrupt,
-            )
-        assert not (tmp_path / "o").exists()
+    with pytest.raises(KeyboardInterrupt):
+        convert(
+            PairedFolders(*write_pairs(20)),
+            tmp_path / "o",
+            split="s",
+            workers=workers,
+            progress=interrupt,
+        )
+    assert not (tmp_path / "o").exists()

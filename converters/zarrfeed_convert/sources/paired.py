@@ -39,11 +39,16 @@ class PairedFolders:
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
 
+    Attributes
+    ----------
+    left_out
+        Files without a partner, and that they have none.
+
     Raises
     ------
     SourceError
-        A folder is missing or empty, a glob matches nothing, files are unpaired, or two have the
-        same name.
+        A folder is missing or empty, a glob matches nothing, most files are unpaired, or two have
+        the same name.
     """
 
     def __init__(
@@ -71,8 +76,15 @@ class PairedFolders:
             )
         image_of = _by_key(found_images, image_suffix, "images", but_not=not_suffix)
         mask_of = _by_key(found_masks, mask_suffix, "masks")
-        self._require_pairs(image_of, mask_of)
-        self._keys = sorted(image_of)
+        paired = image_of.keys() & mask_of.keys()
+        lone_images, lone_masks = (sorted(files.keys() - paired) for files in (image_of, mask_of))
+        if lone_images or lone_masks:
+            self._refuse_strangers(image_of, mask_of, lone_images, lone_masks)
+        self.left_out = [
+            *((image_of[key], "this image has no mask") for key in lone_images),
+            *((mask_of[key], "this mask has no image") for key in lone_masks),
+        ]
+        self._keys = sorted(paired)
         self._left_aside = (len(found_images) - len(image_of), len(found_masks) - len(mask_of))
         self._files = [(image_of[key], mask_of[key]) for key in self._keys]
 
@@ -117,24 +129,28 @@ class PairedFolders:
         path = Path(self._files[sample][1])
         return self._meaning.mask(decode(path), name=str(path))
 
-    def _require_pairs(self, image_of: Mapping[str, str], mask_of: Mapping[str, str]) -> None:
-        shared = image_of.keys() & mask_of.keys()
-        lone_images, lone_masks = (sorted(files.keys() - shared) for files in (image_of, mask_of))
-        parts = []
-        if lone_images:
-            parts.append(_alone("image", lone_images, image_of, "mask"))
-        if lone_masks:
-            parts.append(_alone("mask", lone_masks, mask_of, "image"))
-        if not parts:
-            return
+    def _refuse_strangers(
+        self,
+        image_of: Mapping[str, str],
+        mask_of: Mapping[str, str],
+        lone_images: Sequence[str],
+        lone_masks: Sequence[str],
+    ) -> None:
+        """Refuse folders that pair badly because something else is meant."""
+        paired = len(image_of) - len(lone_images)
         advice = advise_suffixes(
             lone_images,
             lone_masks,
             image_suffix=self._image_suffix,
             mask_suffix=self._mask_suffix,
         )
-        if shared and (advice is None or len(shared) > len(lone_images)):
-            raise SourceError(f"{'; '.join(parts)}; add the missing files or take the others out")
+        if paired and (advice is None or paired > len(lone_images)):
+            return
+        parts = []
+        if lone_images:
+            parts.append(_alone("image", lone_images, image_of, "mask"))
+        if lone_masks:
+            parts.append(_alone("mask", lone_masks, mask_of, "image"))
         if advice is None:
             advice = (
                 f"images and masks have no name in common, {lone_images[0]!r} is an image and "

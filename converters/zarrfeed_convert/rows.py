@@ -1,0 +1,93 @@
+"""Which sample of the source is which sample of the store?
+
+Pure: plans and failures in, rows out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+Numbers: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Samples in the order of the store.
+
+    Attributes
+    ----------
+    item
+        (n,) which of the source's samples.
+    window
+        (n, 2) the (y, x) origin of what is cut from it.
+    """
+
+    item: Numbers
+    window: Numbers
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return self.item.size
+
+    def part(self, which: slice | Numbers) -> Rows:
+        """Take some of the samples."""
+        return Rows(self.item[which], self.window[which])
+
+    def fingerprint(self) -> str:
+        """Tell these rows from others."""
+        digest = xxhash.xxh3_128()
+        for values in (self.item, self.window):
+            digest.update(np.ascontiguousarray(values, "<i8").tobytes())
+        return digest.hexdigest()
+
+    def keys(self, names: Sequence[str], *, tiled: bool) -> list[str]:
+        """Name the rows by their samples: ``KEY``, or ``KEY#y,x`` of a tile.
+
+        Parameters
+        ----------
+        names
+            Of the source's samples.
+        tiled
+            Whether a sample may have several rows.
+        """
+        if not tiled:
+            return [names[item] for item in self.item.tolist()]
+        return [
+            f"{names[item]}#{y},{x}"
+            for item, (y, x) in zip(self.item.tolist(), self.window.tolist(), strict=True)
+        ]
+
+
+def without(rows: Rows, failed: Collection[int], *, ordered: bool) -> Rows:
+    """Leave samples out, moving as few of the others as can be.
+
+    Parameters
+    ----------
+    rows
+        As they were planned.
+    failed
+        Samples of the source that cannot be packed.
+    ordered
+        Keep the order: what follows a gap moves up. Else the last rows fill the gaps, so that only
+        the shards that had gaps, and the last ones, hold other samples than before.
+
+    Returns
+    -------
+    Rows
+        They depend on what failed alone, not on when it was found.
+    """
+    bad = np.isin(rows.item, np.fromiter(failed, np.int64, len(failed)))
+    if ordered or not bad.any():
+        return rows.part(np.flatnonzero(~bad)) if bad.any() else rows
+    left = int((~bad).sum())
+    order = np.arange(left)
+    order[bad[:left]] = left + np.flatnonzero(~bad[left:])
+    return rows.part(order)

@@ -1,0 +1,85 @@
+"""What does a sample add to the statistics of its split?
+
+Pure, and exact for integers, so that the sums do not depend on who added them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as PillowImage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.source import Image, Mask
+
+# Rows that are summed at a time in float32, where integers are exact below 2**24: as many squares
+# of bytes add up to less than 2**23. (Of a CamVid image: 8 rows 0.37 ms, 32 0.20, 128 0.16.)
+_ROWS = 128
+
+
+def channel_sums(image: Image) -> NDArray[np.float64]:
+    """Add up an image's channels, and their squares.
+
+    Parameters
+    ----------
+    image
+        (H, W, C) uint8, uint16 or float32.
+
+    Returns
+    -------
+    (C, 2) float64
+        The sum and the sum of squares of each channel; exact for integers below 2**53.
+    """
+    height, width, channels = image.shape
+    lines = image.reshape(height, width * channels)
+    # 0.16 ms for a CamVid image, where np.sum and np.einsum take 0.9. Not by BLAS, whose sums
+    # of floats depend on how many threads it has.
+    work = np.float32 if image.dtype == np.uint8 else np.float64
+    block = np.empty((min(_ROWS, height), width * channels), work)
+    sums = np.zeros((2, width * channels))
+    for at in range(0, height, _ROWS):
+        some = block[: min(_ROWS, height - at)]
+        some[...] = lines[at : at + _ROWS]
+        sums[0] += np.add.reduce(some, axis=0)
+        np.multiply(some, some, out=some)
+        sums[1] += np.add.reduce(some, axis=0)
+    return np.ascontiguousarray(sums.reshape(2, width, channels).sum(axis=1).T)
+
+
+def value_counts(mask: Mask) -> NDArray[np.int64]:
+    """Count the pixels of every value of a mask, from 0 to the highest that is possible or found.
+
+    Examples
+    --------
+    >>> value_counts(np.array([[0, 2, 2]], np.uint8))[:4].tolist()
+    [1, 0, 2, 0]
+    """
+    if mask.dtype == np.uint8:  # NumPy would make int64 of the mask first: 0.33 against 0.13 ms
+        counts = PillowImage.fromarray(np.ascontiguousarray(mask)).histogram()
+        return np.array(counts, np.int64)
+    return np.bincount(mask.ravel()).astype(np.int64, copy=False)
+
+
+def spread_of(
+    sums: NDArray[np.float64], pixels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the mean and the standard deviation of each channel.
+
+    Parameters
+    ----------
+    sums
+        (C, 2) of :func:`channel_sums`, added up over images.
+    pixels
+        That were added up, at least 1.
+
+    Returns
+    -------
+    mean, std
+        (C,) float64 each; ``std² = E[x²] - E[x]²``, of all pixels (not of a sample of them).
+    """
+    mean = sums[:, 0] / pixels
+    variance = np.maximum(sums[:, 1] / pixels - mean**2, 0.0)
+    return mean, np.sqrt(variance)

@@ -1,0 +1,206 @@
+"""How does a plan become a split, if need be in several runs?
+
+A shard that has a record is done. Where samples fail under way and are skipped, the rows are laid
+out again without them, and the shards that hold other rows than before are packed again: what is
+written depends on what failed, not on when, nor on how often the work was interrupted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from zarrfeed import __version__
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.schema import (
+    CHANNEL_SUMS,
+    CLASS_PIXELS,
+    DIGEST,
+    FORMAT_VERSION,
+    KEY,
+    SHARD_FILES,
+    TILE,
+    TILE_SIZE,
+    TILE_SOURCE,
+)
+from zarrfeed_convert import split_writer
+from zarrfeed_convert.deciding import OnProgress, told
+from zarrfeed_convert.packing import ShardTask, pack_shard, shard_path
+from zarrfeed_convert.rows import without
+from zarrfeed_convert.samples import DIGEST_METHOD
+from zarrfeed_convert.statistics import spread_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.crew import Crew
+    from zarrfeed_convert.failures import Failures
+    from zarrfeed_convert.journal import Journal
+    from zarrfeed_convert.plan import Plan, Settings
+    from zarrfeed_convert.rows import Rows
+    from zarrfeed_convert.shard_record import ShardRecord
+    from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.target import Target
+
+
+def write_split(
+    samples: Source,
+    crew: Crew,
+    plan: Plan,
+    settings: Settings,
+    target: Target,
+    journal: Journal,
+    failures: Failures,
+    progress: OnProgress | None,
+) -> JSON:
+    """Pack what is not packed yet, and let the split be seen.
+
+    Returns
+    -------
+    dict
+        The split's ``attributes.zarrfeed``.
+
+    Raises
+    ------
+    SourceError
+        A sample cannot be packed, and ends the conversion; or none can.
+    """
+    journal.agree("decided", _decided(samples, plan))
+    failures.add(journal.failed)
+    layouts = (plan.image, plan.mask)
+    folder = split_writer.prepare(target, [layout.name for layout in layouts])
+    rows, records = _pack(crew, plan, target, journal, failures, settings, progress)
+    for layout in layouts:
+        shards = {shard_path(folder, layout, number) for number in range(len(records))}
+        split_writer.prune(folder, layout.name, shards)
+        split_writer.write_array(folder, layout, samples=len(rows))
+    description = _description(samples, plan, settings, rows, failures)
+    description["channels"] = _describe(folder, samples, plan, rows, records)
+    split_writer.finish(target, folder, labels=plan.recipe.labels, description=description)
+    journal.finished()
+    return description
+
+
+def _pack(
+    crew: Crew,
+    plan: Plan,
+    target: Target,
+    journal: Journal,
+    failures: Failures,
+    settings: Settings,
+    progress: OnProgress | None,
+) -> tuple[Rows, list[ShardRecord]]:
+    while True:
+        failed = failures.items
+        rows = without(plan.rows, failed, ordered=settings.order == "source")
+        if not len(rows):
+            raise SourceError("needed samples that can be packed, found none: all were skipped")
+        tasks = _tasks(plan, target, journal, rows)
+        records = [journal.record(task) for task in tasks]
+        left = [task for task, record in zip(tasks, records, strict=True) if record is None]
+        if not left:
+            return rows, [record for record in records if record is not None]
+        before = len(rows) - sum(len(task.rows) for task in left)
+        crew.run(pack_shard, left, told(progress, "packing", len(rows), before=before))
+        if failures.items != failed:
+            journal.failed = failures.found
+        elif any(journal.record(task) is None for task in left):
+            raise WorkerError(
+                f"{target.folder}: shards were packed, but their files are not there as they were "
+                "written; does something else change the folder?"
+            )
+
+
+def _tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[ShardTask]:
+    folder = split_writer.partial_folder(target).absolute()
+    return [
+        ShardTask(
+            folder,
+            journal.record_path(number).absolute(),
+            number,
+            plan.recipe,
+            plan.image,
+            plan.mask,
+            part,
+        )
+        for number, part in enumerate(plan.parts(rows))
+    ]
+
+
+def _describe(
+    folder: Any, samples: Source, plan: Plan, rows: Rows, records: Sequence[ShardRecord]
+) -> JSON:
+    """Write the arrays that describe samples; give the statistics of the image's channels."""
+    digest = np.concatenate([record.digest for record in records])
+    class_pixels = np.concatenate([record.class_pixels for record in records])
+    sums = np.concatenate([record.channel_sums for record in records])
+    files = np.stack([record.files for record in records])
+    narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
+    names = rows.keys(samples.keys, tiled=plan.tiled)
+    write = split_writer.write_descriptive
+    write(folder, KEY, split_writer.names_array(names), "sample", "byte")
+    write(folder, DIGEST, digest, "sample")
+    write(folder, CLASS_PIXELS, narrow, "sample", "class")
+    write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
+    write(folder, SHARD_FILES, files, "shard", "field", "fact")
+    if plan.tiled:
+        items, source = np.unique(rows.item, return_inverse=True)
+        tile = np.column_stack([source, rows.window])
+        sources = split_writer.names_array([samples.keys[item] for item in items.tolist()])
+        write(folder, TILE, tile, "sample", "place")
+        write(folder, TILE_SOURCE, sources, "source", "byte")
+        write(folder, TILE_SIZE, plan.sizes[items], "source", "extent")
+    height, width = plan.recipe.geometry.size
+    mean, std = spread_of(sums.sum(axis=0), len(rows) * height * width)
+    return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def _decided(samples: Source, plan: Plan) -> JSON:
+    """Sum up what a run that goes on must have found just so."""
+    keys = xxhash.xxh3_128("\0".join(samples.keys).encode(errors="surrogateescape"))
+    return {
+        "labels": asdict(plan.recipe.labels),
+        "layouts": [f"{layout}" for layout in (plan.image, plan.mask)],
+        "keys": keys.hexdigest(),
+        "samples": plan.rows.fingerprint(),
+    }
+
+
+def _description(
+    samples: Source, plan: Plan, settings: Settings, rows: Rows, failures: Failures
+) -> JSON:
+    """Compose the split's ``attributes.zarrfeed``."""
+    left_out = list(getattr(samples, "left_out", ()))
+    skipped = [(failed.name, failed.why) for failed in failures.found]
+    return {
+        "format": FORMAT_VERSION,
+        "fields": [plan.image.name, plan.mask.name],
+        "samples": len(rows),
+        "source": samples.describe(),
+        "packed": {
+            "zarrfeed": __version__,
+            "found": len(samples.keys) + len(left_out),
+            "skipped": [{"name": name, "why": why} for name, why in [*left_out, *skipped]],
+            "settings": settings.to_json(),
+            "binary": plan.recipe.labels.binary,
+            "chunk_rows": plan.image.chunk_rows,
+            "shard_rows": plan.image.shard_rows,
+            "codecs": {layout.name: layout.codec for layout in (plan.image, plan.mask)},
+            "coverage": _coverage(plan, rows),
+            "decisions": [asdict(decision) for decision in plan.decisions],
+            "digest": DIGEST_METHOD,
+        },
+    }
+
+
+def _coverage(plan: Plan, rows: Rows) -> JSON:
+    """Count the source's pixels that are lost, and the stored ones that are no news."""
+    total = {"lost": 0, "repeated": 0, "padded": 0}
+    sizes, counts = np.unique(plan.sizes[np.unique(rows.item)], axis=0, return_counts=True)
+    for (height, width), count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        for what, pixels in asdict(plan.recipe.geometry.coverage(height, width)).items():
+            total[what] += count * pixels
+    return total
