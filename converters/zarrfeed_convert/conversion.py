@@ -17,8 +17,9 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.crew import crew_of
 from zarrfeed_convert.deciding import OnProgress, decide
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.journal import opened_journal
+from zarrfeed_convert.journal import journal_folder, opened_journal
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
+from zarrfeed_convert.memory import afford, need_of
 from zarrfeed_convert.plan import Order, Settings
 from zarrfeed_convert.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed_convert.crew import Crew
-    from zarrfeed_convert.decisions import CodecChoice
+    from zarrfeed_convert.decisions import CodecChoice, Decision
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.plan import Plan
@@ -136,11 +137,13 @@ def convert(
     _require_same_labels(target, named, ignore)
     job = _Job(samples, settings, named, ignore, overwrite, progress, Failures(on_error))
     done = job.done_already(target)
+    if done is not None and journal_folder(target).exists():
+        done = None  # a run was killed as it ended: what it left is to be cleared away
     if done is None and dry_run:
         job.refuse_left_out()
         with crew_of(samples, workers or _cores(), job.failures) as crew:
-            plan = job.decide(crew, target)
-        done = report_of_plan(plan, target, samples, job.failures)
+            plan, about_workers = job.decide(crew, target)
+        done = report_of_plan(plan, target, samples, job.failures, about_workers)
     elif done is None:
         done = job.pack(target, workers or _cores(), restart=restart)
     return replace(done, seconds=time.perf_counter() - start)
@@ -189,9 +192,9 @@ class _Job:
             "them out with --on-error skip"
         )
 
-    def decide(self, crew: Crew, target: Target) -> Plan:
-        """Look at everything, and decide."""
-        return decide(
+    def decide(self, crew: Crew, target: Target) -> tuple[Plan, Decision]:
+        """Look at everything, decide, and let only as many work as memory allows."""
+        plan = decide(
             self.samples,
             crew,
             self.settings,
@@ -201,6 +204,10 @@ class _Job:
             ignore=self.ignore,
             progress=self.progress,
         )
+        kept: int = getattr(self.samples, "memory_nbytes", 0)
+        need = need_of(plan.largest, (plan.image, plan.mask), kept)
+        crew.workers, about_workers = afford(crew.workers, need)
+        return plan, about_workers
 
     def pack(self, target: Target, workers: int, *, restart: bool) -> Report:
         """Pack the split, or what is left of it to be packed."""
@@ -220,7 +227,7 @@ class _Job:
                 },
             )
             with crew_of(self.samples, workers, self.failures) as crew:
-                plan = self.decide(crew, target)
+                plan, about_workers = self.decide(crew, target)
                 there = write_split(
                     self.samples,
                     crew,
@@ -231,7 +238,8 @@ class _Job:
                     self.failures,
                     self.progress,
                 )
-        return report_of_split(target, there, status="packed")
+        report = report_of_split(target, there, status="packed")
+        return replace(report, decisions=(*report.decisions, about_workers))
 
 
 def _require_known(workers: int | None, on_error: OnError, ignore: int | None) -> None:

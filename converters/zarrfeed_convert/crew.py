@@ -13,9 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from zarrfeed.errors import WorkerError
@@ -45,7 +46,15 @@ _LOOK_EVERY_S = 0.1
 
 
 class Crew(Protocol):
-    """Runs tasks."""
+    """Runs tasks.
+
+    Attributes
+    ----------
+    workers
+        How many may work at the same time; may be lowered, never raised.
+    """
+
+    workers: int
 
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
@@ -84,6 +93,7 @@ def crew_of(source: Source, workers: int, failures: Failures) -> Iterator[Crew]:
 
 class _Alone:
     def __init__(self, source: Source, failures: Failures) -> None:
+        self.workers = 1
         self._source = source
         self._failures = failures
 
@@ -118,6 +128,7 @@ class _Pool:
         self._done = context.Value("q", 0)
         self._stop = context.Event()
         self._keeps_main = type(source).__module__ == "__main__"
+        self.workers = self._processes = workers
         self._pool = ProcessPoolExecutor(
             workers,
             context,
@@ -130,10 +141,9 @@ class _Pool:
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
     ) -> list[Result]:
         self._done.value = 0
+        results: dict[int, tuple[Result, list[Failed]]] = {}
         try:
-            with _held_interrupts(), _hidden_main(hide=not self._keeps_main):
-                futures = [self._pool.submit(_perform, task, item) for item in items]
-            self._watch(set(futures), progress)
+            self._work(task, items, results, progress)
         except BrokenProcessPool as error:
             raise WorkerError(
                 "a packing process died without a word, most likely because memory ran out; "
@@ -142,25 +152,42 @@ class _Pool:
         except BaseException:
             self.close()  # whoever cleans up must find nobody still writing
             raise
-        results = []
-        for future in futures:
-            result, found = future.result()
-            self._failures.add(found)
-            results.append(result)
-        return results
+        for number in range(len(items)):
+            self._failures.add(results[number][1])
+        return [results[number][0] for number in range(len(items))]
 
-    def _watch(self, waiting: set[Future[Any]], progress: Progress | None) -> None:
+    def _work(
+        self,
+        task: Task[Item, Result],
+        items: Sequence[Item],
+        results: dict[int, tuple[Result, list[Failed]]],
+        progress: Progress | None,
+    ) -> None:
+        """Keep the processes busy: where none is held back, a task waits for each."""
+        most = self.workers if self.workers < self._processes else 2 * self.workers
+        left = iter(enumerate(items))
+        under_way: dict[Future[Any], int] = {}
         failed: list[Failed] = []
-        while waiting:
-            finished, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_EXCEPTION)
+        while True:
+            with _held_interrupts(), _hidden_main(hide=not self._keeps_main):
+                for number, item in islice(left, 0 if failed else most - len(under_way)):
+                    under_way[self._pool.submit(_perform, task, item)] = number
+            if not under_way:
+                break
+            finished, _ = wait(under_way, _LOOK_EVERY_S, FIRST_COMPLETED)
             for future in finished:
-                failed += _failed_samples(future)
+                number = under_way.pop(future)
+                found = _failed_samples(future)
+                failed += found
+                if not found:
+                    results[number] = future.result()
             if failed:
-                waiting = {future for future in waiting if not future.cancel()}
+                for future in [future for future in under_way if future.cancel()]:
+                    del under_way[future]
             if progress is not None:
                 progress(self._done.value)
         if failed:
-            raise SamplesError(failed)
+            raise SamplesError(sorted(failed))
 
     def close(self) -> None:
         self._stop.set()

@@ -217,7 +217,7 @@ def _decide_mask(mask: Trial, image_stored: int) -> tuple[Codec, str]:
     lz4hc, zstd = mask.ratio("blosc-lz4hc"), mask.ratio("zstd-1")
     codec: Codec = "blosc-lz4hc" if lz4hc >= MASK_RATIO else "raw"
     stored = mask.encoded["blosc-lz4hc"] if codec == "blosc-lz4hc" else mask.decoded
-    saved = (stored - mask.encoded["zstd-1"]) / (image_stored + stored)
+    saved = (stored - mask.encoded["zstd-1"]) / max(1, image_stored + stored)
     if saved > ZSTD_SAVES:
         return "zstd-1", f"zstd saves another {saved:.0%} of all bytes of a sample over {codec}"
     if codec == "raw":

@@ -84,6 +84,26 @@ class Geometry:
                 "use --fit resize, crop or tile, or a larger --size"
             )
 
+    def check_window(self, height: int, width: int, window: Size, *, name: str) -> None:
+        """Refuse a decoded sample of another size than the one that it was planned for.
+
+        Raises
+        ------
+        SourceError
+            The window is none of those of a sample of this size.
+        """
+        if self.fit is None and (height, width) != self.size:
+            raise SourceError(
+                f"{name}: its header promised {self.size[0]}x{self.size[1]}, it decoded to "
+                f"{height}x{width}; restore it, or take it out"
+            )
+        self.check(height, width, name=name)
+        if window not in self.windows(height, width):
+            raise SourceError(
+                f"{name}: is {height}x{width}, which is not what its header promised: there is no "
+                f"tile at {window[0]},{window[1]}; restore it, or take it out"
+            )
+
     def apply(
         self, image: Image, mask: Mask, *, window: Size, ignore: int | None
     ) -> tuple[Image, Mask]:

@@ -51,6 +51,7 @@ class Journal:
         self._target = target
         self._folder = journal_folder(target)
         self._agreed: JSON = {}
+        self._refused = False
 
     def agree(self, part: str, values: JSON) -> None:
         """Go on where an earlier run stopped, if it was the same; else refuse, or begin anew.
@@ -72,6 +73,7 @@ class Journal:
         if part in run and run[part] != values:
             differ = differences(run[part], values)
             if not (self._folder / _GIVEN_UP).exists():
+                self._refused = True
                 raise SourceError(
                     f"{self._target.folder}: {self._done()} shards of it are packed, by a run that "
                     f"was stopped, and asked for something else ({'; '.join(differ)}); repeat that "
@@ -116,10 +118,10 @@ class Journal:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def leave(self, error: BaseException) -> bool:
-        """Keep what is done, and note why the run ended; False where nothing is done."""
+        """Keep what is done, and note how the run ended; False where there is nothing to keep."""
         done = self._done()
-        if not done:
-            return False
+        if not done or self._refused:
+            return self._refused
         if isinstance(error, SourceError):
             (self._folder / _GIVEN_UP).touch()
         else:

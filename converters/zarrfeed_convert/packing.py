@@ -6,7 +6,7 @@ most one decoded sample and one chunk of each field are in memory.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from zarrfeed_convert.shard_record import ShardRecord
 from zarrfeed_convert.statistics import channel_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,7 +67,10 @@ class ShardTask:
         )
 
 
-class _SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
+_A = {"image": "an image", "mask": "a mask"}
+
+
+class SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
     """The shard has gaps, so its files are of no use."""
 
 
@@ -85,19 +89,13 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
     )
     try:
         _write(source, work, task, record)
-    except _SamplesMissing:
+    except SamplesMissing:
         return
     record.save(task.record)
 
 
 def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> None:
-    with ExitStack() as stack:
-        files = [
-            stack.enter_context(_shard_file(path, layout))
-            for path, layout in zip(task.files, (task.image, task.mask), strict=True)
-        ]
-        image_chunks = ChunkWriter(files[0], task.image)
-        mask_chunks = ChunkWriter(files[1], task.mask)
+    with shards_written(task, record) as append:
         for row, image, mask, pixels in read_samples(source, work, task.recipe, task.rows):
             work.tick()
             item = int(task.rows.item[row])
@@ -108,10 +106,33 @@ def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> 
             record.digest[row] = sample_digest(image, mask)
             record.class_pixels[row] = pixels
             record.channel_sums[row] = channel_sums(image)
+            append(image, mask)
+        if work.found:
+            raise SamplesMissing
+
+
+@contextmanager
+def shards_written(
+    task: ShardTask, record: ShardRecord
+) -> Iterator[Callable[[Image, Mask], None]]:
+    """Write one shard of every field; gives the function that adds a sample.
+
+    When all is well the files get their names, and the record their bytes; on an error nothing of
+    them is left.
+    """
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(_shard_file(path, layout))
+            for path, layout in zip(task.files, (task.image, task.mask), strict=True)
+        ]
+        image_chunks = ChunkWriter(files[0], task.image)
+        mask_chunks = ChunkWriter(files[1], task.mask)
+
+        def append(image: Image, mask: Mask) -> None:
             image_chunks.append(image)
             mask_chunks.append(mask)
-        if work.found:
-            raise _SamplesMissing
+
+        yield append
         image_chunks.finish()
         mask_chunks.finish()
     for place, file in enumerate(files):
@@ -135,7 +156,7 @@ def _require_fit(image: Image, mask: Mask, task: ShardTask, *, name: str) -> Non
     for values, layout in ((image, task.image), (mask, task.mask)):
         if values.shape != layout.sample_shape or values.dtype != layout.dtype:
             raise SourceError(
-                f"{name}: its header promised a {layout.name} {layout.sample_shape} "
+                f"{name}: its header promised {_A[layout.name]} {layout.sample_shape} "
                 f"{layout.dtype}, it decoded to {values.shape} {values.dtype}"
             )
 

@@ -100,6 +100,13 @@ class Plan:
     surveyed: Mapping[int, int] | None
 
     @property
+    def largest(self) -> int:
+        """Bytes of the largest image of the source with its mask, decoded."""
+        channels, itemsize = self.image.sample_shape[-1], self.image.dtype.itemsize
+        pixels = int(self.sizes.prod(axis=1).max())
+        return pixels * (channels * itemsize + self.mask.dtype.itemsize)
+
+    @property
     def tiled(self) -> bool:
         """Whether a sample of the source may be several of the store."""
         return self.recipe.geometry.fit == "tile"

@@ -43,7 +43,7 @@ class Report:
     classes
         Names and pixel shares.
     decisions
-        What was chosen, and why.
+        What was chosen, and why. All but the last, the workers, stands in the split too.
     seconds
         How long it took.
     """
@@ -65,7 +65,9 @@ class Report:
         return report
 
 
-def report_of_plan(plan: Plan, target: Target, samples: Source, failures: Failures) -> Report:
+def report_of_plan(
+    plan: Plan, target: Target, samples: Source, failures: Failures, about_workers: Decision
+) -> Report:
     """Report on what was decided, nothing being written.
 
     Parameters
@@ -74,6 +76,8 @@ def report_of_plan(plan: Plan, target: Target, samples: Source, failures: Failur
         What was decided, and where it would go.
     samples, failures
         The source, and its samples that would be skipped, as far as they are known already.
+    about_workers
+        How many would work, and what memory they need.
     """
     left_out = tuple(getattr(samples, "left_out", ()))
     fields = tuple(
@@ -97,7 +101,7 @@ def report_of_plan(plan: Plan, target: Target, samples: Source, failures: Failur
         packed=len(plan.rows),
         fields=fields,
         classes=_planned_classes(plan.recipe.labels, plan.surveyed),
-        decisions=plan.decisions,
+        decisions=(*plan.decisions, about_workers),
         seconds=0.0,
     )
 

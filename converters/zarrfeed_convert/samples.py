@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zarrfeed_convert.crew import Work
-    from zarrfeed_convert.geometry import Geometry
+    from zarrfeed_convert.geometry import Geometry, Size
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.rows import Numbers, Rows
     from zarrfeed_convert.source import Image, Mask, Source
@@ -39,7 +39,6 @@ def read_samples(
     """
     last: int | None = None
     pair: tuple[Image, Mask] | None = None
-    ignore = recipe.labels.ignore
     for row, (item, window) in enumerate(
         zip(rows.item.tolist(), rows.window.tolist(), strict=True)
     ):
@@ -49,12 +48,11 @@ def read_samples(
                 pair = _read(source, item)
         if pair is None:
             continue
-        settled: tuple[Mask, Numbers] | None = None
-        cut, ids = recipe.geometry.apply(*pair, window=tuple(window), ignore=ignore)
+        settled: tuple[Image, Mask, Numbers] | None = None
         with work.noting(item):
-            settled = recipe.labels.settle(ids, name=source.names(item)[1])
+            settled = _settle(source, recipe, item, pair, tuple(window))
         if settled is not None:
-            yield row, cut, *settled
+            yield row, *settled
 
 
 def sample_digest(image: Image, mask: Mask) -> int:
@@ -64,6 +62,16 @@ def sample_digest(image: Image, mask: Mask) -> int:
         flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
         digest.update(flat.view(np.uint8).data)
     return digest.intdigest()
+
+
+def _settle(
+    source: Source, recipe: Recipe, item: int, pair: tuple[Image, Mask], window: Size
+) -> tuple[Image, Mask, Numbers]:
+    image, mask = pair
+    one, other = source.names(item)
+    recipe.geometry.check_window(mask.shape[0], mask.shape[1], window, name=one)
+    cut, ids = recipe.geometry.apply(image, mask, window=window, ignore=recipe.labels.ignore)
+    return cut, *recipe.labels.settle(ids, name=other)
 
 
 def _read(source: Source, item: int) -> tuple[Image, Mask]:

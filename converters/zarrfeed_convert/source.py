@@ -49,7 +49,8 @@ class Source(Protocol):
     - ``classes``: the class names by id, a tuple of str, where the format itself says them;
     - ``ignore``: the id of pixels of no class, an int or None;
     - ``left_out``: inputs that make no sample, as (name, why) pairs of str. They end a conversion,
-      unless it is told to skip what it can't pack.
+      unless it is told to skip what it can't pack;
+    - ``memory_nbytes``: the bytes that it keeps in memory, at most, in each process.
     """
 
     @property

@@ -149,7 +149,9 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
 def recover(target: Target) -> None:
     """Complete what a killed run had begun to put in place, or undo it."""
     folder, aside = partial_folder(target), _aside(target)
-    if target.folder.exists() or not aside.exists():
+    if target.folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+    if not aside.exists():
         return
     with _dataset_locked(target):
         if (folder / METADATA).exists():

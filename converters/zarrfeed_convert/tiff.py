@@ -17,6 +17,8 @@ from zarrfeed_convert.pixels import Measure, Pixels, shown_channels, turn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PALETTE = tifffile.PHOTOMETRIC.PALETTE
+
 
 def measure_tiff(file: BinaryIO, name: str) -> Measure:
     """Read a TIFF's header, as :func:`zarrfeed_convert.decode.measure` does."""
@@ -29,7 +31,7 @@ def measure_page(page: Any) -> Measure:
     height, width = page.imagelength, page.imagewidth
     if _orientation(page) >= 5:
         height, width = width, height
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE or needs_conversion(page):
+    if page.photometric == PALETTE or needs_conversion(page):
         return Measure(height, width, 3, "uint8")
     channels = shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
@@ -73,7 +75,7 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
         Whose tags say what they mean.
     """
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+    if page.photometric == PALETTE:
         pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
     else:
         pixels = Pixels(_scaled(values, page))

@@ -8,7 +8,7 @@ written depends on what failed, not on when, nor on how often the work was inter
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -35,12 +35,14 @@ from zarrfeed_convert.statistics import spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from zarrfeed_convert.crew import Crew
+    from zarrfeed_convert.decisions import FieldLayout
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.journal import Journal
     from zarrfeed_convert.plan import Plan, Settings
-    from zarrfeed_convert.rows import Rows
+    from zarrfeed_convert.rows import Numbers, Rows
     from zarrfeed_convert.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.target import Target
@@ -73,10 +75,7 @@ def write_split(
     layouts = (plan.image, plan.mask)
     folder = split_writer.prepare(target, [layout.name for layout in layouts])
     rows, records = _pack(crew, plan, target, journal, failures, settings, progress)
-    for layout in layouts:
-        shards = {shard_path(folder, layout, number) for number in range(len(records))}
-        split_writer.prune(folder, layout.name, shards)
-        split_writer.write_array(folder, layout, samples=len(rows))
+    write_fields(folder, layouts, shards=len(records), samples=len(rows))
     description = _description(samples, plan, settings, rows, failures)
     description["channels"] = _describe(folder, samples, plan, rows, records)
     split_writer.finish(target, folder, labels=plan.recipe.labels, description=description)
@@ -98,7 +97,7 @@ def _pack(
         rows = without(plan.rows, failed, ordered=settings.order == "source")
         if not len(rows):
             raise SourceError("needed samples that can be packed, found none: all were skipped")
-        tasks = _tasks(plan, target, journal, rows)
+        tasks = shard_tasks(plan, target, journal, rows)
         records = [journal.record(task) for task in tasks]
         left = [task for task, record in zip(tasks, records, strict=True) if record is None]
         if not left:
@@ -114,7 +113,8 @@ def _pack(
             )
 
 
-def _tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[ShardTask]:
+def shard_tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[ShardTask]:
+    """Divide rows into the shards that are to be written."""
     folder = split_writer.partial_folder(target).absolute()
     return [
         ShardTask(
@@ -130,32 +130,84 @@ def _tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[Sha
     ]
 
 
+def write_fields(
+    folder: Path, layouts: Sequence[FieldLayout], *, shards: int, samples: int
+) -> None:
+    """Let every field have its shards, its metadata, and nothing else."""
+    for layout in layouts:
+        paths = {shard_path(folder, layout, number) for number in range(shards)}
+        split_writer.prune(folder, layout.name, paths)
+        split_writer.write_array(folder, layout, samples=samples)
+
+
 def _describe(
-    folder: Any, samples: Source, plan: Plan, rows: Rows, records: Sequence[ShardRecord]
+    folder: Path, samples: Source, plan: Plan, rows: Rows, records: Sequence[ShardRecord]
 ) -> JSON:
     """Write the arrays that describe samples; give the statistics of the image's channels."""
+    height, width = plan.recipe.geometry.size
+    names = rows.keys(samples.keys, tiled=plan.tiled)
+    if plan.tiled:
+        items, source = np.unique(rows.item, return_inverse=True)
+        place = np.column_stack([source, rows.window])
+        sources = [samples.keys[item] for item in items.tolist()]
+        write_tiles(folder, place, sources, plan.sizes[items])
+    return write_facts(folder, records, names=names, pixels=height * width)
+
+
+def write_facts(
+    folder: Path, records: Sequence[ShardRecord], *, names: Sequence[str], pixels: int
+) -> JSON:
+    """Write the arrays that describe samples, and the one that describes files.
+
+    Parameters
+    ----------
+    folder
+        Of the split.
+    records
+        Of its shards.
+    names
+        Of its samples.
+    pixels
+        Of a sample.
+
+    Returns
+    -------
+    dict
+        The mean and the standard deviation of every channel.
+    """
     digest = np.concatenate([record.digest for record in records])
     class_pixels = np.concatenate([record.class_pixels for record in records])
     sums = np.concatenate([record.channel_sums for record in records])
     files = np.stack([record.files for record in records])
     narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
-    names = rows.keys(samples.keys, tiled=plan.tiled)
     write = split_writer.write_descriptive
     write(folder, KEY, split_writer.names_array(names), "sample", "byte")
     write(folder, DIGEST, digest, "sample")
     write(folder, CLASS_PIXELS, narrow, "sample", "class")
     write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
     write(folder, SHARD_FILES, files, "shard", "field", "fact")
-    if plan.tiled:
-        items, source = np.unique(rows.item, return_inverse=True)
-        tile = np.column_stack([source, rows.window])
-        sources = split_writer.names_array([samples.keys[item] for item in items.tolist()])
-        write(folder, TILE, tile, "sample", "place")
-        write(folder, TILE_SOURCE, sources, "source", "byte")
-        write(folder, TILE_SIZE, plan.sizes[items], "source", "extent")
-    height, width = plan.recipe.geometry.size
-    mean, std = spread_of(sums.sum(axis=0), len(rows) * height * width)
+    mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
     return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def write_tiles(folder: Path, place: Numbers, sources: Sequence[str], sizes: Numbers) -> None:
+    """Write where tiles were cut.
+
+    Parameters
+    ----------
+    folder
+        Of the split.
+    place
+        (n, 3) of every sample: which image, and the tile's y and x in it.
+    sources
+        The names of the images.
+    sizes
+        (M, 2) their heights and widths.
+    """
+    write = split_writer.write_descriptive
+    write(folder, TILE, place, "sample", "place")
+    write(folder, TILE_SOURCE, split_writer.names_array(sources), "source", "byte")
+    write(folder, TILE_SIZE, sizes, "source", "extent")
 
 
 def _decided(samples: Source, plan: Plan) -> JSON:

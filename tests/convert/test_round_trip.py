@@ -199,7 +199,7 @@ def test_what_was_decided_is_recorded(tmp_path):
     assert split["source"] == {"kind": "arrays"}
     assert split["packed"]["settings"]["order"] == "shuffled"
     reasons = {entry["what"]: entry["reason"] for entry in split["packed"]["decisions"]}
-    assert set(reasons) == {decision.what for decision in report.decisions}
+    assert [*reasons, "workers"] == [decision.what for decision in report.decisions]
     assert all(reasons.values())
 
 
