@@ -17,7 +17,8 @@ LOADER = ROOT / "loader" / "zarrfeed"
 LAYERS = [
     {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "choice",
      "state", "stats", "report"},
-    {"store", "codecs", "shards", "flat", "direct", "indirect", "reader"},
+    {"store", "codecs", "shards", "flat", "direct", "indirect", "reader",
+     "pixel_statistics", "tiles"},
     {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},

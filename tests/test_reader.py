@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
 from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.reader import BatchReader, read_samples, sample_names, warn_if_indirect
+from zarrfeed.reader import (
+    BatchReader,
+    SplitReader,
+    read_samples,
+    sample_names,
+    warn_if_indirect,
+)
 from zarrfeed.store import list_splits, open_split
 
 if TYPE_CHECKING:
@@ -143,6 +149,31 @@ def test_fields_with_different_grids_are_read_together(tmp_path: Path) -> None:
     reader.read_into(ORDER, out)
     reader.close()
     assert all(np.array_equal(a, v[ORDER]) for a, v in zip(out, pixels.values(), strict=True))
+
+
+def test_a_split_is_worked_through_by_ids(split: Path) -> None:
+    pixels = traced_pixels(22)
+    with SplitReader(open_split(split), open_files=1) as reader:
+        assert reader.fields == ("image", "mask")
+        assert len(reader) == 22
+        for ids in (ORDER, range(8, 22), [3], np.arange(0)):
+            found = reader.read(ids)
+            assert list(found) == ["image", "mask"]
+            for name, values in found.items():
+                assert np.array_equal(values, pixels[name][np.asarray(ids, np.int64)])
+                assert values.flags.c_contiguous
+    with SplitReader(open_split(split), ["mask"]) as reader:
+        first = reader.read([1])["mask"]
+        assert first is not reader.read([1])["mask"]
+
+
+@pytest.mark.parametrize("ids", [[22], [0, -1]])
+def test_ids_of_no_sample_are_refused(split: Path, ids: list[int]) -> None:
+    with (
+        SplitReader(open_split(split)) as reader,
+        pytest.raises(StoreError, match=rf"needed sample ids 0 … 21, found {ids[-1]}"),
+    ):
+        reader.read(ids)
 
 
 # -- damage -------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,8 +42,11 @@ class ShardRecord:
     files: NDArray[np.uint64]
 
     def save(self, path: Path) -> None:
-        """Write the record, all at once: it says that the shard's files are whole, and on disk."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        """Write the record, all at once: it says that the shard's files are whole, and on disk.
+
+        The record itself may be lost with the machine's power: its shard is then packed again.
+        """
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
         with temporary.open("wb") as file:
             np.savez(
                 file,
@@ -53,8 +56,6 @@ class ShardRecord:
                 channel_sums=self.channel_sums,
                 files=self.files,
             )
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
 
 

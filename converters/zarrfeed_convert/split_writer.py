@@ -95,6 +95,7 @@ def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions
         compressors=(ZstdCodec(level=1, checksum=False),),
         fill_value=0,
         dimension_names=dimensions,
+        config={"write_empty_chunks": True},  # a file that is missing is then a mistake
     )
     array[:] = values
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.choice import legacy_keras
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
-from zarrfeed.reader import class_pixels, read_samples
+from zarrfeed.pixel_statistics import Normalization
+from zarrfeed.reader import SplitReader, class_pixels, read_samples
 from zarrfeed.stats import EpochStats
 from zarrfeed.store import Split, list_splits, open_split
+from zarrfeed.tiles import stitch
 
 if TYPE_CHECKING:
     from zarrfeed.callbacks import FeedMonitor, ResumeCallback
@@ -19,10 +21,12 @@ __version__ = "0.1.0"
 __all__ = [
     "EpochStats",
     "FeedMonitor",
+    "Normalization",
     "ReadError",
     "ResumeCallback",
     "SourceError",
     "Split",
+    "SplitReader",
     "StoreError",
     "WorkerError",
     "ZarrSequence",
@@ -32,6 +36,7 @@ __all__ = [
     "list_splits",
     "open_split",
     "read_samples",
+    "stitch",
 ]
 
 

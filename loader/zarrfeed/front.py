@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.opening import open_stream
+from zarrfeed.pixel_statistics import normalization_of
 from zarrfeed.request import whole
 from zarrfeed.state import position_of, state_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+    from zarrfeed.pixel_statistics import Normalization
     from zarrfeed.request import ClassWeight, Subset
     from zarrfeed.schedule import Shuffle
     from zarrfeed.slot import Arrays
@@ -158,6 +160,20 @@ class FrontEnd:
     def ignore(self) -> int | None:
         """The mask id that counts as no class, or None."""
         return self._stream.split.ignore
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and variance of the images' channels: ``Normalization(mean=…, variance=…)``.
+
+        Of the samples of `subset` as they are packed, before any transform: for the pair
+        ``mean, variance = train.normalization`` of a Keras layer nothing is read but their sums.
+
+        Raises
+        ------
+        StoreError
+            Nobody added the channels up when the split was packed.
+        """
+        return normalization_of(self._stream.split, self._stream.schedule.ids)
 
     @property
     def samples(self) -> int:

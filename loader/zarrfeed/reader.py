@@ -1,20 +1,21 @@
 """Read a batch of a split into given arrays.
 
 One verb, :meth:`BatchReader.read_into`: plan the reads on each chunk grid, then let every field's
-own reader fill its array. What a batch holds depends on the ids alone.
+own reader fill its array. What a batch holds depends on the ids alone. :class:`SplitReader` is the
+same for other packages, with memory of its own.
 """
 
 from __future__ import annotations
 
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY
@@ -22,7 +23,7 @@ from zarrfeed.schema import CLASS_PIXELS, KEY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from zarrfeed.schema import ArrayLayout
     from zarrfeed.store import Split
@@ -116,6 +117,99 @@ class BatchReader:
             reader.close()
 
 
+class SplitReader:
+    """Reads any samples of a split into fresh memory, for whoever works through one.
+
+    Not thread-safe: every worker has its own; an opened :class:`Split` may be sent to it. Use it as
+    a context manager, or call :meth:`close`.
+
+    Parameters
+    ----------
+    split
+        From :func:`open_split`.
+    fields
+        Array names; None for those that feed a model. Descriptive arrays, such as ``key``, can be
+        read as well.
+    open_files
+        Descriptors to keep open at most, over all fields.
+
+    Raises
+    ------
+    StoreError
+        A field is missing, or they do not have the same number of samples.
+    ReadError
+        An array is one that only zarr-python could read, and it cannot.
+
+    Examples
+    --------
+    >>> from zarrfeed import SplitReader, open_split
+    >>> with SplitReader(open_split("camvid.zarr/train")) as reader:  # doctest: +SKIP
+    ...     first = reader.read(range(32))
+    >>> first["image"].shape  # doctest: +SKIP
+    (32, 360, 480, 3)
+    """
+
+    def __init__(
+        self, split: Split, fields: Sequence[str] | None = None, *, open_files: int = 128
+    ) -> None:
+        self._layouts = split.select(split.default_fields if fields is None else fields)
+        self._reader = BatchReader(split, list(self._layouts), open_files=open_files)
+        self._path = split.path
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return next(iter(self._layouts.values())).shape[0]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the arrays that are read."""
+        return tuple(self._layouts)
+
+    def read(self, ids: ArrayLike | range) -> dict[str, NDArray[Any]]:
+        """Read samples; neighbours in the store are cheapest together.
+
+        Parameters
+        ----------
+        ids
+            (b,) sample ids, in any order, repeated or not; also a ``range``.
+
+        Returns
+        -------
+        dict of (b, *sample_shape)
+            C-contiguous, by field, in the order of the fields; nobody else writes to them.
+
+        Raises
+        ------
+        StoreError
+            An id is no sample's.
+        ReadError
+            A shard is missing, short or damaged; the message names file, field and samples.
+        """
+        wanted = np.asarray(ids, np.int64)
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if outside.size:
+            raise StoreError(
+                f"{self._path}: needed sample ids 0 … {len(self) - 1}, found {outside[0]}"
+            )
+        out = {
+            name: np.empty((wanted.size, *layout.sample_shape), layout.dtype)
+            for name, layout in self._layouts.items()
+        }
+        if wanted.size:
+            self._reader.read_into(wanted, list(out.values()))
+        return out
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
     """Choose the direct reader where the array's layout allows it, zarr-python where not."""
     folder = split.path / name
@@ -142,14 +236,8 @@ def read_samples(split: Split, field: str, ids: NDArray[np.int64]) -> NDArray[An
     -------
     (b, *sample_shape)
     """
-    layout = split.select([field])[field]
-    out = np.empty((ids.size, *layout.sample_shape), layout.dtype)
-    reader = BatchReader(split, [field])
-    try:
-        reader.read_into(ids, [out])
-    finally:
-        reader.close()
-    return out
+    with SplitReader(split, [field]) as reader:
+        return reader.read(ids)[field]
 
 
 def class_pixels(split: Split, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:

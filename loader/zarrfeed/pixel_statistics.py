@@ -1,0 +1,60 @@
+"""What are the mean and the variance of a split's images? Read, not computed: they were packed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.reader import read_samples
+from zarrfeed.schema import CHANNEL_SUMS, IMAGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.store import Split
+
+
+class Normalization(NamedTuple):
+    """What ``keras.layers.Normalization`` needs to know of images.
+
+    Attributes
+    ----------
+    mean, variance
+        (C,) float64 of each channel, over all pixels.
+    """
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def normalization_of(split: Split, ids: NDArray[np.int64]) -> Normalization:
+    """Sum up the channels of some samples.
+
+    Parameters
+    ----------
+    split
+        An opened split.
+    ids
+        (n,) of the samples, at least one.
+
+    Raises
+    ------
+    StoreError
+        Nobody added the channels up when the split was packed.
+
+    Notes
+    -----
+    ``variance = E[x²] - E[x]²``, from sums that are exact for integers.
+    """
+    if CHANNEL_SUMS not in split.layouts:
+        raise StoreError(
+            f"{split.path}: needed sums of the images' channels, found none: it was not packed by "
+            "zarrfeed, or by an older one; `zarrfeed repack` adds them"
+        )
+    sums = read_samples(split, CHANNEL_SUMS, ids).sum(axis=0)
+    pixels = ids.size * math.prod(split.layouts[IMAGE].shape[1:3])
+    mean = sums[:, 0] / pixels
+    return Normalization(mean, np.maximum(sums[:, 1] / pixels - mean**2, 0.0))

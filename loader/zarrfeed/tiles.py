@@ -1,0 +1,108 @@
+"""How do predictions of tiles become predictions of the images that were cut into them?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.reader import read_samples
+from zarrfeed.schema import TILE, TILE_SIZE, TILE_SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store import Split
+
+
+def stitch(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Put predictions of tiles together, one image after the other.
+
+    Parameters
+    ----------
+    split
+        A split that was packed with ``--fit tile``.
+    predictions
+        (N, h, w) or (N, h, w, K), a row for each sample in the order of the store, such as
+        ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
+        overlap, floats are averaged; of class ids, those of the tile count whose middle is nearest.
+
+    Yields
+    ------
+    key : str
+        The image's name in the source.
+    prediction : array
+        (H, W) or (H, W, K) in the predictions' dtype, of the image's own size: without padding.
+
+    Raises
+    ------
+    StoreError
+        The split holds no tiles.
+    ValueError
+        There are not as many predictions as samples, or they are no float or integer images.
+
+    Examples
+    --------
+    >>> from zarrfeed import open_split, stitch
+    >>> for key, scores in stitch(open_split("city.zarr/val"), predictions):  # doctest: +SKIP
+    ...     save(key, scores.argmax(axis=-1))
+    """
+    if TILE not in split.layouts:
+        raise StoreError(f"{split.path}: needed tiles, found whole images; nothing to put together")
+    samples = split.layouts[TILE].shape[0]
+    if predictions.ndim < 3 or len(predictions) != samples or predictions.dtype.kind not in "fiub":
+        raise ValueError(
+            f"needed predictions ({samples}, h, w) or ({samples}, h, w, K) of floats or integers, "
+            f"found {predictions.shape} {predictions.dtype}"
+        )
+    places = read_samples(split, TILE, np.arange(samples))
+    sources = np.arange(split.layouts[TILE_SIZE].shape[0])
+    sizes = read_samples(split, TILE_SIZE, sources)
+    names = read_samples(split, TILE_SOURCE, sources)
+    by_source = np.argsort(places[:, 0], kind="stable")
+    ends = np.searchsorted(places[by_source, 0], sources, side="right")
+    begin = 0
+    for source, end in zip(sources.tolist(), ends.tolist(), strict=True):
+        rows = by_source[begin:end]
+        begin = end
+        key = bytes(names[source]).rstrip(b"\0").decode("utf-8", "replace")
+        yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
+
+
+def _put_together(
+    predictions: NDArray[Any],
+    rows: NDArray[np.int64],
+    origins: NDArray[np.int64],
+    size: NDArray[np.int64],
+) -> NDArray[Any]:
+    height, width = size.tolist()
+    floats = predictions.dtype.kind == "f"
+    shape = (height, width, *predictions.shape[3:])
+    total = np.zeros(shape, np.float64 if floats else predictions.dtype)
+    # Of floats, how much each pixel weighs; of ids, how near the nearest middle is.
+    weight = np.zeros((height, width), np.int64)
+    near = _nearness(*predictions.shape[1:3])
+    for row, (y, x) in zip(rows.tolist(), origins.tolist(), strict=True):
+        place = np.s_[y : y + predictions.shape[1], x : x + predictions.shape[2]]
+        inside = weight[place].shape
+        tile = predictions[row, : inside[0], : inside[1]]
+        if floats:
+            total[place] += tile
+            weight[place] += 1
+            continue
+        part = near[: inside[0], : inside[1]]
+        nearer = part > weight[place]
+        total[place][nearer] = tile[nearer]
+        weight[place][nearer] = part[nearer]
+    if floats:
+        total /= weight.reshape(height, width, *(1 for _ in shape[2:]))
+    return total.astype(predictions.dtype)
+
+
+def _nearness(height: int, width: int) -> NDArray[np.int64]:
+    """How far each pixel of a tile is from its border, from 1 on."""
+    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in (height, width))
+    return np.asarray(np.minimum(rows[:, np.newaxis], columns))
