@@ -7,24 +7,50 @@
 
 from __future__ import annotations
 
+from zarrfeed_convert.comparison import Originals
 from zarrfeed_convert.conversion import convert
 from zarrfeed_convert.deciding import OnProgress
 from zarrfeed_convert.decisions import text_of_bytes
 from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
+from zarrfeed_convert.findings import Problem, SplitVerification, Verification
+from zarrfeed_convert.formats import (
+    FORMATS,
+    Format,
+    OptionError,
+    factory_of,
+    open_source,
+    options_of_text,
+    parameters_of,
+)
+from zarrfeed_convert.repacking import repack
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
 from zarrfeed_convert.sources.paired import PairedFolders
+from zarrfeed_convert.verification import verify
 
 __all__ = [
+    "FORMATS",
     "ClassFacts",
     "FieldFacts",
+    "Format",
     "Header",
     "OnProgress",
+    "OptionError",
+    "Originals",
     "PairedFolders",
+    "Problem",
     "Report",
     "Source",
+    "SplitVerification",
+    "Verification",
     "classes_of",
     "convert",
+    "factory_of",
     "fields_of",
+    "open_source",
+    "options_of_text",
+    "parameters_of",
+    "repack",
     "text_of_bytes",
+    "verify",
 ]

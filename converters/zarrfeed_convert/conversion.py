@@ -23,6 +23,7 @@ from zarrfeed_convert.memory import afford, need_of
 from zarrfeed_convert.plan import Order, Settings
 from zarrfeed_convert.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
+from zarrfeed_convert.sources.samples import Samples, source_of_samples
 from zarrfeed_convert.target import target_of
 from zarrfeed_convert.writing import write_split
 
@@ -41,7 +42,7 @@ _SHOWN = 10  # inputs that a message names
 
 
 def convert(
-    samples: Source,
+    samples: Samples,
     out: str | os.PathLike[str],
     *,
     split: str,
@@ -56,6 +57,7 @@ def convert(
     order: Order = "shuffled",
     seed: int = 0,
     workers: int | None = None,
+    scheduler: str | None = None,
     on_error: OnError = "stop",
     overwrite: bool = False,
     restart: bool = False,
@@ -68,8 +70,8 @@ def convert(
     ----------
     samples
         What is packed: a source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable
-        of ``(image, mask)`` or ``(key, image, mask)``, which is first written to a temporary file
-        beside `out`.
+        of ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``. What is no
+        source is first written to a temporary file beside `out`, of the decoded samples' size.
     out
         The dataset, made if it is not there. Run once per split.
     split
@@ -97,6 +99,10 @@ def convert(
     workers
         Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
         memory would not hold what they need. The store is the same, byte for byte.
+    scheduler
+        The address of a Dask cluster, like ``tcp://10.0.0.1:8786``, whose workers do the work, each
+        in as many threads as it has; in place of `workers`. The samples and `out` must be on paths
+        that they share with this machine, and zarrfeed be the same everywhere.
     on_error
         ``stop``: a sample that cannot be packed ends the conversion. ``skip``: it is left out, and
         the split records it.
@@ -120,7 +126,7 @@ def convert(
     SourceError
         The input cannot be packed as it is; the message names the file and what to change.
     WorkerError
-        A packing process died.
+        A packing process died, or the Dask cluster cannot do the work.
 
     Notes
     -----
@@ -131,21 +137,22 @@ def convert(
     start = time.perf_counter()
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
-    _require_known(workers, on_error, ignore)
-    named, ignore = _named_labels(samples, classes, ignore)
-    target = target_of(Path(out), split)
-    _require_same_labels(target, named, ignore)
-    job = _Job(samples, settings, named, ignore, overwrite, progress, Failures(on_error))
-    done = job.done_already(target)
-    if done is not None and journal_folder(target).exists():
-        done = None  # a run was killed as it ended: what it left is to be cleared away
-    if done is None and dry_run:
-        job.refuse_left_out()
-        with crew_of(samples, workers or _cores(), job.failures) as crew:
-            plan, about_workers = job.decide(crew, target)
-        done = report_of_plan(plan, target, samples, job.failures, about_workers)
-    elif done is None:
-        done = job.pack(target, workers or _cores(), restart=restart)
+    _require_known(workers, scheduler, on_error, ignore)
+    with source_of_samples(samples, Path(out).absolute().parent, progress=progress) as source:
+        named, ignore = _named_labels(source, classes, ignore)
+        target = target_of(Path(out), split)
+        _require_same_labels(target, named, ignore)
+        job = _Job(source, settings, named, ignore, overwrite, progress, Failures(on_error))
+        done = job.done_already(target)
+        if done is not None and journal_folder(target).exists():
+            done = None  # a run was killed as it ended: what it left is to be cleared away
+        if done is None and dry_run:
+            job.refuse_left_out()
+            with crew_of(source, workers or _cores(), job.failures, scheduler) as crew:
+                plan, about_workers = job.decide(crew, target)
+            done = report_of_plan(plan, target, source, job.failures, about_workers)
+        elif done is None:
+            done = job.pack(target, workers or _cores(), scheduler, restart=restart)
     return replace(done, seconds=time.perf_counter() - start)
 
 
@@ -206,10 +213,10 @@ class _Job:
         )
         kept: int = getattr(self.samples, "memory_nbytes", 0)
         need = need_of(plan.largest, (plan.image, plan.mask), kept)
-        crew.workers, about_workers = afford(crew.workers, need)
+        crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers
 
-    def pack(self, target: Target, workers: int, *, restart: bool) -> Report:
+    def pack(self, target: Target, workers: int, scheduler: str | None, *, restart: bool) -> Report:
         """Pack the split, or what is left of it to be packed."""
         self.refuse_left_out()
         with opened_journal(target, restart=restart) as journal:
@@ -226,7 +233,7 @@ class _Job:
                     "ignore": self.ignore,
                 },
             )
-            with crew_of(self.samples, workers, self.failures) as crew:
+            with crew_of(self.samples, workers, self.failures, scheduler) as crew:
                 plan, about_workers = self.decide(crew, target)
                 there = write_split(
                     self.samples,
@@ -242,9 +249,16 @@ class _Job:
         return replace(report, decisions=(*report.decisions, about_workers))
 
 
-def _require_known(workers: int | None, on_error: OnError, ignore: int | None) -> None:
+def _require_known(
+    workers: int | None, scheduler: str | None, on_error: OnError, ignore: int | None
+) -> None:
     if workers is not None and workers < 1:
         raise SourceError(f"workers: needed at least 1, found {workers}")
+    if workers is not None and scheduler is not None:
+        raise SourceError(
+            f"workers: are processes of this machine, found {workers} of them and the scheduler "
+            f"{scheduler}, whose cluster has workers of its own; leave out one or the other"
+        )
     if on_error not in ("stop", "skip"):
         raise SourceError(f"on_error: needed 'stop' or 'skip', found {on_error!r}")
     if ignore is not None and not 0 <= ignore <= MAX_ID:

@@ -1,4 +1,4 @@
-"""Who does the work: this process, or some processes beside it?
+"""Who does the work: this process, some processes beside it, or a Dask cluster?
 
 A task is a function of the source, its :class:`Work` and an item. All crews run the same tasks and
 give back the same results in the same order, so nothing above can depend on who worked. What failed
@@ -17,12 +17,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import Failed, Failures, Noted, OnError, SamplesError
 from zarrfeed_convert.shard_file import single_threaded_blosc
 from zarrfeed_convert.source import Source
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.dask_crew import DaskCrew
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,9 +55,18 @@ class Crew(Protocol):
     ----------
     workers
         How many may work at the same time; may be lowered, never raised.
+    free_nbytes
+        Memory that is free for them; None for what this machine has.
+    settle_s
+        Seconds that it may take until a file that a task wrote is seen here.
+    advice
+        Why such a file may never be, in words that end a sentence.
     """
 
     workers: int
+    free_nbytes: int | None
+    settle_s: float
+    advice: str
 
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
@@ -68,7 +80,9 @@ class Crew(Protocol):
 
 
 @contextmanager
-def crew_of(source: Source, workers: int, failures: Failures) -> Iterator[Crew]:
+def crew_of(
+    source: Source, workers: int, failures: Failures, scheduler: str | None = None
+) -> Iterator[Crew]:
     """Gather a crew.
 
     Parameters
@@ -79,19 +93,44 @@ def crew_of(source: Source, workers: int, failures: Failures) -> Iterator[Crew]:
         1 for this process alone.
     failures
         Takes the samples that fail.
+    scheduler
+        The address of a Dask cluster whose workers do the work instead.
     """
-    if workers == 1:
+    if workers == 1 and scheduler is None:
         with single_threaded_blosc():
             yield _Alone(source, failures)
         return
-    crew = _Pool(source, workers, failures)
+    crew: _Pool | DaskCrew
+    if scheduler is None:
+        crew = _Pool(source, workers, failures)
+    else:
+        crew = _dask_crew(source, failures, scheduler)
     try:
         yield crew
     finally:
         crew.close()
 
 
-class _Alone:
+def _dask_crew(source: Source, failures: Failures, scheduler: str) -> DaskCrew:
+    try:
+        from zarrfeed_convert.dask_crew import DaskCrew
+    except ImportError as error:
+        raise SourceError(
+            f"scheduler: needs the package {error.name}, which is not installed: "
+            "pip install 'zarrfeed[dask]'"
+        ) from error
+    return DaskCrew(source, failures, scheduler)
+
+
+class _Local:
+    """On this machine."""
+
+    free_nbytes = None
+    settle_s = 0.0
+    advice = "does something else change the folder?"
+
+
+class _Alone(_Local):
     def __init__(self, source: Source, failures: Failures) -> None:
         self.workers = 1
         self._source = source
@@ -120,7 +159,7 @@ class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
     """Another task failed: this one's work is not needed."""
 
 
-class _Pool:
+class _Pool(_Local):
     """Processes by ``spawn``: forks of a process that runs threads (TensorFlow's) may hang."""
 
     def __init__(self, source: Source, workers: int, failures: Failures) -> None:

@@ -90,14 +90,15 @@ def decide(
     )
     recipe = Recipe(geometry, labels)
     draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
-    image, mask, about_layout = _lay_out_fields(crew, settings, recipe, draft, rows)
+    image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, rows)
     decisions = (about_classes, about_size, *about_layout)
     return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed)
 
 
-def _lay_out_fields(
+def lay_out_fields(
     crew: Crew, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
 ) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
+    """Decide how images, as in `draft`, and their masks are stored."""
     chunk_rows, about_chunks = decide_chunk_rows(
         draft.sample_nbytes, len(rows), asked=settings.chunk_samples
     )

@@ -29,7 +29,6 @@ Kind: TypeAlias = Literal[
     "source",
     "original-changed",
     "original-missing",
-    "original-unreadable",
     "original-new",
 ]
 

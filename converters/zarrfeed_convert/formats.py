@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON, Source
 
 
+class OptionError(SourceError):
+    """What is asked for does not exist: a format, an option of it, or a value of an option."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """Something that datasets come as.
@@ -69,6 +73,9 @@ FORMATS: Mapping[str, Format] = {
     )
 }  # fmt: skip
 
+# What every format has, and the command has options of its own for.
+COMMON = ("images", "masks", "color", "mask_map")
+
 
 def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
     """Open a dataset.
@@ -82,29 +89,31 @@ def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
 
     Raises
     ------
+    OptionError
+        There is no such format, or it has no such option, or another one must be given.
     SourceError
-        There is no such format, it has no such option, or it needs a package that is not there.
+        It needs a package that is not there, or the data cannot be packed.
 
     Examples
     --------
     >>> open_source("npz", {"images": "cells.npz:x", "masks": "cells.npz:y"})  # doctest: +SKIP
     """
     factory = factory_of(name)
-    known = inspect.signature(factory).parameters
+    known = parameters_of(name)
     unknown = [option for option in arguments if option not in known]
     if unknown:
-        has = [option for option in known if option not in ("images", "masks", "color", "mask_map")]
-        raise SourceError(
+        has = [option for option in known if option not in COMMON]
+        raise OptionError(
             f"format {name}: there is no option {unknown[0]!r}; "
             + (f"its options are {', '.join(has)}" if has else "it has none of its own")
         )
     missing = [
-        option
+        f"--{option}" if option in COMMON else f"-o {option}=VALUE"
         for option, parameter in known.items()
         if parameter.default is parameter.empty and option not in arguments
     ]
     if missing:
-        raise SourceError(f"format {name}: needed --{', --'.join(missing)}")
+        raise OptionError(f"format {name}: needed {' and '.join(missing)}")
     source: Source = factory(
         **{
             option: _read(value, known[option].default, option)
@@ -138,23 +147,41 @@ def factory_of(name: str) -> Callable[..., Source]:
 
     Raises
     ------
+    OptionError
+        There is no such format.
     SourceError
-        There is no such format, or it needs a package that is not there.
+        It needs a package that is not there.
     """
     known = FORMATS.get(name)
     if known is None:
-        raise SourceError(f"format: needed one of {', '.join(FORMATS)}, found {name!r}")
+        raise OptionError(f"format: needed one of {', '.join(FORMATS)}, found {name!r}")
     try:
         module = import_module(f"zarrfeed_convert.sources.{known.module}")
     except ImportError as error:
         if not known.extra:
             raise
         raise SourceError(
-            f"format {name}: needs the package {error.name}, which is not installed: "
+            f"format {name}: needs the package {error.name or error}, which is not installed: "
             f"pip install 'zarrfeed[{known.extra}]'"
         ) from error
     factory: Callable[..., Source] = getattr(module, known.factory)
     return factory
+
+
+def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
+    """Give the arguments of a format's class.
+
+    Raises
+    ------
+    SourceError
+        As :func:`factory_of` does.
+
+    Examples
+    --------
+    >>> [*parameters_of("paired")][:4]
+    ['images', 'masks', 'image_suffix', 'mask_suffix']
+    """
+    return inspect.signature(factory_of(name)).parameters
 
 
 def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
@@ -162,7 +189,7 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
 
     Raises
     ------
-    SourceError
+    OptionError
         One is something else, or a name is given twice.
 
     Examples
@@ -175,7 +202,7 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
         name, equals, value = assignment.partition("=")
         name = name.strip().replace("-", "_")
         if not (equals and name) or name in options:
-            raise SourceError(f"option: needed NAME=VALUE, each name once, found {assignment!r}")
+            raise OptionError(f"option: needed NAME=VALUE, each name once, found {assignment!r}")
         options[name] = value.strip()
     return options
 
@@ -191,5 +218,5 @@ def _read(value: Any, default: Any, option: str) -> Any:
             return type(default)(value)
     except (KeyError, ValueError):
         kind = "yes or no" if isinstance(default, bool) else "a number"
-        raise SourceError(f"option {option}: needed {kind}, found {value!r}") from None
+        raise OptionError(f"option {option}: needed {kind}, found {value!r}") from None
     return value

@@ -6,13 +6,14 @@ most one decoded sample and one chunk of each field are in memory.
 
 from __future__ import annotations
 
+import platform
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.samples import Recipe, read_samples, sample_digest
 from zarrfeed_convert.shard_file import ShardFile, encoder
 from zarrfeed_convert.shard_record import ShardRecord
@@ -78,7 +79,17 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
     """Pack one shard of every field, and leave its record.
 
     After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
+
+    Raises
+    ------
+    WorkerError
+        The conversion's journal is not there: this is another machine, with another disk.
     """
+    if not task.record.parent.is_dir():
+        raise WorkerError(
+            f"{task.record.parent}: needed the folder that the conversion has made, there is none "
+            f"on {platform.node()}; OUT must be on a path that all workers share"
+        )
     count = len(task.rows)
     record = ShardRecord(
         task.rows.fingerprint(),
@@ -112,9 +123,7 @@ def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> 
 
 
 @contextmanager
-def shards_written(
-    task: ShardTask, record: ShardRecord
-) -> Iterator[Callable[[Image, Mask], None]]:
+def shards_written(task: ShardTask, record: ShardRecord) -> Iterator[Callable[[Image, Mask], None]]:
     """Write one shard of every field; gives the function that adds a sample.
 
     When all is well the files get their names, and the record their bytes; on an error nothing of

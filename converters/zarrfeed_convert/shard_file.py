@@ -12,6 +12,7 @@ Source: Zarr v3 ``sharding_indexed`` codec 1.0, index codecs ``bytes`` (little) 
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -71,15 +72,30 @@ def blosc_settings(codec: Codec) -> dict[str, Any]:
     return {"cname": codec.removeprefix("blosc-"), "clevel": 3 if codec == "blosc-lz4hc" else 5}
 
 
+_blosc = threading.Lock()
+_blosc_users = 0
+_blosc_before: bool | None = None
+
+
 @contextmanager
 def single_threaded_blosc() -> Iterator[None]:
-    """Keep blosc from starting threads of its own: they make bytes depend on the machine."""
-    before = numcodecs.blosc.use_threads
-    numcodecs.blosc.use_threads = False
+    """Keep blosc from starting threads of its own: they make bytes depend on the machine.
+
+    Blosc has one switch for all threads of a process: the last to leave puts it back.
+    """
+    global _blosc_users, _blosc_before
+    with _blosc:
+        if not _blosc_users:
+            _blosc_before = numcodecs.blosc.use_threads
+            numcodecs.blosc.use_threads = False
+        _blosc_users += 1
     try:
         yield
     finally:
-        numcodecs.blosc.use_threads = before
+        with _blosc:
+            _blosc_users -= 1
+            if not _blosc_users:
+                numcodecs.blosc.use_threads = _blosc_before
 
 
 class ShardFile:

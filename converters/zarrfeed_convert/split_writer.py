@@ -112,7 +112,7 @@ def prune(folder: Path, name: str, shards: Collection[Path]) -> None:
     for parent, folders, names in os.walk(folder / name, topdown=False):
         for file in (Path(parent, name) for name in names):
             if file not in shards:
-                file.unlink()
+                file.unlink(missing_ok=True)
         for below in (Path(parent, name) for name in folders):
             with suppress(OSError):  # it holds shards
                 below.rmdir()

@@ -7,6 +7,8 @@ written depends on what failed, not on when, nor on how often the work was inter
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,23 +17,13 @@ import xxhash
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.schema import (
-    CHANNEL_SUMS,
-    CLASS_PIXELS,
-    DIGEST,
-    FORMAT_VERSION,
-    KEY,
-    SHARD_FILES,
-    TILE,
-    TILE_SIZE,
-    TILE_SOURCE,
-)
+from zarrfeed.schema import FORMAT_VERSION
 from zarrfeed_convert import split_writer
 from zarrfeed_convert.deciding import OnProgress, told
+from zarrfeed_convert.descriptive import write_facts, write_tiles
 from zarrfeed_convert.packing import ShardTask, pack_shard, shard_path
 from zarrfeed_convert.rows import without
 from zarrfeed_convert.samples import DIGEST_METHOD
-from zarrfeed_convert.statistics import spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +34,12 @@ if TYPE_CHECKING:
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.journal import Journal
     from zarrfeed_convert.plan import Plan, Settings
-    from zarrfeed_convert.rows import Numbers, Rows
+    from zarrfeed_convert.rows import Rows
     from zarrfeed_convert.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.target import Target
+
+_LOOK_EVERY_S = 0.5
 
 
 def write_split(
@@ -98,6 +92,7 @@ def _pack(
         if not len(rows):
             raise SourceError("needed samples that can be packed, found none: all were skipped")
         tasks = shard_tasks(plan, target, journal, rows)
+        _remove_unfinished(tasks)
         records = [journal.record(task) for task in tasks]
         left = [task for task, record in zip(tasks, records, strict=True) if record is None]
         if not left:
@@ -106,11 +101,32 @@ def _pack(
         crew.run(pack_shard, left, told(progress, "packing", len(rows), before=before))
         if failures.items != failed:
             journal.failed = failures.found
-        elif any(journal.record(task) is None for task in left):
+        elif not _are_there(journal, left, within_s=crew.settle_s):
             raise WorkerError(
                 f"{target.folder}: shards were packed, but their files are not there as they were "
-                "written; does something else change the folder?"
+                f"written; {crew.advice}"
             )
+
+
+def _remove_unfinished(tasks: Sequence[ShardTask]) -> None:
+    """Remove what others were writing: who still does, on a lost machine, cannot finish it."""
+    shards = {path for task in tasks for path in task.files}
+    for layout in (tasks[0].image, tasks[0].mask):
+        split_writer.prune(tasks[0].folder, layout.name, shards)
+
+
+def _are_there(journal: Journal, tasks: Sequence[ShardTask], *, within_s: float) -> bool:
+    """Look for the shards that tasks have packed; other machines' may take a while to be seen."""
+    deadline = time.monotonic() + within_s
+    while (missing := [task for task in tasks if journal.record(task) is None]) and (
+        time.monotonic() < deadline
+    ):
+        for folder in {path.parent for task in missing for path in (task.record, *task.files)}:
+            with suppress(OSError):
+                next(folder.iterdir(), None)  # lets NFS look again
+        time.sleep(_LOOK_EVERY_S)
+        tasks = missing
+    return not missing
 
 
 def shard_tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[ShardTask]:
@@ -149,65 +165,9 @@ def _describe(
     if plan.tiled:
         items, source = np.unique(rows.item, return_inverse=True)
         place = np.column_stack([source, rows.window])
-        sources = [samples.keys[item] for item in items.tolist()]
+        sources = [samples.keys[item] for item in map(int, items)]
         write_tiles(folder, place, sources, plan.sizes[items])
     return write_facts(folder, records, names=names, pixels=height * width)
-
-
-def write_facts(
-    folder: Path, records: Sequence[ShardRecord], *, names: Sequence[str], pixels: int
-) -> JSON:
-    """Write the arrays that describe samples, and the one that describes files.
-
-    Parameters
-    ----------
-    folder
-        Of the split.
-    records
-        Of its shards.
-    names
-        Of its samples.
-    pixels
-        Of a sample.
-
-    Returns
-    -------
-    dict
-        The mean and the standard deviation of every channel.
-    """
-    digest = np.concatenate([record.digest for record in records])
-    class_pixels = np.concatenate([record.class_pixels for record in records])
-    sums = np.concatenate([record.channel_sums for record in records])
-    files = np.stack([record.files for record in records])
-    narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
-    write = split_writer.write_descriptive
-    write(folder, KEY, split_writer.names_array(names), "sample", "byte")
-    write(folder, DIGEST, digest, "sample")
-    write(folder, CLASS_PIXELS, narrow, "sample", "class")
-    write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
-    write(folder, SHARD_FILES, files, "shard", "field", "fact")
-    mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
-    return {"mean": mean.tolist(), "std": std.tolist()}
-
-
-def write_tiles(folder: Path, place: Numbers, sources: Sequence[str], sizes: Numbers) -> None:
-    """Write where tiles were cut.
-
-    Parameters
-    ----------
-    folder
-        Of the split.
-    place
-        (n, 3) of every sample: which image, and the tile's y and x in it.
-    sources
-        The names of the images.
-    sizes
-        (M, 2) their heights and widths.
-    """
-    write = split_writer.write_descriptive
-    write(folder, TILE, place, "sample", "place")
-    write(folder, TILE_SOURCE, split_writer.names_array(sources), "source", "byte")
-    write(folder, TILE_SIZE, sizes, "source", "extent")
 
 
 def _decided(samples: Source, plan: Plan) -> JSON:

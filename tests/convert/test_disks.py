@@ -104,6 +104,12 @@ def test_no_samples_are_an_error(tmp_path):
         def describe(self):
             return {"kind": "nothing"}
 
-    with pytest.raises(SourceError, match="needed samples to pack, found none"):
-        convert(Nothing(), tmp_path / "o", split="s", workers=1)
-    assert not (tmp_path / "o").exists()
+        def names(self, sample):
+            raise IndexError
+
+        probe = read = read_mask = names
+
+    for nothing in (Nothing(), [], iter(())):
+        with pytest.raises(SourceError, match=r"samples.*, found none"):
+            convert(nothing, tmp_path / "o", split="s", workers=1)
+        assert not (tmp_path / "o").exists()

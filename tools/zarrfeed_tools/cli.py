@@ -15,7 +15,13 @@ from rich.markup import escape
 
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError
-from zarrfeed_tools import convert_command, demo_command, inspect_command
+from zarrfeed_tools import (
+    convert_command,
+    demo_command,
+    formats_command,
+    inspect_command,
+    verify_command,
+)
 
 app = typer.Typer(
     name="zarrfeed",
@@ -45,7 +51,13 @@ def options(
     """Pack images and masks once, feed every Keras epoch at memory speed."""
 
 
-for command in (convert_command, inspect_command, demo_command):
+for command in (
+    convert_command,
+    formats_command,
+    verify_command,
+    inspect_command,
+    demo_command,
+):
     command.register(app)
 
 

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer looks at it)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zarrfeed_convert import PairedFolders, Report, convert
 from zarrfeed_tools.following import followed
+from zarrfeed_tools.quantities import parse_bytes, parse_size
+from zarrfeed_tools.source_options import (
+    DEFAULT_FORMAT,
+    Asked,
+    Color,
+    ColorOption,
+    FormatName,
+    FormatOptions,
+    Images,
+    ImageSuffix,
+    MaskMapOption,
+    Masks,
+    MaskSuffix,
+    require_no_more,
+)
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.tables import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KIB": 1 << 10,
-    "MIB": 1 << 20,
-    "GIB": 1 << 30,
-}
-
-
 # Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
-_HELP = """Pack folders of images and masks into one split of a dataset.
+_HELP = """Pack images and masks into one split of a dataset.
 
-Images and masks pair up by their names without extension. Nothing is written unless all of \
-it can be: unpaired files are named and counted instead; of damaged or mislabelled ones \
-those that were found first, ten at most.
+Images and masks in folders pair up by their names without extension; --format reads what \
+else they come as. Nothing is written unless all of it can be: unpaired files are named and \
+counted instead; of damaged or mislabelled ones those that were found first, ten at most.
 
 [bold]Examples[/] (globs must be quoted, or the shell expands them)
 
@@ -50,6 +52,11 @@ zarrfeed convert city.zarr --split val \\
   --masks city/labels --mask-suffix _labelIds \\
   --classes classes.txt --ignore 255 \\
   --size 512x1024 --fit resize
+
+\b
+zarrfeed convert scenes.zarr --split train \\
+  --format parquet --images 'data/train-*.parquet' \\
+  --option mask=label
 """
 
 
@@ -72,13 +79,6 @@ class _Order(StrEnum):
     SOURCE = "source"
 
 
-class _Color(StrEnum):
-    AUTO = "auto"
-    GREY = "grey"
-    RGB = "rgb"
-    RGBA = "rgba"
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("convert", help=_HELP, context_settings={"allow_extra_args": True})(_command)
@@ -92,19 +92,10 @@ def _command(
     split: Annotated[
         str, typer.Option(help="The split to pack, like train or val; run once for each.")
     ],
-    images: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR_OR_GLOB",
-            help="The images: a folder, searched with all below it, or a glob.",
-        ),
-    ],
-    masks: Annotated[
-        str,
-        typer.Option(
-            metavar="DIR_OR_GLOB", help="The masks, each named like its image; or a glob."
-        ),
-    ],
+    images: Images,
+    masks: Masks = None,
+    format_name: FormatName = DEFAULT_FORMAT,
+    options: FormatOptions = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -129,14 +120,7 @@ def _command(
             "at the right, or cut into tiles that cover them."
         ),
     ] = None,
-    mask_map: Annotated[
-        str,
-        typer.Option(
-            metavar="VALUE=ID,…",
-            help="What mask values mean: an integer, '#RRGGBB', or '*' for everything else, "
-            "like 255=1 or '#FF0000=1,*=0'.",
-        ),
-    ] = "",
+    mask_map: MaskMapOption = "",
     codec: Annotated[
         _Codec,
         typer.Option(help="How chunks are compressed; auto compresses what gets small enough."),
@@ -184,47 +168,39 @@ def _command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as one JSON object.")
     ] = False,
-    image_suffix: Annotated[
-        str,
-        typer.Option(
-            metavar="S", help="What image names have after the name shared with the mask."
-        ),
-    ] = "",
-    mask_suffix: Annotated[
-        str,
-        typer.Option(
-            metavar="S",
-            help="What mask names have after the name shared with the image, like _mask.",
-        ),
-    ] = "",
-    color: Annotated[
-        _Color, typer.Option(help="Channels of stored images; auto keeps what the files have.")
-    ] = _Color.AUTO,
+    image_suffix: ImageSuffix = None,
+    mask_suffix: MaskSuffix = None,
+    color: ColorOption = Color.AUTO,
 ) -> None:
-    """Pack folders of images and masks into one split of a dataset."""
-    _require_no_more(context.args, {"--images": images, "--masks": masks})
+    """Pack images and masks into one split of a dataset."""
+    require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW", param_hint="--fit")
-    pairs = PairedFolders(
+    asked = Asked(
         images,
         masks,
+        format_name=format_name,
+        options=options,
         image_suffix=image_suffix,
         mask_suffix=mask_suffix,
         color=color.value,
         mask_map=mask_map,
     )
+    source = asked.open()
     with _interrupts_told(), followed() as follow:
         report = convert(
-            pairs,
+            source,
             out,
             split=split,
             classes=classes,
             ignore=ignore,
-            size=None if size is None else _parse_size(size),
+            size=None if size is None else parse_size(size),
             fit=None if fit is None else fit.value,
             codec=codec.value,
             chunk_samples=chunk_samples,
-            shard_size=None if shard_size is None else _parse_bytes(shard_size),
+            shard_size=None
+            if shard_size is None
+            else parse_bytes(shard_size, option="--shard-size"),
             order=order.value,
             seed=seed,
             workers=workers,
@@ -272,38 +248,3 @@ def _interrupts_told() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing was written", err=True)
         raise
-
-
-def _require_no_more(extra: list[str], globs: dict[str, str]) -> None:
-    """Refuse extra arguments: mostly, they are what a shell made of a glob."""
-    if not extra:
-        return
-    count = f"got {len(extra)} extra argument{'s' if len(extra) > 1 else ''}, such as {extra[0]}"
-    for option, value in globs.items():
-        path = Path(value)
-        if path.is_file():
-            raise typer.BadParameter(
-                f"{count}: the shell has expanded a glob; put it in quotes: "
-                f"{option} '{path.with_name('*' + path.suffix)}'",
-                param_hint=option,
-            )
-    raise typer.BadParameter(f"{count}; the only argument is OUT.zarr", param_hint="OUT.zarr")
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
-    if match is None or not (int(match[1]) and int(match[2])):
-        raise typer.BadParameter(
-            f"needed HEIGHTxWIDTH like 256x512, found {text!r}", param_hint="--size"
-        )
-    return int(match[1]), int(match[2])
-
-
-def _parse_bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    unit = _UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None or not float(match[1]) * unit >= 1:
-        raise typer.BadParameter(
-            f"needed a size like 256MiB or 1GB, found {text!r}", param_hint="--shard-size"
-        )
-    return int(float(match[1]) * unit)

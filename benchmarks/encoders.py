@@ -1,0 +1,89 @@
+"""How fast can compression be? Encoding a split's samples out of RAM, in processes of their own.
+
+Run as ``python encoders.py SPLIT CODEC PART PARTS`` it is one of them: it takes every PARTS-th
+sample into memory, says so, and then encodes all of them, in chunks of one sample, for every line
+on its standard input, answering when it is done.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numcodecs
+import numcodecs.blosc
+import numpy as np
+
+from zarrfeed import SplitReader, open_split
+
+# What `zarrfeed repack --codec lz4` and `--codec zstd` write, per field.
+CODECS: dict[str, dict[str, Any]] = {
+    "lz4": {
+        "image": numcodecs.Blosc("lz4", clevel=5, shuffle=0),
+        "mask": numcodecs.Blosc("lz4hc", clevel=4, shuffle=0),
+    },
+    "zstd": {"image": numcodecs.Zstd(1), "mask": numcodecs.Zstd(1)},
+}
+
+
+class Encoders:
+    """Processes that encode out of RAM, all idle until they are asked."""
+
+    def __init__(self, split: str, codec: str, count: int) -> None:
+        self.nbytes = sum(
+            layout.shape[0] * layout.sample_nbytes
+            for name, layout in open_split(split).layouts.items()
+            if name in CODECS[codec]
+        )
+        self._processes: list[subprocess.Popen[str]] = [
+            subprocess.Popen(
+                [sys.executable, __file__, split, codec, str(part), str(count)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for part in range(count)
+        ]
+        for process in self._processes:
+            _answer(process)
+
+    def rate(self) -> float:
+        """Let all of them encode everything at the same time; decoded bytes per second together."""
+        began = time.perf_counter()
+        for process in self._processes:
+            print("go", file=process.stdin, flush=True)
+        for process in self._processes:
+            _answer(process)
+        return self.nbytes / (time.perf_counter() - began)
+
+    def close(self) -> None:
+        """End them."""
+        for process in self._processes:
+            process.communicate()
+
+
+def _answer(process: subprocess.Popen[Any]) -> str:
+    line: str = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError(f"the encoding process ended, exit status {process.wait()}")
+    return line
+
+
+def main(split: str, codec: str, part: int, parts: int) -> None:
+    """Serve until standard input ends."""
+    numcodecs.blosc.use_threads = False  # the processes are the parallelism
+    opened = open_split(split)
+    with SplitReader(opened, list(CODECS[codec])) as reader:
+        samples = reader.read(np.arange(part, len(reader), parts))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        for pair in zip(*samples.values(), strict=True):
+            for encoder, values in zip(CODECS[codec].values(), pair, strict=True):
+                encoder.encode(values)
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,87 @@
+"""How fast is packing, beside decoding alone?
+
+Both sides start the same kind of crew of the same number of processes for the same shards of the
+same files, and decode with the same decoder; one of them writes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from figures import Figure, quantity, ratio
+from trial import take_turns
+from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert.crew import Work, crew_of
+from zarrfeed_convert.failures import Failures
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.source import Source
+
+WORKERS = 2
+
+
+def decode_only(source: Source, work: Work, items: list[int]) -> None:
+    """Decode samples, for a crew."""
+    for item in items:
+        source.read(item)
+        work.tick()
+
+
+def packing(images: str, masks: str, classes: str, scratch: Path, rounds: int) -> list[Figure]:
+    """Row 1: samples per second, packing against decoding."""
+    pairs = PairedFolders(images, masks)
+    ways = {
+        "packing": partial(_pack, pairs, classes, scratch),
+        "decoding": partial(_decode, pairs),
+    }
+    found = take_turns(ways, rounds)
+    whole = {way: [rate for rate, _ in rates] for way, rates in found.items()}
+    step = {way: [rate for _, rate in rates] for way, rates in found.items()}
+    how = (
+        f"{len(pairs.keys)} pairs, {WORKERS} processes on both sides. The whole command: from the "
+        "start of its processes to their end, with the header pass, the trial of codecs and the "
+        "metadata. The packing alone: from the first shard's begin to the last one's end, against "
+        "decoding alone in processes that run already."
+    )
+    return [
+        ratio(1, "packing / decoding only, the packing alone", step["packing"], step["decoding"],
+              at_least=0.85, how=how),
+        ratio(1, "packing / decoding only, the whole command", whole["packing"], whole["decoding"]),
+        *(quantity(1, f"{way}, the whole command", "samples/s", whole[way]) for way in whole),
+        *(quantity(1, f"{way} alone", "samples/s", step[way]) for way in step),
+    ]  # fmt: skip
+
+
+def _pack(pairs: PairedFolders, classes: str, scratch: Path) -> tuple[float, float]:
+    out = scratch / "packing.zarr"
+    told: list[tuple[str, float]] = []
+
+    def note(what: str, done: int, total: int) -> None:  # noqa: ARG001
+        told.append((what, time.perf_counter()))
+
+    start = time.perf_counter()
+    convert(pairs, out, split="train", classes=classes, workers=WORKERS, progress=note)
+    end = time.perf_counter()
+    shutil.rmtree(out)
+    began = max(at for what, at in told if what != "packing")
+    last = told[-1][1]
+    count = len(pairs.keys)
+    return count / (end - start), count / (last - began)
+
+
+def _decode(pairs: PairedFolders) -> tuple[float, float]:
+    count = len(pairs.keys)
+    items = list(range(count))
+    shards = [items[at : at + 22] for at in range(0, count, 22)]
+    start = time.perf_counter()
+    with crew_of(pairs, WORKERS, Failures("stop")) as crew:
+        crew.run(decode_only, [[0], [1]])  # both processes run
+        began = time.perf_counter()
+        crew.run(decode_only, shards)
+        last = time.perf_counter()
+    end = time.perf_counter()
+    return count / (end - start), count / (last - began)

@@ -1,0 +1,255 @@
+"""Where in a COCO file is what it says of each image?
+
+COCO files are large: parsed, the 450 MB of COCO's own training set are gigabytes of Python objects,
+which no worker process should be sent. So the file is gone through once, an entry at a time, and
+what is kept of an annotation is its place in the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_ARRAYS = ("images", "annotations", "categories")
+_SPACE = " \t\n\r"
+_BOM = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1
+
+
+@dataclass(frozen=True, slots=True)
+class CocoIndex:
+    """What is known of a COCO file.
+
+    Attributes
+    ----------
+    path
+        Of the file.
+    names
+        Of the images, in the file's order.
+    sizes
+        (n, 2) int64: their heights and widths; 0 where the file does not say.
+    first
+        (n + 1,) int64: the annotations of image i are those from ``first[i]`` to ``first[i + 1]``.
+    spans
+        (m, 2) int64: begin and end of every annotation in the file, in bytes; by image, and in the
+        file's order.
+    categories
+        Category id → name, by ascending id.
+    shapeless
+        (n,) int64: how many annotations of an image have a box, but no shape.
+    facts
+        Counts of annotations: all, those of a crowd, those of no image.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    first: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    categories: Mapping[Any, str]
+    shapeless: NDArray[np.int64]
+    facts: Mapping[str, int]
+
+    def annotations(self, image: int) -> list[dict[str, Any]]:
+        """Read the annotations of an image from the file."""
+        found = []
+        with Path(self.path).open("rb") as file:
+            for begin, end in self.spans[self.first[image] : self.first[image + 1]].tolist():
+                file.seek(begin)
+                found.append(json.loads(file.read(end - begin)))
+        return found
+
+
+def index_coco(path: str) -> CocoIndex:
+    """Go through a COCO file once.
+
+    Raises
+    ------
+    SourceError
+        It is missing or no COCO file of shapes; an id is given twice, or unknown.
+    """
+    images: dict[Any, dict[str, Any]] = {}
+    categories: dict[Any, str] = {}
+    found = _Annotations()
+    try:
+        with Path(path).open(encoding="latin-1", newline="") as file:
+            text = file.read()
+        for array, entry, begin, end in _entries(text):
+            if not text.isascii() and array != "annotations":
+                entry = json.loads(text[begin:end].encode("latin-1"))
+            if array == "annotations":
+                found.add(entry, begin, end)
+            elif array == "images":
+                _add_once(images, entry["id"], entry, "image")
+            else:
+                _add_once(categories, entry["id"], str(entry["name"]), "category")
+        if not images or not categories:
+            raise ValueError(f"it has no {'categories' if images else 'images'}")
+        found.require_shapes(path)
+        found.require_known(path, images, categories)
+        return _indexed(path, images, categories, found)
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"masks: cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise SourceError(
+            f"{path}: needed a COCO file of images, annotations and categories, found something "
+            f"else or a damaged one: {_said(error)}"
+        ) from error
+
+
+class _Annotations:
+    """Gathers of the annotations what an index holds."""
+
+    def __init__(self) -> None:
+        self.images: list[Any] = []
+        self.spans: list[tuple[int, int]] = []
+        self.shapeless = Counter[Any]()
+        self.categories: dict[Any, Any] = {}
+        self.crowds = 0
+        self.panoptic = False
+
+    def add(self, entry: dict[str, Any], begin: int, end: int) -> None:
+        image = entry["image_id"]
+        self.panoptic |= "segments_info" in entry
+        self.images.append(image)
+        self.spans.append((begin, end))
+        self.categories.setdefault(entry.get("category_id"), entry.get("id"))
+        self.crowds += bool(entry.get("iscrowd"))
+        if not entry.get("segmentation"):
+            self.shapeless[image] += 1
+
+    def require_shapes(self, path: str) -> None:
+        if self.panoptic:
+            raise SourceError(
+                f"{path}: needed shapes, found COCO's panoptic annotations, which are PNG files of "
+                "segment ids; export a semantic mask per image and pack them as paired folders"
+            )
+        if self.images and self.shapeless.total() == len(self.images):
+            raise SourceError(
+                f"{path}: needed annotations with a segmentation, found {len(self.images)} "
+                "without: boxes alone make no masks"
+            )
+
+    def require_known(
+        self, path: str, images: Mapping[Any, Any], categories: Mapping[Any, str]
+    ) -> None:
+        unknown = [number for number in self.categories if number not in categories]
+        if unknown:
+            raise SourceError(
+                f"{path}: needed categories {_some(categories)}, found category {unknown[0]!r} in "
+                f"annotation {self.categories[unknown[0]]!r}"
+            )
+        if self.images and not any(image in images for image in self.images):
+            raise SourceError(
+                f"{path}: needed annotations of its images, whose ids are {_some(images)}, found "
+                f"{len(self.images)} annotations of others, like {self.images[0]!r}"
+            )
+
+
+def _indexed(
+    path: str,
+    images: Mapping[Any, dict[str, Any]],
+    categories: Mapping[Any, str],
+    found: _Annotations,
+) -> CocoIndex:
+    place = {number: row for row, number in enumerate(images)}
+    rows = np.array([place.get(image, -1) for image in found.images], np.int64)
+    spans = np.array(found.spans, np.int64).reshape(-1, 2)
+    order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
+    return CocoIndex(
+        path=path,
+        names=tuple(_name(entry) for entry in images.values()),
+        sizes=np.array(
+            [[entry.get("height") or 0, entry.get("width") or 0] for entry in images.values()],
+            np.int64,
+        ),
+        first=np.searchsorted(rows[order], np.arange(len(images) + 1)),
+        spans=spans[order],
+        # Ids are numbers in COCO's own files, texts in some tools' exports.
+        categories=dict(sorted(categories.items(), key=lambda e: (isinstance(e[0], str), e[0]))),
+        shapeless=np.array([found.shapeless[number] for number in images], np.int64),
+        facts={
+            "annotations": len(rows),
+            "crowds": found.crowds,
+            "annotations_of_no_image": len(rows) - len(order),
+        },
+    )
+
+
+def _name(image: Mapping[str, Any]) -> str:
+    """Give an image's file; LVIS has only the address that it was at."""
+    name = image.get("file_name") or image.get("coco_url")
+    return str(name or image["id"]).replace("\\", "/")
+
+
+def _add_once(entries: dict[Any, Any], number: Any, entry: Any, what: str) -> None:
+    if not isinstance(number, int | float | str):
+        raise ValueError(f"{what} id {number!r} is no number and no text")
+    if number in entries:
+        raise ValueError(f"two {what} entries have the id {number!r}")
+    entries[number] = entry
+
+
+def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
+    """Give the entries of the arrays that count, one by one: array, entry, begin, end.
+
+    The text is UTF-8 read as Latin-1: a character is a byte, and JSON's own signs are the same.
+    """
+    decode = json.JSONDecoder().raw_decode
+    at = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
+    if text[at : at + 1] == "[":
+        raise ValueError("a list, like COCO's files of results")
+    at = _expect(text, at, "{")
+    while text[at : at + 1] != "}":
+        name, at = decode(text, at)
+        at = _expect(text, _skip(text, at), ":")
+        if name not in _ARRAYS:
+            _, at = decode(text, at)
+        else:
+            at = _expect(text, at, "[")
+            while text[at : at + 1] != "]":
+                entry, end = decode(text, at)
+                yield name, entry, at, end
+                at = _next(text, end, "]")
+            at += 1
+        at = _next(text, at, "}")
+
+
+def _next(text: str, at: int, closing: str) -> int:
+    """Go to the next entry, or to the sign that closes them."""
+    at = _skip(text, at)
+    return at if text[at : at + 1] == closing else _expect(text, at, ",")
+
+
+def _expect(text: str, at: int, sign: str) -> int:
+    if text[at : at + 1] != sign:
+        raise json.JSONDecodeError(f"Expecting {sign!r}", text, at)
+    return _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1] in _SPACE and at < len(text):
+        at += 1
+    return at
+
+
+def _said(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _some(ids: Mapping[Any, Any]) -> str:
+    shown: Sequence[Any] = list(ids)[:5]
+    return ", ".join(map(repr, shown)) + (" …" if len(ids) > len(shown) else "")

@@ -1,0 +1,123 @@
+"""How is one frame of a DICOM file decoded, and what do its values mean?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.pixels import (
+    apply_color_lut,
+    apply_modality_lut,
+    as_pixel_options,
+    get_decoder,
+    pixel_array,
+)
+
+from zarrfeed_convert.sources.recent import Recent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.dicom_headers import Slice
+
+_COLORS = [
+    f"{part}{color}PaletteColorLookupTable{end}"
+    for color in ("Red", "Green", "Blue")
+    for part, end in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+]
+_TAGS = [
+    "BitsAllocated", "BitsStored", "Columns", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "ModalityLUTSequence", "NumberOfFrames", "PhotometricInterpretation", "PixelRepresentation",
+    "PlanarConfiguration", "Rows", "SamplesPerPixel", *_COLORS,
+]  # fmt: skip
+_REMEMBERED = 64  # files whose frames a process can find without looking at the header again
+_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Where a file's pixels are, and how they are decoded."""
+
+    header: Any
+    options: dict[str, Any]
+    start: int
+
+
+class FrameReader:
+    """Decodes frames, one at a time. Picklable, safe in threads; it keeps no file open."""
+
+    def __init__(self) -> None:
+        self._known: Recent[_Pixels] = Recent(_REMEMBERED, _one)
+
+    def read(self, path: str, frame: int) -> NDArray[Any]:
+        """Decode a frame: (H, W) or (H, W, C), colours as RGB."""
+        return self._decode(path, self._find(path), frame)
+
+    def read_slice(self, one: Slice, *, rescale: bool) -> NDArray[Any]:
+        """Decode a slice, and give its values as they are meant.
+
+        Parameters
+        ----------
+        one
+            Which.
+        rescale
+            Apply the modality transformation, if the file has one.
+        """
+        found = self._find(one.path)
+        values = self._decode(one.path, found, one.frame)
+        if one.photometric == "PALETTE COLOR" and one.channels == 3:
+            return np.asarray(apply_color_lut(values, found.header))
+        if rescale and one.table:
+            return np.asarray(apply_modality_lut(values, found.header))
+        if rescale and one.slope is not None:
+            return values.astype(np.float64) * one.slope + (one.intercept or 0)
+        if one.photometric == "MONOCHROME1" and values.dtype.kind == "u":
+            return (
+                values.dtype.type((1 << one.bits) - 1) - values
+            )  # white is the highest, as in any image
+        return values
+
+    def _find(self, path: str) -> _Pixels:
+        about = os.stat(path)  # noqa: PTH116
+        key = (path, about.st_mtime_ns, about.st_size)
+        return self._known.get(key, lambda: _find_pixels(path))
+
+    def _decode(self, path: str, found: _Pixels, frame: int) -> NDArray[Any]:
+        syntax = found.options["transfer_syntax_uid"]
+        if syntax.is_deflated:  # nothing has a place of its own in such a file
+            return pixel_array(dcmread(path), index=frame)
+        with Path(path).open("rb") as file:
+            file.seek(found.start)
+            values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
+        return values
+
+
+def _find_pixels(path: str) -> _Pixels:
+    with Path(path).open("rb") as file:
+        header = dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        syntax = header.file_meta.TransferSyntaxUID
+        options = as_pixel_options(header, transfer_syntax_uid=syntax)
+        options["transfer_syntax_uid"] = syntax
+        if syntax.is_deflated:
+            return _Pixels(header, options, 0)
+        # pydicom has stopped in front of the pixels' own header: tag, then VR, then length.
+        order = "little" if syntax.is_little_endian else "big"
+        tag = file.read(4)
+        group, element = (int.from_bytes(part, order) for part in (tag[:2], tag[2:]))
+        if group != 0x7FE0 or element not in _KEYWORDS:
+            raise ValueError("it has no pixels")
+        options["pixel_keyword"] = _KEYWORDS[element]
+        if syntax.is_implicit_VR:
+            file.seek(4, os.SEEK_CUR)
+        else:
+            options["pixel_vr"] = file.read(2).decode("latin-1")
+            file.seek(6, os.SEEK_CUR)
+        return _Pixels(header, options, file.tell())
+
+
+def _one(_: _Pixels) -> int:
+    return 1

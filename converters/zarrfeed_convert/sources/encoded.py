@@ -1,0 +1,96 @@
+"""What pixels does a file hold that is in memory: an image file, or a NumPy array?"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decode import decode_bytes, measure_bytes
+from zarrfeed_convert.pixels import Measure, Pixels
+from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NPY = b"\x93NUMPY"
+# Formats whose header is in front, and as many bytes as almost all of them need for it.
+_HEADED = (b"\x89PNG", b"\xff\xd8\xff", _NPY)
+HEAD = 1 << 16
+
+
+def measure_head(head: bytes, name: str) -> Measure | None:
+    """Measure a file by its first `HEAD` bytes; None where it takes the whole file."""
+    if len(head) < HEAD or not head.startswith(_HEADED):
+        return None
+    try:
+        return measure_file(head, name)
+    except SourceError:
+        return None  # its header is longer, or it is damaged: the whole file tells
+
+
+def measure_file(data: bytes, name: str) -> Measure:
+    """Measure a file, as :func:`zarrfeed_convert.decode.measure` does.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or neither an image nor an array of one.
+    """
+    if not data.startswith(_NPY):
+        return measure_bytes(data, name)
+    with reading(name):
+        shape, dtype = _npy_header(data)
+    channels = _require_image(shape, name)
+    return Measure(shape[0], shape[1], channels, packed_dtype(dtype, name))
+
+
+def decode_image(data: bytes, name: str) -> Pixels:
+    """Decode an image; an array's numbers as :func:`~zarrfeed_convert.sources.values.packable`."""
+    if not data.startswith(_NPY):
+        return decode_bytes(data, name)
+    values = _load(data, name)
+    _require_image(values.shape, name)
+    return Pixels(packable(values, name))
+
+
+def decode_mask(data: bytes, name: str) -> Pixels:
+    """Decode a mask; an array's must be whole numbers, (H, W) or (H, W, 1)."""
+    if not data.startswith(_NPY):
+        return decode_bytes(data, name)
+    values = _load(data, name)
+    if _require_image(values.shape, name) != 1:
+        raise SourceError(f"{name}: needed a mask (H, W), found shape {values.shape}")
+    return Pixels(whole_numbers(values.reshape(values.shape[:2]), name))
+
+
+def _load(data: bytes, name: str) -> NDArray[Any]:
+    with reading(name):
+        packed_dtype(_npy_header(data)[1], name)  # says more than np.load of what it refuses
+        values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    return values
+
+
+def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:  # version 3 is for field names that are not ASCII, which no image has
+        raise ValueError(f"version {version} of the .npy format")
+    return shape, dtype
+
+
+def _require_image(shape: tuple[int, ...], name: str) -> int:
+    """Count the channels of an array that is an image."""
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or channels not in (1, 3, 4) or not all(shape):
+        raise SourceError(
+            f"{name}: needed an array (H, W) or (H, W, C) with 1, 3 or 4 channels, found "
+            f"shape {shape}"
+        )
+    return channels

@@ -1,0 +1,212 @@
+"""What does the metadata of an OME-Zarr image or label say?
+
+Pure: attributes of groups in, values out. OME-NGFF 0.4 and 0.5, and the axes of those before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_AXES = "tczyx"  # of OME-NGFF 0.1 and 0.2, which do not name them
+# Under which of its properties a label's class is named; the specification leaves that open.
+_NAMES = ("class", "name", "class_name", "class-name", "label")
+_MOST_NAMED = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Multiscale:
+    """An image in several resolutions.
+
+    Attributes
+    ----------
+    axes
+        A letter per axis, of t, c, z, y and x.
+    levels
+        The arrays' paths below the image, the finest first.
+    """
+
+    axes: str
+    levels: tuple[str, ...]
+
+    def level(self, number: int, name: str) -> str:
+        """Give the path of a resolution's array.
+
+        Raises
+        ------
+        SourceError
+            There are not so many.
+        """
+        if not 0 <= number < len(self.levels):
+            raise SourceError(
+                f"{name}: needed the resolution level {number}, found levels 0 … "
+                f"{len(self.levels) - 1}; use another --option level=…"
+            )
+        return self.levels[number]
+
+
+def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what is OME's of a group's attributes: 0.5 puts it under ``ome``."""
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, dict) else {}
+
+
+def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
+    """Read what the axes and resolutions are; None where a group is no image.
+
+    Parameters
+    ----------
+    ome
+        As :func:`ome_of` gives it.
+    name
+        The group, for errors.
+
+    Raises
+    ------
+    SourceError
+        An axis is none of t, c, z, y and x, or y or x is missing.
+
+    Examples
+    --------
+    >>> axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    >>> multiscale_of({"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}, "a.zarr")
+    Multiscale(axes='yx', levels=('0',))
+    """
+    if not ome.get("multiscales"):
+        return None
+    first = ome["multiscales"][0]
+    named = [axis["name"] if isinstance(axis, dict) else axis for axis in first.get("axes", _AXES)]
+    axes = [str(axis).lower() for axis in named]
+    if not {"y", "x"} <= set(axes) <= set(_AXES) or len(set(axes)) != len(axes):
+        raise SourceError(
+            f"{name}: needed axes y and x, and none but t, c and z besides, found "
+            f"{', '.join(map(str, named))}"
+        )
+    return Multiscale("".join(axes), tuple(str(level["path"]) for level in first["datasets"]))
+
+
+def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Say which of an image's channels become those of a sample.
+
+    Parameters
+    ----------
+    wanted
+        Numbers or names of channels, in order, with commas; empty for all, if they are 1, 3 or 4.
+    count
+        How many channels there are.
+    ome, name
+        The image's metadata, where the names are, and its own.
+
+    Raises
+    ------
+    SourceError
+        There is no such channel, or which of them are wanted is not said.
+
+    Examples
+    --------
+    >>> choose_channels("DAPI,0", 2, {"omero": {"channels": [{}, {"label": "DAPI"}]}}, "a.zarr")
+    (1, 0)
+    """
+    listed = ome.get("omero", {}).get("channels", [])
+    labels = [str(channel.get("label", "")) for channel in listed][:count]
+    shown = ", ".join(
+        f"{number} {labels[number] if number < len(labels) else ''}".strip()
+        for number in range(count)
+    )
+    if not wanted:
+        if count not in (1, 3, 4):
+            raise SourceError(
+                f"{name}: needed 1, 3 or 4 channels, found {count}: {shown}; pick some by "
+                f"--option channel={','.join(map(str, range(min(count, 2))))}"
+            )
+        return tuple(range(count))
+    chosen: list[int] = []
+    for text in (part.strip() for part in wanted.split(",")):
+        number = labels.index(text) if text in labels else int(text) if text.isdecimal() else -1
+        if not 0 <= number < count:
+            raise SourceError(f"{name}: has no channel {text!r}; there are {shown}")
+        chosen.append(number)
+    return tuple(chosen)
+
+
+def label_names(ome: Mapping[str, Any]) -> dict[int, str]:
+    """Read the class names of a label, where every one of its values has a name of its own.
+
+    What lists the same class for several values lists instances.
+
+    Examples
+    --------
+    >>> foo, bar = {"label-value": 1, "class": "foo"}, {"label-value": 2, "class": "bar"}
+    >>> label_names({"image-label": {"properties": [foo, bar]}})
+    {1: 'foo', 2: 'bar'}
+    >>> label_names({"image-label": {"properties": [foo, {"label-value": 2, "class": "foo"}]}})
+    {}
+    """
+    entries = ome.get("image-label", {}).get("properties") or []
+    names: dict[int, str] = {}
+    for entry in entries:
+        name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
+        names[int(entry["label-value"])] = name
+    whole = all(names.values()) and len(set(names.values())) == len(entries)
+    return names if whole and all(0 <= value <= _MOST_NAMED for value in names) else {}
+
+
+def classes_of_names(named: Iterable[tuple[str, Mapping[int, str]]]) -> tuple[str, ...] | None:
+    """Make one tuple of class names of what labels say; None where they say nothing.
+
+    Parameters
+    ----------
+    named
+        (label, its names by value) of all labels.
+
+    Raises
+    ------
+    SourceError
+        Two labels do not agree.
+
+    Examples
+    --------
+    >>> classes_of_names([("a", {1: "cell"}), ("b", {3: "nucleus"})])
+    ('background', 'cell', '2', 'nucleus')
+    """
+    value_of: dict[str, int] = {}
+    name_of: dict[int, str] = {}
+    for label, names in named:
+        for value, name in names.items():
+            if name_of.setdefault(value, name) != name or value_of.setdefault(name, value) != value:
+                raise SourceError(
+                    f"{label}: needed the same class names in all labels, found {value} for "
+                    f"{name!r}; in others {value} is {name_of[value]!r}"
+                    + (f", {name!r} is {value_of[name]}" if name in value_of else "")
+                    + "; convert them by themselves, with --mask-map"
+                )
+    if not name_of:
+        return None
+    if 0 not in name_of and "background" not in value_of:
+        name_of[0] = "background"
+    return tuple(name_of.get(value, str(value)) for value in range(max(name_of) + 1))
+
+
+def require_same_planes(
+    image: Sequence[int], image_axes: str, label: Sequence[int], label_axes: str, *, name: str
+) -> None:
+    """Refuse a label that has not the image's planes, or several channels.
+
+    Raises
+    ------
+    SourceError
+        The message gives both shapes.
+    """
+    sizes = dict(zip(image_axes, image, strict=True)), dict(zip(label_axes, label, strict=True))
+    if any(sizes[0].get(axis, 1) != sizes[1].get(axis, 1) for axis in "tz"):
+        raise SourceError(
+            f"{name}: needed a label plane for every image plane, found the shape "
+            f"{tuple(label)} ({label_axes}) for {tuple(image)} ({image_axes})"
+        )
+    if sizes[1].get("c", 1) != 1:
+        raise SourceError(f"{name}: needed a label of one channel, found {sizes[1]['c']}")

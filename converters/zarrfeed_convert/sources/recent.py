@@ -1,0 +1,65 @@
+"""What does a process keep of what it read, so that it need not read it again?"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+Thing = TypeVar("Thing")
+_AT_LEAST = 2  # an image's and its mask's
+
+
+class Recent(Generic[Thing]):
+    """The things that were asked for last, within bounds. Safe in threads; travels empty.
+
+    What threads ask for at the same time is made once.
+
+    Parameters
+    ----------
+    bound
+        How much is kept; the last two things are, whatever they weigh.
+    weigh
+        How much a thing is, such as its bytes.
+    """
+
+    def __init__(self, bound: int, weigh: Callable[[Thing], int]) -> None:
+        self._bound, self._weigh = bound, weigh
+        self._kept: OrderedDict[Hashable, Future[Thing]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Thing]) -> Thing:
+        """Give the thing of a key; make it, where it is not kept."""
+        with self._lock:
+            there = key in self._kept
+            future = self._kept.setdefault(key, Future())
+            self._kept.move_to_end(key)
+        if there:
+            return future.result()
+        try:
+            thing = make()
+        except BaseException as error:
+            with self._lock:
+                del self._kept[key]
+            future.set_exception(error)
+            raise
+        future.set_result(thing)
+        with self._lock:
+            self._trim()
+        return thing
+
+    def _trim(self) -> None:
+        done = [(key, future) for key, future in self._kept.items() if future.done()]
+        total = sum(self._weigh(future.result()) for _, future in done)
+        for key, future in done[:-_AT_LEAST]:
+            if total <= self._bound:
+                return
+            total -= self._weigh(future.result())
+            del self._kept[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recent, (self._bound, self._weigh)

@@ -1,0 +1,104 @@
+"""Where do decompressed copies of files lie, while slices of them are read in any order?
+
+A gzip file can only be read from its beginning: samples that are read shuffled would decompress a
+volume for every slice of it, or all volumes would have to be in memory. So each is decompressed
+once, to the system's folder for temporary files (``TMPDIR``), where all processes map it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import os
+import shutil
+import tempfile
+import weakref
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 1 << 20  # bytes in memory at a time
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Scratch:
+    """A folder of decompressed copies. It travels as its path; who has made it removes it."""
+
+    def __init__(self, folder: str = "") -> None:
+        self._folder = Path(folder or tempfile.mkdtemp(prefix="zarrfeed-"))
+        if not folder:
+            self._remove_later()
+
+    def plain(self, path: str, *, extension: str) -> str:
+        """Give a file's decompressed copy; make it, where there is none yet.
+
+        Parameters
+        ----------
+        path
+            A gzip file.
+        extension
+            Of the copy.
+
+        Raises
+        ------
+        OSError, EOFError, zlib.error
+            The file is missing, damaged or ends early.
+        SourceError
+            There is no room for the copy.
+        """
+        about = os.stat(path)  # noqa: PTH116
+        told = f"{Path(path).absolute()}\n{about.st_mtime_ns}\n{about.st_size}"
+        copy = self._folder / (blake2b(told.encode(), digest_size=16).hexdigest() + extension)
+        if not copy.exists():
+            with self._alone(copy):
+                if not copy.exists():
+                    self._decompress(path, copy)
+        return str(copy)
+
+    def _decompress(self, path: str, copy: Path) -> None:
+        partial = copy.with_suffix(".partial")
+        try:
+            with gzip.open(path) as packed, partial.open("wb") as file:
+                shutil.copyfileobj(packed, file, _PIECE)
+            partial.replace(copy)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise SourceError(
+                f"{path}: needed room for its decompressed copy, found none left in "
+                f"{self._folder.parent}; set TMPDIR to a folder with room for all volumes"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _alone(self, copy: Path) -> Iterator[None]:
+        """Keep other processes and threads from making the same copy."""
+        try:
+            self._folder.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            pass
+        else:  # in another machine's process, or after its maker has gone
+            self._remove_later()
+        with copy.with_suffix(".lock").open("w") as lock:
+            with contextlib.suppress(OSError):  # some file systems have no locks: it's made twice
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _remove_later(self) -> None:
+        weakref.finalize(self, _remove, str(self._folder), os.getpid())
+
+    def __reduce__(self) -> tuple[type[Scratch], tuple[str]]:
+        return Scratch, (str(self._folder),)
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # not in its forks
+        shutil.rmtree(folder, ignore_errors=True)

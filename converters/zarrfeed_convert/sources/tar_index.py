@@ -1,0 +1,148 @@
+"""Where in a tar is each of its members, and which of them belong together?
+
+tarfile goes from header to header, so that a tar is gone through without its contents; what
+:mod:`tarfile` passes over in silence, a damaged header in the middle or what was joined on by
+``cat``, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip"),
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ\0": ("xz", "unxz"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", "unzstd"),
+}
+_BLOCK = 1 << 20
+# As the webdataset package divides names: the key may have folders, but no dot after the last one.
+_NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
+_META = re.compile(r"__[^/]*__($|/)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a tar.
+
+    Attributes
+    ----------
+    field
+        What comes after the first dot of its name, in lower case, like ``seg.png``.
+    name
+        As the tar has it.
+    offset, size
+        Of its contents in the tar, in bytes.
+    """
+
+    field: str
+    name: str
+    offset: int
+    size: int
+
+
+def samples_of_tar(path: str) -> dict[str, dict[str, Member]]:
+    """Go through a tar's headers.
+
+    Returns
+    -------
+    dict
+        Key → field → member, in the tar's order.
+
+    Raises
+    ------
+    SourceError
+        It is missing, compressed, damaged or cut off, or has a file twice.
+    """
+    samples: dict[str, dict[str, Member]] = defaultdict(dict)
+    try:
+        for name, offset, size in _members(path):
+            divided = divide(name)
+            if divided is None:
+                continue
+            key, field = divided
+            if field in samples[key]:
+                raise SourceError(
+                    f"{path}: needed every file once, found {name} twice; write the tar anew"
+                )
+            samples[key][field] = Member(field, name, offset, size)
+    except SourceError:
+        raise
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise SourceError(
+            f"{path}: cannot be read: {error}; it is missing, damaged or no tar: restore it, or "
+            "take it out"
+        ) from error
+    return dict(samples)
+
+
+def divide(name: str) -> tuple[str, str] | None:
+    """Divide a member's name into key and field; None where it is no part of a sample.
+
+    Examples
+    --------
+    >>> divide("train/0001.seg.PNG")
+    ('train/0001', 'seg.png')
+    >>> print(divide("README"), divide("__meta__/0001.jpg"))
+    None None
+    """
+    found = _NAME.fullmatch(name)
+    if not found or _META.match(name) or _is_meta(name):
+        return None
+    return found[1], found[2].lower()
+
+
+def fields_of(samples: Mapping[str, Mapping[str, Member]]) -> Iterator[str]:
+    """Give the fields of all samples, as often as they occur."""
+    return (field for members in samples.values() for field in members)
+
+
+def _is_meta(name: str) -> bool:
+    return "/" not in name and name.startswith("__") and name.endswith("__")
+
+
+def _members(path: str) -> Iterator[tuple[str, int, int]]:
+    with Path(path).open("rb") as file:
+        _require_uncompressed(file.read(6), path)
+        file.seek(0)
+        # tarfile keeps what it has seen, and a tar may have millions; its list has no type.
+        tar: Any
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                tar.members = []
+                if member.issparse():
+                    raise SourceError(
+                        f"{path}: needed whole files, found {member.name}, which is sparse; "
+                        "write the tar without --sparse"
+                    )
+                if member.isreg():
+                    yield member.name, member.offset_data, member.size
+            end = tar.offset
+        file.seek(end)
+        while block := file.read(_BLOCK):
+            if block.count(0) != len(block):
+                at = end + len(block) - len(block.lstrip(b"\0"))
+                raise SourceError(
+                    f"{path}: needed the tar to end at byte {end}, found more from byte {at} on: "
+                    "it is damaged there, or several tars were joined; write it anew"
+                )
+            end += len(block)
+
+
+def _require_uncompressed(head: bytes, path: str) -> None:
+    for magic, (how, command) in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise SourceError(
+                f"{path}: needed a tar that is not compressed, so that any sample can be read, "
+                f"found {how}; unpack it once: {command} {path}"
+            )

@@ -1,0 +1,266 @@
+"""Which axes of a TIFF stack count its samples, and which its channels?
+
+Pure: the letters that tifffile has for axes in, places in the stack out. ``Y`` and ``X`` are a
+page's; ``C`` (planes) and ``S`` (samples of a pixel) are channels; all others count samples.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Stored: TypeAlias = tuple[str, tuple[int, ...]]  # letters and lengths of axes
+ALL = -1  # of the channels
+_PLANES = (1, 3, 4)  # channels that an image may have
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """A stack's axes; of length 1 there are none but Y and X.
+
+    Attributes
+    ----------
+    letters, sizes
+        Of each axis. Letters may come twice.
+    samples
+        The places of the axes that count samples, in the order of the file.
+    channels
+        The place of the channels' axis, or None.
+    """
+
+    letters: str
+    sizes: tuple[int, ...]
+    samples: tuple[int, ...]
+    channels: int | None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The lengths of the axes that count samples."""
+        return tuple(self.sizes[axis] for axis in self.samples)
+
+    @property
+    def count(self) -> int:
+        """How many samples the stack has."""
+        return prod(self.counts)
+
+    @property
+    def counted(self) -> str:
+        """The letters of the axes that count samples."""
+        return "".join(self.letters[axis] for axis in self.samples)
+
+    def place(self, sample: int) -> tuple[int, ...]:
+        """Say where a sample is, along each axis that counts samples."""
+        return tuple(int(at) for at in np.unravel_index(sample, self.counts))
+
+    def label(self, sample: int) -> str:
+        """Name a sample as a person counts, from 0: ``z=12``, or ``t=1,z=12``."""
+        if not self.samples:
+            return "page=0"
+        names = [
+            letter.lower() if letter in "TZC" else "page" if len(self.samples) == 1 else letter
+            for letter in self.counted
+        ]
+        return ",".join(f"{name}={at}" for name, at in zip(names, self.place(sample), strict=True))
+
+    def index(self, sample: int, channel: int) -> tuple[int | slice, ...]:
+        """Index the stack's array with it to get a sample."""
+        index: list[int | slice] = [slice(None)] * len(self.sizes)
+        for axis, at in zip(self.samples, self.place(sample), strict=True):
+            index[axis] = at
+        if self.channels is not None and channel != ALL:
+            index[self.channels] = channel
+        return tuple(index)
+
+    def arrange(self, values: NDArray[np.generic], channel: int) -> NDArray[np.generic]:
+        """Turn what :meth:`index` gives into (H, W) or (H, W, C)."""
+        channels = self.channels if channel == ALL else None
+        kept = [axis for axis in range(len(self.sizes)) if axis not in self.samples]
+        kept = [axis for axis in kept if axis == channels or self.letters[axis] in "YX"]
+        order = sorted(kept, key=lambda axis: "YX".find(self.letters[axis]) % 3)
+        return values.transpose([kept.index(axis) for axis in order])
+
+
+def axes_of_pair(
+    images: Stored, masks: Stored, *, along: str, channel: int, names: tuple[str, str]
+) -> tuple[Axes, Axes]:
+    """Read what the axes of a stack of images and of its masks are.
+
+    Where planes of channels are as many as no image has, or there is a mask for each of them, they
+    are samples: many programs save any stack as channels.
+
+    Parameters
+    ----------
+    images, masks
+        The axes as tifffile gives them.
+    along, channel
+        The options ``axis`` and ``channel``.
+    names
+        The two files, for errors.
+
+    Raises
+    ------
+    SourceError
+        Axes are missing or of unknown meaning, channels are too many, or the numbers of samples
+        differ.
+
+    Examples
+    --------
+    >>> stack = axes_of_pair(("ZCYX", (5, 3, 8, 8)), ("QYX", (5, 8, 8)), along="", channel=ALL,
+    ...                      names=("a.tif", "m.tif"))
+    >>> [axes.counted for axes in stack]
+    ['Z', 'Q']
+    >>> stack = axes_of_pair(("CYX", (3, 8, 8)), ("QYX", (3, 8, 8)), along="", channel=ALL,
+    ...                      names=("a.tif", "m.tif"))
+    >>> [axes.counted for axes in stack]
+    ['C', 'Q']
+    """
+    try:
+        return _axes_of_pair(images, masks, (along, along), channel, names)
+    except SourceError:
+        planes = ["".join(set(letters) - set("YXS")) for letters, _ in (images, masks)]
+        if along or channel != ALL or "C" not in "".join(planes):
+            raise
+        with suppress(SourceError):
+            return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names)
+        raise
+
+
+def _axes_of_pair(
+    images: Stored, masks: Stored, along: tuple[str, str], channel: int, names: tuple[str, str]
+) -> tuple[Axes, Axes]:
+    image = axes_of(*images, along=along[0], must=True, name=names[0])
+    mask = axes_of(*masks, along=along[1], must=False, name=names[1])
+    count_channels(image, channel, names[0])
+    try:
+        partner(image, mask, 0)
+    except ValueError:
+        raise SourceError(
+            f"{names[0]}: needed as many masks as images, found {image.count} pages (axes "
+            f"{image.letters}) and {mask.count} (axes {mask.letters}) in {names[1]}"
+        ) from None
+    if mask.channels is not None and mask.letters[mask.channels] == "C":
+        raise SourceError(
+            f"{names[1]}: needed masks of one value a pixel, found {mask.sizes[mask.channels]} "
+            f"channels (axes {mask.letters}); count them as samples by --option axis=C"
+        )
+    return image, mask
+
+
+def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name: str) -> Axes:
+    """Read what a stack's axes are.
+
+    Parameters
+    ----------
+    letters, sizes
+        As tifffile gives them.
+    along
+        The letters of the axes that count samples; empty for all but channels.
+    must
+        Refuse a stack that has none of the axes `along`; else it is as if none were named.
+    name
+        The file, for errors.
+
+    Raises
+    ------
+    SourceError
+        An axis is missing, or is neither of the pixels, nor of channels, nor of samples.
+
+    Examples
+    --------
+    >>> axes_of("TZCYX", (1, 5, 3, 64, 64), along="", must=True, name="a.tif").counted
+    'Z'
+    """
+    shown = f"axes {letters} of {'×'.join(map(str, sizes))}"
+    lacking = [letter for letter in along if letter not in letters]
+    if lacking and must:
+        raise SourceError(
+            f"{name}: needed the axis {lacking[0]} of --option axis={along}, found the {shown}"
+        )
+    if lacking:
+        along = ""
+    long = [axis for axis, size in enumerate(sizes) if size > 1 or letters[axis] in "YX"]
+    letters, sizes = "".join(letters[axis] for axis in long), [sizes[axis] for axis in long]
+    if sorted(letter for letter in letters if letter in "YX") != ["X", "Y"]:
+        raise SourceError(f"{name}: needed pages of rows Y and columns X, found the {shown}")
+    # Pixels that have samples, as RGB has, have no planes of channels besides: C counts pages.
+    channel = next((letter for letter in "SC" if letter in letters and letter not in along), "")
+    samples = tuple(
+        axis
+        for axis, letter in enumerate(letters)
+        if letter not in "YX" + channel and (letter in along or not along or letter == "C")
+    )
+    rest = (
+        set(range(len(letters))) - set(samples) - {letters.find(it) for it in ("Y", "X", channel)}
+    )
+    if rest:
+        raise SourceError(
+            f"{name}: needed axes that count samples, or channels, found the {shown}; add "
+            f"{letters[min(rest)]} to --option axis={along}"
+        )
+    return Axes(letters, tuple(sizes), samples, letters.index(channel) if channel else None)
+
+
+def count_channels(axes: Axes, channel: int, name: str) -> int:
+    """Count the channels of a stack's images.
+
+    Raises
+    ------
+    SourceError
+        There are as many as no image has, or there is no such channel.
+    """
+    count = 1 if axes.channels is None else axes.sizes[axes.channels]
+    if channel != ALL:
+        if not 0 <= channel < count:
+            raise SourceError(
+                f"{name}: needed the channel {channel} of --option channel, found {count} "
+                "channels, counted from 0"
+            )
+        return 1
+    letter = "" if axes.channels is None else axes.letters[axes.channels]
+    if count not in _PLANES and not (letter == "S" and count == 2):  # grey and alpha
+        raise SourceError(
+            f"{name}: needed 1, 3 or 4 channels, found {count} (axes {axes.letters}); choose one "
+            f"by --option channel=0, or count them as samples by --option axis={letter}"
+        )
+    return count
+
+
+def partner(images: Axes, masks: Axes, sample: int) -> int:
+    """Find the sample of a stack of masks that belongs to one of a stack of images.
+
+    Axes of the same letters go together, in whatever order they are stored; others as they are
+    stored.
+
+    Raises
+    ------
+    ValueError
+        The stacks have other numbers of samples.
+
+    Examples
+    --------
+    >>> images = axes_of("TZYX", (2, 5, 8, 8), along="", must=True, name="a.tif")
+    >>> masks = axes_of("ZTYX", (5, 2, 8, 8), along="", must=True, name="b.tif")
+    >>> images.place(6), masks.place(partner(images, masks, 6))
+    ((1, 1), (1, 1))
+    """
+    letters = images.counted
+    if letters and sorted(letters) == sorted(masks.counted) and len(set(letters)) == len(letters):
+        order = [letters.index(letter) for letter in masks.counted]
+        if tuple(images.counts[at] for at in order) != masks.counts:
+            raise ValueError
+        place = images.place(sample)
+        return int(np.ravel_multi_index(tuple(place[at] for at in order), masks.counts))
+    if images.count != masks.count:
+        raise ValueError
+    return sample

@@ -1,0 +1,161 @@
+"""How is one page of a TIFF stack read, without the others?"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.tiff import needs_conversion, require_whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class TiffPages:
+    """The pages of a stack, found but not read. It holds no open file, and is safe in threads.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    letters, sizes
+        The axes of the whole stack, as tifffile names them.
+    page
+        The first page: its tags speak for all.
+
+    Raises
+    ------
+    SourceError
+        The file is no stack of pages of one size, or ends early.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._bytes = Path(path).stat().st_size
+        with tifffile.TiffFile(path) as tiff:
+            series = _only_series(tiff, path)
+            self._file = tiff.filehandle
+            self.letters: str = series.get_axes(False)
+            self.sizes: tuple[int, ...] = tuple(series.get_shape(False))
+            self.page: Any = series.keyframe
+            _require_readable(series, path)
+            self._mapped, self._pages = self._map(tiff, series), []
+            if self._mapped is None:
+                self._pages = list(series)
+        long = [
+            axis for axis, size in enumerate(self.sizes) if size > 1 or self.letters[axis] in "YX"
+        ]
+        self._shape = tuple(self.sizes[axis] for axis in long)
+        self._outer = self._count_outer()
+
+    def read(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a part of the stack, page by page.
+
+        Parameters
+        ----------
+        index
+            Along each axis that is longer than 1, and along Y and X.
+        """
+        if self._mapped is not None:
+            return np.array(self._mapped.reshape(self._shape)[index])
+        outer, inner = index[: self._outer], index[self._outer :]
+        numbers = np.arange(len(self._pages)).reshape(self._shape[: self._outer])[outer]
+        # Pages share one file handle, which is moved while one of them is read.
+        with self._lock:
+            self._file.open()
+            try:
+                parts = [self._read_page(number)[inner] for number in np.ravel(numbers).tolist()]
+            finally:
+                self._file.close()
+        return np.stack(parts).reshape(*np.shape(numbers), *parts[0].shape)
+
+    def _map(self, tiff: tifffile.TiffFile, series: Any) -> NDArray[Any] | None:
+        """Map pixels that lie in the file as they are in memory; ImageJ's are not even listed."""
+        if series.dataoffset is None:
+            return None
+        dtype = np.dtype(tiff.byteorder + series.dtype.char)
+        end = series.dataoffset + prod(self.sizes) * dtype.itemsize
+        if end > self._bytes:
+            raise SourceError(_ends_early(self._path, f"byte {end} of {self._bytes}"))
+        return np.memmap(self._path, dtype, "r", series.dataoffset, self.sizes)
+
+    def _count_outer(self) -> int:
+        """Count the axes that lead from one page to another; the rest are within a page."""
+        return next(
+            axes
+            for axes in range(len(self._shape))
+            if self._mapped is not None or prod(self._shape[:axes]) == len(self._pages)
+        )
+
+    def _read_page(self, number: int) -> NDArray[Any]:
+        page = self._pages[number]
+        if page is None:
+            raise SourceError(
+                f"{self._path}: the file's description promises a page that is not there"
+            )
+        require_whole(page, self._bytes, self._path)
+        values: NDArray[Any] = page.asarray(maxworkers=1)
+        return values.reshape(self._shape[self._outer :])
+
+
+def _only_series(tiff: tifffile.TiffFile, path: str) -> Any:
+    try:
+        found = tiff.series
+    except RuntimeError:  # so it says where a page is unlike the first
+        pages: Any = tiff.pages
+        pages.useframes = False
+        sizes = Counter(f"{page.imagelength}x{page.imagewidth}" for page in pages)
+        raise SourceError(_unlike(path, [f"{n} of {size}" for size, n in sizes.items()])) from None
+    full = [series for series in found if not series.keyframe.is_reduced]
+    _require_all_pages(tiff, full, path)
+    if len(full) != 1:
+        raise SourceError(_unlike(path, [f"{'x'.join(map(str, s.shape))} {s.dtype}" for s in full]))
+    return full[0]
+
+
+def _require_all_pages(tiff: tifffile.TiffFile, found: list[Any], path: str) -> None:
+    """Refuse a file that ends early: tifffile takes what there is for the whole stack."""
+    form, file = tiff.tiff, tiff.filehandle
+    file.seek(tiff.pages[-1].offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(tags * form.tagsize, 1)
+    (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    short_of = tiff.is_imagej and not any(series.kind == "imagej" for series in found)
+    if following or short_of:
+        raise SourceError(_ends_early(path, f"{len(tiff.pages)} pages"))
+
+
+def _require_readable(series: Any, path: str) -> None:
+    if series.is_multifile:
+        raise SourceError(
+            f"{path}: needed a stack in one file, found one that goes on in others; save it as "
+            "one file"
+        )
+    if needs_conversion(series.keyframe) or series.transform is not None:
+        raise SourceError(
+            f"{path}: needed grey, RGB or palette pages, found {series.keyframe.photometric.name} "
+            f"({series.kind}); convert the stack first"
+        )
+
+
+def _ends_early(path: str, where: str) -> str:
+    return f"{path}: the stack goes on after {where}, where the file ends: restore it"
+
+
+def _unlike(path: str, found: list[str]) -> str:
+    return (
+        f"{path}: needed pages of one size and number type, found {', '.join(found)}; "
+        "split the file into stacks of like pages"
+    )

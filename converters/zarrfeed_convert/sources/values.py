@@ -1,0 +1,157 @@
+"""Which numbers of an array can be packed, as pixels or as class ids?
+
+Pure: arrays in, arrays out. Nothing is clipped, wrapped or rounded without being told, but for
+float64, whose digits beyond float32's are dropped.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_EXACT = 2**24  # float32 holds every integer up to here
+_WHOLE = np.float64(2**53)  # so does float64; beyond, no float has a fraction
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Let every failure to read something name it, whatever a library raises."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"{name}: cannot be read: {said}; the file is missing or damaged: restore it, or "
+            "take it out"
+        ) from error
+
+
+def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
+    """Tell in which dtype an image of some other is packed.
+
+    Returns
+    -------
+    str
+        uint8 and uint16 stay; truth values become uint8, all other numbers float32.
+
+    Raises
+    ------
+    SourceError
+        They are no numbers, or complex ones.
+
+    Examples
+    --------
+    >>> packed_dtype(np.dtype("int16"), "a.npy")
+    'float32'
+    """
+    if dtype.kind not in "buif":
+        what = "Python objects, which are never unpickled" if dtype.kind == "O" else str(dtype)
+        raise SourceError(f"{name}: needed an array of numbers, found {what}; convert it first")
+    if dtype.kind == "b":
+        return "uint8"
+    return f"uint{8 * dtype.itemsize}" if dtype.kind == "u" and dtype.itemsize <= 2 else "float32"
+
+
+def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Give an image's values in the dtype of :func:`packed_dtype`, in native byte order.
+
+    Raises
+    ------
+    SourceError
+        An integer is too large for float32 to hold exactly, or a float for it to hold at all.
+    """
+    dtype = packed_dtype(values.dtype, name)
+    if dtype != "float32":
+        return values.astype(dtype, copy=False)
+    if values.dtype.kind in "ui" and values.dtype.itemsize > 2 and values.size:
+        low, high = int(values.min()), int(values.max())
+        if low < -_EXACT or high > _EXACT:
+            raise SourceError(
+                f"{name}: needed integers that float32 holds exactly, within ±{_EXACT}, "
+                f"found {low} … {high}; scale them first"
+            )
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32, copy=False)
+    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+        beyond = np.isinf(floats) & np.isfinite(values)
+        if beyond.any():
+            raise SourceError(
+                f"{name}: needed values that float32 holds, found {values[beyond][0]}; "
+                "scale them first"
+            )
+    return floats
+
+
+def whole_numbers(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Give a mask's values as integers, in native byte order.
+
+    Truth values become 0 and 1; floats are taken where every one is a whole number.
+
+    Raises
+    ------
+    SourceError
+        They are no whole numbers.
+    """
+    dtype = values.dtype
+    packed_dtype(dtype, name)
+    if dtype.kind == "b":
+        return values.astype(np.uint8)
+    if dtype.kind != "f":
+        return values.astype(dtype.newbyteorder("="), copy=False)
+    odd = ~(np.abs(values) < _WHOLE) | (values != np.trunc(values))
+    if odd.any():
+        raise SourceError(
+            f"{name}: needed a mask of class ids, found {dtype} with values like "
+            f"{values[odd][0]}; round or threshold them first"
+        )
+    return values.astype(np.int64)
+
+
+def ids_of_one_hot(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Turn a one-hot mask into class ids.
+
+    Parameters
+    ----------
+    values
+        (H, W, K): in every pixel one of them is 1 (or another number, the same everywhere, such
+        as 255), the others are 0.
+
+    Returns
+    -------
+    (H, W) uint8 or uint16
+        The place of the 1.
+
+    Raises
+    ------
+    SourceError
+        A pixel has no class, or several; or values are something between.
+    """
+    packed_dtype(values.dtype, name)
+    hot = values != 0
+    top = values.max(initial=0)
+    if np.isnan(top) or not np.array_equal(values, hot * top):
+        between = next(value for value in np.unique(values).tolist() if value not in (0, top))
+        raise SourceError(
+            f"{name}: needed a one-hot mask, found values like {between} besides 0 and {top}; "
+            "take the largest one's place first"
+        )
+    classes = hot.sum(axis=-1)
+    if (classes != 1).any():
+        none, several = int((classes == 0).sum()), int((classes > 1).sum())
+        raise SourceError(
+            f"{name}: needed a one-hot mask, one class in every pixel, found {none} pixels of no "
+            f"class and {several} of several"
+        )
+    ids: NDArray[Any] = hot.argmax(axis=-1)
+    return ids.astype(np.uint8 if values.shape[-1] <= 256 else np.uint16)

@@ -1,0 +1,94 @@
+"""Numbers are packed as they are, or refused; never clipped, wrapped or rounded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.values import (
+    ids_of_one_hot,
+    packable,
+    packed_dtype,
+    reading,
+    whole_numbers,
+)
+
+NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
+
+
+@given(values=hnp.arrays(NUMBERS | hnp.floating_dtypes(sizes=(16, 32)), (3, 4)))
+def test_packable_values_are_equal_or_refused(values):
+    try:
+        packed = packable(values, "a")
+    except SourceError:
+        assert max(abs(int(values.min())), abs(int(values.max()))) > 2**24
+        return
+    np.testing.assert_array_equal(packed, values)
+    assert str(packed.dtype) == packed_dtype(values.dtype, "a")
+    assert packed.dtype.isnative
+
+
+@given(values=hnp.arrays(np.float64, (3, 4)))
+def test_float64_is_rounded_to_float32_or_refused(values):
+    try:
+        packed = packable(values, "a")
+    except SourceError as error:
+        assert np.nanmax(np.abs(values[np.isfinite(values)])) > 3e38
+        assert str(error).startswith("a: needed values that float32 holds")  # noqa: PT017
+        return
+    np.testing.assert_allclose(packed, values, rtol=1e-7, atol=1e-38)
+
+
+@given(values=hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)))
+def test_masks_stay_equal_or_are_refused(values):
+    try:
+        ids = whole_numbers(values, "m")
+    except SourceError:
+        with np.errstate(invalid="ignore"):
+            assert not (values == np.trunc(values)).all() or np.abs(values).max() >= 2**53
+        return
+    assert ids.dtype.kind in "ui"
+    np.testing.assert_array_equal(ids, values)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "U3", "O", "M8[s]", "V4"])
+def test_what_is_no_number_is_refused(dtype):
+    for law in (packable, whole_numbers, ids_of_one_hot):
+        with pytest.raises(SourceError, match=r"^a: needed an array of numbers, found"):
+            law(np.zeros((2, 2, 2), dtype), "a")
+
+
+@given(
+    ids=hnp.arrays(np.int64, (4, 5), elements=st.integers(0, 6)),
+    top=st.sampled_from([np.bool_(True), np.uint8(1), np.uint8(255), np.float32(1)]),
+)
+def test_one_hot_masks_give_their_ids_back(ids, top):
+    hot = (np.eye(7)[ids] * top).astype(top.dtype)
+    np.testing.assert_array_equal(ids_of_one_hot(hot, "m"), ids)
+
+
+def test_what_is_not_one_hot_is_refused():
+    hot = np.eye(3)[[[0, 1, 2]]]
+    hot[0, 0] = 0
+    with pytest.raises(SourceError, match="found 1 pixels of no class and 0 of several"):
+        ids_of_one_hot(hot, "m")
+    hot[0, 0] = [1, 1, 0]
+    with pytest.raises(SourceError, match="found 0 pixels of no class and 1 of several"):
+        ids_of_one_hot(hot, "m")
+    hot[0, 0] = [0.7, 0.3, 0]
+    with pytest.raises(SourceError, match=r"values like 0\.3 besides 0 and 1"):
+        ids_of_one_hot(hot, "m")
+    with pytest.raises(SourceError, match="values like nan"):
+        ids_of_one_hot(np.full((1, 1, 2), np.nan), "m")
+
+
+def test_whatever_a_library_raises_names_what_was_read():
+    cannot = r"^f:x\[3\]: cannot be read: no such key; the file"
+    with pytest.raises(SourceError, match=cannot), reading("f:x[3]"):
+        raise RuntimeError("no\n such  key")
+    with pytest.raises(SourceError, match=r"^mine$"), reading("f"):
+        raise SourceError("mine")

@@ -1,0 +1,167 @@
+"""A Dask cluster packs what one process would, byte for byte, whoever dies under way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+
+pytest.importorskip("distributed", reason="needs distributed")
+
+import cloudpickle
+import numcodecs
+from distributed import Client
+
+import clusters
+from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack, pids
+from scripts import running, wait_until
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert import PairedFolders
+
+for module in (clusters, sys.modules[__name__]):
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import tests
+
+
+class Deadly(PairedFolders):
+    def read(self, sample):
+        if sample == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(sample)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of a thread each, which begin in another folder than the tests."""
+    with local_cluster(2) as local:
+        yield local
+
+
+@pytest.fixture
+def address(cluster):
+    return cluster.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def expected(here, write_pairs):
+    write_pairs(COUNT)
+    pack(PairedFolders("data/images", "data/masks"), "expected.zarr")
+    return contents(here / "expected.zarr")
+
+
+def damage(*numbers):
+    for number in numbers:
+        path = f"data/masks/s{number:03}.png"
+        os.truncate(path, os.path.getsize(path) - 30)
+
+
+def test_the_bytes_are_those_of_a_local_run(here, expected, address):
+    told = []
+    report = pack(
+        PairedFolders("data/images", "data/masks"), "o.zarr", address,
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert contents(here / "o.zarr") == expected
+    assert report.decisions[-1].value == "2"  # threads
+    assert told == sorted(told, key=lambda step: ["m", "f", "p"].index(step[0][0]))
+    assert told[-1] == ("packing", COUNT, COUNT)
+    assert idle(address)
+
+
+def test_threads_of_one_worker_do_not_disturb_each_other(here, expected):
+    with local_cluster(1, threads=4) as local:
+        with Client(local, set_as_default=False) as client:
+            before = client.run(lambda: (numcodecs.blosc.use_threads, os.getcwd()))
+            pack(PairedFolders("data/images", "data/masks"), "o.zarr", local.scheduler_address)
+            assert client.run(lambda: (numcodecs.blosc.use_threads, os.getcwd())) == before
+        assert idle(local.scheduler_address)
+    assert contents(here / "o.zarr") == expected
+
+
+def test_what_a_killed_worker_was_at_is_done_by_another(here, expected, cluster, address):
+    victim = pids(cluster)[0]
+    pack(
+        Slow("data/images", "data/masks"), "o.zarr", address,
+        progress=at_sample(8, lambda: os.kill(victim, signal.SIGKILL)),
+    )  # fmt: skip
+    assert not psutil.pid_exists(victim)
+    assert contents(here / "o.zarr") == expected
+
+
+def test_a_task_that_kills_every_worker_ends_the_run(expected, cluster, address):
+    with pytest.raises(WorkerError, match=r"workers died over one task.*fewer threads"):
+        pack(Deadly("data/images", "data/masks"), "o.zarr", address, chunk_samples=1)
+    wait_until(lambda: len(pids(cluster)) == 2 and idle(address))
+
+
+def test_samples_that_fail_end_the_run_by_name(expected, address):
+    damage(5, 30)
+    with pytest.raises(SourceError, match=r"^data/masks/s0(05|30)\.png: "):
+        pack(PairedFolders("data/images", "data/masks"), "o.zarr", address, classes="a,b,c")
+    assert idle(address)
+
+
+def test_skipped_samples_are_those_of_a_local_run(here, expected, address):
+    damage(5, 30)
+    source = PairedFolders("data/images", "data/masks")
+    pack(source, "local.zarr", classes="a,b,c", on_error="skip")
+    report = pack(source, "o.zarr", address, classes="a,b,c", on_error="skip")
+    assert [name for name, _ in report.skipped] == ["data/masks/s005.png", "data/masks/s030.png"]
+    assert contents(here / "o.zarr") == contents(here / "local.zarr")
+
+
+def test_nobody_writes_any_more_after_an_interrupt(here, expected, address):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        pack(Slow("data/images", "data/masks"), "o.zarr", address, progress=at_sample(8, interrupt))
+    assert idle(address)
+    assert not list(here.rglob("*.tmp"))
+    assert "packed and kept" in stopped.value.__notes__[-1]
+    pack(PairedFolders("data/images", "data/masks"), "o.zarr", address)
+    assert contents(here / "o.zarr") == expected
+
+
+# Its source is defined in __main__, as a user's own is.
+SCRIPT = """
+import sys, time
+from zarrfeed_convert import PairedFolders, convert
+
+class Slow(PairedFolders):
+    def read(self, sample):
+        time.sleep(0.03)
+        return super().read(sample)
+
+convert(
+    Slow("data/images", "data/masks"), "o.zarr", split="train", scheduler=sys.argv[1],
+    chunk_samples=2, shard_size=1440,
+)
+"""
+
+
+def test_a_client_that_was_killed_leaves_nobody_working_and_another_goes_on(
+    here, expected, address
+):
+    journal = here / "o.zarr" / "train~journal.partial"
+    with running(SCRIPT, address) as process:
+        wait_until(lambda: len(list(journal.glob("*.npz"))) > 3)
+        process.kill()
+    wait_until(lambda: idle(address))
+    done = len(list(journal.glob("*.npz")))
+    assert done < COUNT / 4  # of as many shards as half the samples
+    told = []
+    pack(
+        Slow("data/images", "data/masks"), "o.zarr", address,
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    assert min(count for what, count, _ in told if what == "packing") >= 2 * done
+    assert contents(here / "o.zarr") == expected

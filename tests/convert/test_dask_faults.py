@@ -1,0 +1,134 @@
+"""A Dask cluster that cannot do the work is named, within a time that is named, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("distributed", reason="needs distributed")
+
+import cloudpickle
+import dask
+
+import clusters
+from clusters import COUNT, Processes, Slow, at_sample, contents, pack
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert import PairedFolders, dask_crew
+
+cloudpickle.register_pickle_by_value(clusters)  # workers cannot import tests
+
+WAITS_LONGER = r"within 2 s; .*\(DASK_ZARRFEED__TIMEOUT=4s waits longer\)"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with dask.config.set({"zarrfeed.timeout": "2s"}):
+        yield tmp_path
+
+
+@pytest.fixture
+def pairs(write_pairs):
+    write_pairs(COUNT)
+    return Slow("data/images", "data/masks")
+
+
+@pytest.fixture
+def processes(here):
+    started = Processes(here)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def test_no_scheduler_is_an_error_that_names_the_timeout(pairs, here):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        with pytest.raises(WorkerError, match=f"{port}: no Dask scheduler.*{WAITS_LONGER}"):
+            pack(pairs, "o.zarr", f"tcp://127.0.0.1:{port}")
+    with pytest.raises(WorkerError, match=f"{port}: no Dask scheduler.*{WAITS_LONGER}"):
+        pack(pairs, "o.zarr", f"tcp://127.0.0.1:{port}")
+    assert not (here / "o.zarr").exists()
+
+
+@pytest.mark.parametrize("address", ["ipx://here:1", "tcp://", ""])
+def test_an_address_that_is_none_is_refused(pairs, address):
+    with pytest.raises(SourceError, match=r"needed an address like tcp://HOST:8786"):
+        pack(pairs, "o.zarr", address)
+
+
+def test_workers_and_a_scheduler_are_refused_together(pairs):
+    with pytest.raises(SourceError, match=r"found 2 of them and the scheduler tcp://x:1"):
+        pack(pairs, "o.zarr", "tcp://x:1", workers=2)
+
+
+def test_without_the_package_the_extra_is_named(pairs, monkeypatch):
+    monkeypatch.delitem(sys.modules, "zarrfeed_convert.dask_crew")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SourceError, match=r"needs the package distributed.*'zarrfeed\[dask\]'"):
+        pack(pairs, "o.zarr", "tcp://x:1")
+
+
+def test_a_cluster_without_workers_is_given_up(pairs, processes, here):
+    with pytest.raises(WorkerError, match=rf"no worker was running \(found none\) {WAITS_LONGER}"):
+        pack(pairs, "o.zarr", processes.address)
+    assert not (here / "o.zarr").exists()
+
+
+def test_a_worker_that_comes_late_is_waited_for(pairs, processes, here):
+    pack(pairs, "expected.zarr")
+    with dask.config.set({"zarrfeed.timeout": "30s"}):
+        processes.add_worker()
+        pack(pairs, "o.zarr", processes.address)
+    assert contents(here / "o.zarr") == contents(here / "expected.zarr")
+
+
+def test_when_all_workers_are_gone_the_run_ends_and_keeps_what_is_done(pairs, processes):
+    workers = [processes.add_worker() for _ in range(2)]
+
+    def kill():
+        for worker in workers:
+            worker.kill()
+
+    with (
+        pytest.raises(WorkerError, match=f"no worker was running.*{WAITS_LONGER}") as ended,
+        dask.config.set({"zarrfeed.timeout": "2s"}),
+    ):
+        pack(pairs, "o.zarr", processes.address, progress=at_sample(8, kill))
+    assert "packed and kept" in ended.value.__notes__[-1]
+
+
+def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here):
+    processes.add_worker()
+    killed = []
+
+    def kill():
+        processes.scheduler.kill()
+        killed.append(time.monotonic())
+
+    with pytest.raises(WorkerError, match=r"the Dask scheduler was lost"):
+        pack(pairs, "o.zarr", processes.address, progress=at_sample(8, kill))
+    assert time.monotonic() - killed[0] < 10
+
+
+def test_a_scheduler_that_hangs_is_given_up(pairs, processes):
+    processes.add_worker()
+
+    def freeze():
+        os.kill(processes.scheduler.pid, signal.SIGSTOP)
+
+    with pytest.raises(WorkerError, match=f"the Dask scheduler did not say .*{WAITS_LONGER}"):
+        pack(pairs, "o.zarr", processes.address, progress=at_sample(8, freeze))
+
+
+def test_another_zarrfeed_on_a_worker_is_refused(pairs, processes):
+    (processes.folder / "old.py").write_text("import zarrfeed; zarrfeed.__version__ = '0.0.9'")
+    processes.add_worker("--preload", str(processes.folder / "old.py"))
+    with pytest.raises(WorkerError, match=r"needed zarrfeed .*tcp://127\.0\.0\.1:\d+ has 0\.0\.9"):
+        pack(pairs, "o.zarr", processes.address)

@@ -1,0 +1,64 @@
+"""What every source must be, whatever it reads."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from zarrfeed_convert import convert
+from zarrfeed_convert.formats import source_of
+from zarrfeed_convert.source import Header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def require_source(
+    source: Any, images: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]]
+) -> None:
+    """Require that a source has these samples, says so, travels, and can be opened again."""
+    assert len(set(source.keys)) == len(source.keys) == len(images) == len(masks)
+    assert list(source.keys) == sorted(source.keys)
+    for sample, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        found, ids = source.read(sample)
+        np.testing.assert_array_equal(found, image)
+        np.testing.assert_array_equal(ids, mask)
+        np.testing.assert_array_equal(source.read_mask(sample), mask)
+        assert source.probe(sample) == Header(*found.shape, str(found.dtype), *ids.shape)
+        assert str(found.dtype) in ("uint8", "uint16", "float32")
+        assert str(ids.dtype) in ("uint8", "uint16")
+        assert found.dtype.isnative
+        assert ids.dtype.isnative
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
+    again = pickle.loads(pickle.dumps(source))
+    assert again.keys == source.keys
+    assert again.names(0) == source.names(0)
+    np.testing.assert_array_equal(again.read(0)[0], images[0])
+    description = json.loads(json.dumps(source.describe()))
+    assert description == source.describe()
+    reopened = source_of(description)
+    assert reopened.describe() == description
+    assert list(reopened.keys) == list(source.keys)
+    np.testing.assert_array_equal(reopened.read_mask(len(masks) - 1), masks[-1])
+
+
+def require_packed(
+    source: Any, out: Path, images: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]], **options
+) -> None:
+    """Require that zarr-python finds these samples in the store that the source is packed into."""
+    convert(source, out, split="train", **{"workers": 1, **options})
+    split = zarr.open_group(str(out / "train"), mode="r")
+    keys = [bytes(row).rstrip(b"\0").decode() for row in split["key"][:]]
+    assert sorted(keys) == sorted(source.keys)
+    for row, key in enumerate(keys):
+        sample = list(source.keys).index(key)
+        np.testing.assert_array_equal(split["image"][row], images[sample])
+        np.testing.assert_array_equal(split["mask"][row], masks[sample])

@@ -1,0 +1,85 @@
+"""What does a numpydoc docstring say, piece by piece?
+
+Pure: text in, text out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+
+# ``code``, `name` and :role:`name`, as reStructuredText has them.
+_MARKED = re.compile(r"``(?P<code>.+?)``|(?::\w+:)?`~?(?P<name>[^`]+)`", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """A docstring.
+
+    Attributes
+    ----------
+    summary
+        Its first paragraph.
+    paragraphs
+        The others before the first section.
+    parameters
+        What is said of which parameters; several may share a text.
+    examples
+        The section of that name, as it stands; empty where there is none.
+    """
+
+    summary: str
+    paragraphs: tuple[str, ...]
+    parameters: tuple[tuple[tuple[str, ...], str], ...]
+    examples: str
+
+    def of(self, parameter: str) -> str:
+        """Give what is said of a parameter; empty where nothing is."""
+        return next((text for names, text in self.parameters if parameter in names), "")
+
+
+def read_docstring(text: str) -> Documented:
+    r"""Take a docstring apart.
+
+    Examples
+    --------
+    >>> found = read_docstring("Do.\n\nParameters\n----------\na, b\n    Two\n    things.")
+    >>> found.summary, found.parameters
+    ('Do.', ((('a', 'b'), 'Two things.'),))
+    """
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}$", inspect.cleandoc(text), flags=re.MULTILINE)
+    sections = {name: part.strip("\n") for name, part in zip(parts[1::2], parts[2::2], strict=True)}
+    paragraphs = [_joined(paragraph) for paragraph in re.split(r"\n\s*\n", parts[0]) if paragraph]
+    return Documented(
+        paragraphs[0] if paragraphs else "",
+        tuple(paragraph for paragraph in paragraphs[1:] if paragraph),
+        tuple(_parameters(sections.get("Parameters", ""))),
+        sections.get("Examples", "").replace("  # doctest: +SKIP", ""),
+    )
+
+
+def plain(text: str) -> str:
+    """Take the marks of reStructuredText away.
+
+    Examples
+    --------
+    >>> plain("``a=b`` of :class:`~x.Y`, `color`")
+    'a=b of x.Y, color'
+    """
+    return _MARKED.sub(lambda found: found["code"] or found["name"], text)
+
+
+def _parameters(section: str) -> list[tuple[tuple[str, ...], str]]:
+    """Read names that begin a line, each with the indented text that follows."""
+    found = []
+    for entry in re.split(r"\n(?=\S)", section):
+        names, _, text = entry.partition("\n")
+        if names.strip():
+            listed = names.partition(":")[0].split(",")
+            found.append((tuple(name.strip().lstrip("*") for name in listed), _joined(text)))
+    return found
+
+
+def _joined(lines: str) -> str:
+    return " ".join(lines.split())

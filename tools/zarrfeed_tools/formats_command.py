@@ -1,0 +1,96 @@
+"""How are formats shown on a terminal?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from zarrfeed_convert import OptionError
+from zarrfeed_tools.explanation import Explanation, FormatOption, FormatRow, explain, list_formats
+from zarrfeed_tools.tables import console, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("formats")(formats)
+
+
+def formats(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A format that is to be explained.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+) -> None:
+    """Show what zarrfeed convert can read, and how it is told to.
+
+    Without NAME, all formats, and what installs those that are not there. With NAME, that format:
+    what it reads, and each of its options.
+
+    [bold]Example[/]
+
+    zarrfeed formats tfrecord
+    """
+    if name is None:
+        rows = list_formats()
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows]))
+        else:
+            _show_rows(rows, console())
+        return
+    try:
+        explanation = explain(name)
+    except OptionError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
+    if as_json:
+        typer.echo(json.dumps(asdict(explanation)))
+    else:
+        _show_explanation(explanation, console())
+
+
+def _show_rows(rows: Iterable[FormatRow], out: Console) -> None:
+    table = table_of("format", "what it is", "extra", "installed")
+    for row in rows:
+        installed = f"no: {row.missing}" if row.missing else "yes"
+        name = f"[bold]{row.name}[/]"
+        table.add_row(name, escape(row.summary), row.extra, escape(installed))
+    out.print(table)
+    out.print("zarrfeed formats NAME explains one; zarrfeed convert --format NAME reads it.")
+
+
+def _show_explanation(explanation: Explanation, out: Console) -> None:
+    for paragraph in explanation.about:
+        out.print(f"{escape(paragraph)}\n")
+    out.print(f"[bold]Usage[/]\n\n  {escape(_folded(explanation.usage))}\n", soft_wrap=True)
+    table = table_of("option", "default", "meaning")
+    for option in explanation.options:
+        flags = "\n".join(map(escape, option.flags))
+        table.add_row(f"[bold]{flags}[/]", escape(_defaults(option)), escape(option.help))
+        table.add_section()
+    out.print(table)
+    if explanation.examples:
+        out.print(f"[bold]In Python[/]\n\n{escape(explanation.examples)}\n", soft_wrap=True)
+
+
+def _folded(parts: Iterable[str]) -> str:
+    """Write a command line over several lines, as a shell takes it."""
+    return " \\\n    ".join(parts)
+
+
+def _defaults(option: FormatOption) -> str:
+    return "\n".join(
+        "required" if default is None else _text(default) for default in option.defaults
+    )
+
+
+def _text(default: str | int | float) -> str:
+    """Write a value as ``-o NAME=VALUE`` takes it."""
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)

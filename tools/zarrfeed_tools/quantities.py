@@ -1,0 +1,61 @@
+"""How are sizes and bytes written on the command line?"""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+}
+
+
+def parse_size(text: str, *, option: str = "--size") -> tuple[int, int]:
+    """Read a height and a width.
+
+    Raises
+    ------
+    typer.BadParameter
+        The text is something else.
+
+    Examples
+    --------
+    >>> parse_size("256x512")
+    (256, 512)
+    """
+    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if match is None or not (int(match[1]) and int(match[2])):
+        raise typer.BadParameter(
+            f"needed HEIGHTxWIDTH like 256x512, found {text!r}", param_hint=option
+        )
+    return int(match[1]), int(match[2])
+
+
+def parse_bytes(text: str, *, option: str) -> int:
+    """Read a number of bytes.
+
+    Raises
+    ------
+    typer.BadParameter
+        The text is something else.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5KiB", option="--shard-size")
+    1536
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    unit = _UNITS.get(match[2].upper()) if match else None
+    if match is None or unit is None or not float(match[1]) * unit >= 1:
+        raise typer.BadParameter(
+            f"needed a size like 256MiB or 1GB, found {text!r}", param_hint=option
+        )
+    return int(float(match[1]) * unit)

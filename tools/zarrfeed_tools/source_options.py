@@ -1,0 +1,197 @@
+"""How is a command told what images and masks it is to read?
+
+A command takes the options below by their types, and opens what they say by :class:`Asked`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from zarrfeed_convert import OptionError, open_source, options_of_text, parameters_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert import Source
+
+DEFAULT_FORMAT = "paired"
+
+MASK_MAP_HELP = (
+    "What mask values mean: an integer, '#RRGGBB', or '*' for everything else, "
+    "like 255=1 or '#FF0000=1,*=0'."
+)
+COLOR_HELP = "Channels of stored images; auto keeps what the images have."
+
+
+class Color(StrEnum):
+    """The channels of stored images."""
+
+    AUTO = "auto"
+    GREY = "grey"
+    RGB = "rgb"
+    RGBA = "rgba"
+
+
+Images: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--images",
+        metavar="PATH_OR_GLOB",
+        help="The images: a folder, searched with all below it, a file, a glob, or what else the "
+        "format says.",
+    ),
+]
+Masks: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        metavar="PATH_OR_GLOB",
+        help="The masks, each named like its image; or what else the format says.",
+    ),
+]
+FormatName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="What the data come as: coco, nifti, hdf5, tfrecord, … zarrfeed formats lists all, "
+        "zarrfeed formats NAME explains one.",
+    ),
+]
+FormatOptions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        help="An option of the format; may be given several times.",
+        show_default=False,
+    ),
+]
+ImageSuffix: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--image-suffix",
+        metavar="S",
+        help="What image names have after the name shared with the mask.",
+        show_default=False,
+    ),
+]
+MaskSuffix: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-suffix",
+        metavar="S",
+        help="What mask names have after the name shared with the image, like _mask.",
+        show_default=False,
+    ),
+]
+ColorOption: TypeAlias = Annotated[Color, typer.Option("--color", help=COLOR_HELP)]
+MaskMapOption: TypeAlias = Annotated[
+    str, typer.Option("--mask-map", metavar="VALUE=ID,…", help=MASK_MAP_HELP, show_default=False)
+]
+
+# Arguments of formats that the command line has options of its own for.
+FLAGS: Mapping[str, str] = {
+    "images": "--images",
+    "masks": "--masks",
+    "color": "--color",
+    "mask_map": "--mask-map",
+    "image_suffix": "--image-suffix",
+    "mask_suffix": "--mask-suffix",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command is told of its images and masks.
+
+    Attributes
+    ----------
+    images, masks, format_name, options, image_suffix, mask_suffix, color, mask_map
+        The values of the options above; None where one is not given.
+    """
+
+    images: str
+    masks: str | None
+    format_name: str = DEFAULT_FORMAT
+    options: Sequence[str] | None = None
+    image_suffix: str | None = None
+    mask_suffix: str | None = None
+    color: str = Color.AUTO.value
+    mask_map: str = ""
+
+    def open(self) -> Source:
+        """Open the source.
+
+        Raises
+        ------
+        typer.BadParameter
+            There is no such format, it has no such option, or it needs one that is not given.
+        SourceError
+            The data cannot be packed, or a package that they need is not there.
+        """
+        try:
+            return open_source(self.format_name, self._arguments())
+        except OptionError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    def _arguments(self) -> dict[str, str]:
+        """Gather what the format's class is given: what was said, and no more."""
+        options = options_of_text(self.options or ())
+        for option in options:
+            if option in FLAGS:
+                raise typer.BadParameter(f"use {FLAGS[option]}", param_hint=f"-o {option}")
+        suffixes = {"image_suffix": self.image_suffix, "mask_suffix": self.mask_suffix}
+        said = {
+            "images": self.images,
+            "masks": self.masks,
+            "color": None if self.color == Color.AUTO else self.color,
+            "mask_map": self.mask_map or None,
+            **suffixes,
+        }
+        known = parameters_of(self.format_name)
+        for option, value in suffixes.items():
+            if value is not None and option not in known:
+                raise typer.BadParameter(
+                    f"the format {self.format_name} has no such option; zarrfeed formats "
+                    f"{self.format_name} lists those it has",
+                    param_hint=FLAGS[option],
+                )
+        return {name: value for name, value in said.items() if value is not None} | options
+
+
+def require_no_more(extra: Sequence[str], *, argument: str, **paths: str | None) -> None:
+    """Refuse extra arguments: mostly, they are what a shell made of a glob.
+
+    Parameters
+    ----------
+    extra
+        What is left of the command line.
+    argument
+        The only argument that the command has.
+    **paths
+        The values of options that take globs.
+
+    Raises
+    ------
+    typer.BadParameter
+        There are any.
+    """
+    if not extra:
+        return
+    count = f"got {len(extra)} extra argument{'s' if len(extra) > 1 else ''}, such as {extra[0]}"
+    for option, value in paths.items():
+        if value is not None and Path(value).is_file():
+            path = Path(value)
+            raise typer.BadParameter(
+                f"{count}: the shell has expanded a glob; put it in quotes: "
+                f"--{option} '{path.with_name('*' + path.suffix)}'",
+                param_hint=f"--{option}",
+            )
+    raise typer.BadParameter(f"{count}; the only argument is {argument}", param_hint=argument)

@@ -1,0 +1,90 @@
+"""What does a person want to know when a dataset was verified?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from zarrfeed_convert import text_of_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from zarrfeed_convert import Problem, SplitVerification, Verification
+
+_SHOWN = 10  # problems of a group
+_WORDS = {
+    "metadata": "wrong description",
+    "array": "wrong record",
+    "keys": "wrong name",
+    "tiles": "wrong tile place",
+    "file-missing": "missing file",
+    "file-damaged": "damaged file",
+    "file-extra": "extra file",
+    "sample-damaged": "unreadable sample",
+    "sample-changed": "changed sample",
+    "statistics": "wrong statistic",
+    "source": "source that cannot be opened",
+    "original-changed": "changed original",
+    "original-missing": "missing original",
+    "original-new": "new original",
+}
+
+
+def show_verification(found: Verification, out: Console) -> None:
+    """Sum a verification up for people."""
+    for split in found.splits:
+        _show_split(split, out)
+    for note in found.notes:
+        out.print(f"note: {escape(note)}", soft_wrap=True)
+    nbytes = sum(split.nbytes for split in found.splits)
+    rate = text_of_bytes(int(nbytes / found.seconds))
+    out.print(f"{text_of_bytes(nbytes)} in {found.seconds:.1f} s, {rate}/s", soft_wrap=True)
+
+
+def _show_split(split: SplitVerification, out: Console) -> None:
+    verdict = "[bold green]as it was packed[/]"
+    if split.problems:
+        listed = ", ".join(_counted(count, _WORDS[kind]) for kind, count in split.counts.items())
+        verdict = f"[bold red]not as it was packed[/]: {listed}"
+    out.print(f"[bold]{escape(str(split.path))}[/]: {verdict}", soft_wrap=True)
+    out.print(f"  looked at: {', '.join(_looked_at(split))}", soft_wrap=True)
+    for note in split.notes:
+        out.print(f"  note: {escape(note)}", soft_wrap=True)
+    groups: dict[str, list[Problem]] = {"store": [], "sample": [], "original": []}
+    for problem in split.problems:
+        groups.get(problem.kind.partition("-")[0], groups["store"]).append(problem)
+    for group in groups.values():
+        _show_problems(group, out)
+
+
+def _looked_at(split: SplitVerification) -> list[str]:
+    looked_at = []
+    if split.decoded:
+        looked_at.append(f"{_counted(split.decoded, 'sample')}, decoded")
+    if split.files:
+        looked_at.append(f"every byte of {_counted(split.files, 'file')}")
+    if split.originals:
+        looked_at.append(f"the originals of {_counted(split.originals, 'sample')}")
+    return looked_at or ["its description alone"]
+
+
+def _show_problems(problems: Sequence[Problem], out: Console) -> None:
+    for problem in problems[:_SHOWN]:
+        where = [file for file in problem.files if file not in problem.what]
+        text = problem.what + (f" ({', '.join(where)})" if where else "")
+        # File names may be bytes that are no UTF-8.
+        text = text.encode("utf-8", "backslashreplace").decode()
+        out.print(f"  [red]{_WORDS[problem.kind]}[/]: {escape(text)}", soft_wrap=True)
+    if len(problems) > _SHOWN:
+        out.print(f"  … and {len(problems) - _SHOWN:,} more; --json lists all", soft_wrap=True)
+
+
+def _counted(count: int, what: str) -> str:
+    if count == 1:
+        return f"1 {what}"
+    head, that, tail = what.partition(" that ")
+    return f"{count:,} {head}s{that}{tail}"

@@ -1,0 +1,99 @@
+"""How is a verification asked for, followed and summed up on a terminal?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 (typer looks at it)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zarrfeed import list_splits
+from zarrfeed_convert import verify
+from zarrfeed_tools.following import followed
+from zarrfeed_tools.tables import console
+from zarrfeed_tools.verdict import show_verification
+
+if TYPE_CHECKING:
+    from zarrfeed_convert import Originals
+
+# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
+_HELP = """Recompute everything that a packed dataset records of itself.
+
+Every shard's file is compared with the digest of what was written, so that no flipped byte is \
+missed. Every sample is decoded, and its pixels are compared with the digest of what was \
+packed. Nothing is changed. Samples that are not as they were packed are named, with the files \
+that hold them; the exit status is 1 then.
+
+--source makes every sample again from its originals, and names those that are others now, \
+gone, or new. Keys are only as good as the originals say: the store alone can't prove them.
+
+[bold]Examples[/]
+
+\b
+zarrfeed verify camvid.zarr
+zarrfeed verify camvid.zarr/train --source
+zarrfeed verify camvid.zarr/train --images moved/images --masks moved/masks
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("verify", help=_HELP)(_command)
+
+
+def _command(
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE[/SPLIT]", help="A dataset, or one split of it.")
+    ],
+    source: Annotated[
+        bool,
+        typer.Option(
+            "--source",
+            help="Make every sample again from its originals, where the split says they are.",
+        ),
+    ] = False,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="Where the images of this split are now; implies --source."
+        ),
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="Where the masks of this split are now; implies --source."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare files alone; decode no sample.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processes; by default one per core."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the outcome, with all problems, as one JSON object."),
+    ] = False,
+) -> None:
+    """Recompute everything that a packed dataset records of itself."""
+    moved = {
+        name: place for name, place in (("images", images), ("masks", masks)) if place is not None
+    }
+    if moved:
+        splits = list_splits(store)
+        if len(splits) > 1:
+            raise typer.BadParameter(
+                f"these are originals of one split; name it, like {store / splits[0]}",
+                param_hint=" ".join(f"--{name}" for name in moved),
+            )
+    originals: Originals = moved or source
+    with followed() as follow:
+        found = verify(store, source=originals, quick=quick, workers=workers, progress=follow)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        show_verification(found, console())
+    if not found.ok:
+        raise typer.Exit(1)
