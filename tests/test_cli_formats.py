@@ -53,6 +53,11 @@ def convert(*more, status=0):
     return invoke(*base, *more, status=status)
 
 
+def arrays_of(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
 def split():
     return zarr.open_group("o.zarr/train", mode="r")
 
@@ -139,14 +144,14 @@ def test_a_format_packs_by_its_options():
     convert("--format", "npz", "--images", "cells.npz:x", "--masks", "cells.npz:y")
     source = split().attrs["zarrfeed"]["source"]
     assert source["kind"] == "npz"
-    arrays = np.load("cells.npz")
+    arrays = arrays_of("cells.npz")
     order = [int(re.search(r"(\d+)\0*$", bytes(k).decode())[1]) for k in split()["key"][:]]
     np.testing.assert_array_equal(split()["image"][:], arrays["x"][order])
     np.testing.assert_array_equal(split()["mask"][:], arrays["y"][order])
 
 
 def test_options_are_read_as_what_they_are_and_common_ones_apply():
-    arrays = np.load("cells.npz")
+    arrays = arrays_of("cells.npz")
     np.savez("first.npz", x=np.moveaxis(arrays["x"], 3, 1), y=arrays["y"])
     more = ["-o", "channels-first=yes", "--color", "grey", "--mask-map", "2=1"]
     convert("--format", "npz", "--images", "first.npz:x", "--masks", "first.npz:y", *more)

@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
-from zarrfeed.schema import DIGEST
-from zarrfeed_convert.consistency import TODO
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.schema import DIGEST, TILE_SOURCE
+from zarrfeed_convert.consistency import TODO, repacked_of
 from zarrfeed_convert.crew import crew_of
 from zarrfeed_convert.deciding import told
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.findings import Problem
 from zarrfeed_convert.original_tasks import OriginalTask, compare_originals
-from zarrfeed_convert.originals import find_new, match, open_originals, recipe_of
+from zarrfeed_convert.originals import (
+    match,
+    missing_originals,
+    new_originals,
+    open_originals,
+    parts_of,
+    recipe_of,
+)
 from zarrfeed_convert.source import Source
 
 if TYPE_CHECKING:
     from zarrfeed_convert.deciding import OnProgress
     from zarrfeed_convert.findings import SplitVerification
-    from zarrfeed_convert.originals import Matched
+    from zarrfeed_convert.originals import Matched, Part
     from zarrfeed_convert.recorded import Recorded
 
 # The originals: not at all, or those that the split says; those, with other arguments of their
@@ -65,10 +72,16 @@ def compare(
         return replace(done, originals=0, notes=(*done.notes, note))
     try:
         count, problems = _compared(recorded, source, workers, progress)
-    except (SourceError, KeyError, ValueError) as error:  # or a damaged description
+    except WorkerError:
+        raise
+    except Exception as error:  # a damaged description may lead to any
         what = str(error) if isinstance(error, SourceError) else f"{done.path}: {error!r}; {TODO}"
         count, problems = 0, [Problem("source", what)]
-    return replace(done, originals=count, problems=(*done.problems, *problems))
+    notes = done.notes
+    if _is_chosen(recorded):
+        what = "it was repacked with only some samples, so that none of the others is called new"
+        notes = (*notes, what)
+    return replace(done, originals=count, notes=notes, problems=(*done.problems, *problems))
 
 
 def _compared(
@@ -76,30 +89,73 @@ def _compared(
 ) -> tuple[int, list[Problem]]:
     split = recorded.split
     moved: Mapping[str, Any] = source if isinstance(source, Mapping) else {}
-    originals = open_originals(split, moved) if isinstance(source, bool | Mapping) else source
-    matched, problems = match(recorded, originals)
-    problems += find_new(split, originals, matched.rows.item, moved)
-    tasks = _tasks_of(recorded, matched)
-    step = f"comparing {split.path.name} with its originals"
+    parts = parts_of(split)
+    if len(parts) > 1 and not isinstance(source, bool):
+        raise SourceError(
+            f"{split.path}: was repacked from splits of {len(parts)} sources; give their originals "
+            "to a verification of those splits"
+        )
+    free = np.ones(recorded.samples, np.bool_)
+    problems: list[Problem] = []
+    closed = False
+    for part in parts:
+        try:
+            originals = (
+                open_originals(split, part, moved) if isinstance(source, bool | Mapping) else source
+            )
+        except SourceError as error:
+            problems.append(Problem("source", str(error)))
+            closed = True
+            continue
+        matched = match(recorded, part, originals, free)
+        if not _is_chosen(recorded):
+            problems += new_originals(split, part, originals, matched.rows.item, moved)
+        problems += _compared_part(recorded, part, originals, matched, workers, progress)
+    if not closed:  # else, the rest may be from what cannot be opened
+        problems += missing_originals(recorded, free)
+    return int((~free).sum()), problems
+
+
+def _is_chosen(recorded: Recorded) -> bool:
+    """Tell whether a split was repacked with only some of the samples that there were."""
+    packed = recorded.split.attributes["packed"]
+    images = recorded.split.layouts.get(TILE_SOURCE)
+    there = recorded.samples if images is None else images.shape[0]
+    left = packed["found"] - len(packed.get("skipped", ()))
+    return bool(repacked_of(recorded.split)) and there < left
+
+
+def _compared_part(
+    recorded: Recorded,
+    part: Part,
+    originals: Source,
+    matched: Matched,
+    workers: int,
+    progress: OnProgress | None,
+) -> list[Problem]:
+    """Make the samples again that are from one source."""
+    tasks = _tasks_of(recorded, part, matched)
+    step = f"comparing {recorded.split.path.name} with its originals"
     with crew_of(originals, min(workers, max(1, len(tasks))), Failures("skip")) as crew:
-        parts = crew.run(compare_originals, tasks, told(progress, step, len(matched.rows)))
-    at = 0
-    for task, findings in zip(tasks, parts, strict=True):
+        results = crew.run(compare_originals, tasks, told(progress, step, len(matched.rows)))
+    problems, at = [], 0
+    for task, findings in zip(tasks, results, strict=True):
         for found in findings:
-            key = originals.keys[found.item]
+            key = part.prefix + originals.keys[found.item]
             if found.row is not None:
                 key = recorded.keys[int(matched.place[at + found.row])]
             problems.append(Problem("original-changed", found.what, key, found.names))
         at += len(task.rows)
-    return len(matched.rows), problems
+    return problems
 
 
-def _tasks_of(recorded: Recorded, matched: Matched) -> list[OriginalTask]:
+def _tasks_of(recorded: Recorded, part: Part, matched: Matched) -> list[OriginalTask]:
     """Divide the samples, those of one original together."""
-    recipe, rows = recipe_of(recorded.split), matched.rows
+    split, rows = recorded.split, matched.rows
+    recipe, whole = recipe_of(split, part), not repacked_of(split)
     digest = recorded.arrays[DIGEST][matched.place]
     edges = np.flatnonzero(np.diff(rows.item, prepend=-1))[::_TOGETHER].tolist()
     return [
-        OriginalTask(recipe, rows.part(slice(start, stop)), digest[start:stop])
+        OriginalTask(recipe, rows.part(slice(start, stop)), digest[start:stop], whole)
         for start, stop in pairwise([*edges, len(rows)])
     ]

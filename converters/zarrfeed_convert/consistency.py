@@ -44,16 +44,21 @@ TODO = "restore it, or convert again"
 _PRECISION = 1e-9
 
 
-def geometry_of(split: Split) -> Geometry:
-    """Find out what was done to every sample."""
-    settings: JSON = split.attributes["packed"]["settings"]
-    height, width = settings["size"] or split.layouts[IMAGE].sample_shape[:2]
-    return Geometry((height, width), settings["fit"], settings.get("overlap", 0))
+def geometry_of(split: Split, settings: JSON) -> Geometry:
+    """Find out what a conversion of these settings did to every sample."""
+    height, width = settings.get("size") or split.layouts[IMAGE].sample_shape[:2]
+    return Geometry((height, width), settings.get("fit"), settings.get("overlap", 0))
 
 
 def is_tiled(split: Split) -> bool:
     """Tell whether the samples are tiles of images."""
-    return bool(split.attributes["packed"]["settings"]["fit"] == "tile")
+    return TILE in split.layouts or split.attributes["packed"]["settings"].get("fit") == "tile"
+
+
+def repacked_of(split: Split) -> JSON:
+    """Tell how a split was made of others; empty where it was made of a source."""
+    repacked: JSON = split.attributes["packed"].get("repacked", {})
+    return repacked
 
 
 def is_older(split: Split) -> bool:
@@ -184,7 +189,9 @@ def check_tiles(
             what = f"needed a tile of the key {keys[row]!r}, found {name}#{y},{x}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])
         windows.setdefault(image, set()).add((y, x))
-    geometry = geometry_of(split)
+    if repacked_of(split):  # from splits that were not all tiled alike, or not with all tiles
+        return
+    geometry = geometry_of(split, split.attributes["packed"]["settings"])
     for image, (height, width) in enumerate(size.tolist()):
         if windows.get(image, set()) != set(geometry.windows(height, width)):
             what = f"needed tiles that cover {names[image]!r}, {height}x{width}, found others"

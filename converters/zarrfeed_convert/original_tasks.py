@@ -34,11 +34,14 @@ class OriginalTask:
         Which; those of one original are neighbours.
     digest
         (n,) uint64: what they must come to.
+    whole
+        Whether the rows of an image that was cut into tiles must be all of its tiles.
     """
 
     recipe: Recipe
     rows: Rows
     digest: NDArray[np.uint64]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def _compared(
     names = source.names(item)
     before = len(work.found)
     try:
-        other = _other_tiles(source, task.recipe, rows, item)
+        other = _other_tiles(source, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {
@@ -100,22 +103,23 @@ def _compared(
             item,
             start + row,
             names,
-            f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: it, or its "
-            f"mask {names[1]}, is not what was packed; restore it, or convert again",
+            f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: it or its "
+            f"mask, {names[1]}, is not what was packed; restore it, or convert again",
         )
         for row, needed in enumerate(task.digest[start:stop].tolist())
         if made[row] != needed
     ]
 
 
-def _other_tiles(source: Source, recipe: Recipe, rows: Rows, item: int) -> str:
+def _other_tiles(source: Source, task: OriginalTask, rows: Rows, item: int) -> str:
     """Say that an image has other tiles than those that were packed; empty where it has not."""
-    if recipe.geometry.fit != "tile":
+    geometry = task.recipe.geometry
+    if geometry.fit != "tile":
         return ""
     header = source.probe(item)
     needed = {(y, x) for y, x in rows.window.tolist()}
-    found = recipe.geometry.windows(header.height, header.width)
-    if needed == set(found):
+    found = set(geometry.windows(header.height, header.width))
+    if needed == found or (needed < found and not task.whole):
         return ""
     size = f"{header.height}x{header.width}"
     return (

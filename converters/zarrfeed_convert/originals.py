@@ -1,6 +1,6 @@
 """Which original was each sample of a split, and which originals are in no split?
 
-Pure, but for opening the source.
+A split that was repacked from several has the originals of all of them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,44 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import TILE, TILE_SOURCE
-from zarrfeed_convert.consistency import TODO, geometry_of, is_tiled
+from zarrfeed_convert.consistency import TODO, geometry_of, is_tiled, repacked_of
 from zarrfeed_convert.findings import Problem
-from zarrfeed_convert.formats import source_of
+from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.recorded import Recorded, texts
 from zarrfeed_convert.rows import Rows
 from zarrfeed_convert.samples import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from zarrfeed import Split
     from zarrfeed_convert.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples that were converted from one source.
+
+    Attributes
+    ----------
+    prefix
+        What their names begin with, besides the source's own.
+    description
+        Of the source.
+    settings
+        Of the conversion.
+    binary
+        Whether masks of 0 and 255 became 0 and 1.
+    """
+
+    prefix: str
+    description: JSON
+    settings: JSON
+    binary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +69,34 @@ class Matched:
     rows: Rows
 
 
-def open_originals(split: Split, moved: Mapping[str, Any]) -> Source:
-    """Open the source that a split was packed from.
+def parts_of(split: Split) -> list[Part]:
+    """List the sources that the samples of a split come from."""
+    packed: JSON = split.attributes["packed"]
+    binary = packed.get("binary")
+    if binary is None:  # older splits say it in words alone
+        binary = any("255 means 1" in decision["reason"] for decision in packed["decisions"])
+    prefixes = repacked_of(split).get("prefixes", ())
+    prefix = prefixes[0] if len(prefixes) == 1 else ""
+    source = split.attributes.get("source", {})
+    return list(_flat(Part(prefix, source, packed["settings"], binary)))
+
+
+def _flat(part: Part) -> Iterator[Part]:
+    if part.description.get("kind") != "merged":
+        yield part
+        return
+    for one in part.description["inputs"]:
+        prefix = part.prefix + one["prefix"]
+        yield from _flat(Part(prefix, one["source"], one["settings"], bool(one["binary"])))
+
+
+def open_originals(split: Split, part: Part, moved: Mapping[str, Any]) -> Source:
+    """Open the source of a part.
 
     Parameters
     ----------
-    split
-        Whose.
+    split, part
+        Whose, and which.
     moved
         Arguments of the format that are no longer as they were, such as ``images``.
 
@@ -60,42 +105,47 @@ def open_originals(split: Split, moved: Mapping[str, Any]) -> Source:
     SourceError
         It is not there any more, or cannot be opened by what the split says of it.
     """
-    described: JSON = split.attributes["source"]
     try:
-        return source_of({**described, **moved})
+        return source_of({**part.description, **moved})
     except SourceError as error:
-        raise SourceError(
-            f"{split.path}: its originals cannot be opened: {error}; if they have moved, say where "
-            "with --images and --masks"
-        ) from error
+        known = part.description.get("kind") in FORMATS
+        todo = "; if they have moved, say where with --images and --masks" if known else ""
+        raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
 
 
-def recipe_of(split: Split) -> Recipe:
-    """Find out what was done to every sample."""
-    packed: JSON = split.attributes["packed"]
-    binary = packed.get("binary")
-    if binary is None:  # older splits say it in words alone
-        binary = any("255 means 1" in decision["reason"] for decision in packed["decisions"])
-    return Recipe(geometry_of(split), Labels(split.classes, split.ignore, binary))
+def recipe_of(split: Split, part: Part) -> Recipe:
+    """Find out what was done to every sample of a part."""
+    labels = Labels(split.classes, split.ignore, part.binary)
+    return Recipe(geometry_of(split, part.settings), labels)
 
 
-def match(recorded: Recorded, source: Source) -> tuple[Matched, list[Problem]]:
-    """Find every sample's original, by its key.
+def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_]) -> Matched:
+    """Find the originals of samples, by their keys.
 
-    Returns
-    -------
-    matched
-        The samples that have one.
-    problems
-        Originals that are no longer there.
+    Parameters
+    ----------
+    recorded
+        Of the split.
+    part, source
+        Where the originals may be.
+    free
+        (N,) the samples that have none yet; those that are found are marked.
     """
     names, windows = _originals_of(recorded)
-    number = {key: item for item, key in enumerate(source.keys)}
+    number = {part.prefix + key: item for item, key in enumerate(source.keys)}
     items = np.array([number.get(name, -1) for name in names], np.int64)
-    missing = dict.fromkeys(name for name in names if name not in number)
+    items[~free] = -1
+    free[items >= 0] = False
     place = np.argsort(items, kind="stable")
     place = place[items[place] >= 0]
-    problems = [
+    return Matched(place, Rows(items[place], windows[place]))
+
+
+def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Problem]:
+    """Name the originals of samples for which none was found."""
+    names, _ = _originals_of(recorded)
+    missing = dict.fromkeys(names[row] for row in np.flatnonzero(free).tolist())
+    return [
         Problem(
             "original-missing",
             f"{name}: needed the original of this key, found none in the source; {TODO}",
@@ -103,26 +153,24 @@ def match(recorded: Recorded, source: Source) -> tuple[Matched, list[Problem]]:
         )
         for name in missing
     ]
-    return Matched(place, Rows(items[place], windows[place])), problems
 
 
-def find_new(
-    split: Split, source: Source, used: Numbers, moved: Mapping[str, Any]
-) -> list[Problem]:
-    """Find inputs that are neither in the split, nor among those that it says were skipped.
+def new_originals(
+    split: Split, part: Part, source: Source, used: Numbers, moved: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Name inputs that are neither in the split, nor among those that it says were skipped.
 
     Parameters
     ----------
-    split, source
-        What was packed, and what is there now.
-    used
-        The source's samples that are in the split.
+    split, part
+        What was packed.
+    source, used
+        What is there now, and which of its samples are in the split.
     moved
         As in :func:`open_originals`: names that were skipped began otherwise then.
     """
-    described: JSON = split.attributes.get("source", {})
-    before = [str(described.get(what, "")) for what in ("images", "masks")]
-    now = [str(moved.get(what, described.get(what, ""))) for what in ("images", "masks")]
+    before = [str(part.description.get(what, "")) for what in ("images", "masks")]
+    now = [str(moved.get(what, part.description.get(what, ""))) for what in ("images", "masks")]
     skipped = {
         name
         for entry in split.attributes["packed"].get("skipped", ())
@@ -132,21 +180,17 @@ def find_new(
     def is_new(*names: str) -> bool:
         return not any(below in skipped for name in names for below in _names_below(name, now))
 
-    problems = []
     packed = set(used.tolist())
     for item, key in enumerate(source.keys):
-        if item in packed:
-            continue
         names = source.names(item)
-        if is_new(*names):
+        if item not in packed and is_new(*names):
             what = f"{names[0]}: needed originals that were packed or skipped, found a new one"
-            problems.append(Problem("original-new", f"{what}; convert again", key, names))
+            yield Problem("original-new", f"{what}; convert again", key, names)
     left_out: Sequence[tuple[str, str]] = getattr(source, "left_out", ())
     for name, why in left_out:
         if is_new(name):
             what = f"{name}: {why}, which was not so when the split was packed; {TODO}"
-            problems.append(Problem("original-new", what, None, (name,)))
-    return problems
+            yield Problem("original-new", what, None, (name,))
 
 
 def _names_below(name: str, places: Sequence[str]) -> list[str]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed import SplitReader
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,
     IMAGE,
     KEY,
+    METADATA,
     SHARD_FILES,
     TILE,
     TILE_SIZE,
@@ -115,7 +116,26 @@ def recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
     ----------
     split
         One that zarrfeed packed.
+
+    Returns
+    -------
+    recorded
+        As far as it can be read.
+    problems
+        What of it cannot, or does not fit together.
+
+    Raises
+    ------
+    StoreError
+        Its metadata is damaged.
     """
+    try:
+        return _recorded_of(split)
+    except Exception as error:  # a damaged description may lead to any
+        raise StoreError(f"{split.path / METADATA}: {error!r}; {TODO}") from error
+
+
+def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
     problems = [*check_attributes(split), *check_arrays(split)]
     samples = min(
         [layout.shape[0] for name, layout in split.layouts.items() if name in _PER_SAMPLE],

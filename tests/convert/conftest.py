@@ -10,6 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from packed import CODECS, Packed, copy_of, pack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -67,3 +69,15 @@ def write_pairs(tmp_path: Path) -> WritePairs:
         return images, masks
 
     return write
+
+
+@pytest.fixture(scope="session")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Packed]:
+    """A packed dataset for every codec; whoever changes one puts it right again."""
+    return {codec: pack(tmp_path_factory.mktemp(codec), codec) for codec in CODECS}
+
+
+@pytest.fixture
+def packed(healthy: dict[str, Packed], tmp_path: Path) -> Packed:
+    """A packed dataset that may be hurt."""
+    return copy_of(healthy["lz4"], tmp_path / "copy")

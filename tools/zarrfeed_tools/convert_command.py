@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer looks at it)
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from zarrfeed_convert import PairedFolders, Report, convert
-from zarrfeed_tools.following import followed
+from zarrfeed_tools.following import followed, interrupts_told
+from zarrfeed_tools.pack_options import (
+    AsJson,
+    ChunkSamples,
+    Codec,
+    CodecOption,
+    DryRun,
+    Engine,
+    EngineOption,
+    OnError,
+    OnErrorOption,
+    Overwrite,
+    Restart,
+    Scheduler,
+    Seed,
+    ShardSize,
+    Workers,
+    scheduler_of,
+)
 from zarrfeed_tools.quantities import parse_bytes, parse_size
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
@@ -30,15 +47,12 @@ from zarrfeed_tools.source_options import (
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.tables import console
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 # Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
 _HELP = """Pack images and masks into one split of a dataset.
 
 Images and masks in folders pair up by their names without extension; --format reads what \
-else they come as. Nothing is written unless all of it can be: unpaired files are named and \
-counted instead; of damaged or mislabelled ones those that were found first, ten at most.
+else they come as. What cannot be packed ends the run, and is named, unless --on-error skip \
+leaves it out. A run that was stopped goes on by the same command.
 
 [bold]Examples[/] (globs must be quoted, or the shell expands them)
 
@@ -65,13 +79,6 @@ class _Fit(StrEnum):
     CROP = "crop"
     PAD = "pad"
     TILE = "tile"
-
-
-class _Codec(StrEnum):
-    AUTO = "auto"
-    RAW = "raw"
-    LZ4 = "lz4"
-    ZSTD = "zstd"
 
 
 class _Order(StrEnum):
@@ -120,24 +127,14 @@ def _command(
             "at the right, or cut into tiles that cover them."
         ),
     ] = None,
+    overlap: Annotated[
+        int,
+        typer.Option(metavar="PIXELS", min=0, help="That neighbouring tiles share at least."),
+    ] = 0,
     mask_map: MaskMapOption = "",
-    codec: Annotated[
-        _Codec,
-        typer.Option(help="How chunks are compressed; auto compresses what gets small enough."),
-    ] = _Codec.AUTO,
-    chunk_samples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K", min=1, help="Samples per chunk; by default as many as are worth one read."
-        ),
-    ] = None,
-    shard_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="256MiB",
-            help="Decoded bytes of images per file; by default 8 to 256 MiB, by the data.",
-        ),
-    ] = None,
+    codec: CodecOption = Codec.AUTO,
+    chunk_samples: ChunkSamples = None,
+    shard_size: ShardSize = None,
     order: Annotated[
         _Order,
         typer.Option(
@@ -145,29 +142,15 @@ def _command(
             "or sorted by name."
         ),
     ] = _Order.SHUFFLED,
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffled order.")] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Processes; by default one per core. The store is the same for any number.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace the split if it is there already, once the new one is complete.",
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would be done, and why; write nothing."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as one JSON object.")
-    ] = False,
+    seed: Seed = 0,
+    workers: Workers = None,
+    engine: EngineOption = Engine.LOCAL,
+    scheduler: Scheduler = None,
+    on_error: OnErrorOption = OnError.STOP,
+    overwrite: Overwrite = False,
+    restart: Restart = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
     image_suffix: ImageSuffix = None,
     mask_suffix: MaskSuffix = None,
     color: ColorOption = Color.AUTO,
@@ -176,6 +159,8 @@ def _command(
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW", param_hint="--fit")
+    if overlap and fit is not _Fit.TILE:
+        raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
     asked = Asked(
         images,
         masks,
@@ -187,7 +172,7 @@ def _command(
         mask_map=mask_map,
     )
     source = asked.open()
-    with _interrupts_told(), followed() as follow:
+    with interrupts_told(), followed() as follow:
         report = convert(
             source,
             out,
@@ -196,6 +181,7 @@ def _command(
             ignore=ignore,
             size=None if size is None else parse_size(size),
             fit=None if fit is None else fit.value,
+            overlap=overlap,
             codec=codec.value,
             chunk_samples=chunk_samples,
             shard_size=None
@@ -204,7 +190,10 @@ def _command(
             order=order.value,
             seed=seed,
             workers=workers,
+            scheduler=scheduler_of(engine, scheduler),
+            on_error=on_error.value,
             overwrite=overwrite,
+            restart=restart,
             dry_run=dry_run,
             progress=follow,
         )
@@ -232,19 +221,9 @@ def convert_folders(
     quiet
         Leave the summary out.
     """
-    with _interrupts_told(), followed() as follow:
+    with interrupts_told(), followed() as follow:
         report = convert(
             PairedFolders(images, masks), out, split=split, classes=classes, progress=follow
         )
     show_report(report, console(quiet=quiet))
     return report
-
-
-@contextmanager
-def _interrupts_told() -> Iterator[None]:
-    """Say that Ctrl-C left the dataset as it was."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was written", err=True)
-        raise

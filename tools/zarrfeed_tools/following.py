@@ -47,6 +47,17 @@ def followed() -> Iterator[OnProgress]:
         yield _Bar(bar).tell
 
 
+@contextmanager
+def interrupts_told() -> Iterator[None]:
+    """Say what a Ctrl-C leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        kept = "; ".join(getattr(interrupt, "__notes__", ())) or "nothing was written"
+        print(f"interrupted: {kept}", file=sys.stderr)
+        raise
+
+
 class _Bar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from zarrfeed_convert import Report
 
 
+_SHOWN = 10  # samples that were skipped
+
+
 def show_report(report: Report, out: Console) -> None:
     """Sum a conversion up for people."""
+    left = report.found - len(report.skipped)
     heads = {
-        "packed": f"Packed {report.found} pairs into {report.packed} samples of {report.path} "
+        "packed": f"Packed {left} pairs into {report.packed} samples of {report.path} "
         f"in {report.seconds:.1f} s",
         "already packed": f"{report.path} is already packed: nothing was changed",
-        "dry run": f"Would pack {report.found} pairs into {report.packed} samples of "
+        "dry run": f"Would pack {left} pairs into {report.packed} samples of "
         f"{report.path}; nothing was written",
     }
     out.print(f"[bold]{escape(heads[report.status])}[/]", soft_wrap=True)
+    _show_skipped(report, out)
     if report.status == "dry run":
         out.print(_filled(fields_table(report.fields)))
         out.print(_filled(classes_table(report.classes)))
@@ -36,6 +41,16 @@ def show_report(report: Report, out: Console) -> None:
     for decision in report.decisions:
         if decision.what == "classes" and "255 means 1" in decision.reason:
             out.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
+
+
+def _show_skipped(report: Report, out: Console) -> None:
+    if not report.skipped:
+        return
+    out.print(f"skipped {len(report.skipped)} of {report.found}:")
+    for _, why in report.skipped[:_SHOWN]:
+        out.print(f"  {escape(why)}", soft_wrap=True)
+    if len(report.skipped) > _SHOWN:
+        out.print(f"  and {len(report.skipped) - _SHOWN} more, which the split records")
 
 
 def _filled(table: Table) -> Table:

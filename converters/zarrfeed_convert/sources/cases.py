@@ -49,7 +49,8 @@ class Case:
     @property
     def channels(self) -> int:
         """Of the images."""
-        return len(self.images) if len(self.images) > 1 else self.images[0].channels
+        files = len(self.images)
+        return files if files > 1 else self.images[0].channels
 
     @property
     def count(self) -> int:
@@ -113,7 +114,8 @@ def _cut(volume: Volume, axis: int, *, canonical: bool) -> Slicing:
 
 
 def _require_channels(case: Case) -> None:
-    several = [image for image in case.images if len(case.images) > 1 and image.channels > 1]
+    files = len(case.images)
+    several = [image for image in case.images if files > 1 and image.channels > 1]
     if case.channels not in _CHANNELS or several:
         of = f" in {several[0].path}" if several else ""
         count = several[0].channels if several else case.channels

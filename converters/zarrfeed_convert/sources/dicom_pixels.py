@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.pixels import (
-    apply_color_lut,
-    apply_modality_lut,
-    as_pixel_options,
-    get_decoder,
-    pixel_array,
-)
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import as_pixel_options, pixel_array
 
+from zarrfeed_convert.sources import dicom_jpeg  # noqa: F401 (for what importing it does)
 from zarrfeed_convert.sources.recent import Recent
 
 if TYPE_CHECKING:
@@ -35,16 +33,20 @@ _TAGS = [
     "PlanarConfiguration", "Rows", "SamplesPerPixel", *_COLORS,
 ]  # fmt: skip
 _REMEMBERED = 64  # files whose frames a process can find without looking at the header again
+_KINDS = ("OB", "OW", "OF", "OD", "UN")
 _KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """Where a file's pixels are, and how they are decoded."""
+    """Where a file's pixels are, and how they are decoded.
+
+    Of a file that is deflated as a whole, or mixes two encodings, `start` is None.
+    """
 
     header: Any
     options: dict[str, Any]
-    start: int
+    start: int | None
 
 
 class FrameReader:
@@ -76,9 +78,8 @@ class FrameReader:
         if rescale and one.slope is not None:
             return values.astype(np.float64) * one.slope + (one.intercept or 0)
         if one.photometric == "MONOCHROME1" and values.dtype.kind == "u":
-            return (
-                values.dtype.type((1 << one.bits) - 1) - values
-            )  # white is the highest, as in any image
+            # White is the highest value, as in any other image.
+            return np.asarray(values.dtype.type((1 << one.bits) - 1) - values)
         return values
 
     def _find(self, path: str) -> _Pixels:
@@ -87,12 +88,12 @@ class FrameReader:
         return self._known.get(key, lambda: _find_pixels(path))
 
     def _decode(self, path: str, found: _Pixels, frame: int) -> NDArray[Any]:
-        syntax = found.options["transfer_syntax_uid"]
-        if syntax.is_deflated:  # nothing has a place of its own in such a file
+        if found.start is None:
             return pixel_array(dcmread(path), index=frame)
         with Path(path).open("rb") as file:
             file.seek(found.start)
-            values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
+            decoder = get_decoder(found.options["transfer_syntax_uid"])
+            values, _ = decoder.as_array(file, index=frame, **found.options)
         return values
 
 
@@ -103,20 +104,17 @@ def _find_pixels(path: str) -> _Pixels:
         options = as_pixel_options(header, transfer_syntax_uid=syntax)
         options["transfer_syntax_uid"] = syntax
         if syntax.is_deflated:
-            return _Pixels(header, options, 0)
+            return _Pixels(header, options, None)
         # pydicom has stopped in front of the pixels' own header: tag, then VR, then length.
-        order = "little" if syntax.is_little_endian else "big"
-        tag = file.read(4)
-        group, element = (int.from_bytes(part, order) for part in (tag[:2], tag[2:]))
+        group, element = struct.unpack(f"{'<' if syntax.is_little_endian else '>'}2H", file.read(4))
         if group != 0x7FE0 or element not in _KEYWORDS:
             raise ValueError("it has no pixels")
         options["pixel_keyword"] = _KEYWORDS[element]
         if syntax.is_implicit_VR:
-            file.seek(4, os.SEEK_CUR)
-        else:
-            options["pixel_vr"] = file.read(2).decode("latin-1")
-            file.seek(6, os.SEEK_CUR)
-        return _Pixels(header, options, file.tell())
+            return _Pixels(header, options, file.tell() + 4)
+        options["pixel_vr"] = file.read(2).decode("latin-1")
+        whole = options["pixel_vr"] in _KINDS
+        return _Pixels(header, options, file.tell() + 6 if whole else None)
 
 
 def _one(_: _Pixels) -> int:

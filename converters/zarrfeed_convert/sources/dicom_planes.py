@@ -63,7 +63,8 @@ def normal_of(plane: Plane) -> NDArray[Any]:
 def same_grid(one: Plane, other: Plane, size: Size) -> bool:
     """Tell whether two slices of one size have their pixels at the same places."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
-    return float(np.linalg.norm((one - other) @ _corners(size), axis=0).max()) <= _TOLERANCE * pixel
+    apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
+    return bool(apart <= _TOLERANCE * pixel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def segmentation_of(path: str, header: Any, *, names_from: str) -> Segmentation:
         _frame(header, shared, frame, labelmap=kind == "LABELMAP")
         for shared, frame in functional_groups(header, count)
     )
-    referenced = header.get("ReferencedSeriesSequence") or ()
+    referenced: Any = header.get("ReferencedSeriesSequence") or ()
     return Segmentation(
         path,
         (int(header.Rows), int(header.Columns)),
@@ -134,16 +134,16 @@ def slices_shown(segmentation: Segmentation, series: Series) -> tuple[dict[int, 
     shown: dict[int, Shown] = defaultdict(list)
     elsewhere = 0
     for place, frame in enumerate(segmentation.frames):
-        number = _slice_of(frame, segmentation, series.slices, by_source)
-        if number is None and len(frame.sources) == 1 and frame.sources[0][0] not in by_source:
+        found = _slice_of(frame, segmentation, series.slices, by_source)
+        if found is None and len(frame.sources) == 1 and frame.sources[0][0] not in by_source:
             elsewhere += 1
-        elif number is None:
+        elif found is None:
             raise SourceError(
                 f"{segmentation.path}: frame {place + 1} lies where no slice of {series.place} "
                 "does: resample the segments to its slices, or restore those that are missing"
             )
         else:
-            shown[number].append((place, frame.segment))
+            shown[found].append((place, frame.segment))
     if elsewhere == len(segmentation.frames):
         raise SourceError(
             f"{segmentation.path}: needed segments of the slices in {series.place}, found those "

@@ -36,9 +36,10 @@ class ParquetTables:
     numbers, as bytes with a `dtype` or as plain lists, which need a shape. Class names are taken
     from the Hugging Face description of the masks, if they are ``ClassLabel``.
 
-    Shuffled packing decodes half a row group for every row: with groups of 100 rows that is
-    hardly noticed; tables with thousands of large images per group, as pandas writes them, are
-    packed far faster by ``--order source``, or by a cache as large as the table.
+    Shuffled packing decodes half a row group for every row. With groups of 100 images, as on the
+    Hugging Face hub, that is some milliseconds a row; tables with thousands of images per group,
+    as pandas writes them, are packed far faster by ``--order source``, or with a cache as large
+    as the table.
 
     Parameters
     ----------
@@ -119,7 +120,6 @@ class ParquetTables:
             "dtype": dtype,
             "mask_dtype": mask_dtype,
             "channels_first": channels_first,
-            "cache_mib": cache_mib,
             **self._meaning.describe(),
         }
         numbers = (
@@ -153,7 +153,7 @@ class ParquetTables:
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the rows come from, as JSON."""
+        """Say where the rows come from, as JSON; how they are cached makes no other samples."""
         tables = self._image.tables
         facts = {"files": len(tables.paths), "rows": len(tables)}
         return {"kind": "parquet", **self._arguments, "facts": facts}

@@ -77,8 +77,14 @@ class Tables:
                 raise SourceError(": ".join(broken[0]))
             raise SourceError(f"{what}: found no row in {where} ({len(files)} files in all)")
         ends = np.cumsum(rows, dtype=np.int64)
-        groups = (np.array(values, np.int64) for values in (file_of, number_of))
-        return cls(tuple(whole), tuple(whole.values()), ends, *groups, tuple(broken))
+        return cls(
+            paths=tuple(whole),
+            stems=tuple(whole.values()),
+            group_ends=ends,
+            group_file=np.array(file_of, np.int64),
+            group_number=np.array(number_of, np.int64),
+            broken=tuple(broken),
+        )
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -61,12 +61,14 @@ class RecordField:
         )
 
     def cell(self, example: Example, name: str) -> tuple[Cell, tuple[int, ...] | None]:
-        """Give the value in a record, and the shape that the record says it has."""
+        """Give the value in a record, and the shape that bare numbers have according to it."""
         self.require(example, name)
         value = value_of(example[self.feature], name=name)
         if isinstance(value, bytes) and not self.numbers.dtype:
             tensor = tensor_of(value, name=name)
-            value = value if tensor is None else tensor
+            if tensor is None:
+                return value, None  # an image file knows its shape
+            value = tensor
         return value, self._shape_in(example, name)
 
     def text(self, row: int) -> str:

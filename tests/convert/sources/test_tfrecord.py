@@ -109,7 +109,7 @@ def test_a_deeplab_record_decodes_to_what_tensorflow_decodes():
 
 
 def test_png_of_several_files_in_their_order():
-    write("d/b.tfrecord", encoded(2))
+    write("d/b.tfrecord", encoded(2) | {"height": b"unknown", "width": [0]})
     write("d/a.tfrecord", encoded(0), encoded(1))
     write("d/none.tfrecord")
     source = TFRecords("d")
