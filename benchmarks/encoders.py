@@ -17,12 +17,13 @@ import numcodecs.blosc
 import numpy as np
 
 from zarrfeed import SplitReader, open_split
+from zarrfeed_convert.shard_file import blosc_settings
 
 # What `zarrfeed repack --codec lz4` and `--codec zstd` write, per field.
 CODECS: dict[str, dict[str, Any]] = {
     "lz4": {
-        "image": numcodecs.Blosc("lz4", clevel=5, shuffle=0),
-        "mask": numcodecs.Blosc("lz4hc", clevel=4, shuffle=0),
+        "image": numcodecs.Blosc(**blosc_settings("blosc-lz4"), shuffle=0),
+        "mask": numcodecs.Blosc(**blosc_settings("blosc-lz4hc"), shuffle=0),
     },
     "zstd": {"image": numcodecs.Zstd(1), "mask": numcodecs.Zstd(1)},
 }

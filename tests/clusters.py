@@ -14,7 +14,7 @@ from scripts import gone, wait_until
 from zarrfeed_convert import PairedFolders, convert, guest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 COUNT = 40
@@ -90,14 +90,18 @@ class Processes:
         with Client(scheduler_file=str(known), set_as_default=False) as client:
             self.address: str = client.scheduler.address
 
-    def add_worker(self, *options: str) -> subprocess.Popen[bytes]:
+    def add_worker(self, *options: str, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         arguments = ("--nthreads", "1", "--no-nanny", "--no-dashboard", *options)
-        return self._start("worker", self.address, *arguments)
+        return self._start("worker", self.address, *arguments, prefix=prefix)
 
-    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, program: str, *arguments: str, prefix: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", "--host", "127.0.0.1"]
         with (self.folder / f"{program}{len(self.started)}.log").open("w") as log:
-            process = subprocess.Popen([*command, *arguments], cwd="/", stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*prefix, *command, *arguments], cwd="/", stdout=log, stderr=log
+            )
         self.started.append(process)
         return process
 

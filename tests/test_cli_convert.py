@@ -153,6 +153,9 @@ def test_binary_masks_are_announced(folders):
         (["--shard-size", "big"], "256MiB"),
         (["--codec", "gzip"], "gzip"),
         (["--workers", "0"], "workers"),
+        (["--overlap", "3"], "--fit tile"),
+        (["--engine", "dask"], "--scheduler"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
         (["--unknown"], "--unknown"),
     ],
 )
@@ -174,6 +177,44 @@ def test_a_glob_that_the_shell_expanded_is_told_from_other_extra_arguments():
     result = invoke("convert", "o.zarr", "more", *more[:-4], "images")
     assert result.exit_code == 2
     assert "got 1 extra argument, such as more; the only argument is OUT.zarr" in result.output
+
+
+def test_what_is_skipped_is_said_counted_and_recorded(folders):
+    (folders / "images/1.png").write_bytes(b"no image")
+    (folders / "masks/3_m.png").unlink()
+    result = invoke(*arguments("--classes", "3", "--on-error", "skip"))
+    assert result.exit_code == 0, result.output
+    assert "Packed 2 pairs into 2 samples" in result.stdout
+    assert "skipped 2 of 4:" in result.stdout
+    assert "images/1.png: cannot be decoded" in result.stdout
+    assert "this image has no mask" in result.stdout
+    recorded = zarr.open_group("o.zarr/train").attrs["zarrfeed"]["packed"]
+    assert (recorded["found"], len(recorded["skipped"])) == (4, 2)
+    report = json.loads(invoke(*arguments("--classes", "3", "--json")).stdout)
+    assert report["found"] == report["packed"] + len(report["skipped"])
+
+
+def test_a_run_that_was_stopped_goes_on_or_begins_anew(folders):
+    layout = ("--classes", "3", "--order", "source", "--chunk-samples", "1", "--shard-size", "200B")
+    layout += ("--codec", "raw")  # no trial: the file is decoded when its turn comes
+    last = folders / "masks/3_m.png"
+    good = last.read_bytes()
+    last.write_bytes(good[:-20])
+    done = run(*arguments(*layout))
+    assert done.returncode == 1
+    assert "3 shards are packed and kept: the same command goes on from there" in done.stderr
+    last.write_bytes(good)
+    again = run(*arguments(*layout))
+    assert again.returncode == 0
+    assert "packing: 4 of 4" in again.stderr
+    assert invoke(*arguments(*layout, "--overwrite", "--restart")).exit_code == 0
+
+
+def test_overlapping_tiles_are_recorded(folders):
+    tiles = ("--size", "4x4", "--fit", "tile", "--overlap", "2")
+    assert invoke(*arguments(*tiles)).exit_code == 0
+    packed = zarr.open_group("o.zarr/train").attrs["zarrfeed"]["packed"]
+    assert packed["coverage"] == {"lost": 0, "repeated": 4 * (6 * 16 - 48), "padded": 0}
 
 
 def test_overwriting_is_asked_for_by_an_option():

@@ -98,6 +98,7 @@ def test_originals_that_have_moved_are_said_where(packed, tmp_path):
     (tmp_path / "moved" / f"{packed.keys[0]}.png").write_bytes(b"")
     result = invoke(packed.split, "--images", tmp_path / "moved")
     assert result.exit_code == 1
+    assert "as it was packed, its originals are not: 1 changed original" in result.stdout
     assert f"changed original: {tmp_path / 'moved' / packed.keys[0]}.png" in result.stdout
 
 

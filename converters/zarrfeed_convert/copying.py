@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.rows import Numbers
     from zarrfeed_convert.source import Image, Mask, Source
 
-READ_NBYTES = 2 << 20  # decoded at a time: few enough to stay in the processor's cache
+# Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
+# 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 with 8.)
+READ_NBYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

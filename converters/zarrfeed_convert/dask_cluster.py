@@ -5,15 +5,17 @@ Every question to it has a timeout.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Client
+from distributed import Client, Security, rpc
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
@@ -30,7 +32,7 @@ Answer = TypeVar("Answer")
 TIMEOUT = "DASK_ZARRFEED__TIMEOUT"
 _LOOK_EVERY_S = 2.0
 _ASK_AGAIN_S = 0.1
-_CLOSE_S = 5
+_CLOSE_S, _LEAVE_S = 5, 0.5
 _SHOWN = 10  # workers that a message names
 
 
@@ -63,17 +65,23 @@ class Cluster:
         self.address, self._token = address, token
         self._timeout = _timeout()
         self._workers: Mapping[str, Any] = {}
+        self._given_up: WorkerError | None = None
         self._threads, self._next_look, self._seen = 0, 0.0, time.monotonic()
         try:
-            self.client = Client(
-                address, timeout=self._timeout, set_as_default=False, name="zarrfeed"
-            )
+            with ThreadPoolExecutor(1) as thread:  # where no loop runs, as one does in Jupyter
+                found = thread.submit(asyncio.run, _kind(address, self._timeout)).result()
+            if found == "Scheduler":
+                self.client = Client(
+                    address, timeout=self._timeout, set_as_default=False, name="zarrfeed"
+                )
         except ValueError as error:
             raise SourceError(
                 f"scheduler: needed an address like tcp://HOST:8786, found {address!r}: {error}"
             ) from error
         except OSError as error:
             raise self._silent("no Dask scheduler answered", "is it running?") from error
+        if found != "Scheduler":
+            raise SourceError(f"scheduler: needed Dask's scheduler, found {address}, a {found}")
 
     def admit(self) -> int:
         """Wait for a worker, and make sure that all can do the work.
@@ -95,15 +103,16 @@ class Cluster:
         wrong = [
             f"{who} has {said}"
             for who, answer in answers.items()
-            if (said := _said(answer)) != __version__
-        ]
+            if (said := _said(answer)) != __version__ and not isinstance(answer, OSError)
+        ]  # a worker that has just gone has nothing that is wrong
         if wrong:
             more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             raise WorkerError(
                 f"{self.address}: needed zarrfeed {__version__} everywhere, as here, "
                 f"{'; '.join(wrong[:_SHOWN])}{more}; install the same there"
             )
-        return _free(self._workers, {who: answer[1] for who, answer in workers.items()})
+        about = {who: answer for who, answer in workers.items() if isinstance(answer, tuple)}
+        return _free(self._workers, {who: free for who, (_, free) in about.items()})
 
     async def _about_scheduler(self) -> Any:
         try:
@@ -173,7 +182,8 @@ class Cluster:
         """Let go of what the workers keep for us, and of the scheduler."""
         with suppress(WorkerError):
             self.tell_all(guest.forget, self._token)
-        self.client.close(timeout=_CLOSE_S)
+        # Where nobody listens there is nothing to say good-bye to.
+        self.client.close(timeout=_CLOSE_S if self._given_up is None else _LEAVE_S)
 
     def lost(self, why: BaseException | str) -> WorkerError:
         """Say that our tasks are no longer known to the scheduler."""
@@ -183,12 +193,16 @@ class Cluster:
         )
 
     def _ask(self, question: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+        if self._given_up is not None:  # one timeout is enough
+            raise self._given_up
         if self.client.status != "running":
             raise self.lost(f"the connection is {self.client.status}")
         try:
             answer: Answer = self.client.sync(question, callback_timeout=self._timeout)
         except TimeoutError as error:
-            raise self._silent(f"the Dask scheduler did not say {what}", "does it hang?") from error
+            who = "does it, or a worker, hang?"
+            self._given_up = self._silent(f"the Dask scheduler did not say {what}", who)
+            raise self._given_up from error
         except OSError as error:
             raise self.lost(error) from error
         return answer
@@ -198,6 +212,15 @@ class Cluster:
             f"{self.address}: {what} within {self._timeout:g} s; {advice} "
             f"({TIMEOUT}={2 * self._timeout:g}s waits longer)"
         )
+
+
+async def _kind(address: str, timeout: float) -> str:
+    """Ask who is there; Dask itself would wait for ever for one who listens and says nothing."""
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, connection_args=arguments) as there:
+        identity = await asyncio.wait_for(there.identity(), timeout)
+    kind: str = identity["type"]
+    return kind
 
 
 def _timeout() -> float:

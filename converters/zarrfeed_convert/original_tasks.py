@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.consistency import is_cut_into
 from zarrfeed_convert.samples import Recipe, read_samples, sample_digest
 
 if TYPE_CHECKING:
@@ -118,11 +119,9 @@ def _other_tiles(source: Source, task: OriginalTask, rows: Rows, item: int) -> s
         return ""
     header = source.probe(item)
     needed = {(y, x) for y, x in rows.window.tolist()}
-    found = set(geometry.windows(header.height, header.width))
-    if needed == found or (needed < found and not task.whole):
+    if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
         return ""
-    size = f"{header.height}x{header.width}"
     return (
-        f"needed an image of {len(needed)} tiles, as it was packed, found one of {size}, "
-        f"which makes {len(found)}, or others; convert again"
+        f"needed an image of {len(needed)} tiles of {geometry.size[0]}x{geometry.size[1]}, as it "
+        f"was packed, found one of {header.height}x{header.width}, which makes others; convert again"
     )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import SHARD_FILES
 from zarrfeed_convert.choosing import chosen_rows, in_order
 from zarrfeed_convert.copying import READ_NBYTES
 from zarrfeed_convert.crew import crew_of
@@ -187,9 +186,8 @@ class _Job:
     @property
     def source(self) -> StoredSamples:
         """The samples, to be read."""
-        files = [stored.recorded.arrays.get(SHARD_FILES) for stored in self.splits]
         splits = [stored.split for stored in self.splits]
-        return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits), files)
+        return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
 
     def done_already(self, target: Target) -> Report | None:
         """Report on the split that is there; None where it is to be packed."""
@@ -238,7 +236,7 @@ class _Job:
     def _decide(self, crew: Crew) -> tuple[Plan, Decision]:
         plan = plan_repack(crew, self.splits, self.settings, self.facts, self.rows)
         need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
-        crew.workers, about_workers = afford(crew.workers, need)
+        crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers
 
 

@@ -113,6 +113,6 @@ def _copy(
     if len(whole) < len(records):
         raise WorkerError(
             f"{target.folder}: shards were packed, but their files are not there as they were "
-            "written; does something else change the folder?"
+            f"written; {crew.advice}"
         )
     return whole

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
-from zarrfeed.schema import IMAGE, MASK
+from zarrfeed.schema import IMAGE, KEY, MASK, SHARD_FILES
 from zarrfeed_convert.file_check import KnownFile, check_file
+from zarrfeed_convert.recorded import texts
 from zarrfeed_convert.sample_check import Expected, check_sample
 from zarrfeed_convert.source import Header
 
@@ -38,24 +40,16 @@ class StoredSamples:
     splits
         Opened, of the same kind of samples.
     keys
-        The samples' names, as they will be.
+        The samples' names.
     description
         Where the samples come from.
-    files
-        Per split what is recorded of its shards' files, (shards, fields, 2); None where nothing is.
     """
 
-    def __init__(
-        self,
-        splits: Sequence[Split],
-        keys: Sequence[str],
-        description: JSON,
-        files: Sequence[NDArray[np.uint64] | None],
-    ) -> None:
+    def __init__(self, splits: Sequence[Split], keys: Sequence[str], description: JSON) -> None:
         self.keys = keys
-        self._splits = tuple(splits)
+        # Their own descriptions may be long, and reading needs to know only that they have one.
+        self._splits = tuple(replace(split, attributes={"packed": {}}) for split in splits)
         self._description = description
-        self._files = tuple(files)
         counts = [split.layouts[IMAGE].shape[0] for split in splits]
         self._starts = np.cumsum([0, *counts[:-1]])
         self._readers: dict[int, SplitReader] = {}
@@ -88,7 +82,7 @@ class StoredSamples:
         try:
             images, masks = self.read_many(np.array([sample]))
         except (ReadError, OSError) as error:
-            raise SourceError(f"{error} ({self._said(sample)})") from error
+            raise SourceError(f"{error} ({self._text(sample)})") from error
         return images[0], masks[0]
 
     def read_mask(self, sample: int) -> Mask:
@@ -145,7 +139,7 @@ class StoredSamples:
         finding = check_sample(row, image, mask, expected, states)[0]
         folder = self._splits[split].path
         blamed = " or ".join(str(paths.get(name, folder / name)) for name in finding.blamed)
-        return SourceError(f"{blamed}: {self._said(sample)}: {finding.what}")
+        return SourceError(f"{blamed}: {self._text(sample)}: {finding.what}")
 
     def close(self) -> None:
         """Let go of files."""
@@ -153,8 +147,11 @@ class StoredSamples:
             self._readers.popitem()[1].close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the addresses: what is open stays here."""
-        return self.__dict__ | {"_readers": {}}
+        """Give the addresses: what is open stays here, and so do the names.
+
+        While more than a pipe holds goes to a process that is only starting, no other is started.
+        """
+        return self.__dict__ | {"_readers": {}, "keys": (), "_description": {}}
 
     def _place(self, sample: int) -> tuple[int, int]:
         split = int(np.searchsorted(self._starts, sample, side="right")) - 1
@@ -169,16 +166,28 @@ class StoredSamples:
         )
         return image, mask
 
-    def _said(self, sample: int) -> str:
-        split, _ = self._place(sample)
-        return f"sample {self.keys[sample]!r} of {self._splits[split].path}"
+    def _text(self, sample: int) -> str:
+        """Name a sample and its split, as they are in the store."""
+        number, row = self._place(sample)
+        split = self._splits[number]
+        try:
+            with SplitReader(split, [KEY], open_files=1) as reader:
+                name = repr(texts(reader.read([row])[KEY])[0])
+        except (ReadError, OSError):
+            name = str(row)
+        return f"sample {name} of {split.path}"
 
     def _fact(self, split: int, row: int, field: int) -> tuple[int, int] | None:
         """Look up the bytes and the digest of a shard's file."""
-        files = self._files[split]
-        if files is None:
+        opened = self._splits[split]
+        if SHARD_FILES not in opened.layouts:
             return None
-        nbytes, digest = files[row // self._splits[split].layouts[IMAGE].shard_rows, field]
+        try:
+            with SplitReader(opened, [SHARD_FILES], open_files=1) as reader:
+                shard = row // opened.layouts[IMAGE].shard_rows
+                nbytes, digest = reader.read([shard])[SHARD_FILES][0, field]
+        except (ReadError, OSError):
+            return None
         return int(nbytes), int(digest)
 
     def _reader(self, split: int) -> SplitReader:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -14,11 +17,13 @@ pytest.importorskip("distributed", reason="needs distributed")
 
 import cloudpickle
 import dask
+from distributed import Client
 
 import clusters
 from clusters import COUNT, Processes, Slow, at_sample, contents, pack
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed_convert import PairedFolders, dask_crew
+from zarrfeed_convert import PairedFolders
+from zarrfeed_convert.dask_crew import DaskCrew
 
 cloudpickle.register_pickle_by_value(clusters)  # workers cannot import tests
 
@@ -57,6 +62,15 @@ def test_no_scheduler_is_an_error_that_names_the_timeout(pairs, here):
     assert not (here / "o.zarr").exists()
 
 
+def test_a_worker_is_no_scheduler(pairs, processes):
+    processes.add_worker()
+    with Client(processes.address, set_as_default=False) as client:
+        client.wait_for_workers(1, 30)
+        worker = next(iter(client.nthreads()))
+    with pytest.raises(SourceError, match=f"needed Dask's scheduler, found {worker}, a Worker"):
+        pack(pairs, "o.zarr", worker)
+
+
 @pytest.mark.parametrize("address", ["ipx://here:1", "tcp://", ""])
 def test_an_address_that_is_none_is_refused(pairs, address):
     with pytest.raises(SourceError, match=r"needed an address like tcp://HOST:8786"):
@@ -81,7 +95,9 @@ def test_a_cluster_without_workers_is_given_up(pairs, processes, here):
     assert not (here / "o.zarr").exists()
 
 
-def test_a_worker_that_comes_late_is_waited_for(pairs, processes, here):
+def test_a_worker_that_comes_late_is_waited_for(write_pairs, processes, here):
+    write_pairs(4)
+    pairs = PairedFolders("data/images", "data/masks")
     pack(pairs, "expected.zarr")
     with dask.config.set({"zarrfeed.timeout": "30s"}):
         processes.add_worker()
@@ -127,8 +143,50 @@ def test_a_scheduler_that_hangs_is_given_up(pairs, processes):
         pack(pairs, "o.zarr", processes.address, progress=at_sample(8, freeze))
 
 
-def test_another_zarrfeed_on_a_worker_is_refused(pairs, processes):
-    (processes.folder / "old.py").write_text("import zarrfeed; zarrfeed.__version__ = '0.0.9'")
-    processes.add_worker("--preload", str(processes.folder / "old.py"))
-    with pytest.raises(WorkerError, match=r"needed zarrfeed .*tcp://127\.0\.0\.1:\d+ has 0\.0\.9"):
+OLD = "import zarrfeed; zarrfeed.__version__ = '0.0.9'"
+LACKING = """
+import sys
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("zarrfeed"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Lacking())
+"""
+
+
+def test_another_zarrfeed_on_a_worker_is_refused(pairs, processes, here):
+    for name, program in (("old.py", OLD), ("lacking.py", LACKING)):
+        (here / name).write_text(program)
+        processes.add_worker("--preload", str(here / name))
+    with Client(processes.address, set_as_default=False) as client:
+        client.wait_for_workers(2, 30)
+    with pytest.raises(WorkerError, match=r"needed zarrfeed \S+ everywhere") as refused:
         pack(pairs, "o.zarr", processes.address)
+    said = str(refused.value)
+    assert re.search(r"tcp://127\.0\.0\.1:\d+ has 0\.0\.9;", said)
+    assert re.search(r"tcp://127\.0\.0\.1:\d+ has none that works: .*No module named", said)
+
+
+def test_a_path_that_workers_do_not_share_is_named(pairs, processes, here, monkeypatch):
+    """A machine with another disk: a worker that sees an empty folder where we see ours."""
+    hidden = here / "hidden"
+    hidden.mkdir()
+    alone = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(hidden)]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("needs mount namespaces")
+    processes.add_worker(prefix=alone)
+    shutil.copytree("data", hidden / "data")
+
+    with pytest.raises(WorkerError, match=r"cannot read hidden/data/images/s000.png, which .* can"):
+        pack(Slow("hidden/data/images", "hidden/data/masks"), "o.zarr", processes.address)
+    out = hidden / "o.zarr"
+    with pytest.raises(WorkerError, match=r"OUT must be on a path that all workers share"):
+        pack(pairs, out, processes.address)
+    assert not out.exists()
+
+    # Worse: the folder is there, but it is another one.
+    with Client(processes.address, set_as_default=False) as client:
+        client.run(os.makedirs, out / "train~journal.partial")
+    monkeypatch.setattr(DaskCrew, "settle_s", 0.5)
+    with pytest.raises(WorkerError, match=r"files are not there.*on a path that all workers share"):
+        pack(pairs, out, processes.address)

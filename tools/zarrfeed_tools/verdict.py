@@ -46,19 +46,22 @@ def show_verification(found: Verification, out: Console) -> None:
 
 
 def _show_split(split: SplitVerification, out: Console) -> None:
+    groups: dict[str, list[Problem]] = {"store": [], "sample": [], "original": []}
+    for problem in split.problems:
+        group = problem.kind.partition("-")[0].replace("source", "original")
+        groups.get(group, groups["store"]).append(problem)
+    listed = ", ".join(_counted(count, _WORDS[kind]) for kind, count in split.counts.items())
     verdict = "[bold green]as it was packed[/]"
-    if split.problems:
-        listed = ", ".join(_counted(count, _WORDS[kind]) for kind, count in split.counts.items())
+    if groups["store"] or groups["sample"]:
         verdict = f"[bold red]not as it was packed[/]: {listed}"
+    elif groups["original"]:
+        verdict += f", [bold red]its originals are not[/]: {listed}"
     out.print(f"[bold]{escape(str(split.path))}[/]: {verdict}", soft_wrap=True)
     out.print(f"  looked at: {', '.join(_looked_at(split))}", soft_wrap=True)
     for note in split.notes:
         out.print(f"  note: {escape(note)}", soft_wrap=True)
-    groups: dict[str, list[Problem]] = {"store": [], "sample": [], "original": []}
-    for problem in split.problems:
-        groups.get(problem.kind.partition("-")[0], groups["store"]).append(problem)
-    for group in groups.values():
-        _show_problems(group, out)
+    for problems in groups.values():
+        _show_problems(problems, out)
 
 
 def _looked_at(split: SplitVerification) -> list[str]:

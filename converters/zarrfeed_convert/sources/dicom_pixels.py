@@ -6,7 +6,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from pydicom import dcmread
@@ -90,10 +90,12 @@ class FrameReader:
     def _decode(self, path: str, found: _Pixels, frame: int) -> NDArray[Any]:
         if found.start is None:
             return pixel_array(dcmread(path), index=frame)
+        syntax = found.options["transfer_syntax_uid"]
         with Path(path).open("rb") as file:
+            if found.options["bits_allocated"] == 1 and not syntax.is_compressed:
+                return _unpack(file, found, frame)
             file.seek(found.start)
-            decoder = get_decoder(found.options["transfer_syntax_uid"])
-            values, _ = decoder.as_array(file, index=frame, **found.options)
+            values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
         return values
 
 
@@ -115,6 +117,23 @@ def _find_pixels(path: str) -> _Pixels:
         options["pixel_vr"] = file.read(2).decode("latin-1")
         whole = options["pixel_vr"] in _KINDS
         return _Pixels(header, options, file.tell() + 6 if whole else None)
+
+
+def _unpack(file: BinaryIO, found: _Pixels, frame: int) -> NDArray[np.uint8]:
+    """Read a frame of bits, which need not begin with a byte.
+
+    pydicom takes missing bytes for zeros, and stumbles over some frames of odd sizes.
+    """
+    size = found.options["rows"], found.options["columns"]
+    count = size[0] * size[1]
+    first = frame * count
+    start, stop = first // 8, -(-(first + count) // 8)
+    file.seek((found.start or 0) + start)
+    data = file.read(stop - start)
+    if len(data) < stop - start:
+        raise ValueError(f"it ends before frame {frame + 1} does")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    return bits[first % 8 :][:count].reshape(size)
 
 
 def _one(_: _Pixels) -> int:
