@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client, LocalCluster
 
 from scripts import gone, wait_until
-from zarrfeed_convert import PairedFolders, convert, guest
+from zarrfeed_convert import PairedFolders, convert, guest, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,8 +73,8 @@ def pids(cluster: LocalCluster) -> list[int]:
 def idle(address: str) -> bool:
     """Whether no worker works, and none is changed by what it did."""
     with Client(address, set_as_default=False) as client:
-        states = client.run(lambda: (sum(guest._running.values()), guest._folder, guest._inside))
-    return set(states.values()) == {(0, None, 0)}
+        states = client.run(lambda: (sum(guest._running.values()), shared_folder._folder))
+    return set(states.values()) == {(0, None)}
 
 
 class Processes:

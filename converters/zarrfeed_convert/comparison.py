@@ -70,18 +70,22 @@ def compare(
     if recorded is None or DIGEST not in recorded.arrays:
         note = "its originals were not compared: there are no digests to compare them with"
         return replace(done, originals=0, notes=(*done.notes, note))
+    notes: tuple[str, ...] = ()
     try:
         count, problems = _compared(recorded, source, workers, progress)
+        if _is_chosen(recorded):
+            what = (
+                "it was repacked with only some samples, so that none of the others is called new"
+            )
+            notes = (what,)
     except WorkerError:
         raise
     except Exception as error:  # a damaged description may lead to any
         what = str(error) if isinstance(error, SourceError) else f"{done.path}: {error!r}; {TODO}"
         count, problems = 0, [Problem("source", what)]
-    notes = done.notes
-    if _is_chosen(recorded):
-        what = "it was repacked with only some samples, so that none of the others is called new"
-        notes = (*notes, what)
-    return replace(done, originals=count, notes=notes, problems=(*done.problems, *problems))
+    return replace(
+        done, originals=count, notes=(*done.notes, *notes), problems=(*done.problems, *problems)
+    )
 
 
 def _compared(

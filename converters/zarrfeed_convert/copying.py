@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Image, Mask, Source
 
 # Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
-# 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 with 8.)
+# 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 at 8.)
 READ_NBYTES = 1 << 20
 
 

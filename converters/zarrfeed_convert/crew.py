@@ -125,7 +125,7 @@ def _dask_crew(source: Source, failures: Failures, scheduler: str) -> DaskCrew:
 class _Local:
     """On this machine."""
 
-    free_nbytes = None
+    free_nbytes: int | None = None
     settle_s = 0.0
     advice = "does something else change the folder?"
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import dask
+import dask.config
 from dask.utils import parse_timedelta
 from distributed import Client, Security, rpc
 
@@ -71,7 +71,7 @@ class Cluster:
             with ThreadPoolExecutor(1) as thread:  # where no loop runs, as one does in Jupyter
                 found = thread.submit(asyncio.run, _kind(address, self._timeout)).result()
             if found == "Scheduler":
-                self.client = Client(
+                self.client: Any = Client(
                     address, timeout=self._timeout, set_as_default=False, name="zarrfeed"
                 )
         except ValueError as error:
@@ -218,9 +218,8 @@ async def _kind(address: str, timeout: float) -> str:
     """Ask who is there; Dask itself would wait for ever for one who listens and says nothing."""
     arguments = Security().get_connection_args("client")
     async with rpc(address, connection_args=arguments) as there:
-        identity = await asyncio.wait_for(there.identity(), timeout)
-    kind: str = identity["type"]
-    return kind
+        identity: Any = await asyncio.wait_for(there.identity(), timeout)
+    return str(identity["type"])
 
 
 def _timeout() -> float:

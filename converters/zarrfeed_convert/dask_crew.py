@@ -14,13 +14,12 @@ then it cannot take the place of a shard.
 
 from __future__ import annotations
 
-import time
 import uuid
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import dask
+import dask.config
 from distributed import KilledWorker, Reschedule, Status, get_worker
 
 from zarrfeed.errors import WorkerError
@@ -80,7 +79,7 @@ class DaskCrew:
         self._cluster = Cluster(address, self._errand.token)
         self._under_way: dict[int, Future[Done | None]] = {}
         try:
-            self.free_nbytes = self._cluster.admit()
+            self.free_nbytes: int | None = self._cluster.admit()
             self.workers = self._threads = self._cluster.threads()
             with _large_graphs():
                 self._held = self._cluster.client.submit(
@@ -186,20 +185,19 @@ class DaskCrew:
             )
         return self._cluster.lost(error) if future.cancelled() else error
 
-    def _stop(self, error: BaseException | None) -> None:
-        """End the tasks that run, and wait until they have; what cannot be known is said."""
+    def _stop(self, error: BaseException) -> None:
+        """End the tasks that run, and wait until they have; where that cannot be known, say so."""
         futures = list(self._under_way.values())
         self._under_way.clear()
         try:
             if futures:
                 self._cluster.stop(futures)
         except WorkerError as untold:
-            if error is not None:
-                error.add_note(f"tasks may still be running: {untold}")
+            why = "" if untold is error else f" ({untold})"
+            error.add_note(f"tasks may still be running there for a while{why}")
 
     def close(self) -> None:
         """Let the cluster go."""
-        self._stop(None)
         self._cluster.close()
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import os
 import platform
 import threading
-import time
 import uuid
 import zlib
 from collections import Counter, defaultdict
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -27,10 +25,9 @@ from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.crew import Work
 from zarrfeed_convert.shard_file import single_threaded_blosc
+from zarrfeed_convert.shared_folder import within_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from zarrfeed_convert.crew import Task, Tick
     from zarrfeed_convert.failures import Failed
     from zarrfeed_convert.source import Source
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _WITNESSES = 8  # samples of which one can be measured, if any can
-_FOLDER_S = 60  # for tasks of another conversion to leave theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Done(NamedTuple):
 
 # -- In the process -------------------------------------------------------------------------------
 
-_state = threading.Condition()
+_state = threading.Lock()
 # By the conversions' tokens:
 _running: Counter[str] = Counter()  # tasks
 _closed: set[str] = set()  # no more tasks are begun
@@ -145,7 +141,7 @@ def perform(
             return None
         _running[errand.token] += 1
     try:
-        with single_threaded_blosc(), _in_folder(errand, here):
+        with single_threaded_blosc(), within_folder(errand.folder, home=errand.home, here=here):
             source = _source_of(errand, here)
             ticks = 0
 
@@ -221,55 +217,3 @@ def _load(errand: Errand, here: str) -> Source:
                 "worker"
             ) from error
     return source
-
-
-_folder: tuple[str, str] | None = None  # where tasks are, and where the process was before
-_inside = 0
-
-
-@contextmanager
-def _in_folder(errand: Errand, here: str) -> Iterator[None]:
-    """Work in the folder in which the conversion was begun: a process has one for all threads."""
-    if errand.folder is None:
-        yield
-        return
-    _enter(errand.folder, errand.home, here)
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter(folder: str, home: str, here: str) -> None:
-    global _folder, _inside
-    deadline = time.monotonic() + _FOLDER_S
-    with _state:
-        while _folder is not None and _folder[0] != folder:
-            if not _state.wait(deadline - time.monotonic()):
-                raise WorkerError(
-                    f"{here}: a conversion that was begun in {_folder[0]} has kept the worker for "
-                    f"{_FOLDER_S} s; give absolute paths of images and masks, which need not wait"
-                )
-        if _folder is None:
-            before = str(Path.cwd())
-            try:
-                os.chdir(folder)
-            except OSError as error:
-                raise WorkerError(
-                    f"{here} on {platform.node()}: has no folder {folder}, where the conversion "
-                    f"was begun on {home} ({error.strerror}); give absolute paths of images and "
-                    "masks, which every worker can read"
-                ) from error
-            _folder = folder, before
-        _inside += 1
-
-
-def _leave() -> None:
-    global _folder, _inside
-    with _state:
-        _inside -= 1
-        if not _inside and _folder is not None:
-            with suppress(OSError):  # it is gone
-                os.chdir(_folder[1])
-            _folder = None
-            _state.notify_all()

@@ -122,6 +122,6 @@ def _other_tiles(source: Source, task: OriginalTask, rows: Rows, item: int) -> s
     if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
         return ""
     return (
-        f"needed an image of {len(needed)} tiles of {geometry.size[0]}x{geometry.size[1]}, as it "
-        f"was packed, found one of {header.height}x{header.width}, which makes others; convert again"
+        f"needed an image of {len(needed)} tiles, as it was packed, found one of {header.height}x"
+        f"{header.width}, which makes others; restore it, or convert again"
     )

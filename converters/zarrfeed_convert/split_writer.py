@@ -85,14 +85,15 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
 def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:
     """Write an array that describes samples rather than feeds a model."""
     import zarr
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     array = zarr.create_array(
         str(folder / name),
         shape=values.shape,
         dtype=values.dtype,
         chunks=(min(len(values), _DESCRIPTIVE_ROWS), *values.shape[1:]),
-        compressors=(ZstdCodec(level=1, checksum=False),),
+        # No digest covers them but this checksum.
+        compressors=(ZstdCodec(level=1, checksum=False), Crc32cCodec()),
         fill_value=0,
         dimension_names=dimensions,
         config={"write_empty_chunks": True},  # a file that is missing is then a mistake

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
+import time
 
 import psutil
 import pytest
@@ -20,6 +22,8 @@ from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack
 from scripts import running, wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
+from zarrfeed_convert.crew import crew_of
+from zarrfeed_convert.failures import Failures
 
 for module in (clusters, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)  # workers cannot import tests
@@ -102,11 +106,13 @@ def test_a_task_that_kills_every_worker_ends_the_run(expected, cluster, address)
     wait_until(lambda: len(pids(cluster)) == 2 and idle(address))
 
 
-def test_samples_that_fail_end_the_run_by_name(expected, address):
-    damage(5, 30)
-    with pytest.raises(SourceError, match=r"^data/masks/s0(05|30)\.png: "):
-        pack(PairedFolders("data/images", "data/masks"), "o.zarr", address, classes="a,b,c")
+def test_samples_that_fail_end_the_run_by_name_and_no_more_tasks_are_begun(here, expected, address):
+    damage(4)
+    source = Slow("data/images", "data/masks")
+    with pytest.raises(SourceError, match=r"^data/masks/s004\.png: "):
+        pack(source, "o.zarr", address, classes="a,b,c", order="source")
     assert idle(address)
+    assert 2 <= len(list(here.rglob("o.zarr/*.partial/*.npz"))) <= 6  # of 20 shards
 
 
 def test_skipped_samples_are_those_of_a_local_run(here, expected, address):
@@ -129,6 +135,35 @@ def test_nobody_writes_any_more_after_an_interrupt(here, expected, address):
     assert "packed and kept" in stopped.value.__notes__[-1]
     pack(PairedFolders("data/images", "data/masks"), "o.zarr", address)
     assert contents(here / "o.zarr") == expected
+
+
+def test_an_interrupt_ends_a_task_in_its_midst(here, expected, address):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(
+            Slow("data/images", "data/masks"), "o.zarr", address, shard_size=1 << 20,
+            progress=at_sample(0, interrupt),
+        )  # fmt: skip
+    assert idle(address)
+    assert not (here / "o.zarr").exists()  # its only shard was not packed to its end
+
+
+def times_of(source, work, item):
+    start = time.time()
+    time.sleep(0.05)
+    return start, time.time()
+
+
+def test_fewer_work_where_memory_allows_no_more(expected, address):
+    source = PairedFolders("data/images", "data/masks")
+    with crew_of(source, 1, Failures("stop"), address) as crew:
+        assert crew.workers == 2
+        assert 0 < crew.free_nbytes <= psutil.virtual_memory().total
+        crew.workers = 1
+        times = crew.run(times_of, range(6))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
 
 
 # Its source is defined in __main__, as a user's own is.

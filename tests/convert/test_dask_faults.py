@@ -21,6 +21,7 @@ from distributed import Client
 
 import clusters
 from clusters import COUNT, Processes, Slow, at_sample, contents, pack
+from scripts import wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
 from zarrfeed_convert.dask_crew import DaskCrew
@@ -53,7 +54,7 @@ def processes(here):
 
 
 def test_no_scheduler_is_an_error_that_names_the_timeout(pairs, here):
-    with socket.create_server(("127.0.0.1", 0)) as mute:
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # it listens, and says nothing
         port = mute.getsockname()[1]
         with pytest.raises(WorkerError, match=f"{port}: no Dask scheduler.*{WAITS_LONGER}"):
             pack(pairs, "o.zarr", f"tcp://127.0.0.1:{port}")
@@ -121,7 +122,7 @@ def test_when_all_workers_are_gone_the_run_ends_and_keeps_what_is_done(pairs, pr
 
 
 def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here):
-    processes.add_worker()
+    worker = processes.add_worker()
     killed = []
 
     def kill():
@@ -131,6 +132,8 @@ def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here):
     with pytest.raises(WorkerError, match=r"the Dask scheduler was lost"):
         pack(pairs, "o.zarr", processes.address, progress=at_sample(8, kill))
     assert time.monotonic() - killed[0] < 10
+    wait_until(lambda: worker.poll() is not None)
+    assert not list(here.rglob("*.tmp"))
 
 
 def test_a_scheduler_that_hangs_is_given_up(pairs, processes):

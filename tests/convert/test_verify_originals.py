@@ -150,6 +150,14 @@ def test_tiles_in_the_wrong_place_are_found(tiled):
     assert "needed tiles that cover" in found.problems[-1].what
 
 
+def test_images_of_damaged_sizes_are_not_cut_into_so_many_tiles(tiled):
+    size = tiled.array("tile_size")
+    size[2] = 2**40
+    [problem] = tiled.verify().problems
+    assert problem.kind == "tiles"
+    assert "needed tiles that cover" in problem.what
+
+
 @pytest.mark.parametrize("name", ["tile", "tile_source", "tile_size"])
 def test_missing_places_of_tiles_are_a_problem(tiled, name):
     shutil.rmtree(tiled.split / name)

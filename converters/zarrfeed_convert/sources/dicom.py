@@ -15,7 +15,7 @@ from zarrfeed_convert.sources.dicom_labelling import Labelled, by_segments, by_v
 from zarrfeed_convert.sources.dicom_pixels import FrameReader
 from zarrfeed_convert.sources.dicom_segments import BACKGROUND, NAMES_FROM, ids_of_names
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.pairing import require_any, slice_keys
+from zarrfeed_convert.sources.pairing import blamed, require_any, slice_keys
 from zarrfeed_convert.sources.values import packable, reading
 from zarrfeed_convert.sources.volumes import VolumeReader
 
@@ -62,6 +62,13 @@ class DicomSeries:
     mask_map
         What mask values mean, like 2=1 or '4=3,*=0'.
 
+    Attributes
+    ----------
+    classes
+        Background and the names of segments; None of NIfTI labels, and with a mask map.
+    left_out
+        Series without labels on their pixels, labels without a series, unreadable files; and why.
+
     Raises
     ------
     SourceError
@@ -69,8 +76,7 @@ class DicomSeries:
 
     Examples
     --------
-    zarrfeed convert liver.zarr --format dicom --split train --images tcia/ --masks tcia/
-    --option segments=Liver,Tumor
+    >>> liver = DicomSeries("tcia/", "tcia/", segments="Liver,Tumor")  # doctest: +SKIP
     """
 
     def __init__(
@@ -199,7 +205,7 @@ class DicomSeries:
                     else:
                         empty += 1
             except SourceError as error:
-                left_out.append((series.place, str(error)))
+                left_out.append(blamed(error, [series.place]))
                 continue
             self._places += [(place, number) for number in numbers]
             self._keys += slice_keys(series.key, numbers, len(series.slices))

@@ -11,7 +11,7 @@ from zarrfeed_convert.sources.dicom_headers import is_segmentation, read_header,
 from zarrfeed_convert.sources.dicom_segments import segmentation_of
 from zarrfeed_convert.sources.dicom_series import series_of
 from zarrfeed_convert.sources.files import list_files
-from zarrfeed_convert.sources.pairing import without_extension
+from zarrfeed_convert.sources.pairing import blamed, without_extension
 from zarrfeed_convert.sources.values import reading
 from zarrfeed_convert.sources.volumes import VOLUMES
 
@@ -78,7 +78,7 @@ def find_files(images: str, masks: str, names_from: str) -> Found:
             with reading(path):
                 _look(path, path in image_files, path in mask_files, names_from, found, slices)
         except SourceError as error:
-            found.left_out.append((path, str(error)))
+            found.left_out.append(blamed(error, [path]))
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
     _require(found, slices, images, masks)
     found.series = series_of(slices.found, below, slices.numbers, root=_root(images))
@@ -113,7 +113,7 @@ def _look(
 
 
 def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
-    first = f"; {found.left_out[0][1]}" if found.left_out else ""
+    first = f"; {': '.join(found.left_out[0])}" if found.left_out else ""
     if not slices.found:
         raise SourceError(f"images: found no DICOM image in {images}{first}")
     if found.segmentations and found.volumes:

@@ -1,7 +1,8 @@
-"""Who decodes lossless JPEG in DICOM files?
+"""Who decodes lossless JPEG, and JPEG of 12 bits, in DICOM files?
 
-Most archives of hospitals hold it, and pydicom leaves it to packages of other licences or none on
-PyPI. imagecodecs is here anyway: importing this module makes it one of pydicom's decoders.
+Archives of hospitals are full of the former, and pydicom leaves both to packages of other licences
+or none on PyPI. imagecodecs is here anyway: importing this module makes it one of pydicom's
+decoders.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING
 
 import imagecodecs
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-# What pydicom looks for in a module of decoders is this, and the two functions below.
-DECODER_DEPENDENCIES = dict.fromkeys((JPEGLossless, JPEGLosslessSV1), ("numpy", "imagecodecs"))
 _LABEL = "imagecodecs"
+_DECODERS = {
+    JPEGLossless: imagecodecs.jpegsof3_decode,
+    JPEGLosslessSV1: imagecodecs.jpegsof3_decode,
+    JPEGExtended12Bit: imagecodecs.jpeg8_decode,
+}
+# What pydicom looks for in a module of decoders is this, and the two functions below.
+DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("numpy", "imagecodecs"))
 
 
 def is_available(uid: str) -> bool:
@@ -27,7 +33,9 @@ def is_available(uid: str) -> bool:
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     """Decode a frame: its samples in C order, little-endian, channels last."""
-    values = imagecodecs.jpegsof3_decode(src)
+    if runner.transfer_syntax == JPEGExtended12Bit and runner.samples_per_pixel > 1:
+        raise NotImplementedError("colours of 12 bits")
+    values = _DECODERS[runner.transfer_syntax](src)
     return bytes(values.astype(f"<u{runner.bits_allocated // 8}", copy=False).tobytes())
 
 
@@ -37,5 +45,5 @@ def _register(uid: UID) -> None:
         decoder.add_plugin(_LABEL, (__name__, decode_frame.__name__))
 
 
-for _uid in DECODER_DEPENDENCIES:
+for _uid in _DECODERS:
     _register(_uid)

@@ -10,7 +10,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.dicom_labels import Labels, Layer, SegmentLabels, VolumeLabels
 from zarrfeed_convert.sources.dicom_planes import patch_of
 from zarrfeed_convert.sources.dicom_segments import series_shown, slices_shown
-from zarrfeed_convert.sources.pairing import pair_stacks
+from zarrfeed_convert.sources.pairing import blamed, pair_stacks
 from zarrfeed_convert.sources.values import reading
 from zarrfeed_convert.sources.volumes import measure_volume
 
@@ -66,18 +66,19 @@ def by_segments(
             drawn[one.uid].append(segmentation)
             continue
         why = (
-            f"{segmentation.path}: needed the series it was drawn on, "
+            "needed the series it was drawn on, "
             f"{segmentation.series or 'which it does not name'}; it is not among the images"
         )
         found.left_out.append((segmentation.path, why))
     for one in series:
         if one.uid not in drawn:
-            found.left_out.append((one.place, f"{one.place}: has no segments ({one.key})"))
+            found.left_out.append((one.place, f"the series {one.key} has no segments"))
             continue
         try:
             labels, elsewhere = _segment_labels(one, drawn[one.uid], ids, threshold)
         except SourceError as error:
-            found.left_out.append((one.place, str(error)))
+            paths = [segmentation.path for segmentation in drawn[one.uid]]
+            found.left_out.append(blamed(error, [one.place, *paths]))
             continue
         found.facts["frames_of_other_images"] += elsewhere
         found.series.append(Labelled(one.key, one.place, one.slices, labels))
@@ -155,7 +156,7 @@ def by_volumes(
         try:
             labels = _volume_labels(one, pair.mask)
         except SourceError as error:
-            found.left_out.append((pair.images[0], str(error)))
+            found.left_out.append(blamed(error, [pair.images[0], pair.mask]))
             continue
         found.series.append(Labelled(one.key, one.place, one.slices, labels))
     found.facts = {"label_volumes": len(found.series)}

@@ -63,6 +63,12 @@ class NiftiVolumes:
     mask_map
         What label values mean, like 2=1 or '4=3,*=0'.
 
+    Attributes
+    ----------
+    left_out
+        Volumes without labels of their shape at their place, labels without a volume, unreadable
+        files; and why.
+
     Raises
     ------
     SourceError
@@ -70,8 +76,7 @@ class NiftiVolumes:
 
     Examples
     --------
-    zarrfeed convert spleen.zarr --format nifti --split train --images Task09_Spleen/imagesTr
-    --masks Task09_Spleen/labelsTr
+    >>> spleen = NiftiVolumes("Task09/imagesTr", "Task09/labelsTr")  # doctest: +SKIP
     """
 
     def __init__(

@@ -107,8 +107,8 @@ def pair_stacks(
     )
     if not pairs:
         raise SourceError(_no_pairs(lone_images, lone_masks, left_out, image_suffixes, mask_suffix))
-    left_out += [(image_of[key][0], f"{image_of[key][0]}: has no masks") for key in lone_images]
-    left_out += [(mask_of[key], f"{mask_of[key]}: has no images") for key in lone_masks]
+    left_out += [(image_of[key][0], "this image has no mask") for key in lone_images]
+    left_out += [(mask_of[key], "this mask has no image") for key in lone_masks]
     return Pairing(
         tuple(Pair(image, image_of[image], mask_of[mask]) for image, mask in pairs),
         tuple(left_out),
@@ -152,10 +152,21 @@ def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:
 
 
 def blamed(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
-    """Say which of some files an error is about, and what it says; the first, if none is named."""
+    """Say which of some files an error is about, or a slice of which, and what it says of it.
+
+    Examples
+    --------
+    >>> blamed(SourceError("b.nii[z=3]: is damaged"), ["a.nii", "b.nii"])
+    ('b.nii[z=3]', 'is damaged')
+    """
     said = str(error)
-    about = (path for path in paths if said.startswith((f"{path}:", f"{path}[")))
-    return next(about, paths[0]), said
+    for path in paths:
+        if said.startswith(f"{path}: "):
+            return path, said.removeprefix(f"{path}: ")
+        if said.startswith(f"{path}[") and "]: " in said:
+            place, _, why = said[len(path) :].partition("]: ")
+            return f"{path}{place}]", why
+    return paths[0], said
 
 
 def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -> None:
@@ -171,7 +182,7 @@ def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -
     if not left_out:
         raise SourceError("needed samples to pack, found none: every slice was left out as empty")
     more = f"; {len(left_out)} inputs make no sample" if len(left_out) > 1 else ""
-    raise SourceError(f"{left_out[0][1]}{more}")
+    raise SourceError(f"{': '.join(left_out[0])}{more}")
 
 
 def _by_key(
@@ -203,7 +214,7 @@ def _whole(
         lacking = [end for end, files in zip(suffixes, channels, strict=True) if key not in files]
         paths = tuple(files[key] for files in channels if key in files)
         if lacking:
-            why = f"{paths[0]}: needed the files of all channels, found none for {lacking[0]!r}"
+            why = f"needed the files of all channels, found none for {lacking[0]!r}"
             left_out.append((paths[0], why))
         else:
             whole[key] = paths
@@ -225,7 +236,7 @@ def _no_pairs(
     mask_suffix: str,
 ) -> str:
     if not images:
-        return left_out[0][1]
+        return ": ".join(left_out[0])
     advice = None
     if len(image_suffixes) == 1:
         advice = advise_suffixes(

@@ -72,6 +72,11 @@ class TiffStacks:
     mask_map
         What mask values mean, like 255=1 or '#FF0000=1,*=0'.
 
+    Attributes
+    ----------
+    left_out
+        Stacks without a stack of as many masks, masks without a stack, unreadable files; and why.
+
     Raises
     ------
     SourceError
@@ -79,8 +84,7 @@ class TiffStacks:
 
     Examples
     --------
-    zarrfeed convert em.zarr --format tiff --split train --images train-volume.tif
-    --masks train-labels.tif
+    >>> cells = TiffStacks("train-volume.tif", "train-labels.tif")  # doctest: +SKIP
     """
 
     def __init__(

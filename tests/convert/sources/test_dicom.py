@@ -23,6 +23,7 @@ from pydicom.uid import (  # noqa: E402 (may be absent)
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -132,6 +133,21 @@ def test_lossless_jpeg_is_decoded_without_any_other_package(dtype, channels):
     write_nifti("m.nii", labels())
     found, _ = all_of(DicomSeries("i", "m.nii"))
     np.testing.assert_array_equal(found.reshape(pixels.shape), pixels)
+
+
+def test_lossy_jpeg_of_12_bits_is_decoded_nearly():
+    imagecodecs = pytest.importorskip("imagecodecs")
+    paths = write_series("i", values(dtype="uint16"))
+    smooth = np.add.outer(np.arange(ROWS) * 300, np.arange(COLUMNS) * 200).astype("uint16")
+    data = pydicom.dcmread(paths[1])
+    data.file_meta.TransferSyntaxUID, data.BitsStored, data.HighBit = JPEGExtended12Bit, 12, 11
+    frame = imagecodecs.jpeg8_encode(smooth, level=98, bitspersample=12)
+    data.PixelData = pydicom.encaps.encapsulate([frame])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    data.save_as(paths[1])
+    write_nifti("m.nii", labels())
+    image, _ = DicomSeries("i", "m.nii").read(1)
+    np.testing.assert_allclose(image[..., 0], smooth, atol=25)
 
 
 def test_hounsfield_units_are_float32_and_stored_values_may_be_kept():
@@ -346,7 +362,7 @@ def test_there_is_nothing_to_pack():
     source = DicomSeries("i", "m.nii")
     assert len(source.keys) == COUNT - 1
     assert source.left_out == (
-        (str(paths[0]), f"{paths[0]}: needed a DICOM file, found one without its preamble"),
+        (str(paths[0]), "needed a DICOM file, found one without its preamble"),
     )
     for path in paths:
         path.write_bytes(path.read_bytes()[:200])

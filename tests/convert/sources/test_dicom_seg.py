@@ -221,7 +221,7 @@ def test_segments_of_other_images_are_told():
     why = dict(source.left_out)
     assert why.keys() == {"m/b.dcm", "i/c"}
     assert "needed the series it was drawn on" in why["m/b.dcm"]
-    assert why["i/c"] == "i/c: has no segments (c)"
+    assert why["i/c"] == "the series c has no segments"
     paths = sorted(Path("i/a").glob("*.dcm"))
     paths[0].unlink()
     fewer = DicomSeries("i/a", "m/a.dcm")
