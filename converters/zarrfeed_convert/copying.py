@@ -86,6 +86,8 @@ def rows_together(fields: tuple[FieldLayout, ...]) -> int:
 
 
 def _write(source: StoredSamples, work: Work, task: CopyTask, record: ShardRecord) -> None:
+    no_sums = np.logical_not(task.channel_sums.any(axis=(1, 2))).tolist()
+    no_pixels = np.logical_not(task.class_pixels.any(axis=1)).tolist()
     with shards_written(task, record) as append:
         for row, image, mask in _samples(source, work, task):
             work.tick()
@@ -95,9 +97,9 @@ def _write(source: StoredSamples, work: Work, task: CopyTask, record: ShardRecor
                     raise source.changed(item, image, mask, task.expected(row))
             if work.found:
                 continue
-            if not record.channel_sums[row].any():
+            if no_sums[row]:
                 record.channel_sums[row] = channel_sums(image)
-            if not record.class_pixels[row].any():
+            if no_pixels[row]:
                 record.class_pixels[row] = _pixels(mask, record.class_pixels.shape[1])
             append(image, mask)
         if work.found:

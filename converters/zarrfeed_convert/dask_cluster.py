@@ -6,6 +6,7 @@ Every question to it has a timeout.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -182,13 +183,20 @@ class Cluster:
         """Let go of what the workers keep for us, and of the scheduler."""
         with suppress(WorkerError):
             self.tell_all(guest.forget, self._token)
-        # Where nobody listens there is nothing to say good-bye to.
-        self.client.close(timeout=_CLOSE_S if self._given_up is None else _LEAVE_S)
+        # Where nobody listens there is no good-bye to wait for, and we have said what is wrong.
+        silent = self._given_up is not None or self.client.status != "running"
+        log = logging.getLogger("distributed.client")
+        before, log.disabled = log.disabled, silent or log.disabled
+        try:
+            self.client.close(timeout=_LEAVE_S if silent else _CLOSE_S)
+        finally:
+            log.disabled = before
 
     def lost(self, why: BaseException | str) -> WorkerError:
         """Say that our tasks are no longer known to the scheduler."""
+        said = " ".join(str(why).split())
         return WorkerError(
-            f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({why}); look "
+            f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({said}); look "
             "whether it runs, and what its log says"
         )
 

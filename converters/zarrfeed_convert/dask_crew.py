@@ -183,7 +183,7 @@ class DaskCrew:
                 f"task, the last at {error.last_worker.address}, most likely because memory ran "
                 "out; give each more memory, or fewer threads (dask worker --nthreads 1)"
             )
-        return self._cluster.lost(error) if future.cancelled() else error
+        return error if future.status == "error" else self._cluster.lost(error)
 
     def _stop(self, error: BaseException) -> None:
         """End the tasks that run, and wait until they have; where that cannot be known, say so."""
@@ -193,8 +193,8 @@ class DaskCrew:
             if futures:
                 self._cluster.stop(futures)
         except WorkerError as untold:
-            why = "" if untold is error else f" ({untold})"
-            error.add_note(f"tasks may still be running there for a while{why}")
+            why = "" if isinstance(error, WorkerError) else f": {untold}"
+            error.add_note(f"tasks may still be running on the cluster for a while{why}")
 
     def close(self) -> None:
         """Let the cluster go."""

@@ -106,7 +106,8 @@ def repack(
     keys
         Samples by name. The name of an image that was cut into tiles names all of them.
     prefix_keys
-        Name samples ``SPLIT/KEY``, by the split that they come from.
+        Name samples ``SPLIT/KEY``, by the split that they come from, or ``DATASET/SPLIT/KEY`` where
+        splits of several datasets are called the same.
     workers
         Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
         memory would not hold what they need. The store is the same, byte for byte.

@@ -63,7 +63,8 @@ def open_stored(
     paths
         Splits, or datasets that have only one.
     prefix_keys
-        Whether samples are named ``SPLIT/KEY``.
+        Whether samples are named ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` where splits of several
+        datasets are called the same.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def open_stored(
     """
     if not paths:
         raise SourceError("repack: needed at least one split, found none")
-    splits = tuple(_stored(_found(Path(path)), prefix_keys=prefix_keys) for path in paths)
+    found = [_found(Path(path)) for path in paths]
+    prefixes = _prefixes([split.path for split in found]) if prefix_keys else [""] * len(found)
+    splits = tuple(map(_stored, found, prefixes))
     for other in splits[1:]:
         _require_alike(splits[0], other)
     return splits
@@ -110,7 +113,14 @@ def _found(path: Path) -> Split:
     return open_split(path / names[0] if names else path)
 
 
-def _stored(split: Split, *, prefix_keys: bool) -> StoredSplit:
+def _prefixes(paths: Sequence[Path]) -> list[str]:
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.absolute().parent.stem}/{path.name}" for path in paths]
+    return [f"{name}/" for name in names]
+
+
+def _stored(split: Split, prefix: str) -> StoredSplit:
     name = str(split.path)
     if "packed" not in split.attributes:
         raise SourceError(
@@ -123,7 +133,7 @@ def _stored(split: Split, *, prefix_keys: bool) -> StoredSplit:
         count = len(problems)
         more = f" ({count} problems; `zarrfeed verify` lists them)" if count > 1 else ""
         raise SourceError(f"{name}: cannot be repacked: {problems[0].what}{more}")
-    return StoredSplit(name, f"{split.path.name}/" if prefix_keys else "", recorded)
+    return StoredSplit(name, prefix, recorded)
 
 
 def _require_known(split: Split, name: str) -> None:

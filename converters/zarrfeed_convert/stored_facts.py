@@ -143,7 +143,7 @@ def _require_disjoint(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> 
             raise SourceError(
                 f"{stored.name}: needed samples of names that no other split has, found "
                 f"{twice[0]!r}{more}, which {first[twice[0]].name} has too; take them out "
-                "with --keys, or tell splits of different names apart with --prefix-keys"
+                "with --keys, or tell the splits apart with --prefix-keys"
             )
         first.update(dict.fromkeys(part.keys, stored))
 
@@ -161,8 +161,8 @@ def _joined_tiles(parts: Sequence[Tiles]) -> Tiles:
             if sizes[number[name]] != size:
                 raise SourceError(
                     f"{name}: needed tiles of one image, found such of an image of "
-                    f"{_text(sizes[number[name]])} and of one of {_text(size)}; tell splits of "
-                    "different names apart with --prefix-keys"
+                    f"{_text(sizes[number[name]])} and of one of {_text(size)}; tell the "
+                    "splits apart with --prefix-keys"
                 )
             new[old] = number[name]
         places.append(np.column_stack([new[part.place[:, 0]], part.place[:, 1:]]))

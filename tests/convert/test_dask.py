@@ -15,6 +15,7 @@ pytest.importorskip("distributed", reason="needs distributed")
 
 import cloudpickle
 import numcodecs
+import numpy as np
 from distributed import Client
 
 import clusters
@@ -24,6 +25,7 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
 from zarrfeed_convert.crew import crew_of
 from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.shard_file import ShardFile
 
 for module in (clusters, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)  # workers cannot import tests
@@ -124,10 +126,11 @@ def test_skipped_samples_are_those_of_a_local_run(here, expected, address):
     assert contents(here / "o.zarr") == contents(here / "local.zarr")
 
 
-def test_nobody_writes_any_more_after_an_interrupt(here, expected, address):
-    def interrupt():
-        raise KeyboardInterrupt
+def interrupt():
+    raise KeyboardInterrupt
 
+
+def test_nobody_writes_any_more_after_an_interrupt(here, expected, address):
     with pytest.raises(KeyboardInterrupt) as stopped:
         pack(Slow("data/images", "data/masks"), "o.zarr", address, progress=at_sample(8, interrupt))
     assert idle(address)
@@ -138,9 +141,6 @@ def test_nobody_writes_any_more_after_an_interrupt(here, expected, address):
 
 
 def test_an_interrupt_ends_a_task_in_its_midst(here, expected, address):
-    def interrupt():
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         pack(
             Slow("data/images", "data/masks"), "o.zarr", address, shard_size=1 << 20,
@@ -148,6 +148,22 @@ def test_an_interrupt_ends_a_task_in_its_midst(here, expected, address):
         )  # fmt: skip
     assert idle(address)
     assert not (here / "o.zarr").exists()  # its only shard was not packed to its end
+
+
+def test_a_task_that_was_given_up_cannot_put_its_shard_in_place_any_more(here, expected):
+    source = PairedFolders("data/images", "data/masks")
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, "o.zarr", progress=at_sample(8, interrupt))
+    shard = here / "o.zarr" / "train.partial" / "image" / "c" / "0" / "0" / "0" / "0"
+    lost = ShardFile(shard, chunks=1, encode=np.ascontiguousarray)
+    lost.append(np.zeros(720, np.uint8))
+
+    def finish():
+        with pytest.raises(FileNotFoundError):
+            lost.__exit__(None, None, None)
+
+    pack(source, "o.zarr", progress=at_sample(10, finish))
+    assert contents(here / "o.zarr") == expected
 
 
 def times_of(source, work, item):

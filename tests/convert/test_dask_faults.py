@@ -121,7 +121,7 @@ def test_when_all_workers_are_gone_the_run_ends_and_keeps_what_is_done(pairs, pr
     assert "packed and kept" in ended.value.__notes__[-1]
 
 
-def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here):
+def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here, caplog):
     worker = processes.add_worker()
     killed = []
 
@@ -132,6 +132,7 @@ def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here):
     with pytest.raises(WorkerError, match=r"the Dask scheduler was lost"):
         pack(pairs, "o.zarr", processes.address, progress=at_sample(8, kill))
     assert time.monotonic() - killed[0] < 10
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
     wait_until(lambda: worker.poll() is not None)
     assert not list(here.rglob("*.tmp"))
 

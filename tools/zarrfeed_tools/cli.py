@@ -20,6 +20,7 @@ from zarrfeed_tools import (
     demo_command,
     formats_command,
     inspect_command,
+    repack_command,
     verify_command,
 )
 
@@ -54,6 +55,7 @@ def options(
 for command in (
     convert_command,
     formats_command,
+    repack_command,
     verify_command,
     inspect_command,
     demo_command,

@@ -29,7 +29,23 @@ def show_report(report: Report, out: Console) -> None:
         "dry run": f"Would pack {left} pairs into {report.packed} samples of "
         f"{report.path}; nothing was written",
     }
-    out.print(f"[bold]{escape(heads[report.status])}[/]", soft_wrap=True)
+    _show(report, heads[report.status], out)
+
+
+def show_repacked(report: Report, out: Console) -> None:
+    """Sum a repacking up for people."""
+    some = "" if report.packed == report.found else f" of {report.found}"
+    samples = f"{report.packed}{some} samples"
+    heads = {
+        "packed": f"Repacked {samples} into {report.path} in {report.seconds:.1f} s",
+        "already packed": f"{report.path} is already packed: nothing was changed",
+        "dry run": f"Would repack {samples} into {report.path}; nothing was written",
+    }
+    _show(report, heads[report.status], out)
+
+
+def _show(report: Report, head: str, out: Console) -> None:
+    out.print(f"[bold]{escape(head)}[/]", soft_wrap=True)
     _show_skipped(report, out)
     if report.status == "dry run":
         out.print(_filled(fields_table(report.fields)))
