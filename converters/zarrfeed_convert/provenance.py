@@ -85,6 +85,23 @@ def require_same_repacked(target: Target, there: JSON, asked: JSON, labels: Labe
         )
 
 
+def is_repeated(there: JSON | None, ended: JSON, asked: JSON) -> bool:
+    """Tell whether a run that has ended made the split that is there, as this one would.
+
+    Parameters
+    ----------
+    there
+        What the split says of itself.
+    ended, asked
+        What the one run was asked for, and what the other is.
+    """
+    before = (there or {}).get("packed", {}).get(REPACKED)
+    if before is None or any(ended.get(name) != value for name, value in before.items()):
+        return False
+    # A split that was replaced by what was made of it holds its samples in another order now.
+    return all(before[name] == asked[name] for name in asked if name not in ("contents", "samples"))
+
+
 def labels_of(labels: Labels) -> JSON:
     """Say what the classes are."""
     return {"classes": listed(labels.classes), "ignore": said(labels.ignore)}

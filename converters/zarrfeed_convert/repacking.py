@@ -24,6 +24,7 @@ from zarrfeed_convert.memory import afford, need_of
 from zarrfeed_convert.provenance import (
     asked_of,
     description_of,
+    is_repeated,
     labels_of,
     require_same_repacked,
     source_of_splits,
@@ -154,7 +155,7 @@ def repack(
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     names = None if keys is None else list(keys)
-    target = target_of(Path(out), split)
+    target = _settled(target_of(Path(out), split))
     splits = open_stored(paths, prefix_keys=prefix_keys)
     require_same_labels(target, splits)
     parts = [facts_of(stored) for stored in splits]
@@ -215,6 +216,10 @@ class _Job:
             if done is not None:
                 journal.finished()
                 return done
+            there, ended = target.packed(), journal.ended
+            if there is not None and ended is not None and is_repeated(there, ended, self.asked):
+                journal.finished()
+                return report_of_split(target, there, status="already packed")
             labels = labels_of(self.splits[0].labels)
             journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
             with (
@@ -239,6 +244,14 @@ class _Job:
         need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
         crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers
+
+
+def _settled(target: Target) -> Target:
+    """Complete what a killed run had begun to put in place: it may be what is to be read now."""
+    if target.folder.exists() or not journal_folder(target).exists():
+        return target
+    with opened_journal(target, restart=False):
+        return target_of(target.out, target.split)
 
 
 def _count(workers: int | None) -> int:

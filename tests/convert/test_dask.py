@@ -82,8 +82,10 @@ def test_the_bytes_are_those_of_a_local_run(here, expected, address):
     assert idle(address)
 
 
-def test_threads_of_one_worker_do_not_disturb_each_other(here, expected):
+def test_threads_of_one_worker_do_not_disturb_each_other(here, expected, monkeypatch):
+    monkeypatch.chdir("/")
     with local_cluster(1, threads=4) as local:
+        monkeypatch.chdir(here)
         with Client(local, set_as_default=False) as client:
             before = client.run(lambda: (numcodecs.blosc.use_threads, os.getcwd()))
             pack(PairedFolders("data/images", "data/masks"), "o.zarr", local.scheduler_address)

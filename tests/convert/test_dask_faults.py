@@ -78,6 +78,14 @@ def test_an_address_that_is_none_is_refused(pairs, address):
         pack(pairs, "o.zarr", address)
 
 
+def test_a_timeout_that_is_no_time_is_refused(pairs):
+    with (
+        dask.config.set({"zarrfeed.timeout": "soon"}),
+        pytest.raises(SourceError, match=r"DASK_ZARRFEED__TIMEOUT: needed a time.*found 'soon'"),
+    ):
+        pack(pairs, "o.zarr", "tcp://127.0.0.1:1")
+
+
 def test_workers_and_a_scheduler_are_refused_together(pairs):
     with pytest.raises(SourceError, match=r"found 2 of them and the scheduler tcp://x:1"):
         pack(pairs, "o.zarr", "tcp://x:1", workers=2)

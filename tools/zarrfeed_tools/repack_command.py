@@ -117,8 +117,8 @@ def _command(
         bool,
         typer.Option(
             "--prefix-keys",
-            help="Name samples SPLIT/KEY, or DATASET/SPLIT/KEY where splits are called the same, so "
-            "that they may hold samples of one name.",
+            help="Name samples SPLIT/KEY, or DATASET/SPLIT/KEY where splits are called the same: "
+            "then they may hold samples of one name.",
         ),
     ] = False,
     workers: shared.Workers = None,

@@ -1,0 +1,301 @@
+"""Damage is never copied on, and a repacking that is stopped ends as if it had not been."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+from packed import copy_of, flipped, make_older, pack
+from stored_samples import by_key, files, require_same
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import repack, verify
+
+SAMPLE = 7 * 6 * 3
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    return {codec: pack(tmp_path_factory.mktemp(codec), codec) for codec in ("raw", "lz4")}
+
+
+def again(packed, out, **options):
+    return repack(packed.split, out, split="new", **{"workers": 1, "codec": "zstd", **options})
+
+
+# -- Damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("field", ["image", "mask"])
+@pytest.mark.parametrize("codec", ["raw", "lz4"])
+def test_a_damaged_sample_ends_the_run_and_is_named(stores, tmp_path, codec, field, workers):
+    packed = stores[codec]
+    path = packed.shard(field, 1)
+    chunk = 2 * SAMPLE // (1 if field == "image" else 3)
+    place = chunk // 2 + 3 if codec == "raw" else 30  # the chunk's second sample; its payload
+    with flipped(path, place, 1), pytest.raises(SourceError) as error:
+        again(packed, tmp_path / "o.zarr", workers=workers)
+    said = str(error.value)
+    keys = packed.keys[5:6] if codec == "raw" else packed.keys[4:6]
+    assert any(repr(key) in said for key in keys)
+    assert str(path) in said
+    assert str(packed.split) in said
+    other = packed.shard("mask" if field == "image" else "image", 1)
+    assert str(other) not in said
+    assert not (tmp_path / "o.zarr/new").exists()
+
+
+def test_every_flipped_byte_of_pixels_is_found(stores, tmp_path):
+    """Raw chunks have no checksum of their own: the samples' digests are all there is."""
+    packed = stores["raw"]
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        path = packed.shard("image", number)
+        samples = min(4, 11 - 4 * number)
+        for place in rng.integers(0, samples * SAMPLE, 4).tolist():
+            key = packed.keys[4 * number + place // SAMPLE]
+            with flipped(path, place, 1 << place % 8), pytest.raises(SourceError, match=key):
+                again(packed, tmp_path / "o.zarr", order="source", restart=True)
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_all_that_is_found_in_the_way_is_named_once(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    packed.shard("image", 1).unlink()
+    with pytest.raises(SourceError, match="the shard is missing") as error:
+        again(packed, tmp_path / "o.zarr")
+    assert str(error.value).count(str(packed.shard("image", 1))) == 1
+    assert repr(packed.keys[4]) in str(error.value)
+
+
+def test_a_digest_that_is_damaged_itself_is_blamed(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    digest = zarr.open_array(str(packed.split / "digest"))
+    digest[6] = 1
+    with pytest.raises(SourceError, match="what is recorded is damaged") as error:
+        again(packed, tmp_path / "o.zarr")
+    assert str(error.value).startswith(f"{packed.split / 'digest'}: sample {packed.keys[6]!r}")
+
+
+def test_where_nothing_tells_which_file_is_damaged_both_are_named(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    make_older(packed)
+    with flipped(packed.shard("image", 0), 0, 1), pytest.raises(SourceError) as error:
+        again(packed, tmp_path / "o.zarr")
+    for field in ("image", "mask"):
+        assert str(packed.shard(field, 0)) in str(error.value)
+
+
+def test_a_split_whose_records_do_not_fit_is_refused(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    shutil.rmtree(packed.split / "digest")
+    with pytest.raises(SourceError, match=r"cannot be repacked: .*digest"):
+        again(packed, tmp_path / "o.zarr")
+    assert not (tmp_path / "o.zarr").exists()
+
+
+def test_counts_that_were_lost_are_counted_anew(stores, tmp_path):
+    """A file of zeros is not written, so that nobody would miss a file of counts."""
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    make_older(packed)
+    shutil.rmtree(packed.split / "class_pixels" / "c")
+    again(packed, tmp_path / "o.zarr")
+    require_same(by_key(tmp_path / "o.zarr/new"), by_key(stores["raw"].split))
+    assert verify(tmp_path / "o.zarr", workers=1).ok
+
+
+def test_an_input_that_changes_under_way_is_not_copied(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    other = zarr.open_array(str(packed.split / "image"))
+
+    def change(what, done, total):
+        if done == 1:
+            other[8:] = 0
+
+    with pytest.raises(SourceError, match=f"sample '{packed.keys[8]}'"):
+        again(packed, tmp_path / "o.zarr", progress=change)
+
+
+# -- Stopped, and gone on with ---------------------------------------------------------------------
+
+# Kills a repacking at operations that change what is on the disk, at all of its end and at some of
+# the others, goes on with it, and looks whether the result is that of a run that was not stopped.
+# Children are forked, so that what takes a second is loaded once; the process itself has no threads.
+KILLED_EVERYWHERE = """
+import os, shutil, signal, sys
+from pathlib import Path
+import numcodecs.blosc
+from zarrfeed_convert import repack
+import zarr.storage, zarr.codecs
+
+numcodecs.blosc.use_threads = False
+source, split, codec = sys.argv[1:]
+options = {"split": split, "codec": codec, "order": "source", "workers": 1, "chunk_samples": 2}
+options |= {"shard_size": 6 * 126, "overwrite": split == "train"}
+
+def counted(operation):
+    def perform(*arguments, **keywords):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return operation(*arguments, **keywords)
+    return perform
+
+def child(work):
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+def killed():
+    os.fsync, os.unlink, shutil.rmtree = map(counted, (os.fsync, os.unlink, shutil.rmtree))
+    for name in ("replace", "rename", "mkdir", "rmdir"):
+        setattr(Path, name, counted(getattr(Path, name)))
+    repack("o.zarr/train", "o.zarr", **options)
+
+def fresh():
+    shutil.rmtree("o.zarr", ignore_errors=True)
+    shutil.copytree(source, "o.zarr")
+
+def contents():
+    return {p: p.read_bytes() for p in Path("o.zarr").rglob("*") if p.is_file()}
+
+def whole():
+    repack("o.zarr/train", "o.zarr", **options)
+
+def count():
+    killed()
+    Path("left").write_text(str(left))
+
+fresh()
+assert child(whole) == 0
+expected = contents()
+fresh()
+left = 10_000
+assert child(count) == 0
+total = 10_000 - int(Path("left").read_text())
+stops = sorted({*range(total - 45, total), *range(0, total, 8)})
+for stop in stops:
+    fresh()
+    left = stop
+    assert os.WTERMSIG(child(killed)) == signal.SIGKILL
+    assert child(whole) == 0, f"stopped at {stop} of {total}, and could not go on"
+    found = contents()
+    differ = {str(p) for p in {*expected, *found} if found.get(p) != expected.get(p)}
+    assert not differ, f"stopped at {stop} of {total}, and differs in {differ}"
+print(len(stops), total)
+"""
+
+
+@pytest.mark.parametrize("split", ["new", "train"])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(stores, tmp_path, split):
+    """Also where a split is replaced by what is made of it."""
+    (tmp_path / "script.py").write_text(KILLED_EVERYWHERE)
+    done = subprocess.run(
+        [sys.executable, "script.py", str(stores["raw"].store), split, "lz4"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    stops, total = map(int, done.stdout.split())
+    assert 45 < stops < total
+
+
+def stop(monkeypatch, packed, out, *, shards):
+    """Let a run end by an interrupt when some shards are packed."""
+    from zarrfeed_convert.shard_record import ShardRecord
+
+    save, left = ShardRecord.save, [shards]
+
+    def count(record, path):
+        save(record, path)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardRecord, "save", count)
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            again(packed, out)
+    return interrupt.value.__notes__[0]
+
+
+def test_a_run_that_goes_on_copies_only_what_is_left(stores, tmp_path, monkeypatch):
+    note = stop(monkeypatch, stores["raw"], tmp_path / "o.zarr", shards=2)
+    assert "2 shards are packed and kept" in note
+    told = []
+    again(stores["raw"], tmp_path / "o.zarr", progress=lambda *step: told.append(step[1]))
+    assert min(told) > 8
+    again(stores["raw"], tmp_path / "expected.zarr")
+    assert files(tmp_path / "o.zarr") == files(tmp_path / "expected.zarr")
+
+
+def test_another_wish_does_not_go_on_with_what_was_begun(stores, tmp_path, monkeypatch):
+    stop(monkeypatch, stores["raw"], tmp_path / "o.zarr", shards=1)
+    with pytest.raises(SourceError, match=r"order: stored there, source asked for.*--restart"):
+        again(stores["raw"], tmp_path / "o.zarr", order="source")
+    again(stores["raw"], tmp_path / "o.zarr", order="source", restart=True)
+    assert list(by_key(tmp_path / "o.zarr/new")) == sorted(stores["raw"].keys)
+
+
+def test_an_input_that_was_changed_meanwhile_is_not_gone_on_with(stores, tmp_path, monkeypatch):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    stop(monkeypatch, packed, tmp_path / "o.zarr", shards=1)
+    repack(packed.split, packed.store, split="train", order="source", overwrite=True, workers=1)
+    with pytest.raises(SourceError, match=r"contents: .* there, .* asked for"):
+        again(packed, tmp_path / "o.zarr")
+
+
+def test_what_is_there_is_accepted_or_replaced_as_a_whole(stores, tmp_path):
+    out = tmp_path / "o.zarr"
+    again(stores["raw"], out)
+    before = files(out)
+    report = again(stores["raw"], out)
+    assert (report.status, report.found, report.packed) == ("already packed", 11, 11)
+    assert files(out) == before
+    with pytest.raises(SourceError, match=r"codec: zstd there, raw asked for.*--overwrite"):
+        again(stores["raw"], out, codec="raw")
+    with pytest.raises(SourceError, match="train: is there already, packed from paired, not from"):
+        repack(out / "new", stores["raw"].store, split="train")
+    assert again(stores["raw"], out, codec="raw", overwrite=True).status == "packed"
+    require_same(by_key(out / "new"), by_key(stores["raw"].split))
+
+
+def test_a_split_is_replaced_by_what_is_made_of_it(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    before = by_key(packed.split)
+    for codec in ("lz4", "zstd"):  # in one process: nothing of the first is still open
+        repack(packed.store, packed.store, split="train", codec=codec, overwrite=True, workers=1)
+        require_same(by_key(packed.split), before)
+    assert sorted(path.name for path in packed.store.iterdir()) == ["train", "zarr.json"]
+    with flipped(packed.shard("image", 0), 20, 1):
+        kept = files(packed.split)
+        with pytest.raises(SourceError):
+            repack(packed.store, packed.store, split="train", codec="raw", overwrite=True)
+        assert files(packed.split) == kept
+
+
+def test_a_dry_run_decides_and_writes_nothing(stores, tmp_path):
+    report = again(stores["raw"], tmp_path / "o.zarr", dry_run=True, codec="auto")
+    assert report.status == "dry run"
+    assert {field.stored_bytes for field in report.fields} == {None}
+    why = {decision.what: decision.reason for decision in report.decisions}
+    assert why["samples"].endswith(str(stores["raw"].split))
+    assert "times smaller" in why["mask codec"]
+    assert sum(row.share for row in report.classes) == pytest.approx(1)
+    assert not (tmp_path / "o.zarr").exists()

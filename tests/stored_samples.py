@@ -1,0 +1,41 @@
+"""What other readers find in a packed split, sample by sample."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import zarr
+
+
+def texts(names):
+    return [bytes(row).rstrip(b"\0").decode() for row in names]
+
+
+def by_key(split):
+    """What zarr-python reads of every sample, by its name."""
+    group = zarr.open_group(str(split), mode="r")
+    names = texts(group["key"][:])
+    fields = ("image", "mask", "digest", "class_pixels", "channel_sums")
+    values = [group[field][:] for field in fields]
+    return dict(zip(names, zip(*values, strict=True), strict=True))
+
+
+def require_same(found, expected):
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        for one, other in zip(values, found[key], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def attributes(split):
+    return json.loads((split / "zarr.json").read_text())["attributes"]["zarrfeed"]
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def arrays(split):
+    """All files of a split but its own description."""
+    return {name: data for name, data in files(split).items() if name != "zarr.json"}
