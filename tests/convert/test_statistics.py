@@ -1,0 +1,96 @@
+"""Sums and counts are exact, and memory decides how many work."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert.memory import MIB, Need, afford
+from zarrfeed_convert.statistics import channel_sums, spread_of, value_counts
+
+IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
+    lambda dtype: arrays.arrays(
+        dtype, st.tuples(st.integers(1, 300), st.integers(1, 5), st.integers(1, 4))
+    )
+)
+
+
+@given(IMAGES)
+def test_sums_of_integers_are_exact(image):
+    exact = image.reshape(-1, image.shape[2]).astype(object)
+    assert channel_sums(image).tolist() == [
+        [float(total), float(squares)]
+        for total, squares in zip(exact.sum(axis=0), (exact**2).sum(axis=0), strict=True)
+    ]
+
+
+def test_the_brightest_image_is_summed_exactly():
+    image = np.full((2048, 9, 3), 255, np.uint8)
+    assert channel_sums(image).tolist() == [[2048 * 9 * 255.0, 2048 * 9 * 255.0**2]] * 3
+
+
+@given(arrays.arrays(np.float32, (7, 5, 2), elements=st.floats(-1e3, 1e3, width=32)))
+def test_mean_and_spread_of_floats(image):
+    mean, std = spread_of(channel_sums(image), 35)
+    wide = image.astype(np.float64)
+    np.testing.assert_allclose(mean, wide.mean(axis=(0, 1)), atol=1e-9)
+    np.testing.assert_allclose(std, wide.std(axis=(0, 1)), atol=1e-4)
+
+
+@given(
+    st.sampled_from(["uint8", "uint16"]).flatmap(
+        lambda dtype: arrays.arrays(
+            dtype,
+            st.tuples(st.integers(1, 200), st.integers(1, 200)),
+            elements=st.integers(0, 250),
+            fill=st.just(3),
+        )
+    )
+)
+def test_values_are_counted_as_numpy_counts_them(mask):
+    counts = value_counts(mask)
+    np.testing.assert_array_equal(np.trim_zeros(counts, "b"), np.bincount(mask.ravel()))
+
+
+@given(
+    workers=st.integers(1, 64),
+    sample=st.integers(1, 500 * MIB),
+    chunks=st.integers(1, 500 * MIB),
+    free=st.integers(1, 100_000 * MIB),
+)
+def test_no_more_work_than_memory_allows(workers, sample, chunks, free):
+    need = Need(sample, chunks, 0)
+    few, decision = afford(workers, need, free=free)
+    assert 1 <= few <= workers
+    assert few == 1 or few * need.nbytes <= 0.8 * free
+    assert few == workers or (few + 1) * need.nbytes > 0.8 * free
+    assert decision.value == (str(workers) if few == workers else f"{few} of {workers}")
+
+
+def test_workers_are_lowered_and_the_report_says_so(tmp_path, write_pairs, monkeypatch):
+    available = dataclasses.make_dataclass("Memory", ["available"])(300 * MIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
+    folders = write_pairs(12)
+    report = convert(PairedFolders(*folders), tmp_path / "o", split="s", workers=3)
+    about = report.decisions[-1]
+    assert (about.what, about.value) == ("workers", "2 of 3")
+    assert "each needs up to 100 MiB, 300 MiB are free" in about.reason
+    dry = convert(PairedFolders(*folders), tmp_path / "p", split="s", workers=1, dry_run=True)
+    assert dry.decisions[-1].value == "1"
+    assert "together 100 MiB at most" in dry.decisions[-1].reason
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_memory_that_is_stated_is_the_sum_of_its_parts(tmp_path, write_pairs, workers):
+    folders = write_pairs(2, shape=(900, 900, 3))
+    report = convert(PairedFolders(*folders), tmp_path / "o", split="s", workers=workers)
+    # Four copies of the largest sample, and its two fields as chunks twice.
+    sample = 900 * 900 * 4
+    assert f"{(100 * MIB + 6 * sample) / MIB:.0f} MiB" in report.decisions[-1].reason
