@@ -156,6 +156,7 @@ def test_binary_masks_are_announced(folders):
         (["--overlap", "3"], "--fit tile"),
         (["--engine", "dask"], "--scheduler"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
+        (["--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"], "--workers"),
         (["--unknown"], "--unknown"),
     ],
 )

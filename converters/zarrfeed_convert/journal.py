@@ -83,13 +83,6 @@ class Journal:
         self._agreed[part] = values
         _write(self._folder / _RUN, self._agreed)
 
-    @property
-    def ended(self) -> JSON | None:
-        """What an earlier run was asked for that was killed when its split was in place already."""
-        if not self._done() or partial_folder(self._target).exists():
-            return None
-        return _read(self._folder / _RUN).get("asked")
-
     def forget(self) -> None:
         """Remove what is done, and begin anew."""
         for entry in self._folder.iterdir():

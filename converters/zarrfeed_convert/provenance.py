@@ -85,21 +85,24 @@ def require_same_repacked(target: Target, there: JSON, asked: JSON, labels: Labe
         )
 
 
-def is_repeated(there: JSON | None, ended: JSON, asked: JSON) -> bool:
-    """Tell whether a run that has ended made the split that is there, as this one would.
+def is_repeated(there: JSON, asked: JSON) -> bool:
+    """Tell whether a split that takes the place of what it is made of was asked for just so.
+
+    Then its samples are not those that the first run found, nor in their order; but to do the same
+    to them again, such as to leave out every other one, is not what a repeated command means.
 
     Parameters
     ----------
     there
         What the split says of itself.
-    ended, asked
-        What the one run was asked for, and what the other is.
+    asked
+        What a run is asked for.
     """
-    before = (there or {}).get("packed", {}).get(REPACKED)
-    if before is None or any(ended.get(name) != value for name, value in before.items()):
-        return False
-    # A split that was replaced by what was made of it holds its samples in another order now.
-    return all(before[name] == asked[name] for name in asked if name not in ("contents", "samples"))
+    before = there.get("packed", {}).get(REPACKED)
+    own = ("samples", "contents")
+    return before is not None and all(
+        before.get(name) == value for name, value in asked.items() if name not in own
+    )
 
 
 def labels_of(labels: Labels) -> JSON:

@@ -159,18 +159,23 @@ def repack(
     splits = open_stored(paths, prefix_keys=prefix_keys)
     require_same_labels(target, splits)
     parts = [facts_of(stored) for stored in splits]
-    facts = joined(splits, parts)
-    rows = in_order(
-        chosen_rows(facts, subset=subset, keys=names), facts, order=settings.order, seed=seed
-    )
     asked = asked_of(splits, parts, settings, subset=subset, keys=names)
-    job = _Job(splits, settings, facts, rows, asked, overwrite, progress)
+    job = _Job(splits, settings, asked, overwrite, progress)
     done = job.done_already(target)
-    if done is not None and journal_folder(target).exists():
-        done = None  # a run was killed as it ended: what it left is to be cleared away
     if done is None:
-        done = job.dry_run(target, workers) if dry_run else job.pack(target, workers, restart)
-    return replace(done, found=len(facts), skipped=(), seconds=time.perf_counter() - start)
+        facts = joined(splits, parts)
+        rows = in_order(
+            chosen_rows(facts, subset=subset, keys=names), facts, order=settings.order, seed=seed
+        )
+        if dry_run:
+            done = job.dry_run(facts, rows, target, workers)
+        else:
+            done = job.pack(facts, rows, target, workers, restart=restart)
+    elif journal_folder(target).exists():  # a run was killed as it ended
+        with opened_journal(target, restart=False) as journal:
+            journal.finished()
+    found = sum(len(part) for part in parts)
+    return replace(done, found=found, skipped=(), seconds=time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,68 +184,62 @@ class _Job:
 
     splits: tuple[StoredSplit, ...]
     settings: RepackSettings
-    facts: Facts
-    rows: Numbers
     asked: JSON
     overwrite: bool
     progress: OnProgress | None
-
-    @property
-    def source(self) -> StoredSamples:
-        """The samples, to be read."""
-        splits = [stored.split for stored in self.splits]
-        return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
 
     def done_already(self, target: Target) -> Report | None:
         """Report on the split that is there; None where it is to be packed."""
         there = target.packed()
         if there is None:
             return None
-        if self.overwrite:
-            require_replaceable(target, there)
-            return None
-        require_same_repacked(target, there, self.asked, self.splits[0].labels)
+        replaced = any(stored.split.path.samefile(target.folder) for stored in self.splits)
+        if not (replaced and is_repeated(there, self.asked)):
+            if self.overwrite:
+                require_replaceable(target, there)
+                return None
+            require_same_repacked(target, there, self.asked, self.splits[0].labels)
         return report_of_split(target, there, status="already packed")
 
-    def dry_run(self, target: Target, workers: int | None) -> Report:
+    def dry_run(self, facts: Facts, rows: Numbers, target: Target, workers: int | None) -> Report:
         """Decide everything, write nothing."""
         failures = Failures("stop")
-        with closing(self.source) as source, crew_of(source, _count(workers), failures) as crew:
-            plan, about_workers = self._decide(crew)
+        with (
+            closing(self._source(facts)) as source,
+            crew_of(source, _count(workers), failures) as crew,
+        ):
+            plan, about_workers = self._decide(facts, rows, crew)
             return report_of_plan(plan, target, source, failures, about_workers)
 
-    def pack(self, target: Target, workers: int | None, restart: bool) -> Report:
+    def pack(
+        self, facts: Facts, rows: Numbers, target: Target, workers: int | None, *, restart: bool
+    ) -> Report:
         """Pack the split, or what is left of it to be packed."""
         with opened_journal(target, restart=restart) as journal:
             done = self.done_already(target)  # by a run that has just ended
             if done is not None:
                 journal.finished()
                 return done
-            there, ended = target.packed(), journal.ended
-            if there is not None and ended is not None and is_repeated(there, ended, self.asked):
-                journal.finished()
-                return report_of_split(target, there, status="already packed")
             labels = labels_of(self.splits[0].labels)
             journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
             with (
-                closing(self.source) as source,
+                closing(self._source(facts)) as source,
                 crew_of(source, _count(workers), Failures("stop")) as crew,
             ):
-                plan, about_workers = self._decide(crew)
+                plan, about_workers = self._decide(facts, rows, crew)
+                description = description_of(self.splits, plan, self.settings, self.asked)
                 there = rewrite_split(
-                    crew,
-                    plan,
-                    self.facts.part(self.rows),
-                    target,
-                    journal,
-                    description_of(self.splits, plan, self.settings, self.asked),
-                    self.progress,
+                    crew, plan, facts.part(rows), target, journal, description, self.progress
                 )
         report = report_of_split(target, there, status="packed")
         return replace(report, decisions=(*report.decisions, about_workers))
 
-    def _decide(self, crew: Crew) -> tuple[Plan, Decision]:
-        plan = plan_repack(crew, self.splits, self.settings, self.facts, self.rows)
+    def _source(self, facts: Facts) -> StoredSamples:
+        splits = [stored.split for stored in self.splits]
+        return StoredSamples(splits, facts.keys, source_of_splits(self.splits))
+
+    def _decide(self, facts: Facts, rows: Numbers, crew: Crew) -> tuple[Plan, Decision]:
+        plan = plan_repack(crew, self.splits, self.settings, facts, rows)
         need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
         crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -61,7 +59,9 @@ def test_every_flipped_byte_of_pixels_is_found(stores, tmp_path):
             key = packed.keys[4 * number + place // SAMPLE]
             with flipped(path, place, 1 << place % 8), pytest.raises(SourceError, match=key):
                 again(packed, tmp_path / "o.zarr", order="source", restart=True)
-    assert not (tmp_path / "o.zarr").exists()
+    assert not (tmp_path / "o.zarr/new").exists()
+    again(packed, tmp_path / "o.zarr", order="source")  # what was sound goes on to be used
+    require_same(by_key(tmp_path / "o.zarr/new"), by_key(packed.split))
 
 
 def test_all_that_is_found_in_the_way_is_named_once(stores, tmp_path):
@@ -122,98 +122,6 @@ def test_an_input_that_changes_under_way_is_not_copied(stores, tmp_path):
 
 
 # -- Stopped, and gone on with ---------------------------------------------------------------------
-
-# Kills a repacking at operations that change what is on the disk, at all of its end and at some of
-# the others, goes on with it, and looks whether the result is that of a run that was not stopped.
-# Children are forked, so that what takes a second is loaded once; the process itself has no threads.
-KILLED_EVERYWHERE = """
-import os, shutil, signal, sys
-from pathlib import Path
-import numcodecs.blosc
-from zarrfeed_convert import repack
-import zarr.storage, zarr.codecs
-
-numcodecs.blosc.use_threads = False
-source, split, codec = sys.argv[1:]
-options = {"split": split, "codec": codec, "order": "source", "workers": 1, "chunk_samples": 2}
-options |= {"shard_size": 6 * 126, "overwrite": split == "train"}
-
-def counted(operation):
-    def perform(*arguments, **keywords):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return operation(*arguments, **keywords)
-    return perform
-
-def child(work):
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitpid(pid, 0)[1]
-
-def killed():
-    os.fsync, os.unlink, shutil.rmtree = map(counted, (os.fsync, os.unlink, shutil.rmtree))
-    for name in ("replace", "rename", "mkdir", "rmdir"):
-        setattr(Path, name, counted(getattr(Path, name)))
-    repack("o.zarr/train", "o.zarr", **options)
-
-def fresh():
-    shutil.rmtree("o.zarr", ignore_errors=True)
-    shutil.copytree(source, "o.zarr")
-
-def contents():
-    return {p: p.read_bytes() for p in Path("o.zarr").rglob("*") if p.is_file()}
-
-def whole():
-    repack("o.zarr/train", "o.zarr", **options)
-
-def count():
-    killed()
-    Path("left").write_text(str(left))
-
-fresh()
-assert child(whole) == 0
-expected = contents()
-fresh()
-left = 10_000
-assert child(count) == 0
-total = 10_000 - int(Path("left").read_text())
-stops = sorted({*range(total - 45, total), *range(0, total, 8)})
-for stop in stops:
-    fresh()
-    left = stop
-    assert os.WTERMSIG(child(killed)) == signal.SIGKILL
-    assert child(whole) == 0, f"stopped at {stop} of {total}, and could not go on"
-    found = contents()
-    differ = {str(p) for p in {*expected, *found} if found.get(p) != expected.get(p)}
-    assert not differ, f"stopped at {stop} of {total}, and differs in {differ}"
-print(len(stops), total)
-"""
-
-
-@pytest.mark.parametrize("split", ["new", "train"])
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(stores, tmp_path, split):
-    """Also where a split is replaced by what is made of it."""
-    (tmp_path / "script.py").write_text(KILLED_EVERYWHERE)
-    done = subprocess.run(
-        [sys.executable, "script.py", str(stores["raw"].store), split, "lz4"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    stops, total = map(int, done.stdout.split())
-    assert 45 < stops < total
 
 
 def stop(monkeypatch, packed, out, *, shards):
@@ -283,11 +191,26 @@ def test_a_split_is_replaced_by_what_is_made_of_it(stores, tmp_path):
         repack(packed.store, packed.store, split="train", codec=codec, overwrite=True, workers=1)
         require_same(by_key(packed.split), before)
     assert sorted(path.name for path in packed.store.iterdir()) == ["train", "zarr.json"]
+    halved = {"split": "train", "subset": slice(None, None, 2), "overwrite": True, "workers": 1}
+    for status in ("packed", "already packed"):  # a command that is repeated does not halve again
+        assert repack(packed.store, packed.store, **halved).status == status
+        require_same(by_key(packed.split), {key: before[key] for key in list(before)[::2]})
     with flipped(packed.shard("image", 0), 20, 1):
         kept = files(packed.split)
         with pytest.raises(SourceError):
             repack(packed.store, packed.store, split="train", codec="raw", overwrite=True)
         assert files(packed.split) == kept
+
+
+def test_samples_are_added_to_a_split(stores, tmp_path):
+    packed = copy_of(stores["raw"], tmp_path / "copy")
+    for name, part in (("train", slice(0, 8)), ("more", slice(8, None))):
+        repack(packed.split, tmp_path / "o.zarr", split=name, subset=part, workers=1)
+    both = [tmp_path / "o.zarr/train", tmp_path / "o.zarr/more"]
+    added = {"split": "train", "order": "stored", "overwrite": True, "workers": 1}
+    for status in ("packed", "already packed"):
+        assert repack(both, tmp_path / "o.zarr", **added).status == status
+        require_same(by_key(tmp_path / "o.zarr/train"), by_key(stores["raw"].split))
 
 
 def test_a_dry_run_decides_and_writes_nothing(stores, tmp_path):

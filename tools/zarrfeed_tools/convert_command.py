@@ -190,7 +190,7 @@ def _command(
             order=order.value,
             seed=seed,
             workers=workers,
-            scheduler=scheduler_of(engine, scheduler),
+            scheduler=scheduler_of(engine, scheduler, workers),
             on_error=on_error.value,
             overwrite=overwrite,
             restart=restart,

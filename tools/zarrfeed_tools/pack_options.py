@@ -106,7 +106,8 @@ Scheduler: TypeAlias = Annotated[
         "--scheduler",
         metavar="ADDRESS",
         help="Of the Dask cluster, like tcp://10.0.0.1:8786. Its machines must share the paths of "
-        "the samples and of the output with this one.",
+        "the samples and of the output with this one, and have the same zarrfeed[dask]. "
+        "DASK_ZARRFEED__TIMEOUT=120s waits longer for it.",
     ),
 ]
 AsJson: TypeAlias = Annotated[
@@ -114,16 +115,20 @@ AsJson: TypeAlias = Annotated[
 ]
 
 
-def scheduler_of(engine: Engine, scheduler: str | None) -> str | None:
-    """Check that engine and scheduler go together; give the scheduler.
+def scheduler_of(engine: Engine, scheduler: str | None, workers: int | None) -> str | None:
+    """Check that engine, scheduler and workers go together; give the scheduler.
 
     Raises
     ------
     typer.BadParameter
-        One is given without the other.
+        One is given without the other, or processes of this machine are asked for as well.
     """
     if engine is Engine.DASK and scheduler is None:
         raise typer.BadParameter("needs --scheduler ADDRESS", param_hint="--engine dask")
     if engine is Engine.LOCAL and scheduler is not None:
         raise typer.BadParameter("needs --engine dask", param_hint="--scheduler")
+    if scheduler is not None and workers is not None:
+        raise typer.BadParameter(
+            "are processes of this machine; a Dask cluster has its own", param_hint="--workers"
+        )
     return scheduler
