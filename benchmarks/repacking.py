@@ -76,6 +76,7 @@ def _repack(raw: str, scratch: Path, codec: str, nbytes: int) -> tuple[float, fl
     """Repack once; decoded bytes per second of the whole call, and of the copying alone."""
     out = scratch / "repacked.zarr"
     told: list[float] = []
+    warm(raw)  # whatever the kernel has dropped while the other way had its turn
 
     def note(what: str, done: int, total: int) -> None:  # noqa: ARG001
         if done:
