@@ -14,7 +14,7 @@ from PIL import Image
 
 from figures import Figure, quantity, ratio
 from trial import take_turns
-from zarrfeed_convert.decode import decode
+from zarrfeed_convert.decoding.decode import decode
 
 try:
     import cv2

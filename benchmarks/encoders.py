@@ -17,7 +17,7 @@ import numcodecs.blosc
 import numpy as np
 
 from zarrfeed import SplitReader, open_split
-from zarrfeed_convert.shard_file import blosc_settings
+from zarrfeed_convert.shards.shard_file import blosc_settings
 
 # What `zarrfeed repack --codec lz4` and `--codec zstd` write, per field.
 CODECS: dict[str, dict[str, Any]] = {

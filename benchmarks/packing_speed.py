@@ -9,16 +9,17 @@ from __future__ import annotations
 import shutil
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures import Figure, quantity, ratio
 from trial import take_turns
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.crew import Work, crew_of
+from zarrfeed_convert.crews.crew import Work, crew_of
 from zarrfeed_convert.failures import Failures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zarrfeed_convert.source import Source
 
 WORKERS = 2

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client, LocalCluster
 
 from scripts import gone, wait_until
-from zarrfeed_convert import PairedFolders, convert, guest, shared_folder
+from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert.crews import guest, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -131,7 +131,7 @@ def test_ctrl_c_leaves_what_is_done_to_be_gone_on_with(packed, here):
     arguments = [packed.split, "o.zarr", "--split", "s", "--workers", 2, "--codec", "lz4"]
     script = f"""
 import sys, time
-from zarrfeed_convert import copying
+from zarrfeed_convert.repacking import copying
 write = copying.ShardRecord.save
 def slowly(record, path):
     write(record, path)

@@ -26,6 +26,18 @@ LAYERS = [
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
+# The rooms of the converter: packages and modules, from the ground up.
+CONVERTER = ROOT / "converters" / "zarrfeed_convert"
+FLOORS = [
+    {"source", "failures", "geometry", "decoding", "shards"},
+    {"labels", "mask_map"},
+    {"planning", "crews", "sources", "formats", "facts"},
+    {"report", "splits"},
+    {"verification"},
+    {"conversion", "repacking"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
 # Outside world -> the only modules that may import it.
 WORLDS = {
     "keras": {"sequence", "callbacks"},
@@ -62,6 +74,25 @@ def imports(path: Path) -> set[str]:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def imports_when_loaded(path: Path) -> Iterator[str]:
+    """Every module that a file imports when it is loaded itself: not later, not for types alone."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules(CONVERTER) if m[0]], ids=str)
+def test_the_converters_rooms_stand_on_each_other(module: str, path: Path) -> None:
+    room = module.split(".")[0]
+    assert room in FLOOR, f"{room} has no floor yet"
+    for imported in imports_when_loaded(path):
+        package, _, below = imported.partition(".")
+        other = below.split(".")[0]
+        if package == "zarrfeed_convert" and other in FLOOR:
+            assert FLOOR[other] <= FLOOR[room], f"{module} imports {imported} from above"
 
 
 @pytest.mark.parametrize(("module", "path"), [m for m in modules(LOADER) if m[0]], ids=str)

@@ -7,12 +7,8 @@
 
 from __future__ import annotations
 
-from zarrfeed_convert.comparison import Originals
 from zarrfeed_convert.conversion import convert
-from zarrfeed_convert.deciding import OnProgress
-from zarrfeed_convert.decisions import text_of_bytes
 from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
-from zarrfeed_convert.findings import Problem, SplitVerification, Verification
 from zarrfeed_convert.formats import (
     FORMATS,
     Format,
@@ -22,11 +18,15 @@ from zarrfeed_convert.formats import (
     options_of_text,
     parameters_of,
 )
-from zarrfeed_convert.repacking import repack
+from zarrfeed_convert.planning.deciding import OnProgress
+from zarrfeed_convert.planning.decisions import text_of_bytes
+from zarrfeed_convert.repacking.repack import repack
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
 from zarrfeed_convert.sources.paired import PairedFolders
-from zarrfeed_convert.verification import verify
+from zarrfeed_convert.verification.comparison import Originals
+from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
+from zarrfeed_convert.verification.verify import verify
 
 __all__ = [
     "FORMATS",

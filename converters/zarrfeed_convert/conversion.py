@@ -14,29 +14,29 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crew import crew_of
-from zarrfeed_convert.deciding import OnProgress, decide
+from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.journal import journal_folder, opened_journal
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
-from zarrfeed_convert.memory import afford, need_of
-from zarrfeed_convert.plan import Order, Settings
-from zarrfeed_convert.repetition import asked_for, require_replaceable, require_same_split
+from zarrfeed_convert.planning.deciding import OnProgress, decide
+from zarrfeed_convert.planning.memory import afford, need_of
+from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.sources.samples import Samples, source_of_samples
-from zarrfeed_convert.target import target_of
-from zarrfeed_convert.writing import write_split
+from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
+from zarrfeed_convert.splits.target import target_of
+from zarrfeed_convert.splits.writing import write_split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed_convert.crew import Crew
-    from zarrfeed_convert.decisions import CodecChoice, Decision
+    from zarrfeed_convert.crews.crew import Crew
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
-    from zarrfeed_convert.plan import Plan
+    from zarrfeed_convert.planning.decisions import CodecChoice, Decision
+    from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.source import JSON, Source
-    from zarrfeed_convert.target import Target
+    from zarrfeed_convert.splits.target import Target
 
 _SHOWN = 10  # inputs that a message names
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.statistics import value_counts
+from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

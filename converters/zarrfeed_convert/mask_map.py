@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.pixels import Pixels
+    from zarrfeed_convert.decoding.pixels import Pixels
     from zarrfeed_convert.source import Mask
 
 _SHOWN = 10  # colours that a message names

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import open_split
-from zarrfeed_convert.decisions import Decision
 from zarrfeed_convert.facts import IGNORED, ClassFacts, FieldFacts, classes_of, fields_of
+from zarrfeed_convert.planning.decisions import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
-    from zarrfeed_convert.plan import Plan
+    from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.source import JSON, Source
-    from zarrfeed_convert.target import Target
+    from zarrfeed_convert.splits.target import Target
 
 
 @dataclass(frozen=True, slots=True)

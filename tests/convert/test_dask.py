@@ -23,9 +23,9 @@ from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack
 from scripts import running, wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
-from zarrfeed_convert.crew import crew_of
+from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.shard_file import ShardFile
+from zarrfeed_convert.shards.shard_file import ShardFile
 
 for module in (clusters, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)  # workers cannot import tests

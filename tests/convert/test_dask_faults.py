@@ -24,7 +24,7 @@ from clusters import COUNT, Processes, Slow, at_sample, contents, pack
 from scripts import wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
-from zarrfeed_convert.dask_crew import DaskCrew
+from zarrfeed_convert.crews.dask_crew import DaskCrew
 
 cloudpickle.register_pickle_by_value(clusters)  # workers cannot import tests
 
@@ -92,7 +92,7 @@ def test_workers_and_a_scheduler_are_refused_together(pairs):
 
 
 def test_without_the_package_the_extra_is_named(pairs, monkeypatch):
-    monkeypatch.delitem(sys.modules, "zarrfeed_convert.dask_crew")
+    monkeypatch.delitem(sys.modules, "zarrfeed_convert.crews.dask_crew")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SourceError, match=r"needs the package distributed.*'zarrfeed\[dask\]'"):
         pack(pairs, "o.zarr", "tcp://x:1")

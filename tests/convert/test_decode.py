@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import decode, measure
-from zarrfeed_convert.pixels import Pixels, as_image
+from zarrfeed_convert.decoding.decode import decode, measure
+from zarrfeed_convert.decoding.pixels import Pixels, as_image
 
 SHAPES = {"grey": (9, 7), "rgb": (9, 7, 3), "rgba": (9, 7, 4)}
 LOSSLESS = [

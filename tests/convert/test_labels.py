@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.labels import Labels, labels_of_values, parse_classes
 from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
-from zarrfeed_convert.pixels import Pixels
 
 RED, BLUE = [255, 0, 0], [0, 0, 255]
 

@@ -126,7 +126,7 @@ def test_an_input_that_changes_under_way_is_not_copied(stores, tmp_path):
 
 def stop(monkeypatch, packed, out, *, shards):
     """Let a run end by an interrupt when some shards are packed."""
-    from zarrfeed_convert.shard_record import ShardRecord
+    from zarrfeed_convert.shards.shard_record import ShardRecord
 
     save, left = ShardRecord.save, [shards]
 

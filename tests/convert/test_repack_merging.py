@@ -81,7 +81,7 @@ def test_several_are_shuffled_and_stored_keeps_them_apart(halves, tmp_path):
 
 
 def test_more_splits_than_are_open_at_a_time_become_one(stores, tmp_path, monkeypatch):
-    monkeypatch.setattr("zarrfeed_convert.stored_source._OPEN_SPLITS", 3)
+    monkeypatch.setattr("zarrfeed_convert.repacking.stored_source._OPEN_SPLITS", 3)
     out = tmp_path / "o.zarr"
     names = [f"p{row}" for row in range(SAMPLES)]
     for row, name in enumerate(names):

@@ -33,7 +33,7 @@ KILLED = (
     """
 import os, shutil, signal, sys
 from pathlib import Path
-from zarrfeed_convert import crew  # numpy and zarr are loaded now
+from zarrfeed_convert.crews import crew  # numpy and zarr are loaded now
 
 left = int(sys.argv[2])
 

@@ -15,10 +15,10 @@ from PIL import Image
 from zarrfeed import ZarrSequence
 from zarrfeed.schema import parse_array
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.decisions import FieldLayout
-from zarrfeed_convert.shard_file import ShardFile, encoder
+from zarrfeed_convert.planning.decisions import FieldLayout
+from zarrfeed_convert.shards.shard_file import ShardFile, encoder
 from zarrfeed_convert.source import Header
-from zarrfeed_convert.split_writer import write_array
+from zarrfeed_convert.splits.split_writer import write_array
 
 
 class Arrays:

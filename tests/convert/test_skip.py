@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, PairedFolders, convert
-from zarrfeed_convert.rows import Rows, without
+from zarrfeed_convert.shards.rows import Rows, without
 
 SMALL = {"chunk_samples": 1, "shard_size": 1440}
 

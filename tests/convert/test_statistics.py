@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.memory import MIB, Need, afford
-from zarrfeed_convert.statistics import channel_sums, spread_of, value_counts
+from zarrfeed_convert.planning.memory import MIB, Need, afford
+from zarrfeed_convert.shards.statistics import channel_sums, spread_of, value_counts
 
 IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
     lambda dtype: arrays.arrays(

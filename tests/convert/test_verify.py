@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packed import CODECS, flipped, kinds, make_older, pack
-from zarrfeed_convert import Header, PairedFolders, convert, file_check, verify
+from zarrfeed_convert import Header, PairedFolders, convert, verify
+from zarrfeed_convert.verification import file_check
 
 DESCRIPTIVE = ("digest", "class_pixels", "channel_sums", "shard_files", "key")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.pixels import CHANNELS, Pixels
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.array_sides import Side, measure_all, pair_arrays, sides_of
 from zarrfeed_convert.sources.meaning import Meaning
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
     from zarrfeed_convert.sources.array_files import ArrayFiles
 
 

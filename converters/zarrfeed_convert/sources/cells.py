@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import decode_bytes, measure_bytes, require_packable
-from zarrfeed_convert.pixels import Measure, Pixels
+from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes, require_packable
+from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, require_packable
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.choices import require_choice
@@ -21,8 +21,8 @@ from zarrfeed_convert.sources.meaning import Meaning
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 _BACKGROUND = "background"
 

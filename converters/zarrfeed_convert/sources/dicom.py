@@ -22,8 +22,8 @@ from zarrfeed_convert.sources.volumes import VolumeReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
     from zarrfeed_convert.sources.dicom_headers import Slice
 
 

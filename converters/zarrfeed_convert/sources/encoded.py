@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import decode_bytes, measure_bytes
-from zarrfeed_convert.pixels import Measure, Pixels
+from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
+from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def measure_head(head: bytes, name: str) -> Measure | None:
 
 
 def measure_file(data: bytes, name: str) -> Measure:
-    """Measure a file, as :func:`zarrfeed_convert.decode.measure` does.
+    """Measure a file, as :func:`zarrfeed_convert.decoding.decode.measure` does.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import decode, measure, require_packable
+from zarrfeed_convert.decoding.decode import decode, measure, require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 if TYPE_CHECKING:

@@ -38,8 +38,8 @@ from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.paired import PairedFolders
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 _SUBSETS = ("train", "val", "test")
 

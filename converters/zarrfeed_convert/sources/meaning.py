@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image, shown_channels
 from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
-from zarrfeed_convert.pixels import CHANNELS, Pixels, as_image, shown_channels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.pixels import Color
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.source import JSON, Image, Mask
 
 

@@ -25,8 +25,8 @@ from zarrfeed_convert.sources.recent import Recent
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 _SUFFIXES = (".npz", ".npy")
 _NPY = b"\x93NUMPY"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.pixels import CHANNELS, Pixels
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.ome_metadata import classes_of_names
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 _MOST_CLASSES = 256  # more values than that, which nobody named, are instances
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.suffixes import advise_suffixes
@@ -16,8 +16,8 @@ from zarrfeed_convert.sources.suffixes import advise_suffixes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 _SHOWN = 10  # files that a message names
 

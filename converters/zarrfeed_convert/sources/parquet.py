@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import require_packable
+from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.cells import (
     Numbers,
@@ -24,8 +24,8 @@ from zarrfeed_convert.sources.table_column import TableColumn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
 
 
 class ParquetTables:

@@ -17,8 +17,8 @@ import numpy as np
 import PIL.Image
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.mask_map import MaskMap, mask_ids
-from zarrfeed_convert.pixels import Pixels
 from zarrfeed_convert.sources.spool import SpoolWriter, names_of
 from zarrfeed_convert.sources.values import packable, whole_numbers
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import measure
+from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.sources.columns import held_by
 from zarrfeed_convert.sources.values import reading
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.pixels import Measure
+    from zarrfeed_convert.decoding.pixels import Measure
     from zarrfeed_convert.sources.cells import Cell, Numbers
     from zarrfeed_convert.sources.columns import Held
     from zarrfeed_convert.sources.parquet_files import Tables

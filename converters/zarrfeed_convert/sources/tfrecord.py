@@ -23,8 +23,8 @@ from zarrfeed_convert.sources.record_file import Records
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color
     from zarrfeed_convert.sources.tf_example import Example
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.tiff import needs_conversion, require_whole
+from zarrfeed_convert.decoding.tiff import needs_conversion, require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

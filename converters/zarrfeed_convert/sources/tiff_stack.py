@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.files import list_files
 from zarrfeed_convert.sources.meaning import Meaning
@@ -24,13 +25,12 @@ from zarrfeed_convert.sources.recent import Recent
 from zarrfeed_convert.sources.tiff_axes import ALL, Axes, axes_of_pair, count_channels, partner
 from zarrfeed_convert.sources.tiff_pages import TiffPages
 from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
-from zarrfeed_convert.tiff import PALETTE, arrange_page, measure_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color, Pixels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color, Pixels
 
 _EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
 _TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))

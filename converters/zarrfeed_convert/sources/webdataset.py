@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decode import require_packable
+from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.encoded import (
@@ -29,8 +29,8 @@ from zarrfeed_convert.sources.values import reading
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.pixels import Color, Measure
 
 _IMAGES = "jpg;jpeg;png;webp;tif;tiff;bmp;npy;image.jpg;image.png;image.npy"
 _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;png;npy"

@@ -1,0 +1,1 @@
+"""Who does the work of a conversion: this process, others, or a Dask cluster."""

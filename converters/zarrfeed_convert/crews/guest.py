@@ -1,0 +1,219 @@
+"""How does a task run in a process that is somebody else's?
+
+Such a process, a Dask worker, has several threads, a working directory of its own and perhaps
+another zarrfeed; it serves other conversions at the same time, and lives on when this one has
+ended. So every thread gets a source of its own, and whatever a task changes in the process is as
+it was before when the last task has gone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import uuid
+import zlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import cloudpickle
+import psutil
+
+from zarrfeed import __version__
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert.crews.crew import Work
+from zarrfeed_convert.crews.shared_folder import within_folder
+from zarrfeed_convert.shards.shard_file import single_threaded_blosc
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.crews.crew import Task, Tick
+    from zarrfeed_convert.failures import Failed
+    from zarrfeed_convert.source import Source
+
+Item = TypeVar("Item")
+
+_WITNESSES = 8  # samples of which one can be measured, if any can
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a process must know of a conversion before it works for it; sent to it once.
+
+    Attributes
+    ----------
+    token
+        Tells the conversion from others.
+    version
+        The zarrfeed that asks.
+    home
+        The machine that asks.
+    folder
+        Where relative paths begin; None where the source has none.
+    witness
+        A sample that can be read at home, so it can be read here, or the source is not there.
+    source
+        Pickled.
+    """
+
+    token: str
+    version: str
+    home: str
+    folder: str | None
+    witness: int | None
+    source: bytes
+
+
+def errand_of(source: Source) -> Errand:
+    """Prepare a source to be read elsewhere."""
+    count = len(source.keys)
+    names = source.names(0) if count else ()
+    return Errand(
+        uuid.uuid4().hex[:12],
+        __version__,
+        platform.node(),
+        None if all(map(os.path.isabs, names)) else str(Path.cwd()),
+        next((item for item in range(min(count, _WITNESSES)) if _can_probe(source, item)), None),
+        # By value where it is the user's own class; paths shrink to a tenth.
+        zlib.compress(cloudpickle.dumps(source), 1),
+    )
+
+
+def _can_probe(source: Source, item: int) -> bool:
+    try:
+        source.probe(item)
+    except (SourceError, OSError):
+        return False
+    return True
+
+
+class Done(NamedTuple):
+    """What comes back from a task.
+
+    Attributes
+    ----------
+    result
+        The task's own.
+    found
+        What failed.
+    ticks
+        The samples that it worked on.
+    """
+
+    result: object
+    found: list[Failed]
+    ticks: int
+
+
+# -- In the process -------------------------------------------------------------------------------
+
+_state = threading.Lock()
+# By the conversions' tokens:
+_running: Counter[str] = Counter()  # tasks
+_closed: set[str] = set()  # no more tasks are begun
+_sources: defaultdict[str, dict[int, Source]] = defaultdict(dict)  # by thread
+
+
+def perform(
+    errand: Errand, task: Task[Item, object], item: Item, wanted: Tick, *, here: str
+) -> Done | None:
+    """Run a task; None where no more are to be begun.
+
+    Parameters
+    ----------
+    errand
+        Of the conversion.
+    task, item
+        What is done.
+    wanted
+        Called after every sample, to raise where the work is no longer wanted.
+    here
+        Names this process, for errors.
+
+    Raises
+    ------
+    WorkerError
+        The source cannot be read in this process, though it can be at home.
+    """
+    with _state:
+        if errand.token in _closed:
+            return None
+        _running[errand.token] += 1
+    try:
+        with single_threaded_blosc(), within_folder(errand.folder, home=errand.home, here=here):
+            source = _source_of(errand, here)
+            ticks = 0
+
+            def tick() -> None:
+                nonlocal ticks
+                ticks += 1
+                wanted()
+
+            work = Work(source, tick)
+            wanted()
+            return Done(task(source, work, item), work.found, ticks)
+    finally:
+        with _state:
+            _running[errand.token] -= 1
+            if not _running[errand.token]:
+                del _running[errand.token]
+
+
+def about() -> tuple[str, int]:
+    """Say which zarrfeed this process has, and how many bytes of memory are free here."""
+    return __version__, psutil.virtual_memory().available
+
+
+def running(token: str) -> int:
+    """Count the tasks of a conversion that run here."""
+    return _running[token]
+
+
+def begin_no_more(token: str) -> None:
+    """Let the tasks that run come to their end, and begin no other of that conversion."""
+    with _state:
+        _closed.add(token)
+
+
+def forget(token: str) -> None:
+    """Let go of what is kept for a conversion."""
+    with _state:
+        _sources.pop(token, None)
+        _closed.discard(token)
+
+
+def _source_of(errand: Errand, here: str) -> Source:
+    thread = threading.get_ident()
+    with _state:
+        for token in [token for token in _sources if not _running[token]]:
+            del _sources[token]  # that conversion may have been killed
+        mine = _sources[errand.token]
+    if thread not in mine:
+        mine[thread] = _load(errand, here)
+    return mine[thread]
+
+
+def _load(errand: Errand, here: str) -> Source:
+    if errand.version != __version__:
+        raise WorkerError(
+            f"{here} on {platform.node()}: needed zarrfeed {errand.version}, as on {errand.home}, "
+            f"found {__version__}; install the same on every worker"
+        )
+    try:
+        source: Source = cloudpickle.loads(zlib.decompress(errand.source))
+    except Exception as error:
+        raise WorkerError(
+            f"{here} on {platform.node()}: cannot load the source: {error!r}; every worker needs "
+            f"the packages that {errand.home} has"
+        ) from error
+    if errand.witness is not None:
+        try:
+            source.probe(errand.witness)
+        except (SourceError, OSError) as error:
+            raise WorkerError(
+                f"{here} on {platform.node()}: cannot read {source.names(errand.witness)[0]}, "
+                f"which {errand.home} can ({error}); the source must be at the same path on every "
+                "worker"
+            ) from error
+    return source

@@ -1,0 +1,146 @@
+"""What pixels does a TIFF hold?
+
+By tifffile: Pillow cuts 16-bit colour to 8 bits, and knows no colour of floats.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import tifffile
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, turn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PALETTE = tifffile.PHOTOMETRIC.PALETTE
+
+
+def measure_tiff(file: BinaryIO, name: str) -> Measure:
+    """Read a TIFF's header, as :func:`zarrfeed_convert.decoding.decode.measure` does."""
+    with tifffile.TiffFile(file) as tiff:
+        return measure_page(_only_page(tiff, name))
+
+
+def measure_page(page: Any) -> Measure:
+    """Read what a page's tags say of the image that :func:`arrange_page` gives."""
+    height, width = page.imagelength, page.imagewidth
+    if _orientation(page) >= 5:
+        height, width = width, height
+    if page.photometric == PALETTE or needs_conversion(page):
+        return Measure(height, width, 3, "uint8")
+    channels = shown_channels(page.samplesperpixel)
+    dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
+    return Measure(height, width, channels, dtype)
+
+
+def decode_tiff(data: bytes, name: str) -> Pixels | None:
+    """Decode a TIFF.
+
+    Returns
+    -------
+    Pixels or None
+        None where its colours need a conversion that tifffile leaves to others (CMYK, Lab).
+
+    Raises
+    ------
+    SourceError
+        It ends early, or is a stack.
+    """
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = _only_page(tiff, name)
+        require_whole(page, len(data), name)
+        if needs_conversion(page):
+            return None
+        values = page.asarray()
+        if values.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            values = np.moveaxis(values, 0, 2)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[:, :, 0]
+        return arrange_page(values, page)
+
+
+def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
+    """Say what a page's values show, turned the way viewers show them.
+
+    Parameters
+    ----------
+    values
+        (H, W) or (H, W, C), as they are stored.
+    page
+        Whose tags say what they mean.
+    """
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if page.photometric == PALETTE:
+        pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
+    else:
+        pixels = Pixels(_scaled(values, page))
+    return turn(pixels, _orientation(page))
+
+
+def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Bring grey of fewer bits to 8, and make white the highest value."""
+    if page.bitspersample < 8:
+        values = values.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
+        values = np.iinfo(values.dtype).max - values
+    return values
+
+
+def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
+    full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
+    if len(full) != 1:
+        raise SourceError(
+            f"{name}: needed one image in the file, found {len(full)} TIFF pages; "
+            "split the stack into one file a page"
+        )
+    page = full[0]
+    if page.imagedepth > 1 or page.samplesperpixel > 4:
+        raise SourceError(
+            f"{name}: needed 1 to 4 channels, found shape {page.shape} (axes {page.axes})"
+        )
+    return page
+
+
+def _keyed(page: Any) -> Any:
+    """Give a frame's page: frames are later pages that tifffile has read only in part."""
+    return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+
+
+def needs_conversion(page: Any) -> bool:
+    """Tell whether a page's colours are of a kind that tifffile leaves as they are stored."""
+    photometric = page.photometric
+    known = tifffile.PHOTOMETRIC
+    if photometric == known.YCBCR:  # tifffile converts it only while it decodes JPEG
+        return bool(page.compression != tifffile.COMPRESSION.JPEG)
+    return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
+
+
+def require_whole(page: Any, size: int, name: str) -> None:
+    """Refuse a file that ends before a page's pixels: a short strip may be filled up in silence.
+
+    Parameters
+    ----------
+    page
+        The page.
+    size
+        Of the file.
+    name
+        For errors.
+    """
+    end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+    if end > size:
+        raise SourceError(
+            f"{name}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
+            "restore it, or take it out"
+        )
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    value = int(tag.value) if tag is not None else 1
+    return value if value in range(1, 9) else 1

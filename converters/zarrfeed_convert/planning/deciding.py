@@ -1,0 +1,139 @@
+"""What is decided before anything is written, in which order?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from zarrfeed_convert.planning import survey
+from zarrfeed_convert.planning.decisions import (
+    FieldLayout,
+    decide_chunk_rows,
+    decide_codecs,
+    decide_shard_rows,
+)
+from zarrfeed_convert.planning.measuring import Measured, probe_all, require_one_kind
+from zarrfeed_convert.planning.plan import Plan, Settings
+from zarrfeed_convert.shards.samples import Recipe
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.crews.crew import Crew, Progress
+    from zarrfeed_convert.failures import Failures
+    from zarrfeed_convert.labels import Labels
+    from zarrfeed_convert.planning.decisions import Decision
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.source import Source
+
+# What is being done, how many samples of it are done, of how many.
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+
+
+def decide(
+    samples: Source,
+    crew: Crew,
+    settings: Settings,
+    failures: Failures,
+    *,
+    binding: Labels | None,
+    named: tuple[str, ...] | None,
+    ignore: int | None,
+    progress: OnProgress | None,
+) -> Plan:
+    """Look at everything, and decide.
+
+    Parameters
+    ----------
+    samples, crew
+        What is packed, and who looks at it.
+    settings
+        What was asked for.
+    failures
+        Takes the samples that cannot be packed.
+    binding
+        The labels of the dataset's other splits; None where there are none.
+    named, ignore
+        The classes and the ignored id that the user named.
+    progress
+        Is told.
+
+    Raises
+    ------
+    SourceError
+        The samples cannot be packed as they are.
+    """
+    count = len(samples.keys)
+    measured = probe_all(samples, crew, failures, told(progress, "measuring", count))
+    channels, dtype = require_one_kind(measured.headers)
+    surveyed: dict[int, int] | None = None
+    if named is not None:
+        labels, about_classes = survey.given_labels(named, ignore)
+    else:
+        items = measured.items
+        labels, about_classes, surveyed = survey.survey_labels(
+            samples,
+            crew,
+            items,
+            known=binding,
+            ignore=ignore,
+            progress=told(progress, "finding classes", len(items)),
+        )
+    geometry, about_size, unfit = survey.decide_geometry(
+        measured, settings, ignore=labels.ignore, names=samples.names
+    )
+    failures.add(unfit)
+    measured = measured.without(failures.items)
+    rows = survey.lay_out(
+        samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
+    )
+    recipe = Recipe(geometry, labels)
+    draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
+    image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, rows)
+    decisions = (about_classes, about_size, *about_layout)
+    return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed)
+
+
+def lay_out_fields(
+    crew: Crew, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
+) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
+    """Decide how images, as in `draft`, and their masks are stored."""
+    chunk_rows, about_chunks = decide_chunk_rows(
+        draft.sample_nbytes, len(rows), asked=settings.chunk_samples
+    )
+    shard_rows, about_shards = decide_shard_rows(
+        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=settings.shard_size
+    )
+    image_trial, mask_trial = survey.try_samples(
+        crew, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
+    )
+    image_codec, mask_codec, about_codecs = decide_codecs(settings.codec, image_trial, mask_trial)
+    labels, size = recipe.labels, recipe.geometry.size
+    image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
+    mask = FieldLayout("mask", size, labels.dtype, mask_codec, chunk_rows, shard_rows)
+    return image, mask, (about_chunks, about_shards, *about_codecs)
+
+
+def _sizes(count: int, measured: Measured) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    sizes = np.zeros((count, 2), np.int64)
+    sizes[list(measured.items)] = [(header.height, header.width) for header in measured.headers]
+    return sizes
+
+
+def told(progress: OnProgress | None, what: str, total: int, *, before: int = 0) -> Progress | None:
+    """Let a crew's progress be that of a step.
+
+    Parameters
+    ----------
+    progress
+        Is told what is being done, how much of it is, of how much.
+    what, total
+        The step, and its samples.
+    before
+        How many of them were done before the crew began.
+    """
+    if progress is None:
+        return None
+    tell = progress
+    return lambda done: tell(what, before + done, total)

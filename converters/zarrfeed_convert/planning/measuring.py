@@ -1,0 +1,132 @@
+"""How large are the source's samples, and are they of one kind?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.failures import Failed, Failures
+from zarrfeed_convert.planning.survey_tasks import probe_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from zarrfeed_convert.crews.crew import Crew, Progress
+    from zarrfeed_convert.source import Header, Source
+
+_SHOWN = 10
+_PROBED_TOGETHER = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The samples that can be measured.
+
+    Attributes
+    ----------
+    items
+        Which of the source's samples, ascending.
+    headers
+        Theirs.
+    """
+
+    items: tuple[int, ...]
+    headers: tuple[Header, ...]
+
+    def without(self, failed: Collection[int]) -> Measured:
+        """Leave samples out.
+
+        Raises
+        ------
+        SourceError
+            Nothing is left.
+        """
+        kept = [
+            (item, header)
+            for item, header in zip(self.items, self.headers, strict=True)
+            if item not in failed
+        ]
+        if not kept:
+            raise SourceError("needed samples that can be packed, found none: all were skipped")
+        items, headers = zip(*kept, strict=True)
+        return Measured(items, headers)
+
+
+def probe_all(
+    source: Source, crew: Crew, failures: Failures, progress: Progress | None
+) -> Measured:
+    """Measure every sample; those whose image and mask differ in size have failed.
+
+    Raises
+    ------
+    SourceError
+        There is no sample, a key is given twice, or samples fail and end the conversion.
+    """
+    keys = source.keys
+    count = len(keys)
+    if not count:
+        raise SourceError("needed samples to pack, found none")
+    if len(set(keys)) != count:
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
+        raise SourceError(f"needed a different key for every sample, found {twice!r} twice")
+    parts = crew.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
+    headers = [header for part in parts for header in part]
+    measured = [(item, header) for item, header in enumerate(headers) if header is not None]
+    differing, summary = _differing(source, measured)
+    failures.add(differing, summary=summary)
+    items = tuple(item for item, _ in measured)
+    return Measured(items, tuple(header for _, header in measured)).without(failures.items)
+
+
+def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:
+    found = []
+    for item, header in measured:
+        if (header.height, header.width) != (header.mask_height, header.mask_width):
+            image, mask = source.names(item)
+            sizes = (
+                f"{image} is {header.height}x{header.width}, "
+                f"{mask} is {header.mask_height}x{header.mask_width}"
+            )
+            found.append(Failed(item, image, f"image and mask differ in size: {sizes}"))
+    others = f" ({len(found)} pairs differ)" if len(found) > 1 else ""
+    first = found[0].why.removeprefix("image and mask differ in size") if found else ""
+    return found, f"image and mask differ in size{others}{first}; they must show the same pixels"
+
+
+def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
+    """Find the channels and the dtype that all images have.
+
+    Raises
+    ------
+    SourceError
+        They differ: the message says how many there are of each.
+    """
+    channels = Counter(header.channels for header in headers)
+    dtypes = Counter(header.dtype for header in headers)
+    if len(channels) > 1:
+        words = {1: "grey", 3: "RGB", 4: "RGBA"}
+        kinds = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
+        raise SourceError(
+            f"needed images of one kind, found {counted(kinds)}; "
+            "use --color grey, rgb or rgba to convert them all"
+        )
+    if len(dtypes) > 1:
+        raise SourceError(
+            f"needed images of one number type, found {counted(dtypes)}; convert the files first"
+        )
+    return headers[0].channels, np.dtype(headers[0].dtype)
+
+
+def _ranges(count: int, together: int) -> list[range]:
+    return [range(at, min(count, at + together)) for at in range(0, count, together)]
+
+
+def counted(counter: Counter[str]) -> str:
+    """Write a count of things: ``90 of 480x360, 10 of 640x480``, most frequent first."""
+    ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
+    shown = ", ".join(f"{count} of {what}" for what, count in ranked[:_SHOWN])
+    return shown + (f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else "")

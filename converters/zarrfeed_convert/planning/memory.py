@@ -1,0 +1,92 @@
+"""How much memory does packing need, and how many may pack at the same time?
+
+Pure, but for asking the machine what is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from zarrfeed_convert.planning.decisions import Decision, text_of_bytes
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.planning.decisions import FieldLayout
+
+MIB = 1 << 20
+# Python with its decoders; 50 MiB were measured.
+BASE_NBYTES = 100 * MIB
+# A sample while it is decoded: the file, the decoder's pixels, another order of them, the result.
+_COPIES = 4
+# Of what is free: packing is not the only thing that a machine does.
+_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one worker needs at most, in bytes.
+
+    Attributes
+    ----------
+    sample
+        The largest decoded sample of the source, image and mask.
+    chunks
+        One chunk of every field.
+    source
+        What the source itself keeps in memory, such as a decompressed volume.
+    """
+
+    sample: int
+    chunks: int
+    source: int
+
+    @property
+    def nbytes(self) -> int:
+        """All of it."""
+        # A chunk is there as it is and encoded.
+        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.source
+
+
+def need_of(largest: int, fields: tuple[FieldLayout, ...], source: int) -> Need:
+    """Sum up what a worker needs.
+
+    Parameters
+    ----------
+    largest
+        Bytes of the largest decoded sample of the source.
+    fields
+        Of the split.
+    source
+        What the source says that it keeps in memory.
+    """
+    return Need(largest, sum(field.sample_nbytes * field.chunk_rows for field in fields), source)
+
+
+def afford(workers: int, need: Need, *, free: int | None = None) -> tuple[int, Decision]:
+    """Choose how many workers pack at the same time.
+
+    Parameters
+    ----------
+    workers
+        That there are.
+    need
+        Of each.
+    free
+        Bytes of memory that are free; None to ask the machine.
+
+    Examples
+    --------
+    >>> afford(8, Need(sample=100 * MIB, chunks=50 * MIB, source=0), free=2000 * MIB)[0]
+    2
+    """
+    free = psutil.virtual_memory().available if free is None else free
+    few = max(1, min(workers, int(free * _SHARE) // need.nbytes))
+    each = f"each needs up to {text_of_bytes(need.nbytes)}"
+    if few < workers:
+        reason = f"{each}, {text_of_bytes(free)} are free"
+        return few, Decision("workers", f"{few} of {workers}", reason)
+    return workers, Decision(
+        "workers", str(workers), f"{each}, together {text_of_bytes(workers * need.nbytes)} at most"
+    )

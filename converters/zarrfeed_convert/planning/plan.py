@@ -1,0 +1,117 @@
+"""What is asked for, and what was decided, before anything is written?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.geometry import FITS, Fit, Size
+from zarrfeed_convert.planning.decisions import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.shards.samples import Recipe
+    from zarrfeed_convert.source import JSON
+
+Order: TypeAlias = Literal["shuffled", "source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides a split's bytes besides the source and the classes; the store records it."""
+
+    size: Size | None
+    fit: Fit | None
+    overlap: int
+    codec: CodecChoice
+    chunk_samples: int | None
+    shard_size: int | None
+    order: Order
+    seed: int
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises
+        ------
+        SourceError
+            One is outside its range.
+        """
+        for what, value, allowed in (
+            ("codec", self.codec, CODEC_CHOICES),
+            ("order", self.order, ("shuffled", "source")),
+            ("fit", self.fit, (None, *FITS)),
+        ):
+            if value not in allowed:
+                raise SourceError(f"{what}: needed one of {allowed}, found {value!r}")
+        for what, number, least in (
+            ("size", min(self.size or (1,)), 1),
+            ("chunk_samples", self.chunk_samples, 1),
+            ("shard_size", self.shard_size, 1),
+            ("seed", self.seed, 0),
+            ("overlap", self.overlap, 0),
+        ):
+            if number is not None and number < least:
+                raise SourceError(f"{what}: needed at least {least}, found {number}")
+        if self.overlap and self.fit != "tile":
+            raise SourceError(f"overlap: is of tiles; found fit {self.fit or 'none'}")
+        if self.size is not None and self.overlap >= min(self.size):
+            raise SourceError(
+                f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
+            )
+
+    def to_json(self) -> JSON:
+        """Give the settings as the store records them."""
+        return asdict(self) | {"size": None if self.size is None else list(self.size)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before anything is written.
+
+    Attributes
+    ----------
+    recipe
+        What is done to every sample.
+    image, mask
+        The fields' layouts.
+    rows
+        The samples, should none of them fail.
+    sizes
+        (items, 2) height and width of the source's images; 0 where unknown.
+    decisions
+        What was chosen, and why.
+    surveyed
+        The pixels of each id in the masks as they are, if they were all looked at.
+    """
+
+    recipe: Recipe
+    image: FieldLayout
+    mask: FieldLayout
+    rows: Rows
+    sizes: NDArray[np.int64]
+    decisions: tuple[Decision, ...]
+    surveyed: Mapping[int, int] | None
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest image of the source with its mask, decoded."""
+        channels, itemsize = self.image.sample_shape[-1], self.image.dtype.itemsize
+        pixels = int(self.sizes.prod(axis=1).max())
+        return pixels * (channels * itemsize + self.mask.dtype.itemsize)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether a sample of the source may be several of the store."""
+        return self.recipe.geometry.fit == "tile"
+
+    def parts(self, rows: Rows) -> list[Rows]:
+        """Divide rows into shards."""
+        step = self.image.shard_rows
+        return [rows.part(slice(at, at + step)) for at in range(0, len(rows), step)]

@@ -1,0 +1,233 @@
+"""What follows from what the source holds?
+
+Everything that can be refused is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed.order import permutation
+from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.geometry import Geometry, Size
+from zarrfeed_convert.labels import Labels, labels_of_values
+from zarrfeed_convert.planning.decisions import (
+    CodecChoice,
+    Decision,
+    Trial,
+    codecs_to_try,
+    spread,
+)
+from zarrfeed_convert.planning.measuring import counted
+from zarrfeed_convert.planning.survey_tasks import collect_values, try_codecs
+from zarrfeed_convert.shards.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from zarrfeed_convert.crews.crew import Crew, Progress
+    from zarrfeed_convert.planning.measuring import Measured
+    from zarrfeed_convert.planning.plan import Settings
+    from zarrfeed_convert.shards.samples import Recipe
+    from zarrfeed_convert.source import Source
+
+_SHOWN = 10
+_SURVEYED_TOGETHER = 16
+
+
+def decide_geometry(
+    measured: Measured,
+    settings: Settings,
+    *,
+    ignore: int | None,
+    names: Callable[[int], tuple[str, str]],
+) -> tuple[Geometry, Decision, list[Failed]]:
+    """Decide how samples get their common size.
+
+    Parameters
+    ----------
+    measured
+        The samples.
+    settings
+        What the user asked for.
+    ignore
+        What padded mask pixels would be.
+    names
+        Names the files of a sample, for errors.
+
+    Returns
+    -------
+    geometry, decision, failed
+        The last are samples that it cannot bring to size.
+
+    Raises
+    ------
+    SourceError
+        Sizes differ and there is no fit, or there is nothing to pad masks with.
+    """
+    size, fit, headers = settings.size, settings.fit, measured.headers
+    sizes = Counter((header.height, header.width) for header in headers)
+    if fit is not None and size is None:
+        raise SourceError(f"--fit {fit} needs a --size HxW to fit to")
+    only = next(iter(sizes)) if len(sizes) == 1 else None
+    if fit is None:
+        if only is None or size not in (None, only):
+            wanted = f" {size[0]}x{size[1]}" if size else ""
+            raise SourceError(
+                f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
+                f"{'' if size else '--size HxW '}--fit resize, crop, pad or tile"
+            )
+        text = f"{only[0]}x{only[1]}"
+        return Geometry(only, None), Decision("size", text, "every sample has it already"), []
+    assert size is not None
+    geometry = Geometry(size, fit, settings.overlap)
+    failed = []
+    for item, header in zip(measured.items, headers, strict=True):
+        name = names(item)[0]
+        try:
+            geometry.check(header.height, header.width, name=name)
+        except SourceError as error:
+            failed.append(Failed(item, name, str(error)))
+            continue
+        if ignore is None and geometry.pads(header.height, header.width):
+            raise SourceError(
+                f"{name}: is {header.height}x{header.width} and must be padded to "
+                f"{size[0]}x{size[1]}; name the id that padded mask pixels get with --ignore"
+            )
+    reason = f"asked for; the samples are {counted(_by_text(sizes))}"
+    if settings.overlap:
+        reason += f"; neighbours share {settings.overlap} pixels or more"
+    return geometry, Decision("size", f"{size[0]}x{size[1]} by {fit}", reason), failed
+
+
+def survey_labels(
+    source: Source,
+    crew: Crew,
+    items: Sequence[int],
+    *,
+    known: Labels | None,
+    ignore: int | None,
+    progress: Progress | None,
+) -> tuple[Labels, Decision, dict[int, int]]:
+    """Find the classes by looking at every mask; count the pixels of every id besides.
+
+    Parameters
+    ----------
+    source, crew, items, progress
+        What is read, who reads, which samples, who is told.
+    known
+        Classes and ignored id of the dataset's other splits; None where there are none.
+    ignore
+        The id to leave out, if the user named one.
+
+    Raises
+    ------
+    SourceError
+        The values leave open what the classes are.
+    """
+    first: dict[int, int] = {}
+    pixels = Counter[int]()
+    jobs = [
+        list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
+    ]
+    for part in crew.run(collect_values, jobs, progress):
+        for value, (item, count) in part.items():
+            first.setdefault(value, item)
+            pixels[value] += count
+    binary = 255 in first and first.keys() <= {0, 255}
+    said = ", ".join(map(str, sorted(first)[:_SHOWN])) + (" …" if len(first) > _SHOWN else "")
+    as_one = " and 255 means 1 (foreground)"
+    if known is not None:
+        binary = binary and known.ignore is None and len(known.classes) == 2
+        reason = f"those of the dataset's other splits; the masks hold {said}"
+        labels = Labels(known.classes, known.ignore if ignore is None else ignore, binary)
+        reason += f",{as_one}" if binary else ""
+        return labels, _classes(labels, reason), _ids(pixels, labels)
+    seen = {value: source.names(item)[1] for value, item in first.items()}
+    labels = labels_of_values(seen, ignore=ignore)
+    reason = f"no --classes: all masks together hold {said}"
+    if labels.binary:
+        reason = f"no --classes: the masks are binary, they hold {said},{as_one}"
+    return labels, _classes(labels, reason), _ids(pixels, labels)
+
+
+def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
+    """Count the pixels of ids, from those of values."""
+    return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
+
+
+def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:
+    """Take the classes that the user named."""
+    labels = Labels(classes, ignore)
+    return labels, _classes(labels, "asked for")
+
+
+def _classes(labels: Labels, reason: str) -> Decision:
+    shown = ", ".join(labels.classes[:_SHOWN]) + (" …" if len(labels.classes) > _SHOWN else "")
+    ignored = "" if labels.ignore is None else f"; {labels.ignore} is ignored"
+    return Decision("classes", f"{len(labels.classes)} ({shown}){ignored}", reason)
+
+
+def lay_out(
+    keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
+) -> Rows:
+    """Put samples in the order of the store.
+
+    Parameters
+    ----------
+    keys
+        Of the source's samples.
+    measured
+        Those that are packed.
+    geometry
+        Says how many samples of the store each becomes.
+    shuffled
+        Permute the sorted keys, so that reading in storage order is a fair order too.
+    seed
+        Of the permutation.
+    """
+    items: list[int] = []
+    windows: list[Size] = []
+    by_key = sorted(
+        zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
+    )
+    for item, header in by_key:
+        cut = geometry.windows(header.height, header.width)
+        items += [item] * len(cut)
+        windows += cut
+    count = len(items)
+    order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
+    return Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
+
+
+def try_samples(
+    crew: Crew, recipe: Recipe, rows: Rows, *, codec: CodecChoice, chunk_rows: int
+) -> tuple[Trial, Trial]:
+    """Encode some evenly spaced samples of images and masks, in chunks as they will be stored."""
+    image_codecs, mask_codecs = codecs_to_try(codec)
+    if not image_codecs:
+        return Trial(0, {}), Trial(0, {})
+    picked = np.array(spread(len(rows)))
+    jobs = [
+        (recipe, rows.part(picked[at : at + chunk_rows]), image_codecs, mask_codecs)
+        for at in range(0, picked.size, chunk_rows)
+    ]
+    images, masks = zip(*crew.run(try_codecs, jobs), strict=True)
+    return _added(images), _added(masks)
+
+
+def _added(trials: Iterable[Trial]) -> Trial:
+    trials = list(trials)
+    codecs = trials[0].encoded
+    return Trial(
+        sum(trial.decoded for trial in trials),
+        {codec: sum(trial.encoded[codec] for trial in trials) for codec in codecs},
+    )
+
+
+def _by_text(sizes: Counter[Size]) -> Counter[str]:
+    return Counter({f"{height}x{width}": count for (height, width), count in sizes.items()})

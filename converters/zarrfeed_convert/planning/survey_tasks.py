@@ -1,0 +1,71 @@
+"""What does a packing process look at before anything is written?
+
+Tasks for a :class:`~zarrfeed_convert.crews.crew.Crew`: measure samples, collect mask values, try
+codecs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed_convert.planning.decisions import Codec, Trial
+from zarrfeed_convert.shards.samples import Recipe, read_samples
+from zarrfeed_convert.shards.shard_file import encoder
+from zarrfeed_convert.shards.statistics import value_counts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.source import Header, Source
+
+
+def probe_samples(source: Source, work: Work, items: range) -> list[Header | None]:
+    """Measure some of the source's samples; None for those that fail."""
+    headers: list[Header | None] = []
+    for item in items:
+        header = None
+        with work.noting(item):
+            header = source.probe(item)
+        headers.append(header)
+        work.tick()
+    return headers
+
+
+def collect_values(source: Source, work: Work, items: list[int]) -> dict[int, tuple[int, int]]:
+    """Collect the values of some masks: value → the first sample that holds it, its pixels."""
+    seen: dict[int, tuple[int, int]] = {}
+    for item in items:
+        with work.noting(item):
+            pixels = value_counts(source.read_mask(item))
+            for value in np.flatnonzero(pixels).tolist():
+                first, before = seen.get(value, (item, 0))
+                seen[value] = first, before + int(pixels[value])
+        work.tick()
+    return seen
+
+
+def try_codecs(
+    source: Source, work: Work, job: tuple[Recipe, Rows, tuple[Codec, ...], tuple[Codec, ...]]
+) -> tuple[Trial, Trial]:
+    """Encode some samples, as one chunk, with the codecs to try for images and for masks."""
+    recipe, rows, image_codecs, mask_codecs = job
+    samples = list(read_samples(source, work, recipe, rows))
+    work.tick()
+    return (
+        _try([image for _, image, _, _ in samples], image_codecs),
+        _try([mask for _, _, mask, _ in samples], mask_codecs),
+    )
+
+
+def _try(values: list[NDArray[Any]], codecs: tuple[Codec, ...]) -> Trial:
+    if not values:  # all of them failed
+        return Trial(0, dict.fromkeys(codecs, 0))
+    chunk = np.stack(values)
+    sizes: dict[Codec, int] = {
+        codec: len(encoder(codec, chunk.itemsize)(chunk)) for codec in codecs
+    }
+    return Trial(chunk.nbytes, sizes)

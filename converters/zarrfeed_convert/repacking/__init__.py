@@ -1,0 +1,1 @@
+"""Packed splits that become another one, without their sources."""

@@ -1,0 +1,211 @@
+"""How is a split laid out that is made of packed ones?
+
+As they are, where nothing else is asked for and they agree; otherwise as a conversion decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import IMAGE, MASK
+from zarrfeed_convert.geometry import Geometry
+from zarrfeed_convert.planning.deciding import lay_out_fields
+from zarrfeed_convert.planning.decisions import (
+    CODEC_CHOICES,
+    Codec,
+    CodecChoice,
+    Decision,
+    FieldLayout,
+)
+from zarrfeed_convert.planning.plan import Plan, Settings
+from zarrfeed_convert.repacking.choosing import ORDERS, StoredOrder
+from zarrfeed_convert.shards.rows import Rows
+from zarrfeed_convert.shards.samples import Recipe
+from zarrfeed_convert.splits.target import listed, said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.crews.crew import Crew
+    from zarrfeed_convert.repacking.stored import StoredSplit
+    from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON
+
+RepackCodec: TypeAlias = CodecChoice | Literal["keep"]
+_CODECS: tuple[RepackCodec, ...] = ("keep", *CODEC_CHOICES)
+_AS_BEFORE = "as it was"
+
+
+@dataclass(frozen=True, slots=True)
+class RepackSettings:
+    """What decides a repacked split's bytes besides its samples; the store records it."""
+
+    codec: RepackCodec
+    chunk_samples: int | None
+    shard_size: int | None
+    order: StoredOrder
+    seed: int
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises
+        ------
+        SourceError
+            One is outside its range.
+        """
+        if self.order not in ORDERS:
+            raise SourceError(f"order: needed one of {ORDERS}, found {self.order!r}")
+        if self.codec not in _CODECS:
+            raise SourceError(f"codec: needed one of {_CODECS}, found {self.codec!r}")
+        self.of_conversion().check()
+
+    def of_conversion(self) -> Settings:
+        """Give the settings of a conversion that would ask for the same."""
+        return Settings(
+            size=None,
+            fit=None,
+            overlap=0,
+            codec="auto" if self.codec == "keep" else self.codec,
+            chunk_samples=self.chunk_samples,
+            shard_size=self.shard_size,
+            order="source" if self.order == "stored" else self.order,
+            seed=self.seed,
+        )
+
+    def to_json(self) -> JSON:
+        """Give the settings as the store records them."""
+        return asdict(self)
+
+
+def plan_repack(
+    crew: Crew,
+    splits: Sequence[StoredSplit],
+    settings: RepackSettings,
+    facts: Facts,
+    rows: Numbers,
+) -> Plan:
+    """Decide everything that is not known yet.
+
+    Parameters
+    ----------
+    crew
+        Tries codecs, where that is needed.
+    splits
+        What is repacked.
+    settings
+        What was asked for.
+    facts
+        Of all their samples.
+    rows
+        Those that are chosen, in order.
+    """
+    image, mask = (splits[0].split.layouts[name] for name in (IMAGE, MASK))
+    height, width, _ = image.sample_shape
+    recipe = Recipe(Geometry((height, width), None), splits[0].labels)
+    picked = Rows(rows, np.zeros((rows.size, 2), np.int64))
+    draft = FieldLayout(IMAGE, image.sample_shape, image.dtype, "raw", 1, 1)
+    wanted, kept = _with_kept(splits, settings, draft, rows.size)
+    image_layout, mask_layout, about_layout = lay_out_fields(crew, wanted, recipe, draft, picked)
+    layouts = {IMAGE: image_layout, MASK: replace(mask_layout, dtype=mask.dtype)}
+    about = {decision.what: decision for decision in about_layout} | kept.decisions
+    for name, codec in kept.codecs.items():
+        layouts[name] = replace(layouts[name], codec=codec)
+    if kept.shard_rows is not None:
+        found, before = image_layout.shard_rows, kept.shard_rows
+        why = _AS_BEFORE if found == before else f"it was {before}, of which chunks allow so many"
+        about["shard rows"] = Decision("shard rows", str(found), why)
+    decisions = (*_about_samples(splits, settings, facts, rows), *about.values())
+    return Plan(
+        recipe,
+        layouts[IMAGE],
+        layouts[MASK],
+        picked,
+        np.array([[height, width]]),
+        decisions,
+        _pixels(facts, rows, splits[0].labels.ignore, height * width),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What stays as it is."""
+
+    codecs: dict[str, Codec]
+    shard_rows: int | None
+    decisions: dict[str, Decision]
+
+
+def _with_kept(
+    splits: Sequence[StoredSplit], settings: RepackSettings, draft: FieldLayout, count: int
+) -> tuple[Settings, _Kept]:
+    """Ask for what stays as it is, so that only the rest is decided."""
+    chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
+    if settings.shard_size is not None:
+        shard = None
+    wanted, kept = settings.of_conversion(), _Kept({}, shard, {})
+    if settings.chunk_samples is None and chunk is not None:
+        wanted = replace(wanted, chunk_samples=min(chunk, count))
+        kept.decisions["chunk rows"] = Decision("chunk rows", str(wanted.chunk_samples), _AS_BEFORE)
+    if shard is not None:
+        wanted = replace(wanted, shard_size=shard * draft.sample_nbytes)
+    codecs = _common_codecs(splits) if settings.codec == "keep" else None
+    if codecs is not None:
+        wanted = replace(wanted, codec="raw")  # no trial is needed
+        kept.codecs.update(codecs)
+        for name, codec in codecs.items():
+            what = f"{name} codec"
+            kept.decisions[what] = Decision(what, codec, _AS_BEFORE)
+    return wanted, kept
+
+
+def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
+    """Find the rows of chunks or shards that all fields of all splits have; None if they differ."""
+    found = {
+        getattr(stored.split.layouts[name], what) for stored in splits for name in (IMAGE, MASK)
+    }
+    return int(found.pop()) if len(found) == 1 else None
+
+
+def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
+    """Find the codecs that all splits have; None where they differ, or are not among ours."""
+    found: list[dict[str, Any]] = [stored.split.attributes["packed"]["codecs"] for stored in splits]
+    first = found[0]
+    if any(codecs != first for codecs in found) or not {*first.values()} <= {*get_args(Codec)}:
+        return None
+    return {name: first[name] for name in (IMAGE, MASK)}
+
+
+def _about_samples(
+    splits: Sequence[StoredSplit], settings: RepackSettings, facts: Facts, rows: Numbers
+) -> tuple[Decision, ...]:
+    first = splits[0]
+    ignored = "" if first.labels.ignore is None else f"; {said(first.labels.ignore)} is ignored"
+    height, width, _ = first.split.layouts[IMAGE].sample_shape
+    samples = "all" if rows.size == len(facts) else f"{rows.size} of {len(facts)}"
+    of_what = f"of {', '.join(stored.name for stored in splits)}"
+    why = {
+        "stored": "as they lie",
+        "source": "sorted by name",
+        "shuffled": f"by seed {settings.seed}",
+    }
+    return (
+        Decision("samples", samples, of_what),
+        Decision("order", settings.order, why[settings.order]),
+        Decision("classes", f"{listed(first.labels.classes)}{ignored}", _AS_BEFORE),
+        Decision("size", f"{height}x{width}", _AS_BEFORE),
+    )
+
+
+def _pixels(facts: Facts, rows: Numbers, ignore: int | None, each: int) -> dict[int, int]:
+    """Count the pixels of every id."""
+    counts = facts.class_pixels[rows].sum(axis=0)
+    pixels = dict(enumerate(counts.tolist()))
+    if ignore is not None:
+        pixels[ignore] = pixels.get(ignore, 0) + rows.size * each - int(counts.sum())
+    return pixels

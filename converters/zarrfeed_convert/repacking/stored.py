@@ -1,0 +1,183 @@
+"""Which packed splits shall become another one, and do they fit together?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed import Split, list_splits, open_split
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.splits.target import listed, said
+from zarrfeed_convert.verification.recorded import recorded_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.verification.recorded import Recorded
+
+FIELDS = (IMAGE, MASK)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSplit:
+    """A split that is repacked.
+
+    Attributes
+    ----------
+    name
+        As a person would say it.
+    prefix
+        What the names of its samples begin with in the new split.
+    recorded
+        What it says of its samples.
+    """
+
+    name: str
+    prefix: str
+    recorded: Recorded
+
+    @property
+    def split(self) -> Split:
+        """Where it is, and how it is laid out."""
+        return self.recorded.split
+
+    @property
+    def labels(self) -> Labels:
+        """Its classes, as they stand in the dataset."""
+        return Labels(self.split.classes, self.split.ignore)
+
+
+def open_stored(
+    paths: Sequence[str | os.PathLike[str]], *, prefix_keys: bool
+) -> tuple[StoredSplit, ...]:
+    """Open splits that become one.
+
+    Parameters
+    ----------
+    paths
+        Splits, or datasets that have only one.
+    prefix_keys
+        Whether samples are named ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` where splits of several
+        datasets are called the same.
+
+    Raises
+    ------
+    SourceError
+        There is none, one is not what zarrfeed packs, or they cannot become one.
+    StoreError
+        One is no Zarr group at all.
+    """
+    if not paths:
+        raise SourceError("repack: needed at least one split, found none")
+    found = [_found(Path(path)) for path in paths]
+    prefixes = _prefixes([split.path for split in found]) if prefix_keys else [""] * len(found)
+    splits = tuple(map(_stored, found, prefixes))
+    for other in splits[1:]:
+        _require_alike(splits[0], other)
+    return splits
+
+
+def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
+    """Refuse samples whose ids would mean something else than in the dataset's other splits.
+
+    Raises
+    ------
+    SourceError
+        The classes or the ignored id are others.
+    """
+    binding, found = target.binding, splits[0].labels
+    if binding is None or (binding.classes, binding.ignore) == (found.classes, found.ignore):
+        return
+    of_classes = listed(binding.classes), listed(found.classes)
+    of_ignore = f"ignored id {said(binding.ignore)}", f"ignored id {said(found.ignore)}"
+    needed, has = of_classes if binding.classes != found.classes else of_ignore
+    raise SourceError(
+        f"{target.out}: classes must be the same in all splits: needed those of "
+        f"{', '.join(target.others)}, {needed}; found in {splits[0].name} {has}; choose another OUT"
+    )
+
+
+def _found(path: Path) -> Split:
+    """Open a split, or the only one of a dataset."""
+    names = () if path.name.endswith(PARTIAL) else list_splits(path)
+    if len(names) > 1:
+        raise SourceError(
+            f"{path}: needed one split, found {', '.join(names)}; name it: {path / names[0]}"
+        )
+    return open_split(path / names[0] if names else path)
+
+
+def _prefixes(paths: Sequence[Path]) -> list[str]:
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.absolute().parent.stem}/{path.name}" for path in paths]
+    return [f"{name}/" for name in names]
+
+
+def _stored(split: Split, prefix: str) -> StoredSplit:
+    name = str(split.path)
+    if "packed" not in split.attributes:
+        raise SourceError(
+            f"{name}: needed a split that zarrfeed packed, found a Zarr group of other origin; "
+            "`zarrfeed convert --format zarr` packs it"
+        )
+    _require_known(split, name)
+    recorded, problems = recorded_of(split)
+    if problems:
+        count = len(problems)
+        more = f" ({count} problems; `zarrfeed verify` lists them)" if count > 1 else ""
+        raise SourceError(f"{name}: cannot be repacked: {problems[0].what}{more}")
+    return StoredSplit(name, prefix, recorded)
+
+
+def _require_known(split: Split, name: str) -> None:
+    """Refuse what repacking would lose, or could not check."""
+    fields, arrays = split.default_fields, split.layouts.keys()
+    others = [*fields, *sorted(arrays - DESCRIPTIVE - set(fields))]
+    if others != [*FIELDS]:
+        raise SourceError(
+            f"{name}: needed the arrays {' and '.join(FIELDS)}, and those that describe them, "
+            f"found {', '.join(others)}; take what is not zarrfeed's out of a copy of the split"
+        )
+    method = split.attributes["packed"].get("digest")
+    if method != DIGEST_METHOD:
+        raise SourceError(
+            f"{name}: needed digests by {DIGEST_METHOD!r}, found {method!r}: what is copied could "
+            "not be checked; use the zarrfeed that packed it"
+        )
+
+
+def _require_alike(one: StoredSplit, other: StoredSplit) -> None:
+    for (what, needed), (_, found) in zip(_kind(one), _kind(other), strict=True):
+        if needed != found:
+            raise SourceError(
+                f"{other.name}: {what}: needed {_shown(needed)}, as in {one.name}, found "
+                f"{_shown(found)}; only splits that agree can become one"
+            )
+
+
+def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
+    """List what all splits that become one must have in common."""
+    split, layouts = stored.split, stored.split.layouts
+    return [
+        ("classes", split.classes),
+        ("the ignored id", said(split.ignore)),
+        ("fields", ", ".join(split.default_fields)),
+        ("height, width and channels of images", layouts[IMAGE].sample_shape),
+        ("height and width of masks", layouts[MASK].sample_shape),
+        ("the data type of images", str(layouts[IMAGE].dtype)),
+        ("the data type of masks", str(layouts[MASK].dtype)),
+        ("samples", "tiles" if TILE in layouts else "whole images"),
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return listed(value)
+    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,173 @@
+"""What is known of the samples of splits that become one?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, TILE, TILE_SIZE, TILE_SOURCE
+from zarrfeed_convert.verification.recorded import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.repacking.stored import StoredSplit
+    from zarrfeed_convert.shards.rows import Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Where samples were cut.
+
+    Attributes
+    ----------
+    place
+        (n, 3): which image, and the tile's y and x in it.
+    names
+        Of the images.
+    sizes
+        (M, 2) their heights and widths.
+    """
+
+    place: Numbers
+    names: Sequence[str]
+    sizes: Numbers
+
+    def part(self, rows: Numbers) -> Tiles:
+        """Take some of the samples, and only the images that they were cut from."""
+        used, source = np.unique(self.place[rows, 0], return_inverse=True)
+        place = np.column_stack([source, self.place[rows, 1:]])
+        return Tiles(place, [self.names[image] for image in map(int, used)], self.sizes[used])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of samples, in one order.
+
+    Attributes
+    ----------
+    keys
+        Their names, each once.
+    digest
+        (n,) uint64.
+    class_pixels
+        (n, K) int64.
+    channel_sums
+        (n, C, 2) float64; zeros where the store, of an older zarrfeed, does not say.
+    tiles
+        None where they are whole images.
+    """
+
+    keys: Sequence[str]
+    digest: NDArray[np.uint64]
+    class_pixels: Numbers
+    channel_sums: NDArray[np.float64]
+    tiles: Tiles | None
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.keys)
+
+    def part(self, rows: Numbers) -> Facts:
+        """Take some of the samples."""
+        return Facts(
+            [self.keys[row] for row in map(int, rows)],
+            self.digest[rows],
+            self.class_pixels[rows],
+            self.channel_sums[rows],
+            None if self.tiles is None else self.tiles.part(rows),
+        )
+
+    def fingerprint(self) -> str:
+        """Tell these samples, in this order, from others."""
+        digest = xxhash.xxh3_128("\0".join(self.keys).encode(errors="surrogateescape"))
+        digest.update(np.ascontiguousarray(self.digest, "<u8").tobytes())
+        return digest.hexdigest()
+
+
+def facts_of(stored: StoredSplit) -> Facts:
+    """Gather what a split says of its samples."""
+    arrays, count = stored.recorded.arrays, stored.recorded.samples
+    channels = stored.split.layouts[IMAGE].sample_shape[-1]
+    tiles = None
+    if TILE in arrays:
+        names = [stored.prefix + name for name in texts(arrays[TILE_SOURCE])]
+        tiles = Tiles(arrays[TILE].astype(np.int64), names, arrays[TILE_SIZE].astype(np.int64))
+    return Facts(
+        [stored.prefix + key for key in stored.recorded.keys],
+        arrays[DIGEST],
+        arrays[CLASS_PIXELS].astype(np.int64),
+        arrays.get(CHANNEL_SUMS, np.zeros((count, channels, 2))),
+        tiles,
+    )
+
+
+def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
+    """Put the samples of several splits after one another.
+
+    Parameters
+    ----------
+    splits, facts
+        As many of one as of the other.
+
+    Raises
+    ------
+    SourceError
+        Two have a sample of the same name.
+    """
+    if len(facts) == 1:
+        return facts[0]
+    _require_disjoint(splits, facts)
+    tiles = [part.tiles for part in facts if part.tiles is not None]
+    return Facts(
+        [key for part in facts for key in part.keys],
+        np.concatenate([part.digest for part in facts]),
+        np.concatenate([part.class_pixels for part in facts]),
+        np.concatenate([part.channel_sums for part in facts]),
+        _joined_tiles(tiles) if tiles else None,
+    )
+
+
+def _require_disjoint(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> None:
+    first: dict[str, StoredSplit] = {}
+    for stored, part in zip(splits, facts, strict=True):
+        twice = [key for key in part.keys if key in first]
+        if twice:
+            more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            raise SourceError(
+                f"{stored.name}: needed samples of names that no other split has, found "
+                f"{twice[0]!r}{more}, which {first[twice[0]].name} has too; take them out "
+                "with --keys, or tell the splits apart with --prefix-keys"
+            )
+        first.update(dict.fromkeys(part.keys, stored))
+
+
+def _joined_tiles(parts: Sequence[Tiles]) -> Tiles:
+    """Join tiles; an image that several splits have tiles of is one."""
+    number: dict[str, int] = {}
+    sizes: list[list[int]] = []
+    places = []
+    for part in parts:
+        new = np.empty(len(part.names), np.int64)
+        for old, (name, size) in enumerate(zip(part.names, part.sizes.tolist(), strict=True)):
+            if number.setdefault(name, len(sizes)) == len(sizes):
+                sizes.append(size)
+            if sizes[number[name]] != size:
+                raise SourceError(
+                    f"{name}: needed tiles of one image, found such of an image of "
+                    f"{_text(sizes[number[name]])} and of one of {_text(size)}; tell the "
+                    "splits apart with --prefix-keys"
+                )
+            new[old] = number[name]
+        places.append(np.column_stack([new[part.place[:, 0]], part.place[:, 1:]]))
+    return Tiles(np.concatenate(places), list(number), np.array(sizes, np.int64))
+
+
+def _text(size: list[int]) -> str:
+    return "x".join(map(str, size))

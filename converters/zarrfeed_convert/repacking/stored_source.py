@@ -1,0 +1,201 @@
+"""How are the samples of packed splits read, and named where they are damaged?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed import SplitReader
+from zarrfeed.errors import ReadError, SourceError
+from zarrfeed.schema import IMAGE, KEY, MASK, SHARD_FILES
+from zarrfeed_convert.source import Header
+from zarrfeed_convert.verification.file_check import KnownFile, check_file
+from zarrfeed_convert.verification.recorded import texts
+from zarrfeed_convert.verification.sample_check import Expected, check_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed import Split
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON, Image, Mask
+
+_FIELDS = (IMAGE, MASK)
+_OPEN_SPLITS = 16  # at a time
+_OPEN_FILES = 512  # of all that are open; a process may have 1024, or as few as 256 on macOS
+
+
+class StoredSamples:
+    """The samples of some splits, one split after the other: a source, to be read in many at once.
+
+    Not thread-safe: every process has its own. Close it, or use it as a context manager.
+
+    Parameters
+    ----------
+    splits
+        Opened, of the same kind of samples.
+    keys
+        The samples' names.
+    description
+        Where the samples come from.
+    """
+
+    def __init__(self, splits: Sequence[Split], keys: Sequence[str], description: JSON) -> None:
+        self.keys = keys
+        # Their own descriptions may be long, and reading needs to know only that they have one.
+        self._splits = tuple(replace(split, attributes={"packed": {}}) for split in splits)
+        self._description = description
+        counts = [split.layouts[IMAGE].shape[0] for split in splits]
+        self._starts = np.cumsum([0, *counts[:-1]])
+        self._readers: dict[int, SplitReader] = {}
+
+    def describe(self) -> JSON:
+        """Say where the samples come from."""
+        return self._description
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the files that hold a sample's image and mask."""
+        image, mask = self._paths(sample)
+        return str(image), str(mask)
+
+    def probe(self, sample: int) -> Header:  # noqa: ARG002 (all are alike)
+        """Measure a sample."""
+        layouts = self._splits[0].layouts
+        height, width, channels = layouts[IMAGE].sample_shape
+        return Header(
+            height, width, channels, str(layouts[IMAGE].dtype), *layouts[MASK].sample_shape
+        )
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a sample.
+
+        Raises
+        ------
+        SourceError
+            It cannot be read: the message names its file, its name and its split.
+        """
+        try:
+            images, masks = self.read_many(np.array([sample]))
+        except (ReadError, OSError) as error:
+            raise SourceError(f"{error} ({self._text(sample)})") from error
+        return images[0], masks[0]
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a sample's mask."""
+        return self.read(sample)[1]
+
+    def read_many(self, samples: Numbers) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Decode samples.
+
+        Returns
+        -------
+        (n, H, W, C) images and (n, H, W) masks
+
+        Raises
+        ------
+        ReadError
+            One of them cannot be read.
+        """
+        of_split = np.searchsorted(self._starts, samples, side="right") - 1
+        rows = samples - self._starts[of_split]
+        first = int(of_split[0])
+        if (of_split == first).all():
+            found = self._reader(first).read(rows)
+            return found[IMAGE], found[MASK]
+        layouts = self._splits[0].layouts
+        images, masks = (
+            np.empty((len(samples), *layouts[name].sample_shape), layouts[name].dtype)
+            for name in _FIELDS
+        )
+        for split in np.unique(of_split).tolist():
+            here = of_split == split
+            found = self._reader(split).read(rows[here])
+            images[here], masks[here] = found[IMAGE], found[MASK]
+        return images, masks
+
+    def changed(self, sample: int, image: Image, mask: Mask, expected: Expected) -> SourceError:
+        """Say what is wrong with a sample whose digest is not the recorded one.
+
+        Parameters
+        ----------
+        sample
+            Which.
+        image, mask
+            As they were read.
+        expected
+            What is recorded of this sample.
+        """
+        split, row = self._place(sample)
+        paths: dict[str, Path] = dict(zip(_FIELDS, self._paths(sample), strict=True))
+        states = {
+            field: check_file(KnownFile(field, path, self._fact(split, row, place))).state
+            for place, (field, path) in enumerate(paths.items())
+        }
+        finding = check_sample(row, image, mask, expected, states)[0]
+        folder = self._splits[split].path
+        blamed = " or ".join(str(paths.get(name, folder / name)) for name in finding.blamed)
+        return SourceError(f"{blamed}: {self._text(sample)}: {finding.what}")
+
+    def close(self) -> None:
+        """Let go of files."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the addresses: what is open stays here, and so do the names.
+
+        While more than a pipe holds goes to a process that is only starting, no other is started.
+        """
+        return self.__dict__ | {"_readers": {}, "keys": (), "_description": {}}
+
+    def _place(self, sample: int) -> tuple[int, int]:
+        split = int(np.searchsorted(self._starts, sample, side="right")) - 1
+        return split, sample - int(self._starts[split])
+
+    def _paths(self, sample: int) -> tuple[Path, Path]:
+        number, row = self._place(sample)
+        split = self._splits[number]
+        image, mask = (
+            split.path / name / layout.shard_name(row // layout.shard_rows)
+            for name, layout in ((name, split.layouts[name]) for name in _FIELDS)
+        )
+        return image, mask
+
+    def _text(self, sample: int) -> str:
+        """Name a sample and its split, as they are in the store."""
+        number, row = self._place(sample)
+        split = self._splits[number]
+        try:
+            with SplitReader(split, [KEY], open_files=1) as reader:
+                name = repr(texts(reader.read([row])[KEY])[0])
+        except (ReadError, OSError):
+            name = str(row)
+        return f"sample {name} of {split.path}"
+
+    def _fact(self, split: int, row: int, field: int) -> tuple[int, int] | None:
+        """Look up the bytes and the digest of a shard's file."""
+        opened = self._splits[split]
+        if SHARD_FILES not in opened.layouts:
+            return None
+        try:
+            with SplitReader(opened, [SHARD_FILES], open_files=1) as reader:
+                shard = row // opened.layouts[IMAGE].shard_rows
+                nbytes, digest = reader.read([shard])[SHARD_FILES][0, field]
+        except (ReadError, OSError):
+            return None
+        return int(nbytes), int(digest)
+
+    def _reader(self, split: int) -> SplitReader:
+        reader = self._readers.get(split)
+        if reader is None:
+            if len(self._readers) == _OPEN_SPLITS:  # the one opened first goes first
+                self._readers.pop(next(iter(self._readers))).close()
+            each = _OPEN_FILES // min(len(self._splits), _OPEN_SPLITS)
+            reader = SplitReader(self._splits[split], _FIELDS, open_files=each)
+            self._readers[split] = reader
+        return reader

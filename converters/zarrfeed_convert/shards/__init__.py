@@ -1,0 +1,1 @@
+"""One shard: which samples are in it, how they get there, and what is recorded of it."""

@@ -1,0 +1,207 @@
+"""What does a packing process write?
+
+One shard of every field, from decoding to its final name, and the record of it. It streams: at
+most one decoded sample and one chunk of each field are in memory.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert.shards.samples import Recipe, read_samples, sample_digest
+from zarrfeed_convert.shards.shard_file import ShardFile, encoder
+from zarrfeed_convert.shards.shard_record import ShardRecord
+from zarrfeed_convert.shards.statistics import channel_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.planning.decisions import FieldLayout
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.source import Image, Mask, Source
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard of every field.
+
+    Attributes
+    ----------
+    folder
+        Of the split; a field's shard is ``FIELD/c/NUMBER/0/…`` in it.
+    record
+        Where the shard's record goes when its files are whole.
+    number
+        Which shard, along axis 0.
+    recipe
+        What is done to samples.
+    image, mask
+        The fields' layouts.
+    rows
+        The shard's samples; the last shard may have fewer than it has room for.
+    """
+
+    folder: Path
+    record: Path
+    number: int
+    recipe: Recipe
+    image: FieldLayout
+    mask: FieldLayout
+    rows: Rows
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The image's and the mask's file."""
+        return (
+            shard_path(self.folder, self.image, self.number),
+            shard_path(self.folder, self.mask, self.number),
+        )
+
+
+_A = {"image": "an image", "mask": "a mask"}
+
+
+class SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
+    """The shard has gaps, so its files are of no use."""
+
+
+def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
+    """Pack one shard of every field, and leave its record.
+
+    After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
+
+    Raises
+    ------
+    WorkerError
+        The conversion's journal is not there: this is another machine, with another disk.
+    """
+    if not task.record.parent.is_dir():
+        raise WorkerError(
+            f"{task.record.parent}: needed the folder that the conversion has made, there is none "
+            f"on {platform.node()}; OUT must be on a path that all workers share"
+        )
+    count = len(task.rows)
+    record = ShardRecord(
+        task.rows.fingerprint(),
+        np.empty(count, np.uint64),
+        np.empty((count, len(task.recipe.labels.classes)), np.int64),
+        np.empty((count, task.image.sample_shape[-1], 2)),
+        np.empty((2, 2), np.uint64),
+    )
+    try:
+        _write(source, work, task, record)
+    except SamplesMissing:
+        return
+    record.save(task.record)
+
+
+def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> None:
+    with shards_written(task, record) as append:
+        for row, image, mask, pixels in read_samples(source, work, task.recipe, task.rows):
+            work.tick()
+            item = int(task.rows.item[row])
+            with work.noting(item):
+                _require_fit(image, mask, task, name=source.names(item)[0])
+            if work.found:
+                continue
+            record.digest[row] = sample_digest(image, mask)
+            record.class_pixels[row] = pixels
+            record.channel_sums[row] = channel_sums(image)
+            append(image, mask)
+        if work.found:
+            raise SamplesMissing
+
+
+@contextmanager
+def shards_written(task: ShardTask, record: ShardRecord) -> Iterator[Callable[[Image, Mask], None]]:
+    """Write one shard of every field; gives the function that adds a sample.
+
+    When all is well the files get their names, and the record their bytes; on an error nothing of
+    them is left.
+    """
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(_shard_file(path, layout))
+            for path, layout in zip(task.files, (task.image, task.mask), strict=True)
+        ]
+        image_chunks = ChunkWriter(files[0], task.image)
+        mask_chunks = ChunkWriter(files[1], task.mask)
+
+        def append(image: Image, mask: Mask) -> None:
+            image_chunks.append(image)
+            mask_chunks.append(mask)
+
+        yield append
+        image_chunks.finish()
+        mask_chunks.finish()
+    for place, file in enumerate(files):
+        record.files[place] = file.nbytes, file.digest
+
+
+def shard_path(folder: Path, layout: FieldLayout, number: int) -> Path:
+    """Name the file of a shard, below its split's folder."""
+    place = [str(number), *("0" for _ in layout.sample_shape)]
+    return folder.joinpath(layout.name, "c", *place)
+
+
+def _shard_file(path: Path, layout: FieldLayout) -> ShardFile:
+    return ShardFile(
+        path, chunks=layout.chunks_per_shard, encode=encoder(layout.codec, layout.dtype.itemsize)
+    )
+
+
+def _require_fit(image: Image, mask: Mask, task: ShardTask, *, name: str) -> None:
+    """Catch a source whose :meth:`read` does not give what its :meth:`probe` promised."""
+    for values, layout in ((image, task.image), (mask, task.mask)):
+        if values.shape != layout.sample_shape or values.dtype != layout.dtype:
+            raise SourceError(
+                f"{name}: its header promised {_A[layout.name]} {layout.sample_shape} "
+                f"{layout.dtype}, it decoded to {values.shape} {values.dtype}"
+            )
+
+
+class ChunkWriter:
+    """Gathers samples into chunks of a shard; zeros fill up the last one.
+
+    Parameters
+    ----------
+    file
+        The shard.
+    layout
+        Of the field.
+    """
+
+    def __init__(self, file: ShardFile, layout: FieldLayout) -> None:
+        self._file = file
+        self._dtype = layout.dtype.newbyteorder("<")
+        self._rows = layout.chunk_rows
+        self._chunk = np.zeros((self._rows, *layout.sample_shape), self._dtype)
+        self._count = 0
+
+    def append(self, sample: NDArray[Any]) -> None:
+        """Add a sample."""
+        if self._rows == 1:
+            self._file.append(np.ascontiguousarray(sample, self._dtype))
+            return
+        self._chunk[self._count] = sample
+        self._count += 1
+        if self._count == self._rows:
+            self._file.append(self._chunk)
+            self._count = 0
+
+    def finish(self) -> None:
+        """Write the last chunk, full or not."""
+        if self._count:
+            self._chunk[self._count :] = 0
+            self._file.append(self._chunk)
+            self._count = 0

@@ -1,0 +1,85 @@
+"""How does a sample of the source become one of the store?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.geometry import Geometry, Size
+    from zarrfeed_convert.labels import Labels
+    from zarrfeed_convert.shards.rows import Numbers, Rows
+    from zarrfeed_convert.source import Image, Mask, Source
+
+DIGEST_METHOD = "xxh3_64 of the image's bytes, then the mask's, in C order, little-endian"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is done to a sample between the source and the store."""
+
+    geometry: Geometry
+    labels: Labels
+
+
+def read_samples(
+    source: Source, work: Work, recipe: Recipe, rows: Rows
+) -> Iterator[tuple[int, Image, Mask, Numbers]]:
+    """Read samples and bring them to size; a run of tiles of one image decodes it once.
+
+    Gives a row's number, image, mask and class pixels; rows that fail are noted and left out.
+    """
+    last: int | None = None
+    pair: tuple[Image, Mask] | None = None
+    for row, (item, window) in enumerate(
+        zip(rows.item.tolist(), rows.window.tolist(), strict=True)
+    ):
+        if item != last:
+            last, pair = item, None
+            with work.noting(item):
+                pair = _read(source, item)
+        if pair is None:
+            continue
+        settled: tuple[Image, Mask, Numbers] | None = None
+        with work.noting(item):
+            settled = _settle(source, recipe, item, pair, tuple(window))
+        if settled is not None:
+            yield row, *settled
+
+
+def sample_digest(image: Image, mask: Mask) -> int:
+    """Digest a decoded sample, by `DIGEST_METHOD`."""
+    digest = xxhash.xxh3_64()
+    for values in (image, mask):
+        flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
+        digest.update(flat.view(np.uint8).data)
+    return digest.intdigest()
+
+
+def _settle(
+    source: Source, recipe: Recipe, item: int, pair: tuple[Image, Mask], window: Size
+) -> tuple[Image, Mask, Numbers]:
+    image, mask = pair
+    one, other = source.names(item)
+    recipe.geometry.check_window(mask.shape[0], mask.shape[1], window, name=one)
+    cut, ids = recipe.geometry.apply(image, mask, window=window, ignore=recipe.labels.ignore)
+    return cut, *recipe.labels.settle(ids, name=other)
+
+
+def _read(source: Source, item: int) -> tuple[Image, Mask]:
+    image, mask = source.read(item)
+    if image.ndim != 3 or image.shape[:2] != mask.shape:
+        one, other = source.names(item)
+        raise SourceError(
+            f"{one}: needed an image (H, W, C) and a mask (H, W) of one size, "
+            f"found {image.shape} and {mask.shape} ({other})"
+        )
+    return image, mask

@@ -1,0 +1,74 @@
+"""What is known of a shard once it is packed, and how does that outlive the process?"""
+
+from __future__ import annotations
+
+import uuid
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.shards.rows import Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """One shard of every field.
+
+    Attributes
+    ----------
+    rows
+        The fingerprint of the rows that are in it.
+    digest
+        (n,) uint64 of its decoded samples.
+    class_pixels
+        (n, K) int64.
+    channel_sums
+        (n, C, 2) float64: sums and sums of squares of each channel.
+    files
+        (F, 2) uint64: the bytes of each field's file, and their xxh3_64.
+    """
+
+    rows: str
+    digest: NDArray[np.uint64]
+    class_pixels: Numbers
+    channel_sums: NDArray[np.float64]
+    files: NDArray[np.uint64]
+
+    def save(self, path: Path) -> None:
+        """Write the record, all at once: it says that the shard's files are whole, and on disk.
+
+        The record itself may be lost with the machine's power: its shard is then packed again.
+        """
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                rows=np.array(self.rows),
+                digest=self.digest,
+                class_pixels=self.class_pixels,
+                channel_sums=self.channel_sums,
+                files=self.files,
+            )
+        temporary.replace(path)
+
+
+def load_record(path: Path) -> ShardRecord | None:
+    """Read a record; None where there is none that is whole."""
+    try:
+        with np.load(path) as stored:
+            return ShardRecord(
+                str(stored["rows"]),
+                stored["digest"],
+                stored["class_pixels"],
+                stored["channel_sums"],
+                stored["files"],
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,82 @@
+"""What does a split say of its samples and files, besides the fields that feed a model?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.schema import (
+    CHANNEL_SUMS,
+    CLASS_PIXELS,
+    DIGEST,
+    KEY,
+    SHARD_FILES,
+    TILE,
+    TILE_SIZE,
+    TILE_SOURCE,
+)
+from zarrfeed_convert.shards.statistics import spread_of
+from zarrfeed_convert.splits.split_writer import names_array, write_descriptive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.shards.shard_record import ShardRecord
+    from zarrfeed_convert.source import JSON
+
+
+def write_facts(
+    folder: Path, records: Sequence[ShardRecord], *, names: Sequence[str], pixels: int
+) -> JSON:
+    """Write the arrays that describe samples, and the one that describes files.
+
+    Parameters
+    ----------
+    folder
+        Of the split.
+    records
+        Of its shards.
+    names
+        Of its samples.
+    pixels
+        Of a sample.
+
+    Returns
+    -------
+    dict
+        The mean and the standard deviation of every channel.
+    """
+    digest = np.concatenate([record.digest for record in records])
+    class_pixels = np.concatenate([record.class_pixels for record in records])
+    sums = np.concatenate([record.channel_sums for record in records])
+    files = np.stack([record.files for record in records])
+    narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
+    write_descriptive(folder, KEY, names_array(names), "sample", "byte")
+    write_descriptive(folder, DIGEST, digest, "sample")
+    write_descriptive(folder, CLASS_PIXELS, narrow, "sample", "class")
+    write_descriptive(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
+    write_descriptive(folder, SHARD_FILES, files, "shard", "field", "fact")
+    mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
+    return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def write_tiles(folder: Path, place: Numbers, sources: Sequence[str], sizes: Numbers) -> None:
+    """Write where tiles were cut.
+
+    Parameters
+    ----------
+    folder
+        Of the split.
+    place
+        (n, 3) of every sample: which image, and the tile's y and x in it.
+    sources
+        The names of the images.
+    sizes
+        (M, 2) their heights and widths.
+    """
+    write_descriptive(folder, TILE, place, "sample", "place")
+    write_descriptive(folder, TILE_SOURCE, names_array(sources), "source", "byte")
+    write_descriptive(folder, TILE_SIZE, sizes, "source", "extent")

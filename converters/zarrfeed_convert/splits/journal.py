@@ -1,0 +1,238 @@
+"""What has a run done of a split that is not finished, and may another go on with it?
+
+``OUT/SPLIT~journal.partial`` lies beside ``OUT/SPLIT.partial`` until the split is complete::
+
+    run.json      what was asked for and decided: another run goes on only if it is the same
+    failed.json   the samples that were skipped so far
+    000012.npz    the record of shard 12: its files are whole, and on disk
+    failed-run    the run ended by an error in the data, not by a kill
+
+Whoever packs the split holds a lock on the folder. The kernel takes it away when the process ends,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import PARTIAL
+from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
+from zarrfeed_convert.splits.repetition import differences
+from zarrfeed_convert.splits.split_writer import partial_folder, recover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from zarrfeed_convert.shards.packing import ShardTask
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.splits.target import Target
+
+_RUN, _FAILED, _GIVEN_UP = "run.json", "failed.json", "failed-run"
+
+
+class Journal:
+    """What is done of a split that is being packed.
+
+    Parameters
+    ----------
+    target
+        The split.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._folder = journal_folder(target)
+        self._agreed: JSON = {}
+        self._refused = False
+
+    def agree(self, part: str, values: JSON) -> None:
+        """Go on where an earlier run stopped, if it was the same; else refuse, or begin anew.
+
+        Parameters
+        ----------
+        part
+            ``asked`` or ``decided``.
+        values
+            What decides the split's bytes, as JSON.
+
+        Raises
+        ------
+        SourceError
+            An earlier run was killed that asked for something else; the message says what.
+        """
+        run = _read(self._folder / _RUN)
+        values = json.loads(json.dumps(values))  # as it comes back: no tuples
+        if part in run and run[part] != values:
+            differ = differences(run[part], values)
+            if not (self._folder / _GIVEN_UP).exists():
+                self._refused = True
+                raise SourceError(
+                    f"{self._target.folder}: {self._done()} shards of it are packed, by a run that "
+                    f"was stopped, and asked for something else ({'; '.join(differ)}); repeat that "
+                    "run to go on with it, or use --restart to begin anew"
+                )
+            self.forget()  # what it had done ended in an error, and is of no use for this run
+        self._agreed[part] = values
+        _write(self._folder / _RUN, self._agreed)
+
+    def forget(self) -> None:
+        """Remove what is done, and begin anew."""
+        for entry in self._folder.iterdir():
+            entry.unlink()
+        shutil.rmtree(partial_folder(self._target), ignore_errors=True)
+
+    def record_path(self, number: int) -> Path:
+        """Say where the record of a shard is, or goes."""
+        return self._folder / f"{number:06}.npz"
+
+    def record(self, task: ShardTask) -> ShardRecord | None:
+        """Find the record of a shard, if it is done."""
+        record = load_record(task.record)
+        if record is None or record.rows != task.rows.fingerprint():
+            return None
+        try:
+            sizes = [path.stat().st_size for path in task.files]
+        except OSError:
+            return None
+        return record if sizes == record.files[:, 0].tolist() else None
+
+    @property
+    def failed(self) -> list[Failed]:
+        """The samples that were skipped so far."""
+        return [Failed(*entry) for entry in _read(self._folder / _FAILED).get("failed", [])]
+
+    @failed.setter
+    def failed(self, found: Sequence[Failed]) -> None:
+        _write(self._folder / _FAILED, {"failed": [list(failed) for failed in found]})
+
+    def finished(self) -> None:
+        """Let go of what was noted: the split is complete."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def leave(self, error: BaseException) -> bool:
+        """Keep what is done, and note how the run ended; False where there is nothing to keep."""
+        done = self._done()
+        if not done or self._refused:
+            return self._refused
+        if isinstance(error, SourceError):
+            (self._folder / _GIVEN_UP).touch()
+        else:
+            (self._folder / _GIVEN_UP).unlink(missing_ok=True)
+        shards = f"{done} shard{'s are' if done > 1 else ' is'} packed"
+        error.add_note(
+            f"{shards} and kept: the same command goes on from there, --restart begins anew"
+        )
+        return True
+
+    def _done(self) -> int:
+        return sum(entry.suffix == ".npz" for entry in self._folder.iterdir())
+
+
+def journal_folder(target: Target) -> Path:
+    """Where a split's journal is; no split's name has a tilde."""
+    return target.folder.with_name(f"{target.split}~journal{PARTIAL}")
+
+
+@contextmanager
+def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
+    """Take hold of a split: nobody else may pack it meanwhile.
+
+    On failure, shards that are packed are kept for another run; where there are none, OUT is
+    again what it was.
+
+    Parameters
+    ----------
+    target
+        The split.
+    restart
+        Begin anew, whatever an earlier run did.
+
+    Raises
+    ------
+    SourceError
+        Another run is packing the split.
+    """
+    made = _make_parents(target)
+    try:
+        with _locked(target) as journal:
+            try:
+                recover(target)
+                if restart:
+                    journal.forget()
+                yield journal
+            except BaseException as error:
+                if not journal.leave(error):
+                    journal.forget()
+                    journal.finished()
+                raise
+    except BaseException:
+        for parent in reversed(made):
+            with suppress(OSError):  # it is not empty
+                parent.rmdir()
+        raise
+
+
+@contextmanager
+def _locked(target: Target) -> Iterator[Journal]:
+    folder = journal_folder(target)
+    descriptor = _take_lock(folder)
+    try:
+        yield Journal(target)
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(folder: Path) -> int:
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # its owner has just finished
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SourceError(
+                f"{folder}: another run is packing this split at the moment; wait for it to end, "
+                "or stop it first"
+            ) from None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+def _make_parents(target: Target) -> list[Path]:
+    made = []
+    for parent in [*reversed(target.out.parents), target.out]:
+        if not parent.exists():
+            parent.mkdir(exist_ok=True)
+            made.append(parent)
+    return made
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

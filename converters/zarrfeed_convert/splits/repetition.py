@@ -1,0 +1,122 @@
+"""Is what is there already, whole or in part, what this run would write?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.splits.target import listed, said
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.splits.target import Target
+
+
+def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
+    """Gather what a run was asked for, as far as it decides a split's bytes.
+
+    Parameters
+    ----------
+    source
+        What it says of itself.
+    found
+        Its samples.
+    settings
+        Of the conversion.
+    """
+    return {"source": source, "number of samples": found, **settings}
+
+
+def differences(old: JSON, new: JSON) -> list[str]:
+    """Say in which entries two descriptions differ.
+
+    Examples
+    --------
+    >>> differences({"seed": 0, "size": [2, 3]}, {"seed": 1, "size": [2, 3]})
+    ['seed: 0 there, 1 asked for']
+    """
+    before, after = _flat(old), _flat(new)
+    names = dict.fromkeys([*before, *after])
+    return [
+        f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
+        f"{_shown(name, after.get(name))} asked for"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def require_same_split(
+    target: Target,
+    there: JSON,
+    asked: JSON,
+    *,
+    named: tuple[str, ...] | None,
+    ignore: int | None,
+) -> None:
+    """Accept a split that is what this run would write, as far as can be told without reading.
+
+    Parameters
+    ----------
+    target, there
+        The split, and what it says of itself.
+    asked
+        What would be packed, and how: see :func:`asked_for`.
+    named, ignore
+        The classes and the ignored id, where the user named them.
+
+    Raises
+    ------
+    SourceError
+        It was packed otherwise: the message says what differs.
+    """
+    require_replaceable(target, there)
+    packed = there["packed"]
+    before = asked_for(there.get("source", {}), packed.get("found"), packed.get("settings", {}))
+    labels_before, labels_asked = _labels(target, named, ignore)
+    differ = differences(before | labels_before, asked | labels_asked)
+    if differ:
+        raise SourceError(
+            f"{target.folder}: is there already, packed otherwise ({'; '.join(differ)}); "
+            "use --overwrite to replace it, or choose another name for the split"
+        )
+
+
+def require_replaceable(target: Target, there: JSON) -> None:
+    """Refuse to replace what is no split.
+
+    Raises
+    ------
+    SourceError
+        The split's place is taken by something else.
+    """
+    if "packed" not in there:
+        raise SourceError(
+            f"{target.folder}: needed a split that zarrfeed packed, or nothing; found something "
+            "else, which was left as it is; choose another name for the split"
+        )
+
+
+def _flat(description: JSON) -> JSON:
+    """Bring the source's entries to the level of the others, unless they mean something else."""
+    source = description.get("source")
+    if not isinstance(source, dict):
+        return description
+    rest = {name: value for name, value in description.items() if name != "source"}
+    return {f"source {name}" if name in rest else name: source[name] for name in source} | rest
+
+
+def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> tuple[JSON, JSON]:
+    """Compare the classes that are there with those that the user named."""
+    if target.labels is None or (named is None and ignore is None):
+        return {}, {}
+    before, asked = {}, {}
+    if named is not None:
+        before["classes"], asked["classes"] = listed(target.labels.classes), listed(named)
+    before["ignore"], asked["ignore"] = said(target.labels.ignore), said(ignore)
+    return before, asked
+
+
+def _shown(what: str, value: Any) -> str:
+    if what == "size" and isinstance(value, list):
+        return "x".join(map(str, value))
+    return str(value)

@@ -1,0 +1,165 @@
+"""Do the originals of a split still make its samples?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.schema import DIGEST, TILE_SOURCE
+from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.planning.deciding import told
+from zarrfeed_convert.source import Source
+from zarrfeed_convert.verification.consistency import TODO, repacked_of
+from zarrfeed_convert.verification.findings import Problem
+from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
+from zarrfeed_convert.verification.originals import (
+    match,
+    missing_originals,
+    new_originals,
+    open_originals,
+    parts_of,
+    recipe_of,
+)
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.verification.findings import SplitVerification
+    from zarrfeed_convert.verification.originals import Matched, Part
+    from zarrfeed_convert.verification.recorded import Recorded
+
+# The originals: not at all, or those that the split says; those, with other arguments of their
+# format, such as where the images are now; or these.
+Originals: TypeAlias = bool | Mapping[str, Any] | Source
+
+_TOGETHER = 16  # originals that one task makes samples of
+
+
+def compare(
+    recorded: Recorded | None,
+    done: SplitVerification,
+    source: Originals,
+    workers: int,
+    progress: OnProgress | None,
+) -> SplitVerification:
+    """Make every sample of a split again, and compare it with what is recorded of it.
+
+    Parameters
+    ----------
+    recorded
+        What is; None for a split that cannot be opened.
+    done
+        Its verification so far.
+    source
+        Where the originals are.
+    workers
+        Processes at most.
+    progress
+        Is told.
+
+    Returns
+    -------
+    SplitVerification
+        With the originals that are others, gone, or new.
+    """
+    if recorded is None or DIGEST not in recorded.arrays:
+        note = "its originals were not compared: there are no digests to compare them with"
+        return replace(done, originals=0, notes=(*done.notes, note))
+    notes: tuple[str, ...] = ()
+    try:
+        count, problems = _compared(recorded, source, workers, progress)
+        if _is_chosen(recorded):
+            what = (
+                "it was repacked with only some samples, so that none of the others is called new"
+            )
+            notes = (what,)
+    except WorkerError:
+        raise
+    except Exception as error:  # a damaged description may lead to any
+        what = str(error) if isinstance(error, SourceError) else f"{done.path}: {error!r}; {TODO}"
+        count, problems = 0, [Problem("source", what)]
+    return replace(
+        done, originals=count, notes=(*done.notes, *notes), problems=(*done.problems, *problems)
+    )
+
+
+def _compared(
+    recorded: Recorded, source: Originals, workers: int, progress: OnProgress | None
+) -> tuple[int, list[Problem]]:
+    split = recorded.split
+    moved: Mapping[str, Any] = source if isinstance(source, Mapping) else {}
+    parts = parts_of(split)
+    if len(parts) > 1 and not isinstance(source, bool):
+        raise SourceError(
+            f"{split.path}: was repacked from splits of {len(parts)} sources; give their originals "
+            "to a verification of those splits"
+        )
+    free = np.ones(recorded.samples, np.bool_)
+    problems: list[Problem] = []
+    closed = False
+    for part in parts:
+        try:
+            originals = (
+                open_originals(split, part, moved) if isinstance(source, bool | Mapping) else source
+            )
+        except SourceError as error:
+            problems.append(Problem("source", str(error)))
+            closed = True
+            continue
+        matched = match(recorded, part, originals, free)
+        if not _is_chosen(recorded):
+            problems += new_originals(split, part, originals, matched.rows.item, moved)
+        problems += _compared_part(recorded, part, originals, matched, workers, progress)
+    if not closed:  # else, the rest may be from what cannot be opened
+        problems += missing_originals(recorded, free)
+    return int((~free).sum()), problems
+
+
+def _is_chosen(recorded: Recorded) -> bool:
+    """Tell whether a split was repacked with only some of the samples that there were."""
+    packed = recorded.split.attributes["packed"]
+    images = recorded.split.layouts.get(TILE_SOURCE)
+    there = recorded.samples if images is None else images.shape[0]
+    left = packed["found"] - len(packed.get("skipped", ()))
+    return bool(repacked_of(recorded.split)) and there < left
+
+
+def _compared_part(
+    recorded: Recorded,
+    part: Part,
+    originals: Source,
+    matched: Matched,
+    workers: int,
+    progress: OnProgress | None,
+) -> list[Problem]:
+    """Make the samples again that are from one source."""
+    tasks = _tasks_of(recorded, part, matched)
+    step = f"comparing {recorded.split.path.name} with its originals"
+    with crew_of(originals, min(workers, max(1, len(tasks))), Failures("skip")) as crew:
+        results = crew.run(compare_originals, tasks, told(progress, step, len(matched.rows)))
+    problems, at = [], 0
+    for task, findings in zip(tasks, results, strict=True):
+        for found in findings:
+            key = part.prefix + originals.keys[found.item]
+            if found.row is not None:
+                key = recorded.keys[int(matched.place[at + found.row])]
+            problems.append(Problem("original-changed", found.what, key, found.names))
+        at += len(task.rows)
+    return problems
+
+
+def _tasks_of(recorded: Recorded, part: Part, matched: Matched) -> list[OriginalTask]:
+    """Divide the samples, those of one original together."""
+    split, rows = recorded.split, matched.rows
+    recipe, whole = recipe_of(split, part), not repacked_of(split)
+    digest = recorded.arrays[DIGEST][matched.place]
+    edges = np.flatnonzero(np.diff(rows.item, prepend=-1))[::_TOGETHER].tolist()
+    return [
+        OriginalTask(recipe, rows.part(slice(start, stop)), digest[start:stop], whole)
+        for start, stop in pairwise([*edges, len(rows)])
+    ]

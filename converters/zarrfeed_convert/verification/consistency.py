@@ -1,0 +1,217 @@
+"""Does what a split says of itself fit together?
+
+Pure: an opened split, and the arrays that describe its samples, in; problems out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.schema import (
+    CHANNEL_SUMS,
+    CLASS_PIXELS,
+    DIGEST,
+    IMAGE,
+    KEY,
+    MASK,
+    METADATA,
+    SHARD_FILES,
+    TILE,
+    TILE_SIZE,
+    TILE_SOURCE,
+)
+from zarrfeed_convert.geometry import Geometry, Size
+from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.shards.statistics import spread_of
+from zarrfeed_convert.verification.findings import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed import Split
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON
+
+FIELDS = (IMAGE, MASK)
+# One row per sample.
+PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
+TODO = "restore it, or convert again"
+_PRECISION = 1e-9
+
+
+def geometry_of(split: Split, settings: JSON) -> Geometry:
+    """Find out what a conversion of these settings did to every sample."""
+    height, width = settings.get("size") or split.layouts[IMAGE].sample_shape[:2]
+    return Geometry((height, width), settings.get("fit"), settings.get("overlap", 0))
+
+
+def is_cut_into(geometry: Geometry, height: int, width: int, windows: set[Size]) -> bool:
+    """Tell whether an image is cut into these tiles.
+
+    Sizes may be damaged: no more tiles are listed than there are.
+    """
+    step_y, step_x = (extent - geometry.overlap for extent in geometry.size)
+    rows = len(range(0, max(0, height - geometry.size[0]), step_y)) + 1
+    columns = len(range(0, max(0, width - geometry.size[1]), step_x)) + 1
+    return rows * columns == len(windows) and windows == set(geometry.windows(height, width))
+
+
+def is_tiled(split: Split) -> bool:
+    """Tell whether the samples are tiles of images."""
+    return TILE in split.layouts or split.attributes["packed"]["settings"].get("fit") == "tile"
+
+
+def repacked_of(split: Split) -> JSON:
+    """Tell how a split was made of others; empty where it was made of a source."""
+    repacked: JSON = split.attributes["packed"].get("repacked", {})
+    return repacked
+
+
+def is_older(split: Split) -> bool:
+    """Tell whether it was packed by a zarrfeed that recorded neither files, sums nor tiles."""
+    return "channels" not in split.attributes
+
+
+def check_arrays(split: Split) -> list[Problem]:
+    """See whether all arrays are there, and hold as many samples as the split says."""
+    needed = {*FIELDS, KEY, DIGEST, CLASS_PIXELS}
+    if not is_older(split):
+        tiles = (TILE, TILE_SOURCE, TILE_SIZE) if is_tiled(split) else ()
+        needed |= {CHANNEL_SUMS, SHARD_FILES, *tiles}
+    problems = [
+        about(split, "array", f"needed this array, found none; {TODO}", name)
+        for name in sorted(needed - split.layouts.keys())
+    ]
+    said = split.attributes["samples"]
+    lengths = {
+        name: layout.shape[0]
+        for name, layout in split.layouts.items()
+        if name in (*FIELDS, *PER_SAMPLE)
+    }
+    if set(lengths.values()) != {said}:
+        what = f"needed arrays of {said} samples, as the split says, found {lengths}; {TODO}"
+        problems.append(about(split, "metadata", what))
+    grids = {field: split.layouts[field].shard_rows for field in FIELDS if field in split.layouts}
+    if len(set(grids.values())) > 1:
+        what = f"needed as many samples in the shards of every field, found {grids}; {TODO}"
+        problems.append(about(split, "metadata", what))
+    elif SHARD_FILES in split.layouts and grids:
+        needed_shape = (-(-said // max(grids.values())), len(FIELDS), 2)
+        found_shape = split.layouts[SHARD_FILES].shape
+        if found_shape != needed_shape:
+            what = f"needed facts of {needed_shape} shards, fields, found {found_shape}; {TODO}"
+            problems.append(about(split, "metadata", what, SHARD_FILES))
+    images = {
+        name: split.layouts[name].shape[0]
+        for name in (TILE_SOURCE, TILE_SIZE)
+        if name in split.layouts
+    }
+    if len(set(images.values())) > 1:
+        what = f"needed as many images in both, found {images}; {TODO}"
+        problems.append(about(split, "metadata", what))
+    return problems
+
+
+def check_attributes(split: Split) -> list[Problem]:
+    """See whether the split says what it must."""
+    problems = []
+    if tuple(split.attributes["fields"]) != FIELDS:
+        what = f"needed the fields {list(FIELDS)}, found {split.attributes['fields']}; {TODO}"
+        problems.append(about(split, "metadata", what))
+    method = split.attributes["packed"]["digest"]
+    if method != DIGEST_METHOD:
+        what = f"needed digests that are {DIGEST_METHOD!r}, found {method!r}: use that zarrfeed"
+        problems.append(about(split, "metadata", what))
+    if not split.classes:
+        root = split.path.parent / METADATA
+        what = f"{root}: needed the dataset's classes, found none; {TODO}"
+        problems.append(Problem("metadata", what, files=(str(root),)))
+    elif CLASS_PIXELS in split.layouts:
+        counted = split.layouts[CLASS_PIXELS].shape[1:]
+        if counted != (len(split.classes),):
+            what = f"needed counts of the {len(split.classes)} classes, found {counted}; {TODO}"
+            problems.append(about(split, "metadata", what, CLASS_PIXELS))
+    return problems
+
+
+def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> Iterator[Problem]:
+    """See whether every sample has a name of its own.
+
+    Parameters
+    ----------
+    split
+        Whose.
+    stored
+        (N, L) UTF-8, padded with zeros.
+    keys
+        The same as text.
+    """
+    zero = stored == 0
+    ragged = (zero[:, :-1] & ~zero[:, 1:]).any(axis=1) | zero.all(axis=1)
+    for row in np.flatnonzero(ragged).tolist():
+        what = f"needed the name of sample {row}, found {stored[row].tobytes()!r}; {TODO}"
+        yield about(split, "keys", what, KEY)
+    for key, times in Counter(keys).items():
+        if times > 1:
+            what = f"needed a different key for every sample, found {key!r} {times} times; {TODO}"
+            yield about(split, "keys", what, KEY)
+
+
+def check_channels(split: Split, sums: NDArray[np.float64]) -> Iterator[Problem]:
+    """See whether mean and deviation of the channels follow from the samples' sums."""
+    height, width = split.layouts[IMAGE].sample_shape[:2]
+    recorded = split.attributes["channels"]
+    with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
+        needed = spread_of(sums.sum(axis=0), len(sums) * height * width)
+    for what, values in zip(("mean", "std"), needed, strict=True):
+        found = recorded[what]
+        if not np.allclose(found, values, rtol=_PRECISION, atol=0, equal_nan=True):
+            said = f"needed a {what} of {values.tolist()} by {CHANNEL_SUMS}, found {found}; {TODO}"
+            yield about(split, "statistics", said)
+
+
+def check_tiles(
+    split: Split, tile: Numbers, size: Numbers, names: Sequence[str], keys: Sequence[str]
+) -> Iterator[Problem]:
+    """See whether tiles cover the images that they are of, and are named by their places.
+
+    Parameters
+    ----------
+    split
+        Whose.
+    tile
+        (N, 3) image, y and x of every sample.
+    size
+        (M, 2) height and width of the images.
+    names
+        Of the images.
+    keys
+        Of the samples.
+    """
+    windows: dict[int, set[Size]] = {}
+    for row, (image, y, x) in enumerate(tile.tolist()):
+        name = names[image] if 0 <= image < len(names) else "?"
+        if keys[row] != f"{name}#{y},{x}":
+            what = f"needed a tile of the key {keys[row]!r}, found {name}#{y},{x}; {TODO}"
+            yield about(split, "tiles", what, TILE, key=keys[row])
+        windows.setdefault(image, set()).add((y, x))
+    if repacked_of(split):  # from splits that were not all tiled alike, or not with all tiles
+        return
+    geometry = geometry_of(split, split.attributes["packed"]["settings"])
+    for image, (height, width) in enumerate(size.tolist()):
+        if not is_cut_into(geometry, height, width, windows.get(image, set())):
+            what = f"needed tiles that cover {names[image]!r}, {height}x{width}, found others"
+            yield about(split, "tiles", f"{what}; {TODO}", TILE)
+
+
+def about(
+    split: Split, kind: Kind, what: str, name: str = METADATA, *, key: str | None = None
+) -> Problem:
+    """Say what is wrong with a split's array, or with its metadata."""
+    path = str(split.path / name)
+    return Problem(kind, f"{path}: {what}", key, (path,))

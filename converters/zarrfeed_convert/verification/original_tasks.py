@@ -1,0 +1,128 @@
+"""Do originals still make the samples that were packed?
+
+A task for a :class:`~zarrfeed_convert.crews.crew.Crew`. What it finds never fails it: that is its
+result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.shards.samples import Recipe, read_samples, sample_digest
+from zarrfeed_convert.verification.consistency import is_cut_into
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalTask:
+    """Samples that are made again from their originals.
+
+    Attributes
+    ----------
+    recipe
+        What is done to them.
+    rows
+        Which; those of one original are neighbours.
+    digest
+        (n,) uint64: what they must come to.
+    whole
+        Whether the rows of an image that was cut into tiles must be all of its tiles.
+    """
+
+    recipe: Recipe
+    rows: Rows
+    digest: NDArray[np.uint64]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalFinding:
+    """An original that makes another sample than the one that was packed, or none.
+
+    Attributes
+    ----------
+    item
+        Which of the source's samples.
+    row
+        Which of the task's rows; None where it concerns all that are of the original.
+    names
+        Of the inputs to blame, or those that may be.
+    what
+        What is wrong.
+    """
+
+    item: int
+    row: int | None
+    names: tuple[str, ...]
+    what: str
+
+
+def compare_originals(source: Source, work: Work, task: OriginalTask) -> list[OriginalFinding]:
+    """Make samples again, and compare their digests with those that are recorded."""
+    findings: list[OriginalFinding] = []
+    edges = np.flatnonzero(np.diff(task.rows.item, prepend=-1, append=-1)).tolist()
+    for start, stop in itertools.pairwise(edges):
+        findings += _compared(source, work, task, start, stop)
+        for _ in range(start, stop):
+            work.tick()
+    return findings
+
+
+def _compared(
+    source: Source, work: Work, task: OriginalTask, start: int, stop: int
+) -> list[OriginalFinding]:
+    """Compare the samples of one original: of its tiles, all that there are."""
+    rows, item = task.rows.part(slice(start, stop)), int(task.rows.item[start])
+    names = source.names(item)
+    before = len(work.found)
+    try:
+        other = _other_tiles(source, task, rows, item)
+        if other:
+            return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
+        made = {
+            row: sample_digest(image, mask)
+            for row, image, mask, _ in read_samples(source, work, task.recipe, rows)
+        }
+    except Exception as error:  # by a decoder, of what it did not expect
+        what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
+        return [OriginalFinding(item, None, names, what)]
+    if len(work.found) > before:
+        failed = work.found[before]
+        return [OriginalFinding(item, None, (failed.name,), failed.why)]
+    return [
+        OriginalFinding(
+            item,
+            start + row,
+            names,
+            f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: it or its "
+            f"mask, {names[1]}, is not what was packed; restore it, or convert again",
+        )
+        for row, needed in enumerate(task.digest[start:stop].tolist())
+        if made[row] != needed
+    ]
+
+
+def _other_tiles(source: Source, task: OriginalTask, rows: Rows, item: int) -> str:
+    """Say that an image has other tiles than those that were packed; empty where it has not."""
+    geometry = task.recipe.geometry
+    if geometry.fit != "tile":
+        return ""
+    header = source.probe(item)
+    needed = {(y, x) for y, x in rows.window.tolist()}
+    if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
+        return ""
+    return (
+        f"needed an image of {len(needed)} tiles, as it was packed, found one of {header.height}x"
+        f"{header.width}, which makes others; restore it, or convert again"
+    )

@@ -1,0 +1,227 @@
+"""Which original was each sample of a split, and which originals are in no split?
+
+A split that was repacked from several has the originals of all of them.
+"""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed.schema import TILE, TILE_SOURCE
+from zarrfeed_convert.formats import FORMATS, source_of
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.shards.rows import Rows
+from zarrfeed_convert.shards.samples import Recipe
+from zarrfeed_convert.verification.consistency import TODO, geometry_of, is_tiled, repacked_of
+from zarrfeed_convert.verification.findings import Problem
+from zarrfeed_convert.verification.recorded import Recorded, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed import Split
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples that were converted from one source.
+
+    Attributes
+    ----------
+    prefix
+        What their names begin with, besides the source's own.
+    description
+        Of the source.
+    settings
+        Of the conversion.
+    binary
+        Whether masks of 0 and 255 became 0 and 1.
+    """
+
+    prefix: str
+    description: JSON
+    settings: JSON
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Samples that have an original, sorted by it.
+
+    Attributes
+    ----------
+    place
+        (n,) which of the split's samples.
+    rows
+        Their originals.
+    """
+
+    place: Numbers
+    rows: Rows
+
+
+def parts_of(split: Split) -> list[Part]:
+    """List the sources that the samples of a split come from."""
+    packed: JSON = split.attributes["packed"]
+    binary = packed.get("binary")
+    if binary is None:  # older splits say it in words alone
+        binary = any("255 means 1" in decision["reason"] for decision in packed["decisions"])
+    prefixes = repacked_of(split).get("prefixes", ())
+    prefix = prefixes[0] if len(prefixes) == 1 else ""
+    source = split.attributes.get("source", {})
+    return list(_flat(Part(prefix, source, packed["settings"], binary)))
+
+
+def _flat(part: Part) -> Iterator[Part]:
+    if part.description.get("kind") != "merged":
+        yield part
+        return
+    for one in part.description["inputs"]:
+        prefix = part.prefix + one["prefix"]
+        yield from _flat(Part(prefix, one["source"], one["settings"], bool(one["binary"])))
+
+
+def open_originals(split: Split, part: Part, moved: Mapping[str, Any]) -> Source:
+    """Open the source of a part.
+
+    Parameters
+    ----------
+    split, part
+        Whose, and which.
+    moved
+        Arguments of the format that are no longer as they were, such as ``images``.
+
+    Raises
+    ------
+    SourceError
+        It is not there any more, or cannot be opened by what the split says of it.
+    """
+    try:
+        return source_of({**part.description, **moved})
+    except SourceError as error:
+        known = part.description.get("kind") in FORMATS
+        todo = "; if they have moved, say where with --images and --masks" if known else ""
+        raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
+
+
+def recipe_of(split: Split, part: Part) -> Recipe:
+    """Find out what was done to every sample of a part."""
+    labels = Labels(split.classes, split.ignore, part.binary)
+    return Recipe(geometry_of(split, part.settings), labels)
+
+
+def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_]) -> Matched:
+    """Find the originals of samples, by their keys.
+
+    Parameters
+    ----------
+    recorded
+        Of the split.
+    part, source
+        Where the originals may be.
+    free
+        (N,) the samples that have none yet; those that are found are marked.
+    """
+    names, windows = _originals_of(recorded)
+    number = {part.prefix + key: item for item, key in enumerate(source.keys)}
+    items = np.array([number.get(name, -1) for name in names], np.int64)
+    items[~free] = -1
+    free[items >= 0] = False
+    place = np.argsort(items, kind="stable")
+    place = place[items[place] >= 0]
+    return Matched(place, Rows(items[place], windows[place]))
+
+
+def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Problem]:
+    """Name the originals of samples for which none was found."""
+    names, _ = _originals_of(recorded)
+    missing = dict.fromkeys(names[row] for row in np.flatnonzero(free).tolist())
+    return [
+        Problem(
+            "original-missing",
+            f"{name}: needed the original of this key, found none in the source; {TODO}",
+            name,
+        )
+        for name in missing
+    ]
+
+
+def new_originals(
+    split: Split, part: Part, source: Source, used: Numbers, moved: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Name inputs that are neither in the split, nor among those that it says were skipped.
+
+    Parameters
+    ----------
+    split, part
+        What was packed.
+    source, used
+        What is there now, and which of its samples are in the split.
+    moved
+        As in :func:`open_originals`: names that were skipped began otherwise then.
+    """
+    before = [str(part.description.get(what, "")) for what in ("images", "masks")]
+    now = [str(moved.get(what, part.description.get(what, ""))) for what in ("images", "masks")]
+    skipped = {
+        name
+        for entry in split.attributes["packed"].get("skipped", ())
+        for name in _names_below(entry["name"], before)
+    }
+
+    def is_new(*names: str) -> bool:
+        return not any(below in skipped for name in names for below in _names_below(name, now))
+
+    packed = set(used.tolist())
+    for item, key in enumerate(source.keys):
+        names = source.names(item)
+        if item not in packed and is_new(*names):
+            what = f"{names[0]}: needed originals that were packed or skipped, found a new one"
+            yield Problem("original-new", f"{what}; convert again", key, names)
+    left_out: Sequence[tuple[str, str]] = getattr(source, "left_out", ())
+    for name, why in left_out:
+        if is_new(name):
+            what = f"{name}: {why}, which was not so when the split was packed; {TODO}"
+            yield Problem("original-new", what, None, (name,))
+
+
+def _names_below(name: str, places: Sequence[str]) -> list[str]:
+    """Give a name as it is, and what is left of it below a place that may have moved.
+
+    Examples
+    --------
+    >>> _names_below("a/b/x.png", ["a/b"])
+    ['a/b/x.png', '/x.png']
+    >>> _names_below("a/b/x.png", ["a/*/x*.png"])
+    ['a/b/x.png', '/b/x.png']
+    """
+    fixed = [
+        place[: min(place.find(magic) for magic in "*?[" if magic in place)].rpartition("/")[0]
+        if glob.has_magic(place)
+        else place
+        for place in places
+    ]
+    return [
+        name,
+        *(name.removeprefix(start) for start in fixed if start and name.startswith(start)),
+    ]
+
+
+def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
+    """Name the original of every sample, and the (y, x) of what was cut from it."""
+    if not is_tiled(recorded.split):
+        return recorded.keys, np.zeros((recorded.samples, 2), np.int64)
+    if {TILE, TILE_SOURCE} <= recorded.arrays.keys():
+        tile, images = recorded.arrays[TILE], texts(recorded.arrays[TILE_SOURCE])
+        return [images[image] for image in tile[:, 0].tolist()], tile[:, 1:].astype(np.int64)
+    parts = [key.rpartition("#") for key in recorded.keys]
+    windows = [[int(extent) for extent in place.split(",")] for _, _, place in parts]
+    return [name for name, _, _ in parts], np.array(windows, np.int64)

@@ -1,0 +1,207 @@
+"""What is recorded of a split's samples and files?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed import SplitReader
+from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.schema import (
+    CHANNEL_SUMS,
+    CLASS_PIXELS,
+    DIGEST,
+    IMAGE,
+    KEY,
+    METADATA,
+    SHARD_FILES,
+    TILE,
+    TILE_SIZE,
+    TILE_SOURCE,
+)
+from zarrfeed_convert.verification.consistency import (
+    FIELDS,
+    PER_SAMPLE,
+    TODO,
+    about,
+    check_arrays,
+    check_attributes,
+    check_channels,
+    check_keys,
+    check_tiles,
+    is_older,
+)
+from zarrfeed_convert.verification.file_check import KnownFile
+from zarrfeed_convert.verification.sample_check import Expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed import Split
+    from zarrfeed_convert.verification.findings import Problem
+
+# Where they are all zeros, zarr-python writes no file.
+_MAYBE_ZERO = frozenset({CLASS_PIXELS, CHANNEL_SUMS, TILE})
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is recorded of a split.
+
+    Attributes
+    ----------
+    split
+        Opened.
+    samples
+        That it has, as far as its arrays agree.
+    arrays
+        Those that describe samples and files, whole, by name; without those that cannot be read.
+    keys
+        Names of the samples.
+    absent
+        Files that there are not, by the name of their array; which is right if it is all zeros.
+    """
+
+    split: Split
+    samples: int
+    arrays: Mapping[str, NDArray[Any]]
+    keys: Sequence[str]
+    absent: Mapping[str, str]
+
+    @property
+    def expected(self) -> Expected:
+        """What is recorded of the samples one by one."""
+        return Expected(
+            self.arrays.get(DIGEST), self.arrays.get(CLASS_PIXELS), self.arrays.get(CHANNEL_SUMS)
+        )
+
+    @property
+    def aligned(self) -> bool:
+        """Whether images and masks are both there, the same samples in shards of one number."""
+        layouts = self.split.layouts
+        fields = [layouts[field].shard_rows for field in FIELDS if field in layouts]
+        return len(fields) == len(FIELDS) and len(set(fields)) == 1
+
+    @property
+    def shards(self) -> list[tuple[range, tuple[KnownFile, ...]]]:
+        """The samples of every shard, and its files."""
+        layouts = {name: self.split.layouts[name] for name in FIELDS if name in self.split.layouts}
+        step = max((layout.shard_rows for layout in layouts.values()), default=1)
+        facts = self.arrays.get(SHARD_FILES)
+        count = -(-self.samples // step) if facts is None else len(facts)
+        return [
+            (
+                range(min(number * step, self.samples), min((number + 1) * step, self.samples)),
+                tuple(
+                    KnownFile(
+                        name,
+                        self.split.path / name / layout.shard_name(number),
+                        None if facts is None else _fact(facts[number, FIELDS.index(name)]),
+                    )
+                    for name, layout in layouts.items()
+                ),
+            )
+            for number in range(count)
+        ]
+
+
+def recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
+    """Read what is recorded of a split, and see whether it fits together.
+
+    Parameters
+    ----------
+    split
+        One that zarrfeed packed.
+
+    Returns
+    -------
+    recorded
+        As far as it can be read.
+    problems
+        What of it cannot, or does not fit together.
+
+    Raises
+    ------
+    StoreError
+        Its metadata is damaged.
+    """
+    try:
+        return _recorded_of(split)
+    except Exception as error:  # a damaged description may lead to any
+        raise StoreError(f"{split.path / METADATA}: {error!r}; {TODO}") from error
+
+
+def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
+    problems = [*check_attributes(split), *check_arrays(split)]
+    samples = min(
+        [layout.shape[0] for name, layout in split.layouts.items() if name in _PER_SAMPLE],
+        default=0,
+    )
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in (*PER_SAMPLE, SHARD_FILES, TILE_SOURCE, TILE_SIZE):
+        if name not in split.layouts:
+            continue
+        length, *rest = split.layouts[name].shape
+        if name in _PER_SAMPLE:
+            length = samples
+        elif name == SHARD_FILES and rest != [len(FIELDS), 2]:
+            continue
+        try:
+            arrays[name] = _read(split, name, length)
+        except Exception as error:  # a damaged description may lead to any
+            said = str(error) if isinstance(error, ReadError) else f"{error!r}; {TODO}"
+            problems.append(about(split, "array", said, name))
+    names = arrays.get(KEY)
+    keys = texts(names) if names is not None else [f"sample {row}" for row in range(samples)]
+    recorded = Recorded(split, samples, arrays, keys, dict(_absent(split)))
+    problems += _check(recorded)
+    return recorded, problems
+
+
+_PER_SAMPLE = frozenset({*FIELDS, *PER_SAMPLE})
+
+
+def texts(names: NDArray[np.uint8]) -> list[str]:
+    """Read names: (N, L) UTF-8, padded with zeros; bytes that are no UTF-8 are kept."""
+    return [
+        row.tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
+        for row in names.astype(np.uint8, copy=False)
+    ]
+
+
+def _read(split: Split, name: str, length: int) -> NDArray[Any]:
+    if name in _MAYBE_ZERO:
+        split = replace(split, attributes={})  # as Zarr has it: no file is a file of zeros
+    with SplitReader(split, [name], open_files=8) as reader:
+        return reader.read(np.arange(length))[name]
+
+
+def _absent(split: Split) -> Iterator[tuple[str, str]]:
+    for name in _MAYBE_ZERO & split.layouts.keys():
+        layout = split.layouts[name]
+        for number in range(-(-layout.shape[0] // layout.shard_rows)):
+            path = split.path / name / layout.shard_name(number)
+            if not path.exists():
+                yield name, str(path)
+                break
+
+
+def _check(recorded: Recorded) -> Iterator[Problem]:
+    """See whether the arrays fit together."""
+    split, arrays = recorded.split, recorded.arrays
+    if KEY in arrays:
+        yield from check_keys(split, arrays[KEY], recorded.keys)
+    if CHANNEL_SUMS in arrays and IMAGE in split.layouts and not is_older(split):
+        yield from check_channels(split, arrays[CHANNEL_SUMS])
+    if {TILE, TILE_SOURCE, TILE_SIZE} <= arrays.keys():
+        names = texts(arrays[TILE_SOURCE])
+        yield from check_tiles(split, arrays[TILE], arrays[TILE_SIZE], names, recorded.keys)
+
+
+def _fact(values: NDArray[np.uint64]) -> tuple[int, int]:
+    nbytes, digest = values.tolist()
+    return nbytes, digest

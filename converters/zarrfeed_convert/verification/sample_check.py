@@ -1,0 +1,150 @@
+"""Is a sample of the store the one that was packed?
+
+Pure: decoded pixels and what is recorded of them in, findings out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from zarrfeed.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, MASK
+from zarrfeed_convert.shards.samples import sample_digest
+from zarrfeed_convert.shards.statistics import channel_sums, value_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+# Sums of floats depend, in their last digits, on how a machine adds.
+_PRECISION = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is recorded of some samples; None for what is not.
+
+    Attributes
+    ----------
+    digest
+        (n,) uint64.
+    class_pixels
+        (n, K) integers.
+    channel_sums
+        (n, C, 2) float64.
+    """
+
+    digest: NDArray[np.uint64] | None
+    class_pixels: NDArray[np.integer[Any]] | None
+    channel_sums: NDArray[np.float64] | None
+
+    def part(self, which: slice) -> Expected:
+        """Take some of the samples."""
+        return Expected(
+            None if self.digest is None else self.digest[which],
+            None if self.class_pixels is None else self.class_pixels[which],
+            None if self.channel_sums is None else self.channel_sums[which],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFinding:
+    """A sample that is not as it was packed, or of which something else is recorded.
+
+    Attributes
+    ----------
+    row
+        Which of the split's.
+    kind
+        As in :class:`~zarrfeed_convert.verification.findings.Problem`.
+    what
+        What was needed, and what found.
+    blamed
+        The arrays to blame, or those that may be.
+    """
+
+    row: int
+    kind: Literal["sample-damaged", "sample-changed", "array", "statistics"]
+    what: str
+    blamed: tuple[str, ...]
+
+
+def check_sample(
+    row: int,
+    image: NDArray[Any],
+    mask: NDArray[Any],
+    expected: Expected,
+    states: Mapping[str, str],
+) -> list[SampleFinding]:
+    """Compare a sample with what is recorded of it.
+
+    Parameters
+    ----------
+    row
+        Which.
+    image, mask
+        (H, W, C) and (H, W), as they are stored.
+    expected
+        Of this sample alone.
+    states
+        Those of the files that hold it, by field; see
+        :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
+    """
+    statistics = [*_check_sums(image, expected), *_check_counts(mask, expected)]
+    if expected.digest is not None:
+        needed, found = int(expected.digest[0]), sample_digest(image, mask)
+        if needed != found:
+            what = f"needed pixels of digest {needed:016x}, found {found:016x}"
+            differing = [IMAGE if name == CHANNEL_SUMS else MASK for name, _ in statistics]
+            return [_changed(row, what, differing, states)]
+    return [SampleFinding(row, "statistics", what, (name,)) for name, what in statistics]
+
+
+def _changed(
+    row: int, what: str, differing: Collection[str], states: Mapping[str, str]
+) -> SampleFinding:
+    """Tell which of a sample's files holds other pixels, or else that its digest is wrong."""
+    if set(states.values()) == {"good"}:
+        why = "but its shards are the files that were written: what is recorded is damaged"
+        return SampleFinding(row, "array", f"{what}, {why}", (DIGEST,))
+    damaged = [field for field, state in states.items() if state == "damaged"]
+    # Of two damaged files, one may hold no damage of this sample.
+    blamed = [field for field in damaged if field in differing] or damaged or [*differing]
+    todo = "restore the file, or convert again"
+    return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or (IMAGE, MASK))
+
+
+def _check_sums(image: NDArray[Any], expected: Expected) -> list[tuple[str, str]]:
+    """Compare the sums of an image's channels: nothing, or the array and what is wrong."""
+    if expected.channel_sums is None:
+        return []
+    found = expected.channel_sums[0]
+    with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
+        needed = channel_sums(image)
+        if np.array_equal(needed, found):
+            return []
+        if image.dtype == np.float32 and needed.shape == found.shape:
+            # A sum of n numbers is off by a share of that of their magnitudes, √(n·Σx²) at most.
+            margin = _PRECISION * np.sqrt(image[..., 0].size * needed[:, 1:])
+            if np.isclose(found, needed, rtol=_PRECISION, atol=margin, equal_nan=True).all():
+                return []
+    return [(CHANNEL_SUMS, f"needed the channel sums {needed.tolist()}, found {found.tolist()}")]
+
+
+def _check_counts(mask: NDArray[Any], expected: Expected) -> list[tuple[str, str]]:
+    """Compare the pixels of each class: nothing, or the array and what is wrong."""
+    if expected.class_pixels is None:
+        return []
+    if mask.dtype.itemsize > 2:  # a damaged description; counting such values takes any memory
+        raise ValueError(f"needed a mask of uint8 or uint16, found {mask.dtype}")
+    found = expected.class_pixels[0].astype(np.int64)
+    counts = value_counts(mask)[: found.size]
+    needed = np.zeros_like(found)
+    needed[: counts.size] = counts
+    if np.array_equal(needed, found):
+        return []
+    first = int(np.argmax(needed != found))
+    return [(CLASS_PIXELS, f"needed {needed[first]} pixels of class {first}, found {found[first]}")]

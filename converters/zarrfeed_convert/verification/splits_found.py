@@ -1,0 +1,91 @@
+"""Which splits does a dataset have, whole or not, and which of their files are too many?"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed import open_split
+from zarrfeed.schema import ATTRIBUTES, METADATA, PARTIAL
+from zarrfeed_convert.verification.consistency import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from zarrfeed import Split
+
+
+def find_splits(path: Path) -> tuple[list[Path], list[str]]:
+    """Find the splits of a dataset, also those of which the metadata is lost or damaged.
+
+    Parameters
+    ----------
+    path
+        A dataset, or one of its splits.
+
+    Returns
+    -------
+    splits
+        Their folders, by name.
+    notes
+        What there is of splits that are not finished.
+
+    Raises
+    ------
+    StoreError
+        It is neither; the message says what there is instead.
+    """
+    if not path.is_dir() or path.name.endswith(PARTIAL):
+        open_split(path)  # says why not
+    if _is_split(path):
+        return [path], []
+    below = sorted(child for child in path.iterdir() if child.is_dir())
+    notes = [
+        f"{child}: an unfinished conversion, which was not verified; `zarrfeed convert` goes on"
+        for child in below
+        if child.name.endswith(PARTIAL) and "~" not in child.name
+    ]
+    splits = [child for child in below if not child.name.endswith(PARTIAL) and _is_split(child)]
+    if not splits:
+        open_split(path)  # says what is missing
+    return splits, notes
+
+
+def extra_files(split: Split, expected: Collection[Path]) -> Iterator[Path]:
+    """List the files among a split's shards that are none of them.
+
+    Parameters
+    ----------
+    split
+        Whose.
+    expected
+        Its shards.
+    """
+    for field in FIELDS:
+        for folder, _, names in os.walk(split.path / field):
+            for name in sorted(names):
+                file = Path(folder, name)
+                if file not in expected and file != split.path / field / METADATA:
+                    yield file
+
+
+def _is_split(folder: Path) -> bool:
+    """Tell whether a folder is a split, or was one: by its arrays, if its metadata is lost."""
+    metadata = _metadata(folder) or {}
+    attributes = metadata.get("attributes")
+    said = attributes.get(ATTRIBUTES) if isinstance(attributes, dict) else None
+    if isinstance(said, dict) and ("classes" in said or "fields" in said):
+        return "fields" in said
+    below = (_metadata(child) for child in folder.iterdir() if child.is_dir())
+    return any(found is not None and found.get("node_type") == "array" for found in below)
+
+
+def _metadata(folder: Path) -> dict[str, Any] | None:
+    """Read a node's metadata; None where there is none that can be read."""
+    try:
+        found = json.loads((folder / METADATA).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

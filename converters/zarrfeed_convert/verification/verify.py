@@ -1,0 +1,210 @@
+"""Is a dataset still what was packed, and are its originals still what it was packed from?
+
+The steps, in order: read what is recorded, compare every shard with it, compare the originals with
+it. What each of them is stands in its own module; here is only how they follow each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed import open_split
+from zarrfeed.errors import SourceError, StoreError
+from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
+from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.planning.deciding import told
+from zarrfeed_convert.verification.comparison import Originals, compare
+from zarrfeed_convert.verification.consistency import FIELDS, TODO, is_older
+from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
+from zarrfeed_convert.verification.recorded import Recorded, recorded_of
+from zarrfeed_convert.verification.shard_problems import problems_of
+from zarrfeed_convert.verification.splits_found import extra_files, find_splits
+from zarrfeed_convert.verification.verify_tasks import CheckTask, NoSource, check_shard
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.crews.crew import Crew
+    from zarrfeed_convert.planning.deciding import OnProgress
+
+_SMALL = 1 << 30  # decoded bytes that are compared before another process has started
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    source: Originals = False,
+    quick: bool = False,
+    workers: int | None = None,
+    progress: OnProgress | None = None,
+) -> Verification:
+    """Recompute everything that a packed dataset records of itself.
+
+    Every shard's file is compared with the digest of what was written: no flipped byte is missed.
+    Every sample is decoded, and its pixels are compared with the digest of what was packed, with
+    the counts of its classes, and with the sums of its channels.
+
+    Parameters
+    ----------
+    path
+        A dataset, or one of its splits.
+    source
+        Whether to make every sample again from its originals, too. True takes them from where the
+        split says that they are; a mapping has those arguments of the source that have changed,
+        such as ``{"images": "new/place"}``; or give the source itself. Of one split, these.
+    quick
+        Compare files alone, and decode nothing.
+    workers
+        Processes; None for as many as there are cores, 1 for this one.
+    progress
+        Called with what is being done, and how many of how many samples are.
+
+    Returns
+    -------
+    Verification
+        What was looked at, and all that is not as it was packed.
+
+    Raises
+    ------
+    StoreError
+        There is no dataset that could be verified.
+    WorkerError
+        A process died.
+
+    Examples
+    --------
+    >>> from zarrfeed_convert import verify
+    >>> found = verify("camvid.zarr")  # doctest: +SKIP
+    >>> found.ok, [problem.what for problem in found.problems]  # doctest: +SKIP
+    (True, [])
+    """
+    start = time.perf_counter()
+    if workers is not None and workers < 1:
+        raise SourceError(f"workers: needed at least 1, found {workers}")
+    folders, notes = find_splits(Path(path))
+    if len(folders) > 1 and not isinstance(source, bool):
+        names = ", ".join(folder.name for folder in folders)
+        raise SourceError(f"{path}: needed one split for these originals, found {names}; name one")
+    opened = [_open(folder) for folder in folders]
+    checks = [_checks_of(split, quick=quick) for split in opened]
+    nbytes = sum(split.decoded_nbytes for split in opened)
+    many = workers or (1 if nbytes < _SMALL else _cores())
+    splits = []
+    with crew_of(NoSource(), many, Failures("skip")) as crew:
+        for split, tasks in zip(opened, checks, strict=True):
+            splits.append(_check(split, tasks, crew, progress))
+    if source is not False:
+        splits = [
+            compare(split.recorded, done, source, workers or _cores(), progress)
+            for split, done in zip(opened, splits, strict=True)
+        ]
+    return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A split that can be verified, or the problem that it cannot."""
+
+    path: Path
+    recorded: Recorded | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def decoded_nbytes(self) -> int:
+        if self.recorded is None:
+            return 0
+        layouts = self.recorded.split.layouts
+        each = sum(layouts[field].sample_nbytes for field in FIELDS if field in layouts)
+        return self.recorded.samples * each
+
+
+def _open(folder: Path) -> _Opened:
+    try:
+        split = open_split(folder)
+        if "packed" not in split.attributes:
+            raise StoreError(
+                f"{folder}: needed a split that zarrfeed packed, found one that records nothing of "
+                "its samples; `zarrfeed convert` packs it anew, with --format zarr"
+            )
+        recorded, problems = recorded_of(split)
+    except Exception as error:  # a damaged description may lead to any
+        metadata = str(folder / METADATA)
+        what = str(error) if isinstance(error, StoreError) else f"{metadata}: {error!r}; {TODO}"
+        return _Opened(folder, None, (Problem("metadata", what, None, (metadata,)),))
+    return _Opened(folder, recorded, tuple(problems))
+
+
+def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
+    """Divide the work on a split: a task for every shard of all fields."""
+    recorded = opened.recorded
+    if recorded is None:
+        return []
+    split = recorded.split
+    # A reader needs no more of it, and it goes to every process with every task.
+    fields = {field: split.layouts[field] for field in FIELDS if field in split.layouts}
+    bare = replace(split, layouts=fields, attributes={"format": 1}, dataset={})
+    decode = recorded.aligned and not (quick and SHARD_FILES in recorded.arrays)
+    return [
+        CheckTask(
+            bare,
+            rows,
+            files,
+            recorded.expected.part(slice(rows.start, rows.stop)) if decode else None,
+        )
+        for rows, files in recorded.shards
+    ]
+
+
+def _check(
+    opened: _Opened, tasks: list[CheckTask], crew: Crew, progress: OnProgress | None
+) -> SplitVerification:
+    """Compare the shards of a split with what is recorded."""
+    recorded = opened.recorded
+    if recorded is None:
+        return SplitVerification(opened.path, 0, 0, 0, 0, None, (), opened.problems)
+    tell = told(progress, f"checking {opened.path.name}", recorded.samples)
+    findings = crew.run(check_shard, tasks, tell)
+    files = [file for shard in findings for file in shard.files]
+    decoded = sum(len(task.rows) for task in tasks if task.expected is not None)
+    extra = extra_files(recorded.split, {file.known.path for file in files})
+    problems = (
+        *opened.problems,
+        *problems_of(recorded, findings, decoded=decoded > 0 and DIGEST in recorded.arrays),
+        *(
+            Problem(
+                "file-extra", f"{path}: is no shard of the split; remove it", None, (str(path),)
+            )
+            for path in extra
+        ),
+    )
+    return SplitVerification(
+        path=opened.path,
+        samples=recorded.samples,
+        decoded=decoded,
+        files=sum(file.fact is not None for file in files),
+        nbytes=sum(file.nbytes for file in files),
+        originals=None,
+        notes=tuple(_notes(recorded, decoded)),
+        problems=problems,
+    )
+
+
+def _notes(recorded: Recorded, decoded: int) -> list[str]:
+    notes = []
+    if is_older(recorded.split) and SHARD_FILES not in recorded.arrays:
+        notes.append(
+            "packed by an older zarrfeed, which recorded no digests of files: samples were decoded "
+            "and compared, bytes that no pixel depends on were not"
+        )
+    if recorded.samples and not recorded.aligned and not decoded:
+        notes.append("no sample was decoded: images and masks do not lie in shards of one number")
+    return notes
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
