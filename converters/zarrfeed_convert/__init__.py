@@ -23,7 +23,7 @@ from zarrfeed_convert.planning.decisions import text_of_bytes
 from zarrfeed_convert.repacking.repack import repack
 from zarrfeed_convert.report import Report
 from zarrfeed_convert.source import Header, Source
-from zarrfeed_convert.sources.paired import PairedFolders
+from zarrfeed_convert.sources.image_files.paired import PairedFolders
 from zarrfeed_convert.verification.comparison import Originals
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
 from zarrfeed_convert.verification.verify import verify

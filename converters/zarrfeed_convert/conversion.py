@@ -21,7 +21,7 @@ from zarrfeed_convert.planning.deciding import OnProgress, decide
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
-from zarrfeed_convert.sources.samples import Samples, source_of_samples
+from zarrfeed_convert.sources.in_hand.samples import Samples, source_of_samples
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.splits.target import target_of

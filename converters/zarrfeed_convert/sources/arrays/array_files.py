@@ -1,0 +1,119 @@
+"""What is an array in a file, and what must be known of a kind of files to pack them?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zarrfeed_convert.sources.arrays.addresses import Address, split_address
+from zarrfeed_convert.sources.listing import list_files
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.arrays.array_layout import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An array that an address means, not yet opened.
+
+    Attributes
+    ----------
+    file
+        Its file.
+    array
+        Its name there, as the address gives it.
+    stem
+        Names its samples; no two arrays of one address have the same.
+    """
+
+    file: str
+    array: str
+    stem: str
+
+    @property
+    def name(self) -> str:
+        """Name it in messages, like ``cells.h5:/images``."""
+        return f"{self.file}:{self.array}" if self.array else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """An array, as its header says.
+
+    Attributes
+    ----------
+    found
+        Where it is; the array's name is the file's own.
+    shape, dtype
+        Of the whole array.
+    together
+        Samples along axis 0 that can only be decoded together.
+    kept
+        Decoded bytes of it that a process keeps at most, while it reads sample by sample.
+    """
+
+    found: Found
+    shape: Shape
+    dtype: np.dtype[Any]
+    together: int
+    kept: int
+
+
+class ArrayFiles(Protocol):
+    """Reads the arrays of one kind of files. Picklable, safe in threads.
+
+    Attributes
+    ----------
+    bound
+        Decoded bytes of all arrays that a process keeps at most; more only for the last two.
+    """
+
+    bound: int
+
+    def find(self, address: str, what: str) -> list[Found]:
+        """List what an address means, sorted by file; never nothing."""
+        ...
+
+    def measure(self, found: Found) -> Stack:
+        """Read an array's header."""
+        ...
+
+    def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
+        """Read one entry along axis 0, or the whole array, into memory of its own.
+
+        The name is the sample's, for errors; other exceptions than SourceError may come, too.
+        """
+        ...
+
+    def texts(self, file: str, array: str) -> list[str]:
+        """Read an array of texts from the file."""
+        ...
+
+
+def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Found]:
+    """List the arrays that ``FILE:ARRAY`` means, one per file, sorted by file.
+
+    Parameters
+    ----------
+    address
+        FILE is a file, a glob, or a folder, which is searched with everything below it.
+    what
+        ``images`` or ``masks``, for errors.
+    extensions
+        Of the files that are looked for in a folder.
+
+    Raises
+    ------
+    SourceError
+        There is no such file.
+    """
+    colon_of_name = Path(address).exists()
+    where = Address(address, "") if colon_of_name else split_address(address)
+    files = list_files(where.file, what=what, extensions=extensions)
+    return [Found(file, where.array, stem) for file, stem in files.items()]

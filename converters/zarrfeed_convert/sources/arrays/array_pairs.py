@@ -1,0 +1,212 @@
+"""How do arrays in files become images and masks?
+
+What HDF5, NumPy and Zarr have in common is here; each one's module says how its files are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.values import (
+    ids_of_one_hot,
+    packable,
+    packed_dtype,
+    reading,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
+
+
+class ArrayPairs:
+    """Images and masks that are arrays in files: what all such sources share."""
+
+    kind: str
+
+    def __init__(
+        self,
+        files: ArrayFiles,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        keys: str,
+        channels_first: bool,
+        one_hot: bool,
+        color: Color,
+        mask_map: str | MaskMap,
+    ) -> None:
+        self._files = files
+        self._arguments = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "keys": keys,
+            "channels_first": channels_first,
+            "one_hot": one_hot,
+        }
+        self._one_hot = one_hot
+        self._meaning = Meaning.of(color, mask_map)
+        image_stacks, mask_stacks, self.left_out = pair_arrays(
+            measure_all(files, os.fspath(images), "images"),
+            measure_all(files, os.fspath(masks), "masks"),
+        )
+        self._images, self._masks = sides_of(
+            image_stacks, mask_stacks, channels_first=channels_first, one_hot=one_hot
+        )
+        self._require_readable()
+        self._keys = self._named_by(keys) if keys else _keys(self._images)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The texts that the files hold for it; else the file's stem, and the place in a stack."""
+        return self._keys
+
+    @property
+    def memory_nbytes(self) -> int:
+        """How many bytes each process keeps in memory, at most."""
+        kept = sorted(
+            stack.kept
+            for side in (self._images, self._masks)
+            for stack in side.stacks
+            if side.layout.stacked
+        )
+        return max(min(sum(kept), self._files.bound), sum(kept[-2:]))
+
+    def describe(self) -> JSON:
+        """Say where the arrays are, as JSON."""
+        sides = self._images, self._masks
+        stacks = [side.stacks[0] for side in sides]
+        return {
+            "kind": self.kind,
+            **self._arguments,
+            **self._meaning.describe(),
+            "facts": {
+                "arrays": [len(side.stacks) for side in sides],
+                "axes": [side.layout.axes for side in sides],
+                "dtypes": [stack.dtype.name for stack in stacks],
+                "samples_per_chunk": [
+                    stack.together if side.layout.stacked else 1
+                    for side, stack in zip(sides, stacks, strict=True)
+                ],
+            },
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the file, the array and the place of a sample's image and of its mask."""
+        return self._images.name(sample), self._masks.name(sample)
+
+    def probe(self, sample: int) -> Header:
+        """Give what the arrays' headers say of a sample."""
+        stack, _ = self._images.locate(sample)
+        layout = self._images.layout
+        channels = self._channels(layout.channels(stack.shape))
+        dtype = packed_dtype(stack.dtype, stack.found.name)
+        mask_size = self._masks.layout.size(self._masks.locate(sample)[0].shape)
+        return Header(*layout.size(stack.shape), channels, dtype, *mask_size)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Read a sample."""
+        name = self._images.name(sample)
+        values = packable(self._values(self._images, sample), name)
+        if values.ndim == 2:
+            values = values[:, :, np.newaxis]
+        if self._meaning.color == "auto":  # two channels of an array need not be grey and alpha
+            image = np.ascontiguousarray(values)
+        else:
+            image = self._meaning.image(values)
+        return image, self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Read a sample's mask."""
+        name = self._masks.name(sample)
+        values = self._values(self._masks, sample)
+        if self._one_hot:
+            return self._meaning.mask(ids_of_one_hot(values, name), name=name)
+        values = whole_numbers(values, name)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[:, :, 0]
+        colors = self._meaning.mask_map.colors
+        if values.ndim == 3 and not colors and values.max(initial=0) == 1 and _differ(values):
+            raise SourceError(_several_values(name, values.shape[2]))
+        return self._meaning.mask(Pixels(values), name=name)
+
+    def _values(self, side: Side, sample: int) -> NDArray[Any]:
+        stack, row = side.locate(sample)
+        name = side.name(sample)
+        with reading(name):
+            values = self._files.read(stack, row, name)
+        return side.layout.arrange(values)
+
+    def _channels(self, found: int) -> int:
+        return found if self._meaning.color == "auto" else CHANNELS[self._meaning.color]
+
+    def _require_readable(self) -> None:
+        """Refuse what is wrong with all samples of an array."""
+        for stack in self._images.stacks:
+            packed_dtype(stack.dtype, stack.found.name)
+            channels = self._images.layout.channels(stack.shape)
+            if self._meaning.color != "auto" and channels > 4:
+                raise SourceError(
+                    f"{stack.found.name}: needed 1 to 4 channels for --color "
+                    f"{self._meaning.color}, found {channels}"
+                )
+        for stack in self._masks.stacks:
+            packed_dtype(stack.dtype, stack.found.name)
+            values = self._masks.layout.channels(stack.shape)
+            colors = values in (3, 4) and stack.dtype == np.uint8
+            if values > 1 and not colors and not self._one_hot:
+                raise SourceError(_several_values(stack.found.name, values))
+
+    def _named_by(self, array: str) -> list[str]:
+        """Read the samples' names, an array of texts in every file of images."""
+        keys: list[str] = []
+        for stack in self._images.stacks:
+            file, count = stack.found.file, self._images.layout.count(stack.shape)
+            with reading(f"{file}:{array}"):
+                texts = self._files.texts(file, array)
+            if len(texts) != count:
+                raise SourceError(
+                    f"{file}:{array}: needed a name for each of {count} samples, found {len(texts)}"
+                )
+            keys += texts
+        often, times = Counter(keys).most_common(1)[0]
+        if times > 1 or "" in keys:
+            found = f"{often!r} {times} times" if times > 1 else "an empty one"
+            raise SourceError(f"keys: needed a different name for every sample, found {found}")
+        return keys
+
+
+def _keys(images: Side) -> list[str]:
+    if not images.layout.stacked:
+        return [stack.found.stem for stack in images.stacks]
+    keys = []
+    for stack in images.stacks:
+        digits = max(4, len(str(stack.shape[0] - 1)))
+        keys += [f"{stack.found.stem}/{row:0{digits}}" for row in range(stack.shape[0])]
+    return keys
+
+
+def _differ(colors: NDArray[Any]) -> bool:
+    return bool((colors[:, :, 1:3] != colors[:, :, :1]).any())
+
+
+def _several_values(name: str, count: int) -> str:
+    return (
+        f"{name}: needed masks of one value a pixel, found {count}; if they are one-hot, use "
+        "--option one_hot=yes"
+    )

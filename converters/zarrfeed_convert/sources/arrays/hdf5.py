@@ -1,0 +1,198 @@
+"""What images and masks do HDF5 files hold?
+
+By h5py; hdf5plugin, where it is installed, adds compressions that HDF5 itself does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays
+from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.cache import Recent
+
+with contextlib.suppress(ImportError):
+    import hdf5plugin  # noqa: F401 (being imported is what it is for)
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
+_OPEN_ARRAYS = 32
+# Chunks that samples share are kept decoded: at most so many bytes of an array, of all.
+_CHUNK_CACHE, _OPEN = 128 * 2**20, 512 * 2**20
+_CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
+
+
+class Hdf5Arrays(ArrayPairs):
+    """Arrays in HDF5 files, a sample per entry along axis 0.
+
+    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Volumes (Z, H, W) give a sample per
+    slice; where masks are (H, W), images are one sample per file, (H, W) or (H, W, C). Masks hold
+    integers, truth values, or floats that are whole numbers. Images of other numbers than uint8
+    and uint16 become float32, if it holds them exactly; float64 is rounded to it.
+
+    Parameters
+    ----------
+    images, masks
+        ``FILE:ARRAY``, like ``cells.h5:/train/images``. FILE may be a glob or a folder: samples
+        follow each other in the order of the files, and mask files pair by name, or by order
+        where they have no name in common. Without ``:ARRAY``: the only array of the file.
+    keys
+        An array of texts beside the images, which names the samples.
+    channels_first
+        Whether arrays are (N, C, H, W).
+    one_hot
+        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+    color
+        ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Raises
+    ------
+    SourceError
+        There is no such file or array (the message lists those that there are), or the arrays
+        have no samples in common.
+
+    Notes
+    -----
+    Samples that were compressed together, in one chunk, are decoded together for each of them,
+    but for 128 MB of them, which are kept in memory. Pack such files with
+    ``--order source``: it is faster.
+
+    Examples
+    --------
+    >>> Hdf5Arrays("cells.h5:/images", "cells.h5:/masks")  # doctest: +SKIP
+    """
+
+    kind = "hdf5"
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        keys: str = "",
+        channels_first: bool = False,
+        one_hot: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        super().__init__(
+            _Hdf5Files(),
+            images,
+            masks,
+            keys=keys,
+            channels_first=channels_first,
+            one_hot=one_hot,
+            color=color,
+            mask_map=mask_map,
+        )
+
+
+class _Hdf5Files:
+    """Reads HDF5. What is open closes with the source: whoever packed may write to it again."""
+
+    bound = _OPEN
+
+    def __init__(self) -> None:
+        self._open: Recent[h5py.Dataset] = Recent(_OPEN, _weight)
+
+    def find(self, address: str, what: str) -> list[Found]:
+        return find_arrays(address, what, _SUFFIXES)
+
+    def measure(self, found: Found) -> Stack:
+        with h5py.File(found.file, "r") as file:
+            dataset = _dataset(file, found)
+            if dataset.shape is None:
+                raise SourceError(f"{found.name}: needed an array, found an empty dataset")
+            whole = replace(found, array=str(dataset.name))
+            together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
+            kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
+            return Stack(whole, tuple(map(int, dataset.shape)), dataset.dtype, together, kept)
+
+    def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
+        file, array = stack.found.file, stack.found.array
+        dataset = self._open.get((file, array), lambda: _opened(file, array))
+        if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
+            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+        try:
+            values: NDArray[Any] = np.asarray(dataset[() if row is None else row])
+        except OSError as error:
+            raise _unreadable(dataset, error, name) from error
+        return values
+
+    def texts(self, file: str, array: str) -> list[str]:
+        with h5py.File(file, "r") as opened:
+            values = _dataset(opened, Found(file, array, ""))[()]
+        return [
+            text.decode("utf-8") if isinstance(text, bytes) else str(text)
+            for text in np.ravel(values).tolist()
+        ]
+
+
+def _opened(path: str, array: str) -> h5py.Dataset:
+    """Open an array so that the chunks of one entry stay decoded; the file is open as long."""
+    with h5py.File(path, "r") as file:
+        needed = _entry_chunks(_dataset(file, Found(path, array, "")))
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), _CHUNK_CACHE), 0.75)
+    file_id = h5py.File(path, "r").id
+    return h5py.Dataset(h5py.h5d.open(file_id, array.encode("utf-8"), access))
+
+
+def _entry_chunks(dataset: h5py.Dataset) -> int:
+    """Count the decoded bytes of all chunks that an entry along axis 0 has a part in."""
+    if not dataset.chunks or dataset.chunks[0] == 1:
+        return 0
+    across = [ceil(n / chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True)][1:]
+    return int(prod(across) * prod(dataset.chunks) * dataset.dtype.itemsize)
+
+
+def _weight(dataset: h5py.Dataset) -> int:
+    return max(_OPEN // _OPEN_ARRAYS, min(_entry_chunks(dataset), _CHUNK_CACHE))
+
+
+def _dataset(file: h5py.File, found: Found) -> h5py.Dataset:
+    """Give the array of an address, which a link may lead to; list the others if there is none."""
+    chosen = file.get(found.array) if found.array else None
+    if isinstance(chosen, h5py.Dataset):
+        return chosen
+    arrays: dict[str, str] = {}
+
+    def look(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            arrays[f"/{name}"] = f"{node.shape} {node.dtype}"
+
+    file.visititems(look)
+    chosen = file[choose_array(Address(found.file, found.array), arrays)]
+    assert isinstance(chosen, h5py.Dataset)
+    return chosen
+
+
+def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:
+    """Say which compression is missing, where HDF5 says only which folder it looked in."""
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, said = properties.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            what = f"filter {code} ({said.decode('utf-8', 'replace') or 'no name'})"
+            return SourceError(
+                f"{name}: is compressed by {what}, which is not installed; "
+                "pip install hdf5plugin has most of them"
+            )
+    return error

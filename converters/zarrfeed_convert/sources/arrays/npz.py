@@ -1,0 +1,256 @@
+"""What images and masks do NumPy's files hold?
+
+An array that lies in its file as it is, be it a ``.npy`` or a member of an uncompressed ``.npz``,
+is read sample by sample from its place. Pickled objects are never loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays
+from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.cache import Recent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+_SUFFIXES = (".npz", ".npy")
+_NPY = b"\x93NUMPY"
+_KEPT = 2**30  # bytes of decompressed stacks that a process keeps
+_LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
+
+
+class NpzArrays(ArrayPairs):
+    """Arrays in NPZ or NPY files: a file of many samples, or a file per sample.
+
+    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Where masks are (H, W), images are one
+    sample per file, (H, W) or (H, W, C). Masks hold integers, truth values, or floats that are
+    whole numbers. Images of other numbers than uint8 and uint16 become float32, if it holds them
+    exactly; float64 is rounded to it.
+
+    Parameters
+    ----------
+    images, masks
+        ``FILE.npz:MEMBER``, or ``FILE.npy``. FILE may be a glob or a folder, like
+        ``cells/*.npz:image``: samples follow each other in the order of the files, and mask files
+        pair by name, or by order where they have no name in common. Without ``:MEMBER``: the only
+        array of the file.
+    keys
+        An array of texts beside the images, a member of the same files, which names the samples.
+    channels_first
+        Whether arrays are (N, C, H, W).
+    one_hot
+        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+    color
+        ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Raises
+    ------
+    SourceError
+        There is no such file or array (the message lists those that there are), or the arrays
+        have no samples in common.
+
+    Notes
+    -----
+    What ``np.savez_compressed`` wrote can only be decompressed as a whole: an array of many samples
+    is, once by every process, and takes memory for all of them there; use fewer ``--workers``, or
+    save by ``np.savez``, where that is too much.
+
+    Examples
+    --------
+    >>> NpzArrays("cells.npz:x", "cells.npz:y")  # doctest: +SKIP
+    >>> NpzArrays("cells/*.npz:image", "cells/*.npz:mask")  # doctest: +SKIP
+    """
+
+    kind = "npz"
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        keys: str = "",
+        channels_first: bool = False,
+        one_hot: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        super().__init__(
+            _NpzFiles(),
+            images,
+            masks,
+            keys=keys,
+            channels_first=channels_first,
+            one_hot=one_hot,
+            color=color,
+            mask_map=mask_map,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an array lies.
+
+    Attributes
+    ----------
+    offset
+        Of its first byte in the file; None where it is compressed.
+    fortran
+        It is stored column by column.
+    stamp
+        The file's size and time when it was measured: what lies there later is something else.
+    """
+
+    offset: int | None
+    fortran: bool
+    stamp: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed(Stack):
+    place: _Place
+
+
+class _NpzFiles:
+    """Reads NPZ and NPY."""
+
+    bound = _KEPT
+
+    def __init__(self) -> None:
+        self._decompressed: Recent[NDArray[Any]] = Recent(_KEPT, _nbytes)
+
+    def find(self, address: str, what: str) -> list[Found]:
+        return find_arrays(address, what, _SUFFIXES)
+
+    def measure(self, found: Found) -> Stack:
+        with Path(found.file).open("rb") as file:
+            stamp = _stamp(file)
+            if file.read(len(_NPY)) == _NPY:
+                file.seek(0)
+                _require_no_member(found)
+                return _measured(file, found, offset=0, stamp=stamp)
+            with zipfile.ZipFile(file) as archive:
+                whole, member = _member(archive, found)
+                begin = _begin(file, member)
+                with archive.open(member) as stream:
+                    return _measured(stream, whole, offset=begin, stamp=stamp)
+
+    def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
+        assert isinstance(stack, _Placed)
+        place, path = stack.place, Path(stack.found.file)
+        with path.open("rb") as file:
+            if _stamp(file) != place.stamp:
+                raise SourceError(f"{name}: the file has changed since it was measured; begin anew")
+            if place.offset is not None and not place.fortran:
+                return _lying(file, stack, place.offset, row)
+        if place.offset is not None:
+            mapped = np.memmap(path, stack.dtype, "r", place.offset, stack.shape, order="F")
+            return np.array(mapped if row is None else mapped[row])
+        if row is None:
+            return _decompress(stack.found)
+        key = path, stack.found.array
+        values = self._decompressed.get(key, lambda: _decompress(stack.found))
+        return np.array(values[row])
+
+    def texts(self, file: str, array: str) -> list[str]:
+        values = _decompress(_named(Found(file, array, "")))
+        return [
+            text.decode("utf-8") if isinstance(text, bytes) else str(text)
+            for text in values.ravel().tolist()
+        ]
+
+
+def _nbytes(values: NDArray[Any]) -> int:
+    return values.nbytes
+
+
+def _stamp(file: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _require_no_member(found: Found) -> None:
+    if found.array:
+        raise SourceError(f"{found.name}: a .npy file is one array; leave ':{found.array}' out")
+
+
+def _named(found: Found) -> Found:
+    with zipfile.ZipFile(found.file) as archive:
+        return _member(archive, found)[0]
+
+
+def _member(archive: zipfile.ZipFile, found: Found) -> tuple[Found, zipfile.ZipInfo]:
+    """Find the member that an address means."""
+    members = {
+        info.filename.removesuffix(".npy"): info
+        for info in archive.infolist()
+        if info.filename.endswith(".npy")
+    }
+    array = choose_array(Address(found.file, found.array), dict.fromkeys(members, ""))
+    return replace(found, array=array), members[array]
+
+
+def _begin(file: IO[bytes], member: zipfile.ZipInfo) -> int | None:
+    """Say where a member's bytes begin in the file, if they are there as they are."""
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:  # 1: encrypted
+        return None
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    return member.header_offset + _LOCAL_HEADER + name + extra
+
+
+def _measured(
+    stream: IO[bytes], found: Found, *, offset: int | None, stamp: tuple[int, int]
+) -> Stack:
+    """Read an array's header; its own bytes begin at the offset, if they are not compressed."""
+    version = npy.read_magic(stream)
+    if version == (1, 0):
+        shape, fortran, dtype = npy.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, fortran, dtype = npy.read_array_header_2_0(stream)
+    else:
+        raise SourceError(f"{found.name}: needed NPY format 1 or 2, found {version}; save it anew")
+    if offset is not None:
+        offset += stream.tell()
+        end = offset + prod(shape) * dtype.itemsize
+        if end > stamp[0] and not dtype.hasobject:
+            raise SourceError(
+                f"{found.name}: needed {end} bytes, found {stamp[0]}; the file ends early: "
+                "restore it, or take it out"
+            )
+    together, kept = 1, 0
+    if offset is None and shape:
+        together, kept = shape[0], prod(shape) * dtype.itemsize
+    return _Placed(found, shape, dtype, together, kept, _Place(offset, fortran, stamp))
+
+
+def _lying(file: IO[bytes], stack: Stack, offset: int, row: int | None) -> NDArray[Any]:
+    """Read what lies in the file row by row: all, or one entry along axis 0."""
+    shape = stack.shape if row is None else stack.shape[1:]
+    count = prod(shape)
+    file.seek(offset + (row or 0) * count * stack.dtype.itemsize)
+    values = np.fromfile(file, stack.dtype, count)
+    return values.reshape(shape)
+
+
+def _decompress(found: Found) -> NDArray[Any]:
+    with np.load(found.file, allow_pickle=False) as archive:
+        values: NDArray[Any] = archive[found.array]
+    return values

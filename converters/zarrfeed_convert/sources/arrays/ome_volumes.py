@@ -1,0 +1,229 @@
+"""Which label belongs to which OME-Zarr image, and which planes have both?"""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.addresses import fixed_part, pair_files
+from zarrfeed_convert.sources.arrays.ome_metadata import (
+    Multiscale,
+    choose_channels,
+    label_names,
+    multiscale_of,
+    ome_of,
+    require_same_planes,
+)
+from zarrfeed_convert.sources.values import packed_dtype
+from zarrfeed_convert.sources.arrays.zarr_reading import is_url, name_stores, open_node, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SHOWN = 10
+_STORE = ".zarr"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An image's or a label's array, in one resolution.
+
+    Attributes
+    ----------
+    path
+        Of the array.
+    axes
+        A letter per axis, of t, c, z, y and x.
+    shape, dtype, chunks
+        Of the array.
+    """
+
+    path: str
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+
+    def length(self, axis: str) -> int:
+        """Give the length of an axis; 1 where there is none."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.length("y"), self.length("x")
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """An image and its label.
+
+    Attributes
+    ----------
+    stem
+        Names its samples.
+    image, mask
+        The arrays.
+    channels
+        Which of the image's are wanted.
+    names
+        Class names by label value; empty where the label does not say them.
+    """
+
+    stem: str
+    image: Level
+    mask: Level
+    channels: tuple[int, ...]
+    names: Mapping[int, str]
+
+    @property
+    def planes(self) -> tuple[int, int]:
+        """Count the places along t, and along z."""
+        return self.image.length("t"), self.image.length("z")
+
+    @property
+    def shares_chunks(self) -> bool:
+        """Tell whether a chunk holds a part of several planes or channels."""
+        return any(
+            chunk > 1 and axis not in "yx"
+            for level in (self.image, self.mask)
+            for axis, chunk in zip(level.axes, level.chunks, strict=True)
+        )
+
+    def plane_keys(self) -> list[str]:
+        """Name the planes, like ``/t000/z012``; one alone needs no name."""
+        keys = [""]
+        for axis, count in zip("tz", self.planes, strict=True):
+            if count > 1:
+                digits = max(3, len(str(count - 1)))
+                keys = [f"{key}/{axis}{place:0{digits}}" for key in keys for place in range(count)]
+        return [f"{self.stem}{key}" for key in keys]
+
+
+def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
+    """List the images, and where the label of each is to be looked for.
+
+    Returns
+    -------
+    list of (stem, image, mask)
+        The mask is a path of its own, or the name of a label.
+
+    Raises
+    ------
+    SourceError
+        There is no image, or images and labels do not pair.
+    """
+    stems, found = _list(images, "images")
+    if _STORE not in masks:
+        return [(stem, image, masks) for stem, image in zip(stems, found, strict=True)]
+    mask_stems, mask_found = _list(masks, "masks")
+    if len(found) != len(mask_found):
+        raise SourceError(
+            f"images and masks: needed as many masks as images, found {len(found)} in {images} "
+            f"and {len(mask_found)} in {masks}"
+        )
+    partner = pair_files(stems, mask_stems)
+    return [
+        (stem, image, mask_found[place])
+        for stem, image, place in zip(stems, found, partner, strict=True)
+    ]
+
+
+def open_volume(stem: str, image: str, mask: str, *, level: int, channel: str) -> Volume:
+    """Read the metadata of an image and of its label.
+
+    Raises
+    ------
+    SourceError
+        There is no such image, label, level or channel, or their planes differ.
+    """
+    image_ome, image_scales = _open(image)
+    where = mask if _STORE in mask else _label(image, mask)
+    mask_ome, mask_scales = _open(where)
+    pixels = _level(image, image_scales, level)
+    ids = _level(where, mask_scales, level)
+    require_same_planes(pixels.shape, pixels.axes, ids.shape, ids.axes, name=ids.path)
+    channels = choose_channels(channel, pixels.length("c"), image_ome, image)
+    packed_dtype(pixels.dtype, pixels.path)
+    packed_dtype(ids.dtype, ids.path)
+    return Volume(stem, pixels, ids, channels, label_names(mask_ome))
+
+
+def _list(where: str, what: str) -> tuple[list[str], list[str]]:
+    """Give stems and paths, sorted by path."""
+    where = where.rstrip("/")
+    if is_url(where) or not glob.has_magic(where):
+        found, base = [where], str(PurePath(where).parent)
+    else:
+        found = sorted(glob.glob(where, recursive=True))  # noqa: PTH207 (Path has no absolute patterns)
+        base = fixed_part(where)
+        if not found:
+            raise SourceError(f"{what}: nothing is at {where}")
+    return name_stores(found, base), found
+
+
+def _open(path: str) -> tuple[Mapping[str, Any], Multiscale]:
+    """Open an image or a label."""
+    group = open_node(path)
+    if group is None:
+        missing = "" if is_url(path) or Path(path).exists() else ": no such folder or file"
+        raise SourceError(f"{path}: needed an OME-Zarr image, found no Zarr group{missing}")
+    ome = ome_of(group.attrs.asdict())
+    scales = multiscale_of(ome, path) if isinstance(group, zarr.Group) else None
+    if scales is None:
+        raise SourceError(f"{path}: needed an OME-Zarr image, found {_instead(path, group, ome)}")
+    return ome, scales
+
+
+def _instead(path: str, node: Any, ome: Mapping[str, Any]) -> str:
+    """Say what a place holds that is no image, and where images are."""
+    if not isinstance(node, zarr.Group):
+        return "a plain array; --format zarr reads those"
+    if "plate" in ome:
+        return f"a plate; give its fields in quotes, '{path}/*/*/*'"
+    if "well" in ome:
+        return f"a well; give its fields in quotes, '{path}/*'"
+    with quiet():
+        inside = sorted(
+            name for name, child in node.groups() if ome_of(child.attrs.asdict()).get("multiscales")
+        )
+    if inside:
+        shown = ", ".join(f"{path}/{name}" for name in inside[:_SHOWN])
+        return f"a group of {len(inside)} images: {shown}"
+    return "a Zarr group without multiscales metadata; --format zarr reads its arrays"
+
+
+def _label(image: str, name: str) -> str:
+    """Find the label of an image: the one of that name, or the only one."""
+    labels = open_node(f"{image}/labels")
+    there: Sequence[str] = []
+    if isinstance(labels, zarr.Group):
+        listed = ome_of(labels.attrs.asdict()).get("labels")
+        with quiet():
+            there = listed or sorted(name for name, _ in labels.groups())
+    wanted = name.strip("/")
+    if wanted in there or (len(there) == 1 and not wanted):
+        return f"{image}/labels/{wanted or there[0]}"
+    found = f"found {', '.join(there[:_SHOWN])}" if there else "found none in it"
+    needed = f"the label {wanted!r}" if wanted else "one label"
+    advice = "; say which with --masks" if there and not wanted else ""
+    raise SourceError(f"{image}: needed {needed}, {found}{advice}")
+
+
+def _level(path: str, scales: Multiscale, number: int) -> Level:
+    inside = scales.level(number, path)
+    array = open_node(f"{path}/{inside}")
+    if not isinstance(array, zarr.Array):
+        raise SourceError(f"{path}: needed the array {inside} of its metadata, found none there")
+    if array.ndim != len(scales.axes) or not all(array.shape):
+        raise SourceError(
+            f"{path}/{inside}: needed an array with the axes {scales.axes}, found {array.shape}"
+        )
+    dtype = np.dtype(array.dtype)
+    return Level(f"{path}/{inside}", scales.axes, tuple(array.shape), dtype, tuple(array.chunks))

@@ -1,0 +1,208 @@
+"""What images and masks do OME-Zarr images with labels hold?"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from itertools import accumulate
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
+from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
+from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
+from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+_MOST_CLASSES = 256  # more values than that, which nobody named, are instances
+
+
+class OmeZarr:
+    """OME-Zarr images (OME-NGFF 0.4 and 0.5) with labels, a sample per plane.
+
+    Planes over t and z are samples, channels are channels. Labels whose metadata names a class for
+    every value bring the class names. Images of other numbers than uint8 and uint16 become
+    float32, if it holds them exactly; float64 is rounded to it.
+
+    Parameters
+    ----------
+    images
+        An image like ``image.zarr``, or a glob, like ``plate.zarr/*/*/*`` for the fields of a
+        plate. Zip files, and URLs that fsspec opens, are read, too.
+    masks
+        The name of the label, ``labels/NAME`` of every image; empty for the only one that an image
+        has. Or a path or glob with ``.zarr`` in it: of OME-Zarr images that hold the labels, which
+        pair by name, or by order where they have no name in common.
+    level
+        Which resolution of images and of labels; 0 is the finest.
+    channel
+        Which channels, by number or name, in order, like ``0`` or ``DAPI,GFP``. Empty for all, if
+        they are 1, 3 or 4.
+    binary
+        Make every label 1 that is not 0: for labels that number instances, cells say.
+    color
+        ``auto`` keeps the channels that the image has; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What label values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Raises
+    ------
+    SourceError
+        There is no image, none has the label (the message lists those that there are), or labels
+        do not agree on class names.
+
+    Examples
+    --------
+    >>> OmeZarr("cells/*.ome.zarr", "nuclei", channel="DAPI", binary=True)  # doctest: +SKIP
+    """
+
+    ignore: int | None = None
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        level: int = 0,
+        channel: str = "",
+        binary: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        self._arguments = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "level": level,
+            "channel": channel,
+            "binary": binary,
+        }
+        self._binary = binary
+        self._meaning = Meaning.of(color, mask_map)
+        self._reading = ZarrReading()
+        volumes: list[Volume] = []
+        first: SourceError | None = None
+        left_out: list[tuple[str, str]] = []
+        for stem, image, mask in find_pairs(os.fspath(images), os.fspath(masks)):
+            try:
+                with reading(image):
+                    volumes.append(open_volume(stem, image, mask, level=level, channel=channel))
+            except SourceError as error:
+                left_out.append((image, str(error).removeprefix(f"{image}: ")))
+                first = first or error
+        if first and not volumes:
+            raise first
+        self.left_out = tuple(left_out)
+        self._volumes = tuple(volumes)
+        self._ends = list(accumulate(prod(volume.planes) for volume in volumes))
+        self._keys = [key for volume in volumes for key in volume.plane_keys()]
+        self._named = not (binary or str(self._meaning.mask_map))
+        named = [(volume.mask.path, volume.names) for volume in volumes]
+        self.classes = classes_of_names(named) if self._named else None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The image's path below what all have in common, and the plane, like ``a/t000/z012``."""
+        return self._keys
+
+    @property
+    def memory_nbytes(self) -> int:
+        """How many bytes each process keeps in memory, at most."""
+        return BLOCKS_NBYTES if any(volume.shares_chunks for volume in self._volumes) else 0
+
+    def describe(self) -> JSON:
+        """Say where the images are, as JSON."""
+        first = self._volumes[0]
+        return {
+            "kind": "ome-zarr",
+            **self._arguments,
+            **self._meaning.describe(),
+            "facts": {
+                "images": len(self._volumes),
+                "axes": [first.image.axes, first.mask.axes],
+                "dtypes": [first.image.dtype.name, first.mask.dtype.name],
+            },
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the arrays of a sample, and the plane in them."""
+        volume, plane = self._locate(sample)
+        parts = [
+            f"{axis}={place}"
+            for axis, place, size in zip("tz", plane, volume.planes, strict=True)
+            if size > 1
+        ]
+        place = f"[{','.join(parts)}]" if parts else ""
+        return f"{volume.image.path}{place}", f"{volume.mask.path}{place}"
+
+    def probe(self, sample: int) -> Header:
+        """Give what the metadata says of a plane."""
+        volume, _ = self._locate(sample)
+        channels = len(volume.channels)
+        if self._meaning.color != "auto":
+            channels = CHANNELS[self._meaning.color]
+        dtype = packed_dtype(volume.image.dtype, self.names(sample)[0])
+        return Header(*volume.image.size, channels, dtype, *volume.mask.size)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Read a plane."""
+        volume, plane = self._locate(sample)
+        name = self.names(sample)[0]
+        with reading(name):
+            values = self._plane(volume.image, plane, volume.channels)
+        values = packable(values, name)
+        if self._meaning.color == "auto":  # two channels need not be grey and alpha
+            return np.ascontiguousarray(values), self.read_mask(sample)
+        return self._meaning.image(values), self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Read a plane's labels."""
+        volume, plane = self._locate(sample)
+        name = self.names(sample)[1]
+        with reading(name):
+            values = self._plane(volume.mask, plane, (0,))[:, :, 0]
+        values = whole_numbers(values, name)
+        if self._binary:
+            values = (values > 0).astype(np.uint8)
+        elif self._named and not volume.names and values.max(initial=0) >= _MOST_CLASSES:
+            raise SourceError(
+                f"{name}: needed class ids, found values up to {values.max()}: they number "
+                "instances; use --option binary=yes, which makes them 1, or give them ids with "
+                "--mask-map"
+            )
+        return self._meaning.mask(Pixels(values), name=name)
+
+    def _locate(self, sample: int) -> tuple[Volume, tuple[int, int]]:
+        place = bisect_right(self._ends, sample)
+        volume = self._volumes[place]
+        before = self._ends[place - 1] if place else 0
+        t, z = divmod(sample - before, volume.planes[1])
+        return volume, (t, z)
+
+    def _plane(
+        self, array: Level, plane: tuple[int, int], channels: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Read (y, x, channels) of a plane; of channels that are not wanted, nothing."""
+        axis_of = {axis: number for number, axis in enumerate(array.axes)}
+        picks = {
+            axis_of[axis]: place for axis, place in zip("tz", plane, strict=True) if axis in axis_of
+        }
+        if "c" not in axis_of:
+            planes = [self._reading.read(array.path, picks)]
+        else:
+            planes = [self._reading.read(array.path, {**picks, axis_of["c"]: c}) for c in channels]
+        if axis_of["x"] < axis_of["y"]:
+            planes = [values.T for values in planes]
+        return np.stack(planes, axis=-1)

@@ -1,0 +1,158 @@
+"""What images and masks do Zarr arrays hold?"""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.addresses import fixed_part
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack
+from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.arrays.zarr_reading import (
+    BLOCKS_NBYTES,
+    ZarrReading,
+    array_at,
+    is_url,
+    name_stores,
+)
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+_STORES = (".zarr", ".zip")
+
+
+class ZarrArrays(ArrayPairs):
+    """Zarr arrays, versions 2 and 3, a sample per entry along axis 0.
+
+    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Volumes (Z, H, W) give a sample per
+    slice; where masks are (H, W), images are one sample per array, (H, W) or (H, W, C). Masks hold
+    integers, truth values, or floats that are whole numbers. Images of other numbers than uint8
+    and uint16 become float32, if it holds them exactly; float64 is rounded to it.
+
+    Parameters
+    ----------
+    images, masks
+        The path of an array, like ``cells.zarr/images``, also in a zip file
+        (``cells.zarr.zip/images``), or a URL that fsspec opens. A glob (``cells/*.zarr/images``)
+        means several arrays: samples follow each other in the order of the paths, and masks pair
+        by name, or by order where they have no name in common. The path of a group means its only
+        array.
+    keys
+        An array of texts in the group of the images, which names the samples.
+    channels_first
+        Whether arrays are (N, C, H, W).
+    one_hot
+        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+    color
+        ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Raises
+    ------
+    SourceError
+        There is no such array (the message lists those that there are), or the arrays have no
+        samples in common.
+
+    Notes
+    -----
+    Samples that share a chunk are decoded together for each of them, but for 384 MB of them, which
+    are kept in memory. Such arrays pack faster with ``--order source``. A chunk that is not there
+    is, as Zarr has it, full of the fill value.
+
+    Examples
+    --------
+    >>> ZarrArrays("cells.zarr/images", "cells.zarr/masks")  # doctest: +SKIP
+    """
+
+    kind = "zarr"
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        keys: str = "",
+        channels_first: bool = False,
+        one_hot: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        super().__init__(
+            _ZarrFiles(),
+            images,
+            masks,
+            keys=keys,
+            channels_first=channels_first,
+            one_hot=one_hot,
+            color=color,
+            mask_map=mask_map,
+        )
+
+
+class _ZarrFiles:
+    """Reads Zarr; a file is the path of an array."""
+
+    bound = BLOCKS_NBYTES
+
+    def __init__(self) -> None:
+        self._reading = ZarrReading()
+
+    def find(self, address: str, what: str) -> list[Found]:
+        where = address.rstrip("/")
+        if is_url(where) or not glob.has_magic(where) or Path(where).exists():
+            paths, base = [where], str(PurePath(where).parent)
+        else:
+            matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
+            paths, base = sorted(path for path in matches if Path(path).is_dir()), fixed_part(where)
+            if not paths:
+                raise SourceError(f"{what}: nothing is at {where}")
+        return [
+            Found(path, "", stem) for path, stem in zip(paths, _stems(paths, base), strict=True)
+        ]
+
+    def measure(self, found: Found) -> Stack:
+        path = array_at(found.file)
+        array = self._reading.open(path)
+        shape = tuple(map(int, array.shape))
+        together = min(array.chunks[0], shape[0]) if shape else 1
+        kept = min(array.nbytes, BLOCKS_NBYTES // 2) if together > 1 else 0
+        return Stack(replace(found, file=path), shape, np.dtype(array.dtype), together, kept)
+
+    def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
+        array = self._reading.open(stack.found.file)
+        if array.shape != stack.shape or array.dtype != stack.dtype:
+            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+        return self._reading.read(stack.found.file, {} if row is None else {0: row})
+
+    def texts(self, file: str, array: str) -> list[str]:
+        path = array_at(f"{file.rpartition('/')[0] or '.'}/{array.strip('/')}")
+        return [str(text) for text in np.ravel(self._reading.read(path, {})).tolist()]
+
+
+def _stems(paths: list[str], base: str) -> list[str]:
+    """Name arrays by the stores that they are in, where that is enough."""
+    stores = [_store(PurePath(path)) for path in paths]
+    if len(set(stores)) < len(stores):
+        return name_stores(paths, base)
+    inside = PurePath(base) == stores[0] or stores[0] in PurePath(base).parents
+    return name_stores(
+        [store.as_posix() for store in stores], str(stores[0].parent) if inside else base
+    )
+
+
+def _store(path: PurePath) -> PurePath:
+    """Cut a path off behind the store, by its name."""
+    stores = [part for part in (path, *path.parents) if part.suffix in _STORES]
+    return stores[-1] if stores else path

@@ -1,0 +1,178 @@
+"""How is one sample of a Zarr array read, without decoding a chunk of many for every one?
+
+By zarr-python: versions 2 and 3, folders, zip files, and whatever URLs fsspec opens.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import zarr
+from zarr.errors import ZarrUserWarning
+from zarr.storage import ZipStore
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
+from zarrfeed_convert.sources.cache import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+AnyArray: TypeAlias = "zarr.Array[Any]"
+Node: TypeAlias = "AnyArray | zarr.Group"
+
+_ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
+_OPEN_ARRAYS = 64
+_LISTED_DEPTH = 3  # of the groups below that a message lists arrays of
+# Chunks that samples share are kept decoded: at most so many bytes of one read, of all.
+_BLOCK_NBYTES, BLOCKS_NBYTES = 128 * 2**20, 384 * 2**20
+
+
+def is_url(path: str) -> bool:
+    """Tell whether fsspec opens it."""
+    return "://" in path
+
+
+def name_stores(paths: Sequence[str], base: str) -> list[str]:
+    """Name paths, each by another name: below a folder, without what stores are named.
+
+    Examples
+    --------
+    >>> name_stores(["d/a.ome.zarr", "d/b.zarr.zip", "d/0"], "d")
+    ['a', 'b', '0']
+    """
+    below = [
+        path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
+        for path in map(PurePath, paths)
+    ]
+    stems = [_ENDING.sub("", name) or name for name in below]
+    return stems if len(set(stems)) == len(stems) else below
+
+
+def open_node(path: str) -> Node | None:
+    """Open an array or a group, to read it.
+
+    Parameters
+    ----------
+    path
+        A path, also into a zip file (``a.zarr.zip/images``), or a URL.
+
+    Returns
+    -------
+    zarr.Array, zarr.Group or None
+        None where there is neither.
+    """
+    store: Any = path
+    below = ""
+    if not is_url(path):
+        for part in (Path(path), *Path(path).parents):
+            if part.suffix == ".zip" and part.is_file():
+                inside = Path(path).relative_to(part).as_posix()
+                store, below = ZipStore(part, mode="r"), inside.removeprefix(".")
+    try:
+        with quiet():
+            return zarr.open(store, mode="r", path=below)
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore what zarr-python warns of: foreign files, types of no final specification."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        yield
+
+
+def array_at(path: str) -> str:
+    """Find the array that a path means: the path itself, or that of a group's only array.
+
+    Raises
+    ------
+    SourceError
+        There is no such array; the message lists those that there are.
+    """
+    node = open_node(path)
+    if isinstance(node, zarr.Array):
+        return path
+    group, below = path, ""
+    while node is None:
+        group, _, part = group.rpartition("/")
+        below = f"{part}/{below}".strip("/")
+        if not group or group.endswith(":/"):
+            raise SourceError(f"{path}: needed a Zarr array, found none there")
+        node = open_node(group)
+    if isinstance(node, zarr.Array):
+        raise SourceError(f"{path}: no such array; {group} is one, {node.shape} {node.dtype}")
+    with quiet():
+        arrays = {
+            name: f"{array.shape} {array.dtype}"
+            for name, array in sorted(node.members(max_depth=_LISTED_DEPTH))
+            if isinstance(array, zarr.Array)
+        }
+    return f"{group}/{choose_array(Address(group, below), arrays, joint='/')}"
+
+
+class ZarrReading:
+    """Reads parts of Zarr arrays. Travels without what it has open; safe in threads."""
+
+    def __init__(self) -> None:
+        self._open: Recent[AnyArray] = Recent(_OPEN_ARRAYS, _one)
+        self._blocks: Recent[NDArray[Any]] = Recent(BLOCKS_NBYTES, _nbytes)
+
+    def open(self, path: str) -> AnyArray:
+        """Open an array, or give it as it is open already."""
+        return self._open.get(path, lambda: _array(path))
+
+    def read(self, path: str, picks: Mapping[int, int]) -> NDArray[Any]:
+        """Read an array at one place of some axes, into memory of its own.
+
+        Parameters
+        ----------
+        path
+            Of the array.
+        picks
+            Axis → place.
+
+        Returns
+        -------
+        numpy.ndarray
+            The other axes, in their order.
+        """
+        array = self.open(path)
+        axes = range(array.ndim)
+        sample = prod(size for axis, size in enumerate(array.shape) if axis not in picks)
+        together = prod(array.chunks[axis] for axis in picks)
+        if together == 1 or sample * together * array.dtype.itemsize > _BLOCK_NBYTES:
+            return np.asarray(array[tuple(picks.get(axis, slice(None)) for axis in axes)])
+        starts = {axis: place - place % array.chunks[axis] for axis, place in picks.items()}
+        cover = tuple(
+            slice(starts[axis], starts[axis] + array.chunks[axis]) if axis in picks else slice(None)
+            for axis in axes
+        )
+        block = self._blocks.get((path, tuple(starts.items())), lambda: np.asarray(array[cover]))
+        within = (picks[axis] - starts[axis] if axis in picks else slice(None) for axis in axes)
+        return block[tuple(within)].copy()
+
+
+def _array(path: str) -> AnyArray:
+    node = open_node(path)
+    if not isinstance(node, zarr.Array):
+        raise ValueError(f"there is no longer an array at {path}")
+    return node
+
+
+def _one(_: AnyArray) -> int:
+    return 1
+
+
+def _nbytes(block: NDArray[Any]) -> int:
+    return block.nbytes

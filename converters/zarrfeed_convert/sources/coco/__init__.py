@@ -1,0 +1,1 @@
+"""Datasets that a COCO file describes: shapes that are drawn as masks."""

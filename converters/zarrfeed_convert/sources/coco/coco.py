@@ -1,0 +1,260 @@
+"""Which pixels of an image belong to which class, by the shapes of a COCO file?"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.labels import MAX_ID
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.choices import require_choice
+from zarrfeed_convert.sources.coco.index import index_coco
+from zarrfeed_convert.sources.coco.shapes import mask_of
+from zarrfeed_convert.sources.meaning import Meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+_BACKGROUND = "background"
+
+
+class CocoJson:
+    """Images, and the shapes that a COCO JSON file draws on them: polygons and run-length codes.
+
+    Class 0 is the background; the file's categories are 1, 2, … by ascending id, without gaps. A
+    category that is itself called ``background`` is class 0.
+
+    Parameters
+    ----------
+    images
+        The folder of images; the file's names count from it, or from a folder further up.
+    masks
+        The JSON file.
+    order
+        Which shape a pixel belongs to that several cover. ``area``: the smallest, so that small
+        things in front of large ones stay; ``file``: the last one in the file; ``none``: where
+        their classes differ, to none; it is ignored. Crowds are below everything else.
+    crowd
+        What ``iscrowd`` shapes are: of their ``class``, or ``ignore``.
+    unannotated
+        What images without any annotation are: ``background`` all over, or no samples
+        (``leave_out``).
+    color
+        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What class ids become; the classes then have no names.
+
+    Raises
+    ------
+    SourceError
+        The JSON file is missing, damaged or something else (boxes, keypoints, panoptic), or none
+        of its images is in the folder.
+
+    Examples
+    --------
+    >>> coco = CocoJson("val2017", "annotations/instances_val2017.json")  # doctest: +SKIP
+    >>> coco.classes[:3]  # doctest: +SKIP
+    ('background', 'person', 'bicycle')
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        order: str = "area",
+        crowd: str = "class",
+        unannotated: str = "background",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        require_choice("order", order, ("area", "file", "none"))
+        require_choice("crowd", crowd, ("class", "ignore"))
+        require_choice("unannotated", unannotated, ("background", "leave_out"))
+        self._images, self._masks = os.fspath(images), os.fspath(masks)
+        self._order, self._crowd, self._unannotated = order, crowd, unannotated
+        self._meaning = Meaning.of(color, mask_map)
+        self._index = index_coco(self._masks)
+        self._ids, names = class_ids(self._index.categories)
+        unlabelled = 255 if len(names) <= 255 else MAX_ID
+        self._ignored = unlabelled if crowd == "ignore" or order == "none" else None
+        mapped = bool(str(self._meaning.mask_map))
+        self.classes: tuple[str, ...] | None = None if mapped else names
+        self.ignore: int | None = None if mapped else self._ignored
+        highest = max(len(names) - 1, self._ignored or 0)
+        self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
+        self.left_out: list[tuple[str, str]] = []
+        self._rows, self._files, unlisted = self._find_samples()
+        self._keys = _keys(self._files)
+        empty = np.diff(self._index.first) == 0
+        self._facts = {
+            **self._index.facts,
+            "images_without_annotation": int(empty.sum()),
+            "images_not_in_json": unlisted,
+        }
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The images' paths below their folder, without extension where that is enough; sorted."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the samples come from, as JSON."""
+        return {
+            "kind": "coco",
+            "images": self._images,
+            "masks": self._masks,
+            "order": self._order,
+            "crowd": self._crowd,
+            "unannotated": self._unannotated,
+            **self._meaning.describe(),
+            "facts": self._facts,
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a sample's image, and the JSON file with the image's name in it."""
+        image = self._index.names[self._rows[sample]]
+        return self._path(sample), f"{self._masks}[{image}]"
+
+    def probe(self, sample: int) -> Header:
+        """Read an image's header."""
+        path = self._path(sample)
+        image = measure(Path(path))
+        require_packable(image.dtype, path)
+        self._require_size(sample, image.height, image.width)
+        channels = self._meaning.channels(image.channels)
+        return Header(image.height, image.width, channels, image.dtype, image.height, image.width)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode an image, and draw its mask."""
+        image = self._meaning.image(decode(Path(self._path(sample))))
+        height, width = image.shape[:2]
+        self._require_size(sample, height, width)
+        return image, self._draw(sample, height, width)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Draw a sample's mask, of the size that the image really has."""
+        image = measure(Path(self._path(sample)))
+        self._require_size(sample, image.height, image.width)
+        return self._draw(sample, image.height, image.width)
+
+    def _path(self, sample: int) -> str:
+        return str(Path(self._images, self._files[sample]))
+
+    def _require_size(self, sample: int, height: int, width: int) -> None:
+        needed = tuple(self._index.sizes[self._rows[sample]].tolist())
+        if all(needed) and needed != (height, width):
+            image, mask = self.names(sample)
+            turned = "; was it turned (EXIF orientation)?" if needed == (width, height) else ""
+            raise SourceError(
+                f"{image}: needed {needed[0]}x{needed[1]} (height x width), as {mask} says, found "
+                f"{height}x{width}{turned}; take the image that was annotated"
+            )
+
+    def _draw(self, sample: int, height: int, width: int) -> Mask:
+        name = self.names(sample)[1]
+        try:
+            ids = mask_of(
+                self._index.annotations(self._rows[sample]),
+                self._ids,
+                (height, width),
+                order=self._order,
+                crowd=self._ignored if self._crowd == "ignore" else None,
+                clash=self._ignored if self._order == "none" else None,
+                dtype=self._dtype,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SourceError(
+                f"{name}: needed shapes of an image of {height}x{width}, found {error}; correct "
+                "the file, or take the image out of it"
+            ) from error
+        return self._meaning.mask(ids, name=name)
+
+    def _find_samples(self) -> tuple[list[int], list[str], int]:
+        """Find the images that make samples: their place in the index, their file."""
+        on_disk = _below(self._images)
+        counts = np.diff(self._index.first)
+        files: dict[str, int] = {}
+        listed = set()
+        for row, name in enumerate(self._index.names):
+            file = locate(name, on_disk)
+            why = ""
+            if file is None:
+                why = f"{self._masks} names it, but it is not in {self._images}"
+            elif self._index.shapeless[row]:
+                why = f"{self._index.shapeless[row]} of its {counts[row]} annotations have no shape"
+            if file in listed:
+                raise SourceError(f"{self._masks}: needed an image once, found {file} twice")
+            if file is not None:
+                listed.add(file)
+            if why:
+                self.left_out.append((str(Path(self._images, file or name)), why))
+            elif file is not None and (counts[row] or self._unannotated == "background"):
+                files[file] = row
+        if not files:
+            first = "; {}: {}".format(*self.left_out[0]) if self.left_out else ""
+            raise SourceError(
+                f"images: needed the images of {self._masks} ({len(self._index.names)}), found "
+                f"none that can be packed in {self._images}{first}"
+            )
+        unlisted = sum(Path(file).suffix.lower() in EXTENSIONS for file in on_disk - listed)
+        ordered = sorted(files)
+        return [files[file] for file in ordered], ordered, unlisted
+
+
+def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str, ...]]:
+    """Give each category a class id, without gaps, and name the classes.
+
+    Examples
+    --------
+    >>> class_ids({1: "person", 3: "car"})
+    ({1: 1, 3: 2}, ('background', 'person', 'car'))
+    """
+    ids: dict[Any, int] = {}
+    names = [_BACKGROUND]
+    count = Counter(categories.values())
+    for number, name in categories.items():
+        if name.strip().lower() == _BACKGROUND:
+            ids[number] = 0
+            continue
+        ids[number] = len(names)
+        # Some tools write a category and its group under one name.
+        names.append(name if name and count[name] == 1 else f"{name} ({number})".strip())
+    return ids, tuple(names)
+
+
+def locate(name: str, on_disk: Collection[str]) -> str | None:
+    """Find an image by what a JSON file calls it, which may begin with folders from elsewhere.
+
+    Examples
+    --------
+    >>> locate("/home/ann/set/val/a.jpg", {"val/a.jpg", "b.jpg"})
+    'val/a.jpg'
+    """
+    parts = name.split("/")
+    ends = ("/".join(parts[at:]) for at in range(len(parts)))
+    return next((end for end in ends if end in on_disk), None)
+
+
+def _below(folder: str) -> set[str]:
+    if not Path(folder).is_dir():
+        raise SourceError(f"images: needed the folder of images, found no folder {folder}")
+    return {
+        Path(inside, name).relative_to(folder).as_posix()
+        for inside, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    }
+
+
+def _keys(files: Sequence[str]) -> list[str]:
+    stems = [file.removesuffix(Path(file).suffix) for file in files]
+    return stems if len(set(stems)) == len(stems) else list(files)

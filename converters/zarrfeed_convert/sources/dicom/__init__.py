@@ -1,0 +1,1 @@
+"""Datasets that are DICOM series, with segments or label volumes."""

@@ -1,0 +1,217 @@
+"""What samples do DICOM series hold: images and segments, slice by slice?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.choices import require_choice
+from zarrfeed_convert.sources.dicom.finding import find_files
+from zarrfeed_convert.sources.dicom.matching import Labelled, by_segments, by_volumes
+from zarrfeed_convert.sources.dicom.frames import FrameReader
+from zarrfeed_convert.sources.dicom.segments import BACKGROUND, NAMES_FROM, ids_of_names
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.stacks.pairing import blamed, require_any, slice_keys
+from zarrfeed_convert.sources.values import packable, reading
+from zarrfeed_convert.sources.stacks.volumes import VolumeReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.dicom.headers import Slice
+
+
+class DicomSeries:
+    """DICOM series with segments (SEG) or NIfTI labels: a sample per slice.
+
+    Slices are sorted by where they lie in the patient. Pixels of CT, MR, PET and other images,
+    in a file each or as frames of one; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
+    units) are float32, as are signed ones; where one slice is float32, all are. A SEG belongs to
+    the series it refers to, and its frames to the slices; slices without a frame are background.
+    NIfTI labels belong to the series of the same name, which is its folder's, or to the only one;
+    their voxels are found by position.
+
+    Parameters
+    ----------
+    images, masks
+        A file, a folder with any number of series below it, or a glob. Both may be the same
+        folder.
+    image_suffix, mask_suffix
+        What names of series, and of NIfTI labels, have besides the one that both share: /CT of
+        case1/CT, _seg of case1_seg.nii.gz.
+    rescale
+        Apply RescaleSlope and RescaleIntercept; no keeps stored values.
+    segments
+        The names of the segments that are classes 1, 2, …, like Liver,Tumor; others are
+        background. By default all are classes, by their lowest segment number.
+    names_from
+        Where a segment's name is: label (SegmentLabel), or type (the meaning of its property
+        type). Segments of one name are one class, in whichever SEG they are.
+    threshold
+        Of fractional segments: from which fraction on a pixel belongs to one.
+    skip_empty
+        Leave out slices whose mask is 0 everywhere.
+    color
+        auto keeps the channels that the images have; grey, rgb, rgba convert.
+    mask_map
+        What mask values mean, like 2=1 or '4=3,*=0'.
+
+    Attributes
+    ----------
+    classes
+        Background and the names of segments; None of NIfTI labels, and with a mask map.
+    left_out
+        Series without labels on their pixels, labels without a series, unreadable files; and why.
+
+    Raises
+    ------
+    SourceError
+        There is no DICOM image, or no series has labels on its pixels.
+
+    Examples
+    --------
+    >>> liver = DicomSeries("tcia/", "tcia/", segments="Liver,Tumor")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        rescale: bool = True,
+        segments: str = "",
+        names_from: str = "label",
+        threshold: float = 0.5,
+        skip_empty: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        require_choice("names_from", names_from, NAMES_FROM)
+        if not 0 < threshold <= 1:
+            raise SourceError(f"option threshold: needed a fraction above 0, found {threshold}")
+        self._arguments: JSON = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "image_suffix": image_suffix,
+            "mask_suffix": mask_suffix,
+            "rescale": rescale,
+            "segments": segments,
+            "names_from": names_from,
+            "threshold": threshold,
+            "skip_empty": skip_empty,
+        }
+        self._meaning = Meaning.of(color, mask_map)
+        found = find_files(self._arguments["images"], self._arguments["masks"], names_from)
+        self._frames = FrameReader()
+        self._volumes = VolumeReader(list(found.volumes))
+        self.classes: tuple[str, ...] | None = None
+        if found.segmentations:
+            wanted = [name.strip() for name in segments.split(",") if name.strip()]
+            ids = ids_of_names(found.segmentations, wanted)
+            if not str(self._meaning.describe()["mask_map"]):
+                self.classes = (BACKGROUND, *ids)
+            labelled = by_segments(found.series, found.segmentations, ids, threshold)
+        else:
+            labelled = by_volumes(
+                found.series, found.volumes, image_suffix=image_suffix, mask_suffix=mask_suffix
+            )
+        self._series = labelled.series
+        self.left_out = (*found.left_out, *labelled.left_out)
+        self._facts = {"ignored_files": found.ignored, **labelled.facts}
+        self._places: list[tuple[int, int]] = []
+        self._keys: list[str] = []
+        self._look_at_masks()
+        require_any(self._places, self.left_out)
+        self._dtype = np.result_type(
+            *{one.packed(rescale=rescale) for series in self._series for one in series.slices}
+        )
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A series' name, and the number of the slice in it, from 0."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the series come from, as JSON."""
+        return {
+            "kind": "dicom",
+            **self._arguments,
+            **self._meaning.describe(),
+            "facts": self._facts,
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the files, and the slice in those that have several."""
+        series, number = self._locate(sample)
+        return series.slices[number].name, series.labels.name(number)
+
+    def probe(self, sample: int) -> Header:
+        """Give what the slice's header says."""
+        one = self._slice(sample)
+        channels = self._meaning.channels(one.channels)
+        return Header(*one.size, channels, str(self._dtype), *one.size)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a slice and its labels."""
+        one = self._slice(sample)
+        with reading(one.name):
+            values = self._frames.read_slice(one, rescale=self._arguments["rescale"])
+        values = packable(values, one.name).astype(self._dtype, copy=False)
+        return self._meaning.image(values), self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a slice's labels."""
+        return self._mask(*self._locate(sample))[0]
+
+    def _locate(self, sample: int) -> tuple[Labelled, int]:
+        series, number = self._places[sample]
+        return self._series[series], number
+
+    def _slice(self, sample: int) -> Slice:
+        series, number = self._locate(sample)
+        return series.slices[number]
+
+    def _mask(self, series: Labelled, number: int) -> tuple[Mask, int]:
+        name = series.labels.name(number)
+        with reading(name):
+            ids, overlapping = series.labels.read(
+                number, series.slices[number].size, self._frames, self._volumes
+            )
+        return self._meaning.mask(ids, name=name), overlapping
+
+    def _look_at_masks(self) -> None:
+        """List the samples; look only at masks that may be empty, or whose segments may overlap."""
+        skip_empty, empty, overlapping = self._arguments["skip_empty"], 0, 0
+        left_out = list(self.left_out)
+        for place, series in enumerate(self._series):
+            numbers = []
+            try:
+                for number in range(len(series.slices)):
+                    if not skip_empty and not series.labels.may_overlap(number):
+                        numbers.append(number)
+                        continue
+                    mask, pixels = self._mask(series, number)
+                    overlapping += pixels
+                    if mask.any() or not skip_empty:
+                        numbers.append(number)
+                    else:
+                        empty += 1
+            except SourceError as error:
+                left_out.append(blamed(error, [series.place]))
+                continue
+            self._places += [(place, number) for number in numbers]
+            self._keys += slice_keys(series.key, numbers, len(series.slices))
+        self.left_out = tuple(left_out)
+        self._facts |= {
+            "series": len({place for place, _ in self._places}),
+            "empty_slices_left_out": empty,
+            "overlapping_pixels": overlapping,
+        }

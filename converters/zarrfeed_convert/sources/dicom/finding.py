@@ -1,0 +1,134 @@
+"""Which files of a folder are slices, which segments, and which label volumes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.dicom.headers import is_segmentation, read_header, slices_of
+from zarrfeed_convert.sources.dicom.segments import segmentation_of
+from zarrfeed_convert.sources.dicom.series import series_of
+from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.stacks.pairing import blamed, without_extension
+from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.stacks.volumes import VOLUMES
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.sources.dicom.headers import Slice
+    from zarrfeed_convert.sources.dicom.segments import Segmentation
+    from zarrfeed_convert.sources.dicom.series import Series
+
+_DICOM = (".dcm", ".dicom", ".ima")  # extensions of files that claim to be
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is.
+
+    Attributes
+    ----------
+    series
+        Of images.
+    segmentations
+        SEG objects.
+    volumes
+        NIfTI files → their paths below the folder, without extension.
+    left_out
+        Files that should be one of these, and cannot be read, as (path, why).
+    ignored
+        How many other files there are.
+    """
+
+    series: list[Series] = field(default_factory=list)
+    segmentations: list[Segmentation] = field(default_factory=list)
+    volumes: dict[str, str] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    ignored: int = 0
+
+
+def find_files(images: str, masks: str, names_from: str) -> Found:
+    """Look at all files, one header after the other.
+
+    Parameters
+    ----------
+    images, masks
+        A file, a folder or a glob. Segments among the images are no images, and images among the
+        segments are not packed.
+    names_from
+        Where segments' names are.
+
+    Raises
+    ------
+    SourceError
+        There is no image, or nothing that labels one; or there are labels of both kinds.
+    """
+    image_files, mask_files = (
+        list_files(where, what=what, extensions=("",))
+        for where, what in ((images, "images"), (masks, "masks"))
+    )
+    found, slices = Found(), _Slices()
+    for path in sorted({*image_files, *mask_files}):
+        if path.lower().endswith(VOLUMES):
+            if path in mask_files:
+                found.volumes[path] = without_extension(mask_files[path], VOLUMES)
+            continue
+        try:
+            with reading(path):
+                _look(path, path in image_files, path in mask_files, names_from, found, slices)
+        except SourceError as error:
+            found.left_out.append(blamed(error, [path]))
+    below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
+    _require(found, slices, images, masks)
+    found.series = series_of(slices.found, below, slices.numbers, root=_root(images))
+    return found
+
+
+@dataclass(slots=True)
+class _Slices:
+    """Slices of all files, and the numbers of their series."""
+
+    found: list[Slice] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
+
+
+def _look(
+    path: str, is_image: bool, is_mask: bool, names_from: str, found: Found, slices: _Slices
+) -> None:
+    header = read_header(path)
+    if header is None:
+        if path.lower().endswith(_DICOM):
+            raise SourceError(f"{path}: needed a DICOM file, found one without its preamble")
+        found.ignored += 1
+    elif is_segmentation(header):
+        found.ignored += not is_mask
+        if is_mask:
+            found.segmentations.append(segmentation_of(path, header, names_from=names_from))
+    else:
+        some = list(slices_of(path, header)) if is_image else []
+        found.ignored += not some
+        slices.found += some
+        slices.numbers |= {one.series: str(header.get("SeriesNumber") or "") for one in some}
+
+
+def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
+    first = f"; {': '.join(found.left_out[0])}" if found.left_out else ""
+    if not slices.found:
+        raise SourceError(f"images: found no DICOM image in {images}{first}")
+    if found.segmentations and found.volumes:
+        raise SourceError(
+            f"masks: needed DICOM segments or NIfTI labels, found both in {masks}, such as "
+            f"{found.segmentations[0].path} and {min(found.volumes)}; choose one kind by a glob"
+        )
+    if not found.segmentations and not found.volumes:
+        raise SourceError(
+            f"masks: found neither DICOM segments (SEG) nor NIfTI labels in {masks}{first}"
+        )
+
+
+def _root(images: str) -> str:
+    path = Path(images)
+    if path.is_file():
+        return without_extension(path.name, _DICOM)
+    return path.resolve().name if path.is_dir() else "series"

@@ -1,0 +1,140 @@
+"""How is one frame of a DICOM file decoded, and what do its values mean?"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import as_pixel_options, pixel_array
+
+from zarrfeed_convert.sources.dicom import jpeg  # noqa: F401 (for what importing it does)
+from zarrfeed_convert.sources.cache import Recent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.dicom.headers import Slice
+
+_COLORS = [
+    f"{part}{color}PaletteColorLookupTable{end}"
+    for color in ("Red", "Green", "Blue")
+    for part, end in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+]
+_TAGS = [
+    "BitsAllocated", "BitsStored", "Columns", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "ModalityLUTSequence", "NumberOfFrames", "PhotometricInterpretation", "PixelRepresentation",
+    "PlanarConfiguration", "Rows", "SamplesPerPixel", *_COLORS,
+]  # fmt: skip
+_REMEMBERED = 64  # files whose frames a process can find without looking at the header again
+_KINDS = ("OB", "OW", "OF", "OD", "UN")
+_KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "PixelData"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Where a file's pixels are, and how they are decoded.
+
+    Of a file that is deflated as a whole, or mixes two encodings, `start` is None.
+    """
+
+    header: Any
+    options: dict[str, Any]
+    start: int | None
+
+
+class FrameReader:
+    """Decodes frames, one at a time. Picklable, safe in threads; it keeps no file open."""
+
+    def __init__(self) -> None:
+        self._known: Recent[_Pixels] = Recent(_REMEMBERED, _one)
+
+    def read(self, path: str, frame: int) -> NDArray[Any]:
+        """Decode a frame: (H, W) or (H, W, C), colours as RGB."""
+        return self._decode(path, self._find(path), frame)
+
+    def read_slice(self, one: Slice, *, rescale: bool) -> NDArray[Any]:
+        """Decode a slice, and give its values as they are meant.
+
+        Parameters
+        ----------
+        one
+            Which.
+        rescale
+            Apply the modality transformation, if the file has one.
+        """
+        found = self._find(one.path)
+        values = self._decode(one.path, found, one.frame)
+        if one.photometric == "PALETTE COLOR" and one.channels == 3:
+            return np.asarray(apply_color_lut(values, found.header))
+        if rescale and one.table:
+            return np.asarray(apply_modality_lut(values, found.header))
+        if rescale and one.slope is not None:
+            return values.astype(np.float64) * one.slope + (one.intercept or 0)
+        if one.photometric == "MONOCHROME1" and values.dtype.kind == "u":
+            # White is the highest value, as in any other image.
+            return np.asarray(values.dtype.type((1 << one.bits) - 1) - values)
+        return values
+
+    def _find(self, path: str) -> _Pixels:
+        about = os.stat(path)  # noqa: PTH116
+        key = (path, about.st_mtime_ns, about.st_size)
+        return self._known.get(key, lambda: _find_pixels(path))
+
+    def _decode(self, path: str, found: _Pixels, frame: int) -> NDArray[Any]:
+        if found.start is None:
+            return pixel_array(dcmread(path), index=frame)
+        syntax = found.options["transfer_syntax_uid"]
+        with Path(path).open("rb") as file:
+            if found.options["bits_allocated"] == 1 and not syntax.is_compressed:
+                return _unpack(file, found, frame)
+            file.seek(found.start)
+            values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
+        return values
+
+
+def _find_pixels(path: str) -> _Pixels:
+    with Path(path).open("rb") as file:
+        header = dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        syntax = header.file_meta.TransferSyntaxUID
+        options = as_pixel_options(header, transfer_syntax_uid=syntax)
+        options["transfer_syntax_uid"] = syntax
+        if syntax.is_deflated:
+            return _Pixels(header, options, None)
+        # pydicom has stopped in front of the pixels' own header: tag, then VR, then length.
+        group, element = struct.unpack(f"{'<' if syntax.is_little_endian else '>'}2H", file.read(4))
+        if group != 0x7FE0 or element not in _KEYWORDS:
+            raise ValueError("it has no pixels")
+        options["pixel_keyword"] = _KEYWORDS[element]
+        if syntax.is_implicit_VR:
+            return _Pixels(header, options, file.tell() + 4)
+        options["pixel_vr"] = file.read(2).decode("latin-1")
+        whole = options["pixel_vr"] in _KINDS
+        return _Pixels(header, options, file.tell() + 6 if whole else None)
+
+
+def _unpack(file: BinaryIO, found: _Pixels, frame: int) -> NDArray[np.uint8]:
+    """Read a frame of bits, which need not begin with a byte.
+
+    pydicom takes missing bytes for zeros, and stumbles over some frames of odd sizes.
+    """
+    size = found.options["rows"], found.options["columns"]
+    count = size[0] * size[1]
+    first = frame * count
+    start, stop = first // 8, -(-(first + count) // 8)
+    file.seek((found.start or 0) + start)
+    data = file.read(stop - start)
+    if len(data) < stop - start:
+        raise ValueError(f"it ends before frame {frame + 1} does")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    return bits[first % 8 :][:count].reshape(size)
+
+
+def _one(_: _Pixels) -> int:
+    return 1

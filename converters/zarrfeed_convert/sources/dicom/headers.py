@@ -1,0 +1,192 @@
+"""What do DICOM files say of their slices, before any is decoded?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from zarrfeed_convert.sources.dicom.planes import Plane, plane_of
+from zarrfeed_convert.sources.values import packed_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_SEGMENTS = (  # of a frame per segment; of segment numbers
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+)
+_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
+    "FrameOfReferenceUID", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
+    "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "RedPaletteColorLookupTableDescriptor",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SegmentSequence", "SegmentationType", "SegmentsOverlap", "MaximumFractionalValue",
+    "ReferencedSeriesSequence", "TotalPixelMatrixRows",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A file's only image, or one of its frames.
+
+    Attributes
+    ----------
+    path, frame, frames
+        The file; which of its frames, from 0; how many it has.
+    size
+        Height and width.
+    channels
+        As it is decoded: 3 of palettes, too.
+    stored
+        The dtype as it is decoded.
+    slope, intercept
+        From stored values to those that are meant; None where the file does not say.
+    table
+        Whether the file has a table instead.
+    photometric, bits
+        The kind of colours, and how many bits of stored values are used.
+    series, instance
+        The UIDs.
+    number
+        InstanceNumber.
+    plane
+        Where it lies; None where the file does not say.
+    """
+
+    path: str
+    frame: int
+    frames: int
+    size: tuple[int, int]
+    channels: int
+    stored: str
+    slope: float | None
+    intercept: float | None
+    table: bool
+    photometric: str
+    bits: int
+    series: str
+    instance: str
+    number: int
+    plane: Plane | None = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """Name it as a person would look for it; DICOM counts frames from 1."""
+        return self.path if self.frames == 1 else f"{self.path}[frame={self.frame + 1}]"
+
+    @property
+    def has_rescale(self) -> bool:
+        """Tell whether the file says what stored values mean."""
+        return self.table or self.slope is not None
+
+    def packed(self, *, rescale: bool) -> str:
+        """Say in which dtype it is packed."""
+        if rescale and self.has_rescale:
+            return "float32"
+        return packed_dtype(np.dtype(self.stored), self.name)
+
+
+def read_header(path: str) -> Any | None:
+    """Read a file's header; None of a file that is no DICOM."""
+    try:
+        return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    except InvalidDicomError:
+        return None
+
+
+def is_segmentation(header: Any) -> bool:
+    """Tell whether a file holds segments, not an image."""
+    return header.get("SOPClassUID") in _SEGMENTS
+
+
+def slices_of(path: str, header: Any) -> Iterator[Slice]:
+    """List a file's slices; a file without pixels has none."""
+    if not header.get("Rows") or not header.get("Columns"):
+        return
+    frames = int(header.get("NumberOfFrames") or 1)
+    channels, stored = _decoded(header)
+    for number, (shared, frame) in enumerate(functional_groups(header, frames)):
+        slope, intercept = _rescale(header, shared, frame)
+        yield Slice(
+            path,
+            number,
+            frames,
+            (int(header.Rows), int(header.Columns)),
+            channels,
+            stored,
+            slope,
+            intercept,
+            bool(header.get("ModalityLUTSequence")),
+            str(header.get("PhotometricInterpretation", "")),
+            int(header.get("BitsStored") or header.get("BitsAllocated") or 8),
+            str(header.get("SeriesInstanceUID", "")),
+            str(header.get("SOPInstanceUID", "")),
+            int(header.get("InstanceNumber") or 0),
+            # Frames without groups of their own lie elsewhere than the first: where, isn't said.
+            plane_of_frame(header, shared, frame) if frame is not None or frames == 1 else None,
+        )
+
+
+def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
+    """Give what an enhanced file says of all frames, and of each; None where it says nothing."""
+    shared = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), None)
+    each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+    for number in range(frames):
+        yield shared, each[number] if number < len(each) else None
+
+
+def macro(name: str, *groups: Any) -> Any:
+    """Find the first item of a sequence, in a frame's groups or in those of all; or None."""
+    found = (group.get(name) for group in groups if group is not None)
+    return next((sequence[0] for sequence in found if sequence), None)
+
+
+def plane_of_frame(header: Any, shared: Any, frame: Any) -> Plane | None:
+    """Say where a frame lies, by its functional groups, or by the header of a plain file."""
+    parts = [
+        _numbers(macro(sequence, frame, shared), header, name, count)
+        for sequence, name, count in (
+            ("PlanePositionSequence", "ImagePositionPatient", 3),
+            ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+            ("PixelMeasuresSequence", "PixelSpacing", 2),
+        )
+    ]
+    position, orientation, spacing = parts
+    if position is None or orientation is None or spacing is None:
+        return None
+    return plane_of(position, orientation, spacing)
+
+
+def _numbers(item: Any, header: Any, name: str, count: int) -> Sequence[float] | None:
+    values = (item if item is not None else header).get(name)
+    if values is None or isinstance(values, str | float) or len(values) != count:
+        return None
+    return [float(value) for value in values]
+
+
+def _decoded(header: Any) -> tuple[int, str]:
+    """Say how many channels there are once colours are looked up, and of which dtype."""
+    descriptor = header.get("RedPaletteColorLookupTableDescriptor")
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR" and descriptor:
+        return 3, "uint16" if int(descriptor[2]) > 8 else "uint8"
+    bits, channels = int(header.get("BitsAllocated") or 8), int(header.get("SamplesPerPixel") or 1)
+    if bits == 1:
+        return channels, "uint8"
+    signed = header.get("PixelRepresentation")  # files of floats have none
+    kind = "float" if signed is None and bits >= 32 else "int" if signed else "uint"
+    return channels, f"{kind}{bits}"
+
+
+def _rescale(header: Any, shared: Any, frame: Any) -> tuple[float | None, float | None]:
+    item = macro("PixelValueTransformationSequence", frame, shared)
+    item = header if item is None else item
+    slope, intercept = item.get("RescaleSlope"), item.get("RescaleIntercept")
+    if slope is None and intercept is None:
+        return None, None
+    return float(1 if slope is None else slope), float(intercept or 0)

@@ -1,0 +1,185 @@
+"""Which labels belong to which series, and which part of them to every slice?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.dicom.slice_labels import Labels, Layer, SegmentLabels, VolumeLabels
+from zarrfeed_convert.sources.dicom.planes import patch_of
+from zarrfeed_convert.sources.dicom.segments import series_shown, slices_shown
+from zarrfeed_convert.sources.stacks.pairing import blamed, pair_stacks
+from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.stacks.volumes import measure_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.sources.dicom.headers import Slice
+    from zarrfeed_convert.sources.dicom.segments import Segmentation
+    from zarrfeed_convert.sources.dicom.series import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A series with its labels."""
+
+    key: str
+    place: str
+    slices: tuple[Slice, ...]
+    labels: Labels
+
+
+@dataclass(slots=True)
+class Labelling:
+    """What has labels, what is left out as (name, why), and what is worth knowing."""
+
+    series: list[Labelled] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+def by_segments(
+    series: Sequence[Series],
+    segmentations: Sequence[Segmentation],
+    ids: Mapping[str, int],
+    threshold: float,
+) -> Labelling:
+    """Label series with the segments that were drawn on them.
+
+    Parameters
+    ----------
+    series, segmentations
+        All there are.
+    ids
+        A segment's name → its class; others are background.
+    threshold
+        Of fractional segments.
+    """
+    found = Labelling(facts={"segmentations": len(segmentations), "frames_of_other_images": 0})
+    drawn: dict[str, list[Segmentation]] = defaultdict(list)
+    for segmentation in segmentations:
+        one = series_shown(segmentation, series)
+        if one is not None:
+            drawn[one.uid].append(segmentation)
+            continue
+        why = (
+            "needed the series it was drawn on, "
+            f"{segmentation.series or 'which it does not name'}; it is not among the images"
+        )
+        found.left_out.append((segmentation.path, why))
+    for one in series:
+        if one.uid not in drawn:
+            found.left_out.append((one.place, f"the series {one.key} has no segments"))
+            continue
+        try:
+            labels, elsewhere = _segment_labels(one, drawn[one.uid], ids, threshold)
+        except SourceError as error:
+            paths = [segmentation.path for segmentation in drawn[one.uid]]
+            found.left_out.append(blamed(error, [one.place, *paths]))
+            continue
+        found.facts["frames_of_other_images"] += elsewhere
+        found.series.append(Labelled(one.key, one.place, one.slices, labels))
+    return found
+
+
+def _segment_labels(
+    series: Series,
+    segmentations: Sequence[Segmentation],
+    ids: Mapping[str, int],
+    threshold: float,
+) -> tuple[SegmentLabels, int]:
+    """Order the frames of a series' slices: higher segment numbers later, so that they win."""
+    layers: dict[int, list[Layer]] = defaultdict(list)
+    elsewhere = 0
+    for segmentation in segmentations:
+        known = {number: ids[name] for number, name in segmentation.names.items() if name in ids}
+        least = threshold * segmentation.full if segmentation.full else 1
+        shown, other = slices_shown(segmentation, series)
+        elsewhere += other
+        for number, frames in shown.items():
+            for frame, segment in sorted(frames, key=lambda one: (one[1] or 0, one[0])):
+                if segment is None:
+                    layers[number].append(Layer(segmentation.path, frame, known, None))
+                elif segment in known:
+                    one = {1: known[segment]}
+                    layers[number].append(Layer(segmentation.path, frame, one, least))
+    return (
+        SegmentLabels(
+            tuple(segmentation.path for segmentation in segmentations),
+            {number: tuple(some) for number, some in layers.items()},
+            len(segmentations) == 1 and segmentations[0].disjoint,
+            "uint8" if max(ids.values(), default=0) <= 255 else "uint16",
+        ),
+        elsewhere,
+    )
+
+
+def by_volumes(
+    series: Sequence[Series],
+    volumes: Mapping[str, str],
+    *,
+    image_suffix: str,
+    mask_suffix: str,
+) -> Labelling:
+    """Label series with the volumes of their names.
+
+    Parameters
+    ----------
+    series
+        All there are.
+    volumes
+        Label volumes → their names.
+    image_suffix, mask_suffix
+        What names of series, and of volumes, have besides the one that both share.
+
+    Raises
+    ------
+    SourceError
+        No names are the same.
+    """
+    crowded = Counter(one.place for one in series)
+    known = {
+        one.place if crowded[one.place] == 1 else f"{one.place} ({one.key})": one for one in series
+    }
+    paired = pair_stacks(
+        {name: one.key for name, one in known.items()},
+        volumes,
+        image_suffixes=[image_suffix],
+        mask_suffix=mask_suffix,
+    )
+    found = Labelling(left_out=list(paired.left_out))
+    for pair in paired.pairs:
+        one = known[pair.images[0]]
+        try:
+            labels = _volume_labels(one, pair.mask)
+        except SourceError as error:
+            found.left_out.append(blamed(error, [pair.images[0], pair.mask]))
+            continue
+        found.series.append(Labelled(one.key, one.place, one.slices, labels))
+    found.facts = {"label_volumes": len(found.series)}
+    return found
+
+
+def _volume_labels(series: Series, path: str) -> VolumeLabels:
+    with reading(path):
+        volume = measure_volume(path)
+    if volume.channels > 1:
+        raise SourceError(f"{path}: needed labels of one value a voxel, found {volume.channels}")
+    patches = []
+    for one in series.slices:
+        if one.plane is None:
+            raise SourceError(
+                f"{one.name}: needed its position, orientation and pixel spacing, to find it in "
+                f"{path}; the file does not say them all"
+            )
+        patch = patch_of(one.plane, one.size, volume.affine, volume.shape)
+        if patch is None:
+            raise SourceError(
+                f"{one.name}: needed labels on its pixels, found them between the voxels of "
+                f"{path}, or outside; resample the labels to the series"
+            )
+        patches.append(patch)
+    return VolumeLabels(volume, tuple(patches))

@@ -1,0 +1,1 @@
+"""Datasets of one image file and one mask file per sample: folders, CamVid, Cityscapes, VOC."""

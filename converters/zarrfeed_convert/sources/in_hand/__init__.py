@@ -1,0 +1,1 @@
+"""Datasets that a program has in hand, or makes one by one."""

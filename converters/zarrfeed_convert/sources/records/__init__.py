@@ -1,0 +1,1 @@
+"""Datasets whose samples are records of large files: TFRecord, Parquet, WebDataset."""

@@ -1,0 +1,141 @@
+"""What does a column of a Parquet table hold, and what are its classes called?
+
+Pure: Arrow types and values in, cells out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.records.entries import Cell
+
+# A str is the path of an image file.
+Held: TypeAlias = "Cell | str | None"
+
+_NEEDED = "images as bytes, paths, nested lists or tensors"
+
+
+def require_holding(kind: pa.DataType, *, name: str) -> None:
+    """Refuse a column whose values cannot be images.
+
+    Raises
+    ------
+    SourceError
+        They are single numbers, dates or the like.
+    """
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_struct(kind):
+        fields = [field.name for field in kind]
+        fits = "bytes" in fields or "path" in fields
+    else:
+        fits = _is_bytes(kind) or _is_text(kind) or _is_tensor(kind) or pa.types.is_nested(kind)
+    if not fits:
+        raise SourceError(f"{name}: needed {_NEEDED}, found {kind}")
+
+
+def held_by(column: pa.ChunkedArray, row: int, *, name: str) -> Held:
+    """Give what a row of a column holds.
+
+    Returns
+    -------
+    bytes, array, str or None
+        An image file or bare numbers; an array; the path of a file; nothing.
+
+    Raises
+    ------
+    SourceError
+        A list holds lists of different lengths, or nothing in places.
+    """
+    value = column[row]
+    if not value.is_valid:
+        return None
+    kind = value.type
+    if pa.types.is_struct(kind):
+        fields = {field.name: value[field.name].as_py() for field in kind}
+        held: Held = fields.get("bytes")
+        return fields.get("path") if held is None else held
+    if _is_tensor(kind):
+        tensor: NDArray[Any] = value.to_numpy()
+        return tensor
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _array_of(value.values, name)
+    plain: Held = value.as_py()
+    return plain
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
+    """Find the class names that the Hugging Face library writes beside a table.
+
+    Parameters
+    ----------
+    metadata
+        Of the table's schema.
+    column
+        The masks'. Its values are class ids, at whatever depth of lists.
+
+    Examples
+    --------
+    >>> label = '{"feature": {"names": ["sky", "road"], "_type": "ClassLabel"}, "_type": "List"}'
+    >>> class_names({b"huggingface": b'{"info": {"features": {"m": %s}}}' % label.encode()}, "m")
+    ('sky', 'road')
+    """
+    try:
+        said = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        feature = said["info"]["features"][column]
+        while True:
+            if isinstance(feature, list):
+                [feature] = feature
+            elif feature.get("_type") == "ClassLabel":
+                return tuple(map(str, feature["names"]))
+            else:
+                feature = feature["feature"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
+    """Unpack lists of lists into an array."""
+    shape = [len(values)]
+    while not pa.types.is_primitive(values.type) and pa.types.is_nested(values.type):
+        lengths = pc.call_function("list_value_length", [values]).unique().to_pylist()
+        if len(lengths) != 1 or lengths[0] is None:
+            raise SourceError(
+                f"{name}: needed lists of one length, found {', '.join(map(str, lengths[:10]))}"
+            )
+        shape.append(lengths[0])
+        values = values.flatten()
+    if values.null_count:
+        raise SourceError(f"{name}: needed numbers, found {values.null_count} places without one")
+    array: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return array.reshape(shape)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+        or types.is_fixed_size_binary(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_tensor(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType)

@@ -1,0 +1,256 @@
+"""Which images and masks do the rows of Parquet tables hold?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import require_packable
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.records.entries import (
+    Numbers,
+    ids_of_mask,
+    measure_image,
+    measure_mask,
+    parse_shape,
+    pixels_of_image,
+)
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.records.parquet_files import Tables
+from zarrfeed_convert.sources.records.row_groups import RowGroups
+from zarrfeed_convert.sources.records.table_column import TableColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+
+class ParquetTables:
+    """Parquet tables with a column of images and one of masks, a sample per row.
+
+    Columns may be Hugging Face images (of bytes or paths), image files as bytes (PNG, JPEG, …),
+    paths that count from the table's folder, nested lists, Arrow's fixed-shape tensors, or bare
+    numbers, as bytes with a `dtype` or as plain lists, which need a shape. Class names are taken
+    from the Hugging Face description of the masks, if they are ``ClassLabel``.
+
+    Shuffled packing decodes half a row group for every row. With groups of 100 images, as on the
+    Hugging Face hub, that is some milliseconds a row; tables with thousands of images per group,
+    as pandas writes them, are packed far faster by ``--order source``, or with a cache as large
+    as the table.
+
+    Parameters
+    ----------
+    images
+        A file, a folder, or a glob like ``'data/train-*.parquet'``.
+    masks
+        Tables whose rows hold the masks of those of `images`, one by one. Empty: the masks are in
+        the same rows.
+    image, mask
+        The columns of both. Rows that hold nothing in one of them are left out.
+    key
+        The column that names samples, different in every row. Empty: samples are named by file
+        and number.
+    shape
+        Of bare numbers: ``HxW`` or ``HxWxC``, or the column that holds these numbers. Empty: the
+        columns `height` and `width` do. Channels that are not given are as many as fit.
+    height, width
+        The columns of both.
+    dtype, mask_dtype
+        Of bytes that are bare numbers, like ``uint8`` or ``<u2``; images' integers of 32 and 64
+        bits are taken for `dtype`, too. Empty: bytes are image files, and such integers are uint8.
+        Signed and long integers become float32 if it holds them exactly, and float64 is rounded
+        to it.
+    channels_first
+        Arrays are (C, H, W) instead of (H, W, C).
+    cache_mib
+        Memory for decoded rows in every process, in MiB.
+    color
+        ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+
+    Attributes
+    ----------
+    classes
+        The class names, where the tables say them.
+    left_out
+        Rows that hold no image or no mask, damaged tables, and why.
+
+    Raises
+    ------
+    SourceError
+        There is no row, or a table lacks a column: the message lists those it has.
+
+    Examples
+    --------
+    >>> scenes = ParquetTables("data/train-*.parquet", mask="annotation")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        image: str = "image",
+        mask: str = "annotation",
+        key: str = "",
+        shape: str = "",
+        height: str = "height",
+        width: str = "width",
+        dtype: str = "",
+        mask_dtype: str = "",
+        channels_first: bool = False,
+        cache_mib: int = 64,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        self._meaning = Meaning.of(color, mask_map)
+        self._arguments: JSON = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "image": image,
+            "mask": mask,
+            "key": key,
+            "shape": shape,
+            "height": height,
+            "width": width,
+            "dtype": dtype,
+            "mask_dtype": mask_dtype,
+            "channels_first": channels_first,
+            **self._meaning.describe(),
+        }
+        numbers = (
+            Numbers(dtype, channels_first),
+            Numbers(mask_dtype, channels_first, option="mask_dtype"),
+        )
+        image_tables = Tables.find(os.fspath(images), what="images")
+        mask_tables = Tables.find(os.fspath(masks), what="masks") if masks else image_tables
+        if masks:
+            _require_partners(image_tables, mask_tables)
+        rows = RowGroups(cache_mib << 20)
+        self._image, self._mask = (
+            TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width))
+            for tables, column, kind in zip(
+                (image_tables, mask_tables), (image, mask), numbers, strict=True
+            )
+        )
+        image_tables.require_images(image, option="image")
+        mask_tables.require_images(mask, option="mask")
+        unmapped = not str(self._meaning.mask_map)
+        self.classes = mask_tables.classes(mask) if unmapped else None
+        self._rows, self.left_out = self._find_rows()
+        self._keys = [image_tables.key(row) for row in self._rows]
+        if key:
+            image_tables.require(key, option="key")
+            self._keys = self._read_keys(key)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The rows by file and number, or by the column that names them."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the rows come from, as JSON; how they are cached makes no other samples."""
+        tables = self._image.tables
+        facts = {"files": len(tables.paths), "rows": len(tables)}
+        return {"kind": "parquet", **self._arguments, "facts": facts}
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a row's image and mask by file, number and column."""
+        row = self._rows[sample]
+        return self._image.name(row), self._mask.name(row)
+
+    def probe(self, sample: int) -> Header:
+        """Read a row, and measure what it holds; of files that it names, only the headers."""
+        row = self._rows[sample]
+        image = self._image.measured_file(row)
+        if image is None:
+            cell = self._image.cell(row)
+            shape, name = self._image.shape_of(cell, row), self._image.name(row)
+            image = measure_image(cell, self._image.numbers, shape=shape, name=name)
+        require_packable(image.dtype, self._image.name(row))
+        channels = self._meaning.channels(image.channels)
+        mask_size = self._mask_size(row)
+        return Header(image.height, image.width, channels, image.dtype, *mask_size)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a row's image and mask."""
+        row = self._rows[sample]
+        cell = self._image.cell(row)
+        shape, name = self._image.shape_of(cell, row), self._image.name(row)
+        pixels = pixels_of_image(cell, self._image.numbers, shape=shape, name=name)
+        return self._meaning.image(pixels), self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a row's mask; its image is not looked at."""
+        row = self._rows[sample]
+        cell = self._mask.cell(row)
+        shape, name = self._mask.shape_of(cell, row), self._mask.name(row)
+        return ids_of_mask(cell, self._mask.numbers, self._meaning, shape=shape, name=name)
+
+    def _mask_size(self, row: int) -> tuple[int, int]:
+        found = self._mask.measured_file(row)
+        if found is not None:
+            return found.height, found.width
+        cell = self._mask.cell(row)
+        shape, name = self._mask.shape_of(cell, row), self._mask.name(row)
+        return measure_mask(cell, self._mask.numbers, shape=shape, name=name)
+
+    def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
+        """Find the rows that hold something, and say of the others what they lack."""
+        lacking: dict[int, tuple[str, str]] = {}
+        for what, column in (("mask", self._mask), ("image", self._image)):
+            for row in column.tables.doubtful_rows(column.column):
+                if column.holds_nothing(row):
+                    lacking[row] = (column.name(row), f"it holds no {what}")
+        tables = self._image.tables
+        rows = [row for row in range(len(tables)) if row not in lacking]
+        if not rows:
+            name, why = lacking[0]
+            raise SourceError(f"{name}: {why}, and neither do the other {len(lacking) - 1} rows")
+        return rows, [*tables.broken, *(lacking[row] for row in sorted(lacking))]
+
+    def _read_keys(self, column: str) -> list[str]:
+        """Read the name of every row."""
+        tables = self._image.tables
+        names = ["" if value is None else str(value) for value in tables.values(column)]
+        row_of: dict[str, int] = {}
+        for row in self._rows:
+            name = names[row]
+            if not name or name in row_of:
+                found = f"{name!r}, which row {row_of[name]} has, too" if name else "none"
+                raise SourceError(
+                    f"{tables.name(row, column)}: needed a name of its own, found {found}; choose "
+                    "another -o key, or none"
+                )
+            row_of[name] = row
+        return list(row_of)
+
+
+def _require_partners(images: Tables, masks: Tables) -> None:
+    """Refuse masks in tables of their own that are not one for each image."""
+    broken = [*images.broken, *masks.broken]
+    if broken:
+        name, why = broken[0]
+        raise SourceError(f"{name}: {why}; which mask belongs to which image cannot be known")
+    if len(images) != len(masks):
+        raise SourceError(
+            f"needed a row of masks for each of images, found {len(images)} rows in "
+            f"{images.paths[0]} … and {len(masks)} in {masks.paths[0]} …"
+        )
+
+
+def _shape(
+    tables: Tables, shape: str, height: str, width: str
+) -> tuple[int, ...] | tuple[str, ...]:
+    """Say what gives bare numbers their shape: an option, or columns, as far as they are there."""
+    given = parse_shape(shape)
+    if given is not None:
+        return given
+    if shape:
+        tables.require(shape, option="shape")
+        return (shape,)
+    return (height, width) if tables.have(height, width) else ()

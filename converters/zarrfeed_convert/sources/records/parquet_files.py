@@ -1,0 +1,194 @@
+"""Where are the rows of some Parquet files, and which of them hold nothing in a column?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
+from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.records.row_groups import Place
+from zarrfeed_convert.sources.values import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+EXTENSIONS = (".parquet", ".pq")
+
+_SHOWN = 20  # columns that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The rows of some files, by what stands at the files' ends.
+
+    Attributes
+    ----------
+    paths, stems
+        The files, and how keys of their rows begin.
+    group_ends
+        (groups,) int64: how many rows of all files there are up to the end of each row group.
+    group_file, group_number
+        (groups,) int64: which file a row group is in, and the how many-th it is there.
+    broken
+        Files that are no Parquet files, and why.
+    """
+
+    paths: tuple[str, ...]
+    stems: tuple[str, ...]
+    group_ends: NDArray[np.int64]
+    group_file: NDArray[np.int64]
+    group_number: NDArray[np.int64]
+    broken: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def find(cls, where: str, *, what: str) -> Tables:
+        """Find the rows of a file, a folder or a glob.
+
+        Raises
+        ------
+        SourceError
+            There is none.
+        """
+        files = list_files(where, what=what, extensions=EXTENSIONS)
+        whole: dict[str, str] = {}
+        broken, rows, file_of, number_of = [], [], [], []
+        for path, stem in files.items():
+            try:
+                with reading(path):
+                    about = pq.read_metadata(path)
+            except SourceError as error:
+                broken.append((path, str(error).removeprefix(f"{path}: ")))
+                continue
+            for group in range(about.num_row_groups):
+                rows.append(about.row_group(group).num_rows)
+                file_of.append(len(whole))
+                number_of.append(group)
+            whole[path] = stem
+        if not sum(rows):
+            if broken:
+                raise SourceError(": ".join(broken[0]))
+            raise SourceError(f"{what}: found no row in {where} ({len(files)} files in all)")
+        ends = np.cumsum(rows, dtype=np.int64)
+        return cls(
+            paths=tuple(whole),
+            stems=tuple(whole.values()),
+            group_ends=ends,
+            group_file=np.array(file_of, np.int64),
+            group_number=np.array(number_of, np.int64),
+            broken=tuple(broken),
+        )
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return int(self.group_ends[-1])
+
+    def place(self, row: int) -> Place:
+        """Find a row."""
+        group = int(np.searchsorted(self.group_ends, row, side="right"))
+        start = int(self.group_ends[group - 1]) if group else 0
+        path = self.paths[self.group_file[group]]
+        return Place(path, int(self.group_number[group]), row - start)
+
+    def key(self, row: int) -> str:
+        """Name a row by its file and its number."""
+        file, number = self._in_file(row)
+        return f"{self.stems[file]}/{number:06}"
+
+    def name(self, row: int, column: str) -> str:
+        """Name a cell as a person would look for it."""
+        file, number = self._in_file(row)
+        return f"{self.paths[file]}[row={number}, {column}]"
+
+    def have(self, *columns: str) -> bool:
+        """Tell whether all files have some columns."""
+        return all(set(columns) <= set(schema_of(path).names) for path in self.paths)
+
+    def require(self, column: str, *, option: str) -> None:
+        """Refuse a column that a file lacks.
+
+        Raises
+        ------
+        SourceError
+            The message lists the columns that the file has.
+        """
+        for path in self.paths:
+            schema = schema_of(path)
+            if column not in schema.names:
+                names = sorted(schema.names)
+                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+                raise SourceError(
+                    f"{path}: needed the column {column!r}, found {', '.join(names[:_SHOWN])}"
+                    f"{more}; name it by -o {option}=COLUMN"
+                )
+
+    def require_images(self, column: str, *, option: str) -> None:
+        """Refuse a column that a file lacks, or that holds no images.
+
+        Raises
+        ------
+        SourceError
+            The message says which columns there are, or what it holds.
+        """
+        self.require(column, option=option)
+        for path in self.paths:
+            kind = schema_of(path).field(column).type
+            require_holding(kind, name=f"{path}: column {column}")
+
+    def values(self, column: str) -> Iterator[object]:
+        """Read the column's values of all rows."""
+        for path in self.paths:
+            with reading(path), pq.ParquetFile(path) as file:
+                values = file.read(columns=[column]).column(column).to_pylist()
+            yield from values
+
+    def doubtful_rows(self, column: str) -> list[int]:
+        """List the rows of row groups whose statistics say that a column lacks values."""
+        rows: list[int] = []
+        ends = self.group_ends.tolist()
+        for file, path in enumerate(self.paths):
+            with reading(path):
+                about = pq.read_metadata(path)
+            for group in np.flatnonzero(self.group_file == file).tolist():
+                if _lacks(about.row_group(int(self.group_number[group])), column):
+                    rows += range(ends[group - 1] if group else 0, ends[group])
+        return rows
+
+    def classes(self, column: str) -> tuple[str, ...] | None:
+        """Find what the first file says that the classes of a column are called."""
+        return class_names(schema_of(self.paths[0]).metadata, column)
+
+    def _in_file(self, row: int) -> tuple[int, int]:
+        group = int(np.searchsorted(self.group_ends, row, side="right"))
+        file = int(self.group_file[group])
+        first = int(np.searchsorted(self.group_file, file))
+        return file, row - (int(self.group_ends[first - 1]) if first else 0)
+
+
+def schema_of(path: str) -> pa.Schema:
+    """Read the columns of a file, and what is said of them.
+
+    Raises
+    ------
+    SourceError
+        It is no Parquet file.
+    """
+    with reading(path):
+        return pq.read_schema(path)
+
+
+def _lacks(group: pq.RowGroupMetaData, column: str) -> bool:
+    """Tell whether a row may hold nothing: every part of the column lacks some of its values."""
+    chunks = (group.column(number) for number in range(group.num_columns))
+    parts = [part for part in chunks if f"{part.path_in_schema}.".startswith(f"{column}.")]
+    statistics = [part.statistics for part in parts if part.is_stats_set]
+    return len(statistics) == len(parts) and all(
+        about.has_null_count and about.null_count for about in statistics
+    )

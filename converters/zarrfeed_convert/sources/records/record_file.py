@@ -1,0 +1,213 @@
+"""Where in a TFRecord file are its records, and are they whole?
+
+    length (8 bytes)   checksum of it (4)   payload (length bytes)   checksum of it (4)   next …
+
+Little-endian; a checksum is a CRC-32C, rotated and shifted so that one of a record that holds
+records differs from theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import google_crc32c
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.listing import list_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record")
+
+_HEAD = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
+_GZIP = b"\x1f\x8b"
+_LENGTH_HINT = "copy or write the file again"
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of some files.
+
+    Attributes
+    ----------
+    paths, stems
+        The files, and what each is called in keys.
+    ends
+        (files,) int64: how many records there are up to the end of each file.
+    offsets
+        (records,) int64: where in its file each record begins.
+    broken
+        Places from which on a file cannot be read, and why.
+    """
+
+    paths: tuple[str, ...]
+    stems: tuple[str, ...]
+    ends: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    broken: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def find(cls, where: str, *, what: str) -> Records:
+        """Find the records of a file, a folder or a glob.
+
+        Raises
+        ------
+        SourceError
+            There is none.
+        """
+        files = list_files(where, what=what, extensions=EXTENSIONS)
+        found = [index_records(path) for path in files]
+        broken = [
+            (name_of_record(path, len(offsets)), why)
+            for path, (offsets, why) in zip(files, found, strict=True)
+            if why
+        ]
+        ends = np.cumsum([len(offsets) for offsets, _ in found], dtype=np.int64)
+        if not ends[-1]:
+            if broken:
+                raise SourceError(f"{next(iter(files))}: {broken[0][1]}")
+            raise SourceError(f"{what}: found no record in {where} ({len(files)} files in all)")
+        offsets = np.concatenate([offsets for offsets, _ in found])
+        return cls(tuple(files), tuple(files.values()), ends, offsets, tuple(broken))
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return self.offsets.size
+
+    def place(self, record: int) -> tuple[int, int]:
+        """Give the number of a record's file, and of the record in it."""
+        file = int(np.searchsorted(self.ends, record, side="right"))
+        return file, record - (int(self.ends[file - 1]) if file else 0)
+
+    def key(self, record: int) -> str:
+        """Name a record by its file and its number."""
+        file, number = self.place(record)
+        return f"{self.stems[file]}/{number:06}"
+
+    def name(self, record: int, feature: str) -> str:
+        """Name a feature of a record as a person would look for it."""
+        file, number = self.place(record)
+        return name_of_record(self.paths[file], number, feature)
+
+    def read(self, record: int, *, name: str) -> bytes:
+        """Read a record's payload, as :func:`read_record` does."""
+        file, _ = self.place(record)
+        return read_record(self.paths[file], int(self.offsets[record]), name=name)
+
+
+def name_of_record(path: str, number: int, feature: str = "") -> str:
+    """Name a record, or a feature of it."""
+    return f"{path}[record={number}{f', {feature}' if feature else ''}]"
+
+
+def index_records(path: str) -> tuple[NDArray[np.int64], str]:
+    """Find the records of a file by walking over it; their payloads are not read.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    offsets, broken
+        (n,) int64: where each whole record begins. Then why the file cannot be read from there
+        on; empty where nothing is wrong.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be opened.
+    """
+    offsets: list[int] = []
+    with _opened(path) as file:
+        end, at = os.fstat(file).st_size, 0
+        while at < end:
+            head = os.pread(file, _HEAD.size, at)
+            length = _length_of(head)
+            if length is None:
+                return np.array(offsets, np.int64), _why_no_record(head, len(offsets))
+            following = at + _HEAD.size + length + _CHECKSUM.size
+            if following > end:
+                return np.array(offsets, np.int64), (
+                    f"needed {following} bytes for record {len(offsets)}, found a file of {end}: "
+                    f"it ends early; {_LENGTH_HINT}"
+                )
+            offsets.append(at)
+            at = following
+    return np.array(offsets, np.int64), ""
+
+
+def read_record(path: str, offset: int, *, name: str) -> bytes:
+    """Read the payload of one record, and verify its checksum.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or the file is no longer what it was.
+    """
+    with _opened(path, name) as file:
+        length = _length_of(os.pread(file, _HEAD.size, offset))
+        if length is None or length > os.fstat(file).st_size:
+            raise SourceError(
+                f"{name}: needed a record at byte {offset}, found none: the file has changed since "
+                "it was opened"
+            )
+        data = os.pread(file, length + _CHECKSUM.size, offset + _HEAD.size)
+    payload = data[:length]
+    if len(data) != length + _CHECKSUM.size or _masked(payload) != data[length:]:
+        raise SourceError(
+            f"{name}: needed a record that fits its checksum, found a damaged one; {_LENGTH_HINT}"
+        )
+    return payload
+
+
+@contextmanager
+def _opened(path: str, name: str = "") -> Iterator[int]:
+    """Open a file for `os.pread`, which needs no position and so no lock between threads."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            yield file
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise SourceError(f"{name or path}: cannot be read: {error.strerror}") from error
+
+
+def _length_of(head: bytes) -> int | None:
+    """Read a record's length; None where it does not fit its checksum."""
+    if len(head) != _HEAD.size or _masked(head[:8]) != head[8:]:
+        return None
+    length, _ = _HEAD.unpack(head)
+    return int(length)
+
+
+def _masked(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return _CHECKSUM.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _why_no_record(head: bytes, records: int) -> str:
+    if records:
+        return f"the length of record {records} does not fit its checksum; {_LENGTH_HINT}"
+    if head.startswith(_GZIP):
+        return (
+            "needed an uncompressed TFRecord file, found a GZIP-compressed one; decompress it "
+            "first: gzip -dc FILE > FILE.tfrecord"
+        )
+    if len(head) > 1 and head[0] == 0x78 and int.from_bytes(head[:2], "big") % 31 == 0:
+        return (
+            "needed an uncompressed TFRecord file, found a ZLIB-compressed one; write it again "
+            "without compression"
+        )
+    return "needed a TFRecord file, found something else: its first length fits no checksum"

@@ -1,0 +1,156 @@
+"""How are single rows of a Parquet file read, without reading all the others again and again?
+
+Parquet can only be read from the beginning of a row group on, column by column. So a process keeps
+the blocks of rows that it decoded last, and where it stands in the groups that it is reading: in
+order, everything is decoded once; in random order, half a row group is decoded for each row that
+is not kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zarrfeed_convert.sources.cache import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BLOCK = 8 << 20  # bytes that are decoded at once
+_BUFFER = 1 << 20  # read ahead; without, a whole row group is fetched before its first row
+_OPEN = 4  # readings that a process has under way: images and masks of two files
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is.
+
+    Attributes
+    ----------
+    path
+        The file.
+    group
+        The row group in it.
+    row
+        The row in the group.
+    """
+
+    path: str
+    group: int
+    row: int
+
+
+class RowGroups:
+    """Reads rows, and keeps what it decoded last. Safe in threads; travels empty.
+
+    Parameters
+    ----------
+    bound
+        How many bytes of decoded rows are kept, besides two blocks.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._blocks: Recent[pa.ChunkedArray] = Recent(bound, _bytes_of)
+        self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RowGroups, (self._bound,)
+
+    def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
+        """Give a block of a column, and where in it a row is.
+
+        Raises
+        ------
+        OSError, pyarrow.ArrowException
+            The file cannot be read.
+        """
+        with self._lock:
+            reading = self._readings.pop((place.path, column), None)
+        try:
+            reading = reading or _Reading(place.path, column)
+            block, row = divmod(place.row, reading.block_rows(place.group))
+            key = (place.path, column, place.group, block)
+            rows = self._blocks.get(key, lambda: reading.read(place.group, block))
+        except BaseException:
+            if reading is not None:
+                reading.close()
+            raise
+        self._keep(reading)
+        return rows, row
+
+    def _keep(self, reading: _Reading) -> None:
+        """Put a reading where the next row finds it; close those that are too many."""
+        with self._lock:
+            surplus = [self._readings.pop(reading.key, None)]
+            self._readings[reading.key] = reading
+            while len(self._readings) > _OPEN:
+                surplus.append(self._readings.popitem(last=False)[1])
+        for old in surplus:
+            if old is not None:
+                old.close()
+
+
+class _Reading:
+    """A column of a file, and how far it is decoded. One thread has it at a time."""
+
+    def __init__(self, path: str, column: str) -> None:
+        self.key = (path, column)
+        self._column = column
+        # Not mapped into memory: a file that is cut meanwhile would end the process.
+        self._file = pq.ParquetFile(
+            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+        )
+        self._group, self._next = -1, 0
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+
+    def block_rows(self, group: int) -> int:
+        """Say how many rows of a group are decoded at once: as many as their bytes allow."""
+        about = self._file.metadata.row_group(group)
+        chunks = (about.column(number) for number in range(about.num_columns))
+        nbytes: int = sum(
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if f"{chunk.path_in_schema}.".startswith(f"{self._column}.")
+        )
+        count: int = about.num_rows
+        return max(1, min(count, count * _BLOCK // max(nbytes, 1)))
+
+    def read(self, group: int, block: int) -> pa.ChunkedArray:
+        """Decode a block of rows; those between the last one and it, too, if they follow it."""
+        rows = self.block_rows(group)
+        if group != self._group or block < self._next:
+            self._batches = self._file.iter_batches(
+                rows, row_groups=[group], columns=[self._column], use_threads=False
+            )
+            self._group, self._next = group, 0
+        left = self._file.metadata.row_group(group).num_rows - self._next * rows
+        while True:
+            found = self._take(min(rows, left))
+            left -= rows
+            self._next += 1
+            if self._next > block:
+                return found
+
+    def close(self) -> None:
+        self._batches = iter(())
+        self._file.close()
+
+    def _take(self, rows: int) -> pa.ChunkedArray:
+        """Take so many rows; Arrow may give them in several batches."""
+        parts = []
+        while rows > 0:
+            batch = next(self._batches)
+            parts.append(batch.column(self._column))
+            rows -= batch.num_rows
+        return pa.chunked_array(parts)
+
+
+def _bytes_of(rows: pa.ChunkedArray) -> int:
+    return sum(part.get_total_buffer_size() for part in rows.chunks)

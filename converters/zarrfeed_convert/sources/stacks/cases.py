@@ -1,0 +1,160 @@
+"""Do a volume and its labels show the same voxels, and how are both cut?
+
+Pure: headers in, cuts out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nibabel.orientations import inv_ornt_aff, io_orientation
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.stacks.slicing import Slicing, alike
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.stacks.volumes import Volume
+
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A volume, or one for each channel, with its labels.
+
+    Attributes
+    ----------
+    key
+        Names it.
+    images, labels
+        The files.
+    cuts
+        How each of the images is cut.
+    labels_cut
+        How the labels are.
+    """
+
+    key: str
+    images: tuple[Volume, ...]
+    labels: Volume
+    cuts: tuple[Slicing, ...]
+    labels_cut: Slicing
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        files = len(self.images)
+        return files if files > 1 else self.images[0].channels
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return self.cuts[0].count(self.images[0].shape)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the slices."""
+        return self.cuts[0].size(self.images[0].shape)
+
+
+def case_of(
+    key: str,
+    images: Sequence[Volume],
+    labels: Volume,
+    *,
+    axis: int,
+    canonical: bool,
+    ignore_affine: bool,
+) -> Case:
+    """Bring a volume and its labels together.
+
+    Parameters
+    ----------
+    key, images, labels
+        As in :class:`Case`.
+    axis
+        To cut along, once volumes are turned.
+    canonical
+        Turn volumes to RAS.
+    ignore_affine
+        Take it that voxels of the same indices belong together, if the shapes are equal.
+
+    Raises
+    ------
+    SourceError
+        Shapes or places differ, or there are as many channels as no image has.
+    """
+    cuts = [_cut(volume, axis, canonical=canonical) for volume in images]
+    labels_cut = cuts[0] if ignore_affine else _cut(labels, axis, canonical=canonical)
+    case = Case(key, tuple(images), labels, tuple(cuts), labels_cut)
+    _require_channels(case)
+    for other, cut in zip((*images[1:], labels), (*cuts[1:], labels_cut), strict=True):
+        _require_same_shape(images[0], cuts[0], other, cut)
+        if not ignore_affine:
+            _require_same_place(images[0], cuts[0], other, cut)
+    return case
+
+
+def _cut(volume: Volume, axis: int, *, canonical: bool) -> Slicing:
+    if not canonical:
+        return Slicing(axis)
+    orientation = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
+    if not np.isfinite(orientation).all():
+        raise SourceError(
+            f"{volume.path}: needed an affine that says how the volume lies, found "
+            f"{_rounded(volume.affine)}; leave out --option canonical=yes"
+        )
+    return Slicing.along(axis, orientation)
+
+
+def _require_channels(case: Case) -> None:
+    files = len(case.images)
+    several = [image for image in case.images if files > 1 and image.channels > 1]
+    if case.channels not in _CHANNELS or several:
+        of = f" in {several[0].path}" if several else ""
+        count = several[0].channels if several else case.channels
+        raise SourceError(f"{case.images[0].path}: needed 1, 3 or 4 channels, found {count}{of}")
+    if case.labels.channels > 1 and not case.labels.colors:
+        raise SourceError(
+            f"{case.labels.path}: needed labels of one value a voxel, found "
+            f"{case.labels.channels} along the fourth axis"
+        )
+
+
+def _require_same_shape(image: Volume, cut: Slicing, other: Volume, other_cut: Slicing) -> None:
+    shape, other_shape = cut.turned(image.shape), other_cut.turned(other.shape)
+    if shape != other_shape:
+        raise SourceError(
+            f"{image.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, and "
+            f"{'×'.join(map(str, other_shape))} of {other.path}"
+        )
+
+
+def _require_same_place(image: Volume, cut: Slicing, other: Volume, other_cut: Slicing) -> None:
+    affine, other_affine = _turned(image, cut), _turned(other, other_cut)
+    if not alike(affine, other_affine, cut.turned(image.shape)):
+        raise SourceError(
+            f"{image.path}: needed volumes at one place, found the affine {_rounded(affine)}, and "
+            f"{_rounded(other_affine)} of {other.path}; if their voxels belong together all the "
+            "same, use --option ignore_affine=yes"
+        )
+
+
+def _turned(volume: Volume, cut: Slicing) -> NDArray[Any]:
+    """Give the affine that a volume has once it is turned."""
+    orientation = np.empty((3, 2))
+    for axis, stored in enumerate(cut.stored):
+        orientation[stored] = axis, -1 if cut.flipped[axis] else 1
+    stored_affine = inv_ornt_aff(orientation, volume.shape)  # type: ignore[no-untyped-call]
+    affine: NDArray[Any] = volume.affine @ stored_affine
+    return affine
+
+
+def _rounded(affine: NDArray[Any]) -> list[list[float]]:
+    return [[round(float(number), 3) for number in row] for row in affine[:3]]

@@ -1,0 +1,226 @@
+"""What samples do NIfTI volumes hold: images and labels, slice by slice?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.stacks.cases import Case, case_of
+from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.stacks.pairing import (
+    Pair,
+    blamed,
+    pair_stacks,
+    require_any,
+    slice_keys,
+    without_extension,
+)
+from zarrfeed_convert.sources.values import packable, reading, whole_numbers
+from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.stacks.slicing import Slicing
+
+
+class NiftiVolumes:
+    """NIfTI volumes with label volumes: a sample per slice.
+
+    Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.
+    Intensities that the file scales become float32, as do integers other than uint8 and uint16,
+    and float64, rounded; where one volume is float32, all are. Volumes of .nii.gz are
+    decompressed once, to the folder for temporary files (TMPDIR): it needs room for all of them.
+
+    Parameters
+    ----------
+    images, masks
+        A volume (.nii, .nii.gz), a folder of volumes, or a glob. Volumes pair by their names
+        without extension; one volume and one label volume pair whatever their names. Volumes of
+        four axes have 1, 3 or 4 channels along the last.
+    axis
+        The axis to cut along: 0, 1 or 2.
+    image_suffix, mask_suffix
+        What a name has besides the one that both share: _0000 for nnU-Net's imagesTr. Several,
+        like _0000,_0001,_0002 or _flair,_t1,_t1ce,_t2, are volumes that become channels.
+    canonical
+        Turn volumes to RAS first, so that axis 2 is axial, whatever way they are stored.
+    ignore_affine
+        Accept labels whose affine differs from the image's.
+    skip_empty
+        Leave out slices whose mask is 0 everywhere.
+    color
+        auto keeps the channels that the volumes have; grey, rgb, rgba convert.
+    mask_map
+        What label values mean, like 2=1 or '4=3,*=0'.
+
+    Attributes
+    ----------
+    left_out
+        Volumes without labels of their shape at their place, labels without a volume, unreadable
+        files; and why.
+
+    Raises
+    ------
+    SourceError
+        Nothing is found, or no volume has labels of its shape, at its place.
+
+    Examples
+    --------
+    >>> spleen = NiftiVolumes("Task09/imagesTr", "Task09/labelsTr")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        axis: int = 2,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        canonical: bool = False,
+        ignore_affine: bool = False,
+        skip_empty: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        if axis not in (0, 1, 2):
+            raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}")
+        self._arguments: JSON = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "axis": axis,
+            "image_suffix": image_suffix,
+            "mask_suffix": mask_suffix,
+            "canonical": canonical,
+            "ignore_affine": ignore_affine,
+            "skip_empty": skip_empty,
+        }
+        self._meaning = Meaning.of(color, mask_map)
+        found = pair_stacks(
+            _stems(self._arguments["images"], "images"),
+            _stems(self._arguments["masks"], "masks"),
+            image_suffixes=image_suffix.split(","),
+            mask_suffix=mask_suffix,
+        )
+        files = [path for pair in found.pairs for path in (*pair.images, pair.mask)]
+        self._reader = VolumeReader(files)
+        self._cases: list[Case] = []
+        self._places: list[tuple[int, int]] = []
+        self._keys: list[str] = []
+        self._empty, left_out = 0, list(found.left_out)
+        for pair in found.pairs:
+            try:
+                self._add(self._measured(pair))
+            except SourceError as error:
+                left_out.append(blamed(error, (*pair.images, pair.mask)))
+        require_any(self._places, left_out)
+        self.left_out = tuple(left_out)
+        self._left_aside = found.left_aside
+        used = (image.dtype for case in self._cases for image in case.images)
+        self._dtype = np.result_type(*used)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A volume's name, and the number of the slice in it, from 0."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the volumes come from, as JSON."""
+        images, masks = self._left_aside
+        return {
+            "kind": "nifti",
+            **self._arguments,
+            **self._meaning.describe(),
+            "facts": {
+                "volumes": len(self._cases),
+                "empty_slices_left_out": self._empty,
+                "left_aside": {"images": images, "masks": masks},
+            },
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the files and the slice in them, like ``scan.nii.gz[z=12]``."""
+        case, number = self._locate(sample)
+        return self._named(case.images[0], number), self._named(case.labels, number)
+
+    def probe(self, sample: int) -> Header:
+        """Give what the volumes' headers say of a slice."""
+        case, _ = self._locate(sample)
+        channels = self._meaning.channels(case.channels)
+        return Header(*case.size, channels, str(self._dtype), *case.size)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Read a slice of a volume and of its labels."""
+        case, number = self._locate(sample)
+        name = self._named(case.images[0], number)
+        parts = []
+        for volume, cut in zip(case.images, case.cuts, strict=True):
+            about = name if volume is case.images[0] else f"{name}: {volume.path}"
+            with reading(about):
+                values = self._cut(volume, cut, number, about)
+            parts.append(packable(values, about).astype(self._dtype, copy=False))
+        image = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
+        return self._meaning.image(image), self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Read a slice of a label volume."""
+        case, number = self._locate(sample)
+        return self._mask(case, number)
+
+    def _locate(self, sample: int) -> tuple[Case, int]:
+        case, number = self._places[sample]
+        return self._cases[case], number
+
+    def _named(self, volume: Volume, number: int) -> str:
+        return f"{volume.path}[{'xyz'[self._arguments['axis']]}={number}]"
+
+    def _mask(self, case: Case, number: int) -> Mask:
+        name = self._named(case.labels, number)
+        with reading(name):
+            values = self._cut(case.labels, case.labels_cut, number, name)
+        return self._meaning.mask(whole_numbers(values, name), name=name)
+
+    def _cut(self, volume: Volume, cut: Slicing, number: int, name: str) -> NDArray[Any]:
+        try:
+            return cut.turn(self._reader.read(volume, cut.index(volume.shape, number)))
+        except SourceError as error:  # it names the file, not the slice
+            raise SourceError(f"{name}: {str(error).removeprefix(f'{volume.path}: ')}") from error
+
+    def _add(self, case: Case) -> None:
+        """Take a case's slices, but for the empty ones if those are not wanted."""
+        numbers = list(range(case.count))
+        if self._arguments["skip_empty"]:
+            numbers = [number for number in numbers if self._mask(case, number).any()]
+        self._empty += case.count - len(numbers)
+        self._places += [(len(self._cases), number) for number in numbers]
+        self._keys += slice_keys(case.key, numbers, case.count)
+        self._cases.append(case)
+
+    def _measured(self, pair: Pair) -> Case:
+        volumes = []
+        for path in (*pair.images, pair.mask):
+            with reading(path):
+                volumes.append(measure_volume(path))
+        return case_of(
+            pair.key,
+            volumes[:-1],
+            volumes[-1],
+            axis=self._arguments["axis"],
+            canonical=self._arguments["canonical"],
+            ignore_affine=self._arguments["ignore_affine"],
+        )
+
+
+def _stems(where: str, what: str) -> dict[str, str]:
+    found = list_files(where, what=what, extensions=VOLUMES)
+    return {path: without_extension(stem, VOLUMES) for path, stem in found.items()}

@@ -1,0 +1,238 @@
+"""What samples do multi-page TIFFs hold: stacks of images and of masks, page by page?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
+from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.stacks.pairing import (
+    Pair,
+    blamed,
+    pair_stacks,
+    require_any,
+    slice_keys,
+    without_extension,
+)
+from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.stacks.tiff_axes import ALL, Axes, axes_of_pair, count_channels, partner
+from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
+from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.decoding.pixels import Color, Pixels
+    from zarrfeed_convert.mask_map import MaskMap
+
+_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
+_TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))
+_OPEN = 32  # stacks whose pages a process remembers; some 200 KiB for 500 pages
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A stack's two files, as their headers say."""
+
+    pair: Pair
+    images: Axes
+    masks: Axes
+    header: Header
+
+
+class TiffStacks:
+    """Multi-page TIFF stacks: a sample per page.
+
+    Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not; a
+    page at a time. Samples are counted along Z, T and every other axis but channels (C and the
+    samples of a pixel). Integers other than uint8 and uint16 become float32 where that holds
+    them exactly, as does float64, rounded.
+
+    Parameters
+    ----------
+    images, masks
+        A stack, a folder of stacks, or a glob. Stacks pair by their names without extension;
+        one stack of images and one of masks pair whatever their names.
+    image_suffix, mask_suffix
+        What a name has besides the one that both share, like _mask.
+    axis
+        The letters of the axes that count samples, where those are not all but channels, like TZ;
+        S where the pages were saved as samples of a pixel.
+    channel
+        The one channel to take, counted from 0; -1 for all of 1, 3 or 4.
+    color
+        auto keeps the channels that the stacks have; grey, rgb, rgba convert.
+    mask_map
+        What mask values mean, like 255=1 or '#FF0000=1,*=0'.
+
+    Attributes
+    ----------
+    left_out
+        Stacks without a stack of as many masks, masks without a stack, unreadable files; and why.
+
+    Raises
+    ------
+    SourceError
+        Nothing is found, or no stack of images has a stack of as many masks.
+
+    Examples
+    --------
+    >>> cells = TiffStacks("train-volume.tif", "train-labels.tif")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str],
+        *,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        axis: str = "",
+        channel: int = ALL,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        self._arguments: JSON = {
+            "images": os.fspath(images),
+            "masks": os.fspath(masks),
+            "image_suffix": image_suffix,
+            "mask_suffix": mask_suffix,
+            "axis": axis.upper(),
+            "channel": channel,
+        }
+        self._meaning = Meaning.of(color, mask_map)
+        self._open: Recent[TiffPages] = Recent(_OPEN, _one)
+        found = pair_stacks(
+            _stems(self._arguments["images"], "images"),
+            _stems(self._arguments["masks"], "masks"),
+            image_suffixes=[image_suffix],
+            mask_suffix=mask_suffix,
+        )
+        left_out, self._left_aside = list(found.left_out), found.left_aside
+        self._stacks: list[_Stack] = []
+        for pair in found.pairs:
+            try:
+                self._stacks.append(self._measured(pair))
+            except SourceError as error:
+                left_out.append(blamed(error, (*pair.images, pair.mask)))
+        require_any(self._stacks, left_out)
+        self.left_out = tuple(left_out)
+        self._places = [
+            (number, page)
+            for number, stack in enumerate(self._stacks)
+            for page in range(stack.images.count)
+        ]
+        self._keys = [
+            key
+            for stack in self._stacks
+            for key in slice_keys(stack.pair.key, range(stack.images.count), stack.images.count)
+        ]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A stack's name, and the number of the page among its samples, from 0."""
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Say where the stacks come from, as JSON."""
+        images, masks = self._left_aside
+        return {
+            "kind": "tiff",
+            **self._arguments,
+            **self._meaning.describe(),
+            "facts": {
+                "stacks": len(self._stacks),
+                "left_aside": {"images": images, "masks": masks},
+            },
+        }
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name the files and the places in them, like ``scan.tif[z=12]``."""
+        stack, page = self._locate(sample)
+        mask_page = partner(stack.images, stack.masks, page)
+        return (
+            f"{stack.pair.images[0]}[{stack.images.label(page)}]",
+            f"{stack.pair.mask}[{stack.masks.label(mask_page)}]",
+        )
+
+    def probe(self, sample: int) -> Header:
+        """Give what the stack's header says of every page."""
+        return self._locate(sample)[0].header
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a page of both stacks."""
+        stack, page = self._locate(sample)
+        name = self.names(sample)[0]
+        channel = self._arguments["channel"]
+        pixels = self._page(stack.pair.images[0], stack.images, page, channel, name)
+        if pixels.palette is not None:
+            return self._meaning.image(pixels), self.read_mask(sample)
+        return self._meaning.image(packable(pixels.values, name)), self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a page of the stack of masks."""
+        stack, page = self._locate(sample)
+        name = self.names(sample)[1]
+        mask_page = partner(stack.images, stack.masks, page)
+        pixels = self._page(stack.pair.mask, stack.masks, mask_page, ALL, name)
+        if pixels.palette is not None:
+            return self._meaning.mask(pixels, name=name)
+        return self._meaning.mask(whole_numbers(pixels.values, name), name=name)
+
+    def _locate(self, sample: int) -> tuple[_Stack, int]:
+        number, page = self._places[sample]
+        return self._stacks[number], page
+
+    def _page(self, path: str, axes: Axes, page: int, channel: int, name: str) -> Pixels:
+        with reading(name):
+            try:
+                opened = self._pages(path)
+                values = opened.read(axes.index(page, channel))
+            except SourceError as error:  # it names the file, not the page
+                raise SourceError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from error
+            return arrange_page(np.asarray(axes.arrange(values, channel)), opened.page)
+
+    def _pages(self, path: str) -> TiffPages:
+        """Find a stack's pages, unless it's known where they are and the file is the same."""
+        about = os.stat(path)  # noqa: PTH116
+        key = (path, about.st_mtime_ns, about.st_size)
+        return self._open.get(key, lambda: TiffPages(path))
+
+    def _measured(self, pair: Pair) -> _Stack:
+        path, channel = pair.images[0], self._arguments["channel"]
+        with reading(path):
+            images = self._pages(path)
+            image = measure_page(images.page)
+            dtype = packed_dtype(np.dtype(image.dtype), path)
+        with reading(pair.mask):
+            masks = self._pages(pair.mask)
+            mask = measure_page(masks.page)
+        axes = axes_of_pair(
+            (images.letters, images.sizes),
+            (masks.letters, masks.sizes),
+            along=self._arguments["axis"],
+            channel=channel,
+            names=(path, pair.mask),
+        )
+        channels = count_channels(axes[0], channel, path)
+        if images.page.photometric == PALETTE:
+            channels = image.channels
+        shown = self._meaning.channels(channels)
+        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width)
+        return _Stack(pair, *axes, header)
+
+
+def _one(_: TiffPages) -> int:
+    return 1
+
+
+def _stems(where: str, what: str) -> dict[str, str]:
+    found = list_files(where, what=what, extensions=_EXTENSIONS)
+    return {path: without_extension(stem, _TWO_PARTS) for path, stem in found.items()}
