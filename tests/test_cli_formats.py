@@ -79,8 +79,9 @@ def test_all_formats_are_listed_with_what_they_need():
 
 def test_a_package_that_is_not_there_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for module in ("parquet", "columns", "parquet_files", "row_groups", "table_column"):
-        monkeypatch.delitem(sys.modules, f"zarrfeed_convert.sources.{module}", raising=False)
+    for module in ("parquet", "arrow_values", "parquet_files", "row_groups", "table_column"):
+        loaded = f"zarrfeed_convert.sources.records.{module}"
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
     hint = "needs the package pyarrow, which is not installed: pip install 'zarrfeed[parquet]'"
     rows = {row["name"]: row for row in listed()}
     assert rows["parquet"]["missing"] == hint

@@ -45,7 +45,7 @@ def test_the_blocks_run(tmp_path: Path) -> None:
 def first_column(text: str) -> set[str]:
     """The names in the first column of tables; a hyphen counts as an underscore."""
     table = re.findall(r"^\| (`[a-z0-9_`, -]+`) \|", text, re.MULTILINE)
-    names = {name for row in table for name in re.findall(r"`([\w-]+)`", row)}
+    names = {name for row in table for name in re.findall(r"`([a-z][\w-]*)`", row)}
     return {name.replace("-", "_") for name in names}
 
 

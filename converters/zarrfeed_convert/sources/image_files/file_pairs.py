@@ -1,0 +1,67 @@
+"""How do an image file and a mask file become a sample?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed_convert.decoding.decode import decode, measure, require_packable
+from zarrfeed_convert.source import Header, Image, Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.sources.meaning import Meaning
+
+
+class FilePairs:
+    """Pairs of an image file and a mask file: what all sources of such files share.
+
+    Parameters
+    ----------
+    files
+        Key → the two files.
+    meaning
+        Of what they hold.
+    left_out
+        What makes no sample, as (name, why).
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, tuple[str, str]],
+        meaning: Meaning,
+        left_out: Sequence[tuple[str, str]],
+    ) -> None:
+        self._keys = sorted(files)
+        self._files = [files[key] for key in self._keys]
+        self._meaning = meaning
+        self.left_out = left_out
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The name that image and mask share, without folder, suffix and extension; sorted."""
+        return self._keys
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a pair's two files."""
+        return self._files[sample]
+
+    def probe(self, sample: int) -> Header:
+        """Read the headers of a pair's two files."""
+        image_path, mask_path = map(Path, self._files[sample])
+        image = measure(image_path)
+        require_packable(image.dtype, str(image_path))
+        mask = measure(mask_path)
+        channels = self._meaning.channels(image.channels)
+        return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
+
+    def read(self, sample: int) -> tuple[Image, Mask]:
+        """Decode a pair."""
+        image = self._meaning.image(decode(Path(self._files[sample][0])))
+        return image, self.read_mask(sample)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a pair's mask."""
+        path = Path(self._files[sample][1])
+        return self._meaning.mask(decode(path), name=str(path))
