@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from figures import Figure, quantity, ratio
 from trial import take_turns
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.crews.crew import Work, crew_of
+from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zarrfeed_convert.crews.work import Work
     from zarrfeed_convert.source import Source
 
 WORKERS = 2

@@ -30,7 +30,7 @@ from zarrfeed_convert.splits.writing import write_split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed_convert.crews.crew import Crew
+    from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.planning.decisions import CodecChoice, Decision

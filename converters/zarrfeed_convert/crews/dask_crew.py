@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from distributed import Future
 
-    from zarrfeed_convert.crews.crew import Progress, Task
+    from zarrfeed_convert.crews.work import Progress, Task
     from zarrfeed_convert.failures import Failed, Failures
     from zarrfeed_convert.source import Source
 
@@ -92,7 +92,7 @@ class DaskCrew:
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
     ) -> list[Result]:
-        """Run a task over items; see :class:`zarrfeed_convert.crews.crew.Crew`."""
+        """Run a task over items; see :class:`zarrfeed_convert.crews.work.Crew`."""
         done: dict[int, Done] = {}
         try:
             self._work(task, items, done, progress)

@@ -23,12 +23,12 @@ import psutil
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed_convert.crews.crew import Work
 from zarrfeed_convert.crews.shared_folder import within_folder
+from zarrfeed_convert.crews.work import Work
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.crews.crew import Task, Tick
+    from zarrfeed_convert.crews.work import Task, Tick
     from zarrfeed_convert.failures import Failed
     from zarrfeed_convert.source import Source
 

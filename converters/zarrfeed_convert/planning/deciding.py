@@ -20,7 +20,7 @@ from zarrfeed_convert.planning.plan import Plan, Settings
 from zarrfeed_convert.shards.samples import Recipe
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.crews.crew import Crew, Progress
+    from zarrfeed_convert.crews.work import Crew, Progress
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.decisions import Decision

@@ -1,6 +1,6 @@
 """What does a packing process look at before anything is written?
 
-Tasks for a :class:`~zarrfeed_convert.crews.crew.Crew`: measure samples, collect mask values, try
+Tasks for a :class:`~zarrfeed_convert.crews.work.Crew`: measure samples, collect mask values, try
 codecs.
 """
 
@@ -18,7 +18,7 @@ from zarrfeed_convert.shards.statistics import value_counts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.crews.work import Work
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Header, Source
 

@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.crews.work import Work
     from zarrfeed_convert.geometry import Geometry, Size
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows

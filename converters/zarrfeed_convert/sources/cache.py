@@ -14,7 +14,7 @@ Thing = TypeVar("Thing")
 _AT_LEAST = 2  # an image's and its mask's
 
 
-class Recent(Generic[Thing]):
+class Cache(Generic[Thing]):
     """The things that were asked for last, within bounds. Safe in threads; travels empty.
 
     What threads ask for at the same time is made once.
@@ -62,4 +62,4 @@ class Recent(Generic[Thing]):
             del self._kept[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Recent, (self._bound, self._weigh)
+        return Cache, (self._bound, self._weigh)

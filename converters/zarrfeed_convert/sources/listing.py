@@ -1,17 +1,16 @@
-"""Which files does a path or a glob mean, where each holds many samples?"""
+"""Which files does a path or a glob mean, and what are they called without folder and extension?"""
 
 from __future__ import annotations
 
 import glob
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import fixed_part, stems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
 
 def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[str, str]:
@@ -37,27 +36,107 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     SourceError
         There is none.
     """
-    if Path(where).is_dir():
-        base = where
-        paths = [
-            str(Path(folder, name))
-            for folder, _, names in os.walk(where, followlinks=True)
-            for name in names
-            if any(end in name.lower() for end in extensions)
-        ]
-    elif Path(where).is_file():
-        base, paths = str(Path(where).parent), [where]
-    elif glob.has_magic(where):
-        base = fixed_part(where)
-        matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
-        paths = [path for path in matches if Path(path).is_file()]
-    else:
+    is_folder = Path(where).is_dir()
+    found = (str(Path(where).parent), [where]) if Path(where).is_file() else files_in(where)
+    if found is None:
         raise SourceError(
             f"{what}: no such file or folder: {where}; give one, or a glob in quotes "
             f"like 'data/*{min(extensions)}'"
         )
+    base, paths = found
+    if is_folder:
+        paths = [
+            path for path in paths if any(end in Path(path).name.lower() for end in extensions)
+        ]
     paths = sorted(path for path in paths if not Path(path).name.startswith("."))
     if not paths:
-        looked = f"; looked for {' '.join(sorted(extensions))}" if Path(where).is_dir() else ""
+        looked = f"; looked for {' '.join(sorted(extensions))}" if is_folder else ""
         raise SourceError(f"{what}: found no file in {where}{looked}")
     return dict(zip(paths, stems_of(paths, base), strict=True))
+
+
+def list_stacks(
+    where: str, *, what: str, extensions: Collection[str], endings: Collection[str] = ()
+) -> dict[str, str]:
+    """Find files whose extension may be one of two parts: path → stem without it.
+
+    Parameters
+    ----------
+    where, what, extensions
+        As :func:`list_files` takes them.
+    endings
+        What is cut from stems, if more than the extensions.
+
+    Raises
+    ------
+    SourceError
+        There is none.
+    """
+    found = list_files(where, what=what, extensions=extensions)
+    return {path: without_extension(stem, endings or extensions) for path, stem in found.items()}
+
+
+def files_in(where: str) -> tuple[str, list[str]] | None:
+    """Find all files below a folder, or those that a glob matches.
+
+    Returns
+    -------
+    (str, list of str) or None
+        The folder from which their names count, and their paths; None where it is neither.
+    """
+    if Path(where).is_dir():
+        return where, [
+            str(Path(folder, name))
+            for folder, _, names in os.walk(where, followlinks=True)
+            for name in names
+        ]
+    if not glob.has_magic(where):
+        return None
+    matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
+    return fixed_part(where), [path for path in matches if Path(path).is_file()]
+
+
+def fixed_part(pattern: str) -> str:
+    """Give the folder that all matches of a glob are below.
+
+    Examples
+    --------
+    >>> fixed_part("data/case*/img.npy"), fixed_part("data/a.npy")
+    ('data', 'data')
+    """
+    fixed: list[str] = []
+    for part in PurePath(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return str(PurePath(*fixed))
+
+
+def stems_of(files: Sequence[str], base: str) -> list[str]:
+    """Name files, each by another name: the path below a folder, without extension where it can.
+
+    Examples
+    --------
+    >>> stems_of(["d/a.npz", "d/u/b.npz"], "d")
+    ['a', 'u/b']
+    >>> stems_of(["d/a.npz", "d/a.npy"], "d")
+    ['a.npz', 'a.npy']
+    """
+    below = [PurePath(file) for file in files]
+    below = [path.relative_to(base) if path.is_relative_to(base) else path for path in below]
+    stems = [path.with_suffix("").as_posix() for path in below]
+    return stems if len(set(stems)) == len(stems) else [path.as_posix() for path in below]
+
+
+def without_extension(stem: str, extensions: Iterable[str]) -> str:
+    """Cut off an extension, which may be one of two parts.
+
+    Examples
+    --------
+    >>> without_extension("u/case.nii.gz", (".nii", ".nii.gz"))
+    'u/case'
+    """
+    for end in sorted(extensions, key=len, reverse=True):
+        if stem.lower().endswith(end) and len(PurePath(stem).name) > len(end):
+            return stem[: -len(end)]
+    return stem

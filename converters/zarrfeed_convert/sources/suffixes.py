@@ -1,6 +1,6 @@
 """What is to be cut from the ends of names, so that images and masks pair?
 
-Pure: names in, suffixes out.
+Pure: names in, keys or suffixes out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,55 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from zarrfeed.errors import SourceError
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 _LOOKED_AT = 1000  # names of a side: as many as tell what all are like
 _SHOWN = 5
+
+
+def files_by_key(
+    stems: Mapping[str, str], suffix: str, what: str, *, but_not: str = ""
+) -> dict[str, str]:
+    """Key the files that have a suffix: stem without it → file.
+
+    Parameters
+    ----------
+    stems
+        Path → stem.
+    suffix
+        What stems have besides the name that images and masks share.
+    what
+        ``images`` or ``masks``, for errors.
+    but_not
+        What stems must not end in, if anything.
+
+    Raises
+    ------
+    SourceError
+        No file has the suffix, or two have the same key.
+
+    Examples
+    --------
+    >>> files_by_key({"m/a_seg.tif": "a_seg", "m/readme.tif": "readme"}, "_seg", "masks")
+    {'a': 'm/a_seg.tif'}
+    """
+    files: dict[str, str] = {}
+    for path, stem in stems.items():
+        if not stem.endswith(suffix) or (but_not and stem.endswith(but_not)):
+            continue
+        key = stem.removesuffix(suffix)
+        if key in files:
+            raise SourceError(
+                f"{what}: {files[key]} and {path} are both named {key!r}; keep one of them"
+            )
+        files[key] = path
+    if not files:
+        found = f"; one is {min(stems)}" if stems else ""
+        raise SourceError(f"{what}: none of {len(stems)} files has the suffix {suffix!r}{found}")
+    return files
 
 
 def advise_suffixes(

@@ -6,7 +6,6 @@ float64, whose digits beyond float32's are dropped.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,27 +13,10 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 _EXACT = 2**24  # float32 holds every integer up to here
 _WHOLE = np.float64(2**53)  # so does float64; beyond, no float has a fraction
-
-
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Let every failure to read something name it, whatever a library raises."""
-    try:
-        yield
-    except SourceError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(
-            f"{name}: cannot be read: {said}; the file is missing or damaged: restore it, or "
-            "take it out"
-        ) from error
 
 
 def packed_dtype(dtype: np.dtype[Any], name: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.crews.crew import Crew
+    from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.planning.plan import Plan, Settings

@@ -1,6 +1,6 @@
 """Do originals still make the samples that were packed?
 
-A task for a :class:`~zarrfeed_convert.crews.crew.Crew`. What it finds never fails it: that is its
+A task for a :class:`~zarrfeed_convert.crews.work.Crew`. What it finds never fails it: that is its
 result.
 """
 
@@ -19,7 +19,7 @@ from zarrfeed_convert.verification.consistency import is_cut_into
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.crews.work import Work
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 

@@ -27,7 +27,7 @@ from zarrfeed_convert.verification.splits_found import extra_files, find_splits
 from zarrfeed_convert.verification.verify_tasks import CheckTask, NoSource, check_shard
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.crews.crew import Crew
+    from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.planning.deciding import OnProgress
 
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started

@@ -1,6 +1,6 @@
 """Is a shard, in all its fields, as it was packed?
 
-A task for a :class:`~zarrfeed_convert.crews.crew.Crew`. What it finds never fails it: that is its
+A task for a :class:`~zarrfeed_convert.crews.work.Crew`. What it finds never fails it: that is its
 result.
 """
 
@@ -20,7 +20,7 @@ from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zarrfeed_convert.crews.crew import Work
+    from zarrfeed_convert.crews.work import Work
     from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 
 _STEP = 1 << 20  # bytes that are decoded at a time, unless a chunk has more

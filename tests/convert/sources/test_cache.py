@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.cache import Cache
 
 
 def test_the_last_things_are_kept_within_the_bound():
     made = []
-    kept = Recent(10, int)
+    kept = Cache(10, int)
 
     def ask(weight):
         return kept.get(weight, lambda: made.append(weight) or weight)
@@ -29,7 +29,7 @@ def test_the_last_things_are_kept_within_the_bound():
 
 def test_two_things_are_kept_whatever_they_weigh():
     made = []
-    kept = Recent(1, int)
+    kept = Cache(1, int)
     for weight in (100, 200, 100, 200, 100):
         kept.get(weight, lambda weight=weight: made.append(weight) or weight)
     assert made == [100, 200]
@@ -37,7 +37,7 @@ def test_two_things_are_kept_whatever_they_weigh():
 
 def test_what_threads_ask_for_at_once_is_made_once():
     begun, made = threading.Barrier(4), []
-    kept = Recent(10, int)
+    kept = Cache(10, int)
 
     def ask():
         begun.wait()
@@ -49,7 +49,7 @@ def test_what_threads_ask_for_at_once_is_made_once():
 
 
 def test_a_failure_is_not_kept():
-    kept = Recent(10, int)
+    kept = Cache(10, int)
 
     def fail():
         raise ValueError("no")
@@ -60,5 +60,5 @@ def test_a_failure_is_not_kept():
 
 
 def test_it_travels_empty():
-    kept = pickle.loads(pickle.dumps(Recent(10, int)))
+    kept = pickle.loads(pickle.dumps(Cache(10, int)))
     assert kept.get("x", lambda: 3) == 3

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.values import (
-    ids_of_one_hot,
-    packable,
-    packed_dtype,
-    reading,
-    whole_numbers,
-)
+from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype, whole_numbers
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import re
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
@@ -96,38 +95,6 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
     raise SourceError(
         f"{address.file}{joint}{address.array}: no such array; there are {shown}{more}"
     )
-
-
-def fixed_part(pattern: str) -> str:
-    """Give the folder that all matches of a glob are below.
-
-    Examples
-    --------
-    >>> fixed_part("data/case*/img.npy"), fixed_part("data/a.npy")
-    ('data', 'data')
-    """
-    fixed: list[str] = []
-    for part in PurePath(pattern).parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return str(PurePath(*fixed))
-
-
-def stems_of(files: Sequence[str], base: str) -> list[str]:
-    """Name files, each by another name: the path below a folder, without extension where it can.
-
-    Examples
-    --------
-    >>> stems_of(["d/a.npz", "d/u/b.npz"], "d")
-    ['a', 'u/b']
-    >>> stems_of(["d/a.npz", "d/a.npy"], "d")
-    ['a.npz', 'a.npy']
-    """
-    below = [PurePath(file) for file in files]
-    below = [path.relative_to(base) if path.is_relative_to(base) else path for path in below]
-    stems = [path.with_suffix("").as_posix() for path in below]
-    return stems if len(set(stems)) == len(stems) else [path.as_posix() for path in below]
 
 
 def pair_files(images: Sequence[str], masks: Sequence[str]) -> list[int]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from zarrfeed_convert.sources.arrays.addresses import Address, split_address
 from zarrfeed_convert.sources.listing import list_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.arrays.array_layout import Shape
@@ -117,3 +118,17 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
     where = Address(address, "") if colon_of_name else split_address(address)
     files = list_files(where.file, what=what, extensions=extensions)
     return [Found(file, where.array, stem) for file, stem in files.items()]
+
+
+def texts_of(values: NDArray[Any]) -> list[str]:
+    """Give the texts of an array, which may be stored as bytes.
+
+    Examples
+    --------
+    >>> texts_of(np.array([b"a", b"b"]))
+    ['a', 'b']
+    """
+    return [
+        text.decode("utf-8") if isinstance(text, bytes) else str(text)
+        for text in np.ravel(values).tolist()
+    ]

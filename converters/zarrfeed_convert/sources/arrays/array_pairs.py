@@ -15,14 +15,9 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
+from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.values import (
-    ids_of_one_hot,
-    packable,
-    packed_dtype,
-    reading,
-    whole_numbers,
-)
+from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,23 +30,25 @@ if TYPE_CHECKING:
 
 
 class ArrayPairs:
-    """Images and masks that are arrays in files: what all such sources share."""
+    """Images and masks that are arrays in files: what all such sources share.
+
+    A class for a kind of files has a `kind`, and says by :meth:`_reader` how they are read.
+    """
 
     kind: str
 
     def __init__(
         self,
-        files: ArrayFiles,
         images: str | os.PathLike[str],
         masks: str | os.PathLike[str],
         *,
-        keys: str,
-        channels_first: bool,
-        one_hot: bool,
-        color: Color,
-        mask_map: str | MaskMap,
+        keys: str = "",
+        channels_first: bool = False,
+        one_hot: bool = False,
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
     ) -> None:
-        self._files = files
+        self._files = self._reader()
         self._arguments = {
             "images": os.fspath(images),
             "masks": os.fspath(masks),
@@ -62,8 +59,8 @@ class ArrayPairs:
         self._one_hot = one_hot
         self._meaning = Meaning.of(color, mask_map)
         image_stacks, mask_stacks, self.left_out = pair_arrays(
-            measure_all(files, os.fspath(images), "images"),
-            measure_all(files, os.fspath(masks), "masks"),
+            measure_all(self._files, os.fspath(images), "images"),
+            measure_all(self._files, os.fspath(masks), "masks"),
         )
         self._images, self._masks = sides_of(
             image_stacks, mask_stacks, channels_first=channels_first, one_hot=one_hot
@@ -144,6 +141,9 @@ class ArrayPairs:
         if values.ndim == 3 and not colors and values.max(initial=0) == 1 and _differ(values):
             raise SourceError(_several_values(name, values.shape[2]))
         return self._meaning.mask(Pixels(values), name=name)
+
+    def _reader(self) -> ArrayFiles:
+        raise NotImplementedError
 
     def _values(self, side: Side, sample: int) -> NDArray[Any]:
         stack, row = side.locate(sample)

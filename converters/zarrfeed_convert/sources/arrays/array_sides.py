@@ -11,7 +11,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import pair_files, unpaired
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack
 from zarrfeed_convert.sources.arrays.array_layout import Layout, layouts_of
-from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.blame import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,20 +15,17 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
-from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.cache import Cache
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401 (being imported is what it is for)
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 _OPEN_ARRAYS = 32
@@ -81,27 +78,8 @@ class Hdf5Arrays(ArrayPairs):
 
     kind = "hdf5"
 
-    def __init__(
-        self,
-        images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
-        *,
-        keys: str = "",
-        channels_first: bool = False,
-        one_hot: bool = False,
-        color: Color = "auto",
-        mask_map: str | MaskMap = "",
-    ) -> None:
-        super().__init__(
-            _Hdf5Files(),
-            images,
-            masks,
-            keys=keys,
-            channels_first=channels_first,
-            one_hot=one_hot,
-            color=color,
-            mask_map=mask_map,
-        )
+    def _reader(self) -> ArrayFiles:
+        return _Hdf5Files()
 
 
 class _Hdf5Files:
@@ -110,7 +88,7 @@ class _Hdf5Files:
     bound = _OPEN
 
     def __init__(self) -> None:
-        self._open: Recent[h5py.Dataset] = Recent(_OPEN, _weight)
+        self._open: Cache[h5py.Dataset] = Cache(_OPEN, _weight)
 
     def find(self, address: str, what: str) -> list[Found]:
         return find_arrays(address, what, _SUFFIXES)
@@ -138,11 +116,7 @@ class _Hdf5Files:
 
     def texts(self, file: str, array: str) -> list[str]:
         with h5py.File(file, "r") as opened:
-            values = _dataset(opened, Found(file, array, ""))[()]
-        return [
-            text.decode("utf-8") if isinstance(text, bytes) else str(text)
-            for text in np.ravel(values).tolist()
-        ]
+            return texts_of(_dataset(opened, Found(file, array, ""))[()])
 
 
 def _opened(path: str, array: str) -> h5py.Dataset:

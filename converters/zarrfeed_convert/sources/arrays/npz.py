@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
-from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _SUFFIXES = (".npz", ".npy")
-_NPY = b"\x93NUMPY"
 _KEPT = 2**30  # bytes of decompressed stacks that a process keeps
 _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
@@ -80,27 +78,8 @@ class NpzArrays(ArrayPairs):
 
     kind = "npz"
 
-    def __init__(
-        self,
-        images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
-        *,
-        keys: str = "",
-        channels_first: bool = False,
-        one_hot: bool = False,
-        color: Color = "auto",
-        mask_map: str | MaskMap = "",
-    ) -> None:
-        super().__init__(
-            _NpzFiles(),
-            images,
-            masks,
-            keys=keys,
-            channels_first=channels_first,
-            one_hot=one_hot,
-            color=color,
-            mask_map=mask_map,
-        )
+    def _reader(self) -> ArrayFiles:
+        return _NpzFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +112,7 @@ class _NpzFiles:
     bound = _KEPT
 
     def __init__(self) -> None:
-        self._decompressed: Recent[NDArray[Any]] = Recent(_KEPT, _nbytes)
+        self._decompressed: Cache[NDArray[Any]] = Cache(_KEPT, _nbytes)
 
     def find(self, address: str, what: str) -> list[Found]:
         return find_arrays(address, what, _SUFFIXES)
@@ -141,7 +120,7 @@ class _NpzFiles:
     def measure(self, found: Found) -> Stack:
         with Path(found.file).open("rb") as file:
             stamp = _stamp(file)
-            if file.read(len(_NPY)) == _NPY:
+            if file.read(len(NPY)) == NPY:
                 file.seek(0)
                 _require_no_member(found)
                 return _measured(file, found, offset=0, stamp=stamp)
@@ -169,11 +148,7 @@ class _NpzFiles:
         return np.array(values[row])
 
     def texts(self, file: str, array: str) -> list[str]:
-        values = _decompress(_named(Found(file, array, "")))
-        return [
-            text.decode("utf-8") if isinstance(text, bytes) else str(text)
-            for text in values.ravel().tolist()
-        ]
+        return texts_of(_decompress(_named(Found(file, array, ""))))
 
 
 def _nbytes(values: NDArray[Any]) -> int:
@@ -220,13 +195,7 @@ def _measured(
     stream: IO[bytes], found: Found, *, offset: int | None, stamp: tuple[int, int]
 ) -> Stack:
     """Read an array's header; its own bytes begin at the offset, if they are not compressed."""
-    version = npy.read_magic(stream)
-    if version == (1, 0):
-        shape, fortran, dtype = npy.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, fortran, dtype = npy.read_array_header_2_0(stream)
-    else:
-        raise SourceError(f"{found.name}: needed NPY format 1 or 2, found {version}; save it anew")
+    shape, fortran, dtype = read_npy_header(stream, found.name)
     if offset is not None:
         offset += stream.tell()
         end = offset + prod(shape) * dtype.itemsize

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import fixed_part, pair_files
+from zarrfeed_convert.sources.arrays.addresses import pair_files
 from zarrfeed_convert.sources.arrays.ome_metadata import (
     Multiscale,
     choose_channels,
@@ -20,8 +20,9 @@ from zarrfeed_convert.sources.arrays.ome_metadata import (
     ome_of,
     require_same_planes,
 )
-from zarrfeed_convert.sources.values import packed_dtype
 from zarrfeed_convert.sources.arrays.zarr_reading import is_url, name_stores, open_node, quiet
+from zarrfeed_convert.sources.listing import fixed_part
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,11 +13,12 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
-from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
+from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

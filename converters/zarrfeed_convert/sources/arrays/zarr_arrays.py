@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import fixed_part
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack
+from zarrfeed_convert.sources.arrays.array_files import Found, Stack, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     BLOCKS_NBYTES,
@@ -20,14 +19,12 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     is_url,
     name_stores,
 )
+from zarrfeed_convert.sources.listing import fixed_part
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _STORES = (".zarr", ".zip")
 
@@ -78,27 +75,8 @@ class ZarrArrays(ArrayPairs):
 
     kind = "zarr"
 
-    def __init__(
-        self,
-        images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
-        *,
-        keys: str = "",
-        channels_first: bool = False,
-        one_hot: bool = False,
-        color: Color = "auto",
-        mask_map: str | MaskMap = "",
-    ) -> None:
-        super().__init__(
-            _ZarrFiles(),
-            images,
-            masks,
-            keys=keys,
-            channels_first=channels_first,
-            one_hot=one_hot,
-            color=color,
-            mask_map=mask_map,
-        )
+    def _reader(self) -> ArrayFiles:
+        return _ZarrFiles()
 
 
 class _ZarrFiles:
@@ -138,7 +116,7 @@ class _ZarrFiles:
 
     def texts(self, file: str, array: str) -> list[str]:
         path = array_at(f"{file.rpartition('/')[0] or '.'}/{array.strip('/')}")
-        return [str(text) for text in np.ravel(self._reading.read(path, {})).tolist()]
+        return texts_of(self._reading.read(path, {}))
 
 
 def _stems(paths: list[str], base: str) -> list[str]:

@@ -19,7 +19,7 @@ from zarr.storage import ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
-from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,8 +125,8 @@ class ZarrReading:
     """Reads parts of Zarr arrays. Travels without what it has open; safe in threads."""
 
     def __init__(self) -> None:
-        self._open: Recent[AnyArray] = Recent(_OPEN_ARRAYS, _one)
-        self._blocks: Recent[NDArray[Any]] = Recent(BLOCKS_NBYTES, _nbytes)
+        self._open: Cache[AnyArray] = Cache(_OPEN_ARRAYS, _one)
+        self._blocks: Cache[NDArray[Any]] = Cache(BLOCKS_NBYTES, _nbytes)
 
     def open(self, path: str) -> AnyArray:
         """Open an array, or give it as it is open already."""

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.dicom.headers import is_segmentation, read_header, slices_of
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.series import series_of
-from zarrfeed_convert.sources.listing import list_files
-from zarrfeed_convert.sources.stacks.pairing import blamed, without_extension
-from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.listing import list_files, without_extension
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 
 if TYPE_CHECKING:

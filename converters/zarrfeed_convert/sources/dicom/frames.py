@@ -14,8 +14,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import as_pixel_options, pixel_array
 
+from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.dicom import jpeg  # noqa: F401 (for what importing it does)
-from zarrfeed_convert.sources.cache import Recent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class FrameReader:
     """Decodes frames, one at a time. Picklable, safe in threads; it keeps no file open."""
 
     def __init__(self) -> None:
-        self._known: Recent[_Pixels] = Recent(_REMEMBERED, _one)
+        self._known: Cache[_Pixels] = Cache(_REMEMBERED, _one)
 
     def read(self, path: str, frame: int) -> NDArray[Any]:
         """Decode a frame: (H, W) or (H, W, C), colours as RGB."""

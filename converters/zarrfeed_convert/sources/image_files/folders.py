@@ -105,7 +105,7 @@ def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: st
 
 
 def _image_files(where: str, what: str) -> dict[str, str]:
-    """Find image files: path → path below the folder or the glob's fixed part, without extension."""
+    """Find image files: path → path below the folder, or the fixed part of the glob, as a stem."""
     found = files_in(where)
     if found is None:
         found_file = "is a file, no folder" if Path(where).is_file() else "no such folder"

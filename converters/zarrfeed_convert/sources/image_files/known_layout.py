@@ -9,31 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import decode, measure, require_packable
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
+from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.sources.meaning import Meaning
-    from zarrfeed_convert.sources.image_files.paired import PairedFolders
+    from zarrfeed_convert.source import JSON
+
+SUBSETS = ("train", "val", "test")
 
 _SHOWN = 10  # folders that a message names
 
 
-class KnownLayout:
+class KnownLayout(FilePairs):
     """Pairs that a layout has found, and the classes that it is known to have.
 
     Parameters
     ----------
     description
-        ``kind`` and the arguments, as :meth:`describe` gives them.
-    pairs
-        Finds and reads the files.
-    labels
-        What the masks hold; None where the user's mask map has changed that.
+        ``kind`` and the arguments, but for those of the meaning.
+    files
+        Key → image file and mask file.
+    meaning
+        As the user gave it. A mask map takes the place of the known one and of the classes, whose
+        ids it changes.
+    left_out
+        What makes no sample, as (name, why).
+    known_map, labels
+        What mask values mean, where they are not ids already, and what they are ids of.
     facts
         What else is worth knowing.
     """
@@ -41,102 +47,26 @@ class KnownLayout:
     def __init__(
         self,
         description: JSON,
-        pairs: PairedFolders | ListedFiles,
-        labels: Labels | None,
-        facts: JSON,
-    ) -> None:
-        self._description, self._pairs, self._facts = description, pairs, facts
-        self.classes: tuple[str, ...] | None = labels.classes if labels else None
-        self.ignore: int | None = labels.ignore if labels else None
-        self.left_out: Sequence[tuple[str, str]] = getattr(pairs, "left_out", ())
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Name every sample as the dataset does, without suffix and extension; sorted."""
-        return self._pairs.keys
-
-    def describe(self) -> JSON:
-        """Say where the samples come from, as JSON."""
-        return {**self._description, "facts": self._facts}
-
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a pair's two files."""
-        return self._pairs.names(sample)
-
-    def probe(self, sample: int) -> Header:
-        """Read the headers of a pair's two files."""
-        return self._pairs.probe(sample)
-
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a pair."""
-        return self._pairs.read(sample)
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a pair's mask."""
-        return self._pairs.read_mask(sample)
-
-
-class ListedFiles:
-    """Image and mask files that a list names.
-
-    Parameters
-    ----------
-    files
-        Key → the two files.
-    meaning
-        Of what they hold.
-    left_out
-        What is listed and makes no sample, as (name, why).
-    """
-
-    def __init__(
-        self,
         files: Mapping[str, tuple[str, str]],
         meaning: Meaning,
         left_out: Sequence[tuple[str, str]],
+        *,
+        known_map: MaskMap | None,
+        labels: Labels,
+        facts: JSON,
     ) -> None:
-        self.keys: Sequence[str] = sorted(files)
-        self.left_out = left_out
-        self._files = [files[key] for key in self.keys]
-        self._meaning = meaning
+        self._description: JSON = {**description, **meaning.describe(), "facts": facts}
+        self.classes: tuple[str, ...] | None = labels.classes
+        self.ignore: int | None = labels.ignore
+        if str(meaning.mask_map):
+            self.classes = self.ignore = None
+        elif known_map is not None:
+            meaning = Meaning(meaning.color, known_map)
+        super().__init__(files, meaning, left_out)
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a pair's two files."""
-        return self._files[sample]
-
-    def probe(self, sample: int) -> Header:
-        """Read the headers of a pair's two files."""
-        image_path, mask_path = map(Path, self._files[sample])
-        image = measure(image_path)
-        require_packable(image.dtype, str(image_path))
-        mask = measure(mask_path)
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
-
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a pair."""
-        image = self._meaning.image(decode(Path(self._files[sample][0])))
-        return image, self.read_mask(sample)
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a pair's mask."""
-        path = Path(self._files[sample][1])
-        return self._meaning.mask(decode(path), name=str(path))
-
-
-def described(kind: str, root: Path, meaning: Meaning, **options: str) -> JSON:
-    """Describe a layout by the arguments that find it again."""
-    return {"kind": kind, "images": str(root), "masks": "", **options, **meaning.describe()}
-
-
-def map_of(meaning: Meaning, known: MaskMap | None) -> MaskMap:
-    """Give the user's mask map; the layout's where the user gave none."""
-    return meaning.mask_map if str(meaning.mask_map) or known is None else known
-
-
-def labels_of(meaning: Meaning, known: Labels) -> Labels | None:
-    """Give the layout's classes; None where the user's mask map has changed what the ids are."""
-    return None if str(meaning.mask_map) else known
+    def describe(self) -> JSON:
+        """Say where the samples come from, as JSON."""
+        return self._description
 
 
 def has_folders(root: Path, folders: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.blame import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

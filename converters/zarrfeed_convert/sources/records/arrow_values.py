@@ -1,6 +1,6 @@
 """What does a column of a Parquet table hold, and what are its classes called?
 
-Pure: Arrow types and values in, cells out.
+Pure: Arrow types and values in, image files, arrays and paths out.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.sources.records.entries import Cell
+    from zarrfeed_convert.sources.records.bare_numbers import Value
 
 # A str is the path of an image file.
-Held: TypeAlias = "Cell | str | None"
+Held: TypeAlias = "Value | str | None"
 
 _NEEDED = "images as bytes, paths, nested lists or tensors"
 

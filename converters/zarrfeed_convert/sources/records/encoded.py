@@ -10,14 +10,15 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
-from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
+from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
+from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NPY = b"\x93NUMPY"
 # Formats whose header is in front, and as many bytes as almost all of them need for it.
-_HEADED = (b"\x89PNG", b"\xff\xd8\xff", _NPY)
+_HEADED = (b"\x89PNG", b"\xff\xd8\xff", NPY)
 HEAD = 1 << 16
 
 
@@ -39,17 +40,17 @@ def measure_file(data: bytes, name: str) -> Measure:
     SourceError
         It is damaged, or neither an image nor an array of one.
     """
-    if not data.startswith(_NPY):
+    if not data.startswith(NPY):
         return measure_bytes(data, name)
     with reading(name):
-        shape, dtype = _npy_header(data)
+        shape, _, dtype = read_npy_header(io.BytesIO(data), name)
     channels = _require_image(shape, name)
     return Measure(shape[0], shape[1], channels, packed_dtype(dtype, name))
 
 
 def decode_image(data: bytes, name: str) -> Pixels:
     """Decode an image; an array's numbers as :func:`~zarrfeed_convert.sources.values.packable`."""
-    if not data.startswith(_NPY):
+    if not data.startswith(NPY):
         return decode_bytes(data, name)
     values = _load(data, name)
     _require_image(values.shape, name)
@@ -58,7 +59,7 @@ def decode_image(data: bytes, name: str) -> Pixels:
 
 def decode_mask(data: bytes, name: str) -> Pixels:
     """Decode a mask; an array's must be whole numbers, (H, W) or (H, W, 1)."""
-    if not data.startswith(_NPY):
+    if not data.startswith(NPY):
         return decode_bytes(data, name)
     values = _load(data, name)
     if _require_image(values.shape, name) != 1:
@@ -68,21 +69,10 @@ def decode_mask(data: bytes, name: str) -> Pixels:
 
 def _load(data: bytes, name: str) -> NDArray[Any]:
     with reading(name):
-        packed_dtype(_npy_header(data)[1], name)  # says more than np.load of what it refuses
+        _, _, dtype = read_npy_header(io.BytesIO(data), name)
+        packed_dtype(dtype, name)  # says more than np.load of what it refuses
         values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     return values
-
-
-def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    else:  # version 3 is for field names that are not ASCII, which no image has
-        raise ValueError(f"version {version} of the .npy format")
-    return shape, dtype
 
 
 def _require_image(shape: tuple[int, ...], name: str) -> int:

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.records.entries import (
-    Numbers,
-    ids_of_mask,
-    measure_image,
-    measure_mask,
-    parse_shape,
-    pixels_of_image,
-)
 from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.parquet_files import Tables
+from zarrfeed_convert.sources.records.partners import require_partners
 from zarrfeed_convert.sources.records.row_groups import RowGroups
 from zarrfeed_convert.sources.records.table_column import TableColumn
 
@@ -129,7 +123,7 @@ class ParquetTables:
         image_tables = Tables.find(os.fspath(images), what="images")
         mask_tables = Tables.find(os.fspath(masks), what="masks") if masks else image_tables
         if masks:
-            _require_partners(image_tables, mask_tables)
+            require_partners(image_tables, mask_tables, what="row")
         rows = RowGroups(cache_mib << 20)
         self._image, self._mask = (
             TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width))
@@ -166,38 +160,21 @@ class ParquetTables:
     def probe(self, sample: int) -> Header:
         """Read a row, and measure what it holds; of files that it names, only the headers."""
         row = self._rows[sample]
-        image = self._image.measured_file(row)
-        if image is None:
-            cell = self._image.cell(row)
-            shape, name = self._image.shape_of(cell, row), self._image.name(row)
-            image = measure_image(cell, self._image.numbers, shape=shape, name=name)
+        image = self._image.measured_file(row) or self._image.stored(row).measure()
         require_packable(image.dtype, self._image.name(row))
+        mask = self._mask.measured_file(row)
+        mask_size = (mask.height, mask.width) if mask else self._mask.stored(row).measure_mask()
         channels = self._meaning.channels(image.channels)
-        mask_size = self._mask_size(row)
         return Header(image.height, image.width, channels, image.dtype, *mask_size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a row's image and mask."""
-        row = self._rows[sample]
-        cell = self._image.cell(row)
-        shape, name = self._image.shape_of(cell, row), self._image.name(row)
-        pixels = pixels_of_image(cell, self._image.numbers, shape=shape, name=name)
+        pixels = self._image.stored(self._rows[sample]).pixels()
         return self._meaning.image(pixels), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a row's mask; its image is not looked at."""
-        row = self._rows[sample]
-        cell = self._mask.cell(row)
-        shape, name = self._mask.shape_of(cell, row), self._mask.name(row)
-        return ids_of_mask(cell, self._mask.numbers, self._meaning, shape=shape, name=name)
-
-    def _mask_size(self, row: int) -> tuple[int, int]:
-        found = self._mask.measured_file(row)
-        if found is not None:
-            return found.height, found.width
-        cell = self._mask.cell(row)
-        shape, name = self._mask.shape_of(cell, row), self._mask.name(row)
-        return measure_mask(cell, self._mask.numbers, shape=shape, name=name)
+        return self._mask.stored(self._rows[sample]).ids(self._meaning)
 
     def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
         """Find the rows that hold something, and say of the others what they lack."""
@@ -228,19 +205,6 @@ class ParquetTables:
                 )
             row_of[name] = row
         return list(row_of)
-
-
-def _require_partners(images: Tables, masks: Tables) -> None:
-    """Refuse masks in tables of their own that are not one for each image."""
-    broken = [*images.broken, *masks.broken]
-    if broken:
-        name, why = broken[0]
-        raise SourceError(f"{name}: {why}; which mask belongs to which image cannot be known")
-    if len(images) != len(masks):
-        raise SourceError(
-            f"needed a row of masks for each of images, found {len(images)} rows in "
-            f"{images.paths[0]} … and {len(masks)} in {masks.paths[0]} …"
-        )
 
 
 def _shape(

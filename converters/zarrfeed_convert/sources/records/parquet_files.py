@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
+from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
 from zarrfeed_convert.sources.records.row_groups import Place
-from zarrfeed_convert.sources.values import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ class Tables:
                 with reading(path):
                     about = pq.read_metadata(path)
             except SourceError as error:
-                broken.append((path, str(error).removeprefix(f"{path}: ")))
+                broken.append(blamed(error, [path]))
                 continue
             for group in range(about.num_row_groups):
                 rows.append(about.row_group(group).num_rows)

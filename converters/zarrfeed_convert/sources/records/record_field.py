@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.records.bare_numbers import size_of
+from zarrfeed_convert.sources.records.stored_image import StoredImage
 from zarrfeed_convert.sources.records.tf_example import Example, parse_example, tensor_of, value_of
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.sources.records.entries import Cell, Numbers
+    from zarrfeed_convert.sources.records.bare_numbers import Numbers
     from zarrfeed_convert.sources.records.record_file import Records
 
 _SHOWN = 20  # features that a message names
@@ -60,16 +62,23 @@ class RecordField:
             f"{', '.join(names[:_SHOWN]) or 'none'}{more}; {advice}"
         )
 
-    def cell(self, example: Example, name: str) -> tuple[Cell, tuple[int, ...] | None]:
-        """Give the value in a record, and the shape that bare numbers have according to it."""
+    def stored(self, example: Example, row: int) -> StoredImage:
+        """Give the image in a record, not yet decoded.
+
+        Raises
+        ------
+        SourceError
+            The record lacks the feature.
+        """
+        name = self.name(row)
         self.require(example, name)
         value = value_of(example[self.feature], name=name)
         if isinstance(value, bytes) and not self.numbers.dtype:
             tensor = tensor_of(value, name=name)
-            if tensor is None:
-                return value, None  # an image file knows its shape
+            if tensor is None:  # an image file knows its shape
+                return StoredImage(value, self.numbers, None, name)
             value = tensor
-        return value, self._shape_in(example, name)
+        return StoredImage(value, self.numbers, self._shape_in(example, name), name)
 
     def text(self, row: int) -> str:
         """Read a value that is a name."""
@@ -94,9 +103,4 @@ class RecordField:
             if isinstance(value, bytes):
                 raise SourceError(f"{name}: needed a shape of integers in {part}, found bytes")
             numbers += value.astype(int).tolist()
-        if len(numbers) not in (2, 3) or min(numbers) < 1:
-            raise SourceError(
-                f"{name}: needed a height and a width in {', '.join(map(str, self.shape))}, "
-                f"found {numbers}"
-            )
-        return tuple(numbers)
+        return size_of(numbers, self.shape, name)

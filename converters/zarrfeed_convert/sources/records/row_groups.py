@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zarrfeed_convert.sources.cache import Recent
+from zarrfeed_convert.sources.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class RowGroups:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._blocks: Recent[pa.ChunkedArray] = Recent(bound, _bytes_of)
+        self._blocks: Cache[pa.ChunkedArray] = Cache(bound, _bytes_of)
         self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
         self._lock = Lock()
 

@@ -10,13 +10,15 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import measure
+from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.records.arrow_values import held_by
-from zarrfeed_convert.sources.values import reading
+from zarrfeed_convert.sources.records.bare_numbers import size_of
+from zarrfeed_convert.sources.records.stored_image import StoredImage
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Measure
-    from zarrfeed_convert.sources.records.entries import Cell, Numbers
     from zarrfeed_convert.sources.records.arrow_values import Held
+    from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
     from zarrfeed_convert.sources.records.parquet_files import Tables
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
@@ -52,7 +54,7 @@ class TableColumn:
         except SourceError:
             return False
 
-    def cell(self, row: int) -> Cell:
+    def stored(self, row: int) -> StoredImage:
         """Read a cell, or the file that it names.
 
         Raises
@@ -62,14 +64,15 @@ class TableColumn:
         """
         held = self._image(row)
         if not isinstance(held, str):
-            return held
+            return StoredImage(held, self.numbers, self._shape_of(held, row), self.name(row))
         try:
-            return self._file(held, row).read_bytes()
+            data = self._file(held, row).read_bytes()
         except OSError as error:
             raise SourceError(
                 f"{self.name(row)}: needed the file {error.filename}, found none that can be "
                 f"read: {error.strerror}"
             ) from error
+        return StoredImage(data, self.numbers, self._shape_of(data, row), self.name(row))
 
     def measured_file(self, row: int) -> Measure | None:
         """Measure the file that a cell names; None where it holds the image itself.
@@ -87,9 +90,15 @@ class TableColumn:
         except SourceError as error:
             raise SourceError(f"{self.name(row)}: {error}") from error
 
-    def shape_of(self, cell: Cell, row: int) -> tuple[int, ...] | None:
-        """Find the shape of a cell's bare numbers; None where there is none, or none is needed."""
-        if not self.shape or self.numbers.encloses(cell):
+    def _image(self, row: int) -> Value | str:
+        held = self._held(row, self.column)
+        if held is None:
+            raise SourceError(f"{self.name(row)}: needed an image, found nothing")
+        return held
+
+    def _shape_of(self, value: Value, row: int) -> tuple[int, ...] | None:
+        """Find the shape of bare numbers; None where there is none, or none is needed."""
+        if not self.shape or self.numbers.encloses(value):
             return None
         numbers: list[int] = []
         for part in self.shape:
@@ -100,18 +109,7 @@ class TableColumn:
                 raise SourceError(
                     f"{self.name(row)}: needed a shape of integers in {part}, found {held!r}"
                 ) from error
-        if len(numbers) not in (2, 3) or min(numbers) < 1:
-            raise SourceError(
-                f"{self.name(row)}: needed a height and a width in "
-                f"{', '.join(map(str, self.shape))}, found {numbers}"
-            )
-        return tuple(numbers)
-
-    def _image(self, row: int) -> Cell | str:
-        held = self._held(row, self.column)
-        if held is None:
-            raise SourceError(f"{self.name(row)}: needed an image, found nothing")
-        return held
+        return size_of(numbers, self.shape, self.name(row))
 
     def _held(self, row: int, column: str) -> Held:
         name = self.name(row)

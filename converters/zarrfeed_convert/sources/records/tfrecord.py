@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.records.entries import (
-    Numbers,
-    ids_of_mask,
-    measure_image,
-    measure_mask,
-    parse_shape,
-    pixels_of_image,
-)
+from zarrfeed_convert.sources.blame import blamed
 from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.partners import require_partners
 from zarrfeed_convert.sources.records.record_field import RecordField
 from zarrfeed_convert.sources.records.record_file import Records
 
@@ -118,7 +113,7 @@ class TFRecords:
         mask_records = image_records
         if masks:
             mask_records = Records.find(os.fspath(masks), what="masks")
-            _require_partners(image_records, mask_records)
+            require_partners(image_records, mask_records, what="record")
         self._image = RecordField("image", image_records, image, image_numbers, given)
         self._mask = RecordField("mask", mask_records, mask, mask_numbers, given)
         self._one = mask_records is image_records
@@ -150,12 +145,8 @@ class TFRecords:
         """Read a record, and measure what it holds."""
         row = self._rows[sample]
         image_example, mask_example = self._examples(row)
-        name = self._image.name(row)
-        cell, shape = self._image.cell(image_example, name)
-        image = measure_image(cell, self._image.numbers, shape=shape, name=name)
-        name = self._mask.name(row)
-        cell, shape = self._mask.cell(mask_example, name)
-        mask_size = measure_mask(cell, self._mask.numbers, shape=shape, name=name)
+        image = self._image.stored(image_example, row).measure()
+        mask_size = self._mask.stored(mask_example, row).measure_mask()
         channels = self._meaning.channels(image.channels)
         return Header(image.height, image.width, channels, image.dtype, *mask_size)
 
@@ -163,24 +154,17 @@ class TFRecords:
         """Decode a record's image and mask."""
         row = self._rows[sample]
         image_example, mask_example = self._examples(row)
-        name = self._image.name(row)
-        cell, shape = self._image.cell(image_example, name)
-        pixels = pixels_of_image(cell, self._image.numbers, shape=shape, name=name)
-        return self._meaning.image(pixels), self._mask_in(mask_example, row)
+        pixels = self._image.stored(image_example, row).pixels()
+        return self._meaning.image(pixels), self._mask.stored(mask_example, row).ids(self._meaning)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a record's mask."""
         row = self._rows[sample]
-        return self._mask_in(self._mask.example(row), row)
+        return self._mask.stored(self._mask.example(row), row).ids(self._meaning)
 
     def _examples(self, row: int) -> tuple[Example, Example]:
         example = self._image.example(row)
         return example, example if self._one else self._mask.example(row)
-
-    def _mask_in(self, example: Example, row: int) -> Mask:
-        name = self._mask.name(row)
-        cell, shape = self._mask.cell(example, name)
-        return ids_of_mask(cell, self._mask.numbers, self._meaning, shape=shape, name=name)
 
     def _look_at_first(self) -> None:
         """Refuse features that the first record lacks: a wrong name is no matter of one sample."""
@@ -199,8 +183,7 @@ class TFRecords:
             try:
                 key = field.text(row)
             except SourceError as error:
-                name = field.name(row)
-                self.left_out.append((name, str(error).removeprefix(f"{name}: ")))
+                self.left_out.append(blamed(error, [field.name(row)]))
                 continue
             if key in rows:
                 raise SourceError(
@@ -211,16 +194,3 @@ class TFRecords:
         if not rows:
             raise SourceError(": ".join(self.left_out[0]))
         return list(rows), list(rows.values())
-
-
-def _require_partners(images: Records, masks: Records) -> None:
-    """Refuse masks in files of their own that are not one for each image."""
-    broken = [*images.broken, *masks.broken]
-    if broken:
-        name, why = broken[0]
-        raise SourceError(f"{name}: {why}; which mask belongs to which image cannot be known")
-    if len(images) != len(masks):
-        raise SourceError(
-            f"needed a record of masks for each of images, found {len(images)} records in "
-            f"{images.paths[0]} … and {len(masks)} in {masks.paths[0]} …"
-        )

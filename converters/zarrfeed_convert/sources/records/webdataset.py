@@ -13,7 +13,9 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.choices import require_no_masks
+from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.encoded import (
     HEAD,
     decode_image,
@@ -21,10 +23,8 @@ from zarrfeed_convert.sources.records.encoded import (
     measure_file,
     measure_head,
 )
-from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.tar_files import find_tars, names_of_tars
 from zarrfeed_convert.sources.records.tar_index import Member, fields_of, samples_of_tar
-from zarrfeed_convert.sources.values import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ _PIECE = 1 << 20  # bytes in memory at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Scratch:
+class DecompressedCopies:
     """A folder of decompressed copies. It travels as its path; who has made it removes it."""
 
     def __init__(self, folder: str = "") -> None:
@@ -95,8 +95,8 @@ class Scratch:
     def _remove_later(self) -> None:
         weakref.finalize(self, _remove, str(self._folder), os.getpid())
 
-    def __reduce__(self) -> tuple[type[Scratch], tuple[str]]:
-        return Scratch, (str(self._folder),)
+    def __reduce__(self) -> tuple[type[DecompressedCopies], tuple[str]]:
+        return DecompressedCopies, (str(self._folder),)
 
 
 def _remove(folder: str, owner: int) -> None:

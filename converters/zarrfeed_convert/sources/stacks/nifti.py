@@ -9,19 +9,13 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.stacks.cases import Case, case_of
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.blame import blamed, reading, require_any
+from zarrfeed_convert.sources.listing import list_stacks
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.stacks.pairing import (
-    Pair,
-    blamed,
-    pair_stacks,
-    require_any,
-    slice_keys,
-    without_extension,
-)
-from zarrfeed_convert.sources.values import packable, reading, whole_numbers
+from zarrfeed_convert.sources.stacks.cases import Case, case_of
+from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
+from zarrfeed_convert.sources.values import packable, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,8 +101,8 @@ class NiftiVolumes:
         }
         self._meaning = Meaning.of(color, mask_map)
         found = pair_stacks(
-            _stems(self._arguments["images"], "images"),
-            _stems(self._arguments["masks"], "masks"),
+            list_stacks(self._arguments["images"], what="images", extensions=VOLUMES),
+            list_stacks(self._arguments["masks"], what="masks", extensions=VOLUMES),
             image_suffixes=image_suffix.split(","),
             mask_suffix=mask_suffix,
         )
@@ -219,8 +213,3 @@ class NiftiVolumes:
             canonical=self._arguments["canonical"],
             ignore_affine=self._arguments["ignore_affine"],
         )
-
-
-def _stems(where: str, what: str) -> dict[str, str]:
-    found = list_files(where, what=what, extensions=VOLUMES)
-    return {path: without_extension(stem, VOLUMES) for path, stem in found.items()}

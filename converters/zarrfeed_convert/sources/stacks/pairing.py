@@ -6,14 +6,13 @@ Pure: names in, pairs and keys out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.suffixes import advise_suffixes
+from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _DIGITS = 4  # of a slice's number at least, so that most stacks of a dataset have equally many
 
@@ -91,13 +90,13 @@ def pair_stacks(
             "masks are told apart, like --mask-suffix _mask"
         )
     channels = [
-        _by_key(images, end, "images", but_not=mask_suffix if shared else "")
+        files_by_key(images, end, "images", but_not=mask_suffix if shared else "")
         for end in image_suffixes
     ]
     if shared and not mask_suffix:
         taken = {path for files in channels for path in files.values()}
         masks = {path: stem for path, stem in masks.items() if path not in taken}
-    mask_of = _by_key(masks, mask_suffix, "masks")
+    mask_of = files_by_key(masks, mask_suffix, "masks")
     left_out: list[tuple[str, str]] = []
     image_of = _whole(channels, image_suffixes, left_out)
     pairs = _match(image_of, mask_of)
@@ -114,20 +113,6 @@ def pair_stacks(
         tuple(left_out),
         (len(images) - sum(map(len, channels)), len(masks) - len(mask_of)),
     )
-
-
-def without_extension(stem: str, extensions: Iterable[str]) -> str:
-    """Cut off an extension, which may be one of two parts.
-
-    Examples
-    --------
-    >>> without_extension("u/case.nii.gz", (".nii", ".nii.gz"))
-    'u/case'
-    """
-    for end in sorted(extensions, key=len, reverse=True):
-        if stem.lower().endswith(end) and len(PurePath(stem).name) > len(end):
-            return stem[: -len(end)]
-    return stem
 
 
 def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:
@@ -149,60 +134,6 @@ def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:
     """
     digits = max(_DIGITS, len(str(count - 1)))
     return [f"{key}/{place:0{digits}}" for place in places]
-
-
-def blamed(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
-    """Say which of some files an error is about, or a slice of which, and what it says of it.
-
-    Examples
-    --------
-    >>> blamed(SourceError("b.nii[z=3]: is damaged"), ["a.nii", "b.nii"])
-    ('b.nii[z=3]', 'is damaged')
-    """
-    said = str(error)
-    for path in paths:
-        if said.startswith(f"{path}: "):
-            return path, said.removeprefix(f"{path}: ")
-        if said.startswith(f"{path}[") and "]: " in said:
-            place, _, why = said[len(path) :].partition("]: ")
-            return f"{path}{place}]", why
-    return paths[0], said
-
-
-def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -> None:
-    """Refuse a dataset of which nothing is left to pack.
-
-    Raises
-    ------
-    SourceError
-        There is no sample; it says why the first input makes none.
-    """
-    if places:
-        return
-    if not left_out:
-        raise SourceError("needed samples to pack, found none: every slice was left out as empty")
-    more = f"; {len(left_out)} inputs make no sample" if len(left_out) > 1 else ""
-    raise SourceError(f"{': '.join(left_out[0])}{more}")
-
-
-def _by_key(
-    stems: Mapping[str, str], suffix: str, what: str, *, but_not: str = ""
-) -> dict[str, str]:
-    """Key the files that have the suffix: stem without it → file."""
-    files: dict[str, str] = {}
-    for path, stem in stems.items():
-        if not stem.endswith(suffix) or (but_not and stem.endswith(but_not)):
-            continue
-        key = stem.removesuffix(suffix)
-        if key in files:
-            raise SourceError(
-                f"{what}: {files[key]} and {path} are both named {key!r}; keep one of them"
-            )
-        files[key] = path
-    if not files:
-        found = f"; one is {min(stems)}" if stems else ""
-        raise SourceError(f"{what}: none of {len(stems)} files has the suffix {suffix!r}{found}")
-    return files
 
 
 def _whole(

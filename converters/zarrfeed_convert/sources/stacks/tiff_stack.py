@@ -11,20 +11,20 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.blame import blamed, reading, require_any
+from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.listing import list_stacks
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.stacks.pairing import (
-    Pair,
-    blamed,
-    pair_stacks,
-    require_any,
-    slice_keys,
-    without_extension,
+from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.stacks.tiff_axes import (
+    ALL,
+    Axes,
+    axes_of_pair,
+    count_channels,
+    partner,
 )
-from zarrfeed_convert.sources.cache import Recent
-from zarrfeed_convert.sources.stacks.tiff_axes import ALL, Axes, axes_of_pair, count_channels, partner
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.values import packable, packed_dtype, reading, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,10 +108,12 @@ class TiffStacks:
             "channel": channel,
         }
         self._meaning = Meaning.of(color, mask_map)
-        self._open: Recent[TiffPages] = Recent(_OPEN, _one)
+        self._open: Cache[TiffPages] = Cache(_OPEN, _one)
         found = pair_stacks(
-            _stems(self._arguments["images"], "images"),
-            _stems(self._arguments["masks"], "masks"),
+            *(
+                list_stacks(where, what=what, extensions=_EXTENSIONS, endings=_TWO_PARTS)
+                for where, what in ((os.fspath(images), "images"), (os.fspath(masks), "masks"))
+            ),
             image_suffixes=[image_suffix],
             mask_suffix=mask_suffix,
         )
@@ -231,8 +233,3 @@ class TiffStacks:
 
 def _one(_: TiffPages) -> int:
     return 1
-
-
-def _stems(where: str, what: str) -> dict[str, str]:
-    found = list_files(where, what=what, extensions=_EXTENSIONS)
-    return {path: without_extension(stem, _TWO_PARTS) for path, stem in found.items()}

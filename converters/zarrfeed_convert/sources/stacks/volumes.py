@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.stacks.decompressed import Scratch
+from zarrfeed_convert.sources.stacks.decompressed import DecompressedCopies
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class VolumeReader:
 
     def __init__(self, paths: Sequence[str]) -> None:
         packed = any(path.lower().endswith(".gz") for path in paths)
-        self._scratch = Scratch() if packed else None
+        self._copies = DecompressedCopies() if packed else None
 
     def read(self, volume: Volume, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of a volume into new memory.
@@ -98,8 +98,8 @@ class VolumeReader:
             Values as they are meant: scaled, if the file says how.
         """
         path = volume.path
-        if self._scratch is not None and path.lower().endswith(".gz"):
-            path = self._scratch.plain(path, extension=".nii")
+        if self._copies is not None and path.lower().endswith(".gz"):
+            path = self._copies.plain(path, extension=".nii")
         image: Any = nib.load(path)
         # Mapped, and without a copy: axes of length 1 come and go.
         stored = image.dataobj.get_unscaled().reshape(_extent(image.shape, volume.path))

@@ -10,12 +10,11 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import (
     Address,
     choose_array,
-    fixed_part,
     pair_files,
     split_address,
-    stems_of,
     unpaired,
 )
+from zarrfeed_convert.sources.listing import fixed_part, stems_of
 
 
 @pytest.mark.parametrize(

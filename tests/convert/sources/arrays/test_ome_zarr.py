@@ -14,7 +14,11 @@ import zarr
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names, label_names, multiscale_of
+from zarrfeed_convert.sources.arrays.ome_metadata import (
+    classes_of_names,
+    label_names,
+    multiscale_of,
+)
 from zarrfeed_convert.sources.arrays.ome_zarr import OmeZarr
 
 RNG = np.random.default_rng(8)

@@ -12,13 +12,15 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
+from zarrfeed_convert.sources.image_files.camvid import CamVid
+from zarrfeed_convert.sources.image_files.cityscapes import Cityscapes
 from zarrfeed_convert.sources.image_files.known_classes import (
     CAMVID_COLORS,
     CITYSCAPES_19,
     CITYSCAPES_34,
     voc_color,
 )
-from zarrfeed_convert.sources.image_files.layouts import CamVid, Cityscapes, Voc
+from zarrfeed_convert.sources.image_files.voc import Voc
 
 SIZE = (6, 8)
 # trainId of every id from 0 on, as cityscapesscripts.helpers.labels lists them.

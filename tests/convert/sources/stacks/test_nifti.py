@@ -21,7 +21,7 @@ from zarrfeed_convert.formats import open_source, source_of
 from zarrfeed_convert.sources.stacks.slicing import Slicing
 
 nib = pytest.importorskip("nibabel")
-scratch = pytest.importorskip("zarrfeed_convert.sources.stacks.decompressed")
+decompressed = pytest.importorskip("zarrfeed_convert.sources.stacks.decompressed")
 NiftiVolumes = pytest.importorskip("zarrfeed_convert.sources.stacks.nifti").NiftiVolumes
 
 SHAPE = (7, 6, 5)
@@ -32,7 +32,7 @@ AFFINE = np.array([[-0.8, 0, 0, 90], [0, 0.9, 0, -120], [0, 0, 2.5, -60], [0, 0,
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(scratch.tempfile, "tempdir", None)  # so that TMPDIR is looked at again
+    monkeypatch.setattr(decompressed.tempfile, "tempdir", None)  # so that TMPDIR is looked at again
 
 
 def values(*shape, dtype="int16", seed=0):
@@ -353,8 +353,8 @@ def test_there_is_nothing_to_pack():
 def test_a_packed_volume_is_decompressed_once_by_all_processes(monkeypatch):
     case(shape=(32, 32, 32))
     opened = []
-    real = scratch.gzip.open
-    monkeypatch.setattr(scratch.gzip, "open", lambda path: opened.append(path) or real(path))
+    real = decompressed.gzip.open
+    monkeypatch.setattr(decompressed.gzip, "open", lambda path: opened.append(path) or real(path))
     source = NiftiVolumes("i", "m")
     copies = [pickle.loads(pickle.dumps(source)) for _ in range(2)]
     order = np.random.default_rng(0).permutation(32)
@@ -395,7 +395,7 @@ def test_a_full_disk_says_what_to_do(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scratch.shutil, "copyfileobj", full)
+    monkeypatch.setattr(decompressed.shutil, "copyfileobj", full)
     with pytest.raises(SourceError, match=r"^i/case\.nii\.gz\[z=0\]: needed room .* set TMPDIR"):
         source.read(0)
 

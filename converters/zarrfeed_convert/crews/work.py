@@ -1,0 +1,71 @@
+"""What is work, and who can do it?
+
+A task is a function of the source, its :class:`Work` and an item. All crews run the same tasks and
+give back the same results in the same order, so nothing above can depend on who worked. What failed
+comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` says what then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+from zarrfeed_convert.failures import Noted
+from zarrfeed_convert.source import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Called by a task after every sample; raises where the work is to stop.
+Tick: TypeAlias = Callable[[], None]
+
+
+class Work(Noted):
+    """What a task does besides its result: it tells of every sample, and notes what fails."""
+
+    def __init__(self, source: Source, tick: Tick) -> None:
+        super().__init__(source)
+        self.tick = tick
+
+
+Task: TypeAlias = Callable[[Source, Work, Item], Result]
+# Called here with the number of samples done so far.
+Progress: TypeAlias = Callable[[int], None]
+
+
+class Crew(Protocol):
+    """Runs tasks.
+
+    Attributes
+    ----------
+    workers
+        How many may work at the same time; may be lowered, never raised.
+    free_nbytes
+        Memory that is free for them; None for what this machine has.
+    settle_s
+        Seconds that it may take until a file that a task wrote is seen here.
+    advice
+        Why such a file may never be, in words that end a sentence.
+    """
+
+    workers: int
+    free_nbytes: int | None
+    settle_s: float
+    advice: str
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        """Run a task over items; results come in their order, the first error ends all.
+
+        Samples that fail go to the crew's failures. Where they end the conversion, tasks that run
+        already come to their end, and the error names what all of them found.
+        """
+        ...
+
+
+class Local:
+    """On this machine."""
+
+    free_nbytes: int | None = None
+    settle_s = 0.0
+    advice = "does something else change the folder?"

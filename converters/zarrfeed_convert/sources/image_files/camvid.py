@@ -1,0 +1,101 @@
+"""Which image belongs to which mask in CamVid, and what do its masks mean?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.choices import require_choice, require_no_masks
+from zarrfeed_convert.sources.image_files.folders import pair_folders
+from zarrfeed_convert.sources.image_files.known_classes import (
+    CAMVID_11,
+    CAMVID_COLORS,
+    IGNORED,
+    camvid_colors_to_ids,
+)
+from zarrfeed_convert.sources.image_files.known_layout import (
+    SUBSETS,
+    KnownLayout,
+    find_layout,
+    has_folders,
+)
+from zarrfeed_convert.sources.meaning import Meaning
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+
+class CamVid(KnownLayout):
+    """CamVid, in any of the three layouts that it is handed around in.
+
+    ::
+
+        train/ trainannot/                         11 classes, 11 is ignored (SegNet's)
+        train/ train_labels/*_L.png                31 classes in colours, 255 is ignored
+        701_StillsRaw_full/ LabeledApproved_full/  the same, all in one (as published)
+
+    Parameters
+    ----------
+    images
+        The folder that holds these.
+    masks
+        Not needed.
+    subset
+        ``train``, ``val`` or ``test``; ``all`` where there are no subsets (as published).
+    color
+        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean, in place of the above; the classes then have no names.
+
+    Raises
+    ------
+    SourceError
+        The folders are not there, are empty, or hold files without a partner.
+
+    Examples
+    --------
+    >>> CamVid("camvid", subset="val").classes  # doctest: +SKIP
+    ('Sky', 'Building', 'Pole', …)
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        subset: str = "train",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        require_choice("subset", subset, (*SUBSETS, "all"))
+        require_no_masks(os.fspath(masks), "--images")
+        root, meaning = Path(images), Meaning.of(color, mask_map)
+        indices, colors = (subset, f"{subset}annot"), (subset, f"{subset}_labels")
+        stills = ("701_StillsRaw_full", "LabeledApproved_full")
+        layouts = [stills] if subset == "all" else [indices, colors]
+        if subset != "all" and has_folders(root, stills) and not has_folders(root, (subset,)):
+            raise SourceError(
+                f"option subset: needed all, found {subset!r}; "
+                f"{root} is CamVid as published, which has no subsets"
+            )
+        folders = find_layout(root, layouts)
+        labels, known, suffix = Labels(CAMVID_11, len(CAMVID_11)), None, ""
+        if folders != indices:
+            labels = Labels(tuple(CAMVID_COLORS), IGNORED)
+            known, suffix = camvid_colors_to_ids(), "_L"
+        pairs = pair_folders(
+            str(root / folders[0]), str(root / folders[1]), image_suffix="", mask_suffix=suffix
+        )
+        super().__init__(
+            {"kind": "camvid", "images": str(root), "masks": "", "subset": subset},
+            pairs.files,
+            meaning,
+            pairs.left_out,
+            known_map=known,
+            labels=labels,
+            facts={"masks": folders[1]},
+        )

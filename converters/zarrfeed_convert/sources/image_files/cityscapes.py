@@ -1,0 +1,114 @@
+"""Which image belongs to which mask in Cityscapes, and what do its masks mean?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.choices import require_choice, require_no_masks
+from zarrfeed_convert.sources.image_files.folders import pair_folders
+from zarrfeed_convert.sources.image_files.known_classes import (
+    CITYSCAPES_19,
+    CITYSCAPES_34,
+    IGNORED,
+    cityscapes_ids_to_train_ids,
+)
+from zarrfeed_convert.sources.image_files.known_layout import SUBSETS, KnownLayout, find_layout
+from zarrfeed_convert.sources.meaning import Meaning
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+
+class Cityscapes(KnownLayout):
+    """Cityscapes: images in ``leftImg8bit/``, masks in ``gtFine/`` or ``gtCoarse/``.
+
+    ::
+
+        leftImg8bit/SUBSET/CITY/*_leftImg8bit.png
+        gtFine/SUBSET/CITY/*_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png
+
+    Parameters
+    ----------
+    images
+        The folder that holds these.
+    masks
+        Not needed.
+    subset
+        ``train``, ``val`` or ``test``; of ``gtCoarse`` also ``train_extra``.
+    labels
+        ``train``: the 19 classes that the benchmark trains, 255 is ignored; read from
+        ``labelTrainIds`` where every mask has it, else from ``labelIds`` by the official table.
+        ``all``: the 34 ids as they are, none is ignored.
+    annotations
+        ``gtFine`` or ``gtCoarse``.
+    color
+        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean, in place of the above; the classes then have no names.
+
+    Raises
+    ------
+    SourceError
+        The folders are not there, are empty, or hold files without a partner.
+
+    Examples
+    --------
+    >>> Cityscapes("cityscapes", subset="val").keys[0]  # doctest: +SKIP
+    'frankfurt/frankfurt_000000_000294'
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        subset: str = "train",
+        labels: str = "train",
+        annotations: str = "gtFine",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        require_choice("subset", subset, (*SUBSETS, "train_extra"))
+        require_choice("labels", labels, ("train", "all"))
+        require_choice("annotations", annotations, ("gtFine", "gtCoarse"))
+        require_no_masks(os.fspath(masks), "--images")
+        root, meaning = Path(images), Meaning.of(color, mask_map)
+        folders = find_layout(root, [(f"leftImg8bit/{subset}", f"{annotations}/{subset}")])
+        ids, train_ids = f"_{annotations}_labelIds", f"_{annotations}_labelTrainIds"
+        found = {
+            suffix: sum(1 for _ in (root / folders[1]).rglob(f"*{suffix}.png"))
+            for suffix in (ids, train_ids)
+        }
+        suffix, known, meant = ids, None, Labels(CITYSCAPES_34, None)
+        if labels == "train":
+            meant = Labels(CITYSCAPES_19, IGNORED)
+            if found[train_ids] and found[train_ids] >= found[ids]:
+                suffix = train_ids
+            else:
+                known = cityscapes_ids_to_train_ids()
+        pairs = pair_folders(
+            str(root / folders[0]),
+            str(root / folders[1]),
+            image_suffix="_leftImg8bit",
+            mask_suffix=suffix,
+        )
+        super().__init__(
+            {
+                "kind": "cityscapes",
+                "images": str(root),
+                "masks": "",
+                "subset": subset,
+                "labels": labels,
+                "annotations": annotations,
+            },
+            pairs.files,
+            meaning,
+            pairs.left_out,
+            known_map=known,
+            labels=meant,
+            facts={"masks": suffix[1:]},
+        )

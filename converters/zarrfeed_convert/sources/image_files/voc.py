@@ -1,0 +1,98 @@
+"""Which image belongs to which mask in Pascal VOC, and what do its masks mean?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.choices import require_no_masks
+from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
+from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
+from zarrfeed_convert.sources.meaning import Meaning
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.mask_map import MaskMap
+
+
+class Voc(KnownLayout):
+    """Pascal VOC, 2007 to 2012: 21 classes, 255 (the border of objects) is ignored.
+
+    ::
+
+        ImageSets/Segmentation/SUBSET.txt   a name per line
+        JPEGImages/NAME.jpg
+        SegmentationClass/NAME.png          palette, grey or RGB in the palette's colours
+
+    Parameters
+    ----------
+    images
+        The folder that holds these, like ``VOCdevkit/VOC2012``.
+    masks
+        Not needed.
+    subset
+        ``train``, ``val``, ``trainval``, or another list that is there.
+    annotations
+        The folder of masks; ``SegmentationClassAug`` is SBD's.
+    color
+        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+    mask_map
+        What mask values mean, in place of the above; the classes then have no names.
+
+    Raises
+    ------
+    SourceError
+        A folder or the list is not there, or it names no sample of which both files are there.
+
+    Examples
+    --------
+    >>> Voc("VOCdevkit/VOC2012", subset="val").keys[0]  # doctest: +SKIP
+    '2007_000033'
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        subset: str = "train",
+        annotations: str = "SegmentationClass",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+    ) -> None:
+        require_no_masks(os.fspath(masks), "--images")
+        root, meaning = Path(images), Meaning.of(color, mask_map)
+        find_layout(root, [("JPEGImages", annotations, "ImageSets/Segmentation")])
+        listed = read_list(root / "ImageSets" / "Segmentation", subset)
+        there: dict[str, tuple[str, str]] = {}
+        missing: list[tuple[str, str]] = []
+        for name in listed:
+            pair = str(root / "JPEGImages" / f"{name}.jpg"), str(root / annotations / f"{name}.png")
+            gone = [path for path in pair if not Path(path).is_file()]
+            if gone:
+                missing.append((gone[0], f"{subset}.txt names it, but it is not there"))
+            else:
+                there[name] = pair
+        if not there:
+            raise SourceError(
+                f"{root}: needed the files that {subset}.txt names ({len(listed)}), found none of "
+                f"which image and mask are there; missing is {missing[0][0]}"
+            )
+        super().__init__(
+            {
+                "kind": "voc",
+                "images": str(root),
+                "masks": "",
+                "subset": subset,
+                "annotations": annotations,
+            },
+            there,
+            meaning,
+            missing,
+            known_map=voc_to_ids(),
+            labels=Labels(VOC_21, IGNORED),
+            facts={"listed": len(listed), "missing": len(missing)},
+        )

@@ -1,0 +1,131 @@
+"""What image, or which class ids, does one value of a record or a table hold?
+
+Pure: it opens nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes, require_packable
+from zarrfeed_convert.decoding.pixels import Measure, Pixels
+from zarrfeed_convert.sources.records.bare_numbers import (
+    CHANNELS,
+    arranged,
+    shape_of_mask,
+    taken_for,
+)
+from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zarrfeed_convert.source import Mask
+    from zarrfeed_convert.sources.meaning import Meaning
+    from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A value that is an image or a mask, not yet decoded.
+
+    Attributes
+    ----------
+    value
+        As it is stored.
+    numbers
+        How it is understood if it is no image file.
+    shape
+        (H, W) or all three, of numbers that are in a row; None where nothing says it.
+    name
+        For errors.
+    """
+
+    value: Value
+    numbers: Numbers
+    shape: Sequence[int] | None
+    name: str
+
+    def measure(self) -> Measure:
+        """Measure an image without decoding it.
+
+        Raises
+        ------
+        SourceError
+            It is no image, or not one that can be packed.
+        """
+        if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
+            found = measure_bytes(self.value, self.name)
+            require_packable(found.dtype, self.name)
+            return found
+        array = arranged(self.value, self.numbers, self.shape, self.name)
+        height, width, channels = array.shape if array.ndim == 3 else (*array.shape, 1)
+        dtype = packed_dtype(taken_for(array, self.value, self.numbers), self.name)
+        return Measure(height, width, channels, dtype)
+
+    def pixels(self) -> Pixels:
+        """Decode an image.
+
+        Raises
+        ------
+        SourceError
+            It is damaged, or its numbers cannot be packed without changing them.
+        """
+        if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
+            return decode_bytes(self.value, self.name)
+        array = arranged(self.value, self.numbers, self.shape, self.name)
+        dtype = taken_for(array, self.value, self.numbers)
+        if dtype == array.dtype:
+            values = packable(array, self.name)
+            # A transform may write where it stands; what bytes and Arrow lend is read-only.
+            return Pixels(values if values.flags.writeable else values.copy())
+        with np.errstate(invalid="ignore", over="ignore"):
+            taken = array.astype(dtype)
+        if not np.array_equal(taken, array, equal_nan=dtype.kind == "f"):
+            raise SourceError(
+                f"{self.name}: needed numbers that {dtype} holds, found {array.dtype} from "
+                f"{array.min()} to {array.max()}; say what they are, like -o dtype=uint16 or "
+                "-o dtype=float32"
+            )
+        return Pixels(packable(taken, self.name))
+
+    def measure_mask(self) -> tuple[int, int]:
+        """Give the height and width of a mask.
+
+        Raises
+        ------
+        SourceError
+            It is none.
+        """
+        if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
+            found = measure_bytes(self.value, self.name)
+            return found.height, found.width
+        shape = shape_of_mask(self.shape, self.numbers)
+        height, width = arranged(self.value, self.numbers, shape, self.name).shape[:2]
+        return height, width
+
+    def ids(self, meaning: Meaning) -> Mask:
+        """Decode a mask.
+
+        Raises
+        ------
+        SourceError
+            It is damaged, or holds no class ids.
+        """
+        name = self.name
+        if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
+            return meaning.mask(decode_bytes(self.value, name), name=name)
+        shape = shape_of_mask(self.shape, self.numbers)
+        array = whole_numbers(arranged(self.value, self.numbers, shape, name), name)
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[:, :, 0]
+        if array.ndim == 3 and array.shape[2] > CHANNELS:
+            raise SourceError(
+                f"{name}: needed a mask (H, W) of class ids, found {array.shape}; if it has a "
+                "channel per class, store the place of the largest instead"
+            )
+        return meaning.mask(array, name=name)
