@@ -21,6 +21,7 @@ from many_samples import many_samples
 from packer_memory import packer_memory
 from packing_speed import packing
 from repacking import repacking
+from workload import pack, warm
 
 ROWS = ("packing", "decoders", "memory", "repack", "many")
 
@@ -67,7 +68,10 @@ def _measure(row: str, options: argparse.Namespace, scratch: Path) -> list[Figur
     if row == "memory":
         return packer_memory(*data)
     if row == "repack":
-        return repacking(*data, options.rounds)
+        work = pack(scratch, samples=4096, size=256, batch_size=32, images=options.images,
+                    masks=options.masks)  # fmt: skip
+        warm(work.raw)
+        return repacking(work.raw, scratch, options.rounds)
     return many_samples(scratch, min(3, options.rounds), workers=2)
 
 

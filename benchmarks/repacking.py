@@ -28,7 +28,7 @@ from trial import take_turns
 from workload import pack, warm
 from zarrfeed_convert import repack
 
-ROW = 9
+ROW = 4
 WORKERS = 2
 
 
