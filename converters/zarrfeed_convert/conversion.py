@@ -188,7 +188,7 @@ class _Job:
 
     def refuse_left_out(self) -> None:
         """Stop before any work where there are inputs of which no sample can be made."""
-        left_out = list(getattr(self.samples, "left_out", ()))
+        left_out: list[tuple[str, str]] = list(getattr(self.samples, "left_out", ()))
         if not left_out or self.failures.on_error == "skip":
             return
         more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""

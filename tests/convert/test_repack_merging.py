@@ -82,6 +82,7 @@ def test_several_are_shuffled_and_stored_keeps_them_apart(halves, tmp_path):
 
 def test_more_splits_than_are_open_at_a_time_become_one(stores, tmp_path, monkeypatch):
     monkeypatch.setattr("zarrfeed_convert.repacking.stored_source._OPEN_SPLITS", 3)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (4, 4))
     out = tmp_path / "o.zarr"
     names = [f"p{row}" for row in range(SAMPLES)]
     for row, name in enumerate(names):
@@ -109,6 +110,21 @@ def test_splits_of_the_same_name_are_told_apart_by_their_dataset(stores, tmp_pat
     repack(both, tmp_path / "o.zarr", split="s", prefix_keys=True, workers=1)
     prefixes = {key.rpartition("/")[0] for key in by_key(tmp_path / "o.zarr/s")}
     assert prefixes == {"o/train", "copy/train"}
+
+
+def test_names_that_were_changed_several_times_still_have_their_originals(stores, tmp_path):
+    out = tmp_path / "o.zarr"
+    repack(stores["raw"], out, split="one", subset=slice(5), prefix_keys=True, workers=1)
+    repack(out / "one", out, split="two", prefix_keys=True, workers=1)
+    repack(stores["raw"], out, split="rest", subset=slice(5, None), workers=1)
+    repack([out / "two", out / "rest"], out, split="all", prefix_keys=True, workers=1)
+    repack(out / "all", out, split="end", codec="lz4", workers=1)
+    names = {key.rpartition("/")[0] for key in by_key(out / "end")}
+    assert names == {"two/one/train", "rest"}
+    for split in ("one", "two", "all", "end"):
+        found = verify(out / split, source=True, workers=1)
+        assert found.ok, found.problems
+        assert found.splits[0].originals == found.splits[0].samples
 
 
 @pytest.mark.parametrize(

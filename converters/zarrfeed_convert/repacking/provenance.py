@@ -47,7 +47,8 @@ def asked_of(
         "splits": [stored.name for stored in splits],
         "samples": [len(part) for part in facts],
         "contents": [part.fingerprint() for part in facts],
-        "prefixes": [stored.prefix for stored in splits],
+        "prefix_keys": any(stored.prefix for stored in splits),
+        "prefixes": [stored.whole_prefix for stored in splits],
         "subset": _subset(subset),
         "keys": None if keys is None else _counted("\0".join(sorted(keys)), len(keys)),
         **settings.to_json(),
@@ -99,7 +100,7 @@ def is_repeated(there: JSON, asked: JSON) -> bool:
         What a run is asked for.
     """
     before = there.get("packed", {}).get(REPACKED)
-    own = ("samples", "contents")
+    own = ("samples", "contents", "prefixes")
     return before is not None and all(
         before.get(name) == value for name, value in asked.items() if name not in own
     )
@@ -120,7 +121,7 @@ def source_of_splits(splits: Sequence[StoredSplit]) -> JSON:
             {
                 "path": stored.name,
                 "samples": stored.recorded.samples,
-                "prefix": stored.prefix,
+                "prefix": stored.whole_prefix,
                 "binary": _packed(stored).get("binary"),
                 "settings": _packed(stored).get("settings", {}),
                 "source": stored.split.attributes.get("source", {}),

@@ -12,6 +12,7 @@ from zarrfeed.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 from zarrfeed_convert.splits.target import listed, said
+from zarrfeed_convert.verification.consistency import repacked_of
 from zarrfeed_convert.verification.recorded import recorded_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ class StoredSplit:
     def split(self) -> Split:
         """Where it is, and how it is laid out."""
         return self.recorded.split
+
+    @property
+    def whole_prefix(self) -> str:
+        """What names begin with that their source does not know of, from this and earlier times."""
+        before = repacked_of(self.split).get("prefixes", ())
+        return self.prefix + (before[0] if len(before) == 1 else "")
 
     @property
     def labels(self) -> Labels:

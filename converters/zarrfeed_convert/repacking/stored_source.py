@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _FIELDS = (IMAGE, MASK)
 _OPEN_SPLITS = 16  # at a time
-_OPEN_FILES = 512  # of all that are open; a process may have 1024, or as few as 256 on macOS
+_OPEN_FILES = 512  # of all that are open at a time, or half of what a process may have
 
 
 class StoredSamples:
@@ -195,7 +196,9 @@ class StoredSamples:
         if reader is None:
             if len(self._readers) == _OPEN_SPLITS:  # the one opened first goes first
                 self._readers.pop(next(iter(self._readers))).close()
-            each = _OPEN_FILES // min(len(self._splits), _OPEN_SPLITS)
+            allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            files = _OPEN_FILES if allowed < 0 else min(_OPEN_FILES, allowed // 2)  # -1: unlimited
+            each = max(2, files // min(len(self._splits), _OPEN_SPLITS))
             reader = SplitReader(self._splits[split], _FIELDS, open_files=each)
             self._readers[split] = reader
         return reader

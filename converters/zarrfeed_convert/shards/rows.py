@@ -59,10 +59,10 @@ class Rows:
             Whether a sample may have several rows.
         """
         if not tiled:
-            return [names[item] for item in self.item.tolist()]
+            return [names[int(item)] for item in self.item]
         return [
-            f"{names[item]}#{y},{x}"
-            for item, (y, x) in zip(self.item.tolist(), self.window.tolist(), strict=True)
+            f"{names[int(item)]}#{y},{x}"
+            for item, (y, x) in zip(self.item, self.window.tolist(), strict=True)
         ]
 
 

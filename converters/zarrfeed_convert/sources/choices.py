@@ -24,7 +24,9 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
     """
     known = tuple(choices)
     if value not in known:
-        raise SourceError(f"option {option}: needed one of {', '.join(known)}, found {value!r}")
+        raise SourceError(
+            f"option {option}: needed one of {', '.join(known)}, found {value!r}; choose one"
+        )
 
 
 def require_no_masks(masks: str, where: str) -> None:

@@ -82,7 +82,7 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
         if name.strip("/") == wanted:
             return name
     if not found:
-        raise SourceError(f"{address.file}: needed an array, found none in it")
+        raise SourceError(f"{address.file}: needed an array, found none in it; give another file")
     if not wanted and len(found) == 1:
         return next(iter(found))
     shown = ", ".join(f"{name} {what}".strip() for name, what in list(found.items())[:_SHOWN])
@@ -93,7 +93,8 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
             f"add it, like {address.file}{joint}{next(iter(found))}"
         )
     raise SourceError(
-        f"{address.file}{joint}{address.array}: no such array; there are {shown}{more}"
+        f"{address.file}{joint}{address.array}: needed one of its arrays, found no such array; "
+        f"there are {shown}{more}"
     )
 
 

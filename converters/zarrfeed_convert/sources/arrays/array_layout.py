@@ -119,7 +119,7 @@ def layouts_of(
         raise SourceError(
             f"images and masks: needed as many masks as images, found {there} images in "
             f"{_said(images)} (axes {chosen[0].axes}) and {wanted} masks in {_said(masks)} "
-            f"(axes {chosen[1].axes})"
+            f"(axes {chosen[1].axes}); give the arrays of one set"
         )
     return chosen
 

@@ -163,7 +163,7 @@ class ArrayPairs:
             if self._meaning.color != "auto" and channels > 4:
                 raise SourceError(
                     f"{stack.found.name}: needed 1 to 4 channels for --color "
-                    f"{self._meaning.color}, found {channels}"
+                    f"{self._meaning.color}, found {channels}; leave --color out"
                 )
         for stack in self._masks.stacks:
             packed_dtype(stack.dtype, stack.found.name)
@@ -181,13 +181,17 @@ class ArrayPairs:
                 texts = self._files.texts(file, array)
             if len(texts) != count:
                 raise SourceError(
-                    f"{file}:{array}: needed a name for each of {count} samples, found {len(texts)}"
+                    f"{file}:{array}: needed a name for each of {count} samples, found "
+                    f"{len(texts)}; choose another -o keys, or none"
                 )
             keys += texts
         often, times = Counter(keys).most_common(1)[0]
         if times > 1 or "" in keys:
             found = f"{often!r} {times} times" if times > 1 else "an empty one"
-            raise SourceError(f"keys: needed a different name for every sample, found {found}")
+            raise SourceError(
+                f"keys: needed a different name for every sample, found {found}; choose another "
+                "-o keys, or none"
+            )
         return keys
 
 

@@ -97,7 +97,9 @@ class _Hdf5Files:
         with h5py.File(found.file, "r") as file:
             dataset = _dataset(file, found)
             if dataset.shape is None:
-                raise SourceError(f"{found.name}: needed an array, found an empty dataset")
+                raise SourceError(
+                    f"{found.name}: needed an array, found an empty dataset; give another"
+                )
             whole = replace(found, array=str(dataset.name))
             together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
             kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
@@ -107,7 +109,9 @@ class _Hdf5Files:
         file, array = stack.found.file, stack.found.array
         dataset = self._open.get((file, array), lambda: _opened(file, array))
         if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
-            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+            raise SourceError(
+                f"{name}: needed the array as it was measured, found it changed; begin anew"
+            )
         try:
             values: NDArray[Any] = np.asarray(dataset[() if row is None else row])
         except OSError as error:
@@ -166,7 +170,7 @@ def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:
         if not h5py.h5z.filter_avail(code):
             what = f"filter {code} ({said.decode('utf-8', 'replace') or 'no name'})"
             return SourceError(
-                f"{name}: is compressed by {what}, which is not installed; "
+                f"{name}: needed a decompressor that is installed, found {what}; "
                 "pip install hdf5plugin has most of them"
             )
     return error

@@ -108,10 +108,13 @@ def array_at(path: str) -> str:
         group, _, part = group.rpartition("/")
         below = f"{part}/{below}".strip("/")
         if not group or group.endswith(":/"):
-            raise SourceError(f"{path}: needed a Zarr array, found none there")
+            raise SourceError(f"{path}: needed a Zarr array, found none there; check the path")
         node = open_node(group)
     if isinstance(node, zarr.Array):
-        raise SourceError(f"{path}: no such array; {group} is one, {node.shape} {node.dtype}")
+        raise SourceError(
+            f"{path}: needed an array in a group, found no such array; {group} is one itself, "
+            f"{node.shape} {node.dtype}"
+        )
     with quiet():
         arrays = {
             name: f"{array.shape} {array.dtype}"

@@ -247,7 +247,9 @@ def locate(name: str, on_disk: Collection[str]) -> str | None:
 
 def _below(folder: str) -> set[str]:
     if not Path(folder).is_dir():
-        raise SourceError(f"images: needed the folder of images, found no folder {folder}")
+        raise SourceError(
+            f"images: needed the folder of images, found no folder {folder}; check --images"
+        )
     return {
         Path(inside, name).relative_to(folder).as_posix()
         for inside, _, names in os.walk(folder, followlinks=True)

@@ -98,7 +98,10 @@ def _look(
     header = read_header(path)
     if header is None:
         if path.lower().endswith(_DICOM):
-            raise SourceError(f"{path}: needed a DICOM file, found one without its preamble")
+            raise SourceError(
+                f"{path}: needed a DICOM file, found one without its preamble; restore it, or "
+                "take it out"
+            )
         found.ignored += 1
     elif is_segmentation(header):
         found.ignored += not is_mask
@@ -114,7 +117,9 @@ def _look(
 def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
     first = f"; {': '.join(found.left_out[0])}" if found.left_out else ""
     if not slices.found:
-        raise SourceError(f"images: found no DICOM image in {images}{first}")
+        raise SourceError(
+            f"images: needed DICOM images, found none in {images}; check --images{first}"
+        )
     if found.segmentations and found.volumes:
         raise SourceError(
             f"masks: needed DICOM segments or NIfTI labels, found both in {masks}, such as "
@@ -122,7 +127,8 @@ def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
         )
     if not found.segmentations and not found.volumes:
         raise SourceError(
-            f"masks: found neither DICOM segments (SEG) nor NIfTI labels in {masks}{first}"
+            f"masks: needed DICOM segments (SEG) or NIfTI labels, found neither in {masks}; "
+            f"check --masks{first}"
         )
 
 

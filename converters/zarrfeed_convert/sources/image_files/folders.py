@@ -57,7 +57,8 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
     shared = found_images.keys() & found_masks.keys()
     if shared and not mask_suffix and not image_suffix:
         raise SourceError(
-            f"images and masks share {len(shared)} files of {images}: say how masks are told "
+            f"images and masks: needed different files, found {len(shared)} of {images} on both "
+            "sides; say how masks are told "
             "apart, like --mask-suffix _mask"
         )
     not_suffix = mask_suffix if shared else ""
@@ -110,7 +111,8 @@ def _image_files(where: str, what: str) -> dict[str, str]:
     if found is None:
         found_file = "is a file, no folder" if Path(where).is_file() else "no such folder"
         raise SourceError(
-            f"{what}: {found_file}: {where}; give a folder, or a glob in quotes like 'data/*.png'"
+            f"{what}: needed a folder of images, found {found_file}: {where}; give a folder, or "
+            "a glob in quotes like 'data/*.png'"
         )
     base, paths = found
     stems = {
@@ -120,7 +122,7 @@ def _image_files(where: str, what: str) -> dict[str, str]:
     }
     if not stems:
         raise SourceError(
-            f"{what}: found no image in {where} ({len(paths)} files in all); "
+            f"{what}: needed image files, found none in {where} ({len(paths)} files in all); "
             f"looked for {' '.join(sorted(EXTENSIONS))}"
         )
     return stems

@@ -87,7 +87,9 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
             return folders
     needed = " or ".join(", ".join(f"{folder}/" for folder in folders) for folders in layouts)
     if not root.is_dir():
-        raise SourceError(f"images: needed a folder with {needed}, found no folder {root}")
+        raise SourceError(
+            f"images: needed a folder with {needed}, found no folder {root}; check --images"
+        )
     inside = sorted(path for path in root.iterdir() if path.is_dir())
     below = sorted(path for folder in inside for path in folder.iterdir() if path.is_dir())
     hits = [
@@ -115,5 +117,7 @@ def read_list(folder: Path, subset: str) -> list[str]:
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     names = [Path(line.split()[0]).stem for line in lines if line.strip()]
     if not names:
-        raise SourceError(f"{path}: needed a name per line, found an empty list")
+        raise SourceError(
+            f"{path}: needed a name per line, found an empty list; choose another subset"
+        )
     return list(dict.fromkeys(names))

@@ -114,8 +114,8 @@ def taken_for(array: NDArray[Any], value: Value, numbers: Numbers) -> np.dtype[A
     return np.dtype(np.uint8) if listed else array.dtype
 
 
-def _arranged(
-    value: Entry, numbers: Numbers, shape: Sequence[int] | None, name: str
+def arranged(
+    value: Value, numbers: Numbers, shape: Sequence[int] | None, name: str
 ) -> NDArray[Any]:
     """Arrange numbers as (H, W) or (H, W, C), in native byte order."""
     array = _numbers_in(value, numbers, name) if isinstance(value, bytes) else value

@@ -63,7 +63,9 @@ def decode_mask(data: bytes, name: str) -> Pixels:
         return decode_bytes(data, name)
     values = _load(data, name)
     if _require_image(values.shape, name) != 1:
-        raise SourceError(f"{name}: needed a mask (H, W), found shape {values.shape}")
+        raise SourceError(
+            f"{name}: needed a mask (H, W), found shape {values.shape}; store class ids"
+        )
     return Pixels(whole_numbers(values.reshape(values.shape[:2]), name))
 
 

@@ -124,6 +124,7 @@ class ParquetTables:
         mask_tables = Tables.find(os.fspath(masks), what="masks") if masks else image_tables
         if masks:
             require_partners(image_tables, mask_tables, what="row")
+        self._cache_mib = cache_mib
         rows = RowGroups(cache_mib << 20)
         self._image, self._mask = (
             TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width))
@@ -145,6 +146,12 @@ class ParquetTables:
     def keys(self) -> Sequence[str]:
         """The rows by file and number, or by the column that names them."""
         return self._keys
+
+    @property
+    def memory_nbytes(self) -> int:
+        """How many bytes each process keeps: its cache, and the block of each column it is at."""
+        blocks = self._image.block_nbytes() + self._mask.block_nbytes()
+        return (self._cache_mib << 20) + blocks
 
     def describe(self) -> JSON:
         """Say where the rows come from, as JSON; how they are cached makes no other samples."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,10 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.listing import list_files
 from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
-from zarrfeed_convert.sources.records.row_groups import Place
+from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -75,7 +76,10 @@ class Tables:
         if not sum(rows):
             if broken:
                 raise SourceError(": ".join(broken[0]))
-            raise SourceError(f"{what}: found no row in {where} ({len(files)} files in all)")
+            raise SourceError(
+                f"{what}: needed rows, found none in {where} ({len(files)} files in all); give "
+                "other files"
+            )
         ends = np.cumsum(rows, dtype=np.int64)
         return cls(
             paths=tuple(whole),
@@ -161,6 +165,17 @@ class Tables:
                     rows += range(ends[group - 1] if group else 0, ends[group])
         return rows
 
+    def block_nbytes(self, columns: Collection[str]) -> int:
+        """Say how many bytes the largest blocks of some columns have together."""
+        largest = dict.fromkeys(columns, 0)
+        for path in self.paths:
+            with reading(path):
+                about = pq.read_metadata(path)
+            for number, column in product(range(about.num_row_groups), largest):
+                nbytes = block_nbytes(about.row_group(number), column)
+                largest[column] = max(largest[column], nbytes)
+        return sum(largest.values())
+
     def classes(self, column: str) -> tuple[str, ...] | None:
         """Find what the first file says that the classes of a column are called."""
         return class_names(schema_of(self.paths[0]).metadata, column)
@@ -186,8 +201,7 @@ def schema_of(path: str) -> pa.Schema:
 
 def _lacks(group: pq.RowGroupMetaData, column: str) -> bool:
     """Tell whether a row may hold nothing: every part of the column lacks some of its values."""
-    chunks = (group.column(number) for number in range(group.num_columns))
-    parts = [part for part in chunks if f"{part.path_in_schema}.".startswith(f"{column}.")]
+    parts = parts_of(group, column)
     statistics = [part.statistics for part in parts if part.is_stats_set]
     return len(statistics) == len(parts) and all(
         about.has_null_count and about.null_count for about in statistics

@@ -46,7 +46,10 @@ def require_partners(images: Listing, masks: Listing, *, what: str) -> None:
     broken = [*images.broken, *masks.broken]
     if broken:
         name, why = broken[0]
-        raise SourceError(f"{name}: {why}; which mask belongs to which image cannot be known")
+        raise SourceError(
+            f"{name}: {why}; which mask belongs to which image cannot be known: write that file "
+            "again"
+        )
     if len(images) != len(masks):
         raise SourceError(
             f"masks: needed a {what} of masks for each of images, found {len(images)} {what}s in "

@@ -75,7 +75,10 @@ class Records:
         if not ends[-1]:
             if broken:
                 raise SourceError(f"{next(iter(files))}: {broken[0][1]}")
-            raise SourceError(f"{what}: found no record in {where} ({len(files)} files in all)")
+            raise SourceError(
+                f"{what}: needed records, found none in {where} ({len(files)} files in all); "
+                "give other files"
+            )
         offsets = np.concatenate([offsets for offsets, _ in found])
         return cls(tuple(files), tuple(files.values()), ends, offsets, tuple(broken))
 
@@ -181,7 +184,9 @@ def _opened(path: str, name: str = "") -> Iterator[int]:
         finally:
             os.close(file)
     except OSError as error:
-        raise SourceError(f"{name or path}: cannot be read: {error.strerror}") from error
+        raise SourceError(
+            f"{name or path}: cannot be read: {error.strerror}; restore it, or take it out"
+        ) from error
 
 
 def _length_of(head: bytes) -> int | None:

@@ -112,15 +112,7 @@ class _Reading:
 
     def block_rows(self, group: int) -> int:
         """Say how many rows of a group are decoded at once: as many as their bytes allow."""
-        about = self._file.metadata.row_group(group)
-        chunks = (about.column(number) for number in range(about.num_columns))
-        nbytes: int = sum(
-            chunk.total_uncompressed_size
-            for chunk in chunks
-            if f"{chunk.path_in_schema}.".startswith(f"{self._column}.")
-        )
-        count: int = about.num_rows
-        return max(1, min(count, count * _BLOCK // max(nbytes, 1)))
+        return _block_rows(self._file.metadata.row_group(group), self._column)
 
     def read(self, group: int, block: int) -> pa.ChunkedArray:
         """Decode a block of rows; those between the last one and it, too, if they follow it."""
@@ -154,3 +146,23 @@ class _Reading:
 
 def _bytes_of(rows: pa.ChunkedArray) -> int:
     return sum(part.get_total_buffer_size() for part in rows.chunks)
+
+
+def parts_of(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaData]:
+    """List the parts of a column in a row group; a nested one has several."""
+    parts = (group.column(number) for number in range(group.num_columns))
+    return [part for part in parts if f"{part.path_in_schema}.".startswith(f"{column}.")]
+
+
+def block_nbytes(group: pq.RowGroupMetaData, column: str) -> int:
+    """Say how many bytes a block of a row group has: a few MiB, or one row that is larger."""
+    return _block_rows(group, column) * _nbytes(group, column) // max(group.num_rows, 1)
+
+
+def _block_rows(group: pq.RowGroupMetaData, column: str) -> int:
+    count = int(group.num_rows)
+    return max(1, min(count, count * _BLOCK // max(_nbytes(group, column), 1)))
+
+
+def _nbytes(group: pq.RowGroupMetaData, column: str) -> int:
+    return sum(int(part.total_uncompressed_size) for part in parts_of(group, column))

@@ -47,6 +47,11 @@ class TableColumn:
         """Name a cell as a person would look for it."""
         return self.tables.name(row, self.column)
 
+    def block_nbytes(self) -> int:
+        """Say how many bytes are decoded at once, at most, to read a cell and its shape."""
+        parts = (part for part in self.shape if isinstance(part, str))
+        return self.tables.block_nbytes({self.column, *parts})
+
     def holds_nothing(self, row: int) -> bool:
         """Tell whether a cell is empty; one that cannot be read is not."""
         try:

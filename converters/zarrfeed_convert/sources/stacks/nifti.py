@@ -88,7 +88,7 @@ class NiftiVolumes:
         mask_map: str | MaskMap = "",
     ) -> None:
         if axis not in (0, 1, 2):
-            raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}")
+            raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}; choose one of these")
         self._arguments: JSON = {
             "images": os.fspath(images),
             "masks": os.fspath(masks),

@@ -103,7 +103,8 @@ class TiffPages:
         page = self._pages[number]
         if page is None:
             raise SourceError(
-                f"{self._path}: the file's description promises a page that is not there"
+                f"{self._path}: needed a page that the file's description promises, found none; "
+                "restore the file"
             )
         require_whole(page, self._bytes, self._path)
         values: NDArray[Any] = page.asarray(maxworkers=1)

@@ -261,6 +261,15 @@ def test_in_order_every_block_is_decoded_once(monkeypatch):
     assert {key[1] for key, _ in taken} == {"annotation"}
 
 
+def test_what_is_kept_in_memory_is_the_cache_and_a_block_of_each_column(monkeypatch):
+    write("a.parquet", pairs(40), row_group_size=20)
+    whole = ParquetTables("a.parquet", cache_mib=0).memory_nbytes
+    assert whole > 0
+    assert ParquetTables("a.parquet", cache_mib=3).memory_nbytes == whole + 3 * 2**20
+    monkeypatch.setattr(row_groups, "_BLOCK", whole // 8)
+    assert 0 < ParquetTables("a.parquet", cache_mib=0).memory_nbytes <= whole // 4
+
+
 def test_threads_share_a_source(monkeypatch):
     monkeypatch.setattr(row_groups, "_BLOCK", 2000)
     write("a.parquet", pairs(40), row_group_size=20)
