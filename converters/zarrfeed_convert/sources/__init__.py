@@ -1,1 +1,1 @@
-"""Where datasets come from: one module per format, each with a ``zarrfeed_convert.Source``."""
+"""Where datasets come from: a room per family of formats; what they share stands beside."""

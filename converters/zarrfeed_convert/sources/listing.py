@@ -40,8 +40,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     found = (str(Path(where).parent), [where]) if Path(where).is_file() else files_in(where)
     if found is None:
         raise SourceError(
-            f"{what}: needed a file or a folder, found no such one: {where}; give one, or a glob "
-            "in quotes "
+            f"{what}: no such file or folder: {where}; give one, or a glob in quotes "
             f"like 'data/*{min(extensions)}'"
         )
     base, paths = found
@@ -52,9 +51,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     paths = sorted(path for path in paths if not Path(path).name.startswith("."))
     if not paths:
         looked = f"; looked for {' '.join(sorted(extensions))}" if is_folder else ""
-        raise SourceError(
-            f"{what}: needed files, found none in {where}{looked or '; check the path'}"
-        )
+        raise SourceError(f"{what}: found no file in {where}{looked or '; check the path'}")
     return dict(zip(paths, stems_of(paths, base), strict=True))
 
 

@@ -93,8 +93,7 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
             f"add it, like {address.file}{joint}{next(iter(found))}"
         )
     raise SourceError(
-        f"{address.file}{joint}{address.array}: needed one of its arrays, found no such array; "
-        f"there are {shown}{more}"
+        f"{address.file}{joint}{address.array}: no such array; there are {shown}{more}"
     )
 
 

@@ -109,9 +109,7 @@ class _Hdf5Files:
         file, array = stack.found.file, stack.found.array
         dataset = self._open.get((file, array), lambda: _opened(file, array))
         if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
-            raise SourceError(
-                f"{name}: needed the array as it was measured, found it changed; begin anew"
-            )
+            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
         try:
             values: NDArray[Any] = np.asarray(dataset[() if row is None else row])
         except OSError as error:
@@ -170,7 +168,7 @@ def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:
         if not h5py.h5z.filter_avail(code):
             what = f"filter {code} ({said.decode('utf-8', 'replace') or 'no name'})"
             return SourceError(
-                f"{name}: needed a decompressor that is installed, found {what}; "
+                f"{name}: needed a compression of which HDF5 knows, found {what}; "
                 "pip install hdf5plugin has most of them"
             )
     return error

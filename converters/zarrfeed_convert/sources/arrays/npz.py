@@ -135,9 +135,7 @@ class _NpzFiles:
         place, path = stack.place, Path(stack.found.file)
         with path.open("rb") as file:
             if _stamp(file) != place.stamp:
-                raise SourceError(
-                    f"{name}: needed the file as it was measured, found it changed; begin anew"
-                )
+                raise SourceError(f"{name}: the file has changed since it was measured; begin anew")
             if place.offset is not None and not place.fortran:
                 return _lying(file, stack, place.offset, row)
         if place.offset is not None:
@@ -164,10 +162,7 @@ def _stamp(file: IO[bytes]) -> tuple[int, int]:
 
 def _require_no_member(found: Found) -> None:
     if found.array:
-        raise SourceError(
-            f"{found.name}: needed no name, for a .npy file is one array, found {found.array!r}; "
-            "leave it out"
-        )
+        raise SourceError(f"{found.name}: a .npy file is one array; leave ':{found.array}' out")
 
 
 def _named(found: Found) -> Found:

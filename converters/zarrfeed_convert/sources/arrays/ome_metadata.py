@@ -129,9 +129,7 @@ def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) 
     for text in (part.strip() for part in wanted.split(",")):
         number = labels.index(text) if text in labels else int(text) if text.isdecimal() else -1
         if not 0 <= number < count:
-            raise SourceError(
-                f"{name}: needed one of its channels, found {text!r}; there are {shown}"
-            )
+            raise SourceError(f"{name}: has no channel {text!r}; there are {shown}")
         chosen.append(number)
     return tuple(chosen)
 

@@ -165,9 +165,7 @@ def _list(where: str, what: str) -> tuple[list[str], list[str]]:
         found = sorted(glob.glob(where, recursive=True))  # noqa: PTH207 (Path has no absolute patterns)
         base = fixed_part(where)
         if not found:
-            raise SourceError(
-                f"{what}: needed OME-Zarr images, found nothing at {where}; check the path"
-            )
+            raise SourceError(f"{what}: nothing is at {where}; check the path")
     return name_stores(found, base), found
 
 

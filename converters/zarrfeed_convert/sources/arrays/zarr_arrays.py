@@ -95,9 +95,7 @@ class _ZarrFiles:
             matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
             paths, base = sorted(path for path in matches if Path(path).is_dir()), fixed_part(where)
             if not paths:
-                raise SourceError(
-                    f"{what}: needed Zarr arrays, found nothing at {where}; check the path"
-                )
+                raise SourceError(f"{what}: nothing is at {where}; check the path")
         return [
             Found(path, "", stem) for path, stem in zip(paths, _stems(paths, base), strict=True)
         ]
@@ -113,9 +111,7 @@ class _ZarrFiles:
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         array = self._reading.open(stack.found.file)
         if array.shape != stack.shape or array.dtype != stack.dtype:
-            raise SourceError(
-                f"{name}: needed the array as it was measured, found it changed; begin anew"
-            )
+            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
         return self._reading.read(stack.found.file, {} if row is None else {0: row})
 
     def texts(self, file: str, array: str) -> list[str]:

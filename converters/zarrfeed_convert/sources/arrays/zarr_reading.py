@@ -112,8 +112,7 @@ def array_at(path: str) -> str:
         node = open_node(group)
     if isinstance(node, zarr.Array):
         raise SourceError(
-            f"{path}: needed an array in a group, found no such array; {group} is one itself, "
-            f"{node.shape} {node.dtype}"
+            f"{path}: no such array; {group} is one, {node.shape} {node.dtype}; give that"
         )
     with quiet():
         arrays = {

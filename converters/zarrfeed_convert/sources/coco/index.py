@@ -102,10 +102,7 @@ def index_coco(path: str) -> CocoIndex:
     except SourceError:
         raise
     except OSError as error:
-        raise SourceError(
-            f"masks: needed a COCO file, found none that can be read at {path}: "
-            f"{error.strerror}; check --masks"
-        ) from error
+        raise SourceError(f"masks: cannot read {path}: {error.strerror}; check --masks") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise SourceError(
             f"{path}: needed a COCO file of images, annotations and categories, found something "

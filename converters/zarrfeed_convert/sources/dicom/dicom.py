@@ -98,8 +98,8 @@ class DicomSeries:
         require_choice("names_from", names_from, NAMES_FROM)
         if not 0 < threshold <= 1:
             raise SourceError(
-                f"option threshold: needed a fraction above 0, up to 1, found {threshold}; give "
-                "one like 0.5"
+                f"option threshold: needed a fraction above 0, found {threshold}; give one "
+                "up to 1, like 0.5"
             )
         self._arguments: JSON = {
             "images": os.fspath(images),

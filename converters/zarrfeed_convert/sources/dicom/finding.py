@@ -98,10 +98,7 @@ def _look(
     header = read_header(path)
     if header is None:
         if path.lower().endswith(_DICOM):
-            raise SourceError(
-                f"{path}: needed a DICOM file, found one without its preamble; restore it, or "
-                "take it out"
-            )
+            raise SourceError(f"{path}: needed a DICOM file, found one without its preamble")
         found.ignored += 1
     elif is_segmentation(header):
         found.ignored += not is_mask
@@ -118,7 +115,7 @@ def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
     first = f"; {': '.join(found.left_out[0])}" if found.left_out else ""
     if not slices.found:
         raise SourceError(
-            f"images: needed DICOM images, found none in {images}; check --images{first}"
+            f"images: needed DICOM files, found no DICOM image in {images}; check --images{first}"
         )
     if found.segmentations and found.volumes:
         raise SourceError(
@@ -127,8 +124,8 @@ def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
         )
     if not found.segmentations and not found.volumes:
         raise SourceError(
-            f"masks: needed DICOM segments (SEG) or NIfTI labels, found neither in {masks}; "
-            f"check --masks{first}"
+            f"masks: needed labels, found neither DICOM segments (SEG) nor NIfTI labels in "
+            f"{masks}; check --masks{first}"
         )
 
 

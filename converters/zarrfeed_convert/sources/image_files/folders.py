@@ -58,8 +58,7 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
     if shared and not mask_suffix and not image_suffix:
         raise SourceError(
             f"images and masks: needed different files, found {len(shared)} of {images} on both "
-            "sides; say how masks are told "
-            "apart, like --mask-suffix _mask"
+            "sides; say how masks are told apart, like --mask-suffix _mask"
         )
     not_suffix = mask_suffix if shared else ""
     image_of = files_by_key(found_images, image_suffix, "images", but_not=not_suffix)
@@ -109,7 +108,7 @@ def _image_files(where: str, what: str) -> dict[str, str]:
     """Find image files: path → path below the folder, or the fixed part of the glob, as a stem."""
     found = files_in(where)
     if found is None:
-        found_file = "is a file, no folder" if Path(where).is_file() else "no such folder"
+        found_file = "a file, no folder" if Path(where).is_file() else "no such folder"
         raise SourceError(
             f"{what}: needed a folder of images, found {found_file}: {where}; give a folder, or "
             "a glob in quotes like 'data/*.png'"
@@ -122,7 +121,7 @@ def _image_files(where: str, what: str) -> dict[str, str]:
     }
     if not stems:
         raise SourceError(
-            f"{what}: needed image files, found none in {where} ({len(paths)} files in all); "
+            f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
             f"looked for {' '.join(sorted(EXTENSIONS))}"
         )
     return stems

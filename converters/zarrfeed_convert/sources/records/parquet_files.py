@@ -77,7 +77,7 @@ class Tables:
             if broken:
                 raise SourceError(": ".join(broken[0]))
             raise SourceError(
-                f"{what}: needed rows, found none in {where} ({len(files)} files in all); give "
+                f"{what}: needed rows, found no row in {where} ({len(files)} files in all); give "
                 "other files"
             )
         ends = np.cumsum(rows, dtype=np.int64)

@@ -76,7 +76,7 @@ class Records:
             if broken:
                 raise SourceError(f"{next(iter(files))}: {broken[0][1]}")
             raise SourceError(
-                f"{what}: needed records, found none in {where} ({len(files)} files in all); "
+                f"{what}: needed records, found no record in {where} ({len(files)} files in all); "
                 "give other files"
             )
         offsets = np.concatenate([offsets for offsets, _ in found])

@@ -156,12 +156,14 @@ def parts_of(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMeta
 
 def block_nbytes(group: pq.RowGroupMetaData, column: str) -> int:
     """Say how many bytes a block of a row group has: a few MiB, or one row that is larger."""
-    return _block_rows(group, column) * _nbytes(group, column) // max(group.num_rows, 1)
+    rows = int(group.num_rows)
+    return _block_rows(group, column) * _nbytes(group, column) // max(rows, 1)
 
 
 def _block_rows(group: pq.RowGroupMetaData, column: str) -> int:
     count = int(group.num_rows)
-    return max(1, min(count, count * _BLOCK // max(_nbytes(group, column), 1)))
+    fitting: int = count * _BLOCK // max(_nbytes(group, column), 1)
+    return max(1, min(count, fitting))
 
 
 def _nbytes(group: pq.RowGroupMetaData, column: str) -> int:

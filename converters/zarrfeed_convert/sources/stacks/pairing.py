@@ -86,9 +86,8 @@ def pair_stacks(
     shared = bool(images.keys() & masks.keys())
     if shared and image_suffixes == [""] and not mask_suffix and images.keys() == masks.keys():
         raise SourceError(
-            f"images and masks: needed different files, found the same {len(images)}, such as "
-            f"{min(images)}; say how "
-            "masks are told apart, like --mask-suffix _mask"
+            f"images and masks: needed different files, found the same {len(images)} files, such "
+            f"as {min(images)}; say how masks are told apart, like --mask-suffix _mask"
         )
     channels = [
         files_by_key(images, end, "images", but_not=mask_suffix if shared else "")
