@@ -100,7 +100,9 @@ class Failures:
         """
         found = list(found)
         if found and self.on_error == "stop":
-            raise SamplesError(found) if summary is None else SourceError(summary)
+            error = SamplesError(found) if summary is None else SourceError(summary)
+            error.add_note("--on-error skip leaves out what cannot be packed, and records it")
+            raise error
         for failed in found:
             self._of.setdefault(failed.item, failed)
 

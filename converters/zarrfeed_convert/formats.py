@@ -134,6 +134,11 @@ def source_of(description: JSON) -> Source:
         It is none of `FORMATS`, or no longer there.
     """
     kind = str(description.get("kind"))
+    if kind == "samples":
+        raise SourceError(
+            "source: was a Python iterable, which cannot be opened again; what was packed is "
+            "checked without it"
+        )
     if kind not in FORMATS:
         raise SourceError(
             f"source: {kind!r} cannot be opened again by its description; it is none of "

@@ -189,6 +189,11 @@ def _what_is_there(folder: Path) -> str:
     """Say why there is no group, and what could be meant."""
     if (folder / ".zgroup").exists():
         return "a Zarr v2 store; zarrfeed reads v3: convert the originals again"
+    unfinished = folder.with_name(folder.name + PARTIAL)
+    if unfinished.exists():
+        return "its conversion is not finished: the same `zarrfeed convert` goes on with it"
+    if folder.exists() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
+        return "no split is finished yet: the same `zarrfeed convert` goes on with it"
     if folder.exists():
         return f"needed a Zarr v3 group, found no {METADATA}; `zarrfeed convert` packs folders"
     parent = read_metadata(folder.parent) or {}

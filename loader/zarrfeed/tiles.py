@@ -8,57 +8,67 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.reader import read_samples
-from zarrfeed.schema import TILE, TILE_SIZE, TILE_SOURCE
+from zarrfeed.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
+from zarrfeed.store import Split, open_split
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from zarrfeed.store import Split
 
-
-def stitch(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+def stitch(
+    split: Split | str | os.PathLike[str], predictions: NDArray[Any]
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """Put predictions of tiles together, one image after the other.
 
     Parameters
     ----------
     split
-        A split that was packed with ``--fit tile``.
+        A split that was packed with ``--fit tile``, or its path.
     predictions
-        (N, h, w) or (N, h, w, K), a row for each sample in the order of the store, such as
+        (N, h, w) or (N, h, w, K), a row for each tile **in the order of the store**, as from
         ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
         overlap, floats are averaged; of class ids, those of the tile count whose middle is nearest.
 
-    Yields
-    ------
-    key : str
-        The image's name in the source.
-    prediction : array
-        (H, W) or (H, W, K) in the predictions' dtype, of the image's own size: without padding.
+    Returns
+    -------
+    iterator of (key, prediction)
+        The image's name in the source, and (H, W) or (H, W, K) in the predictions' dtype, of the
+        image's own size: without padding.
 
     Raises
     ------
     StoreError
         The split holds no tiles.
     ValueError
-        There are not as many predictions as samples, or they are no float or integer images.
+        There are not as many predictions as tiles, they have not their size, or are no numbers.
 
     Examples
     --------
-    >>> from zarrfeed import open_split, stitch
-    >>> for key, scores in stitch(open_split("city.zarr/val"), predictions):  # doctest: +SKIP
+    >>> from zarrfeed import stitch
+    >>> for key, scores in stitch("city.zarr/val", predictions):  # doctest: +SKIP
     ...     save(key, scores.argmax(axis=-1))
     """
+    split = split if isinstance(split, Split) else open_split(split)
     if TILE not in split.layouts:
         raise StoreError(f"{split.path}: needed tiles, found whole images; nothing to put together")
-    samples = split.layouts[TILE].shape[0]
-    if predictions.ndim < 3 or len(predictions) != samples or predictions.dtype.kind not in "fiub":
+    tiles = split.layouts[IMAGE].shape[:3]
+    if (
+        predictions.ndim not in (3, 4)
+        or predictions.shape[:3] != tiles
+        or predictions.dtype.kind not in "fiub"
+    ):
         raise ValueError(
-            f"needed predictions ({samples}, h, w) or ({samples}, h, w, K) of floats or integers, "
-            f"found {predictions.shape} {predictions.dtype}"
+            f"needed predictions {tiles} or {(*tiles, 'K')} of floats or integers, one for each "
+            f"tile, found {predictions.shape} {predictions.dtype}"
         )
-    places = read_samples(split, TILE, np.arange(samples))
+    return _stitched(split, predictions)
+
+
+def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    places = read_samples(split, TILE, np.arange(len(predictions)))
     sources = np.arange(split.layouts[TILE_SIZE].shape[0])
     sizes = read_samples(split, TILE_SIZE, sources)
     names = read_samples(split, TILE_SOURCE, sources)

@@ -68,7 +68,7 @@ def test_other_splits_bind_a_replacement_and_are_named(dataset, folders):
 
 def test_what_differs_is_said_with_both_values_and_the_way_out(dataset, folders):
     with pytest.raises(
-        SourceError, match=r"size: None there, 6x5 asked for; fit: None there, crop"
+        SourceError, match=r"size: none there, 6x5 asked for; fit: none there, crop"
     ):
         pack(dataset, folders, size=(6, 5), fit="crop")
     with pytest.raises(SourceError, match=r"classes: 3 \(0, 1, 2\) there, 2 \(a, b\) asked for; i"):

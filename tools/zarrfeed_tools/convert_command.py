@@ -170,6 +170,7 @@ def _command(
         mask_suffix=mask_suffix,
         color=color.value,
         mask_map=mask_map,
+        split=split,
     )
     source = asked.open()
     with interrupts_told(), followed() as follow:

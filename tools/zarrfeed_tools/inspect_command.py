@@ -59,3 +59,6 @@ def _show(split: SplitFacts, out: Console) -> None:
         out.print(f"{name}: read through zarr-python ({escape(reason)})")
     if split.classes:
         out.print(classes_table(split.classes))
+    skipped = split.packed.get("skipped", ())
+    if skipped:
+        out.print(f"{len(skipped)} inputs were skipped when it was packed; --json lists them")

@@ -115,6 +115,9 @@ class Asked:
     ----------
     images, masks, format_name, options, image_suffix, mask_suffix, color, mask_map
         The values of the options above; None where one is not given.
+    split
+        That is packed: of formats that have subsets, it is the one of this name, unless another is
+        asked for. Else validation data would silently be training data.
     """
 
     images: str
@@ -125,6 +128,7 @@ class Asked:
     mask_suffix: str | None = None
     color: str = Color.AUTO.value
     mask_map: str = ""
+    split: str | None = None
 
     def open(self) -> Source:
         """Open the source.
@@ -163,6 +167,8 @@ class Asked:
                     f"{self.format_name} lists those it has",
                     param_hint=FLAGS[option],
                 )
+        if self.split is not None and "subset" in known:
+            options.setdefault("subset", self.split)
         return {name: value for name, value in said.items() if value is not None} | options
 
 

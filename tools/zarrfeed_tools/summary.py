@@ -63,8 +63,9 @@ def _show_skipped(report: Report, out: Console) -> None:
     if not report.skipped:
         return
     out.print(f"skipped {len(report.skipped)} of {report.found}:")
-    for _, why in report.skipped[:_SHOWN]:
-        out.print(f"  {escape(why)}", soft_wrap=True)
+    for name, why in report.skipped[:_SHOWN]:
+        said = why if name in why else f"{name}: {why}"
+        out.print(f"  {escape(said)}", soft_wrap=True)
     if len(report.skipped) > _SHOWN:
         out.print(f"  and {len(report.skipped) - _SHOWN} more, which the split records")
 

@@ -26,7 +26,6 @@ from zarrfeed.errors import WorkerError
 from zarrfeed_convert.crews import guest
 from zarrfeed_convert.crews.dask_cluster import Cluster
 from zarrfeed_convert.crews.guest import Done, Errand
-from zarrfeed_convert.failures import SamplesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,7 +133,7 @@ class DaskCrew:
             if progress is not None:
                 progress(sum(outcome.ticks for outcome in done.values()))
         if failed:
-            raise SamplesError(sorted(failed))
+            self._failures.add(sorted(failed))
 
     def _next(
         self, left: Iterator[tuple[int, Item]], count: int, threads: int

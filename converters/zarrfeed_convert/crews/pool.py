@@ -100,8 +100,7 @@ class Pool(Local):
                     del under_way[future]
             if progress is not None:
                 progress(self._done.value)
-        if failed:
-            raise SamplesError(sorted(failed))
+        self._failures.add(sorted(failed))
 
     def close(self) -> None:
         """End the tasks that run, and the processes."""

@@ -96,7 +96,7 @@ def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
     if len(full) != 1:
         raise SourceError(
             f"{name}: needed one image in the file, found {len(full)} TIFF pages; "
-            "split the stack into one file a page"
+            "use --format tiff for stacks, or split it into one file a page"
         )
     page = full[0]
     if page.imagedepth > 1 or page.samplesperpixel > 4:

@@ -72,7 +72,7 @@ class Journal:
         values = json.loads(json.dumps(values))  # as it comes back: no tuples
         if part in run and run[part] != values:
             differ = differences(run[part], values)
-            if not (self._folder / _GIVEN_UP).exists():
+            if self._done() and not (self._folder / _GIVEN_UP).exists():
                 self._refused = True
                 raise SourceError(
                     f"{self._target.folder}: {self._done()} shards of it are packed, by a run that "

@@ -119,4 +119,4 @@ def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -
 def _shown(what: str, value: Any) -> str:
     if what == "size" and isinstance(value, list):
         return "x".join(map(str, value))
-    return str(value)
+    return "none" if value is None else str(value)

@@ -86,6 +86,7 @@ def _pack(
     settings: Settings,
     progress: OnProgress | None,
 ) -> tuple[Rows, list[ShardRecord]]:
+    goes_on = True
     while True:
         failed = failures.items
         rows = without(plan.rows, failed, ordered=settings.order == "source")
@@ -98,6 +99,9 @@ def _pack(
         if not left:
             return rows, [record for record in records if record is not None]
         before = len(rows) - sum(len(task.rows) for task in left)
+        if before and goes_on and progress is not None:
+            progress("going on", before, len(rows))
+        goes_on = False
         crew.run(pack_shard, left, told(progress, "packing", len(rows), before=before))
         if failures.items != failed:
             journal.failed = failures.found

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 class CamVid(KnownLayout):
     """CamVid, in any of the three layouts that it is handed around in.
 
-    ::
+    ``train/`` beside ``trainannot/``: 11 classes, 11 is ignored (SegNet's).
 
-        train/ trainannot/                         11 classes, 11 is ignored (SegNet's)
-        train/ train_labels/*_L.png                31 classes in colours, 255 is ignored
-        701_StillsRaw_full/ LabeledApproved_full/  the same, all in one (as published)
+    ``train/`` beside ``train_labels/``, with masks ``*_L.png``: 31 classes in colours, 255 is
+    ignored.
+
+    ``701_StillsRaw_full/`` beside ``LabeledApproved_full/``: the same, all in one (as published).
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ class CamVid(KnownLayout):
     masks
         Not needed.
     subset
+        By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val`` or ``test``; ``all`` where there are no subsets (as published).
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 class Cityscapes(KnownLayout):
     """Cityscapes: images in ``leftImg8bit/``, masks in ``gtFine/`` or ``gtCoarse/``.
 
-    ::
-
-        leftImg8bit/SUBSET/CITY/*_leftImg8bit.png
-        gtFine/SUBSET/CITY/*_gtFine_labelIds.png, or *_gtFine_labelTrainIds.png
+    Images are ``leftImg8bit/SUBSET/CITY/*_leftImg8bit.png``, masks
+    ``gtFine/SUBSET/CITY/*_gtFine_labelIds.png`` or ``*_gtFine_labelTrainIds.png``.
 
     Parameters
     ----------
@@ -38,6 +36,7 @@ class Cityscapes(KnownLayout):
     masks
         Not needed.
     subset
+        By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val`` or ``test``; of ``gtCoarse`` also ``train_extra``.
     labels
         ``train``: the 19 classes that the benchmark trains, 255 is ignored; read from

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 class Voc(KnownLayout):
     """Pascal VOC, 2007 to 2012: 21 classes, 255 (the border of objects) is ignored.
 
-    ::
-
-        ImageSets/Segmentation/SUBSET.txt   a name per line
-        JPEGImages/NAME.jpg
-        SegmentationClass/NAME.png          palette, grey or RGB in the palette's colours
+    ``ImageSets/Segmentation/SUBSET.txt`` lists the names, one per line; images are
+    ``JPEGImages/NAME.jpg``, masks ``SegmentationClass/NAME.png``: palette, grey, or RGB in the
+    palette's colours.
 
     Parameters
     ----------
@@ -34,6 +32,7 @@ class Voc(KnownLayout):
     masks
         Not needed.
     subset
+        By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val``, ``trainval``, or another list that is there.
     annotations
         The folder of masks; ``SegmentationClassAug`` is SBD's.
