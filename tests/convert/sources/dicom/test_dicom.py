@@ -366,7 +366,7 @@ def test_there_is_nothing_to_pack():
     )
     for path in paths:
         path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(SourceError, match="found no DICOM image in i; i/IM"):
+    with pytest.raises(SourceError, match="found no DICOM image in i; check --images; i/IM"):
         DicomSeries("i", "m.nii")
 
 
