@@ -127,3 +127,11 @@ def test_what_a_killed_replacement_left_is_no_obstacle(dataset, folders):
     (dataset / "train").rename(dataset / "train~old.partial")
     pack(dataset, folders)
     assert sorted(path.name for path in dataset.iterdir()) == ["train", "zarr.json"]
+
+
+def test_a_split_of_before_there_was_an_overlap_is_the_same(dataset, folders):
+    metadata = dataset / "train/zarr.json"
+    found = json.loads(metadata.read_text())
+    del found["attributes"]["zarrfeed"]["packed"]["settings"]["overlap"]
+    metadata.write_text(json.dumps(found))
+    assert pack(dataset, folders).status == "already packed"

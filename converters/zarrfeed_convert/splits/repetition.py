@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from zarrfeed_convert.splits.target import Target
 
 
+# Settings that older splits do not record, and what these were then.
+_SINCE = {"overlap": 0}
+
+
 def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
     """Gather what a run was asked for, as far as it decides a split's bytes.
 
@@ -71,7 +75,8 @@ def require_same_split(
     """
     require_replaceable(target, there)
     packed = there["packed"]
-    before = asked_for(there.get("source", {}), packed.get("found"), packed.get("settings", {}))
+    settings = _SINCE | packed.get("settings", {})
+    before = asked_for(there.get("source", {}), packed.get("found"), settings)
     labels_before, labels_asked = _labels(target, named, ignore)
     differ = differences(before | labels_before, asked | labels_asked)
     if differ:
