@@ -40,7 +40,10 @@ while True:
 
 
 def imports_numpy(process: psutil.Process) -> bool:
-    return any("_multiarray_umath" in entry.path for entry in process.memory_maps())
+    try:
+        return any("_multiarray_umath" in entry.path for entry in process.memory_maps())
+    except psutil.NoSuchProcess:  # `uname`, which Python's platform module runs, has just ended
+        return False
 
 
 @pytest.mark.parametrize(
