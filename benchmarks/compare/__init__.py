@@ -1,0 +1,1 @@
+"""Ours, our peers' and the limits, on the same samples in one run."""

@@ -1,0 +1,164 @@
+"""One process for one cell: a peer, a workload, a level, a setting. Prints one JSON line.
+
+python -m compare.cell '{"task": "read", "peer": …}'
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compare.measuring import cpu_seconds, measure_read, utilisation
+from compare.registry import peer_of
+from compare.samples import Samples
+from compare.workloads import Workload
+
+if TYPE_CHECKING:
+    from compare.peer import Peer
+
+_STEPS = 64  # of the emulated accelerator
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one process does.
+
+    Attributes
+    ----------
+    task
+        ``convert``, ``read``, ``fit``, ``train`` or ``utilisation``.
+    peer
+        Its name.
+    work
+        As JSON.
+    samples, folder
+        Where the samples lie, and the peer's own files.
+    setting
+        Of the peer.
+    seconds, least, longest
+        To measure for, epochs to measure, and seconds after which an epoch is broken off.
+    cold
+        Whether the files were dropped from the page cache before.
+    steps
+        Of an epoch of ``fit``; None for all batches.
+    """
+
+    task: str
+    peer: str
+    work: dict[str, Any]
+    samples: str
+    folder: str
+    setting: dict[str, Any]
+    seconds: float = 1.0
+    least: int = 1
+    longest: float = 10.0
+    cold: bool = False
+    steps: int | None = None
+
+
+def main(text: str) -> None:
+    """Do it, and say what was found."""
+    cell = Cell(**json.loads(text))
+    peer, work = peer_of(cell.peer), Workload.from_json(cell.work)
+    found = _TASKS[cell.task](cell, peer, work)
+    print(json.dumps(found), flush=True)
+
+
+def _convert(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    samples = Samples(work, Path(cell.samples), "")
+    began = time.perf_counter()
+    peer.convert(samples, Path(cell.folder))
+    return {"convert_s": time.perf_counter() - began}
+
+
+def _read(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    began = time.perf_counter()
+    for name in peer.needs:
+        importlib.import_module(name)
+    opened = time.perf_counter()
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        found = measure_read(
+            loader,
+            work,
+            opened=opened,
+            seconds=cell.seconds,
+            least=cell.least,
+            longest=cell.longest,
+            checked=not peer.limit,
+            cold=cell.cold,
+        )
+    return {"import_ms": (opened - began) * 1e3, **found}
+
+
+def _utilisation(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        steps = min(work.batches, _STEPS)
+        busy = utilisation(
+            loader.epoch(0), compute=work.compute_ms / 1e3, steps=steps, sleep=time.sleep
+        )
+    return {"utilisation": busy}
+
+
+def _fit(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    from compare.no_op import call_the_roll, fit_nothing
+
+    steps = work.batches if cell.steps is None else cell.steps
+    # None where it may be: Keras then goes by the length of the data.
+    asked = None if steps == work.batches else steps
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        data, cpu = loader.keras(), cpu_seconds()
+        epochs = max(cell.least, 1)
+        spent = fit_nothing(data, steps=asked, epochs=epochs)
+        cpu = cpu_seconds() - cpu
+    found = {
+        "rates": [steps / seconds for seconds in spent],
+        "cpu_s_per_1000": cpu / (steps * work.batch_size * (epochs + 2)) * 1e3,
+        "whole": asked is None,
+        "batches": steps * epochs,
+        "wrong": "",
+    }
+    if not peer.limit:
+        with peer.open(Path(cell.folder), work, cell.setting) as loader:
+            seen = call_the_roll(loader.keras(), work.samples, steps=asked)
+        found["wrong"] = _judged(seen, work, steps)
+    return found
+
+
+def _judged(seen: Any, work: Workload, steps: int) -> str:
+    wrong = []
+    if repeated := int((seen > 1).sum()):
+        wrong.append(f"{repeated} samples repeated")
+    missing = steps * work.batch_size - int((seen > 0).sum())
+    if missing > 0 and not repeated:
+        wrong.append(f"{missing} samples missing")
+    return ", ".join(wrong)
+
+
+def _train(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    from compare.training import train
+
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        return train(loader, work, steps=cell.steps)
+
+
+_TASKS = {
+    "convert": _convert,
+    "read": _read,
+    "utilisation": _utilisation,
+    "fit": _fit,
+    "train": _train,
+}
+
+
+def to_json(cell: Cell) -> str:
+    """Write a cell down for a process."""
+    return json.dumps(asdict(cell))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,171 @@
+"""Where do the samples come from? Crops of pictures, real or made, and volumes, as two .npy files.
+
+Every peer converts from these. Pictures that are made have the spectrum of photographs (power
+falls with the square of the frequency: Field, J. Opt. Soc. Am. A 4, 1987) and the noise of a
+camera; masks are level sets of the same fields.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compare.identity import stamp
+from compare.workloads import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PICTURES = 64  # that are made where there are no real ones
+_SIZE = 480
+_CLASSES = 8
+_NOISE = 4.0  # standard deviation of a camera's noise, in 8-bit steps
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All samples of a workload, in memory-mapped files.
+
+    Attributes
+    ----------
+    work
+        What they are.
+    folder
+        Holds ``image.npy`` (N, *image) and ``mask.npy`` (N, *mask).
+    origin
+        What the pixels are, in words.
+    """
+
+    work: Workload
+    folder: Path
+    origin: str
+
+    def array(self, field: str) -> np.ndarray:
+        """Map one field into memory, read-only."""
+        return np.load(self.folder / f"{field}.npy", mmap_mode="r")
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Go through all pairs in storage order."""
+        return zip(self.array("image"), self.array("mask"), strict=True)
+
+
+def make_samples(
+    work: Workload, folder: Path, *, images: str | None, masks: str | None, seed: int = 0
+) -> Samples:
+    """Make the samples of a workload, or find them made.
+
+    Parameters
+    ----------
+    work
+        What is wanted.
+    folder
+        Where the files are, or shall be; written aside first, and then renamed.
+    images, masks
+        Folders of pictures and masks to crop from; None for pictures that are made.
+    seed
+        Of everything that is left to chance.
+    """
+    origin = _origin(work, images, seed)
+    about = json.dumps({"work": work.to_json(), "origin": origin, "masks": masks})
+    found = folder / "samples.json"
+    if not (found.exists() and found.read_text() == about):
+        partial = folder.with_name(folder.name + ".partial")
+        for stale in (folder, partial):
+            shutil.rmtree(stale, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(work, partial, images, masks, seed)
+        (partial / found.name).write_text(about)
+        partial.rename(folder)
+    return Samples(work, folder, origin)
+
+
+def _origin(work: Workload, images: str | None, seed: int) -> str:
+    if len(work.image) == 3 and work.image[-1] > 4:
+        return f"volumes of 1/f² noise, masks by levels (seed {seed})"
+    crops = f"random crops (seed {seed})"
+    return f"{crops} of {images or f'{_PICTURES} pictures of 1/f² noise'}"
+
+
+def _write(work: Workload, folder: Path, images: str | None, masks: str | None, seed: int) -> None:
+    image = np.lib.format.open_memmap(
+        folder / "image.npy", "w+", np.dtype(work.dtype), (work.samples, *work.image)
+    )
+    mask = np.lib.format.open_memmap(
+        folder / "mask.npy", "w+", np.dtype(np.uint8), (work.samples, *work.mask)
+    )
+    rng = np.random.default_rng(seed)
+    if work.dtype == "float32":
+        for sample in range(work.samples):
+            image[sample], mask[sample] = _volume(work.image, rng)
+    else:
+        _crop(work, _pictures(images, masks, rng), image, mask, rng)
+    for sample in range(work.samples):
+        stamp(image[sample], sample)
+        stamp(mask[sample], sample)
+    for array in (image, mask):
+        array.flush()
+
+
+def _pictures(
+    images: str | None, masks: str | None, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    if images is None or masks is None:
+        return [_picture((_SIZE, _SIZE), rng) for _ in range(_PICTURES)]
+    from zarrfeed_convert import PairedFolders
+
+    pairs = PairedFolders(images, masks)
+    return [pairs.read(sample) for sample in range(len(pairs.keys))]
+
+
+def _picture(shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    light = _field(shape, rng)
+    colours = [0.8 * light + 0.2 * _field(shape, rng) for _ in range(3)]
+    image = 128.0 + 50.0 * np.stack(colours, axis=-1) + rng.normal(0.0, _NOISE, (*shape, 3))
+    return image.clip(0, 255).astype(np.uint8), _levels(light)
+
+
+def _volume(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    density = _field(shape, rng)
+    noisy = density + rng.normal(0.0, 0.05, shape)
+    return noisy.astype(np.float32), _levels(density)
+
+
+def _field(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Make noise whose amplitude falls with the frequency; mean 0, standard deviation 1."""
+    axes = [np.fft.fftfreq(size) for size in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
+    frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
+    frequency.flat[0] = np.inf  # no mean
+    # In D dimensions power per mode falls so that every octave carries as much contrast.
+    spectrum = np.fft.rfftn(rng.standard_normal(shape)) / frequency ** (len(shape) / 2)
+    field = np.fft.irfftn(spectrum, shape, axes=range(len(shape)))
+    return np.asarray(field / field.std())
+
+
+def _levels(field: np.ndarray) -> np.ndarray:
+    edges = np.quantile(field, np.linspace(0, 1, _CLASSES + 1)[1:-1])
+    return np.digitize(field, edges).astype(np.uint8)
+
+
+def _crop(
+    work: Workload,
+    pictures: list[tuple[np.ndarray, np.ndarray]],
+    image: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    height, width, channels = work.image
+    which = rng.integers(len(pictures), size=work.samples)
+    corner = rng.random((work.samples, 2))
+    for sample in range(work.samples):
+        picture, classes = pictures[which[sample]]
+        rows, columns = classes.shape
+        y, x = (corner[sample] * (rows - height + 1, columns - width + 1)).astype(int)
+        window = slice(y, y + height), slice(x, x + width)
+        # One channel: green, which is closest to how bright a pixel looks.
+        image[sample] = picture[window] if channels == 3 else picture[window][..., 1:2]
+        mask[sample] = classes[window]
