@@ -1,6 +1,8 @@
-"""One process for one cell: a peer, a workload, a level, a setting. Prints one JSON line.
+"""One process for one cell: a peer, a workload, a level, a setting.
 
-python -m compare.cell '{"task": "read", "peer": …}'
+    python -m compare.cell '{"task": "read", "peer": …}'
+
+prints one JSON line.
 """
 
 from __future__ import annotations

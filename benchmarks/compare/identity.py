@@ -14,7 +14,7 @@ import numpy as np
 _NBYTES = 4  # of a number, little-endian; a float32 pixel holds it as a value (exact to 2^24)
 
 
-class WrongSamples(Exception):
+class WrongSamplesError(Exception):
     """A loader did not hand out what it should have."""
 
 
@@ -64,12 +64,12 @@ class Attendance:
 
         Raises
         ------
-        WrongSamples
+        WrongSamplesError
             Its images are not of the same samples as its masks.
         """
         image, mask = (numbers_of(array) for array in batch)
         if not np.array_equal(image, mask):
-            raise WrongSamples(f"images of the samples {image[:8]}…, masks of {mask[:8]}…")
+            raise WrongSamplesError(f"images of the samples {image[:8]}…, masks of {mask[:8]}…")
         self._came.append(image)
 
     def verdict(self, *, whole: bool) -> str:

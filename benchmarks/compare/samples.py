@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compare.identity import stamp
-from compare.workloads import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from compare.workloads import Workload
 
 _PICTURES = 64  # that are made where there are no real ones
 _SIZE = 480
