@@ -11,20 +11,26 @@ from pathlib import Path
 import psutil
 
 PACKAGES = (
-    "zarrfeed", "numpy", "numcodecs", "zarr", "keras", "tensorflow", "tensorflow-cpu",
+    "zarrfeed", "numpy", "numcodecs", "zarr", "keras", "tensorflow", "tensorflow-cpu", "jax",
+    "torch", "tensorstore", "zarrs", "h5py", "grain", "array-record", "mosaicml-streaming",
+    "litdata", "webdataset", "annbatch", "insitubatch",
 )  # fmt: skip
 
 
 def machine() -> str:
     """Describe this machine and what is installed, in one line."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
     memory = psutil.virtual_memory().total >> 30
     return (
-        f"{cores} cores ({_processor()}), {memory} GiB, {platform.system()} {platform.release()} "
+        f"{cores()} cores ({_processor()}), {memory} GiB, {platform.system()} {platform.release()} "
         f"{platform.machine()}, Python {platform.python_version()}, {_packages()}{_commit()}"
     )
+
+
+def cores() -> int:
+    """Count the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_average() -> str:

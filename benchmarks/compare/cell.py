@@ -8,6 +8,7 @@ prints one JSON line.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import sys
 import time
@@ -21,9 +22,12 @@ from compare.samples import Samples
 from compare.workloads import Workload
 
 if TYPE_CHECKING:
-    from compare.peer import Peer
+    from collections.abc import Iterator
+
+    from compare.peer import Batch, Loader, Peer
 
 _STEPS = 64  # of the emulated accelerator
+_EMULATED = 1000  # its first epoch's number, which no measured epoch has
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Cell:
     Attributes
     ----------
     task
-        ``convert``, ``read``, ``fit``, ``train`` or ``utilisation``.
+        ``convert``, ``read``, ``fit`` or ``train``.
     peer
         Its name.
     work
@@ -48,6 +52,8 @@ class Cell:
         Whether the files were dropped from the page cache before.
     steps
         Of an epoch of ``fit``; None for all batches.
+    emulate
+        Whether to feed an emulated accelerator as well, after reading.
     """
 
     task: str
@@ -61,6 +67,7 @@ class Cell:
     longest: float = 10.0
     cold: bool = False
     steps: int | None = None
+    emulate: bool = False
 
 
 def main(text: str) -> None:
@@ -94,16 +101,20 @@ def _read(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
             checked=not peer.limit,
             cold=cell.cold,
         )
+        if cell.emulate and not cell.cold:
+            found["utilisation"] = utilisation(
+                _endless(loader),
+                compute=work.compute_ms / 1e3,
+                steps=_STEPS,
+                seconds=cell.longest,
+                sleep=time.sleep,
+            )
     return {"import_ms": (opened - began) * 1e3, **found}
 
 
-def _utilisation(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
-    with peer.open(Path(cell.folder), work, cell.setting) as loader:
-        steps = min(work.batches, _STEPS)
-        busy = utilisation(
-            loader.epoch(0), compute=work.compute_ms / 1e3, steps=steps, sleep=time.sleep
-        )
-    return {"utilisation": busy}
+def _endless(loader: Loader) -> Iterator[Batch]:
+    for number in itertools.count(_EMULATED):
+        yield from loader.epoch(number)
 
 
 def _fit(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
@@ -151,7 +162,6 @@ def _train(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
 _TASKS = {
     "convert": _convert,
     "read": _read,
-    "utilisation": _utilisation,
     "fit": _fit,
     "train": _train,
 }

@@ -175,7 +175,12 @@ def summed_up(epochs: list[Epoch], work: Workload, cpu: float) -> dict[str, Any]
 
 
 def utilisation(
-    batches: Iterator[Batch], *, compute: float, steps: int, sleep: Callable[[float], None]
+    batches: Iterator[Batch],
+    *,
+    compute: float,
+    steps: int,
+    seconds: float,
+    sleep: Callable[[float], None],
 ) -> float:
     """Emulate an accelerator that computes on every batch; how much of the time it is busy.
 
@@ -188,8 +193,8 @@ def utilisation(
         An epoch, or more of them.
     compute
         Seconds per batch.
-    steps
-        How many batches to take, at least 2.
+    steps, seconds
+        How many batches to take, at least 2; fewer where these would take longer.
     sleep
         ``time.sleep``.
 
@@ -204,7 +209,7 @@ def utilisation(
         taken += 1
         if taken == 1:
             began = time.perf_counter()
-        if taken == steps:
+        if taken == steps or (taken > 1 and time.perf_counter() - began > seconds):
             break
     return (taken - 1) * compute / (time.perf_counter() - began)
 

@@ -71,7 +71,7 @@ def make_samples(
     seed
         Of everything that is left to chance.
     """
-    origin = _origin(work, images, seed)
+    origin = origin_of(work, images, seed)
     about = json.dumps({"work": work.to_json(), "origin": origin, "masks": masks})
     found = folder / "samples.json"
     if not (found.exists() and found.read_text() == about):
@@ -85,7 +85,8 @@ def make_samples(
     return Samples(work, folder, origin)
 
 
-def _origin(work: Workload, images: str | None, seed: int) -> str:
+def origin_of(work: Workload, images: str | None, seed: int = 0) -> str:
+    """Say in words what the pixels are."""
     if len(work.image) == 3 and work.image[-1] > 4:
         return f"volumes of 1/f² noise, masks by levels (seed {seed})"
     crops = f"random crops (seed {seed})"

@@ -1,0 +1,176 @@
+"""How fast are we, our peers and the limits, on the same samples, in one run?
+
+    make bench              everything: an hour or two
+    make bench QUICK=1      smaller workloads, the quickest look: some minutes
+    python benchmarks/bench.py --workloads tiles --levels fit --peers zarrfeed 'np.memmap'
+
+Every cell of a table (a peer, a workload, a level) runs in processes of its own, and peers take
+turns. What is found is written down at once, as JSON lines; tables, CSV and plots are made of them,
+at the end or by `--report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from compare.registry import peers
+from compare.report import report
+from compare.rows import read_rows, write_csv
+from compare.run import FULL, QUICK, Bench, Effort, Table
+from compare.samples import origin_of
+from compare.workloads import WORKLOADS, Workload
+from machine import cores, load_average, machine
+
+_QUICK_SAMPLES = {"tiles": 1024, "patches": 16_384, "thumbs": 65_536, "volumes": 8}
+_LEVELS = ("read", "fit", "train")
+
+
+def main() -> int:
+    """Measure, write down, print; 1 where nothing could be measured."""
+    options = _options()
+    if options.report:
+        about, rows = read_rows(options.report)
+    else:
+        about, rows = _measure(options)
+    text = report(about, rows)
+    if options.csv:
+        with options.csv.open("w", encoding="utf-8") as file:
+            write_csv(rows, file)
+    print(text)
+    return 0 if any(row.batches_per_second for row in rows) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer samples, fewer rounds, only tiles unless --workloads says",
+    )
+    parser.add_argument(
+        "--workloads",
+        nargs="+",
+        choices=WORKLOADS,
+        metavar="NAME",
+        help=f"of {', '.join(WORKLOADS)}; all by default",
+    )
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        choices=_LEVELS,
+        default=["read", "fit"],
+        metavar="NAME",
+        help=f"of {', '.join(_LEVELS)}; read and fit by default",
+    )
+    parser.add_argument(
+        "--cold", action="store_true", help="also read with the files dropped from the page cache"
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        metavar="PART",
+        help="only those whose names have one of these parts in them",
+    )
+    parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
+    parser.add_argument("--masks", help="folder of their masks, of the same names")
+    parser.add_argument("--rounds", type=int, help="turns of every peer, each in a fresh process")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the peers' files")
+    parser.add_argument(
+        "--lines",
+        type=Path,
+        default=Path("bench.jsonl"),
+        metavar="FILE",
+        help="where findings are written down, one JSON line each",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows as CSV")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: lay out what such a file holds",
+    )
+    parser.add_argument("--list", action="store_true", help="list the peers, and end")  # fmt: skip
+    options = parser.parse_args()
+    if (options.images is None) != (options.masks is None):
+        parser.error("--images and --masks belong together")
+    if options.list:
+        for peer in peers().values():
+            print(peer.name + (f" (not installed: {', '.join(peer.missing)})" * bool(peer.missing)))
+        sys.exit(0)
+    return options
+
+
+def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    tables = list(_tables(options))
+    chosen = [
+        peer
+        for peer in peers().values()
+        if not options.peers or any(part in peer.name for part in options.peers)
+    ]
+    effort = _effort(options)
+    about = _about(options, tables, effort)
+    rows: list[Any] = []
+    with ExitStack() as stack:
+        folder = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lines = stack.enter_context(options.lines.open("w", encoding="utf-8"))
+
+        def note(found: dict[str, Any]) -> None:
+            print(json.dumps(found), file=lines, flush=True)
+
+        note({"about": about})
+        bench = Bench(
+            folder.resolve(), images=options.images, masks=options.masks, effort=effort,
+            cores=cores(), note=note, say=lambda text: print(text, file=sys.stderr, flush=True),
+        )  # fmt: skip
+        for table in tables:
+            rows += bench.measure(table, chosen)
+    return about, rows
+
+
+def _tables(options: argparse.Namespace) -> list[Table]:
+    names = options.workloads or (["tiles"] if options.quick else list(WORKLOADS))
+    tables = []
+    for name in names:
+        work = WORKLOADS[name]
+        if options.quick:
+            work = work.with_samples(_QUICK_SAMPLES[name])
+        tables += [Table(work, level, "warm") for level in options.levels]
+        if options.cold:
+            tables.append(Table(work, "read", "cold"))
+    return tables
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    effort = QUICK if options.quick else FULL
+    return replace(effort, rounds=options.rounds) if options.rounds else effort
+
+
+def _about(options: argparse.Namespace, tables: list[Table], effort: Effort) -> dict[str, Any]:
+    works: dict[str, Workload] = {table.work.name: table.work for table in tables}
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "load_before": load_average(),
+        "effort": (
+            f"{effort.rounds} rounds in which all take turns, each turn in a fresh process, for at "
+            f"least {effort.seconds:g} s after an epoch that warms up"
+        ),
+        "workloads": {name: work.to_json() for name, work in works.items()},
+        "origins": {name: origin_of(work, options.images) for name, work in works.items()},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Run one cell in a fresh process, and look at its memory and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from compare.cell import to_json
+
+if TYPE_CHECKING:
+    from compare.cell import Cell
+
+_BENCHMARKS = Path(__file__).resolve().parent.parent
+_EVERY = 0.1  # seconds between looks at the memory
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "PYTHONUNBUFFERED": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+class CellError(Exception):
+    """A cell failed, or took too long; the message is the last line that it wrote."""
+
+
+def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
+    """Run it.
+
+    Returns
+    -------
+    dict
+        What it printed, and ``peak_rss_mb`` and ``peak_held_mb`` of it and its children.
+
+    Raises
+    ------
+    CellError
+        It failed.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "compare.cell", to_json(cell)],
+            cwd=_BENCHMARKS,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+            env={**os.environ, **_ENVIRONMENT},
+            start_new_session=True,
+        )
+        try:
+            peaks = _watch(process, timeout)
+        finally:
+            _end_group(process)
+        out.seek(0)
+        errors.seek(0)
+        lines = [line for line in out.read().splitlines() if line.startswith("{")]
+        if process.returncode or not lines:
+            said = [line for line in errors.read().splitlines() if line.strip()]
+            raise CellError(f"status {process.returncode}: {said[-1] if said else 'said nothing'}")
+    return {**json.loads(lines[-1]), **peaks}
+
+
+def _watch(process: subprocess.Popen[bytes], timeout: float) -> dict[str, float]:
+    rss = held = 0
+    deadline = time.monotonic() + timeout
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise CellError(f"not done after {timeout:g} s")
+        looked = [_memory(pid) for pid in _tree(process.pid)]
+        rss = max(rss, sum(one[0] for one in looked))
+        held = max(held, sum(one[1] for one in looked))
+        time.sleep(_EVERY)
+    return {"peak_rss_mb": rss / 1e6, "peak_held_mb": held / 1e6}
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        root = psutil.Process(pid)
+        return [pid, *(child.pid for child in root.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Bytes resident, and less those of files. Needs ``/proc``: elsewhere both are the first."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return _resident(pid)
+    sizes = {"VmRSS": 0, "RssFile": 0}
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name in sizes:
+            sizes[name] = int(value.split()[0]) << 10
+    return sizes["VmRSS"], sizes["VmRSS"] - sizes["RssFile"]
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    try:
+        rss = psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        rss = 0
+    return rss, rss
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left: some peers leave workers behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
