@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Modules of compare.peers, each with a tuple PEERS. The order is that of the table before it is
 # sorted by speed.
 MODULES = (
+    "limits",
     "ours",
     "memmap",
 )
