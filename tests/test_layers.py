@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
-    {"errors", "schema", "order", "plan", "schedule", "slot", "lookahead", "choice",
-     "state", "stats", "report"},
+    {"errors", "schema", "index_shuffle", "block_order", "order", "plan", "schedule", "slot",
+     "lookahead", "choice", "state", "stats", "report"},
     {"store", "codecs", "shards", "flat", "direct", "indirect", "reader",
      "pixel_statistics", "tiles"},
     {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",

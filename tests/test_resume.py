@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,24 @@ def test_a_batch_that_does_not_exist_is_named(split: Path) -> None:
         seq.load_state_dict({**seq.state_dict(), "batch": 6})
 
 
+def test_a_state_of_another_order_is_refused() -> None:
+    """Small orders have not changed since states were first written: those go on exactly."""
+    small, large = schedule(BATCHES), replace(schedule(BATCHES), in_memory=BATCHES - 1)
+    state = state_of(small, 3, 4)
+    older = {**state, "schedule": {n: v for n, v in state["schedule"].items() if n != "order"}}
+    assert position_of(small, state) == position_of(small, older) == (3, 4)
+    for other in (state, older):
+        with pytest.raises(ValueError, match="order was 1 and is 2"):
+            position_of(large, other)
+    assert position_of(large, state_of(large, 3, 4)) == (3, 4)
+
+
 # -- the journal --------------------------------------------------------------------------------
 
 
 def schedule(batches: int) -> Schedule:
     return Schedule(
-        ids=np.arange(batches), batch_size=1, shuffle=True, block=1, seed=0,
+        ids=range(batches), batch_size=1, shuffle=True, block=1, seed=0,
         drop_remainder=False, rank=0, world_size=1,
     )  # fmt: skip
 

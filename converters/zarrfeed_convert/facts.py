@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zarrfeed import Split, class_pixels
 from zarrfeed.schema import MASK, METADATA
 
@@ -99,7 +97,7 @@ def classes_of(split: Split) -> tuple[ClassFacts, ...]:
     if MASK not in split.layouts:
         return ()
     mask = split.layouts[MASK].shape
-    counts = class_pixels(split, np.arange(mask[0]))
+    counts = class_pixels(split, range(mask[0]))
     if counts is None:
         return ()
     pixels, total = counts.tolist(), math.prod(mask)

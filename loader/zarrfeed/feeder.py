@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zarrfeed.arena import Arena
@@ -23,9 +22,6 @@ from zarrfeed.workers import Task, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from zarrfeed.schedule import Schedule
 
@@ -84,7 +80,6 @@ class Feeder:
         self._ahead = Lookahead(least=min(depth, least), most=depth, workers=self._workers.count)
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
-        self._epoch_ids = lru_cache(maxsize=2)(schedule.epoch_ids)
         self._cold = 0  # batches that are still read ahead from the disk
         self._sent = 0
         self._taken = 0.0  # when the last batch was handed out
@@ -208,19 +203,16 @@ class Feeder:
         schedule = self._schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
-        ids = self._ids(self._epoch, self._batch)
+        ids = schedule.batch_ids(self._epoch, self._batch)
         slot = self._arena.take()
         # A page that is in memory already costs as much to advise as to copy.
-        coming = self._ids(*self._later(self._depth)) if self._cold > 0 else None
+        coming = schedule.batch_ids(*self._later(self._depth)) if self._cold > 0 else None
         self._arena.slot(slot).order(ids, coming)
         self._sent += 1
         task = Task(self._sent, slot, ids.size, self._epoch, self._batch)
         self._pending.append(task)
         self._workers.submit(task)
         self._batch += 1
-
-    def _ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
-        return self._epoch_ids(epoch)[self._schedule.rows(batch)]
 
     def _later(self, batches: int) -> tuple[int, int]:
         """Epoch and number of the batch so many after the next one."""

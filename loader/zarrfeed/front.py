@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+    from zarrfeed.order import Shuffle
     from zarrfeed.pixel_statistics import Normalization
     from zarrfeed.request import ClassWeight, Subset
-    from zarrfeed.schedule import Shuffle
     from zarrfeed.slot import Arrays
     from zarrfeed.stats import EpochStats
     from zarrfeed.stream import Stream

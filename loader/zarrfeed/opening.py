@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed.arena import Arena
-    from zarrfeed.schedule import Schedule, Shuffle
+    from zarrfeed.order import Shuffle
+    from zarrfeed.schedule import Schedule
     from zarrfeed.workers import Workers
 
 

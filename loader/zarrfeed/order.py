@@ -1,7 +1,7 @@
 """In which order does an epoch visit the samples?
 
-Pure functions from (size, seed, epoch, rank) to positions ``0 … size-1``. They know no store, no
-worker and no Keras, so an order can be computed anywhere, by anyone, and be the same.
+Pure functions from (size, seed, epoch) to positions ``0 … size-1``. They know no store, no worker
+and no Keras, so an order can be computed anywhere, by anyone, and be the same.
 
 Only NumPy streams with a compatibility guarantee are used (NEP 19): ``SeedSequence`` and the raw
 words of a bit generator are frozen, while ``Generator.permutation`` may change between releases.
@@ -9,12 +9,21 @@ words of a bit generator are frozen, while ``Generator.permutation`` may change 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from zarrfeed.block_order import BlockOrder
+from zarrfeed.index_shuffle import IndexShuffle
+
+Shuffle: TypeAlias = bool | Literal["block"]
+Order: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
+# Positions up to which an order is kept. To sort so many takes 0.7 s and 90 MB once an epoch, to
+# keep them 34 MB (measured); a batch of 32 is then looked up in 4 µs, instead of computed in 50.
+IN_MEMORY = 1 << 22
 
 # Blocks that are mixed with each other in a "block" order: enough that no two epochs bring the
 # same neighbours together, few enough that they fit the page cache.
@@ -73,29 +82,51 @@ def block_permutation(size: int, *, block: int, seed: int, epoch: int) -> NDArra
     return shuffled[np.argsort(group[shuffled], kind="stable")]
 
 
-def rank_share(order: NDArray[np.int64], *, rank: int, world_size: int) -> NDArray[np.int64]:
-    """Take one rank's share of a global order.
+def epoch_order(
+    size: int, *, shuffle: Shuffle, block: int, seed: int, epoch: int, in_memory: int = IN_MEMORY
+) -> Order:
+    """Say in which order an epoch visits ``0 … size-1``.
 
     Parameters
     ----------
-    order
-        (n,) the whole epoch, the same on every rank.
-    rank, world_size
-        ``0 <= rank < world_size``.
+    size
+        How many positions there are, at least 1.
+    shuffle
+        True for a global shuffle, "block" for :func:`block_permutation`, False for none.
+    block, seed, epoch
+        As there.
+    in_memory
+        Positions up to which a shuffle is made as a whole and kept. A longer one is another, of the
+        same kind, computed where it is asked for.
 
     Returns
     -------
-    (n // world_size,)
-        Every `world_size`-th position, from `rank` on. Shares are disjoint and equally long, so
-        that no rank waits for another; the last ``n % world_size`` positions of the order belong
-        to nobody in this epoch.
+    Order
+        From places in the epoch, (n,) int64, to the positions visited there, (n,) int64.
 
     Examples
     --------
-    >>> rank_share(np.array([3, 0, 4, 1, 2]), rank=1, world_size=2).tolist()
-    [0, 1]
+    >>> order = epoch_order(6, shuffle=True, block=1, seed=0, epoch=0)
+    >>> order(np.array([1, 2])).tolist()
+    [3, 5]
     """
-    return order[: order.size - order.size % world_size][rank::world_size]
+    if shuffle is False:
+        return np.copy
+    if size > in_memory:
+        if shuffle is True:
+            return IndexShuffle(size, (seed, epoch))
+        blocks = -(-size // block) - 1
+        key = seed, epoch, 1
+        visit = IndexShuffle(blocks, key) if blocks > in_memory else _shuffled(blocks, *key).take
+        return BlockOrder(size, block=block, mixed=BLOCKS_MIXED, key=(seed, epoch), visit=visit)
+    if shuffle is True:
+        return permutation(size, seed=seed, epoch=epoch).take
+    return block_permutation(size, block=block, seed=seed, epoch=epoch).take
+
+
+def order_version(size: int, *, shuffle: Shuffle, in_memory: int = IN_MEMORY) -> int:
+    """Give the number of the rule of :func:`epoch_order`; where it differs, so does the order."""
+    return 1 if shuffle is False or size <= in_memory else 2
 
 
 def _shuffled(size: int, *key: int) -> NDArray[np.int64]:

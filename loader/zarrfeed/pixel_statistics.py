@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.reader import read_samples
+from zarrfeed.reader import sum_samples
 from zarrfeed.schema import CHANNEL_SUMS, IMAGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed.schedule import Ids
     from zarrfeed.store import Split
 
 
@@ -30,7 +31,7 @@ class Normalization(NamedTuple):
     variance: NDArray[np.float64]
 
 
-def normalization_of(split: Split, ids: NDArray[np.int64]) -> Normalization:
+def normalization_of(split: Split, ids: Ids) -> Normalization:
     """Sum up the channels of some samples.
 
     Parameters
@@ -38,7 +39,7 @@ def normalization_of(split: Split, ids: NDArray[np.int64]) -> Normalization:
     split
         An opened split.
     ids
-        (n,) of the samples, at least one.
+        (n,) of the samples, or a range; at least one.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def normalization_of(split: Split, ids: NDArray[np.int64]) -> Normalization:
             f"{split.path}: needed sums of the images' channels, found none: it was not packed by "
             "zarrfeed, or by an older one; `zarrfeed repack` adds them"
         )
-    sums = read_samples(split, CHANNEL_SUMS, ids).sum(axis=0)
-    pixels = ids.size * math.prod(split.layouts[IMAGE].shape[1:3])
+    sums = sum_samples(split, CHANNEL_SUMS, ids, np.float64)
+    pixels = len(ids) * math.prod(split.layouts[IMAGE].shape[1:3])
     mean = sums[:, 0] / pixels
     return Normalization(mean, np.maximum(sums[:, 1] / pixels - mean**2, 0.0))

@@ -23,10 +23,14 @@ from zarrfeed.schema import CLASS_PIXELS, KEY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from zarrfeed.schedule import Ids
     from zarrfeed.schema import ArrayLayout
     from zarrfeed.store import Split
+
+# Samples that are summed at a time: a few MB.
+_SUMMED = 1 << 16
 
 
 class FieldReader(Protocol):
@@ -229,7 +233,7 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
             )
 
 
-def read_samples(split: Split, field: str, ids: NDArray[np.int64]) -> NDArray[Any]:
+def read_samples(split: Split, field: str, ids: Ids) -> NDArray[Any]:
     """Read a few samples of one field into fresh memory.
 
     Returns
@@ -240,8 +244,30 @@ def read_samples(split: Split, field: str, ids: NDArray[np.int64]) -> NDArray[An
         return reader.read(ids)[field]
 
 
-def class_pixels(split: Split, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def sum_samples(split: Split, field: str, ids: Ids, dtype: DTypeLike) -> NDArray[Any]:
+    """Sum a field over samples, however many they are.
+
+    Returns
+    -------
+    sample_shape
+        Of `dtype`.
+    """
+    total = np.zeros(split.layouts[field].sample_shape, dtype)
+    with SplitReader(split, [field]) as reader:
+        for start in range(0, len(ids), _SUMMED):
+            total += reader.read(ids[start : start + _SUMMED])[field].sum(axis=0, dtype=dtype)
+    return total
+
+
+def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     """Sum the pixels of each class over samples.
+
+    Parameters
+    ----------
+    split
+        An opened split.
+    ids
+        (n,) of the samples, or a ``range``.
 
     Returns
     -------
@@ -249,12 +275,12 @@ def class_pixels(split: Split, ids: NDArray[np.int64]) -> NDArray[np.int64] | No
     """
     if CLASS_PIXELS not in split.layouts:
         return None
-    return np.asarray(read_samples(split, CLASS_PIXELS, ids).sum(axis=0, dtype=np.int64))
+    return sum_samples(split, CLASS_PIXELS, ids, np.int64)
 
 
-def sample_names(split: Split, ids: NDArray[np.int64]) -> list[str]:
+def sample_names(split: Split, ids: Ids) -> list[str]:
     """Name samples by their key, or by their id where the store has no keys."""
     if KEY not in split.layouts:
-        return [f"sample {sample}" for sample in ids.tolist()]
+        return [f"sample {sample}" for sample in ids]
     keys = read_samples(split, KEY, ids)
     return [bytes(key).rstrip(b"\0").decode("utf-8", "replace") for key in keys]

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zarrfeed.errors import StoreError
-from zarrfeed.schedule import Schedule, Shuffle
+from zarrfeed.schedule import Ids, Schedule
 from zarrfeed.slot import Spec
 from zarrfeed.workers.recipe import Transform, apply, generator
 
 if TYPE_CHECKING:
+    from zarrfeed.order import Shuffle
     from zarrfeed.schema import ArrayLayout
 
 Subset: TypeAlias = slice | ArrayLike | None
@@ -43,7 +44,7 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
     return number
 
 
-def subset_ids(subset: Subset, samples: int) -> NDArray[np.int64]:
+def subset_ids(subset: Subset, samples: int) -> Ids:
     """Turn ids, a slice or a boolean mask into sample ids.
 
     Parameters
@@ -55,7 +56,8 @@ def subset_ids(subset: Subset, samples: int) -> NDArray[np.int64]:
 
     Returns
     -------
-    (n,) int64
+    range or (n,) int64
+        A range, which takes no memory, where the ids are one.
 
     Raises
     ------
@@ -63,9 +65,9 @@ def subset_ids(subset: Subset, samples: int) -> NDArray[np.int64]:
         An id is out of range or stands there twice, or a mask has another length.
     """
     if subset is None:
-        return np.arange(samples)
+        return range(samples)
     if isinstance(subset, slice):
-        return np.arange(samples)[subset]
+        return range(samples)[subset]
     given = np.asarray(subset)
     if given.ndim != 1:
         raise ValueError(f"subset must have one axis, not shape {given.shape}")
@@ -90,7 +92,7 @@ def subset_ids(subset: Subset, samples: int) -> NDArray[np.int64]:
 
 
 def make_schedule(
-    ids: NDArray[np.int64],
+    ids: Ids,
     *,
     batch_size: int,
     shuffle: Shuffle,
@@ -129,7 +131,7 @@ def make_schedule(
         ranks = f" over {world_size} ranks" if world_size > 1 else ""
         remedy = "a smaller batch_size or drop_remainder=False" if drop_remainder else "samples"
         raise ValueError(
-            f"an epoch has no batch: {ids.size} samples{ranks} in batches of {batch_size}"
+            f"an epoch has no batch: {len(ids)} samples{ranks} in batches of {batch_size}"
             + (" with drop_remainder" if drop_remainder else "")
             + f"; needs {remedy}"
         )

@@ -5,18 +5,20 @@ Pure: the answer depends on the fields of :class:`Schedule` alone, never on work
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from zarrfeed.order import block_permutation, permutation, rank_share
+from zarrfeed.order import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 from zarrfeed.plan import batch_count
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
-Shuffle: TypeAlias = bool | Literal["block"]
+Ids: TypeAlias = range | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +28,7 @@ class Schedule:
     Attributes
     ----------
     ids
-        (n,) int64: the sample ids to visit.
+        (n,) int64, or a range: the sample ids to visit.
     batch_size
         Samples per batch, on this rank.
     shuffle
@@ -39,10 +41,21 @@ class Schedule:
     drop_remainder
         Leave out a last batch that is not full.
     rank, world_size
-        Which share of each epoch is ours.
+        Which share of each epoch is ours: every `world_size`-th place of the global order, from
+        `rank` on. Shares are disjoint and equally long, so that no rank waits for another; the last
+        ``n % world_size`` places of the order belong to nobody in this epoch.
+    in_memory
+        Samples up to which the order of an epoch is kept in memory.
+
+    Examples
+    --------
+    >>> of = {"shuffle": True, "block": 1, "seed": 0, "drop_remainder": False}
+    >>> second = Schedule(range(6), batch_size=2, **of, rank=1, world_size=2)
+    >>> second.batch_ids(0, 0).tolist(), second.batch_ids(0, 1).tolist()
+    ([3, 1], [4])
     """
 
-    ids: NDArray[np.int64]
+    ids: Ids
     batch_size: int
     shuffle: Shuffle
     block: int
@@ -50,11 +63,26 @@ class Schedule:
     drop_remainder: bool
     rank: int
     world_size: int
+    in_memory: int = IN_MEMORY
+    _order: Callable[[int], Order] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        order = partial(
+            epoch_order,
+            len(self.ids),
+            shuffle=self.shuffle,
+            block=self.block,
+            seed=self.seed,
+            in_memory=self.in_memory,
+        )
+        # Two epochs: the next one is begun before this one ends.
+        cached = lru_cache(maxsize=2)(lambda epoch: order(epoch=epoch))
+        object.__setattr__(self, "_order", cached)
 
     @property
     def samples(self) -> int:
         """Samples of this rank's share, before a remainder is dropped."""
-        return self.ids.size // self.world_size
+        return len(self.ids) // self.world_size
 
     @property
     def batches(self) -> int:
@@ -63,22 +91,33 @@ class Schedule:
             self.samples, batch_size=self.batch_size, drop_remainder=self.drop_remainder
         )
 
-    def epoch_ids(self, epoch: int) -> NDArray[np.int64]:
-        """List this rank's sample ids of an epoch, in the order of visiting.
+    @property
+    def order_version(self) -> int:
+        """The number of the rule that makes the order."""
+        return order_version(len(self.ids), shuffle=self.shuffle, in_memory=self.in_memory)
+
+    def batch_ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
+        """List the samples of one batch of this rank.
+
+        Parameters
+        ----------
+        epoch
+            Any, from 0 on.
+        batch
+            From 0 to `batches` - 1.
 
         Returns
         -------
-        (samples,) int64
+        (b,) int64
         """
-        if self.shuffle is False:
-            order = np.arange(self.ids.size)
-        elif self.shuffle is True:
-            order = permutation(self.ids.size, seed=self.seed, epoch=epoch)
-        else:
-            order = block_permutation(self.ids.size, block=self.block, seed=self.seed, epoch=epoch)
-        return self.ids[rank_share(order, rank=self.rank, world_size=self.world_size)]
+        rows = self.rows(batch)
+        places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
+        found = self._order(epoch)(places)
+        if isinstance(self.ids, range):
+            return self.ids.start + self.ids.step * found
+        return self.ids[found]
 
     def rows(self, batch: int) -> slice:
-        """Where batch number `batch` stands in :meth:`epoch_ids`."""
+        """Where batch number `batch` stands in this rank's share of an epoch."""
         start = batch * self.batch_size
         return slice(start, min(start + self.batch_size, self.samples))

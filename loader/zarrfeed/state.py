@@ -55,7 +55,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     try:
         version = state["version"]
         epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
-        theirs = dict(state["schedule"])
+        theirs = {"order": 1, **state["schedule"]}  # the first states did not say so
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no state of a ZarrSequence: {state!r}") from error
     if version != VERSION:
@@ -76,9 +76,10 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
 def _arguments(schedule: Schedule) -> dict[str, Any]:
     """List what decides which samples make which batch."""
     return {
-        "samples": schedule.ids.size,
+        "samples": len(schedule.ids),
         "batch_size": schedule.batch_size,
         "shuffle": schedule.shuffle,
+        "order": schedule.order_version,
         "seed": schedule.seed,
         "drop_remainder": schedule.drop_remainder,
         "rank": schedule.rank,

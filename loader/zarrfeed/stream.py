@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zarrfeed.reader import sample_names
@@ -20,9 +19,6 @@ from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from zarrfeed.feeder import Feeder
     from zarrfeed.schedule import Schedule
@@ -122,8 +118,6 @@ class Stream:
         self._sought = True
         self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
         self._start_feeder = start_feeder
-        # An epoch is ordered once, not for every batch that is asked for by its number.
-        self._epoch_ids = lru_cache(maxsize=1)(schedule.epoch_ids)
         self._feeder: Feeder | None = None
         self._filler: Filler | None = None
         self._filler_lock = threading.Lock()
@@ -182,7 +176,7 @@ class Stream:
 
     def names(self, index: int, epoch: int) -> list[str]:
         """Name the samples of a batch by their keys, row by row."""
-        return sample_names(self.split, self._ids(epoch, self._position(index)))
+        return sample_names(self.split, self.schedule.batch_ids(epoch, self._position(index)))
 
     def close(self) -> None:
         """Stop the workers and free the memory that no batch is using; a new pass starts anew."""
@@ -217,16 +211,13 @@ class Stream:
     def _read(self, epoch: int, index: int) -> Arrays:
         layout = self.recipe.layout
         slot = layout.slot(aligned_empty(layout.nbytes))
-        ids = self._ids(epoch, index)
+        ids = self.schedule.batch_ids(epoch, index)
         slot.order(ids)
         with self._filler_lock:
             if self._filler is None:
                 self._filler = Filler(self.recipe)
             self._filler.fill(slot, rows=ids.size, epoch=epoch, batch=index)
         return slot.cut(ids.size)
-
-    def _ids(self, epoch: int, index: int) -> NDArray[np.int64]:
-        return self._epoch_ids(epoch)[self.schedule.rows(index)]
 
     def _position(self, index: int) -> int:
         length = self.schedule.batches
