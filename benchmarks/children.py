@@ -55,7 +55,7 @@ def _watched(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"},
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **os.environ},
         )
         reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
         reader.start()

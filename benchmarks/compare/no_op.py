@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from compare.clock import Clock
 
 WARM_UP = 2  # epochs: the first traces the model
 
@@ -53,33 +54,6 @@ def _numbers(batch: Any) -> Any:
         return tf.cast(rows[:, 0], tf.int32)
     places = tf.constant([1, 1 << 8, 1 << 16, 1 << 24])
     return tf.reduce_sum(tf.cast(rows[:, :4], tf.int32) * places, axis=1)
-
-
-class Clock(keras.callbacks.Callback):
-    """Notes when every epoch began and when every step ended."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began: list[float] = []
-        self.steps: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Note the time."""
-        self.began.append(time.perf_counter())
-
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Note the time."""
-        self.began.append(time.perf_counter())
-
-
-class FirstStep(keras.callbacks.Callback):
-    """Notes when the first step ended."""
-
-    at = 0.0
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Note the time, once."""
-        self.at = self.at or time.perf_counter()
 
 
 def fit_nothing(data: Any, *, steps: int | None, epochs: int) -> list[float]:

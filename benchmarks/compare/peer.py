@@ -47,7 +47,21 @@ class Loader(ABC):
         """
 
     def keras(self) -> Any:
-        """Make what Keras' ``fit`` takes: by default the epochs as a ``tf.data.Dataset``."""
+        """Make what Keras' ``fit`` takes: by default the epochs as a ``tf.data.Dataset``.
+
+        On Keras' other backends, which need no TensorFlow, as a generator without an end.
+        """
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return self._endless()
+        return self._dataset()
+
+    def _endless(self) -> Iterator[Batch]:
+        for number in itertools.count(1):
+            yield from self.epoch(number)
+
+    def _dataset(self) -> Any:
         import tensorflow as tf
 
         work, epochs = self.work, itertools.count(1)
@@ -91,7 +105,7 @@ class Peer(ABC):
     name: ClassVar[str]
     stored: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    levels: ClassVar[tuple[Level, ...]] = ("read", "fit")
+    levels: ClassVar[tuple[Level, ...]] = ("read", "fit", "train")
     ours: ClassVar[bool] = False
     limit: ClassVar[bool] = False
 

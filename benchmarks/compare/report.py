@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from compare.workloads import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from compare.rows import Row
 
-_LIMIT = {"read": "np.take from RAM", "fit": "one constant batch"}
+_NULL = "one constant batch"
+_LIMIT = {"read": "np.take from RAM", "fit": _NULL, "train": _NULL}
 
 
 def report(about: dict[str, Any], rows: Sequence[Row]) -> str:
@@ -60,16 +61,18 @@ def _table(work: Workload, rows: Sequence[Row], origin: str) -> str:
     return "\n".join(lines)
 
 
-def _speeds(rows: Iterable[Row], limit: Row | None) -> list[str]:
+def _speeds(rows: Sequence[Row], limit: Row | None) -> list[str]:
     of_limit = f"of {limit.peer}" if limit else "of the limit"
+    training = any(row.level == "train" for row in rows)
     return [
         f"| way | batches/s | slowest – fastest epoch | samples/s | MB/s | {of_limit} "
-        "| exactly once | setting |",
+        "| {last} | setting |",
         "|---|---:|---:|---:|---:|---:|---|---|",
         *(
             f"| {_named(row)} | {_short(row.batches_per_second)} | {_short(row.least)} – "
             f"{_short(row.most)} | {_short(row.samples_per_second)} | {_short(row.mb_per_second)} "
-            f"| {_share(row, limit)} | {_once(row)} | {_setting(row)} |"
+            f"| {_share(row, limit)} | "
+            f"{_waits(row, limit) if training else _once(row)} | {_setting(row)} |"
             for row in rows
         ),
     ]
@@ -137,6 +140,13 @@ def _share(row: Row, limit: Row | None) -> str:
     if limit is None or not row.batches_per_second or not limit.batches_per_second:
         return ""
     return f"{row.batches_per_second / limit.batches_per_second:.2f}"
+
+
+def _waits(row: Row, limit: Row | None) -> str:
+    """Say how much longer a step is than with a constant batch, as a share of it."""
+    if limit is None or not row.batches_per_second or not limit.batches_per_second:
+        return ""
+    return f"{max(0.0, 1.0 - row.batches_per_second / limit.batches_per_second):.0%}"
 
 
 def _once(row: Row) -> str:

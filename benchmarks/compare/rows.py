@@ -24,7 +24,9 @@ class Row:
     """A peer on a workload at a level. What was not measured is None, never 0."""
 
     workload: str = _column("name of the workload")
-    level: str = _column("read: arrays in the main process; fit: a Keras model that does nothing")
+    level: str = _column(
+        "read: arrays in the main process; fit: a Keras model that does nothing; train: a U-Net"
+    )
     state: str = _column("warm: files in the page cache; cold: dropped from it before every epoch")
     peer: str = _column("what was measured")
     kind: str = _column("ours, peer, or limit: a bound, with which nobody could train")

@@ -257,8 +257,13 @@ class _Entry:
 
 def _of_level(peers: Sequence[Peer], table: Table) -> Iterator[Peer]:
     for peer in peers:
-        if table.level in peer.levels and peer.takes(table.work):
+        if table.level in peer.levels and peer.takes(table.work) and _has(table.work, table.level):
             yield peer
+
+
+def _has(work: Workload, level: Level) -> bool:
+    """Say whether there is such a level: the U-Net takes pictures."""
+    return level != "train" or len(work.mask) == 2
 
 
 def _steps(table: Table, rate: float, seconds: float) -> int | None:

@@ -54,7 +54,7 @@ def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**_ENVIRONMENT, **os.environ},
             start_new_session=True,
         )
         try:
