@@ -79,7 +79,7 @@ class Attendance:
         ----------
         whole
             Whether the epoch was gone through to its end: then no more samples may be missing than
-            a partial last batch holds.
+            a partial last batch would hold.
 
         Returns
         -------
@@ -94,6 +94,6 @@ class Attendance:
         if repeated := int((counts > 1).sum()):
             wrong.append(f"{repeated} samples repeated")
         missing = int((counts == 0).sum())
-        if whole and missing >= max(1, len(self._came[0]) if self._came else 1):
+        if whole and missing > (self.samples % len(self._came[0]) if self._came else 0):
             wrong.append(f"{missing} samples missing")
         return ", ".join(wrong)

@@ -27,8 +27,7 @@ class Epoch:
     batches
         That came.
     seconds
-        From asking for the first to having looked at the last; from the last batch of the epoch
-        before, where there was one.
+        From asking for the first until the epoch had ended, which may take a loader time, too.
     waits
         (batches,) seconds that each was waited for.
     looked
@@ -93,8 +92,9 @@ def go_through(
     close = getattr(batches, "close", None)
     if close is not None:
         close()
+    ended = time.perf_counter() if whole else asked
     wrong = attendance.verdict(whole=whole) if checked else ""
-    return Epoch(len(waits), asked - began, np.array(waits), looked, wrong, whole)
+    return Epoch(len(waits), ended - began, np.array(waits), looked, wrong, whole)
 
 
 def measure_read(
@@ -132,11 +132,9 @@ def measure_read(
     dict
         Plain values, one entry of ``rates`` per epoch.
     """
-    cpu = cpu_seconds()
-    first = go_through(
-        loader.epoch(0), work, seconds=longest, checked=checked, began=time.perf_counter()
-    )
-    first_batch = first.waits[0] + (time.perf_counter() - opened - first.seconds)
+    cpu, began = cpu_seconds(), time.perf_counter()
+    first = go_through(loader.epoch(0), work, seconds=longest, checked=checked, began=began)
+    first_batch = began - opened + first.waits[0]
     epochs = [first] if cold else []
     if not cold:
         cpu, began = cpu_seconds(), time.perf_counter()
