@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from compare.workloads import Workload
 
-_PICTURES = 64  # that are made where there are no real ones
+_PICTURES = 64  # that are made where there are no real ones; fewer of larger ones
 _SIZE = 480
 _CLASSES = 8
 _NOISE = 4.0  # standard deviation of a camera's noise, in 8-bit steps
@@ -90,7 +90,7 @@ def origin_of(work: Workload, images: str | None, seed: int = 0) -> str:
     if len(work.image) == 3 and work.image[-1] > 4:
         return f"volumes of 1/f² noise, masks by levels (seed {seed})"
     crops = f"random crops (seed {seed})"
-    return f"{crops} of {images or f'{_PICTURES} pictures of 1/f² noise'}"
+    return f"{crops} of {images or 'made pictures of 1/f² noise'}"
 
 
 def _write(work: Workload, folder: Path, images: str | None, masks: str | None, seed: int) -> None:
@@ -105,7 +105,7 @@ def _write(work: Workload, folder: Path, images: str | None, masks: str | None, 
         for sample in range(work.samples):
             image[sample], mask[sample] = _volume(work.image, rng)
     else:
-        _crop(work, _pictures(images, masks, rng), image, mask, rng)
+        _crop(work, _pictures(work, images, masks, rng), image, mask, rng)
     for sample in range(work.samples):
         stamp(image[sample], sample)
         stamp(mask[sample], sample)
@@ -114,14 +114,24 @@ def _write(work: Workload, folder: Path, images: str | None, masks: str | None, 
 
 
 def _pictures(
-    images: str | None, masks: str | None, rng: np.random.Generator
+    work: Workload, images: str | None, masks: str | None, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     if images is None or masks is None:
-        return [_picture((_SIZE, _SIZE), rng) for _ in range(_PICTURES)]
+        size = max(_SIZE, *work.mask)
+        count = min(work.samples, _PICTURES * _SIZE**2 // size**2)
+        return [_picture((size, size), rng) for _ in range(count)]
     from zarrfeed_convert import PairedFolders
 
     pairs = PairedFolders(images, masks)
-    return [pairs.read(sample) for sample in range(len(pairs.keys))]
+    read = (pairs.read(sample) for sample in range(len(pairs.keys)))
+    return [(_mirrored(image, work.mask), _mirrored(mask, work.mask)) for image, mask in read]
+
+
+def _mirrored(picture: np.ndarray, least: tuple[int, ...]) -> np.ndarray:
+    """Let a picture that is too small go on as in a mirror."""
+    lacks = [max(0, need - got) for need, got in zip(least, picture.shape, strict=False)]
+    sides = [(0, lack) for lack in lacks] + [(0, 0)] * (picture.ndim - len(lacks))
+    return np.pad(picture, sides, "symmetric")
 
 
 def _picture(shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
