@@ -15,6 +15,7 @@ MODULES = (
     "limits",
     "ours",
     "memmap",
+    "hdf5",
 )
 
 
