@@ -16,6 +16,8 @@ MODULES = (
     "ours",
     "memmap",
     "hdf5",
+    "zarr_python",
+    "tensor_store",
 )
 
 
