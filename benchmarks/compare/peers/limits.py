@@ -20,6 +20,7 @@ from compare.peers.memmap import FIELDS, MemmapPeer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.context import ForkProcess
     from pathlib import Path
 
     from compare.samples import Samples
@@ -109,20 +110,8 @@ class _Decoders(Loader):
         super().__init__(work)
         self._batch = aligned_batch(work)
         encoded = [_encoded(folder, field) for field in FIELDS]
-        fork = get_context("fork")
-        pipes = [fork.Pipe() for _ in range(processes)]
-        self._connections = [here for here, _ in pipes]
-        self._processes = [
-            fork.Process(
-                target=_serve,
-                args=(there, encoded, work, slice(rank, None, processes)),
-                daemon=True,
-            )
-            for rank, (_, there) in enumerate(pipes)
-        ]
-        for process, (_, there) in zip(self._processes, pipes, strict=True):
-            process.start()
-            there.close()
+        pairs = [_started(encoded, work, slice(rank, None, processes)) for rank in range(processes)]
+        self._processes, self._connections = zip(*pairs, strict=True)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         for connection in self._connections:
@@ -147,6 +136,18 @@ def _encoded(folder: Path, field: str) -> list[memoryview]:
     memory = memoryview(np.fromfile(folder / f"{field}.blosc", np.uint8))
     ends = np.load(folder / f"{field}-ends.npy").tolist()
     return [memory[begin:end] for begin, end in pairwise(ends)]
+
+
+def _started(
+    encoded: list[list[memoryview]], work: Workload, share: slice
+) -> tuple[ForkProcess, Connection]:
+    """Start a process that decodes a share of every epoch, with a pipe to it."""
+    fork = get_context("fork")
+    here, there = fork.Pipe()
+    process = fork.Process(target=_serve, args=(there, encoded, work, share), daemon=True)
+    process.start()
+    there.close()  # so that its death is the pipe's end
+    return process, here
 
 
 def _serve(
