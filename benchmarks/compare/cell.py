@@ -87,8 +87,7 @@ def _convert(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
 
 def _read(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
     began = time.perf_counter()
-    for name in peer.needs:
-        importlib.import_module(name)
+    _import_needs(peer)
     opened = time.perf_counter()
     with peer.open(Path(cell.folder), work, cell.setting) as loader:
         found = measure_read(
@@ -117,7 +116,13 @@ def _endless(loader: Loader) -> Iterator[Batch]:
         yield from loader.epoch(number)
 
 
+def _import_needs(peer: Peer) -> None:
+    for name in peer.needs:
+        importlib.import_module(name)
+
+
 def _fit(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    _import_needs(peer)  # before TensorFlow, after which triton, of torch, crashes
     from compare.no_op import call_the_roll, fit_nothing
 
     steps = work.batches if cell.steps is None else cell.steps
@@ -153,6 +158,7 @@ def _judged(seen: Any, work: Workload, steps: int) -> str:
 
 
 def _train(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    _import_needs(peer)
     from compare.training import train
 
     with peer.open(Path(cell.folder), work, cell.setting) as loader:
