@@ -18,6 +18,7 @@ MODULES = (
     "hdf5",
     "zarr_python",
     "tensor_store",
+    "torch_memmap",
 )
 
 
