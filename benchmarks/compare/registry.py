@@ -19,6 +19,7 @@ MODULES = (
     "zarr_python",
     "tensor_store",
     "torch_memmap",
+    "mds",
 )
 
 
