@@ -20,6 +20,7 @@ MODULES = (
     "tensor_store",
     "torch_memmap",
     "mds",
+    "litdata_chunks",
 )
 
 
