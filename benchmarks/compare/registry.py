@@ -21,6 +21,7 @@ MODULES = (
     "torch_memmap",
     "mds",
     "litdata_chunks",
+    "webdataset_tar",
 )
 
 
