@@ -22,6 +22,8 @@ MODULES = (
     "mds",
     "litdata_chunks",
     "webdataset_tar",
+    "annbatch_dense",
+    "insitu",
 )
 
 
