@@ -24,6 +24,7 @@ MODULES = (
     "webdataset_tar",
     "annbatch_dense",
     "insitu",
+    "grain_map",
 )
 
 
