@@ -25,6 +25,7 @@ MODULES = (
     "annbatch_dense",
     "insitu",
     "grain_map",
+    "tfdata",
 )
 
 
