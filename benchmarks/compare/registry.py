@@ -26,6 +26,8 @@ MODULES = (
     "insitu",
     "grain_map",
     "tfdata",
+    "torch_memmap",
+    "mds",
 )
 
 
