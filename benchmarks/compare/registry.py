@@ -18,16 +18,14 @@ MODULES = (
     "hdf5",
     "zarr_python",
     "tensor_store",
-    "torch_memmap",
-    "mds",
-    "litdata_chunks",
-    "webdataset_tar",
     "annbatch_dense",
     "insitu",
     "grain_map",
     "tfdata",
     "torch_memmap",
     "mds",
+    "litdata_chunks",
+    "webdataset_tar",
 )
 
 
