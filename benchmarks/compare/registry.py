@@ -26,6 +26,7 @@ MODULES = (
     "mds",
     "litdata_chunks",
     "webdataset_tar",
+    "png",
 )
 
 
