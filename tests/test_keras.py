@@ -137,6 +137,12 @@ def test_a_tf_dataset_is_the_same_stream_with_known_cardinality(split: Path) -> 
         assert seq.epoch == 2
 
 
+def test_what_users_build_on_a_tf_dataset_is_tuned_and_fit_is_not(split: Path) -> None:
+    with ZarrSequence(split, 4) as seq:
+        assert seq.to_tf_dataset().map(lambda *batch: batch).options().autotune.enabled is None
+        assert seq.get_tf_dataset().options().autotune.enabled is False
+
+
 def test_a_failure_in_fit_names_the_file(split: Path, tmp_path: Path) -> None:
     import shutil
 

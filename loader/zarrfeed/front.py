@@ -215,10 +215,10 @@ class FrontEnd:
         """
         # In the middle of an epoch the first pass is shorter than the others.
         count = None if self._stream.first else len(self)
-        return self._tf_dataset(lambda: iter(self), count=count)
+        return self._tf_dataset(lambda: iter(self), count=count, final=False)
 
     def _tf_dataset(
-        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None
+        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool
     ) -> tf.data.Dataset:
         from zarrfeed.tfdata import stream_dataset
 
@@ -228,6 +228,7 @@ class FrontEnd:
             rows=None if self.has_partial_batch else self.batch_size,
             length=lambda: len(self) - self._stream.first,
             count=count,
+            final=final,
         )
 
     def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:

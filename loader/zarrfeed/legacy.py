@@ -49,7 +49,7 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
         """
         if workers != 1 or use_multiprocessing:
             self._stream.use_workers(workers, bool(use_multiprocessing and workers))
-        return self._tf_dataset(self._begun_batches, count=None)
+        return self._tf_dataset(self._begun_batches, count=None, final=True)
 
     def _begun_batches(self) -> Generator[Arrays, None, None]:
         self._within_epoch = True

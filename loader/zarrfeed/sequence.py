@@ -65,7 +65,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
-        return self._tf_dataset(self._stream.batches, count=None)
+        return self._tf_dataset(self._stream.batches, count=None, final=True)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
