@@ -93,7 +93,9 @@ def convert(
     shard_size
         Decoded bytes of the largest field per file; None for 8 to 256 MiB.
     order
-        ``shuffled`` or ``source`` (sorted by key).
+        ``shuffled`` or ``source`` (sorted by key). Of tiles, the images are shuffled, and then the
+        tiles within each shard, so that packing decodes an image once, or twice where two shards
+        share it.
     seed
         Of the shuffled order.
     workers
@@ -212,7 +214,12 @@ class _Job:
             progress=self.progress,
         )
         kept: int = getattr(self.samples, "memory_nbytes", 0)
-        need = need_of(plan.largest, (plan.image, plan.mask), kept)
+        need = need_of(
+            plan.largest,
+            (plan.image, plan.mask),
+            kept,
+            mixes_tiles=self.settings.mixes_tiles,
+        )
         crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers
 

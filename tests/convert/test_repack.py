@@ -207,14 +207,25 @@ def test_a_wish_that_means_nothing_is_refused(stores, tmp_path, wish, said):
 
 
 def test_tiles_keep_their_places(tiled, tmp_path):
-    repack(tiled.split, tmp_path / "a.zarr", split="train", codec="raw", order="shuffled", seed=3,
-           workers=1)  # fmt: skip
+    repack(tiled.split, tmp_path / "a.zarr", split="train", codec="raw", order="source", workers=1)
     pairs = PairedFolders(tiled.images, tiled.masks)
-    layout = {"codec": "raw", "chunk_samples": 2, "shard_size": 200, "seed": 3, "workers": 1}
+    layout = {"codec": "raw", "chunk_samples": 2, "shard_size": 200, "workers": 1,
+              "order": "source"}  # fmt: skip
     kind = {"classes": 3, "ignore": 255, "size": (3, 4), "fit": "tile"}
     convert(pairs, tmp_path / "b.zarr", split="train", **kind, **layout)
     assert arrays(tmp_path / "a.zarr/train") == arrays(tmp_path / "b.zarr/train")
     assert verify(tmp_path / "a.zarr", source=True, workers=1).ok
+
+
+def test_tiles_are_shuffled_over_the_whole_split(tiled, tmp_path):
+    keys = list(by_key(tiled.split))
+    for seed in (3, 4):
+        repack(tiled.split, tmp_path / f"{seed}.zarr", split="train", order="shuffled", seed=seed,
+               workers=1)  # fmt: skip
+    one, other = (list(by_key(tmp_path / f"{seed}.zarr/train")) for seed in (3, 4))
+    assert sorted(one) == sorted(other) == sorted(keys)
+    assert one != other
+    assert verify(tmp_path / "3.zarr", source=True, workers=1).ok
 
 
 def test_the_name_of_an_image_chooses_its_tiles(tiled, tmp_path):

@@ -138,8 +138,8 @@ def _command(
     order: Annotated[
         _Order,
         typer.Option(
-            help="Shuffled once by --seed, so that reading in storage order is fair too; "
-            "or sorted by name."
+            help="Shuffled once by --seed, so that reading in storage order is fair too (of "
+            "tiles, the images, and then the tiles within each file); or sorted by name."
         ),
     ] = _Order.SHUFFLED,
     seed: Seed = 0,

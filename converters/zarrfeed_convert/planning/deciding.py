@@ -17,6 +17,7 @@ from zarrfeed_convert.planning.decisions import (
 )
 from zarrfeed_convert.planning.measuring import Measured, probe_all, require_one_kind
 from zarrfeed_convert.planning.plan import Plan, Settings
+from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 
 if TYPE_CHECKING:
@@ -90,15 +91,18 @@ def decide(
     )
     recipe = Recipe(geometry, labels)
     draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
-    image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, rows)
-    decisions = (about_classes, about_size, *about_layout)
+    # Of tiles that are evenly spaced, all may be of the same corner of their images.
+    tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
+    image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, tried)
+    about_order = survey.about_order(settings)
+    decisions = (about_classes, about_size, about_order, *about_layout)
     return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed)
 
 
 def lay_out_fields(
     crew: Crew, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
 ) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
-    """Decide how images, as in `draft`, and their masks are stored."""
+    """Decide how images, as in `draft`, and their masks are stored; some of the rows are tried."""
     chunk_rows, about_chunks = decide_chunk_rows(
         draft.sample_nbytes, len(rows), asked=settings.chunk_samples
     )

@@ -34,22 +34,27 @@ class Need:
         The largest decoded sample of the source, image and mask.
     chunks
         One chunk of every field.
+    ahead
+        Decoded tiles that wait for their turn in a shard.
     source
         What the source itself keeps in memory, such as a decompressed volume.
     """
 
     sample: int
     chunks: int
+    ahead: int
     source: int
 
     @property
     def nbytes(self) -> int:
         """All of it."""
         # A chunk is there as it is and encoded.
-        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.source
+        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.ahead + self.source
 
 
-def need_of(largest: int, fields: tuple[FieldLayout, ...], source: int) -> Need:
+def need_of(
+    largest: int, fields: tuple[FieldLayout, ...], source: int, *, mixes_tiles: bool = False
+) -> Need:
     """Sum up what a worker needs.
 
     Parameters
@@ -60,8 +65,13 @@ def need_of(largest: int, fields: tuple[FieldLayout, ...], source: int) -> Need:
         Of the split.
     source
         What the source says that it keeps in memory.
+    mixes_tiles
+        Whether tiles of one image are scattered over a shard: then all of them may have to wait
+        for the one that comes first.
     """
-    return Need(largest, sum(field.sample_nbytes * field.chunk_rows for field in fields), source)
+    chunks = sum(field.sample_nbytes * field.chunk_rows for field in fields)
+    shard = sum(field.sample_nbytes * field.shard_rows for field in fields)
+    return Need(largest, chunks, shard if mixes_tiles else 0, source)
 
 
 def afford(workers: int, need: Need, *, free: int | None = None) -> tuple[int, Decision]:
@@ -78,7 +88,7 @@ def afford(workers: int, need: Need, *, free: int | None = None) -> tuple[int, D
 
     Examples
     --------
-    >>> afford(8, Need(sample=100 * MIB, chunks=50 * MIB, source=0), free=2000 * MIB)[0]
+    >>> afford(8, Need(sample=100 * MIB, chunks=50 * MIB, ahead=0, source=0), free=2000 * MIB)[0]
     2
     """
     free = psutil.virtual_memory().available if free is None else free

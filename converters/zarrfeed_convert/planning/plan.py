@@ -66,6 +66,11 @@ class Settings:
                 f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
             )
 
+    @property
+    def mixes_tiles(self) -> bool:
+        """Whether tiles of one image are scattered over the shard that they are in."""
+        return self.fit == "tile" and self.order == "shuffled"
+
     def to_json(self) -> JSON:
         """Give the settings as the store records them."""
         return asdict(self) | {"size": None if self.size is None else list(self.size)}
@@ -82,7 +87,7 @@ class Plan:
     image, mask
         The fields' layouts.
     rows
-        The samples, should none of them fail.
+        The samples, should none of them fail; tiles of one image are neighbours.
     sizes
         (items, 2) height and width of the source's images; 0 where unknown.
     decisions

@@ -175,7 +175,7 @@ def _classes(labels: Labels, reason: str) -> Decision:
 def lay_out(
     keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
 ) -> Rows:
-    """Put samples in the order of the store.
+    """Put samples in order: those of the store, but that all tiles of an image are neighbours.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def lay_out(
     geometry
         Says how many samples of the store each becomes.
     shuffled
-        Permute the sorted keys, so that reading in storage order is a fair order too.
+        Permute the images, sorted by key, so that reading in storage order is a fair order too.
     seed
         Of the permutation.
     """
@@ -195,13 +195,24 @@ def lay_out(
     by_key = sorted(
         zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
     )
-    for item, header in by_key:
+    count = len(by_key)
+    order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
+    for item, header in (by_key[place] for place in order.tolist()):
         cut = geometry.windows(header.height, header.width)
         items += [item] * len(cut)
         windows += cut
-    count = len(items)
-    order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
-    return Rows(np.array(items, np.int64), np.array(windows, np.int64)).part(order)
+    return Rows(np.array(items, np.int64), np.array(windows, np.int64))
+
+
+def about_order(settings: Settings) -> Decision:
+    """Say in which order samples are stored."""
+    if settings.order == "source":
+        reason = "asked for: sorted by key"
+    elif settings.mixes_tiles:
+        reason = f"images by seed {settings.seed}, then their tiles within each file"
+    else:
+        reason = f"by seed {settings.seed}"
+    return Decision("order", settings.order, reason)
 
 
 def try_samples(

@@ -120,7 +120,8 @@ def in_order(rows: Numbers, facts: Facts, *, order: StoredOrder, seed: int) -> N
         Of all samples.
     order
         ``stored``: as they lie. ``source``: sorted by name, tiles by that of their image, then by
-        their place. ``shuffled``: that order, permuted, just as a conversion does.
+        their place. ``shuffled``: that order, permuted, as by a conversion; but tiles go anywhere
+        in the split, for no image has to be decoded.
     seed
         Of the permutation.
     """

@@ -1,7 +1,9 @@
 """What does a packing process write?
 
 One shard of every field, from decoding to its final name, and the record of it. It streams: at
-most one decoded sample and one chunk of each field are in memory.
+most one decoded sample and one chunk of each field are in memory, besides tiles that wait for
+their turn. Chunks could lie in a shard in any order, but then neighbours in the split would be none
+in the file: what the loader reads in one piece would be many.
 """
 
 from __future__ import annotations
@@ -106,6 +108,8 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
 
 
 def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> None:
+    ahead: dict[int, tuple[Image, Mask]] = {}
+    turn = 0
     with shards_written(task, record) as append:
         for row, image, mask, pixels in read_samples(source, work, task.recipe, task.rows):
             work.tick()
@@ -113,13 +117,22 @@ def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> 
             with work.noting(item):
                 _require_fit(image, mask, task, name=source.names(item)[0])
             if work.found:
+                ahead.clear()
                 continue
             record.digest[row] = sample_digest(image, mask)
             record.class_pixels[row] = pixels
             record.channel_sums[row] = channel_sums(image)
-            append(image, mask)
+            ahead[row] = _owned(image), _owned(mask)
+            while turn in ahead:
+                append(*ahead.pop(turn))
+                turn += 1
         if work.found:
             raise SamplesMissing
+
+
+def _owned(values: NDArray[Any]) -> NDArray[Any]:
+    """Copy what is a part of something larger, which would be kept in memory with it."""
+    return values if values.base is None else values.copy()
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from zarrfeed.order import permutation
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -64,6 +66,26 @@ class Rows:
             f"{names[int(item)]}#{y},{x}"
             for item, (y, x) in zip(self.item, self.window.tolist(), strict=True)
         ]
+
+
+def mixed(rows: Rows, *, block: int, seed: int) -> Rows:
+    """Shuffle rows among their neighbours: those of each block, and of the rest, for themselves.
+
+    Where tiles of one image are neighbours, they are scattered, but stay in one block or two: to
+    write a block, each image is decoded once. Rows of full blocks do not depend on how many follow.
+
+    Parameters
+    ----------
+    rows
+        In any order.
+    block
+        Rows that are shuffled together, at least 1.
+    seed
+        Non-negative.
+    """
+    # Not epoch 0: by that, the images were put in order.
+    order = permutation(len(rows), seed=seed, epoch=1)
+    return rows.part(order[np.argsort(order // block, kind="stable")])
 
 
 def without(rows: Rows, failed: Collection[int], *, ordered: bool) -> Rows:

@@ -33,26 +33,32 @@ class Recipe:
 def read_samples(
     source: Source, work: Work, recipe: Recipe, rows: Rows
 ) -> Iterator[tuple[int, Image, Mask, Numbers]]:
-    """Read samples and bring them to size; a run of tiles of one image decodes it once.
+    """Read samples, each once, and bring them to size: all tiles of an image follow each other.
 
     Gives a row's number, image, mask and class pixels; rows that fail are noted and left out.
     """
-    last: int | None = None
-    pair: tuple[Image, Mask] | None = None
-    for row, (item, window) in enumerate(
-        zip(rows.item.tolist(), rows.window.tolist(), strict=True)
-    ):
-        if item != last:
-            last, pair = item, None
-            with work.noting(item):
-                pair = _read(source, item)
+    windows: list[list[int]] = rows.window.tolist()
+    for item, places in _visits(rows).items():
+        pair: tuple[Image, Mask] | None = None
+        with work.noting(item):
+            pair = _read(source, item)
         if pair is None:
             continue
-        settled: tuple[Image, Mask, Numbers] | None = None
-        with work.noting(item):
-            settled = _settle(source, recipe, item, pair, tuple(window))
-        if settled is not None:
-            yield row, *settled
+        for row in places:
+            y, x = windows[row]
+            settled: tuple[Image, Mask, Numbers] | None = None
+            with work.noting(item):
+                settled = _settle(source, recipe, item, pair, (y, x))
+            if settled is not None:
+                yield row, *settled
+
+
+def _visits(rows: Rows) -> dict[int, list[int]]:
+    """Gather the rows of every sample of the source, by its first one."""
+    visits: dict[int, list[int]] = {}
+    for row, item in enumerate(rows.item.tolist()):
+        visits.setdefault(item, []).append(row)
+    return visits
 
 
 def sample_digest(image: Image, mask: Mask) -> int:

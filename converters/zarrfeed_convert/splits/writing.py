@@ -20,7 +20,7 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.deciding import OnProgress, told
 from zarrfeed_convert.shards.packing import ShardTask, pack_shard, shard_path
-from zarrfeed_convert.shards.rows import without
+from zarrfeed_convert.shards.rows import mixed, without
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 from zarrfeed_convert.splits import split_writer
 from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
@@ -92,6 +92,8 @@ def _pack(
         rows = without(plan.rows, failed, ordered=settings.order == "source")
         if not len(rows):
             raise SourceError("needed samples that can be packed, found none: all were skipped")
+        if settings.mixes_tiles:
+            rows = mixed(rows, block=plan.image.shard_rows, seed=settings.seed)
         tasks = shard_tasks(plan, target, journal, rows)
         _remove_unfinished(tasks)
         records = [journal.record(task) for task in tasks]
