@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from compare.rows import Row
 
-_NULL = "one constant batch"
-_LIMIT = {"read": "np.take from RAM", "fit": _NULL, "train": _NULL}
+_NULL = "limit: one constant batch"
+_LIMIT = {"read": "limit: np.take from RAM", "fit": _NULL, "train": _NULL}
 
 
 def report(about: dict[str, Any], rows: Sequence[Row]) -> str:
@@ -64,9 +64,10 @@ def _table(work: Workload, rows: Sequence[Row], origin: str) -> str:
 def _speeds(rows: Sequence[Row], limit: Row | None) -> list[str]:
     of_limit = f"of {limit.peer}" if limit else "of the limit"
     training = any(row.level == "train" for row in rows)
+    last = "waiting" if training else "exactly once"
     return [
         f"| way | batches/s | slowest – fastest epoch | samples/s | MB/s | {of_limit} "
-        "| {last} | setting |",
+        f"| {last} | setting |",
         "|---|---:|---:|---:|---:|---:|---|---|",
         *(
             f"| {_named(row)} | {_short(row.batches_per_second)} | {_short(row.least)} – "

@@ -7,16 +7,23 @@ import statistics
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare.report import standings
+from compare.registry import peers
+from compare.report import report, standings
 from compare.rows import Row, read_rows, summed
 from compare.workloads import WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+LIMITS = {
+    "read": "limit: np.take from RAM",
+    "fit": "limit: one constant batch",
+    "train": "limit: one constant batch",
+}
 TILES = WORKLOADS["tiles"]
 KNOWN = {"level": "read", "state": "warm", "peer": "somebody", "kind": "peer", "setting": "{}"}
 
@@ -97,6 +104,23 @@ def test_fewer_samples_are_whole_batches(work: Workload, asked: int) -> None:
     fewer = work.with_samples(asked)
     assert fewer.samples <= work.samples
     assert fewer.batches >= 4
+
+
+@pytest.mark.parametrize("level", ["read", "fit", "train"])
+def test_a_table_compares_with_the_limit_of_its_level(level: str) -> None:
+    limit = next(peer for peer in peers().values() if peer.name == LIMITS[level])
+    rows = [
+        Row("tiles", level, "warm", limit.name, "limit", "{}", batches_per_second=20.0),
+        Row("tiles", level, "warm", "us", "ours", "{}", batches_per_second=15.0),
+    ]
+    about = {
+        "command": "bench", "date": "today", "machine": "one", "load_before": "0", "effort": "some",
+        "workloads": {"tiles": TILES.to_json()}, "origins": {},
+    }  # fmt: skip
+    text = report(about, rows)
+    assert f"of {limit.name}" in text
+    assert "| 0.75 |" in text
+    assert "{" not in text  # whatever was to be filled in is
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
