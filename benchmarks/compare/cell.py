@@ -37,7 +37,8 @@ class Cell:
     Attributes
     ----------
     task
-        ``convert``, ``read``, ``fit`` or ``train``.
+        ``convert``, ``read``, ``fit``, ``train``; ``read-boundary`` or ``fit-boundary``: of every
+        batch around the end of an epoch.
     peer
         Its name.
     work
@@ -54,6 +55,8 @@ class Cell:
         Of an epoch of ``fit``; None for all batches.
     emulate
         Whether to feed an emulated accelerator as well, after reading.
+    around
+        Batches before the boundary, and after it.
     """
 
     task: str
@@ -68,6 +71,7 @@ class Cell:
     cold: bool = False
     steps: int | None = None
     emulate: bool = False
+    around: int = 64
 
 
 def main(text: str) -> None:
@@ -165,11 +169,27 @@ def _train(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
         return train(loader, work, steps=cell.steps)
 
 
+def _read_boundary(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    from compare.boundary import reading
+
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        return {"ms": reading(loader, cell.around)}
+
+
+def _fit_boundary(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
+    from compare.boundary import fitting
+
+    with peer.open(Path(cell.folder), work, cell.setting) as loader:
+        return {"ms": fitting(loader.keras(), cell.around)}
+
+
 _TASKS = {
     "convert": _convert,
     "read": _read,
     "fit": _fit,
     "train": _train,
+    "read-boundary": _read_boundary,
+    "fit-boundary": _fit_boundary,
 }
 
 

@@ -1,0 +1,127 @@
+"""What do workers, batch, sample and shard size and codec do to our speed, and the end of an epoch?
+
+    python benchmarks/scan.py --lines scan.jsonl
+    python benchmarks/scan.py --scans workers codec --rounds 5
+    python benchmarks/scan.py --scans boundary --levels fit --peers grain torch
+
+Level read: arrays in the main process, every byte of them touched, fully shuffled, files in the
+page cache. Every point is measured in processes of its own, and the points of a scan take turns;
+beside them stands ``np.take`` of the same bytes out of RAM. What is found is written down at once,
+as JSON lines, which benchmarks/plot.py draws:
+
+    python benchmarks/plot.py scan.jsonl --out plots
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from compare.registry import peers
+from compare.scanning import Scanner
+from compare.scans import boundary_work, scans
+from machine import cores, load_average, machine
+
+_AROUND = 64  # batches
+
+
+def main() -> int:
+    """Measure and write down."""
+    options = _options()
+    nbytes = options.mib << 20
+    chosen = [
+        peer
+        for peer in peers().values()
+        if any(part in peer.name for part in options.peers) and not peer.limit and not peer.ours
+    ]
+    with ExitStack() as stack:
+        folder = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lines = stack.enter_context(options.lines.open("w", encoding="utf-8"))
+
+        def note(found: dict[str, Any]) -> None:
+            print(json.dumps(found), file=lines, flush=True)
+
+        note({"about": _about(options)})
+        scanner = Scanner(
+            folder.resolve(), images=options.images, masks=options.masks, rounds=options.rounds,
+            seconds=options.seconds, cores=cores(), note=note,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+        )  # fmt: skip
+        for name, points in scans(nbytes).items():
+            if name.split()[0] in options.scans:
+                scanner.scan(name, points)
+        if "boundary" in options.scans:
+            scanner.boundary(boundary_work(nbytes, _AROUND), options.levels, chosen, _AROUND)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    names = [name.split()[0] for name in scans(1 << 20)] + ["boundary"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--scans",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="NAME",
+        help=f"of {', '.join(names)}; all by default",
+    )
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        choices=("read", "fit"),
+        default=["read", "fit"],
+        metavar="NAME",
+        help="of the boundary: read, fit; both by default",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="also at the boundary: peers whose names have one of these parts in them",
+    )
+    parser.add_argument("--mib", type=int, default=512, help="of all samples together (512)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of every point (3)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, at least (1)")
+    parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
+    parser.add_argument("--masks", help="folder of their masks, of the same names")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the samples and stores")
+    parser.add_argument(
+        "--lines",
+        type=Path,
+        default=Path("scan.jsonl"),
+        metavar="FILE",
+        help="where findings are written down, one JSON line each (scan.jsonl)",
+    )
+    options = parser.parse_args()
+    if (options.images is None) != (options.masks is None):
+        parser.error("--images and --masks belong together")
+    return options
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "load_before": load_average(),
+        "effort": (
+            f"{options.rounds} rounds in which all take turns, each turn in a fresh process, for "
+            f"at least {options.seconds:g} s after an epoch that warms up"
+        ),
+        "pictures": options.images or "made pictures of 1/f² noise",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
