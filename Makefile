@@ -6,11 +6,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # tf_keras goes with one release of TensorFlow, and asks for the package that is not -cpu.
 TF_KERAS := from importlib.metadata import version; print(version('tensorflow-cpu').rpartition('.')[0] + '.0')
 
-.PHONY: help demo test check soak clean
+.PHONY: help demo test check soak bench bench-plots clean
 .DEFAULT_GOAL := help
 
 help:  ## this page
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 .venv/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "zarrfeed needs Python 3.11 to 3.13, this is %d.%d: try make PYTHON=python3.12" % v)'
@@ -27,6 +27,13 @@ help:  ## this page
 	$(PIP) --no-deps "tf_keras~=$$($(BIN)/python -c "$(TF_KERAS)")"
 	@touch $@ .venv/for-demo
 
+# One package at a time: one that cannot be had here must not keep the others away.
+.venv/for-bench: benchmarks/requirements.txt .venv/for-dev | .venv/created
+	@sed 's/ *#.*//; /^$$/d' $< | while read -r package; do \
+		$(PIP) "$$package" < /dev/null || echo "not installed, and so not measured: $$package"; done
+	$(PIP) --no-deps mosaicml-streaming || echo "not installed, and so not measured: mosaicml-streaming"
+	@touch $@
+
 demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what it predicts (< 3 min)
 	$(BIN)/zarrfeed demo
 
@@ -42,6 +49,12 @@ check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 	$(BIN)/mypy
 	$(BIN)/pyright
 	@$(MAKE) --no-print-directory test
+
+bench: .venv/for-bench  ## zarrfeed, its peers and the limits in one run (hours; QUICK=1: minutes)
+	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) --lines bench.jsonl
+
+bench-plots: .venv/for-bench  ## draw what `make bench` found, as PNG and SVG in plots/
+	$(BIN)/python benchmarks/plot.py bench.jsonl $(wildcard scan.jsonl benchmarks/results/growth.csv) --out plots
 
 clean:  ## remove what the commands above made
 	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
