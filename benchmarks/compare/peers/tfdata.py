@@ -49,7 +49,7 @@ class TFRecordPeer(Peer):
         """Put the pipeline together."""
         import tensorflow as tf
 
-        files = tf.data.Dataset.from_tensor_slices(sorted(map(str, folder.iterdir())))
+        files = tf.data.Dataset.from_tensor_slices(sorted(map(str, folder.glob("*.tfrecord"))))
         records = files.shuffle(_FILES).interleave(
             tf.data.TFRecordDataset,
             cycle_length=setting["files"],
