@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # sorted by speed.
 MODULES = (
     "limits",
+    "limit_of_decoding",
     "ours",
     "memmap",
     "hdf5",
