@@ -72,11 +72,15 @@ def _scan(name: str, points: Sequence[ScanRow], about: dict[str, Any]) -> Any:
     axes.set_ylabel("GB/s, decoded")
     axes.grid(axis="y")
     axes.tick_params(length=0)
+    _legend(axes, len(ways))
+    return figure
+
+
+def _legend(axes: Any, columns: int) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=len(ways), borderaxespad=0, fontsize=9.5,
+        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, borderaxespad=0, fontsize=9.5,
         handletextpad=0.5, columnspacing=1.6,
     )  # fmt: skip
-    return figure
 
 
 def _line(
@@ -181,32 +185,43 @@ def plot_growth(path: Path, folder: Path) -> list[Path]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     made = []
-    for (question, what), some in grouped(rows, lambda row: (row["question"], row["what"])):
-        made += save(_growth(question, what, some), folder, f"growth-{question}-{what}")
+    for key, some in grouped(rows, lambda row: (row["question"], row["what"], row["against"])):
+        made += save(_growth(some), folder, "growth-" + "-".join(key))
     return made
 
 
-def _growth(question: str, what: str, rows: Sequence[dict[str, str]]) -> Any:
+def _growth(rows: Sequence[dict[str, str]]) -> Any:
+    first = rows[0]
     figure, axes = canvas(
-        3.4, title=f"{question}: {what}", about=f"against {rows[0]['against']}",
+        3.4,
+        title=f"{first['question']}: {first['what']}",
+        about=f"as {first['against']} grow",
         note="Points: median of the rounds; bars: the least and the most.",
-    )  # fmt: skip
-    for number, (variant, some) in enumerate(grouped(rows, lambda row: row["variant"])):
+        legend=True,
+    )
+    lines = grouped(rows, lambda row: row["variant"])
+    for number, (variant, some) in enumerate(lines):
         colour, marker = LINES[number % len(LINES)]
         line = sorted(some, key=lambda row: float(row["at"]))
-        value, least, most = ([float(row[k]) for row in line] for k in ("value", "least", "most"))
-        spread = [
-            [max(0.0, v - low) for v, low in zip(value, least, strict=True)],
-            [max(0.0, high - v) for v, high in zip(value, most, strict=True)],
-        ]
+        at, value, least, most = (
+            [float(row[name]) for row in line] for name in ("at", "value", "least", "most")
+        )
+        below = [middle - low for middle, low in zip(value, least, strict=True)]
+        above = [high - middle for middle, high in zip(value, most, strict=True)]
         axes.errorbar(
-            [float(row["at"]) for row in line], value, yerr=spread, color=colour, marker=marker,
-            label=variant, capsize=3, linewidth=1.8, elinewidth=1,
+            at, value, yerr=(below, above), color=colour, marker=marker, label=variant,
+            linewidth=1.8, markersize=6, capsize=3, elinewidth=1,
         )  # fmt: skip
-    axes.set_xscale("symlog" if any(float(row["at"]) <= 0 for row in rows) else "log")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(rows[0]["against"])
-    axes.set_ylabel(rows[0]["unit"])
+    if all(float(row["at"]) > 0 for row in rows):
+        axes.set_xscale("log")
+    values = [float(row["value"]) for row in rows]
+    if 0 < 30 * min(values) < max(values):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(first["against"])
+    axes.set_ylabel(first["unit"])
     axes.grid(axis="y")
-    axes.legend(fontsize=9)
+    axes.tick_params(which="both", length=0)
+    _legend(axes, len(lines))
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,17 @@ def test_a_cell_reads_every_sample_once(name: str, samples: Samples, tmp_path: P
     assert len(found["rates"]) == 2
     assert found["batches"] == 2 * TINY.batches
     assert found["peak_rss_mb"] > found["peak_held_mb"] > 0
+
+
+def test_a_cell_times_every_batch_around_the_end_of_an_epoch(
+    samples: Samples, tmp_path: Path
+) -> None:
+    peer_of(MEMMAP).convert(samples, tmp_path)
+    work = replace(TINY, batch_size=2).to_json()
+    cell = Cell("read-boundary", MEMMAP, work, str(samples.folder), str(tmp_path), {}, around=3)
+    found = run_cell(cell)["ms"]
+    assert len(found) == 6
+    assert min(found) > 0
 
 
 def test_a_cell_that_fails_says_why(samples: Samples, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ ABOUT = {
     "machine": "2 cores (some), 8 GiB, Linux, Python 3, zarrfeed 1.0, numpy 2.0, commit abc",
     "workloads": {"tiles": TILES.to_json()},
 }
+DRAWN = ("sample size", "codec")  # one with a logarithmic axis, one with names
+GROWTH = """\
+question,variant,what,against,at,value,least,most,rounds,unit
+opening,zarrfeed,seconds,samples,1000,0.1,0.1,0.2,3,s
+opening,zarrfeed,seconds,samples,1000000,0.2,0.1,0.3,3,s
+"""
 
 
 def test_every_point_has_a_limit_of_the_same_bytes() -> None:
@@ -101,8 +107,8 @@ def lines() -> list[dict[str, Any]]:
     points = [
         ScanRow(point.scan, point.way, point.at, point.place, point.work.label, 5.0, 40.0, 30.0,
                 50.0, 3, "")
-        for some in scans(512 << 20).values()
-        for point in some
+        for name in DRAWN
+        for point in scans(512 << 20)[name]
     ]  # fmt: skip
     ends = [
         BoundaryRow("fit", way, kind, "{}", turn, TILES.label, (1.0,) * 8)
@@ -132,16 +138,20 @@ def test_the_same_findings_are_drawn_as_the_same_files(
     pytest.importorskip("matplotlib")
     from plot import main
 
-    path = tmp_path / "all.jsonl"
+    path, growth = tmp_path / "all.jsonl", tmp_path / "growth.csv"
     path.write_text("\n".join(map(json.dumps, lines())), encoding="utf-8")
+    growth.write_text(GROWTH)
     for folder in ("one", "two"):
-        monkeypatch.setattr("sys.argv", ["plot", str(path), "--out", str(tmp_path / folder)])
+        monkeypatch.setattr(
+            "sys.argv", ["plot", str(path), str(growth), "--out", str(tmp_path / folder)]
+        )
         assert main() == 0
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in ("one", "two"))
     assert one == two
     stems = [
         "boundary-fit",
+        "growth-opening-seconds-samples",
         "tiles-read-warm",
-        *(f"scan-{name.replace(' ', '-')}" for name in scans(1)),
+        *(f"scan-{name.replace(' ', '-')}" for name in DRAWN),
     ]
     assert sorted(one) == sorted(f"{stem}.{kind}" for stem in stems for kind in ("png", "svg"))
