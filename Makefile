@@ -50,7 +50,8 @@ check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 	$(BIN)/pyright
 	@$(MAKE) --no-print-directory test
 
-bench: .venv/for-bench  ## zarrfeed, its peers and the limits in one run (hours; QUICK=1: minutes)
+# A quick look does with the peers that the tests need anyway.
+bench: .venv/for-$(if $(QUICK),dev,bench)  ## zarrfeed, its peers and the limits in one run (hours; QUICK=1: minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) --lines bench.jsonl
 
 bench-plots: .venv/for-bench  ## draw what `make bench` found, as PNG and SVG in plots/

@@ -56,7 +56,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer samples, fewer rounds, only tiles unless --workloads says",
+        help="fewer samples, one round, each peer at the setting that promises most; only tiles "
+        "unless --workloads says",
     )
     parser.add_argument(
         "--workloads",

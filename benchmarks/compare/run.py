@@ -45,16 +45,19 @@ class Effort:
         Seconds after which an epoch is broken off.
     sweep_seconds
         Of each setting of a sweep.
+    settings
+        Of a sweep, the most promising ones; None for all.
     """
 
     rounds: int
     seconds: float
     longest: float
     sweep_seconds: float
+    settings: int | None = None
 
 
 FULL = Effort(rounds=3, seconds=1.5, longest=6.0, sweep_seconds=0.6)
-QUICK = Effort(rounds=2, seconds=0.5, longest=2.0, sweep_seconds=0.25)
+QUICK = Effort(rounds=1, seconds=0.5, longest=2.0, sweep_seconds=0.25, settings=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class Bench:
         """Try every setting for a moment, and keep the fastest."""
         rates: dict[int, float] = {}
         settings = entry.peer.settings(table.work, table.level, self._cores)
+        settings = settings[: self._effort.settings]
         for number, setting in enumerate(settings):
             self._say(f"  trying {entry.peer.name} {json.dumps(setting)}")
             cell = entry.cell(table, setting, seconds=self._effort.sweep_seconds,
