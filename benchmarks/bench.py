@@ -27,6 +27,7 @@ from compare.report import report
 from compare.rows import read_rows, write_csv
 from compare.run import FULL, QUICK, Bench, Effort, Table
 from compare.samples import origin_of
+from compare.watching import end_with_us
 from compare.workloads import WORKLOADS, Workload
 from machine import cores, load_average, machine
 
@@ -37,6 +38,7 @@ _LEVELS = ("read", "fit", "train")
 def main() -> int:
     """Measure, write down, print; 1 where nothing could be measured."""
     options = _options()
+    end_with_us()
     if options.report:
         about, rows = read_rows(options.report)
     else:

@@ -27,6 +27,7 @@ from typing import Any
 from compare.registry import peers
 from compare.scanning import Scanner
 from compare.scans import boundary_work, scans
+from compare.watching import end_with_us
 from machine import cores, load_average, machine
 
 _AROUND = 64  # batches
@@ -35,6 +36,7 @@ _AROUND = 64  # batches
 def main() -> int:
     """Measure and write down."""
     options = _options()
+    end_with_us()
     nbytes = options.mib << 20
     chosen = [
         peer

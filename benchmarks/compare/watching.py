@@ -34,6 +34,11 @@ class CellError(Exception):
     """A cell failed, or took too long; the message is the last line that it wrote."""
 
 
+def end_with_us() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, and with it the cell that is running."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
     """Run it.
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from compare import watching
 from compare.cell import Cell
 from compare.identity import numbers_of
 from compare.registry import peer_of, peers
 from compare.samples import Samples, make_samples
 from compare.watching import CellError, run_cell
 from compare.workloads import Workload
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TINY = Workload("tiny", 8, (8, 8, 3), (8, 8), "uint8", 4, compute_ms=0.1)
 VOLUMES = Workload("tiny volumes", 8, (8, 8, 8), (8, 8, 8), "float32", 2, compute_ms=0.1)
@@ -89,6 +92,26 @@ def test_a_cell_that_takes_too_long_is_ended(samples: Samples, tmp_path: Path) -
     cell = Cell("read", MEMMAP, TINY.to_json(), str(samples.folder), str(tmp_path), {})
     with pytest.raises(CellError, match="not done after 0 s"):
         run_cell(cell, timeout=0.0)
+
+
+def test_a_terminated_benchmark_leaves_no_cell_behind(samples: Samples, tmp_path: Path) -> None:
+    peer_of(MEMMAP).convert(samples, tmp_path)
+    cell = Cell(
+        "read", MEMMAP, TINY.to_json(), str(samples.folder), str(tmp_path), {}, seconds=60.0
+    )
+    script = (
+        "from compare.cell import Cell; from compare import watching;"
+        f"watching.end_with_us(); watching.run_cell({cell!r})"
+    )
+    benchmarks = Path(watching.__file__).parent.parent
+    with subprocess.Popen([sys.executable, "-c", script], cwd=benchmarks) as benchmark:
+        process, deadline = psutil.Process(benchmark.pid), time.monotonic() + 60
+        while not (cells := process.children()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        benchmark.terminate()
+        assert benchmark.wait(60) == 128 + signal.SIGTERM
+    assert len(cells) == 1
+    assert not cells[0].is_running()
 
 
 def test_every_peer_says_what_it_is() -> None:
