@@ -119,7 +119,7 @@ def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     chosen = [
         peer
         for peer in peers().values()
-        if not options.peers or any(part in peer.name for part in options.peers)
+        if not options.peers or any(part.lower() in peer.name.lower() for part in options.peers)
     ]
     effort = _effort(options)
     about = _about(options, tables, effort)

@@ -41,7 +41,8 @@ def main() -> int:
     chosen = [
         peer
         for peer in peers().values()
-        if any(part in peer.name for part in options.peers) and not peer.limit and not peer.ours
+        if any(part.lower() in peer.name.lower() for part in options.peers)
+        and not (peer.limit or peer.ours)
     ]
     with ExitStack() as stack:
         folder = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -13,6 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 WIDTH = 9.0  # inches, at 100 dots each: a README shows about as many pixels
@@ -41,6 +42,7 @@ _STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "zarrfeed",  # the same plot is the same file
 }
+MARGIN = 0.15  # inches left of everything
 _TITLE, _LINE, _NOTE = 0.32, 0.20, 0.15  # inches that a line of text takes
 
 
@@ -86,11 +88,16 @@ def canvas(
         left=left / WIDTH, right=1 - 0.3 / WIDTH, top=1 - above / total, bottom=below / total,
         hspace=0.35,
     )  # fmt: skip
-    x = 0.15 / WIDTH
+    x = MARGIN / WIDTH
     figure.text(x, 1 - 0.15 / total, title, size=13, weight="bold", va="top")
     figure.text(x, 1 - (0.15 + _TITLE) / total, "\n".join(abouts), size=9.5, color=FAINT, va="top")
     figure.text(x, 0.08 / total, "\n".join(notes), size=7.5, color=FAINT, va="bottom")
     return figure, axes
+
+
+def room(names: Iterable[str]) -> float:
+    """Estimate the inches that the longest of some names takes, at 10 points."""
+    return 0.25 + 0.082 * max(map(len, names))
 
 
 def save(figure: Any, folder: Path, name: str) -> list[Path]:

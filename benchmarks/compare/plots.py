@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter
 
-from compare.canvas import FAINT, INK, LIMIT, OURS, PEER, WRONG, canvas, save
+from compare.canvas import FAINT, INK, LIMIT, OURS, PEER, WRONG, canvas, room, save
 from compare.workloads import Workload
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _bars(table: Sequence[Row], work: Workload, about: dict[str, Any]) -> Any:
         about=work.label,
         note="Bars: median over the epochs; whiskers: slowest and fastest epoch. Hatched: a bound, "
         f"with which nobody could train.\n{machine_line(about)}",
-        left=2.9,
+        left=room(row.peer.removeprefix(LIMIT_PREFIX) for row in table),
     )
     # A bound far beyond everybody would make all others small: its bar is cut.
     rivals = [row for row in table if row.kind != "limit"] or table

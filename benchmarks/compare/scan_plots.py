@@ -7,8 +7,9 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import blended_transform_factory
 
-from compare.canvas import FAINT, INK, LIMIT, LINES, OURS, RULE, canvas, save
+from compare.canvas import FAINT, INK, LIMIT, LINES, MARGIN, OURS, RULE, WIDTH, canvas, room, save
 from compare.plots import LEVELS, LIMIT_PREFIX, grouped, machine_line
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def _boundary(level: str, rows: Sequence[BoundaryRow], about: dict[str, Any]) ->
         about=rows[0].workload,
         note="Milliseconds from the end of one batch to that of the next (logarithmic): the last "
         f"{half} batches of an epoch and the first {half} of the next; median of "
-        f"{max(row.turn for row in rows) + 1} runs.\n{machine_line(about)}",
+        f"{len({row.turn for row in rows})} rounds.\n{machine_line(about)}",
         rows=len(order),
-        left=2.9,
+        left=room(way.removeprefix(LIMIT_PREFIX) for way, _ in order) + 0.5,
     )
     low, high = (chosen(map(chosen, strips.values())) for chosen in (min, max))
     for axes, strip in zip([every] if len(order) == 1 else every, order, strict=True):
@@ -155,6 +156,7 @@ def _boundary(level: str, rows: Sequence[BoundaryRow], about: dict[str, Any]) ->
 def _strip(axes: Any, strip: tuple[str, str], ms: Sequence[float], half: int) -> None:
     way, kind = strip
     colour = {"ours": OURS, "limit": FAINT}.get(kind, INK)
+    beside = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
     axes.axvline(-0.5, color=RULE, linewidth=1)
     axes.plot(range(-half, half), ms, color=colour, linewidth=1.2)
     axes.plot([0], [ms[half]], "o", color=colour, markersize=5)
@@ -166,13 +168,13 @@ def _strip(axes: Any, strip: tuple[str, str], ms: Sequence[float], half: int) ->
     axes.set_xlim(-half, half)
     axes.tick_params(length=0, labelsize=7.5, labelcolor=FAINT)
     axes.text(
-        -2.75 / 5.8, 0.62, way.removeprefix(LIMIT_PREFIX), transform=axes.transAxes, va="center",
+        MARGIN / WIDTH, 0.62, way.removeprefix(LIMIT_PREFIX), transform=beside, va="center",
         color=colour, weight="bold" if kind == "ours" else "normal",
     )  # fmt: skip
     axes.text(
-        -2.75 / 5.8, 0.22,
+        MARGIN / WIDTH, 0.22,
         f"first batch {_ms(ms[half])}, others {_ms(statistics.median(ms))}",
-        transform=axes.transAxes, va="center", color=FAINT, size=8,
+        transform=beside, va="center", color=FAINT, size=8,
     )  # fmt: skip
 
 
