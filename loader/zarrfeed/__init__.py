@@ -14,6 +14,7 @@ from zarrfeed.tiles import stitch
 
 if TYPE_CHECKING:
     from zarrfeed.callbacks import FeedMonitor, ResumeCallback
+    from zarrfeed.front import FrontEnd
     from zarrfeed.sequence import ZarrSequence
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EpochStats",
     "FeedMonitor",
+    "FrontEnd",
     "Normalization",
     "ReadError",
     "ResumeCallback",
@@ -54,6 +56,10 @@ def __getattr__(name: str) -> Any:
         from zarrfeed import callbacks
 
         return getattr(callbacks, name)
+    if name == "FrontEnd":  # a sequence without Keras, to be iterated over by hand
+        from zarrfeed.front import FrontEnd
+
+        return FrontEnd
     raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")
 
 

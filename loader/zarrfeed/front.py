@@ -185,8 +185,8 @@ class FrontEnd:
             f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in self._stream.specs
         )
         return (
-            f"ZarrSequence({str(self._stream.split.path)!r}: {self.samples} samples in {len(self)} "
-            f"batches of {self.batch_size}; {specs})"
+            f"{type(self).__name__}({str(self._stream.split.path)!r}: {self.samples} samples in "
+            f"{len(self)} batches of {self.batch_size}; {specs})"
         )
 
     def __len__(self) -> int:

@@ -52,7 +52,7 @@ def epoch_line(
     share = waited / seconds if seconds else 0.0
     rate = f"{steps / seconds:.4g} batches/s"
     line = f"epoch {epoch + 1}: {rate}, model waited {share:.0%} of the time"
-    parts = _parts(stats)
+    parts = stats.shares
     if share >= _NOTICED:
         did = ", ".join(f"{name} {part:.0%}" for name, part in parts.items())
         advice = _advice(parts, workers=workers, processes=processes)
@@ -64,18 +64,6 @@ def epoch_line(
             "Python's lock with the model: try use_multiprocessing=True"
         )
     return f"{line}: compute is the limit"
-
-
-def _parts(stats: EpochStats) -> dict[str, float]:
-    """Share out the workers' time."""
-    parts = {
-        "read": stats.read,
-        "decode": stats.decoded,
-        "transform": stats.transformed,
-        "idle": stats.idle,
-    }
-    total = sum(parts.values()) or 1.0
-    return {name: part / total for name, part in parts.items()}
 
 
 def _advice(parts: dict[str, float], *, workers: int, processes: bool) -> str:

@@ -64,6 +64,18 @@ class EpochStats:
         """Batches over seconds; 0 where none has come yet."""
         return self.batches / self.seconds if self.seconds else 0.0
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share out the workers' time over ``read``, ``decode``, ``transform`` and ``idle``."""
+        parts = {
+            "read": self.read,
+            "decode": self.decoded,
+            "transform": self.transformed,
+            "idle": self.idle,
+        }
+        total = sum(parts.values()) or 1.0
+        return {name: part / total for name, part in parts.items()}
+
 
 @dataclass(slots=True)
 class Tally:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError
 from zarrfeed_tools import (
+    bench_command,
     convert_command,
     demo_command,
     formats_command,
@@ -58,6 +59,7 @@ for command in (
     repack_command,
     verify_command,
     inspect_command,
+    bench_command,
     demo_command,
 ):
     command.register(app)

@@ -27,14 +27,14 @@ _RATE_AFTER_S = 0.5  # before, a rate would be one of a step's start
 
 
 @contextmanager
-def followed() -> Iterator[OnProgress]:
+def followed(what: str = "samples") -> Iterator[OnProgress]:
     """Show progress on stderr: a bar on a terminal, a line now and then elsewhere.
 
-    Gives the function to call with what is being done, and how many of how many samples are.
+    Gives the function to call with what is being done, and how many of how many `what` are.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _PlainLines().tell
+        yield _PlainLines(what).tell
         return
     columns = (
         TextColumn("{task.description:>15}"),
@@ -44,7 +44,7 @@ def followed() -> Iterator[OnProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar).tell
+        yield _Bar(bar, what).tell
 
 
 @contextmanager
@@ -59,8 +59,9 @@ def interrupts_told() -> Iterator[None]:
 
 
 class _Bar:
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Progress, what: str) -> None:
         self._bar = bar
+        self._what = what
         self._task: TaskID | None = None
         self._step = ""
 
@@ -70,16 +71,17 @@ class _Bar:
                 self._bar.remove_task(self._task)
             self._task, self._step = self._bar.add_task(step, total=total, rate=""), step
         speed = self._bar.tasks[-1].speed
-        rate = f"{speed:.0f} samples/s" if speed else ""
+        rate = f"{speed:.0f} {self._what}/s" if speed else ""
         self._bar.update(self._task, completed=done, rate=rate)
 
 
 class _PlainLines:
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._step = ""
         self._said = 0.0
         self._start = 0.0
-        self._before = 0  # samples that were done when this was told of the step first
+        self._before = 0  # that were done when this was told of the step first
 
     def tell(self, step: str, done: int, total: int) -> None:
         if step != self._step:
@@ -92,4 +94,4 @@ class _PlainLines:
         self._said = done / total
         elapsed = time.monotonic() - self._start
         rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
-        print(f"{step}: {done} of {total} samples{rate}", file=sys.stderr, flush=True)
+        print(f"{step}: {done} of {total} {self._what}{rate}", file=sys.stderr, flush=True)

@@ -1,0 +1,101 @@
+"""What is to be measured: plain values, and the orders that follow from them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.order import epoch_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.order import Shuffle
+    from zarrfeed.schema import ArrayLayout
+    from zarrfeed_tools.bench.settings import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of the benchmark.
+
+    Attributes
+    ----------
+    path
+        Of the split.
+    layouts
+        The fields that are read, in batch order.
+    samples
+        How many of the split's first samples are read.
+    batch_size, shuffle, max_queue_size, transform, batch_transform
+        As ``ZarrSequence`` takes them.
+    settings
+        What is tried.
+    cold
+        Whether files are dropped from the page cache before every turn.
+    rounds
+        In each, everything takes a turn.
+    seconds
+        Of a turn, after its warming up.
+    cores
+        That this process may use.
+    """
+
+    path: Path
+    layouts: Mapping[str, ArrayLayout]
+    samples: int
+    batch_size: int
+    shuffle: Shuffle
+    max_queue_size: int
+    transform: Callable[..., Any] | None
+    batch_transform: Callable[..., Any] | None
+    settings: tuple[Setting, ...]
+    cold: bool
+    rounds: int
+    seconds: float
+    cores: int
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Decoded bytes of a sample, over all fields."""
+        return sum(layout.sample_nbytes for layout in self.layouts.values())
+
+    @property
+    def block(self) -> int:
+        """Samples per block of a "block" shuffle: whole chunks, and at least a batch."""
+        chunk_rows = next(iter(self.layouts.values())).chunk_rows
+        return -(-self.batch_size // chunk_rows) * chunk_rows
+
+
+def affordable_samples(samples: int, sample_nbytes: int, nbytes: int) -> int:
+    """Count the samples that fit some bytes, at least one.
+
+    Examples
+    --------
+    >>> affordable_samples(100, sample_nbytes=10, nbytes=250)
+    25
+    """
+    return max(1, min(samples, nbytes // max(1, sample_nbytes)))
+
+
+def endless_batches(
+    samples: int, batch_size: int, shuffle: Shuffle, block: int, *, seed: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """Order epoch after epoch as a sequence does, in full batches.
+
+    Yields
+    ------
+    (min(samples, batch_size),) int64
+        Sample ids.
+    """
+    size = min(samples, batch_size)
+    for epoch in itertools.count():
+        order = epoch_order(samples, shuffle=shuffle, block=block, seed=seed, epoch=epoch)
+        for start in range(0, samples - size + 1, size):
+            yield order(np.arange(start, start + size))
