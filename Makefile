@@ -27,6 +27,10 @@ help:  ## this page
 	$(PIP) --no-deps "tf_keras~=$$($(BIN)/python -c "$(TF_KERAS)")"
 	@touch $@ .venv/for-demo
 
+.venv/for-plots: .venv/for-dev
+	$(PIP) matplotlib
+	@touch $@
+
 # One package at a time: one that cannot be had here must not keep the others away.
 .venv/for-bench: benchmarks/requirements.txt .venv/for-dev | .venv/created
 	@sed 's/ *#.*//; /^$$/d' $< | while read -r package; do \
@@ -54,7 +58,7 @@ check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 bench: .venv/for-$(if $(QUICK),dev,bench)  ## zarrfeed, its peers and the limits in one run (hours; QUICK=1: minutes)
 	$(BIN)/python benchmarks/bench.py $(if $(QUICK),--quick) --lines bench.jsonl
 
-bench-plots: .venv/for-bench  ## draw what `make bench` found, as PNG and SVG in plots/
+bench-plots: .venv/for-plots  ## draw what `make bench` and benchmarks/scan.py found, in plots/
 	$(BIN)/python benchmarks/plot.py bench.jsonl $(wildcard scan.jsonl benchmarks/results/growth.csv) --out plots
 
 clean:  ## remove what the commands above made

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from compare.rows import read_rows
@@ -21,7 +22,8 @@ from compare.scans import read_scans
 def main() -> int:
     """Draw; 1 where there was nothing to draw."""
     options = _options()
-    # Here, so that --help needs no matplotlib.
+    if find_spec("matplotlib") is None:
+        sys.exit("plots need matplotlib: pip install matplotlib, or make bench-plots")
     from compare.plots import plot_bars
     from compare.scan_plots import plot_boundaries, plot_growth, plot_scans
 
@@ -53,7 +55,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("plots"), metavar="FOLDER", help="where plots go (plots)"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    for path in options.files:
+        if not path.is_file():
+            parser.error(f"no file {path}: bench.py and scan.py write one (--lines)")
+    return options
 
 
 if __name__ == "__main__":
