@@ -109,3 +109,27 @@ def test_an_interrupt_before_any_shard_is_packed_leaves_nothing(tmp_path, write_
             progress=interrupt,
         )
     assert not (tmp_path / "o").exists()
+
+
+def test_blosc_starts_no_threads_in_any_process(tmp_path, write_pairs):
+    """Their number would decide on the bytes."""
+    write_pairs(3)
+    said = run_script(
+        tmp_path,
+        """
+        import numcodecs.blosc
+        from zarrfeed_convert import PairedFolders, convert
+
+        class Telling(PairedFolders):
+            def probe(self, sample):
+                open("told", "a").write(f"{numcodecs.blosc.use_threads} ")
+                return super().probe(sample)
+
+        if __name__ == "__main__":
+            for workers in (1, 2):
+                convert(Telling("data/images", "data/masks"), f"o{workers}", split="s",
+                        workers=workers)
+            print(open("told").read())
+        """,
+    )
+    assert said.split() == ["False"] * 6

@@ -9,7 +9,7 @@ import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,7 @@ def _hidden_main(*, hide: bool) -> Iterator[None]:
 # -- In a process of the pool ---------------------------------------------------------------------
 
 _here: tuple[Source, OnError, Tick] | None = None
+_for_good = ExitStack()  # what is left only when the process ends
 
 
 def _begin(source: Source, on_error: OnError, done: Any, stop: Any) -> None:
@@ -158,7 +159,7 @@ def _begin(source: Source, on_error: OnError, done: Any, stop: Any) -> None:
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    single_threaded_blosc().__enter__()
+    _for_good.enter_context(single_threaded_blosc())
 
     def tick() -> None:
         if stop.is_set():
