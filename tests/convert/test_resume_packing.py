@@ -14,7 +14,7 @@ import pytest
 from scripts import gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError
-from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert import PairedFolders, convert, verify
 
 # Many small shards, so that there is much between which a run can be stopped.
 LAYOUT = {"chunk_samples": 2, "shard_size": 1440}
@@ -57,6 +57,20 @@ shutil.rmtree = counted(shutil.rmtree)
 print(left)
 """
 )
+
+GOES_ON = """
+import os, signal
+from zarrfeed_convert import PairedFolders, convert
+
+def kill(what, done, total):
+    if what == "packing":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+convert(
+    PairedFolders("data/images", "data/masks"), "o.zarr", split="train", workers=1,
+    chunk_samples=2, shard_size=1440, order="source", classes="a,b,c", progress=kill,
+)
+"""
 
 
 def contents(folder):
@@ -189,6 +203,33 @@ def test_a_source_that_has_changed_is_refused(pairs, write_pairs, save, here):
         )
     with pytest.raises(SourceError, match="number of samples: 40 there, 41 asked for"):
         pack(PairedFolders("data/images", "data/masks"))
+
+
+def test_names_that_have_changed_are_refused(pairs, here):
+    """Else shards that are packed would go by the names of other samples."""
+    with pytest.raises(KeyboardInterrupt):
+        pack(pairs, progress=interrupt_at(30))
+    for name in ("images", "masks"):
+        (here / "data" / name / "s000.png").rename(here / "data" / name / "z000.png")
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"digest of the names of samples: .*--restart"):
+            pack(PairedFolders("data/images", "data/masks"))
+    renamed = pack(PairedFolders("data/images", "data/masks"), restart=True)
+    assert renamed.packed == 40
+    assert verify("o.zarr", source=True, workers=1).ok
+
+
+def test_a_run_that_went_on_after_an_error_is_not_given_up(pairs, here, expected):
+    bad = sorted((here / "data" / "masks").iterdir())[-1]
+    good = bad.read_bytes()
+    bad.write_bytes(good[:-20])
+    with pytest.raises(SourceError, match=bad.name):
+        pack(pairs, order="source", classes="a,b,c")
+    bad.write_bytes(good)
+    with running(GOES_ON) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    with pytest.raises(SourceError, match="order: source there, shuffled asked for"):
+        pack(pairs, classes="a,b,c")
 
 
 def test_after_an_error_in_the_data_other_settings_begin_anew(pairs, here, save):

@@ -50,7 +50,7 @@ class Journal:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._folder = journal_folder(target)
-        self._agreed: JSON = {}
+        self._agreed: JSON = {}  # by this run
         self._refused = False
 
     def agree(self, part: str, values: JSON) -> None:
@@ -59,7 +59,7 @@ class Journal:
         Parameters
         ----------
         part
-            ``asked`` or ``decided``.
+            ``asked`` or, then, ``decided``.
         values
             What decides the split's bytes, as JSON.
 
@@ -80,8 +80,11 @@ class Journal:
                     "run to go on with it, or use --restart to begin anew"
                 )
             self.forget()  # what it had done ended in an error, and is of no use for this run
+            run = {}
         self._agreed[part] = values
-        _write(self._folder / _RUN, self._agreed)
+        _write(self._folder / _RUN, run | self._agreed)  # what it decided is still to be compared
+        if part == "decided":  # from now on what is done is of use, however this run may end
+            (self._folder / _GIVEN_UP).unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove what is done, and begin anew."""

@@ -182,8 +182,8 @@ def _decided(samples: Source, plan: Plan) -> JSON:
     return {
         "labels": asdict(plan.recipe.labels),
         "layouts": [f"{layout}" for layout in (plan.image, plan.mask)],
-        "keys": keys.hexdigest(),
-        "samples": plan.rows.fingerprint(),
+        "digest of the names of samples": keys.hexdigest(),
+        "digest of the order of samples": plan.rows.fingerprint(),
     }
 
 
