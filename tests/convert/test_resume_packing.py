@@ -13,8 +13,12 @@ import pytest
 
 from scripts import gone, running, wait_until
 from zarrfeed import open_split
-from zarrfeed.errors import SourceError, StoreError
+from zarrfeed.errors import SourceError, StoreError, WorkerError
 from zarrfeed_convert import PairedFolders, convert, verify
+from zarrfeed_convert.crews.work import Work
+from zarrfeed_convert.shards.packing import pack_shard
+from zarrfeed_convert.splits import writing
+from zarrfeed_convert.splits.writing import shard_tasks
 
 # Many small shards, so that there is much between which a run can be stopped.
 LAYOUT = {"chunk_samples": 2, "shard_size": 1440}
@@ -253,6 +257,29 @@ def test_after_an_error_in_the_data_other_settings_begin_anew(pairs, here, save)
     kept.write_bytes(last_good)
     pack(pairs, classes="a,b,c")  # another order: no --restart needed
     assert len(open_split("o.zarr/train").layouts["image"].shape) == 4
+
+
+def test_a_task_of_what_was_before_writes_nothing(pairs, here, monkeypatch):
+    """A lost cluster may begin its tasks when the split has been begun anew."""
+    tasks = []
+
+    def noted(*arguments):
+        tasks.append(shard_tasks(*arguments))
+        return tasks[-1]
+
+    def begin_late(what, done, total):
+        if what == "packing" and done == 30:
+            with pytest.raises(WorkerError, match="was begun anew"):
+                pack_shard(pairs, Work(pairs, lambda: None), tasks[0][-1])
+            with pytest.raises(WorkerError, match="was begun anew"):
+                pack_shard(pairs, Work(pairs, lambda: None), tasks[0][0])
+
+    pack(pairs, "expected.zarr", seed=3)
+    monkeypatch.setattr(writing, "shard_tasks", noted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(pairs, progress=interrupt_at(30))
+    pack(pairs, seed=3, restart=True, progress=begin_late)
+    assert contents(here / "o.zarr") == contents(here / "expected.zarr")
 
 
 def test_a_second_run_at_the_same_time_says_so_and_stops(pairs, here, expected):

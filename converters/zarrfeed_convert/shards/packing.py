@@ -43,6 +43,8 @@ class ShardTask:
         Of the split; a field's shard is ``FIELD/c/NUMBER/0/…`` in it.
     record
         Where the shard's record goes when its files are whole.
+    mark
+        A file that is there for as long as the shard is wanted.
     number
         Which shard, along axis 0.
     recipe
@@ -55,6 +57,7 @@ class ShardTask:
 
     folder: Path
     record: Path
+    mark: Path
     number: int
     recipe: Recipe
     image: FieldLayout
@@ -85,13 +88,16 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
     Raises
     ------
     WorkerError
-        The conversion's journal is not there: this is another machine, with another disk.
+        The conversion's journal is not there: this is another machine, with another disk. Or the
+        split has been begun anew since.
     """
     if not task.record.parent.is_dir():
         raise WorkerError(
             f"{task.record.parent}: needed the folder that the conversion has made, there is none "
             f"on {platform.node()}; OUT must be on a path that all workers share"
         )
+    if not task.mark.exists():
+        raise WorkerError(f"{task.folder}: was begun anew, and needs no shard of what was before")
     count = len(task.rows)
     record = ShardRecord(
         task.rows.fingerprint(),

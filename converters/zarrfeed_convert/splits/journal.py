@@ -6,6 +6,7 @@
     failed.json   the samples that were skipped so far
     000012.npz    the record of shard 12: its files are whole, and on disk
     failed-run    the run ended by an error in the data, not by a kill
+    begun-3f8a…   there until the split is begun anew, or complete
 
 Whoever packs the split holds a lock on the folder. The kernel takes it away when the process ends,
 however it ends.
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 import shutil
+import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.target import Target
 
-_RUN, _FAILED, _GIVEN_UP = "run.json", "failed.json", "failed-run"
+_RUN, _FAILED, _GIVEN_UP, _BEGUN = "run.json", "failed.json", "failed-run", "begun-"
 
 
 class Journal:
@@ -91,6 +93,17 @@ class Journal:
         for entry in self._folder.iterdir():
             entry.unlink()
         shutil.rmtree(partial_folder(self._target), ignore_errors=True)
+
+    def mark(self) -> Path:
+        """Name the file that is there for as long as what is done now is of use.
+
+        Where a cluster was lost, it may still begin tasks when the split has been begun anew.
+        """
+        there = next(self._folder.glob(f"{_BEGUN}*"), None)
+        if there is None:
+            there = self._folder / f"{_BEGUN}{uuid.uuid4().hex[:12]}"
+            there.touch()
+        return there
 
     def record_path(self, number: int) -> Path:
         """Say where the record of a shard is, or goes."""

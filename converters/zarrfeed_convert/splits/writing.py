@@ -138,10 +138,12 @@ def _are_there(journal: Journal, tasks: Sequence[ShardTask], *, within_s: float)
 def shard_tasks(plan: Plan, target: Target, journal: Journal, rows: Rows) -> list[ShardTask]:
     """Divide rows into the shards that are to be written."""
     folder = split_writer.partial_folder(target).absolute()
+    mark = journal.mark().absolute()
     return [
         ShardTask(
             folder,
             journal.record_path(number).absolute(),
+            mark,
             number,
             plan.recipe,
             plan.image,
