@@ -305,3 +305,22 @@ def test_the_examples_of_the_help_can_be_copied(monkeypatch):
             at += 1
             assert lines[at].startswith("--")
         assert not lines[at + 1]
+
+
+def test_names_that_are_no_utf8_are_said(folders, monkeypatch):
+    """After a night's work, no traceback because of the name of a file that was skipped."""
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    odd = os.fsencode(folders) + b"/images/b\xff.png"
+    with open(odd, "wb") as image:
+        image.write(b"no image")
+    with open(os.fsencode(folders) + b"/masks/b\xff_m.png", "wb") as mask:
+        mask.write((folders / "masks/0_m.png").read_bytes())
+    done = run(*arguments("--on-error", "skip"))
+    assert done.returncode == 0, done.stderr
+    assert "images/b\\udcff.png: cannot be decoded" in done.stdout
+
+
+def test_a_step_of_nothing_is_no_mistake(capsys):
+    with followed() as follow:
+        follow("packing", 0, 0)
+    assert "packing: 0 of 0 samples" in capsys.readouterr().err

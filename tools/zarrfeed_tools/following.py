@@ -87,11 +87,12 @@ class _PlainLines:
         if step != self._step:
             self._step, self._said = step, 0.0
             self._start, self._before = time.monotonic(), done
-        if done < total and done / total < self._said + _PLAIN_LINE_EVERY:
+        share = done / total if total else 1.0
+        if share < 1 and share < self._said + _PLAIN_LINE_EVERY:
             return
         if self._said >= 1:
             return
-        self._said = done / total
+        self._said = share
         elapsed = time.monotonic() - self._start
         rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
         print(f"{step}: {done} of {total} {self._what}{rate}", file=sys.stderr, flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -21,6 +23,9 @@ _PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for 
 
 def console(*, quiet: bool = False) -> Console:
     """Open standard output for people."""
+    # File names may be bytes that are no UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     out = Console(highlight=False, quiet=quiet)
     if not out.is_terminal:
         out.width = _PIPED_WIDTH

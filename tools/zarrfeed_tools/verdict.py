@@ -79,8 +79,6 @@ def _show_problems(problems: Sequence[Problem], out: Console) -> None:
     for problem in problems[:_SHOWN]:
         where = [file for file in problem.files if file not in problem.what]
         text = problem.what + (f" ({', '.join(where)})" if where else "")
-        # File names may be bytes that are no UTF-8.
-        text = text.encode("utf-8", "backslashreplace").decode()
         out.print(f"  [red]{_WORDS[problem.kind]}[/]: {escape(text)}", soft_wrap=True)
     if len(problems) > _SHOWN:
         out.print(f"  … and {len(problems) - _SHOWN:,} more; --json lists all", soft_wrap=True)
