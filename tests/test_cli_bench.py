@@ -113,9 +113,24 @@ def test_cold_data_has_the_disk_as_a_limit(split: Path) -> None:
     assert "disk" in {limit["bound"] for limit in found["limits"]}
     assert list(found["store"]["fields"]) == ["image"]
     assert found["job"]["cold"] is True
+    assert "fields=['image']" in found["verdict"]["sequence"]
     result = invoke(split, "--cold", "--batch-size", 22)
     assert result.exit_code == 2
     assert "two batches or more" in result.output
+
+
+def test_what_zarr_python_reads_is_measured_warm_and_said(tmp_path: Path) -> None:
+    pixels = traced_pixels(9)
+    path = write_split(tmp_path / "s", pixels)
+    image = {"data": pixels["image"], "chunks": (1, 4, 6, 3)}
+    zarr.open_group(str(path), mode="a").create_array("image", overwrite=True, **image)
+    found = measured(path, "--workers", "1", "--threads")
+    assert "read through zarr-python" in found["notes"][0]
+    assert found["store"]["stored_bytes_per_sample"] is None
+    if cold.SUPPORTED:
+        result = invoke(path, "--cold")
+        assert result.exit_code == 2
+        assert "without ['image']" in result.output
 
 
 @pytest.mark.skipif(not cold.SUPPORTED, reason="needs posix_fadvise")

@@ -139,11 +139,6 @@ def _command(
     ] = False,
 ) -> None:
     """Measure how fast this machine can feed a split, and what holds it back."""
-    if cold and not page_cache.SUPPORTED:
-        raise typer.BadParameter(
-            "this system can't drop files from its page cache (no posix_fadvise)",
-            param_hint="--cold",
-        )
     machine = describe_machine()
     split = _find_split(store)
     layouts = _select(split, fields)
@@ -171,11 +166,8 @@ def _command(
         seconds=seconds,
         cores=machine.cores,
     )
-    if cold and job.samples <= batch_size:
-        raise typer.BadParameter(
-            f"cold data needs two batches or more; {job.samples} samples are one of {batch_size}",
-            param_hint="--batch-size",
-        )
+    if cold:
+        _check_cold(job)
     with followed("samples") as follow:
         loaded = load(job, follow)
     with followed("turns") as follow:
@@ -209,6 +201,23 @@ def _select(split: Split, fields: str | None) -> dict[str, ArrayLayout]:
         return split.select([name.strip() for name in fields.split(",")])
     except StoreError as error:
         raise typer.BadParameter(str(error), param_hint="--fields") from error
+
+
+def _check_cold(job: Job) -> None:
+    """Refuse what cannot be measured on cold data."""
+    option = "--cold"
+    if not page_cache.SUPPORTED:
+        problem = "this system can't drop files from its page cache (no posix_fadvise)"
+    elif job.indirect or not page_cache.files_of(job):
+        problem = (
+            f"needed fields that are read directly from files; --fields without {job.indirect}"
+        )
+    elif job.samples <= job.batch_size:
+        option = "--batch-size"
+        problem = f"--cold needs two batches or more, not {job.samples} samples in one"
+    else:
+        return
+    raise typer.BadParameter(problem, param_hint=option)
 
 
 def _numbers(text: str) -> list[int]:

@@ -67,6 +67,11 @@ class Job:
         return sum(layout.sample_nbytes for layout in self.layouts.values())
 
     @property
+    def indirect(self) -> list[str]:
+        """The fields that are read through zarr-python."""
+        return [name for name, layout in self.layouts.items() if layout.indirect is not None]
+
+    @property
     def block(self) -> int:
         """Samples per block of a "block" shuffle: whole chunks, and at least a batch."""
         chunk_rows = next(iter(self.layouts.values())).chunk_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed import open_split
 from zarrfeed_tools.bench.cold import stored_per_sample
 from zarrfeed_tools.bench.rows import plain
 from zarrfeed_tools.bench.settings import argument_text
@@ -57,7 +58,8 @@ def store_facts(job: Job) -> dict[str, Any]:
         "path": str(job.path),
         "samples": next(iter(job.layouts.values())).shape[0],
         "decoded_bytes_per_sample": job.sample_nbytes,
-        "stored_bytes_per_sample": stored_per_sample(job),
+        # Where zarr-python reads a field, only it knows the names of all its files.
+        "stored_bytes_per_sample": None if job.indirect else stored_per_sample(job),
         "fields": {
             name: {
                 "sample_shape": list(layout.sample_shape),
@@ -74,6 +76,8 @@ def store_facts(job: Job) -> dict[str, Any]:
 def sequence_text(job: Job, found: Findings) -> str:
     """Write the best setting as Python, with all that was asked for."""
     asked: dict[str, Any] = {}
+    if tuple(job.layouts) != open_split(job.path).default_fields:
+        asked["fields"] = list(job.layouts)
     if job.shuffle is not True:
         asked["shuffle"] = job.shuffle
     if job.transform is not None:
