@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
+from zarrfeed.descriptors import descriptors_each, share_of
 from zarrfeed.feeder import HELD
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import affordable_depth
@@ -46,6 +48,21 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
         with pytest.warns(RuntimeWarning, match=r"\(10 \+ 4\) batches × 4,096 bytes = 57,344"):
             batches: list[Any] = list(seq)
         assert len(batches) == 11
+
+
+@given(st.integers(0, 1 << 14), st.integers(0, 64))
+def test_workers_leave_the_process_descriptors_of_its_own(limit: int, workers: int) -> None:
+    threads = share_of(limit, workers, processes=False)
+    assert threads == 8 or threads * max(1, workers) <= limit / 4
+    assert share_of(limit, workers, processes=True) == max(8, limit // 2)
+
+
+@pytest.mark.parametrize("limit", [256, resource.RLIM_INFINITY])
+def test_the_limit_of_open_files_is_the_systems(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert descriptors_each(2, processes=True) == (128 if limit == 256 else 8192)
 
 
 moments = st.tuples(st.floats(0, 9), st.floats(0, 1), st.floats(0, 3))

@@ -19,8 +19,8 @@ LAYERS = [
      "lookahead", "choice", "state", "stats", "report"},
     {"store", "codecs", "shards", "flat", "direct", "indirect", "reader",
      "pixel_statistics", "tiles"},
-    {"arena", "memory", "workers", "workers.recipe", "workers.inline", "workers.threads",
-     "workers.wire", "workers.process", "workers.processes"},
+    {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.inline",
+     "workers.threads", "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},
     {"tfdata", "torchdata", "front", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
@@ -48,6 +48,7 @@ WORLDS = {
     "numcodecs": {"codecs"},
     "google_crc32c": {"codecs"},
     "psutil": {"memory"},
+    "resource": {"descriptors", "workers.recipe"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
     "mmap": {"arena", "slot", "shards", "flat"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from zarrfeed.descriptors import descriptors_each
 from zarrfeed.feeder import Feeder
 from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
 from zarrfeed.request import (
@@ -106,8 +107,7 @@ def open_stream(
         transform=transform,
         batch_transform=batch_transform,
         weights=weights,
-        # A process may have 1024 files open as a rule; threads share that number.
-        open_files=128 if use_multiprocessing else max(8, 256 // max(1, count)),
+        open_files=descriptors_each(count, processes=use_multiprocessing),
     )
     return Stream(
         split,
