@@ -2,7 +2,7 @@
 
 Every test gives the distance of a χ² (or of a count of rare events) from its expectation, in
 standard deviations; of `KEYS` independent keys the farthest one is reported. By chance alone that
-is about 2, and above 5 once in 10^5 reports.
+is about 2, and hardly ever above 5 (above 7 for "neighbours kept", of which 2 are expected).
 """
 
 from __future__ import annotations
