@@ -6,9 +6,9 @@
 Every question has its file in benchmarks/growth. It needs Linux and 1 GB of disk; about 10 minutes.
 
 What is simulated: the store of up to 10^8 samples of 28×28 has one real shard file per field
-(336,000 samples, raw), which stands under all 298 names as hard links. So files to open, indexes to
-parse, metadata and ids are those of 10^8 samples, but the page cache needs to hold one shard only.
-Ranks are simulated, too: one process computes the shares of all of them, one after the other.
+(336,000 samples, raw), which stands under up to 298 names as hard links. So files to open, indexes
+to parse, metadata and ids are those of 10^8 samples, but the page cache needs to hold one shard
+only. Ranks are simulated, too: one process computes the shares of all, one after the other.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NBYTES = 256 << 20  # of a store, whatever its samples and shards
 _BATCH_NBYTES = 8 << 20
-_SHARDS = (1, 4, 16, 64, 65, 128, 256, 1024, 4096)
+_SHARDS = (1, 16, 64, 128, 256, 1024)
 _SIZES = (28, 64, 128, 256, 512, 1024)
 _WAYS = {name: AHEAD[name] for name in ("1 thread", "1 process")}
 
