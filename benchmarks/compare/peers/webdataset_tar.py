@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-FIELDS = ("image.bin", "mask.bin")  # .npy files take it twice as long
+FIELDS = ("image.bin", "mask.bin")  # .npy files take it half as long again
 _SHARDS = 16  # at most; each holds whole batches, so that no process has a partial one
 
 
