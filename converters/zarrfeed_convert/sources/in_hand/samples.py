@@ -1,13 +1,13 @@
 """How do samples that a program has in hand, or makes one by one, become a source?
 
 Packing processes read samples in any order, and twice; an iterable gives each of them once, here.
-So its samples are kept in a spool in between, which is gone when the conversion is.
+So its samples are kept in a spool in between, which is gone when the conversion is; of one that was
+killed, the next one removes it.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.mask_map import MaskMap, mask_ids
 from zarrfeed_convert.sources.in_hand.spool import SpoolWriter, names_of
+from zarrfeed_convert.sources.in_hand.spool_file import spool_file
 from zarrfeed_convert.sources.values import packable, whole_numbers
 
 if TYPE_CHECKING:
@@ -92,16 +93,10 @@ def source_of_samples(
     parent = Path(folder).absolute()
     while not parent.is_dir():
         parent = parent.parent
-    handle, name = tempfile.mkstemp(".spool", ".zarrfeed-", parent)
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            writer = SpoolWriter(file, path)
-            _fill(writer, samples, parent, progress)
-            source = writer.finish()
-        yield source
-    finally:
-        path.unlink(missing_ok=True)
+    with spool_file(parent) as (file, path):
+        writer = SpoolWriter(file, path)
+        _fill(writer, samples, parent, progress)
+        yield writer.finish()
 
 
 def _fill(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,24 @@ def test_progress_is_told_after_every_sample():
         assert [done for _, done, _ in told] == [1, 2, 3, 4, 5]
         assert [all_of_them for _, _, all_of_them in told] == total
         assert {what for what, _, _ in told} == {"taking samples"}
+
+
+def test_the_spool_of_a_run_that_was_killed_is_removed_by_the_next():
+    left = Path(f".zarrfeed-{platform.node()}-abc.spool")
+    young, others = left.with_stem(left.stem + "d"), Path(".zarrfeed-elsewhere-abc.spool")
+    for path in (left, young, others):
+        path.write_bytes(b"pixels")
+    for path in (left, others):
+        os.utime(path, (0, 0))
+    with source_of_samples(pairs(), "."):
+        assert {*Path().iterdir()} > {young, others}
+        assert not left.exists()
+        [mine] = {*Path().iterdir()} - {young, others}
+        os.utime(mine, (0, 0))
+        with source_of_samples(pairs(), ".") as source:  # at the same time
+            assert mine.exists()
+            source.read(0)
+    assert {*Path().iterdir()} == {young, others}
 
 
 def test_a_full_disk_is_an_error_that_says_where(monkeypatch):
