@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from pathlib import Path
@@ -140,3 +141,32 @@ def test_the_source_travels():
     assert again.keys == pairs.keys
     assert again.describe() == pairs.describe()
     assert pairs.describe()["mask_map"] == "255=1,#FF0000=2,*=0"
+
+
+def test_links_are_followed_but_not_in_circles():
+    touch("elsewhere/u/b.png", "i/a.png", "m/a.png")
+    for side in ("i", "m"):
+        Path(side, "far").symlink_to(Path("elsewhere").absolute())
+        Path(side, "up").symlink_to(Path(side).absolute())
+        Path(side, "out").symlink_to("..")
+    Path("elsewhere/u/back").symlink_to(Path("elsewhere").absolute())
+    assert PairedFolders("i", "m").keys == ["a", "far/u/b"]
+
+
+def test_folders_that_are_hidden_are_passed_over():
+    touch("i/a.png", "m/a.png", "i/.checkpoints/a-old.png", "m/.checkpoints/a-old.png")
+    assert PairedFolders("i", "m").keys == ["a"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
+    touch("i/a.png", "m/a.png", "i/closed/b.png", "m/closed/b.png")
+    scan = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    with pytest.raises(SourceError, match=r"^i/closed: cannot be read: Permission denied"):
+        PairedFolders("i", "m")

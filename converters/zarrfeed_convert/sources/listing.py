@@ -83,17 +83,46 @@ def files_in(where: str) -> tuple[str, list[str]] | None:
     -------
     (str, list of str) or None
         The folder from which their names count, and their paths; None where it is neither.
+
+    Raises
+    ------
+    SourceError
+        As :func:`files_below` does.
     """
     if Path(where).is_dir():
-        return where, [
-            str(Path(folder, name))
-            for folder, _, names in os.walk(where, followlinks=True)
-            for name in names
-        ]
+        return where, files_below(where)
     if not glob.has_magic(where):
         return None
     matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
     return fixed_part(where), [path for path in matches if Path(path).is_file()]
+
+
+def files_below(folder: str) -> list[str]:
+    """Find all files below a folder; but folders whose names begin with a dot, as for globs.
+
+    Links are followed, but none that leads back to a folder that it is in, for ever.
+
+    Raises
+    ------
+    SourceError
+        A folder cannot be read: its files would be missed in silence.
+    """
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        found += [str(Path(parent, name)) for name in names]
+        below = [Path(parent, name) for name in folders if not name.startswith(".")]
+        folders[:] = [path.name for path in below if not _leads_back(path)]
+    return found
+
+
+def _leads_back(path: Path) -> bool:
+    return path.is_symlink() and any(map(path.samefile, path.absolute().parents))
+
+
+def _refuse(error: OSError) -> None:
+    raise SourceError(
+        f"{error.filename}: cannot be read: {error.strerror}; make it readable, or take it out"
+    ) from error
 
 
 def fixed_part(pattern: str) -> str:

@@ -16,6 +16,7 @@ from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
+from zarrfeed_convert.sources.listing import files_below
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
@@ -250,11 +251,7 @@ def _below(folder: str) -> set[str]:
         raise SourceError(
             f"images: needed the folder of images, found no folder {folder}; check --images"
         )
-    return {
-        Path(inside, name).relative_to(folder).as_posix()
-        for inside, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    }
+    return {Path(path).relative_to(folder).as_posix() for path in files_below(folder)}
 
 
 def _keys(files: Sequence[str]) -> list[str]:
