@@ -83,7 +83,7 @@ def canvas(
     above = 0.15 + _TITLE + _LINE * len(abouts) + (0.42 if legend else 0.12)
     below = 0.62 + _NOTE * len(notes)
     total = above + height + below
-    figure, axes = plt.subplots(rows, 1, figsize=(WIDTH, total), sharex=True, sharey=rows > 1)
+    figure, axes = plt.subplots(rows, 1, figsize=(WIDTH, total), sharex=True)
     figure.subplots_adjust(
         left=left / WIDTH, right=1 - 0.3 / WIDTH, top=1 - above / total, bottom=below / total,
         hspace=0.35,

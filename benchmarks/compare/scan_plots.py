@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import statistics
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
 from compare.canvas import FAINT, INK, LIMIT, LINES, MARGIN, OURS, RULE, WIDTH, canvas, room, save
@@ -73,15 +75,11 @@ def _scan(name: str, points: Sequence[ScanRow], about: dict[str, Any]) -> Any:
     axes.set_ylabel("GB/s, decoded")
     axes.grid(axis="y")
     axes.tick_params(length=0)
-    _legend(axes, len(ways))
-    return figure
-
-
-def _legend(axes: Any, columns: int) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, borderaxespad=0, fontsize=9.5,
+        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=len(ways), borderaxespad=0, fontsize=9.5,
         handletextpad=0.5, columnspacing=1.6,
     )  # fmt: skip
+    return figure
 
 
 def _line(
@@ -187,23 +185,44 @@ def plot_growth(path: Path, folder: Path) -> list[Path]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     made = []
-    for key, some in grouped(rows, lambda row: (row["question"], row["what"], row["against"])):
+    for key, some in grouped(rows, lambda row: (row["question"], row["against"])):
         made += save(_growth(some), folder, "growth-" + "-".join(key))
     return made
 
 
 def _growth(rows: Sequence[dict[str, str]]) -> Any:
-    first = rows[0]
-    figure, axes = canvas(
-        3.4,
-        title=f"{first['question']}: {first['what']}",
-        about=f"as {first['against']} grow",
+    panels = grouped(rows, lambda row: (row["what"], row["unit"]))
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    figure, every = canvas(
+        1.75 * len(panels),
+        title=f"{rows[0]['question'].capitalize()}, against {rows[0]['against']}",
+        about="found by benchmarks/growth.py",
         note="Points: median of the rounds; bars: the least and the most.",
+        rows=len(panels),
         legend=True,
     )
-    lines = grouped(rows, lambda row: row["variant"])
-    for number, (variant, some) in enumerate(lines):
-        colour, marker = LINES[number % len(LINES)]
+    axes = [every] if len(panels) == 1 else list(every)
+    for one, ((what, unit), some) in zip(axes, panels, strict=True):
+        _panel(one, some, variants)
+        one.set_title(what, size=9.5, color=INK, pad=3)
+        one.set_ylabel(unit)
+    axes[-1].set_xlabel(rows[0]["against"])
+    if all(float(row["at"]) > 0 for row in rows):
+        axes[-1].set_xscale("log")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linewidth=1.8, label=variant)
+        for variant, (colour, marker) in zip(variants, cycle(LINES), strict=False)
+    ]
+    axes[0].legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.13), ncols=len(variants),
+        borderaxespad=0, fontsize=9.5, handletextpad=0.5, columnspacing=1.6,
+    )  # fmt: skip
+    return figure
+
+
+def _panel(axes: Any, rows: Sequence[dict[str, str]], variants: list[str]) -> None:
+    for variant, some in grouped(rows, lambda row: row["variant"]):
+        colour, marker = LINES[variants.index(variant) % len(LINES)]
         line = sorted(some, key=lambda row: float(row["at"]))
         at, value, least, most = (
             [float(row[name]) for row in line] for name in ("at", "value", "least", "most")
@@ -211,19 +230,14 @@ def _growth(rows: Sequence[dict[str, str]]) -> Any:
         below = [middle - low for middle, low in zip(value, least, strict=True)]
         above = [high - middle for middle, high in zip(value, most, strict=True)]
         axes.errorbar(
-            at, value, yerr=(below, above), color=colour, marker=marker, label=variant,
-            linewidth=1.8, markersize=6, capsize=3, elinewidth=1,
+            at, value, yerr=(below, above), color=colour, marker=marker, linewidth=1.8,
+            markersize=5, capsize=3, elinewidth=1,
         )  # fmt: skip
-    if all(float(row["at"]) > 0 for row in rows):
-        axes.set_xscale("log")
     values = [float(row["value"]) for row in rows]
     if 0 < 30 * min(values) < max(values):
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel(first["against"])
-    axes.set_ylabel(first["unit"])
     axes.grid(axis="y")
     axes.tick_params(which="both", length=0)
-    _legend(axes, len(lines))
-    return figure

@@ -150,7 +150,7 @@ def test_the_same_findings_are_drawn_as_the_same_files(
     assert one == two
     stems = [
         "boundary-fit",
-        "growth-opening-seconds-samples",
+        "growth-opening-samples",
         "tiles-read-warm",
         *(f"scan-{name.replace(' ', '-')}" for name in DRAWN),
     ]
