@@ -88,6 +88,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
     parser.add_argument("--masks", help="folder of their masks, of the same names")
     parser.add_argument("--rounds", type=int, help="turns of every peer, each in a fresh process")
+    parser.add_argument(
+        "--settings",
+        type=int,
+        metavar="N",
+        help="of every peer's sweep, try only the N most promising settings; all by default",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="for one process; a peer that takes longer is said to have failed (default 600)",
+    )
     parser.add_argument("--cache", type=Path, help="folder that keeps the peers' files")
     parser.add_argument(
         "--lines",
@@ -156,7 +169,12 @@ def _tables(options: argparse.Namespace) -> list[Table]:
 
 def _effort(options: argparse.Namespace) -> Effort:
     effort = QUICK if options.quick else FULL
-    return replace(effort, rounds=options.rounds) if options.rounds else effort
+    chosen = {
+        name: value
+        for name in ("rounds", "settings", "timeout")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(effort, **chosen)
 
 
 def _about(options: argparse.Namespace, tables: list[Table], effort: Effort) -> dict[str, Any]:

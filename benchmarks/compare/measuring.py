@@ -154,7 +154,9 @@ def measure_read(
 
 def summed_up(epochs: list[Epoch], work: Workload, cpu: float) -> dict[str, Any]:
     """Sum epochs up to plain values."""
-    waits = np.concatenate([epoch.waits[1:] for epoch in epochs])
+    within = np.concatenate([epoch.waits[1:] for epoch in epochs])
+    # Epochs that were broken off after one batch have no wait within.
+    waits = within if within.size else np.concatenate([epoch.waits for epoch in epochs])
     p50, p95, p99 = (np.percentile(waits, [50, 95, 99]) * 1e3).tolist()
     batches = sum(epoch.batches for epoch in epochs)
     return {

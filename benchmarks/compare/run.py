@@ -47,6 +47,8 @@ class Effort:
         Of each setting of a sweep.
     settings
         Of a sweep, the most promising ones; None for all.
+    timeout
+        Seconds that one process may take.
     """
 
     rounds: int
@@ -54,6 +56,7 @@ class Effort:
     longest: float
     sweep_seconds: float
     settings: int | None = None
+    timeout: float = 600.0
 
 
 FULL = Effort(rounds=3, seconds=1.5, longest=6.0, sweep_seconds=0.6)
@@ -152,7 +155,7 @@ class Bench:
         _emptied(folder)
         cell = Cell("convert", peer.name, samples.work.to_json(), str(samples.folder),
                     str(folder), {})  # fmt: skip
-        seconds = run_cell(cell)["convert_s"]
+        seconds = run_cell(cell, timeout=self._effort.timeout)["convert_s"]
         done.write_text(json.dumps({"origin": origin, "seconds": seconds}))
         return float(seconds)
 
@@ -215,7 +218,7 @@ class Bench:
     def _run(self, entry: _Entry, cell: Cell) -> dict[str, Any]:
         if cell.cold:
             page_cache.drop(entry.folder)
-        return run_cell(cell)
+        return run_cell(cell, timeout=self._effort.timeout)
 
     def _row(self, table: Table, entry: _Entry, found: list[dict[str, Any] | CellError]) -> Row:
         good = [one for one in found if not isinstance(one, CellError)]

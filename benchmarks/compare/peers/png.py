@@ -51,8 +51,8 @@ class PngSequencePeer(_PngPeer):
     needs = ("PIL",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try no worker, threads, and in ``fit`` also Keras' processes."""
-        threads: list[Setting] = [{"workers": count} for count in (0, cores, 2 * cores)]
+        """Try threads, none, and in ``fit`` also Keras' processes."""
+        threads: list[Setting] = [{"workers": count} for count in (cores, 2 * cores, 0)]
         return threads if level == "read" else [*threads, {"workers": cores, "processes": True}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
