@@ -84,7 +84,7 @@ class SlotLayout:
         --------
         >>> image = Spec("image", (3, 3), np.dtype("uint8"))
         >>> SlotLayout.of([image, image], rows=2).offsets
-        (64, 128)
+        (128, 192)
         """
         offsets = []
         end = aligned((2 * rows + SPENT + 1) * _WORD)

@@ -55,8 +55,8 @@ def value_counts(mask: Mask) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> value_counts(np.array([[0, 2, 2]], np.uint8))[:4].tolist()
-    [1, 0, 2, 0]
+    >>> value_counts(np.array([[0, 2, 2]], np.uint8))[:3].tolist()
+    [1, 0, 2]
     """
     # NumPy makes int64 of a mask first: of a CamVid mask, 0.33 against 0.13 ms. Pillow's calls take
     # 30 µs each, in which NumPy has counted a small one.
