@@ -113,7 +113,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
         with running(PACK, chance.choice((1, 2, 3))) as process:
             wait_until(lambda: (here / "o.zarr").exists() or process.poll() is not None)
             try:
-                process.wait(chance.uniform(0.0, 0.15 * (1 + kills / 4)))
+                process.wait(chance.uniform(0.0, 0.15 * 1.3**kills))  # it comes to an end
             except subprocess.TimeoutExpired:
                 process.kill()  # its processes end with it
                 kills += 1
