@@ -6,7 +6,6 @@ module; here is only how they follow each other.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.crews.crew import cores, crew_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
@@ -28,6 +27,7 @@ from zarrfeed_convert.splits.target import target_of
 from zarrfeed_convert.splits.writing import write_split
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from zarrfeed_convert.crews.work import Crew
@@ -150,11 +150,11 @@ def convert(
             done = None  # a run was killed as it ended: what it left is to be cleared away
         if done is None and dry_run:
             job.refuse_left_out()
-            with crew_of(source, workers or _cores(), job.failures, scheduler) as crew:
+            with crew_of(source, workers or cores(), job.failures, scheduler) as crew:
                 plan, about_workers = job.decide(crew, target)
             done = report_of_plan(plan, target, source, job.failures, about_workers)
         elif done is None:
-            done = job.pack(target, workers or _cores(), scheduler, restart=restart)
+            done = job.pack(target, workers or cores(), scheduler, restart=restart)
     return replace(done, seconds=time.perf_counter() - start)
 
 
@@ -289,9 +289,3 @@ def _require_same_labels(target: Target, named: tuple[str, ...] | None, ignore: 
         target.require_same_labels(Labels(named, ignore))
     elif ignore is not None and target.binding is not None:
         target.require_same_labels(Labels(target.binding.classes, ignore))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

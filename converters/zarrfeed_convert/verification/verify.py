@@ -6,7 +6,6 @@ it. What each of them is stands in its own module; here is only how they follow 
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.crews.crew import cores, crew_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import told
 from zarrfeed_convert.verification.comparison import Originals, compare
@@ -27,6 +26,8 @@ from zarrfeed_convert.verification.splits_found import extra_files, find_splits
 from zarrfeed_convert.verification.verify_tasks import CheckTask, NoSource, check_shard
 
 if TYPE_CHECKING:
+    import os
+
     from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.planning.deciding import OnProgress
 
@@ -91,14 +92,14 @@ def verify(
     opened = [_open(folder) for folder in folders]
     checks = [_checks_of(split, quick=quick) for split in opened]
     nbytes = sum(split.decoded_nbytes for split in opened)
-    many = workers or (1 if nbytes < _SMALL else _cores())
+    many = workers or (1 if nbytes < _SMALL else cores())
     splits = []
     with crew_of(NoSource(), many, Failures("skip")) as crew:
         for split, tasks in zip(opened, checks, strict=True):
             splits.append(_check(split, tasks, crew, progress))
     if source is not False:
         splits = [
-            compare(split.recorded, done, source, workers or _cores(), progress)
+            compare(split.recorded, done, source, workers or cores(), progress)
             for split, done in zip(opened, splits, strict=True)
         ]
     return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)
@@ -202,9 +203,3 @@ def _notes(recorded: Recorded, decoded: int) -> list[str]:
     if recorded.samples and not recorded.aligned and not decoded:
         notes.append("no sample was decoded: images and masks do not lie in shards of one number")
     return notes
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
