@@ -7,26 +7,58 @@
 
 from __future__ import annotations
 
-from zarrfeed_convert.conversion import convert
-from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
-from zarrfeed_convert.formats import (
-    FORMATS,
-    Format,
-    OptionError,
-    factory_of,
-    open_source,
-    options_of_text,
-    parameters_of,
-)
-from zarrfeed_convert.planning.deciding import OnProgress
-from zarrfeed_convert.planning.decisions import text_of_bytes
-from zarrfeed_convert.repacking.repack import repack
-from zarrfeed_convert.report import Report
-from zarrfeed_convert.source import Header, Source
-from zarrfeed_convert.sources.image_files.paired import PairedFolders
-from zarrfeed_convert.verification.comparison import Originals
-from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
-from zarrfeed_convert.verification.verify import verify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.conversion import convert
+    from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
+    from zarrfeed_convert.formats import (
+        FORMATS,
+        Format,
+        OptionError,
+        factory_of,
+        open_source,
+        options_of_text,
+        parameters_of,
+    )
+    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.planning.decisions import text_of_bytes
+    from zarrfeed_convert.repacking.repack import repack
+    from zarrfeed_convert.report import Report
+    from zarrfeed_convert.source import Header, Source
+    from zarrfeed_convert.sources.image_files.paired import PairedFolders
+    from zarrfeed_convert.verification.comparison import Originals
+    from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
+    from zarrfeed_convert.verification.verify import verify
+
+# Where each name is defined, below this package.
+_HOME = {
+    "FORMATS": "formats",
+    "ClassFacts": "facts",
+    "FieldFacts": "facts",
+    "Format": "formats",
+    "Header": "source",
+    "OnProgress": "planning.deciding",
+    "OptionError": "formats",
+    "Originals": "verification.comparison",
+    "PairedFolders": "sources.image_files.paired",
+    "Problem": "verification.findings",
+    "Report": "report",
+    "Source": "source",
+    "SplitVerification": "verification.findings",
+    "Verification": "verification.findings",
+    "classes_of": "facts",
+    "convert": "conversion",
+    "factory_of": "formats",
+    "fields_of": "facts",
+    "open_source": "formats",
+    "options_of_text": "formats",
+    "parameters_of": "formats",
+    "repack": "repacking.repack",
+    "text_of_bytes": "planning.decisions",
+    "verify": "verification.verify",
+}
 
 __all__ = [
     "FORMATS",
@@ -54,3 +86,16 @@ __all__ = [
     "text_of_bytes",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and only that: a packing process needs little of all this."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

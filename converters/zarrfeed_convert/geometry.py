@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from zarrfeed.errors import SourceError
 
@@ -197,6 +196,8 @@ def resize_image(image: Image, size: Size) -> Image:
     size
         (h, w).
     """
+    from PIL import Image as PillowImage
+
     height, width = size
     out = np.empty((height, width, image.shape[2]), image.dtype)
     for channel in range(image.shape[2]):

@@ -25,7 +25,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import IMAGE_DTYPES, Measure, Pixels, turn
-from zarrfeed_convert.decoding.tiff import decode_tiff, measure_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +126,8 @@ def _measure(file: BinaryIO, name: str) -> Measure:
         raise ValueError("it is empty")
     file.seek(0)
     if head[:4] in _TIFF:
+        from zarrfeed_convert.decoding.tiff import measure_tiff  # its import takes 16 ms
+
         return measure_tiff(file, name)
     with Image.open(file) as image:
         return _measure_pillow(image, head)
@@ -136,6 +137,8 @@ def _decode(data: bytes, name: str) -> Pixels:
     if not data:
         raise ValueError("it is empty")
     if data[:4] in _TIFF:
+        from zarrfeed_convert.decoding.tiff import decode_tiff
+
         pixels = decode_tiff(data, name)
         if pixels is not None:
             return pixels
