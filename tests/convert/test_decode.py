@@ -176,6 +176,30 @@ def test_a_tiff_that_ends_early_is_refused_under_every_compression(tmp_path, com
         decode(path)
 
 
+@pytest.mark.parametrize("profile", [b"", bytes(70_000)], ids=["", "colour profile"])
+def test_the_orientation_is_found_wherever_it_stands_before_the_pixels(tmp_path, profile):
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3))
+    image.save(path, exif=exif, icc_profile=profile, comment=b"x")
+    start, app1 = path.read_bytes().split(b"\xff\xe1", 1)
+    length = int.from_bytes(app1[:2], "big")
+    tables = app1[length:].index(b"\xff\xdb")  # the Exif segment goes behind all other words
+    before, after = app1[length:][:tables], app1[length:][tables:]
+    path.write_bytes(start + before + b"\xff\xe1" + app1[:length] + after)
+    expected = np.array(ImageOps.exif_transpose(Image.open(path)))
+    assert expected.shape == (24, 16, 3)
+    np.testing.assert_array_equal(decode(path).values, expected)
+
+
+def test_of_several_pictures_in_a_jpeg_the_first_is_taken(tmp_path):
+    colors = [Image.new("RGB", (16, 8), color) for color in ((200, 9, 9), (9, 200, 9))]
+    colors[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=colors[1:])
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.array(image)
+    np.testing.assert_array_equal(decode(tmp_path / "a.jpg").values, expected)
+
+
 def test_zeros_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (9, 9, 9)).save(buffer, "JPEG")

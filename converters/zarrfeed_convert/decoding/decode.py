@@ -36,6 +36,8 @@ EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp
 # What TIFF and BigTIFF begin with, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_PALETTE = 3  # colour type in IHDR
+_JPEG_PIXELS = b"\xda"  # the marker of what comes before them
+_JPEG_SAYS = (b"Exif", b"MPF\0")  # orientation; other pictures in the same file
 # What libpng and Pillow say of files that end early.
 _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error")
 # Pillow's modes that are an array as they are; every other mode is converted to RGB.
@@ -142,6 +144,10 @@ def _decode(data: bytes, name: str) -> Pixels:
         pixels = decode_tiff(data, name)
         if pixels is not None:
             return pixels
+    if _is_plain_jpeg(data):
+        values = imagecodecs.jpeg8_decode(data)
+        if values.dtype == np.uint8 and (values.ndim == 2 or values.shape[2] == 3):  # not CMYK
+            return Pixels(values)
     with Image.open(io.BytesIO(data)) as image:
         if image.format == "TIFF":  # Pillow turns these by itself
             return _decode_pillow(image)
@@ -178,6 +184,24 @@ def _decode_opened(image: Image.Image, data: bytes) -> Pixels:
     if image.format == "JPEG" and image.mode in ("L", "RGB") and _ends_whole(data):
         return Pixels(imagecodecs.jpeg8_decode(data))
     return _decode_pillow(image)
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Look whether a file is a whole JPEG that says nothing of how it is to be shown.
+
+    Walks from segment to segment, ``FF marker length …``, up to the pixels: Pillow takes 0.03 ms to
+    open a file, where decoding a CamVid image takes 0.5. In doubt, Pillow has a look.
+    """
+    if not data.startswith(b"\xff\xd8\xff") or not _ends_whole(data):
+        return False
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        if data[at + 1 : at + 2] == _JPEG_PIXELS:
+            return True
+        if data[at + 4 : at + 8] in _JPEG_SAYS:
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _ends_whole(jpeg: bytes) -> bool:
