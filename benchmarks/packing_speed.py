@@ -69,7 +69,7 @@ def _pack(pairs: PairedFolders, classes: str, scratch: Path) -> tuple[float, flo
     convert(pairs, out, split="train", classes=classes, workers=WORKERS, progress=note)
     end = time.perf_counter()
     shutil.rmtree(out)
-    began = max(at for what, at in told if what != "packing")
+    began = next(at for what, at in told if what == "packing")  # told that none is done yet
     last = told[-1][1]
     count = len(pairs.keys)
     return count / (end - start), count / (last - began)

@@ -86,6 +86,8 @@ class _Alone(Local):
             if progress is not None:
                 progress(done)
 
+        if progress is not None:
+            progress(0)
         results = []
         for item in items:
             work = Work(self._source, tick)

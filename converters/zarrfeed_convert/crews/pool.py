@@ -87,6 +87,8 @@ class Pool(Local):
             with _held_interrupts(), _one_blas_thread(), _hidden_main(hide=not self._keeps_main):
                 for number, item in islice(left, 0 if failed else most - len(under_way)):
                     under_way[self._pool.submit(_perform, task, item)] = number
+            if progress is not None:
+                progress(self._done.value)
             if not under_way:
                 break
             finished, _ = wait(under_way, _LOOK_EVERY_S, FIRST_COMPLETED)
@@ -99,8 +101,6 @@ class Pool(Local):
             if failed:
                 for future in [future for future in under_way if future.cancel()]:
                     del under_way[future]
-            if progress is not None:
-                progress(self._done.value)
         self._failures.add(sorted(failed))
 
     def close(self) -> None:

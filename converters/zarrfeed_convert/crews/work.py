@@ -57,6 +57,8 @@ class Crew(Protocol):
     ) -> list[Result]:
         """Run a task over items; results come in their order, the first error ends all.
 
+        On this machine, `progress` is told as soon as the work begins.
+
         Samples that fail go to the crew's failures. Where they end the conversion, tasks that run
         already come to their end, and the error names what all of them found.
         """
