@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import zarrfeed_convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,3 +137,14 @@ def test_the_front_page_does_not_load_keras() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in [getattr(node, "module", "")]
     }
+
+
+def test_the_converters_page_imports_what_is_asked_for_alone():
+    script = "import sys, zarrfeed_convert; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("name", zarrfeed_convert.__all__)
+def test_every_name_of_the_converters_page_is_there(name):
+    assert name in dir(zarrfeed_convert)
+    getattr(zarrfeed_convert, name)
