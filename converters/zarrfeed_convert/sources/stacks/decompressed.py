@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.abandoned import hold, own_prefix, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +30,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DecompressedCopies:
-    """A folder of decompressed copies. It travels as its path; who has made it removes it."""
+    """A folder of decompressed copies. It travels as its path.
+
+    Who has made it removes it; where that was killed, the next one does.
+    """
 
     def __init__(self, folder: str = "") -> None:
-        self._folder = Path(folder or tempfile.mkdtemp(prefix="zarrfeed-"))
-        if not folder:
-            self._remove_later()
+        if folder:
+            self._folder = Path(folder)
+            return
+        prefix = own_prefix("zarrfeed-copies")
+        remove_abandoned(Path(tempfile.gettempdir()), prefix)
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix))
+        self._remove_later()
 
     def plain(self, path: str, *, extension: str) -> str:
         """Give a file's decompressed copy; make it, where there is none yet.
@@ -93,12 +101,13 @@ class DecompressedCopies:
             yield
 
     def _remove_later(self) -> None:
-        weakref.finalize(self, _remove, str(self._folder), os.getpid())
+        weakref.finalize(self, _remove, str(self._folder), hold(self._folder), os.getpid())
 
     def __reduce__(self) -> tuple[type[DecompressedCopies], tuple[str]]:
         return DecompressedCopies, (str(self._folder),)
 
 
-def _remove(folder: str, owner: int) -> None:
+def _remove(folder: str, held: int, owner: int) -> None:
     if os.getpid() == owner:  # not in its forks
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)

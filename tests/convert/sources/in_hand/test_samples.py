@@ -305,8 +305,8 @@ def test_progress_is_told_after_every_sample():
 
 
 def test_the_spool_of_a_run_that_was_killed_is_removed_by_the_next():
-    left = Path(f".zarrfeed-{platform.node()}-abc.spool")
-    young, others = left.with_stem(left.stem + "d"), Path(".zarrfeed-elsewhere-abc.spool")
+    left = Path(f".zarrfeed-spool-{platform.node()}-abc.spool")
+    young, others = left.with_stem(left.stem + "d"), Path(".zarrfeed-spool-elsewhere-abc.spool")
     for path in (left, young, others):
         path.write_bytes(b"pixels")
     for path in (left, others):
@@ -328,6 +328,7 @@ def test_a_full_disk_is_an_error_that_says_where(monkeypatch):
     full = [(np.zeros((3000, 3000)), np.zeros((3000, 3000)))]
 
     def spool(*_):
+        Path("spool").touch()
         return os.open("/dev/full", os.O_WRONLY), "spool"
 
     monkeypatch.setattr("tempfile.mkstemp", spool)

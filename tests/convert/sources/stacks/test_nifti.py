@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import pickle
+import platform
 import threading
 import tracemalloc
 from pathlib import Path
@@ -409,6 +411,22 @@ def test_a_source_whose_scratch_folder_is_gone_makes_it_again():
     np.testing.assert_array_equal(travelled.read(2)[0], expected)
     del travelled
     assert not list(Path().glob("zarrfeed-*"))
+
+
+def test_copies_of_a_run_that_was_killed_are_removed_by_the_next():
+    case()
+    left = Path(f"zarrfeed-copies-{platform.node()}-abc")
+    left.mkdir()
+    (left / "copy.nii").write_bytes(b"voxels")
+    os.utime(left, (0, 0))
+    source = NiftiVolumes("i", "m")
+    assert not left.exists()
+    source.read(0)
+    [mine] = Path().glob("zarrfeed-*")
+    os.utime(mine, (0, 0))
+    other = NiftiVolumes("i", "m")  # at the same time
+    assert mine.exists()
+    np.testing.assert_array_equal(other.read(1)[0], source.read(1)[0])
 
 
 def test_the_source_travels_and_opens_again_by_its_description():
