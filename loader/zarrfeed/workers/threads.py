@@ -26,19 +26,13 @@ class ThreadWorkers:
 
     def __init__(self, recipe: Recipe, arena: Arena, count: int) -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
         self._finished: dict[int, BaseException | None] = {}
-        self._ready = threading.Condition()
         self.count = count
         self._threads = [
             threading.Thread(
                 target=_work,
-                args=(
-                    Filler(_with_own_functions(recipe)),
-                    arena,
-                    self._tasks,
-                    self._finished,
-                    self._ready,
-                ),
+                args=(Filler(_with_own_functions(recipe)), arena, self._tasks, self._answers),
                 name=f"zarrfeed-{number}",
                 daemon=True,
             )
@@ -56,10 +50,13 @@ class ThreadWorkers:
 
     def wait(self, task: Task, timeout: float) -> bool:
         """Wait until the slot is filled, or raise what its worker raised."""
-        if task.number not in self._finished:  # else there is no need to wait for the lock, either
-            with self._ready:
-                if not self._ready.wait_for(lambda: task.number in self._finished, timeout):
-                    return False
+        deadline = time.monotonic() + timeout
+        while task.number not in self._finished:
+            try:
+                number, failure = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return False
+            self._finished[number] = failure
         failure = self._finished.pop(task.number)
         if failure is not None:
             raise failure
@@ -92,8 +89,7 @@ def _work(
     filler: Filler,
     arena: Arena,
     tasks: queue.SimpleQueue[Task | None],
-    finished: dict[int, BaseException | None],
-    ready: threading.Condition,
+    answers: queue.SimpleQueue[tuple[int, BaseException | None]],
 ) -> None:
     """Run one thread. It holds no reference to its owner, so that a dropped owner can die."""
     while (task := tasks.get()) is not None:
@@ -106,7 +102,5 @@ def _work(
                 if isinstance(error, Exception)
                 else WorkerError(f"a transform ended the worker thread by {error!r}")
             )
-        finished[task.number] = failure
-        with ready:
-            ready.notify_all()
+        answers.put((task.number, failure))
     filler.close()
