@@ -143,7 +143,6 @@ class Bench:
         folder = samples.folder.parent / peer.stored
         convert_s = self._converted(peer, samples, folder)
         entry = _Entry(peer, samples, folder, convert_s, page_cache.nbytes(folder) / 1e6)
-        page_cache.warm(folder)
         return self._swept(entry, table)
 
     def _converted(self, peer: Peer, samples: Samples, folder: Path) -> float | None:
@@ -218,6 +217,8 @@ class Bench:
     def _run(self, entry: _Entry, cell: Cell) -> dict[str, Any]:
         if cell.cold:
             page_cache.drop(entry.folder)
+        else:  # the files of all peers together may not fit
+            page_cache.warm(entry.folder)
         return run_cell(cell, timeout=self._effort.timeout)
 
     def _row(self, table: Table, entry: _Entry, found: list[dict[str, Any] | CellError]) -> Row:
