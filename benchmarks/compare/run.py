@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LEAST_STEPS = 8  # of an epoch of `fit` that is cut short
 _MOST_EPOCHS = 20  # of `fit`, in one turn
+_UNSWEPT_EPOCHS = 3  # of `fit`, in a turn of a peer whose speed no sweep has found
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Effort:
     longest
         Seconds after which an epoch is broken off.
     sweep_seconds
-        Of each setting of a sweep.
+        Of each setting of a sweep; 0 for no sweep, but the most promising setting.
     settings
         Of a sweep, the most promising ones; None for all.
     timeout
@@ -60,7 +61,7 @@ class Effort:
 
 
 FULL = Effort(rounds=3, seconds=1.5, longest=6.0, sweep_seconds=0.6)
-QUICK = Effort(rounds=1, seconds=0.5, longest=2.0, sweep_seconds=0.25, settings=1)
+QUICK = Effort(rounds=1, seconds=0.5, longest=2.0, sweep_seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,10 @@ class Bench:
         rates: dict[int, float] = {}
         settings = entry.peer.settings(table.work, table.level, self._cores)
         settings = settings[: self._effort.settings]
+        if not self._effort.sweep_seconds:  # nothing is known of its speed: go for whole epochs
+            return entry.with_setting(
+                settings[0], _UNSWEPT_EPOCHS * table.work.batches / self._effort.seconds
+            )
         for number, setting in enumerate(settings):
             self._say(f"  trying {entry.peer.name} {json.dumps(setting)}")
             cell = entry.cell(table, setting, seconds=self._effort.sweep_seconds,
