@@ -129,7 +129,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     wrong = [f"- {row.peer}: {row.wrong}." for row in rows if row.wrong]
     cut = [row.peer for row in rows if row.whole is False]
     if cut:
-        wrong.append(f"- Epochs were broken off, because they took too long: {', '.join(cut)}.")
+        wrong.append(f"- Epochs were broken off, because they took too long: {'; '.join(cut)}.")
     return wrong
 
 
