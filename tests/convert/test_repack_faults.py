@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_copies_only_what_is_left(stores, tmp_path, monkeypat
     assert "2 shards are packed and kept" in note
     told = []
     again(stores["raw"], tmp_path / "o.zarr", progress=lambda *step: told.append(step[1]))
-    assert min(told) > 8
+    assert min(told) == 8  # the samples of the two shards that are kept, counted at once
     again(stores["raw"], tmp_path / "expected.zarr")
     assert files(tmp_path / "o.zarr") == files(tmp_path / "expected.zarr")
 
