@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed import EpochStats
-from zarrfeed_tools.bench.bounds import Limit, best_of, bound_of, judge
+from zarrfeed_tools.bench.bounds import Bound, Limit, best_of, bound_of, judge
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.bench.job import affordable_samples, endless_batches
 from zarrfeed_tools.bench.rows import Row, Spread, Turn, between, row_of
@@ -103,13 +103,14 @@ def test_between_two_looks_is_what_was_added(
 
 
 def test_the_verdict_names_what_takes_the_workers_time() -> None:
-    def bound(memory: float = 0.9, setting: Setting = TWO_PROCESSES, **parts: float) -> str:
-        return bound_of(row(setting, 10, **parts), {"memory": memory, "decode": 0.5}, cold=False)
+    def bound(python: float = 0.1, setting: Setting = TWO_PROCESSES, **parts: float) -> str:
+        reached: dict[Bound, float] = {"memory": 0.4, "decode": 0.5, "python": python}
+        return bound_of(row(setting, 10, **parts), reached, cold=False)
 
     assert bound(decoded=15.0, read=3.0, idle=2.0) == "decode"
     assert bound(transformed=15.0, decoded=5.0) == "transform"
     assert bound(read=15.0, decoded=5.0) == "memory"
-    assert bound(read=15.0, memory=0.3) == "python"
+    assert bound(read=15.0, python=0.5) == "python"
     assert bound(idle=15.0, read=5.0) == "python"
     assert bound(idle=15.0, read=5.0, waited=0.1) == "consumer"
     assert bound(decoded=20.0, waited=0.1) == "consumer"
@@ -167,12 +168,15 @@ def test_shares_are_of_each_limit_and_the_fastest_that_was_passed_over_is_named(
     limits = [
         Limit("memory", "copying", Spread.of([125.0])),
         Limit("memory", "copying by more", Spread.of([400.0])),
+        Limit("python", "handing out", Spread.of([250.0])),
         Limit("consumer", "looking", Spread.of([1000.0])),
     ]
     found = judge(tried, limits, cold=False)
     assert found.best.setting == ONE_THREAD
-    assert found.shares == {"copying": 0.8, "copying by more": 0.25, "looking": 0.1}
-    assert found.bound == "python"  # a quarter of what memory allows is not memory's fault
+    assert found.shares == {
+        "copying": 0.8, "copying by more": 0.25, "handing out": 0.4, "looking": 0.1,
+    }  # fmt: skip
+    assert found.bound == "python"  # which is nearer than memory is to what memory allows
     assert "workers: read 90%" in found.why
     assert found.aside == "no worker made 120 batches/s, but reads nothing while a model computes"
     assert judge(tried, limits[:1], cold=False).bound == "memory"

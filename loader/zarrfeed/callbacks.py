@@ -96,7 +96,10 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             ) from error
         if found is None:
             if self._restored_at:
-                self._say(f"has no journal at {self._path} of step {self._restored_at}: data begin")
+                self._say(
+                    f"has nothing to go on from ({self._path} knows no step {self._restored_at}): "
+                    "data begin"
+                )
             return
         run_epoch, state = found
         self._sequence.load_state_dict(state)

@@ -75,14 +75,15 @@ class Target:
             raise SourceError(
                 f"{self.out}: classes must be the same in all splits: needed those of {others}, "
                 f"{listed(binding.classes)}; found {listed(labels.classes)}; "
-                "leave --classes out to use the dataset's, or choose another OUT"
+                "leave --classes out to use the dataset's, or pack all splits anew, in one way, "
+                "into another OUT"
             )
         if labels.ignore != binding.ignore:
             hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
             raise SourceError(
                 f"{self.out}: the ignored id must be the same in all splits: needed that of "
                 f"{others}, {said(binding.ignore)}; found {said(labels.ignore)}; "
-                f"{hint}, or choose another OUT"
+                f"{hint}, or pack all splits anew, with one ignored id, into another OUT"
             )
 
 

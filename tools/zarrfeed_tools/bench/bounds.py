@@ -19,8 +19,6 @@ Bound: TypeAlias = Literal["disk", "decode", "transform", "memory", "python", "c
 _SAME = 0.05
 # Below this share of waiting, faster input would not be noticed (as FeedMonitor has it).
 _NOTICED = 0.05
-# From this share of the memory limit on, copying is what takes the time, not the calls around it.
-_COPYING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ def bound_of(row: Row, reached: Mapping[Bound, float], *, cold: bool) -> Bound:
 
     Where the time is spent says so, but for chunks that are decoded where a mapped file has them:
     on cold data the disk is waited for while decoding. Whichever of the two is nearer to its limit
-    is meant then.
+    is meant then; and so it is with reading from memory, and the calls of Python around it.
 
     Parameters
     ----------
@@ -141,7 +139,7 @@ def bound_of(row: Row, reached: Mapping[Bound, float], *, cold: bool) -> Bound:
         return "disk" if reached["disk"] >= reached.get("decode", 0.0) else "decode"
     if most == "decode":
         return "decode"
-    return "memory" if reached["memory"] >= _COPYING else "python"
+    return "memory" if reached["memory"] >= reached.get("python", 0.0) else "python"
 
 
 def _why(bound: Bound, row: Row) -> str:
