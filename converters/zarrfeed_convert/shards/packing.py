@@ -97,7 +97,11 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
             f"on {platform.node()}; OUT must be on a path that all workers share"
         )
     if not task.mark.exists():
-        raise WorkerError(f"{task.folder}: was begun anew, and needs no shard of what was before")
+        raise WorkerError(
+            f"{task.folder}: there is no {task.mark.name} beside it on {platform.node()}; the "
+            "split was begun anew, and needs no shard of what was before, or OUT is not on a path "
+            "that all workers share"
+        )
     count = len(task.rows)
     record = ShardRecord(
         task.rows.fingerprint(),
