@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,8 +29,8 @@ def test_a_stride_is_whole_pages_and_whole_samples(nbytes: int, sample: int) -> 
     assert found % sample == found % mmap.PAGESIZE == 0
 
 
-def flat_files(contents: list[NDArray[np.uint8]], sample: int) -> FlatFiles:
-    flat = FlatFiles(len(contents), max(c.size for c in contents), sample)
+def flat_files(contents: list[NDArray[np.uint8]], chunks: int, rows: int, sample: int) -> FlatFiles:
+    flat = FlatFiles(len(contents), chunks, rows, max(c.size for c in contents), sample)
     for number, content in enumerate(contents):
         with tempfile.TemporaryFile() as file:
             file.write(content.tobytes())
@@ -40,51 +41,113 @@ def flat_files(contents: list[NDArray[np.uint8]], sample: int) -> FlatFiles:
 
 @given(st.data())
 def test_a_batch_is_gathered_from_all_files(data: st.DataObject) -> None:
-    """Each file: `shift` bytes that are not ours, some samples, an index behind them."""
-    sample, shift = data.draw(st.integers(1, 5000)), data.draw(st.integers(0, 9000))
+    """Each file: bytes that are not ours, its chunks in any order, some missing, an index."""
+    sample, rows = data.draw(st.integers(1, 5000)), data.draw(st.integers(1, 3))
+    files, chunks = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    shift = data.draw(st.integers(0, 9000))
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
-    counts = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
-    contents = [rng.integers(0, 256, shift + n * sample + 20, np.uint8) for n in counts]
-    flat = flat_files(contents, sample)
-    places = [(f, shift + i * sample) for f, n in enumerate(counts) for i in range(n)]
-    wanted = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=9))
-    out = np.empty((len(wanted), sample), np.uint8)
-    files, positions = np.array(wanted).T
-    assert flat.gather(files, positions, out)
-    for row, (file, position) in zip(out, wanted, strict=True):
-        assert np.array_equal(row, contents[file][position : position + sample])
+    places = np.stack([rng.permutation(chunks) for _ in range(files)])
+    positions = shift + places * rows * sample
+    positions[rng.random(positions.shape) < 0.2] = -1
+    nbytes = shift + chunks * rows * sample + 20
+    contents = [rng.integers(0, 256, nbytes, np.uint8) for _ in range(files)]
+    flat = flat_files(contents, chunks, rows, sample)
+    assert all(flat.locate(file, positions[file]) for file in range(files))
+    most = files * chunks * rows - 1
+    ids = np.array(data.draw(st.lists(st.integers(0, most), min_size=1, max_size=9)))
+    out = np.empty((ids.size, sample), np.uint8)
+    absent = flat.gather(ids, out)
+    for row, lacks, number in zip(out, absent, ids, strict=True):
+        file, within = divmod(int(number), chunks * rows)
+        start = int(positions[file, within // rows])
+        assert lacks == (start < 0)
+        if not lacks:
+            start += within % rows * sample
+            assert np.array_equal(row, contents[file][start : start + sample])
 
 
-def test_samples_that_stand_no_whole_samples_apart_are_left_to_others() -> None:
-    flat = flat_files([np.arange(100, dtype=np.uint8)], 10)
-    out = np.full((2, 10), 7, np.uint8)
-    assert not flat.gather(np.array([0, 0]), np.array([0, 15]), out)
-    assert (out == 7).all()
+def test_samples_that_stand_no_whole_samples_apart_are_told() -> None:
+    flat = flat_files([np.arange(100, dtype=np.uint8)] * 2, 2, 2, 10)
+    assert flat.locate(0, np.array([3, 23]))
+    assert not flat.locate(1, np.array([3, 24]))
+    assert flat.locate(1, np.array([-1, 13]))
 
 
 def test_a_file_that_is_too_long_is_refused() -> None:
-    flat = FlatFiles(1, 100, 10)
+    flat = FlatFiles(1, 5, 2, 100, 10)
     with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="100000 bytes"):
         flat.place(0, file.fileno(), 100_000)
 
 
 def test_too_many_addresses_are_refused() -> None:
     with pytest.raises(OSError, match="too many addresses"):
-        FlatFiles(1 << 20, 1 << 30, 4096)
+        FlatFiles(1 << 20, 1 << 9, 1 << 9, 1 << 30, 4096)
+
+
+def shards_of(field: Path) -> list[Path]:
+    """The files of an array, in order."""
+    return sorted(path for path in (field / "c").rglob("*") if path.is_file())
+
+
+def swap_first_chunks(shard: Path, chunks: int = 4) -> None:
+    """Exchange two chunks of a file, and their places in its index."""
+    index = 16 * chunks
+    stored = bytearray(shard.read_bytes())
+    pixels = np.frombuffer(stored, np.uint8)
+    places = np.frombuffer(stored, "<u8", 2 * chunks, len(stored) - index - 4).reshape(-1, 2)
+    (first, nbytes), (second, _) = places[:2].tolist()
+    before = pixels.copy()
+    pixels[first : first + nbytes] = before[second : second + nbytes]
+    pixels[second : second + nbytes] = before[first : first + nbytes]
+    places[:2] = places[1::-1].copy()
+    stored[-4:] = google_crc32c.value(bytes(stored[-index - 4 : -4])).to_bytes(4, "little")
+    shard.write_bytes(stored)
+
+
+def gathered(reader: BatchReader) -> list[bool]:
+    """Whether each field's batches are one copy."""
+    return [field._files._flat is not None for _, field in reader._fields]  # type: ignore[attr-defined]
+
+
+def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, flat: bool, **how: int) -> None:
+    reader = BatchReader(open_split(split), ["image", "mask"], **how)
+    for seed in range(3):
+        ids = np.random.default_rng(seed).permutation(len(pixels["image"]))[:15]
+        out = [np.empty_like(pixels[name][:15]) for name in ("image", "mask")]
+        reader.read_into(ids, out)
+        assert np.array_equal(out[0], pixels["image"][ids])
+        assert np.array_equal(out[1], pixels["mask"][ids])
+    assert gathered(reader) == [flat, flat]
+    reader.close()
 
 
 @pytest.mark.parametrize("open_files", [2, 128])
 def test_more_files_than_may_be_open_are_read_one_by_one(tmp_path: Path, open_files: int) -> None:
     pixels = traced_pixels(22)
-    split = open_split(write_split(tmp_path / "s", pixels, compressors=None))
-    reader = BatchReader(split, ["image", "mask"], open_files=open_files)
-    assert (reader._fields[0][1]._files._flat is None) == (open_files == 2)  # type: ignore[attr-defined]
-    ids = np.random.default_rng(0).permutation(22)
-    out = [np.empty_like(pixels[name]) for name in ("image", "mask")]
-    reader.read_into(ids, out)
-    assert np.array_equal(out[0], pixels["image"][ids])
-    assert np.array_equal(out[1], pixels["mask"][ids])
-    reader.close()
+    split = write_split(tmp_path / "s", pixels, compressors=None)
+    check(split, pixels, flat=open_files == 128, open_files=open_files)
+
+
+def test_chunks_in_any_order_are_gathered(tmp_path: Path) -> None:
+    """Two chunks of every shard, swapped in the index and in the file."""
+    pixels = traced_pixels(22)
+    pixels["mask"] += 1  # an empty one would not be written
+    split = write_split(tmp_path / "s", pixels, compressors=None)
+    for field in ("image", "mask"):
+        for shard in shards_of(split / field):
+            swap_first_chunks(shard)
+    check(split, pixels, flat=True)
+
+
+def test_what_was_never_written_holds_the_fill_value(tmp_path: Path) -> None:
+    """A whole shard; and one empty mask among others."""
+    pixels = traced_pixels(22)
+    pixels["mask"][9] = 0
+    split = write_split(tmp_path / "s", pixels, compressors=None)
+    for field in ("image", "mask"):
+        shards_of(split / field)[0].unlink()
+        pixels[field][:4] = 0
+    check(split, pixels, flat=True)
 
 
 def test_the_addresses_are_given_back() -> None:
@@ -92,10 +155,11 @@ def test_the_addresses_are_given_back() -> None:
         return len(Path("/proc/self/maps").read_text().splitlines())
 
     contents = [np.arange(200, dtype=np.uint8)] * 50
-    flat_files(contents, 10)
+    flat_files(contents, 1, 20, 10)
     before = mappings()
     for _ in range(5):
-        flat = flat_files(contents, 10)
-        flat.gather(np.array([3]), np.array([10]), np.empty((1, 10), np.uint8))
+        flat = flat_files(contents, 1, 20, 10)
+        flat.locate(3, np.array([0]))
+        flat.gather(np.array([61]), np.empty((1, 10), np.uint8))
         del flat
     assert mappings() <= before + 10

@@ -58,6 +58,34 @@ class DirectField:
         self._chunk = np.empty(0, np.uint8)
         self.decode_seconds = 0.0
 
+    def gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:
+        """Copy raw samples in one call, where their files allow it.
+
+        Parameters
+        ----------
+        ids
+            (b,) which.
+        out
+            (b, *sample_shape), C-contiguous, of the array's dtype.
+
+        Returns
+        -------
+        bool
+            False, and nothing is copied, where they do not: then :meth:`read_into` reads them.
+
+        Raises
+        ------
+        ReadError
+            A shard is missing, short or damaged; the message names the file.
+        """
+        rows = _bytes(out).reshape(ids.size, self._layout.sample_nbytes)
+        absent = self._files.gather(ids, rows)
+        if absent is None:
+            return False
+        if absent.any():
+            out[absent] = self._layout.fill
+        return True
+
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]`` with the samples of `reads`.
 
@@ -113,7 +141,7 @@ class DirectField:
     def _read_rows(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        """Copy raw samples: in one call, or one for every run of neighbours."""
+        """Copy raw samples that cannot be gathered: one call for every run of neighbours."""
         sample = self._layout.sample_nbytes
         needed = self._layout.chunk_rows * sample
         if (nbytes != needed).any():
@@ -124,11 +152,6 @@ class DirectField:
             )
         position = offset + reads.row * sample
         data = self._files.data(set(reads.shard.tolist()))
-        if reads.land.size == out.shape[0]:
-            place = reads.place
-            rows = _bytes(out).reshape(-1, sample)
-            if self._files.gather(reads.shard[place], position[place], rows):
-                return
         target = _bytes(out)
         apart = position[1:] - position[:-1] != sample
         apart |= reads.shard[1:] != reads.shard[:-1]

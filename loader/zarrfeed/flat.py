@@ -32,6 +32,7 @@ _MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap does not name it
 _FAILED = ctypes.c_void_p(-1).value
 # Of the 2^47 bytes of addresses that a process has on x86 and ARM, use a part.
 _ADDRESSES = 1 << 44
+_NOWHERE = -(1 << 62)  # below 0 with a row of the chunk added, too
 
 
 class FlatFiles:
@@ -41,8 +42,10 @@ class FlatFiles:
     ----------
     files
         How many.
+    chunks, rows
+        In a file, and samples in a chunk.
     nbytes
-        Of the longest.
+        Of the longest file.
     sample_nbytes
         Of one sample.
 
@@ -52,7 +55,9 @@ class FlatFiles:
         The range is too long, or the system refuses it.
     """
 
-    def __init__(self, files: int, nbytes: int, sample_nbytes: int) -> None:
+    def __init__(self, files: int, chunks: int, rows: int, nbytes: int, sample_nbytes: int) -> None:
+        self._chunks = chunks
+        self._rows = rows
         self._sample = sample_nbytes
         self._stride = stride(nbytes, sample_nbytes)
         length = files * self._stride
@@ -63,7 +68,10 @@ class FlatFiles:
         self._start = self._map(None, length, _PROT_NONE, flags, -1)
         self._range = _Range(self._start, length)
         weakref.finalize(self._range, self._libc.munmap, self._start, length)
-        self._samples: dict[int, NDArray[np.uint8]] = {}
+        self._shift: int | None = None  # of the samples, from a multiple of their size
+        self._samples = self._range.samples(0, sample_nbytes)
+        # Where each chunk's first sample stands, in samples; below 0 where there is no such chunk.
+        self._first = np.zeros(files * chunks, np.int64)
 
     def place(self, file: int, descriptor: int, nbytes: int) -> None:
         """Map a file to its place; the descriptor may be closed afterwards.
@@ -79,34 +87,55 @@ class FlatFiles:
         flags = mmap.MAP_SHARED | _MAP_FIXED
         self._map(address, nbytes, mmap.PROT_READ, flags, descriptor)
 
-    def gather(
-        self, file: NDArray[np.int64], position: NDArray[np.int64], out: NDArray[np.uint8]
-    ) -> bool:
-        """Copy samples, if they stand whole samples apart.
+    def locate(self, file: int, positions: NDArray[np.int64]) -> bool:
+        """Say where the chunks of a file are.
 
         Parameters
         ----------
-        file, position
-            (b,) each: which file, and at which of its bytes a sample begins. All have been placed.
+        file
+            Which one; it has been placed, unless it has no chunk.
+        positions
+            (chunks,) the byte at which each begins; -1 where there is none.
+
+        Returns
+        -------
+        bool
+            False if they stand no whole samples apart, or apart from those of the other files.
+        """
+        there = positions >= 0
+        step, shift = np.divmod(positions[there], self._sample)
+        if self._shift is None and shift.size:
+            self._shift = int(shift[0])
+            self._samples = self._range.samples(self._shift, self._sample)
+        first = self._first[file * self._chunks : (file + 1) * self._chunks]
+        first[~there] = _NOWHERE
+        first[there] = step + file * (self._stride // self._sample)
+        return bool((shift == self._shift).all())
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Copy samples.
+
+        Parameters
+        ----------
+        ids
+            (b,) which; the chunks of their files have been located.
         out
             (b, sample_nbytes)
 
         Returns
         -------
-        bool
-            False, and nothing is copied, if they do not.
+        (b,) bool: which samples there are not; their rows of `out` mean nothing.
         """
-        step, shift = np.divmod(position, self._sample)
-        first = int(shift[0])
-        if (shift != first).any():
-            return False
-        samples = self._samples.get(first)
-        if samples is None:
-            samples = self._samples[first] = self._range.samples(first, self._sample)
-        step += file * (self._stride // self._sample)
+        chunk = ids // self._rows
+        step = self._first[chunk] + (ids - chunk * self._rows)
+        absent = step < 0
+        if absent.any():
+            if absent.all():
+                return absent
+            step[absent] = step[~absent][0]  # addresses of nothing must not be read
         # "clip" writes straight into `out`; "raise" would go through a copy.
-        np.take(samples, step, axis=0, out=out, mode="clip")
-        return True
+        np.take(self._samples, step, axis=0, out=out, mode="clip")
+        return absent
 
     def _map(
         self, address: int | None, nbytes: int, protection: int, flags: int, descriptor: int

@@ -46,6 +46,10 @@ class IndirectField:
         except Exception as error:
             raise ReadError(f"{folder}: zarr-python cannot open it: {error}") from error
 
+    def gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:  # noqa: ARG002
+        """Leave it to :meth:`read_into`."""
+        return False
+
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]`` with the samples of `reads`.
 

@@ -53,13 +53,6 @@ class Reads:
     row: NDArray[np.int64]
     land: NDArray[np.int64]
 
-    @property
-    def place(self) -> NDArray[np.int64]:
-        """(b,) int64: which read each batch row waits for; undoes `land`."""
-        place = np.empty_like(self.land)
-        place[self.land] = np.arange(place.size)
-        return place
-
     def where(self, keep: NDArray[np.bool_]) -> Reads:
         """Select some of the reads.
 

@@ -1,7 +1,8 @@
 """Read a batch of a split into given arrays.
 
-One verb, :meth:`BatchReader.read_into`: plan the reads on each chunk grid, then let every field's
-own reader fill its array. What a batch holds depends on the ids alone. :class:`SplitReader` is the
+One verb, :meth:`BatchReader.read_into`: raw samples are gathered in one call where their
+files allow it; for all others the reads are planned on each chunk grid, and the field's own reader
+fills its array. What a batch holds depends on the ids alone. :class:`SplitReader` is the
 same for other packages, with memory of its own.
 """
 
@@ -43,6 +44,10 @@ class FieldReader(Protocol):
     """
 
     decode_seconds: float
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:
+        """Fill `out` without a plan, if that can be done; False if not."""
+        ...
 
     def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
         """Fill ``out[reads.land]``."""
@@ -98,6 +103,8 @@ class BatchReader:
         """
         plans: dict[tuple[int, int], Reads] = {}
         for (layout, reader), array in zip(self._fields, out, strict=True):
+            if reader.gather(ids, array):
+                continue
             grid = layout.chunk_rows, layout.shard_rows
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])

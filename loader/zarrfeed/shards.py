@@ -19,6 +19,7 @@ from zarrfeed.errors import ReadError
 from zarrfeed.flat import FlatFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class ShardFiles:
         self._known = np.zeros(shards, np.bool_)
         self._offset = np.zeros((shards, layout.chunks_per_shard), np.int64)
         self._nbytes = np.zeros((shards, layout.chunks_per_shard), np.int64)
-        self._size = np.zeros(shards, np.int64)  # of the file when its index was read
+        self._size: dict[int, int] = {}  # of each file when its index was read
 
     def path(self, shard: int) -> Path:
         """Name a shard's file."""
@@ -96,9 +97,7 @@ class ShardFiles:
         """
         known = self._known[shard]
         if not known.all():
-            for new in set(shard[~known].tolist()):
-                self._offset[new], self._nbytes[new] = self._read_table(new)
-                self._known[new] = True
+            self._learn(set(shard[~known].tolist()))
         return self._offset[shard, chunk], self._nbytes[shard, chunk]
 
     def data(self, shards: set[int]) -> dict[int, NDArray[np.uint8]]:
@@ -119,38 +118,39 @@ class ShardFiles:
         ReadError
             A file is gone, or has become shorter.
         """
-        found = {}
-        for shard in shards:
-            mapping = self._mapping(shard)
-            if mapping is None:
-                raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
-            size = mapping.file.size()
-            if min(size, mapping.data.size) < self._size[shard]:
-                raise ReadError(
-                    f"{self.path(shard)}: the file had {self._size[shard]} bytes and now has "
-                    f"{size}: it was truncated while in use; restore it or convert again"
-                )
-            found[shard] = mapping.data
-        return found
+        return {shard: self._whole(shard).data for shard in shards}
 
-    def gather(
-        self, shard: NDArray[np.int64], position: NDArray[np.int64], out: NDArray[np.uint8]
-    ) -> bool:
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         """Copy raw samples in one call, where the files allow it.
 
         Parameters
         ----------
-        shard, position
-            (b,) each: a file given by :meth:`data`, and the byte at which a sample begins in it.
+        ids
+            (b,) which.
         out
             (b, sample_nbytes)
 
         Returns
         -------
-        bool
-            False, and nothing is copied, where they do not.
+        (b,) bool or None
+            None, and nothing is copied, where they do not. Else which samples were never written:
+            their rows of `out` mean nothing.
+
+        Raises
+        ------
+        ReadError
+            A file is missing, has become shorter, or its index is damaged.
         """
-        return self._flat is not None and self._flat.gather(shard, position, out)
+        if self._flat is None:
+            return None
+        shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
+        known = self._known[shards]
+        if not known.all():
+            self._learn(shards[~known].tolist())
+        for shard in shards.tolist():
+            if shard in self._size:  # else there is no such file
+                self._whole(shard)
+        return None if self._flat is None else self._flat.gather(ids, out)
 
     def advise(self, shard: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to read a range of a located file; it starts at once and does not wait."""
@@ -174,7 +174,9 @@ class ShardFiles:
         index = layout.chunks_per_shard * _ENTRY_NBYTES + CHECKSUM_NBYTES
         try:
             nbytes = layout.shard_rows * layout.sample_nbytes + index
-            return FlatFiles(shards, nbytes, layout.sample_nbytes)
+            return FlatFiles(
+                shards, layout.chunks_per_shard, layout.chunk_rows, nbytes, layout.sample_nbytes
+            )
         except OSError:
             return None
 
@@ -184,6 +186,33 @@ class ShardFiles:
                 self._flat.place(shard, descriptor, nbytes)
             except OSError:  # longer than a shard needs to be: read each sample by itself
                 self._flat = None
+
+    def _learn(self, shards: Iterable[int]) -> None:
+        """Read the indexes of files."""
+        for shard in shards:
+            self._offset[shard], self._nbytes[shard] = self._read_table(shard)
+            self._known[shard] = True
+            if self._flat is not None and not self._gathers(shard, self._flat):
+                self._flat = None
+
+    def _gathers(self, shard: int, flat: FlatFiles) -> bool:
+        """Whether the samples of a file can be copied together with those of the others."""
+        offset, nbytes = self._offset[shard], self._nbytes[shard]
+        needed = self._layout.chunk_rows * self._layout.sample_nbytes
+        return bool((nbytes[offset >= 0] == needed).all()) and flat.locate(shard, offset)
+
+    def _whole(self, shard: int) -> _Mapping:
+        """Give a file that was located; an error if it has become shorter since."""
+        mapping = self._mapping(shard)
+        if mapping is None:
+            raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
+        size = mapping.file.size()
+        if min(size, mapping.data.size) < self._size[shard]:
+            raise ReadError(
+                f"{self.path(shard)}: the file had {self._size[shard]} bytes and now has "
+                f"{size}: it was truncated while in use; restore it or convert again"
+            )
+        return mapping
 
     def _mapping(self, shard: int) -> _Mapping | None:
         mapping = self._mappings.get(shard)
