@@ -22,11 +22,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@given(st.integers(1, 10**9), st.integers(1, 10**6))
-def test_a_stride_is_whole_pages_and_whole_samples(nbytes: int, sample: int) -> None:
-    found = stride(nbytes, sample)
+@given(st.integers(1, 10**9), st.integers(1, 10**6), st.sampled_from([4096, 2 << 20]))
+def test_a_stride_is_whole_pages_and_whole_samples(nbytes: int, sample: int, page: int) -> None:
+    found = stride(nbytes, sample, page)
     assert found >= nbytes
-    assert found % sample == found % mmap.PAGESIZE == 0
+    assert found % sample == found % page == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "sample", "page"),
+    [(64, 196_608, 2 << 20), (64, 999_999, 64 << 10), (1000, 999_999, mmap.PAGESIZE)],
+)
+def test_files_begin_on_the_largest_pages_for_which_there_are_addresses(
+    files: int, sample: int, page: int
+) -> None:
+    flat = FlatFiles(files, 64, 1, 64 * sample, sample)
+    assert flat._start % page == flat._stride % page == 0
+    larger = [p for p in (64 << 10, 2 << 20) if p > page]
+    assert all(flat._stride % p for p in larger)
 
 
 def flat_files(contents: list[NDArray[np.uint8]], chunks: int, rows: int, sample: int) -> FlatFiles:
@@ -75,8 +88,8 @@ def test_samples_that_stand_no_whole_samples_apart_are_told() -> None:
 
 def test_a_file_that_is_too_long_is_refused() -> None:
     flat = FlatFiles(1, 5, 2, 100, 10)
-    with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="100000 bytes"):
-        flat.place(0, file.fileno(), 100_000)
+    with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="1073741824 bytes"):
+        flat.place(0, file.fileno(), 1 << 30)
 
 
 def test_too_many_addresses_are_refused() -> None:
