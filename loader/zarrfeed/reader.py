@@ -20,6 +20,7 @@ from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY
+from zarrfeed.slot import aligned_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,7 +188,8 @@ class SplitReader:
         Returns
         -------
         dict of (b, *sample_shape)
-            C-contiguous, by field, in the order of the fields; nobody else writes to them.
+            C-contiguous, 64-byte aligned, by field, in the order of the fields; nobody else writes
+            to them.
 
         Raises
         ------
@@ -202,8 +204,12 @@ class SplitReader:
             raise StoreError(
                 f"{self._path}: needed sample ids 0 … {len(self) - 1}, found {outside[0]}"
             )
+        # NumPy's own memory begins 16 bytes into a page: to copy there took twice as long (rows of
+        # 200 kB, glibc 2.36 on an AMD EPYC, which copies such rows by ``rep movsb``).
         out = {
-            name: np.empty((wanted.size, *layout.sample_shape), layout.dtype)
+            name: aligned_empty(wanted.size * layout.sample_nbytes)
+            .view(layout.dtype)
+            .reshape(wanted.size, *layout.sample_shape)
             for name, layout in self._layouts.items()
         }
         if wanted.size:
