@@ -33,7 +33,8 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in (("train", 12), ("val", 6)):
         write_cells(folder / split, count, size=32, seed=count)
         pairs = PairedFolders(str(folder / split / "images"), str(folder / split / "masks"))
-        convert(pairs, folder / "cells.zarr", split=split, classes=CLASSES, workers=1)
+        options = {"classes": CLASSES, "workers": 1, "chunk_samples": 1}
+        convert(pairs, folder / "cells.zarr", split=split, **options)
     return folder / "cells.zarr"
 
 

@@ -101,3 +101,18 @@ def test_a_dry_run_decides_and_writes_nothing(tmp_path, write_pairs):
     assert report.status == "dry run"
     assert all(decision.reason for decision in report.decisions)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_samples_that_share_a_chunk_are_not_compressed(tmp_path, write_pairs, together):
+    """A shuffled batch would decode all of a chunk to take one."""
+    report = convert(
+        PairedFolders(*write_pairs(6, shape=(64, 64, 3))),
+        tmp_path / "o",
+        split="s",
+        workers=1,
+        chunk_samples=together,
+    )
+    mask = {decision.what: decision for decision in report.decisions}["mask codec"]
+    assert (mask.value == "raw") == (together == 3)
+    assert ("3 samples of a chunk" in mask.reason) == (together == 3)

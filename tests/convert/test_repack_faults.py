@@ -214,7 +214,8 @@ def test_samples_are_added_to_a_split(stores, tmp_path):
 
 
 def test_a_dry_run_decides_and_writes_nothing(stores, tmp_path):
-    report = again(stores["raw"], tmp_path / "o.zarr", dry_run=True, codec="auto")
+    options = {"dry_run": True, "codec": "auto", "chunk_samples": 1}
+    report = again(stores["raw"], tmp_path / "o.zarr", **options)
     assert report.status == "dry run"
     assert {field.stored_bytes for field in report.fields} == {None}
     why = {decision.what: decision.reason for decision in report.decisions}

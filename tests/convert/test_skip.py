@@ -142,6 +142,7 @@ def test_files_that_make_no_sample_count_too(tmp_path, write_pairs):
 
 def test_bad_samples_among_those_that_codecs_are_tried_on_are_skipped(tmp_path):
     report = pack(Arrays(3, {1: "read"}), tmp_path / "o", codec="auto", classes=None)
+    assert "times smaller" in {d.what: d.reason for d in report.decisions}["image codec"]
     assert (report.packed, report.found) == (2, 3)
 
 

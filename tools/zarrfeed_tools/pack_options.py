@@ -37,7 +37,9 @@ class Engine(StrEnum):
 CodecOption: TypeAlias = Annotated[
     Codec,
     typer.Option(
-        "--codec", help="How chunks are compressed; auto compresses what gets small enough."
+        "--codec",
+        help="How chunks are compressed; auto compresses what gets small enough and does not share "
+        "a chunk with other samples.",
     ),
 ]
 ChunkSamples: TypeAlias = Annotated[

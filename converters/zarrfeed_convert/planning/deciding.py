@@ -112,7 +112,9 @@ def lay_out_fields(
     image_trial, mask_trial = survey.try_samples(
         crew, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
     )
-    image_codec, mask_codec, about_codecs = decide_codecs(settings.codec, image_trial, mask_trial)
+    image_codec, mask_codec, about_codecs = decide_codecs(
+        settings.codec, image_trial, mask_trial, chunk_rows=chunk_rows
+    )
     labels, size = recipe.labels, recipe.geometry.size
     image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
     mask = FieldLayout("mask", size, labels.dtype, mask_codec, chunk_rows, shard_rows)

@@ -219,7 +219,7 @@ def try_samples(
     crew: Crew, recipe: Recipe, rows: Rows, *, codec: CodecChoice, chunk_rows: int
 ) -> tuple[Trial, Trial]:
     """Encode some evenly spaced samples of images and masks, in chunks as they will be stored."""
-    image_codecs, mask_codecs = codecs_to_try(codec)
+    image_codecs, mask_codecs = codecs_to_try(codec, chunk_rows=chunk_rows)
     if not image_codecs:
         return Trial(0, {}), Trial(0, {})
     picked = np.array(spread(len(rows)))
