@@ -1,7 +1,7 @@
 """How fast are we, our peers and the limits, on the same samples, in one run?
 
-    make bench              everything: an hour or two
-    make bench QUICK=1      smaller workloads, the quickest look: some minutes
+    make bench              everything: hours
+    make bench QUICK=1      one smaller workload, one round, the nearest peers: under five minutes
     python benchmarks/bench.py --workloads tiles --levels fit --peers zarrfeed 'np.memmap'
 
 Every cell of a table (a peer, a workload, a level) runs in processes of its own, and peers take
@@ -12,20 +12,19 @@ at the end or by `--report`.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compare.command import add_places, parsed, places, say
+from compare.effort import FULL, QUICK, Effort, Table
 from compare.registry import peers
 from compare.report import report
 from compare.rows import read_rows, write_csv
-from compare.run import FULL, QUICK, Bench, Effort, Table
+from compare.run import Bench
 from compare.samples import origin_of
 from compare.watching import end_with_us
 from compare.workloads import WORKLOADS, Workload
@@ -58,8 +57,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer samples, one round, each peer at the setting that promises most; only tiles "
-        "unless --workloads says",
+        help="fewer samples, one round, each peer at the setting that promises most, in fit only "
+        "those that read at a quarter of our speed or more; only tiles unless --workloads says",
     )
     parser.add_argument(
         "--workloads",
@@ -85,8 +84,18 @@ def _options() -> argparse.Namespace:
         metavar="PART",
         help="only those whose names have one of these parts in them",
     )
-    parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
-    parser.add_argument("--masks", help="folder of their masks, of the same names")
+    add_places(parser, lines="bench.jsonl")
+    _add_effort(parser)
+    _add_output(parser)
+    options = parsed(parser)
+    if options.list:
+        for peer in peers().values():
+            print(peer.name + (f" (not installed: {', '.join(peer.missing)})" * bool(peer.missing)))
+        sys.exit(0)
+    return options
+
+
+def _add_effort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, help="turns of every peer, each in a fresh process")
     parser.add_argument(
         "--settings",
@@ -101,14 +110,9 @@ def _options() -> argparse.Namespace:
         metavar="SECONDS",
         help="for one process; a peer that takes longer is said to have failed (default 600)",
     )
-    parser.add_argument("--cache", type=Path, help="folder that keeps the peers' files")
-    parser.add_argument(
-        "--lines",
-        type=Path,
-        default=Path("bench.jsonl"),
-        metavar="FILE",
-        help="where findings are written down, one JSON line each",
-    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows as CSV")
     parser.add_argument(
         "--report",
@@ -117,14 +121,6 @@ def _options() -> argparse.Namespace:
         help="measure nothing: lay out what such a file holds",
     )
     parser.add_argument("--list", action="store_true", help="list the peers, and end")  # fmt: skip
-    options = parser.parse_args()
-    if (options.images is None) != (options.masks is None):
-        parser.error("--images and --masks belong together")
-    if options.list:
-        for peer in peers().values():
-            print(peer.name + (f" (not installed: {', '.join(peer.missing)})" * bool(peer.missing)))
-        sys.exit(0)
-    return options
 
 
 def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
@@ -137,17 +133,11 @@ def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     effort = _effort(options)
     about = _about(options, tables, effort)
     rows: list[Any] = []
-    with ExitStack() as stack:
-        folder = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lines = stack.enter_context(options.lines.open("w", encoding="utf-8"))
-
-        def note(found: dict[str, Any]) -> None:
-            print(json.dumps(found), file=lines, flush=True)
-
+    with places(options) as (folder, note):
         note({"about": about})
         bench = Bench(
-            folder.resolve(), images=options.images, masks=options.masks, effort=effort,
-            cores=cores(), note=note, say=lambda text: print(text, file=sys.stderr, flush=True),
+            folder, images=options.images, masks=options.masks, effort=effort,
+            cores=cores(), note=note, say=say,
         )  # fmt: skip
         for table in tables:
             rows += bench.measure(table, chosen)

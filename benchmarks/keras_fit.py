@@ -22,6 +22,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
+from compare.clock import Clock
+from compare.no_op import WARM_UP, Nothing
 from limits import aligned, load
 from trial import AHEAD, Trial, Workload
 from zarrfeed import ZarrSequence
@@ -31,25 +33,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-WARM_UP = 2  # epochs: the first traces the model
 _BATCHES = 1500  # to be measured, at least
 _LEAST_EPOCHS = 8
-
-
-class Nothing(keras.Model):
-    """A model whose step touches one pixel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = self.add_weight(shape=(), name="weight")
-
-    def call(self, x: Any) -> Any:  # noqa: ARG002
-        """Predict nothing."""
-        return self.weight
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Learn nothing."""
-        return {"loss": tf.cast(data[0][0, 0, 0, 0], tf.float32)}
 
 
 class Constant(keras.utils.PyDataset):
@@ -68,22 +53,14 @@ class Constant(keras.utils.PyDataset):
         return self._batch
 
 
-class Clock(keras.callbacks.Callback):
-    """Notes when every epoch began, and when the last one ended."""
+class SpokenClock(Clock):
+    """Tells whoever watches this process when the warm-up is over."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.began: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note the time."""
-        self.began.append(time.perf_counter())
+        super().on_epoch_begin(epoch, logs)
         if epoch == WARM_UP:
             print("fitting", flush=True)
-
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Note the time."""
-        self.began.append(time.perf_counter())
 
 
 def slices(work: Workload) -> tf.data.Dataset:
@@ -134,7 +111,7 @@ def data_of(way: str, work: Workload) -> Iterator[Any]:
 
 def fit(data: Any, batches: int) -> float:
     """Train nothing; batches per second."""
-    model, clock = Nothing(), Clock()
+    model, clock = Nothing(), SpokenClock()
     model.compile(jit_compile=False)
     epochs = WARM_UP + max(_LEAST_EPOCHS, -(-_BATCHES // batches))
     model.fit(data, epochs=epochs, verbose=0, callbacks=[clock], shuffle=False)

@@ -15,15 +15,12 @@ as JSON lines, which benchmarks/plot.py draws:
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
+from compare.command import add_places, parsed, places, say
 from compare.registry import peers
 from compare.scanning import Scanner
 from compare.scans import boundary_work, scans
@@ -44,18 +41,11 @@ def main() -> int:
         if any(part.lower() in peer.name.lower() for part in options.peers)
         and not (peer.limit or peer.ours)
     ]
-    with ExitStack() as stack:
-        folder = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lines = stack.enter_context(options.lines.open("w", encoding="utf-8"))
-
-        def note(found: dict[str, Any]) -> None:
-            print(json.dumps(found), file=lines, flush=True)
-
+    with places(options) as (folder, note):
         note({"about": _about(options)})
         scanner = Scanner(
-            folder.resolve(), images=options.images, masks=options.masks, rounds=options.rounds,
-            seconds=options.seconds, cores=cores(), note=note,
-            say=lambda text: print(text, file=sys.stderr, flush=True),
+            folder, images=options.images, masks=options.masks, rounds=options.rounds,
+            seconds=options.seconds, cores=cores(), note=note, say=say,
         )  # fmt: skip
         for name, points in scans(nbytes).items():
             if name.split()[0] in options.scans:
@@ -96,20 +86,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mib", type=int, default=512, help="of all samples together (512)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every point (3)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, at least (1)")
-    parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
-    parser.add_argument("--masks", help="folder of their masks, of the same names")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the samples and stores")
-    parser.add_argument(
-        "--lines",
-        type=Path,
-        default=Path("scan.jsonl"),
-        metavar="FILE",
-        help="where findings are written down, one JSON line each (scan.jsonl)",
-    )
-    options = parser.parse_args()
-    if (options.images is None) != (options.masks is None):
-        parser.error("--images and --masks belong together")
-    return options
+    add_places(parser, lines="scan.jsonl")
+    return parsed(parser)
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Convert, sweep, measure in turns: one table after the other.
 
-Everything is decided by plain values: a :class:`Plan` says what to do, cells do it in processes of
-their own, and every finding is written down as a JSON line at once, so that a run that is broken
+Everything is decided by plain values: tables and an effort say what to do, cells do it in processes
+of their own, and every finding is written down as a JSON line at once, so that a run that is broken
 off has lost nothing.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from compare import page_cache
 from compare.cell import Cell
+from compare.effort import left_out
 from compare.rows import Row, summed
 from compare.samples import make_samples
 from compare.watching import CellError, run_cell
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from compare.effort import Effort, Table
     from compare.peer import Level, Peer, Setting
     from compare.samples import Samples
     from compare.workloads import Workload
@@ -30,53 +32,6 @@ if TYPE_CHECKING:
 _LEAST_STEPS = 8  # of an epoch of `fit` that is cut short
 _MOST_EPOCHS = 20  # of `fit`, in one turn
 _UNSWEPT_EPOCHS = 3  # of `fit`, in a turn of a peer whose speed no sweep has found
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How long to measure.
-
-    Attributes
-    ----------
-    rounds
-        In each, every peer takes a turn in a process of its own.
-    seconds
-        Of a turn, after the epoch that warms up, at least.
-    longest
-        Seconds after which an epoch is broken off.
-    sweep_seconds
-        Of each setting of a sweep; 0 for no sweep, but the most promising setting.
-    settings
-        Of a sweep, the most promising ones; None for all.
-    timeout
-        Seconds that one process may take.
-    """
-
-    rounds: int
-    seconds: float
-    longest: float
-    sweep_seconds: float
-    settings: int | None = None
-    timeout: float = 600.0
-
-
-FULL = Effort(rounds=3, seconds=1.5, longest=6.0, sweep_seconds=0.6)
-QUICK = Effort(rounds=1, seconds=0.5, longest=2.0, sweep_seconds=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What is measured together: at a level, from warm or cold files.
-
-    Attributes
-    ----------
-    work, level, state
-        ``state`` is "warm" or "cold".
-    """
-
-    work: Workload
-    level: Level
-    state: str
 
 
 class Bench:
@@ -115,6 +70,7 @@ class Bench:
         self._cores = cores
         self._note = note
         self._say = say
+        self._read: dict[str, list[Row]] = {}  # what was found of each workload
 
     def measure(self, table: Table, peers: Sequence[Peer]) -> list[Row]:
         """Measure one table: a row for every peer, also for one that is missing or fails."""
@@ -129,6 +85,8 @@ class Bench:
         found = self._take_turns(table, ready)
         rows += [self._row(table, entry, found[name]) for name, entry in ready.items()]
         rows.sort(key=lambda row: -(row.batches_per_second or 0.0))
+        if (table.level, table.state) == ("read", "warm"):
+            self._read[table.work.name] = rows
         for row in rows:
             self._note({"row": asdict(row)})
         return rows
@@ -141,6 +99,9 @@ class Bench:
     def _prepared(self, peer: Peer, table: Table, samples: Samples) -> _Entry:
         if peer.missing:
             raise CellError(f"not installed: {', '.join(peer.missing)}")
+        far = left_out(peer.name, self._read.get(table.work.name, []), self._effort.nearest)
+        if far and table.level != "read":
+            raise CellError(far)
         folder = samples.folder.parent / peer.stored
         convert_s = self._converted(peer, samples, folder)
         entry = _Entry(peer, samples, folder, convert_s, page_cache.nbytes(folder) / 1e6)

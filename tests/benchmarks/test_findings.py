@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compare.effort import left_out
 from compare.registry import peers
 from compare.report import report, standings
 from compare.rows import Row, read_rows, summed
@@ -130,3 +131,16 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     lines += [{"row": asdict(one)} for one in rows]
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     assert read_rows(path) == (about, rows)
+
+
+@given(st.floats(1, 1e4), st.floats(0, 1e4), st.floats(0.01, 1))
+def test_a_quick_look_leaves_out_what_reads_far_slower(
+    ours: float, theirs: float, nearest: float
+) -> None:
+    read = [row("zarrfeed, raw", "ours", ours), row("zarrfeed, lz4", "ours", ours / 2),
+            row("somebody", "peer", theirs), row("a limit", "limit", 0.1)]  # fmt: skip
+    assert bool(left_out("somebody", read, nearest)) == (theirs / ours < nearest)
+    for never in ("zarrfeed, lz4", "a limit", "not measured"):
+        assert not left_out(never, read, nearest)
+    assert not left_out("somebody", read, 0.0)
+    assert not left_out("somebody", [], nearest)
