@@ -216,7 +216,8 @@ def _call(
     try:
         results = function(*arrays, rng)
     except Exception as error:
-        raise WorkerError(f"transform {called} raised {error!r} on {names}") from error
+        where = _line_of_transform(error)
+        raise WorkerError(f"transform {called} raised {error!r}{where} on {names}") from error
     if len(arrays) == 1 and isinstance(results, np.ndarray):
         results = (results,)
     if not isinstance(results, tuple | list) or len(results) != len(arrays):
@@ -225,6 +226,12 @@ def _call(
             f"it returned {type(results).__name__} on {names}"
         )
     return [np.asarray(result) for result in results]
+
+
+def _line_of_transform(error: Exception) -> str:
+    """Name the line of the user's function that led to an error; "" if it is not Python's."""
+    called = error.__traceback__ and error.__traceback__.tb_next  # below our own line
+    return f" at {called.tb_frame.f_code.co_filename}:{called.tb_lineno}" if called else ""
 
 
 def _expect(
