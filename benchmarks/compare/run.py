@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LEAST_STEPS = 8  # of an epoch of `fit` that is cut short
 _MOST_EPOCHS = 20  # of `fit`, in one turn
+_TRIES = 2  # of every setting of a sweep
 _UNSWEPT_EPOCHS = 3  # of `fit`, in a turn of a peer whose speed no sweep has found
 
 
@@ -121,7 +122,7 @@ class Bench:
         return float(seconds)
 
     def _swept(self, entry: _Entry, table: Table) -> _Entry:
-        """Try every setting for a moment, and keep the fastest."""
+        """Try every setting for a moment, and once more, because a machine has bad moments."""
         rates: dict[int, float] = {}
         settings = entry.peer.settings(table.work, table.level, self._cores)
         settings = settings[: self._effort.settings]
@@ -129,18 +130,20 @@ class Bench:
             return entry.with_setting(
                 settings[0], _UNSWEPT_EPOCHS * table.work.batches / self._effort.seconds
             )
-        for number, setting in enumerate(settings):
+        for number, setting in [*enumerate(settings)] * _TRIES:
             self._say(f"  trying {entry.peer.name} {json.dumps(setting)}")
             cell = entry.cell(table, setting, seconds=self._effort.sweep_seconds,
                               longest=self._effort.longest / 2,
                               steps=_steps(table, 32.0, 1.0))  # fmt: skip
             try:
-                rates[number] = statistics.median(self._run(entry, cell)["rates"])
+                rate = statistics.median(self._run(entry, cell)["rates"])
             except CellError as error:
                 if number == len(settings) - 1 and not rates:
                     raise
                 self._note({"failed": {"peer": entry.peer.name, "setting": setting,
                                        "error": str(error)}})  # fmt: skip
+                continue
+            rates[number] = max(rate, rates.get(number, 0.0))
         best = max(rates, key=lambda number: rates[number])
         self._note({"sweep": {
             "workload": table.work.name, "level": table.level, "state": table.state,
