@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 from zarrfeed.descriptors import descriptors_each, share_of
+from zarrfeed.direct import near_together
 from zarrfeed.feeder import HELD
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import affordable_depth
@@ -130,3 +131,26 @@ def test_batches_that_were_advised_are_the_same(
         for _ in range(2):
             for image, mask in seq:
                 assert np.array_equal(image, pixels["image"][mask[:, 0, 0]])
+
+
+ranges = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 10**6), st.integers(1, 10**5)), max_size=30
+)
+
+
+@given(ranges)
+def test_ranges_that_are_advised_hold_all_that_is_needed_and_little_more(
+    wanted: list[tuple[int, int, int]],
+) -> None:
+    wanted = sorted(wanted)
+    shard, start, nbytes = np.array(wanted, np.int64).reshape(-1, 3).T
+    found = near_together(shard, start, start + nbytes)
+    for one, begin, size in wanted:
+        assert any(s == one and a <= begin and begin + size <= b for s, a, b in found)
+    for s, a, b in found:  # nowhere a gap that is worth a request of its own
+        inside = [(x, x + n) for one, x, n in wanted if one == s and a <= x and x + n <= b]
+        reached = a
+        for begin, end in inside:
+            assert begin - reached <= 64 << 10
+            reached = max(reached, end)
+        assert reached == b

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from zarrfeed.schema import ArrayLayout
 
 
+# Between two ranges, so many bytes take a disk no longer than another request does; and to advise
+# each of a thousand small samples takes longer than to read them (measured).
+_NEAR_NBYTES = 64 << 10
+
+
 class DirectField:
     """Reads one array.
 
@@ -126,13 +131,10 @@ class DirectField:
         if self._by_row:
             sample = self._layout.sample_nbytes
             offset, nbytes = offset + reads.row * sample, np.full_like(nbytes, sample)
-        for shard, at, size in zip(
-            reads.shard[written].tolist(),
-            offset[written].tolist(),
-            nbytes[written].tolist(),
-            strict=True,
+        for shard, start, end in near_together(
+            reads.shard[written], offset[written], (offset + nbytes)[written]
         ):
-            self._files.advise(shard, at, size)
+            self._files.advise(shard, start, end - start)
 
     def close(self) -> None:
         """Close the files."""
@@ -210,6 +212,35 @@ class DirectField:
         if self._chunk.size != nbytes:
             self._chunk = np.empty(nbytes, np.uint8)
         return self._chunk
+
+
+def near_together(
+    shard: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]
+) -> list[tuple[int, int, int]]:
+    """Join ranges of bytes that lie near each other.
+
+    Parameters
+    ----------
+    shard, start, end
+        (n,) each: the ranges, by shard.
+
+    Returns
+    -------
+    list of (shard, start, end)
+
+    Examples
+    --------
+    >>> near_together(np.array([0, 0, 1]), np.array([0, 70, 0]), np.array([9, 79, 9]))
+    [(0, 0, 79), (1, 0, 9)]
+    """
+    if not shard.size:
+        return []
+    apart = shard[1:] != shard[:-1]
+    apart |= start[1:] - end[:-1] > _NEAR_NBYTES
+    apart |= start[1:] < start[:-1]
+    first = np.flatnonzero(np.concatenate(([True], apart)))
+    ends = np.maximum.reduceat(end, first)
+    return list(zip(shard[first].tolist(), start[first].tolist(), ends.tolist(), strict=True))
 
 
 def _bytes(out: NDArray[Any]) -> NDArray[np.uint8]:

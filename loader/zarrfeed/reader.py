@@ -1,9 +1,9 @@
 """Read a batch of a split into given arrays.
 
-One verb, :meth:`BatchReader.read_into`: raw samples are gathered in one call where their files allow
-it; for all others the reads are planned on each chunk grid, and the field's own reader fills its
-array. What a batch holds depends on the ids alone. :class:`SplitReader` is the
-same for other packages, with memory of its own.
+One verb, :meth:`BatchReader.read_into`: raw samples are gathered in one call where their files
+allow it; for all others the reads are planned on each chunk grid, and the field's own reader fills
+its array. What a batch holds depends on the ids alone. :class:`SplitReader` is the same for other
+packages, with memory of its own.
 """
 
 from __future__ import annotations
