@@ -100,17 +100,26 @@ def copying_rate(job: Job, loaded: Loaded, threads: int) -> float:
 
 
 def transforming_rate(job: Job, loaded: Loaded) -> float:
-    """Call the user's functions on samples in memory, one thread; samples per second."""
+    """Call the user's functions on samples in memory, one thread; samples per second.
+
+    What they return is copied into a batch, as it must be: a flipped view costs nothing to make,
+    but it is slow to copy.
+    """
     batches = endless_batches(loaded.samples, job.batch_size, job.shuffle, job.block)
     rng = np.random.default_rng(0)
+    targets: list[NDArray[Any]] = []
 
     def transform() -> int:
         ids = next(batches)
-        made: Any = [array[ids] for array in loaded.arrays]
+        made: list[NDArray[Any]] = [array[ids] for array in loaded.arrays]
         if job.transform is not None:
-            results = [_tuple(job.transform(*sample, rng)) for sample in zip(*made, strict=True)]
-            if job.batch_transform is not None:
-                made = [np.stack(field) for field in zip(*results, strict=True)]
+            for row, sample in enumerate(zip(*made, strict=True)):
+                results = [np.asarray(one) for one in _tuple(job.transform(*sample, rng))]
+                if not targets:
+                    targets.extend(_aligned((job.batch_size, *r.shape), r.dtype) for r in results)
+                for target, result in zip(targets, results, strict=True):
+                    target[row] = result
+            made = [target[: ids.size] for target in targets]
         if job.batch_transform is not None:
             job.batch_transform(*made, rng)
         return ids.size
