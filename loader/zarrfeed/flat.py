@@ -7,13 +7,14 @@ whole number of samples, and the files are one array::
     | file 0: sample 0 … S-1 | index | gap | file 1: sample 0 … | index | gap | …
     '-------- `stride`: whole pages and whole samples --------'
 
-Where there are addresses enough, these pages are huge ones: the kernel maps large pieces of a file
-as such where its place in the file and its address are alike (one copy of a batch: 7 to 11 % less
-time, measured on ext4 under Linux 6.18).
 The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call, without the
 interpreter lock, where one call for every sample handed it over 32 times (measured with one thread:
 2,050 against 1,763 batches/s). Python's ``mmap`` cannot choose an address, so this asks the C
 library.
+
+Where there are addresses enough, the pages are huge ones: the kernel maps large pieces of a file as
+such where place in the file and address are alike (one copy of a batch: 7 to 11 % less time,
+measured on ext4 under Linux 6.18).
 """
 
 from __future__ import annotations
