@@ -122,7 +122,7 @@ class Bench:
         return float(seconds)
 
     def _swept(self, entry: _Entry, table: Table) -> _Entry:
-        """Try every setting for a moment, and once more, because a machine has bad moments."""
+        """Try every setting for a moment, twice, as a machine has bad ones; keep the fastest."""
         rates: dict[int, float] = {}
         settings = entry.peer.settings(table.work, table.level, self._cores)
         settings = settings[: self._effort.settings]
@@ -130,7 +130,10 @@ class Bench:
             return entry.with_setting(
                 settings[0], _UNSWEPT_EPOCHS * table.work.batches / self._effort.seconds
             )
-        for number, setting in [*enumerate(settings)] * _TRIES:
+        able = dict(enumerate(settings))
+        for number, setting in [*able.items()] * _TRIES:
+            if number not in able:  # it has failed
+                continue
             self._say(f"  trying {entry.peer.name} {json.dumps(setting)}")
             cell = entry.cell(table, setting, seconds=self._effort.sweep_seconds,
                               longest=self._effort.longest / 2,
@@ -138,7 +141,8 @@ class Bench:
             try:
                 rate = statistics.median(self._run(entry, cell)["rates"])
             except CellError as error:
-                if number == len(settings) - 1 and not rates:
+                del able[number]
+                if not able and not rates:
                     raise
                 self._note({"failed": {"peer": entry.peer.name, "setting": setting,
                                        "error": str(error)}})  # fmt: skip
