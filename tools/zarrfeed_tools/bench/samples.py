@@ -107,21 +107,26 @@ def transforming_rate(job: Job, loaded: Loaded) -> float:
     """
     batches = endless_batches(loaded.samples, job.batch_size, job.shuffle, job.block)
     rng = np.random.default_rng(0)
-    targets: list[NDArray[Any]] = []
+    samples: list[NDArray[Any]] = []
+    batch: list[NDArray[Any]] = []
+
+    def keep(targets: list[NDArray[Any]], rows: slice, results: list[NDArray[Any]]) -> None:
+        if not targets:
+            targets.extend(_aligned((job.batch_size, *r.shape[1:]), r.dtype) for r in results)
+        for target, result in zip(targets, results, strict=True):
+            target[rows] = result
 
     def transform() -> int:
         ids = next(batches)
         made: list[NDArray[Any]] = [array[ids] for array in loaded.arrays]
         if job.transform is not None:
             for row, sample in enumerate(zip(*made, strict=True)):
-                results = [np.asarray(one) for one in _tuple(job.transform(*sample, rng))]
-                if not targets:
-                    targets.extend(_aligned((job.batch_size, *r.shape), r.dtype) for r in results)
-                for target, result in zip(targets, results, strict=True):
-                    target[row] = result
-            made = [target[: ids.size] for target in targets]
+                results = _tuple(job.transform(*sample, rng))
+                keep(samples, slice(row, row + 1), [np.asarray(one)[None] for one in results])
+            made = [target[: ids.size] for target in samples]
         if job.batch_transform is not None:
-            job.batch_transform(*made, rng)
+            results = _tuple(job.batch_transform(*made, rng))
+            keep(batch, slice(ids.size), [np.asarray(one) for one in results])
         return ids.size
 
     return rate_of(transform, job.seconds)
