@@ -7,16 +7,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.choice import legacy_keras
+from zarrfeed.choice import legacy_keras, no_keras
 from zarrfeed.errors import StoreError
 from zarrfeed.report import epoch_line
 from zarrfeed.state import Journal, state_of
 from zarrfeed.stats import model_waits
 
-if legacy_keras():
-    import tf_keras as keras
-else:
-    import keras  # type: ignore[no-redef, unused-ignore]
+try:
+    if legacy_keras():
+        import tf_keras as keras
+    else:
+        import keras  # type: ignore[no-redef, unused-ignore]
+except ImportError as error:
+    raise no_keras("a Keras callback of zarrfeed", error) from error
 
 if TYPE_CHECKING:
     import os

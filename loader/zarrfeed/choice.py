@@ -1,10 +1,27 @@
-"""Which Keras does the user mean?"""
+"""Which Keras does the user mean, and what to say where it is not there?"""
 
 from __future__ import annotations
 
 import os
 
+from zarrfeed.errors import how_to_install
+
 
 def legacy_keras() -> bool:
     """Whether ``tf.keras`` is tf_keras, by the rule of TensorFlow itself."""
     return os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
+
+
+def no_keras(needed_by: str, error: ImportError) -> ImportError:
+    """Word the error of a Keras, or of its backend, that could not be imported."""
+    if legacy_keras():
+        message = (
+            f"{needed_by} needs tf_keras, for which TF_USE_LEGACY_KERAS asks ({error}): "
+            f"{how_to_install('tf-keras')}, or unset the variable for Keras 3"
+        )
+    else:
+        message = (
+            f"{needed_by} needs Keras with a backend ({error}): {how_to_install('tensorflow')} "
+            "(or '.[jax]', or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
+        )
+    return ImportError(message, name=error.name, path=error.path)

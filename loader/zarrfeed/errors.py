@@ -27,3 +27,14 @@ class WorkerTimeout(WorkerError, TimeoutError):  # noqa: N818 - as TimeoutError 
 
 class SourceError(ZarrfeedError, ValueError):
     """The input of a conversion is unpaired, unreadable, or out of range."""
+
+
+def how_to_install(extra: str) -> str:
+    """Word the command that installs an optional part: zarrfeed is on no package index yet.
+
+    Examples
+    --------
+    >>> how_to_install("parquet")
+    "pip install '.[parquet]' in a clone of zarrfeed"
+    """
+    return f"pip install '.[{extra}]' in a clone of zarrfeed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from zarrfeed.errors import how_to_install
 from zarrfeed.opening import open_stream
 from zarrfeed.pixel_statistics import normalization_of
 from zarrfeed.request import whole
@@ -220,7 +221,15 @@ class FrontEnd:
     def _tf_dataset(
         self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool
     ) -> tf.data.Dataset:
-        from zarrfeed.tfdata import stream_dataset
+        try:
+            from zarrfeed.tfdata import stream_dataset
+        except ImportError as error:
+            raise ImportError(
+                f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}; or "
+                "iterate over the sequence, which needs none",
+                name=error.name,
+                path=error.path,
+            ) from error
 
         return stream_dataset(
             batches,

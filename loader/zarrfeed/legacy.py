@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.choice import no_keras
 from zarrfeed.front import FrontEnd
 
 try:
     import tf_keras
 except ImportError as error:
-    raise ImportError(
-        "TF_USE_LEGACY_KERAS=1 asks for tf_keras: pip install tf_keras, or unset the variable for "
-        "Keras 3"
-    ) from error
+    raise no_keras("ZarrSequence", error) from error
 
 if TYPE_CHECKING:
     from collections.abc import Generator

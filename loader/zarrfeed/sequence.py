@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.choice import no_keras
 from zarrfeed.front import FrontEnd
 
 try:
     import keras
 except ImportError as error:
-    raise ImportError(
-        "ZarrSequence needs Keras with a backend: pip install 'zarrfeed[tensorflow]' "
-        "(or [jax], or [torch])"
-    ) from error
+    raise no_keras("ZarrSequence", error) from error
 
 
 def _adapter_class() -> Any:
