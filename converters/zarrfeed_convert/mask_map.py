@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Mask
 
 _SHOWN = 10  # colours that a message names
+_RGBA = 4  # channels
 _COLORS = 256  # more than any palette holds: that is no mask
 
 
@@ -38,11 +39,14 @@ class MaskMap:
     rest
         The id of everything else; None to keep a value as its own id. A colour has no id of its
         own: with `colors`, one that is not among them is an error.
+    alpha
+        The mask is the alpha channel, and its opacity the value.
     """
 
     values: Mapping[int, int] = field(default_factory=dict)
     colors: Mapping[int, int] = field(default_factory=dict)
     rest: int | None = None
+    alpha: bool = False
 
     def __str__(self) -> str:
         """Write the map as :func:`parse_mask_map` reads it.
@@ -52,13 +56,16 @@ class MaskMap:
         >>> str(MaskMap(values={255: 1}, colors={0xFF0000: 2}, rest=0))
         '255=1,#FF0000=2,*=0'
         """
-        parts = [f"{value}={self.values[value]}" for value in sorted(self.values)]
+        parts = ["alpha"] if self.alpha else []
+        parts += [f"{value}={self.values[value]}" for value in sorted(self.values)]
         parts += [f"#{color:06X}={self.colors[color]}" for color in sorted(self.colors)]
         return ",".join(parts if self.rest is None else [*parts, f"*={self.rest}"])
 
 
 def parse_mask_map(text: str) -> MaskMap:
     """Read ``VALUE=ID,…`` where VALUE is an integer, ``#RRGGBB``, or ``*`` for everything else.
+
+    The word ``alpha`` among them takes the values from the alpha channel.
 
     Raises
     ------
@@ -73,7 +80,8 @@ def parse_mask_map(text: str) -> MaskMap:
     values: dict[int, int] = {}
     colors: dict[int, int] = {}
     rest: int | None = None
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    entries = [part for part in map(str.strip, text.split(",")) if part]
+    for entry in (part for part in entries if part != "alpha"):
         key, _, target = (part.strip() for part in entry.partition("="))
         try:
             number = int(target)
@@ -93,11 +101,11 @@ def parse_mask_map(text: str) -> MaskMap:
         except ValueError:
             raise SourceError(
                 f"mask map: needed VALUE=ID with VALUE an integer, #RRGGBB or * and ID within "
-                f"0 … {MAX_ID}, found {entry!r}"
+                f"0 … {MAX_ID}, or alpha, found {entry!r}"
             ) from None
         if twice:
             raise SourceError(f"mask map: {key} is given twice in {text!r}")
-    return MaskMap(values, colors, rest)
+    return MaskMap(values, colors, rest, "alpha" in entries)
 
 
 def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
@@ -120,11 +128,15 @@ def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
     Raises
     ------
     SourceError
-        The mask holds colours that the map does not name, or no integers.
+        The mask holds colours that the map does not name, or no integers; or its alpha channel
+        says something else than its colours do.
     """
-    values = pixels.values
-    if values.ndim == 3 and values.shape[2] == 2:
-        values = values[:, :, 0]
+    values, palette = pixels.values, pixels.palette
+    if meaning.alpha:
+        values, palette = _alpha_of(pixels, name), None
+    elif values.ndim == 3 and values.shape[2] in (2, 4):
+        _require_idle_alpha(values, name)
+        values = values[:, :, 0] if values.shape[2] == 2 else values[:, :, :3]
     if values.dtype.kind not in "ui":
         raise SourceError(f"{name}: needed a mask of integers, found {values.dtype}")
     if values.ndim == 3:
@@ -141,7 +153,48 @@ def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
         values = values.astype(np.uint16)
     if not (meaning.values or meaning.colors or meaning.rest is not None):
         return np.ascontiguousarray(values)
-    return _ids_of_values(values, pixels.palette, meaning, name)
+    return _ids_of_values(values, palette, meaning, name)
+
+
+def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
+    """Take the alpha channel of a file's pixels, or of its palette."""
+    values, palette = pixels.values, pixels.palette
+    if palette is not None and palette.shape[1] == _RGBA:
+        opacity: NDArray[Any] = palette[np.minimum(values, len(palette) - 1), 3]
+        return opacity
+    if palette is None and values.ndim == 3 and values.shape[2] in (2, _RGBA):
+        return values[:, :, -1]
+    raise SourceError(
+        f"{name}: needed a mask with an alpha channel, found none; leave alpha out of --mask-map"
+    )
+
+
+def _require_idle_alpha(values: NDArray[Any], name: str) -> None:
+    """Refuse a mask whose alpha says more than its colours: one of these is not the mask.
+
+    Parameters
+    ----------
+    values
+        (H, W, 2 or 4) of which alpha is the last.
+    name
+        For errors.
+    """
+    alpha = values[:, :, -1]
+    if values.dtype not in (np.uint8, np.uint16) or (alpha == alpha[:1, :1]).all():
+        return
+    codes = np.zeros(alpha.shape, np.uint64)
+    bits = np.uint64(8 * values.dtype.itemsize)
+    for channel in range(values.shape[2]):
+        codes = codes << bits | values[:, :, channel]
+    both = np.unique(codes)
+    colors = np.unique(both >> bits)
+    if colors.size < both.size:
+        found = "one colour" if colors.size == 1 else f"{colors.size} colours"
+        raise SourceError(
+            f"{name}: found {found} in {both.size} degrees of opacity: the alpha channel says more "
+            "than the colours; use --mask-map alpha if the mask is drawn in it (255 is opaque), or "
+            "save the masks without an alpha channel"
+        )
 
 
 def _ids_of_values(
@@ -149,17 +202,25 @@ def _ids_of_values(
 ) -> Mask:
     """Map grey values or indices; each may be known by its value or by the colour it shows."""
     table = np.zeros(int(np.iinfo(values.dtype).max) + 1, np.uint16)
-    for value in np.flatnonzero(np.bincount(values.ravel())).tolist():
-        color = _pack(palette[min(value, len(palette) - 1)]) if palette is not None else None
-        if palette is None and value < 256:
-            color = value * 0x010101
-        if value in meaning.values:
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    if palette is not None:
+        shown = palette[np.minimum(present, len(palette) - 1)]
+        if meaning.colors and shown.shape[1] == _RGBA:
+            _require_idle_alpha(shown[np.newaxis], name)
+        colors = [_pack(color) for color in shown]
+    else:
+        colors = [value * 0x010101 if value < 256 else -1 for value in present.tolist()]
+    for value, color in zip(present.tolist(), colors, strict=True):
+        # What a palette shows says more than the place where it stands there.
+        if palette is not None and color in meaning.colors:
+            table[value] = meaning.colors[color]
+        elif value in meaning.values:
             table[value] = meaning.values[value]
-        elif color is not None and color in meaning.colors:
+        elif color in meaning.colors:
             table[value] = meaning.colors[color]
         elif meaning.rest is not None:
             table[value] = meaning.rest
-        elif color is not None and meaning.colors and not meaning.values:
+        elif color >= 0 and meaning.colors and not meaning.values:
             raise _unmapped(name, [color], known=True)
         else:
             table[value] = value

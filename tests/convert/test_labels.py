@@ -44,7 +44,52 @@ def test_palette_masks_are_their_indices_unless_their_colors_are_mapped():
 def test_color_masks_are_mapped_by_color():
     assert ids([[RED, BLUE]], "#ff0000=4,#0000FF=5") == [[4, 5]]
     assert ids([[RED, BLUE]], "#ff0000=4,*=0") == [[4, 0]]
-    assert ids([[[*RED, 255], [*RED, 0]]], "#ff0000=4") == [[4, 4]]
+    assert ids([[[*RED, 9], [*RED, 9]]], "#ff0000=4") == [[4, 4]]
+
+
+TRANSPARENT = [0, 0, 0, 0]
+
+
+def test_alpha_that_colors_say_already_is_no_mask():
+    assert ids([[[*RED, 255], TRANSPARENT]], "#FF0000=4,#000000=0") == [[4, 0]]
+    assert ids([[[7, 255], [0, 0]]]) == [[7, 0]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "text"),
+    [
+        ([[[0, 0, 0, 255], TRANSPARENT]], ""),
+        ([[[*RED, 255], [*RED, 0]]], "#FF0000=1"),
+        ([[[7, 255], [7, 0]]], ""),
+        ([[[*RED, 255], [*RED, 120], [*BLUE, 255]]], "#FF0000=1,#0000FF=2"),
+        ([[[9, 9, 9, 65535], [9, 9, 9, 1]]], ""),
+    ],
+)
+def test_a_mask_drawn_in_alpha_is_refused_until_the_map_says_so(pixels, text):
+    pixels = np.array(pixels, np.uint16 if np.max(pixels) > 255 else np.uint8)
+    with pytest.raises(SourceError, match=r"m\.png: .*opacity.*; use --mask-map alpha"):
+        mask_ids(Pixels(pixels), parse_mask_map(text), name="m.png")
+    found = mask_ids(Pixels(pixels), parse_mask_map("alpha"), name="m.png")
+    np.testing.assert_array_equal(found, pixels[:, :, -1])
+
+
+def test_alpha_is_mapped_like_other_values():
+    assert str(parse_mask_map("255=1, alpha,*=0")) == "alpha,255=1,*=0"
+    assert ids([[[*RED, 255], [*RED, 3]]], "alpha,255=1,*=0") == [[1, 0]]
+    assert ids([[0, 1]], "alpha", palette=[[*RED, 255], [*RED, 0]]) == [[255, 0]]
+    with pytest.raises(SourceError, match="needed a mask with an alpha channel, found none"):
+        ids([[RED, BLUE]], "alpha")
+
+
+def test_palette_entries_of_one_color_that_differ_in_opacity_are_no_color():
+    palette = [[*RED, 255], [*RED, 0]]
+    assert ids([[0, 1]], palette=palette) == [[0, 1]]
+    with pytest.raises(SourceError, match="alpha channel says more"):
+        ids([[0, 1]], "#FF0000=4", palette=palette)
+
+
+def test_what_a_palette_shows_counts_before_its_index():
+    assert ids([[0, 1]], "1=9,#0000FF=4,*=0", palette=[BLUE, RED]) == [[4, 9]]
 
 
 def test_a_grey_file_among_color_masks_shows_grey_colors():

@@ -23,7 +23,7 @@ DEFAULT_FORMAT = "paired"
 
 MASK_MAP_HELP = (
     "What mask values mean: an integer, '#RRGGBB', or '*' for everything else, "
-    "like 255=1 or '#FF0000=1,*=0'."
+    "like 255=1 or '#FF0000=1,*=0'; alpha: the mask is the alpha channel, like alpha,255=1."
 )
 COLOR_HELP = "Channels of stored images; auto keeps what the images have."
 
