@@ -74,12 +74,13 @@ class FrameReader:
         if one.photometric == "PALETTE COLOR" and one.channels == 3:
             return np.asarray(apply_color_lut(values, found.header))
         if rescale and one.table:
-            return np.asarray(apply_modality_lut(values, found.header))
+            values = np.asarray(apply_modality_lut(values, found.header))
+            bits = int(found.header.ModalityLUTSequence[0].LUTDescriptor[2])
+            return _positive(values, bits) if one.negative else values
+        if one.negative:
+            values = _positive(values, one.bits)
         if rescale and one.slope is not None:
             return values.astype(np.float64) * one.slope + (one.intercept or 0)
-        if one.photometric == "MONOCHROME1" and values.dtype.kind == "u":
-            # White is the highest value, as in any other image.
-            return np.asarray(values.dtype.type((1 << one.bits) - 1) - values)
         return values
 
     def _find(self, path: str) -> _Pixels:
@@ -97,6 +98,12 @@ class FrameReader:
             file.seek(found.start)
             values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
         return values
+
+
+def _positive(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Make white the highest value, as in any other image."""
+    highest = (1 << bits) - 1 if values.dtype.kind == "u" else -1  # of signed ones: -1 - value
+    return np.asarray(values.dtype.type(highest) - values)
 
 
 def _find_pixels(path: str) -> _Pixels:

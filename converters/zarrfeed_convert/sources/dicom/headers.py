@@ -9,6 +9,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.dicom.planes import Plane, plane_of
 from zarrfeed_convert.sources.values import packed_dtype
 
@@ -23,7 +24,8 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "FrameOfReferenceUID", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "ImagePositionPatient",
+    "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "Modality",
+    "PresentationLUTShape", "HighBit", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "RedPaletteColorLookupTableDescriptor",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "SegmentSequence", "SegmentationType", "SegmentsOverlap", "MaximumFractionalValue",
@@ -51,6 +53,8 @@ class Slice:
         Whether the file has a table instead.
     photometric, bits
         The kind of colours, and how many bits of stored values are used.
+    negative
+        Whether the least stored value is white.
     series, instance
         The UIDs.
     number
@@ -70,6 +74,7 @@ class Slice:
     table: bool
     photometric: str
     bits: int
+    negative: bool
     series: str
     instance: str
     number: int
@@ -106,9 +111,16 @@ def is_segmentation(header: Any) -> bool:
 
 
 def slices_of(path: str, header: Any) -> Iterator[Slice]:
-    """List a file's slices; a file without pixels has none."""
+    """List a file's slices; a file without pixels has none.
+
+    Raises
+    ------
+    SourceError
+        What the file says of its values contradicts itself.
+    """
     if not header.get("Rows") or not header.get("Columns"):
         return
+    _require_consistent(path, header)
     frames = int(header.get("NumberOfFrames") or 1)
     channels, stored = _decoded(header)
     for number, (shared, frame) in enumerate(functional_groups(header, frames)):
@@ -125,6 +137,7 @@ def slices_of(path: str, header: Any) -> Iterator[Slice]:
             bool(header.get("ModalityLUTSequence")),
             str(header.get("PhotometricInterpretation", "")),
             int(header.get("BitsStored") or header.get("BitsAllocated") or 8),
+            _negative(header, shared, frame),
             str(header.get("SeriesInstanceUID", "")),
             str(header.get("SOPInstanceUID", "")),
             int(header.get("InstanceNumber") or 0),
@@ -183,9 +196,39 @@ def _decoded(header: Any) -> tuple[int, str]:
     return channels, f"{kind}{bits}"
 
 
-def _rescale(header: Any, shared: Any, frame: Any) -> tuple[float | None, float | None]:
+def _require_consistent(path: str, header: Any) -> None:
+    photometric = header.get("PhotometricInterpretation", "")
+    if photometric == "MONOCHROME2" and header.get("PresentationLUTShape") == "INVERSE":
+        raise SourceError(
+            f"{path}: says that its highest value is white (MONOCHROME2) and that it is black "
+            "(PresentationLUTShape INVERSE): correct one of them, or leave the file out"
+        )
+    bits, high = header.get("BitsStored"), header.get("HighBit")
+    if bits and high is not None and int(high) != int(bits) - 1:
+        raise SourceError(
+            f"{path}: needed values in the low bits, HighBit {int(bits) - 1} for {bits} "
+            f"BitsStored, found HighBit {high}: rewrite the file, or leave it out"
+        )
+
+
+def _negative(header: Any, shared: Any, frame: Any) -> bool:
+    """Tell whether the least value is white; Hounsfield units and the like mean what they say."""
+    if header.get("PhotometricInterpretation") != "MONOCHROME1":
+        return False
+    item = _transformation(header, shared, frame)
+    if item.get("RescaleSlope") is None:
+        return True
+    unspecified = "HU" if header.get("Modality") == "CT" else "US"
+    return str(item.get("RescaleType") or unspecified) == "US"
+
+
+def _transformation(header: Any, shared: Any, frame: Any) -> Any:
     item = macro("PixelValueTransformationSequence", frame, shared)
-    item = header if item is None else item
+    return header if item is None else item
+
+
+def _rescale(header: Any, shared: Any, frame: Any) -> tuple[float | None, float | None]:
+    item = _transformation(header, shared, frame)
     slope, intercept = item.get("RescaleSlope"), item.get("RescaleIntercept")
     if slope is None and intercept is None:
         return None, None

@@ -19,7 +19,9 @@ nib = pytest.importorskip("nibabel")
 DicomSeries = pytest.importorskip("zarrfeed_convert.sources.dicom.dicom").DicomSeries
 planes = pytest.importorskip("zarrfeed_convert.sources.dicom.planes")
 
-from pydicom.uid import (  # noqa: E402 (may be absent)
+from pydicom import Dataset, dcmread  # noqa: E402 (may be absent)
+from pydicom.pixels import apply_modality_lut  # noqa: E402
+from pydicom.uid import (  # noqa: E402
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -292,6 +294,90 @@ def test_colours_palettes_and_white_as_zero():
     write("negative", as_negative, negative, bits=12)
     image = DicomSeries("i", "m").read(0)[0]
     np.testing.assert_array_equal(image[..., 0], 4095 - negative)
+
+
+RESCALES = [
+    {"RescaleSlope": 1, "RescaleIntercept": 0},
+    {"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "US"},
+    {},
+]
+
+
+@pytest.mark.parametrize("rescale", RESCALES)
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_pictures_that_look_alike_are_packed_alike(rescale, dtype):
+    shown = values(1, dtype)[0] & 0x3FF
+    stored = {"MONOCHROME2": shown, "MONOCHROME1": 1023 - shown if dtype[0] == "u" else -1 - shown}
+    for photometric, pixels in stored.items():
+        data = new_dataset(SecondaryCaptureImageStorage)
+        data.Modality = "DX"
+        data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+        set_pixels(data, pixels.astype(dtype), bits=10 if dtype[0] == "u" else 16)
+        data.PhotometricInterpretation = photometric
+        data.ImagePositionPatient, data.ImageOrientationPatient = position(0), orientation()
+        data.PixelSpacing = list(SPACING)
+        for name, value in rescale.items():
+            setattr(data, name, value)
+        Path("i").mkdir(exist_ok=True)
+        data.save_as(f"i/{photometric}.dcm", enforce_file_format=True)
+        write_nifti(f"m/{photometric}.nii", labels(1))
+    source = DicomSeries("i", "m")
+    assert len(source.keys) == 2
+    for sample in range(2):
+        np.testing.assert_array_equal(source.read(sample)[0][..., 0], shown)
+
+
+def test_hounsfield_units_are_never_turned_over():
+    [path] = write_series("i", values(1), slope=1, intercept=-1024)
+    data = dcmread(path)
+    data.PhotometricInterpretation, data.RescaleType = "MONOCHROME1", "HU"
+    data.save_as(path)
+    write_nifti("m/i.nii", labels(1))
+    expected = apply_modality_lut(data.pixel_array, data)
+    np.testing.assert_array_equal(DicomSeries("i", "m").read(0)[0][..., 0], expected)
+
+
+def test_a_table_of_a_negative_is_turned_over_after_it():
+    [path] = write_series("i", values(1, "uint16") & 3)
+    data, table = dcmread(path), Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [4, 0, 12], "US"
+    table.LUTData = np.array([4095, 3000, 77, 0], "<u2").tobytes()
+    data.ModalityLUTSequence, data.PhotometricInterpretation = [table], "MONOCHROME1"
+    data.save_as(path)
+    write_nifti("m/i.nii", labels(1))
+    expected = 4095 - apply_modality_lut(data.pixel_array, data).astype(int)
+    np.testing.assert_array_equal(DicomSeries("i", "m").read(0)[0][..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"PresentationLUTShape": "INVERSE"}, "MONOCHROME2.*PresentationLUTShape INVERSE"),
+        ({"HighBit": 15, "BitsStored": 12}, "HighBit 11 for 12 BitsStored, found HighBit 15"),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(tags, said):
+    [path] = write_series("i", values(1, "uint16"))
+    data = dcmread(path)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path)
+    write_nifti("m/i.nii", labels(1))
+    with pytest.raises(SourceError, match=said):
+        DicomSeries("i", "m")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_unused_bits_are_no_part_of_values(dtype):
+    shown = values(1, dtype)[0] // 4
+    shown = shown & 0xFFF if dtype == "uint16" else shown
+    [path] = write_series("i", [shown.astype(dtype)])
+    data = dcmread(path)
+    high = (shown.astype("uint16") & 0x0FFF) | 0x5000
+    data.BitsStored, data.HighBit, data.PixelData = 12, 11, high.astype("<u2").tobytes()
+    data.save_as(path)
+    write_nifti("m/i.nii", labels(1))
+    np.testing.assert_array_equal(DicomSeries("i", "m").read(0)[0][..., 0], shown)
 
 
 def test_single_images_are_named_by_their_files():
