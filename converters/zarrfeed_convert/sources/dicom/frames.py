@@ -41,12 +41,14 @@ _KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "
 class _Pixels:
     """Where a file's pixels are, and how they are decoded.
 
-    Of a file that is deflated as a whole, or mixes two encodings, `start` is None.
+    Of a file that is deflated as a whole, or mixes two encodings, `start` is None. `table_bits` are
+    those of what its modality table gives.
     """
 
     header: Any
     options: dict[str, Any]
     start: int | None
+    table_bits: int
 
 
 class FrameReader:
@@ -75,8 +77,7 @@ class FrameReader:
             return np.asarray(apply_color_lut(values, found.header))
         if rescale and one.table:
             values = np.asarray(apply_modality_lut(values, found.header))
-            bits = int(found.header.ModalityLUTSequence[0].LUTDescriptor[2])
-            return _positive(values, bits) if one.negative else values
+            return _positive(values, found.table_bits) if one.negative else values
         if one.negative:
             values = _positive(values, one.bits)
         if rescale and one.slope is not None:
@@ -112,18 +113,29 @@ def _find_pixels(path: str) -> _Pixels:
         syntax = header.file_meta.TransferSyntaxUID
         options = as_pixel_options(header, transfer_syntax_uid=syntax)
         options["transfer_syntax_uid"] = syntax
+        bits = _whole_bytes(header)
         if syntax.is_deflated:
-            return _Pixels(header, options, None)
+            return _Pixels(header, options, None, bits)
         # pydicom has stopped in front of the pixels' own header: tag, then VR, then length.
         group, element = struct.unpack(f"{'<' if syntax.is_little_endian else '>'}2H", file.read(4))
         if group != 0x7FE0 or element not in _KEYWORDS:
             raise ValueError("it has no pixels")
         options["pixel_keyword"] = _KEYWORDS[element]
         if syntax.is_implicit_VR:
-            return _Pixels(header, options, file.tell() + 4)
+            return _Pixels(header, options, file.tell() + 4, bits)
         options["pixel_vr"] = file.read(2).decode("latin-1")
         whole = options["pixel_vr"] in _KINDS
-        return _Pixels(header, options, file.tell() + 6 if whole else None)
+        return _Pixels(header, options, file.tell() + 6 if whole else None, bits)
+
+
+def _whole_bytes(header: Any) -> int:
+    """Let a modality table's values have 8 or 16 bits, which pydicom needs; give those it said."""
+    table = next(iter(header.get("ModalityLUTSequence") or ()), None)
+    if table is None:
+        return 0
+    entries, first, bits = table.LUTDescriptor
+    table.LUTDescriptor = [entries, first, 16 if bits > 8 else 8]
+    return int(bits)
 
 
 def _unpack(file: BinaryIO, found: _Pixels, frame: int) -> NDArray[np.uint8]:

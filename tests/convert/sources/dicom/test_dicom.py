@@ -345,7 +345,7 @@ def test_a_table_of_a_negative_is_turned_over_after_it():
     data.ModalityLUTSequence, data.PhotometricInterpretation = [table], "MONOCHROME1"
     data.save_as(path)
     write_nifti("m/i.nii", labels(1))
-    expected = 4095 - apply_modality_lut(data.pixel_array, data).astype(int)
+    expected = 4095 - np.array([4095, 3000, 77, 0])[data.pixel_array]
     np.testing.assert_array_equal(DicomSeries("i", "m").read(0)[0][..., 0], expected)
 
 
