@@ -224,7 +224,7 @@ def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str,
     names = [_BACKGROUND]
     count = Counter(categories.values())
     for number, name in categories.items():
-        if name.strip().lower() == _BACKGROUND:
+        if name.strip(" _").lower() == _BACKGROUND:  # some tools write _background_
             ids[number] = 0
             continue
         ids[number] = len(names)

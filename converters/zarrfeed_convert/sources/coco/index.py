@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.coco.shapes import has_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +129,7 @@ class _Annotations:
         self.spans.append((begin, end))
         self.categories.setdefault(entry.get("category_id"), entry.get("id"))
         self.crowds += bool(entry.get("iscrowd"))
-        if not entry.get("segmentation"):
+        if not has_shape(entry.get("segmentation")):
             self.shapeless[image] += 1
 
     def require_shapes(self, path: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _pycoco: Any = mask  # its types know no polygons of floats
 _POINTS = 3  # of a polygon that covers anything; pycocotools takes two points for a box
+_SEEN = 4  # pixels of a box that no rounding makes of nothing
 
 
 def mask_of(
@@ -66,6 +67,7 @@ def mask_of(
     for annotation in annotations:
         try:
             runs = runs_of_shape(annotation["segmentation"], *size)
+            _require_pixels(annotation, area_of(runs), size)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"annotation {annotation.get('id')!r}: {error}") from error
         crowds = bool(annotation.get("iscrowd"))
@@ -77,6 +79,42 @@ def mask_of(
     for _, _, number, runs in sorted(drawn, key=lambda shape: shape[:2]):
         paint(flat, runs, number, clash)
     return np.ascontiguousarray(flat.reshape(size[1], size[0]).T)
+
+
+def has_shape(segmentation: Any) -> bool:
+    """Tell whether a segmentation draws anything: a code, or a polygon of three points or more.
+
+    Examples
+    --------
+    >>> has_shape([[]]), has_shape([[2, 2, 9, 9]]), has_shape([[1, 1, 5, 1, 5, 5], []])
+    (False, False, True)
+    """
+    if not isinstance(segmentation, list):
+        return bool(segmentation)
+    parts = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
+    # What is no list is no shape either, but an error that names it when it is drawn.
+    return any(not isinstance(part, list) or len(part) >= 2 * _POINTS for part in parts)
+
+
+def _require_pixels(annotation: Mapping[str, Any], covered: int, size: tuple[int, int]) -> None:
+    """Refuse a shape that covers nothing, or one pixel, of what its box says is an object.
+
+    Raises
+    ------
+    ValueError
+        So it is, as of polygons in shares of the image's size.
+    """
+    box = annotation.get("bbox")
+    if covered > 1 or not isinstance(box, list | tuple) or len(box) != 4:
+        return
+    left, top, width, height = (float(number) for number in box)
+    across = min(left + width, size[1]) - max(left, 0)
+    down = min(top + height, size[0]) - max(top, 0)
+    if min(across, down) >= _SEEN / 2 and across * down >= _SEEN * (1 + 3 * covered):
+        raise ValueError(
+            f"a shape of {covered} pixels in a box of {width:g}x{height:g}, width x height; are "
+            "its coordinates pixels?"
+        )
 
 
 def runs_of_shape(segmentation: Any, height: int, width: int) -> NDArray[np.int64]:

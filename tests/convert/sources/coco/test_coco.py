@@ -179,8 +179,36 @@ def test_boxes_without_shape_leave_an_image_out(write):
         CocoJson(folder, path)
 
 
-def test_lines_and_points_cover_nothing(write):
-    folder, path = write([(1, [[2, 2, 9, 9]], 0), (7, [[1, 1, 5, 1, 5, 5], [3, 3, 9, 9]], 0)])
+@pytest.mark.parametrize("nothing", [[], None, {}, [[]], [[], []], [[2, 2, 9, 9]], [[3, 3]]])
+def test_what_draws_nothing_leaves_an_image_out(write, nothing):
+    folder, path = write(SHAPES, [*SHAPES, (1, nothing, 0)])
+    source = CocoJson(folder, path)
+    assert source.left_out == [(str(folder / "b.png"), "1 of its 5 annotations have no shape")]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},
+        [[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]],
+        [[2, 2, 10, 2, 6, 2]],
+    ],
+)
+def test_a_shape_of_nothing_in_a_box_of_something_is_refused(write, shape):
+    folder, path = write([(1, shape, 0)])
+    assert not CocoJson(folder, path).read_mask(0).any()
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"] = [2, 2, 8, 8]
+    path.write_text(json.dumps(content))
+    with pytest.raises(SourceError, match="annotation 1: a shape of 0 pixels in a box of 8x8"):
+        CocoJson(folder, path).read_mask(0)
+    content["annotations"][0]["bbox"] = [2, 2, 8, 0.5]
+    path.write_text(json.dumps(content))
+    assert not CocoJson(folder, path).read_mask(0).any()
+
+
+def test_lines_beside_a_shape_cover_nothing(write):
+    folder, path = write([(7, [[1, 1, 5, 1, 5, 5], [3, 3, 9, 9]], 0)])
     ids = CocoJson(folder, path).read_mask(0)
     assert set(np.unique(ids)) == {0, 2}
     folder, path = write([(7, [1, 1, 5, 1, 5, 5], 0)])
@@ -218,7 +246,7 @@ def test_an_image_of_another_size_is_refused_by_name(write):
         ([[1, 1, 2, 2, 3, 3, 4]], "needed a polygon"),
         ([[1, 1, 2, 2, float("nan"), 3]], "reaches x = nan"),
         ([[1, 1, 2, 2, 3, 1e9]], r"reaches y = 1e\+09 in an image of 20x30"),
-        ([["x", "y"]], "could not convert"),
+        ([["x", "y"] * 3], "could not convert"),
         ("text", "needed a polygon|could not convert"),
         (3.5, "not iterable|subscriptable"),
     ],
@@ -322,6 +350,7 @@ def test_classes_are_dense_and_their_names_differ():
     ids, names = class_ids({1: "person", 3: "Background", 4: "car", 9: "car", 12: ""})
     assert ids == {1: 1, 3: 0, 4: 2, 9: 3, 12: 4}
     assert names == ("background", "person", "car (4)", "car (9)", "(12)")
+    assert class_ids({0: "_background_", 1: "cat"}) == ({0: 0, 1: 1}, ("background", "cat"))
 
 
 def test_an_image_is_the_longest_path_that_is_there():
