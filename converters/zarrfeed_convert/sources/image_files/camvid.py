@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.choices import require_choice, require_no_masks
+from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.folders import pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
     CAMVID_11,
@@ -26,7 +28,6 @@ from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
 
 
 class CamVid(KnownLayout):
@@ -38,6 +39,8 @@ class CamVid(KnownLayout):
     ignored.
 
     ``701_StillsRaw_full/`` beside ``LabeledApproved_full/``: the same, all in one (as published).
+
+    A ``class_dict.csv`` or ``label_colors.txt`` beside these folders says what the colours are.
 
     Parameters
     ----------
@@ -86,9 +89,14 @@ class CamVid(KnownLayout):
             )
         folders = find_layout(root, layouts)
         labels, known, suffix = Labels(CAMVID_11, len(CAMVID_11)), None, ""
+        facts = {"masks": folders[1]}
         if folders != indices:
             labels = Labels(tuple(CAMVID_COLORS), IGNORED)
             known, suffix = camvid_colors_to_ids(), "_L"
+            named = None if str(meaning.mask_map) else find_classes([root])
+            if named is not None:
+                labels, known = named.labels, MaskMap(colors=named.mask_map.colors)
+                facts["classes_from"] = named.file
         pairs = pair_folders(
             str(root / folders[0]), str(root / folders[1]), image_suffix="", mask_suffix=suffix
         )
@@ -99,5 +107,5 @@ class CamVid(KnownLayout):
             pairs.left_out,
             known_map=known,
             labels=labels,
-            facts={"masks": folders[1]},
+            facts=facts,
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
 from zarrfeed_convert.sources.image_files.folders import pair_folders
+from zarrfeed_convert.sources.listing import fixed_part
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
@@ -30,12 +33,16 @@ class PairedFolders(FilePairs):
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`. Without
+        one, a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or ``_classes.csv``
+        (Roboflow) among the masks, or beside their folder, says it.
 
     Attributes
     ----------
     left_out
         Files without a partner, and that they have none.
+    classes, ignore
+        Those that such a file names; else None.
 
     Raises
     ------
@@ -62,14 +69,29 @@ class PairedFolders(FilePairs):
         }
         pairs = pair_folders(**self._arguments)
         self._left_aside = pairs.left_aside
-        super().__init__(pairs.files, Meaning.of(color, mask_map), pairs.left_out)
+        meaning = Meaning.of(color, mask_map)
+        self._description: JSON = {**self._arguments, **meaning.describe()}
+        self._facts: JSON = {}
+        self.classes: tuple[str, ...] | None = None
+        self.ignore: int | None = None
+        named = None if str(meaning.mask_map) else find_classes(_folders(os.fspath(masks)))
+        if named is not None:
+            self.classes, self.ignore = named.labels.classes, named.labels.ignore
+            self._facts["classes_from"] = named.file
+            meaning = Meaning(color, named.mask_map)
+        super().__init__(pairs.files, meaning, pairs.left_out)
 
     def describe(self) -> JSON:
         """Say where the pairs come from, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "paired",
-            **self._arguments,
-            **self._meaning.describe(),
-            "facts": {"left_aside": {"images": images, "masks": masks}},
+            **self._description,
+            "facts": {"left_aside": {"images": images, "masks": masks}, **self._facts},
         }
+
+
+def _folders(masks: str) -> list[Path]:
+    """List where a file may lie that says what masks mean."""
+    folder = Path(masks) if Path(masks).is_dir() else Path(fixed_part(masks))
+    return [folder, folder.parent]

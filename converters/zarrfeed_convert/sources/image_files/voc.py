@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.sources.choices import require_no_masks
+from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
 from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
 from zarrfeed_convert.sources.meaning import Meaning
@@ -16,6 +17,7 @@ from zarrfeed_convert.sources.meaning import Meaning
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON
 
 
 class Voc(KnownLayout):
@@ -24,6 +26,9 @@ class Voc(KnownLayout):
     ``ImageSets/Segmentation/SUBSET.txt`` lists the names, one per line; images are
     ``JPEGImages/NAME.jpg``, masks ``SegmentationClass/NAME.png``: palette, grey, or RGB in the
     palette's colours.
+
+    Where a ``labelmap.txt`` lies beside these folders, as CVAT exports it, its names and colours
+    take the place of the 21 classes; so do ``class_dict.csv`` and ``label_colors.txt``.
 
     Parameters
     ----------
@@ -80,6 +85,8 @@ class Voc(KnownLayout):
                 f"{root}: needed the files that {subset}.txt names ({len(listed)}), found none of "
                 f"which image and mask are there; missing is {missing[0][0]}"
             )
+        named = None if str(meaning.mask_map) else find_classes([root])
+        facts: JSON = {"listed": len(listed), "missing": len(missing)}
         super().__init__(
             {
                 "kind": "voc",
@@ -91,7 +98,7 @@ class Voc(KnownLayout):
             there,
             meaning,
             missing,
-            known_map=voc_to_ids(),
-            labels=Labels(VOC_21, IGNORED),
-            facts={"listed": len(listed), "missing": len(missing)},
+            known_map=named.mask_map if named else voc_to_ids(),
+            labels=named.labels if named else Labels(VOC_21, IGNORED),
+            facts=facts | ({"classes_from": named.file} if named else {}),
         )

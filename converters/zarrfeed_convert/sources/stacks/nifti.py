@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed, reading, require_any
-from zarrfeed_convert.sources.listing import list_stacks
+from zarrfeed_convert.sources.class_files import classes_of_nnunet
+from zarrfeed_convert.sources.listing import fixed_part, list_stacks
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.sources.stacks.slicing import Slicing
 
@@ -59,6 +62,9 @@ class NiftiVolumes:
 
     Attributes
     ----------
+    classes, ignore
+        Those of a ``dataset.json`` (nnU-Net, Decathlon) among the masks or beside their folder;
+        None where there is none, or with a mask map.
     left_out
         Volumes without labels of their shape at their place, labels without a volume, unreadable
         files; and why.
@@ -100,6 +106,9 @@ class NiftiVolumes:
             "skip_empty": skip_empty,
         }
         self._meaning = Meaning.of(color, mask_map)
+        named = None if str(self._meaning.mask_map) else _named(Path(masks))
+        self.classes: tuple[str, ...] | None = named.classes if named else None
+        self.ignore: int | None = named.ignore if named else None
         found = pair_stacks(
             list_stacks(self._arguments["images"], what="images", extensions=VOLUMES),
             list_stacks(self._arguments["masks"], what="masks", extensions=VOLUMES),
@@ -213,3 +222,10 @@ class NiftiVolumes:
             canonical=self._arguments["canonical"],
             ignore_affine=self._arguments["ignore_affine"],
         )
+
+
+def _named(masks: Path) -> Labels | None:
+    """Read which classes the file of a dataset names."""
+    folder = masks if masks.is_dir() else Path(fixed_part(str(masks)))
+    named = (classes_of_nnunet(where / "dataset.json") for where in (folder, folder.parent))
+    return next(filter(None, named), None)
