@@ -34,7 +34,7 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 CONVERTER = ROOT / "converters" / "zarrfeed_convert"
 FLOORS = [
     {"source", "failures", "geometry", "decoding", "shards"},
-    {"labels", "mask_map"},
+    {"labels", "mask_map", "mask_ids"},
     {"planning", "crews", "sources", "formats", "facts"},
     {"report", "splits"},
     {"verification"},

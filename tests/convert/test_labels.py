@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.labels import Labels, labels_of_values, parse_classes
-from zarrfeed_convert.mask_map import MaskMap, mask_ids, parse_mask_map
+from zarrfeed_convert.mask_ids import mask_ids
+from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
 
 RED, BLUE = [255, 0, 0], [0, 0, 255]
 
@@ -111,14 +112,38 @@ def test_unmapped_colors_are_listed_and_the_hint_can_be_pasted():
         ids(many)
 
 
-def test_masks_of_floats_or_of_too_large_numbers_are_refused():
-    with pytest.raises(SourceError, match="found float32"):
-        ids([[0.5]], dtype=np.float32)
-    with pytest.raises(SourceError, match="found 0 … 70000"):
-        ids([[0, 70000]], dtype=np.int32)
+@pytest.mark.parametrize(
+    ("values", "dtype", "advice", "after"),
+    [
+        ([-1, 2], np.int16, "-1=255", [255, 2]),
+        ([0, 70000], np.int32, "70000=255", [0, 255]),
+        ([-(2**31), 4], np.int32, "-2147483648=255", [255, 4]),
+        ([0, 0.25, 1], np.float32, "0.5..1=1,*=0", [0, 0, 1]),
+        ([np.nan, 1], np.float64, "nan=255", [255, 1]),
+        ([-1, 1], np.float32, "-1=255", [255, 1]),
+    ],
+)
+def test_values_that_are_no_ids_are_refused_with_a_map_that_takes_them(
+    values, dtype, advice, after
+):
+    with pytest.raises(SourceError) as error:
+        ids([values], dtype=dtype)
+    assert advice in str(error.value)
+    assert ids([values], advice, dtype=dtype) == [after]
 
 
-@pytest.mark.parametrize("text", ["255", "255=x", "#12=1", "#GGGGGG=1", "1=-1", "1=70000", "=1"])
+@pytest.mark.parametrize("text", ["0.5..1=1,*=0", "-1=255,nan=3", "one-hot=1,*=0", "-3..-0.1=2"])
+def test_a_mask_map_is_written_as_it_is_read(text):
+    assert str(parse_mask_map(text)) == text
+    assert str(parse_mask_map(str(parse_mask_map("1e-7..1.5=2")))) == str(
+        parse_mask_map("1e-7..1.5=2")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["255", "255=x", "#12=1", "#GGGGGG=1", "1=-1", "1=70000", "=1", "2..1=0", "1..=0", "..=0"],
+)
 def test_a_mask_map_that_cannot_be_read_is_quoted(text):
     with pytest.raises(SourceError, match="needed VALUE=ID"):
         parse_mask_map(text)

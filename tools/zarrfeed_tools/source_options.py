@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 DEFAULT_FORMAT = "paired"
 
 MASK_MAP_HELP = (
-    "What mask values mean: an integer, '#RRGGBB', or '*' for everything else, "
-    "like 255=1 or '#FF0000=1,*=0'; alpha: the mask is the alpha channel, like alpha,255=1."
+    "What mask values mean: an integer, '#RRGGBB', a range, nan, or '*' for everything else, "
+    "like 255=1, '#FF0000=1,*=0', '128..255=1,*=0' or -1=255; one-hot=0 for masks with a channel "
+    "per class, 'one-hot=1,*=0' where the background has none; alpha for masks that are drawn in "
+    "the alpha channel, like alpha,255=1."
 )
 COLOR_HELP = "Channels of stored images; auto keeps what the images have."
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXACT = 2**24  # float32 holds every integer up to here
-_WHOLE = np.float64(2**53)  # so does float64; beyond, no float has a fraction
 
 
 def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
@@ -75,44 +74,25 @@ def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
     return floats
 
 
-def whole_numbers(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Give a mask's values as integers, in native byte order.
-
-    Truth values become 0 and 1; floats are taken where every one is a whole number.
-
-    Raises
-    ------
-    SourceError
-        They are no whole numbers.
-    """
-    dtype = values.dtype
-    packed_dtype(dtype, name)
-    if dtype.kind == "b":
-        return values.astype(np.uint8)
-    if dtype.kind != "f":
-        return values.astype(dtype.newbyteorder("="), copy=False)
-    odd = ~(np.abs(values) < _WHOLE) | (values != np.trunc(values))
-    if odd.any():
-        raise SourceError(
-            f"{name}: needed a mask of class ids, found {dtype} with values like "
-            f"{values[odd][0]}; round or threshold them first"
-        )
-    return values.astype(np.int64)
-
-
-def ids_of_one_hot(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Turn a one-hot mask into class ids.
+def ids_of_one_hot(
+    values: NDArray[Any], name: str, *, first: int = 0, none: int | None = None
+) -> NDArray[Any]:
+    """Turn a mask with a channel for each class into class ids.
 
     Parameters
     ----------
     values
         (H, W, K): in every pixel one of them is 1 (or another number, the same everywhere, such
         as 255), the others are 0.
+    first
+        The id of the first channel.
+    none
+        The id of pixels that are in no channel; None refuses them.
 
     Returns
     -------
     (H, W) uint8 or uint16
-        The place of the 1.
+        The place of the 1, counted from `first`.
 
     Raises
     ------
@@ -129,11 +109,16 @@ def ids_of_one_hot(values: NDArray[Any], name: str) -> NDArray[Any]:
             "take the largest one's place first"
         )
     classes = hot.sum(axis=-1)
-    if (classes != 1).any():
-        none, several = int((classes == 0).sum()), int((classes > 1).sum())
+    missing, several = int((classes == 0).sum()), int((classes > 1).sum())
+    if several or (missing and none is None):
+        advice = "a pixel has one class: store class ids instead"
+        if not several:
+            advice = "if these are background, which has no channel, use --mask-map 'one-hot=1,*=0'"
         raise SourceError(
-            f"{name}: needed a one-hot mask, one class in every pixel, found {none} pixels of no "
-            f"class and {several} of several"
+            f"{name}: needed a one-hot mask, one class in every pixel, found {missing} pixels of "
+            f"no class and {several} of several; {advice}"
         )
-    ids: NDArray[Any] = hot.argmax(axis=-1)
-    return ids.astype(np.uint8 if values.shape[-1] <= 256 else np.uint16)
+    ids: NDArray[Any] = hot.argmax(axis=-1) + first
+    if none is not None:
+        ids[classes == 0] = none
+    return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)

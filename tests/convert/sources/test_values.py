@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.blame import reading
-from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
 
@@ -38,22 +39,47 @@ def test_float64_is_rounded_to_float32_or_refused(values):
     np.testing.assert_allclose(packed, values, rtol=1e-7, atol=1e-38)
 
 
-@given(values=hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)))
+IDS = hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)) | hnp.arrays(
+    hnp.integer_dtypes() | hnp.floating_dtypes(), (3, 4), elements=st.integers(0, 100)
+)
+
+
+def mask_of(values, text=""):
+    return Meaning.of("auto", text).mask(values, name="m")
+
+
+@given(values=IDS)
 def test_masks_stay_equal_or_are_refused(values):
     try:
-        ids = whole_numbers(values, "m")
+        ids = mask_of(values)
     except SourceError:
-        with np.errstate(invalid="ignore"):
-            assert not (values == np.trunc(values)).all() or np.abs(values).max() >= 2**53
+        numbers = values.astype(np.float64)
+        whole = numbers == np.trunc(numbers)
+        assert not (whole & (numbers >= 0) & (numbers <= 65535)).all()
         return
-    assert ids.dtype.kind in "ui"
+    assert ids.dtype.kind == "u"
     np.testing.assert_array_equal(ids, values)
+
+
+@given(values=IDS, odd=st.sampled_from(["", ",-1=9", ",nan=9", ",0.25..0.5=9"]))
+def test_a_mask_map_means_the_same_for_numbers_of_every_kind(values, odd):
+    """Each pixel alone, by comparing it, is the oracle."""
+    ids = mask_of(values, f"3=7,200..300=5,*=1{odd}")
+    for value, number in zip(values.ravel().tolist(), ids.ravel().tolist(), strict=True):
+        is_odd = {
+            "": False,
+            ",-1=9": value == -1,
+            ",nan=9": value != value,
+            ",0.25..0.5=9": 0.25 <= value <= 0.5,
+        }[odd]
+        known = 7 if value == 3 else 5 if 200 <= value <= 300 else 1
+        assert number == (9 if is_odd else known)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "U3", "O", "M8[s]", "V4"])
 def test_what_is_no_number_is_refused(dtype):
-    for law in (packable, whole_numbers, ids_of_one_hot):
-        with pytest.raises(SourceError, match=r"^a: needed an array of numbers, found"):
+    for law in (packable, lambda values, _: mask_of(values), ids_of_one_hot):
+        with pytest.raises(SourceError, match=r"^[am]: needed an array of numbers, found"):
             law(np.zeros((2, 2, 2), dtype), "a")
 
 
@@ -64,6 +90,16 @@ def test_what_is_no_number_is_refused(dtype):
 def test_one_hot_masks_give_their_ids_back(ids, top):
     hot = (np.eye(7)[ids] * top).astype(top.dtype)
     np.testing.assert_array_equal(ids_of_one_hot(hot, "m"), ids)
+
+
+@given(ids=hnp.arrays(np.int64, (4, 5), elements=st.integers(0, 6)))
+def test_background_without_a_channel_is_what_the_map_says(ids):
+    hot = np.eye(7, dtype=np.uint8)[ids][:, :, 1:]
+    if (ids == 0).any():
+        with pytest.raises(SourceError, match=r"use --mask-map 'one-hot=1,\*=0'$"):
+            mask_of(hot, "one-hot=1")
+    np.testing.assert_array_equal(mask_of(hot, "one-hot=1,*=0"), ids)
+    np.testing.assert_array_equal(mask_of(hot, "one-hot=0,*=255"), np.where(ids, ids - 1, 255))
 
 
 def test_what_is_not_one_hot_is_refused():

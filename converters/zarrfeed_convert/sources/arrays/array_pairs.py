@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
+from zarrfeed_convert.decoding.pixels import CHANNELS
+from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,14 +57,17 @@ class ArrayPairs:
             "channels_first": channels_first,
             "one_hot": one_hot,
         }
-        self._one_hot = one_hot
         self._meaning = Meaning.of(color, mask_map)
+        self._of_masks = self._meaning.one_hot() if one_hot else self._meaning
         image_stacks, mask_stacks, self.left_out = pair_arrays(
             measure_all(self._files, os.fspath(images), "images"),
             measure_all(self._files, os.fspath(masks), "masks"),
         )
         self._images, self._masks = sides_of(
-            image_stacks, mask_stacks, channels_first=channels_first, one_hot=one_hot
+            image_stacks,
+            mask_stacks,
+            channels_first=channels_first,
+            one_hot=self._of_masks.mask_map.one_hot is not None,
         )
         self._require_readable()
         self._keys = self._named_by(keys) if keys else _keys(self._images)
@@ -131,16 +135,7 @@ class ArrayPairs:
     def read_mask(self, sample: int) -> Mask:
         """Read a sample's mask."""
         name = self._masks.name(sample)
-        values = self._values(self._masks, sample)
-        if self._one_hot:
-            return self._meaning.mask(ids_of_one_hot(values, name), name=name)
-        values = whole_numbers(values, name)
-        if values.ndim == 3 and values.shape[2] == 1:
-            values = values[:, :, 0]
-        colors = self._meaning.mask_map.colors
-        if values.ndim == 3 and not colors and values.max(initial=0) == 1 and _differ(values):
-            raise SourceError(_several_values(name, values.shape[2]))
-        return self._meaning.mask(Pixels(values), name=name)
+        return self._of_masks.mask(self._values(self._masks, sample), name=name)
 
     def _reader(self) -> ArrayFiles:
         raise NotImplementedError
@@ -168,9 +163,10 @@ class ArrayPairs:
         for stack in self._masks.stacks:
             packed_dtype(stack.dtype, stack.found.name)
             values = self._masks.layout.channels(stack.shape)
-            colors = values in (3, 4) and stack.dtype == np.uint8
-            if values > 1 and not colors and not self._one_hot:
-                raise SourceError(_several_values(stack.found.name, values))
+            colors = stack.dtype == np.uint8 or self._meaning.mask_map.colors
+            colored = values in (3, 4) and colors
+            if values > 1 and not colored and self._of_masks.mask_map.one_hot is None:
+                raise SourceError(several_values(stack.found.name, values))
 
     def _named_by(self, array: str) -> list[str]:
         """Read the samples' names, an array of texts in every file of images."""
@@ -203,14 +199,3 @@ def _keys(images: Side) -> list[str]:
         digits = max(4, len(str(stack.shape[0] - 1)))
         keys += [f"{stack.found.stem}/{row:0{digits}}" for row in range(stack.shape[0])]
     return keys
-
-
-def _differ(colors: NDArray[Any]) -> bool:
-    return bool((colors[:, :, 1:3] != colors[:, :, :1]).any())
-
-
-def _several_values(name: str, count: int) -> str:
-    return (
-        f"{name}: needed masks of one value a pixel, found {count}; if they are one-hot, use "
-        "--option one_hot=yes"
-    )

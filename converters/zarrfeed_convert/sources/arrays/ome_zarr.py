@@ -18,7 +18,7 @@ from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pair
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +174,6 @@ class OmeZarr:
         name = self.names(sample)[1]
         with reading(name):
             values = self._plane(volume.mask, plane, (0,))[:, :, 0]
-        values = whole_numbers(values, name)
         if self._binary:
             values = (values > 0).astype(np.uint8)
         elif self._named and not volume.names and values.max(initial=0) >= _MOST_CLASSES:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from zarrfeed_convert.sources.values import whole_numbers
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -131,5 +129,4 @@ class VolumeLabels:
         """Read the voxels that are a slice's pixels."""
         del size, frames
         patch = self.patches[number]
-        values = patch.turn(volumes.read(self.volume, patch.index))
-        return whole_numbers(values, self.name(number)), 0
+        return patch.turn(volumes.read(self.volume, patch.index)), 0

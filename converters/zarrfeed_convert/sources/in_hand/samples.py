@@ -17,11 +17,11 @@ import numpy as np
 import PIL.Image
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.mask_map import MaskMap, mask_ids
+from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.in_hand.spool import SpoolWriter, names_of
 from zarrfeed_convert.sources.in_hand.spool_file import spool_file
-from zarrfeed_convert.sources.values import packable, whole_numbers
+from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -210,12 +210,18 @@ def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _mask(value: Any, name: str) -> Mask:
-    values = whole_numbers(_array(value, name), name)
+    values = _array(value, name)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim != 2 or not values.size:
         raise SourceError(f"{name}: needed class ids (H, W), found the shape {values.shape}")
-    return mask_ids(Pixels(values), MaskMap(), name=name)
+    try:
+        return Meaning("auto", MaskMap()).mask(values, name=name)
+    except SourceError as error:  # whose way out is an option of the command
+        raise SourceError(
+            f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "
+            "with ignore=255, or mask > 0.5"
+        ) from error
 
 
 def _array(value: Any, name: str) -> NDArray[Any]:

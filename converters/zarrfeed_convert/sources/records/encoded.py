@@ -12,7 +12,7 @@ from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
-from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,15 +58,12 @@ def decode_image(data: bytes, name: str) -> Pixels:
 
 
 def decode_mask(data: bytes, name: str) -> Pixels:
-    """Decode a mask; an array's must be whole numbers, (H, W) or (H, W, 1)."""
+    """Decode a mask, (H, W) or (H, W, C)."""
     if not data.startswith(NPY):
         return decode_bytes(data, name)
     values = _load(data, name)
-    if _require_image(values.shape, name) != 1:
-        raise SourceError(
-            f"{name}: needed a mask (H, W), found shape {values.shape}; store class ids"
-        )
-    return Pixels(whole_numbers(values.reshape(values.shape[:2]), name))
+    _require_image(values.shape, name)
+    return Pixels(values)
 
 
 def _load(data: bytes, name: str) -> NDArray[Any]:

@@ -14,12 +14,11 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes, require_packable
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.records.bare_numbers import (
-    CHANNELS,
     arranged,
     shape_of_mask,
     taken_for,
 )
-from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,12 +119,4 @@ class StoredImage:
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
             return meaning.mask(decode_bytes(self.value, name), name=name)
         shape = shape_of_mask(self.shape, self.numbers)
-        array = whole_numbers(arranged(self.value, self.numbers, shape, name), name)
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[:, :, 0]
-        if array.ndim == 3 and array.shape[2] > CHANNELS:
-            raise SourceError(
-                f"{name}: needed a mask (H, W) of class ids, found {array.shape}; if it has a "
-                "channel per class, store the place of the largest instead"
-            )
-        return meaning.mask(array, name=name)
+        return meaning.mask(arranged(self.value, self.numbers, shape, name), name=name)

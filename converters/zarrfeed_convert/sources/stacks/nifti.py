@@ -17,7 +17,7 @@ from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
-from zarrfeed_convert.sources.values import packable, whole_numbers
+from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +191,7 @@ class NiftiVolumes:
         name = self._named(case.labels, number)
         with reading(name):
             values = self._cut(case.labels, case.labels_cut, number, name)
-        return self._meaning.mask(whole_numbers(values, name), name=name)
+        return self._meaning.mask(values, name=name)
 
     def _cut(self, volume: Volume, cut: Slicing, number: int, name: str) -> NDArray[Any]:
         try:

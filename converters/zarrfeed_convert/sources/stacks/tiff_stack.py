@@ -24,7 +24,7 @@ from zarrfeed_convert.sources.stacks.tiff_axes import (
     partner,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.values import packable, packed_dtype, whole_numbers
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,9 +184,7 @@ class TiffStacks:
         name = self.names(sample)[1]
         mask_page = partner(stack.images, stack.masks, page)
         pixels = self._page(stack.pair.mask, stack.masks, mask_page, ALL, name)
-        if pixels.palette is not None:
-            return self._meaning.mask(pixels, name=name)
-        return self._meaning.mask(whole_numbers(pixels.values, name), name=name)
+        return self._meaning.mask(pixels, name=name)
 
     def _locate(self, sample: int) -> tuple[_Stack, int]:
         number, page = self._places[sample]

@@ -141,7 +141,7 @@ def test_one_hot_masks():
         images=IMAGES, masks=np.eye(3, dtype=np.float32)[MASKS], soft=np.full((7, 12, 10, 3), 0.5)
     )
     require_source(Hdf5Arrays("f.h5:images", "f.h5:masks", one_hot=True), IMAGES, MASKS)
-    with pytest.raises(SourceError, match=r"^f\.h5:/masks: .* found 3; .* one_hot=yes"):
+    with pytest.raises(SourceError, match=r"^f\.h5:/masks: .* found 3; .* --mask-map one-hot=0"):
         Hdf5Arrays("f.h5:images", "f.h5:masks")
     source = Hdf5Arrays("f.h5:images", "f.h5:soft", one_hot=True)
     with pytest.raises(
@@ -185,7 +185,7 @@ def test_color_and_mask_map_are_the_ones_of_all_sources():
 
 def test_colors_of_0_and_1_are_taken_for_one_hot():
     write(images=IMAGES, masks=np.eye(3, dtype=np.uint8)[MASKS])
-    with pytest.raises(SourceError, match=r"^f\.h5:/masks\[0\]: .*one_hot=yes"):
+    with pytest.raises(SourceError, match=r"^f\.h5:/masks\[0\]: .*--mask-map one-hot=0"):
         Hdf5Arrays("f.h5:images", "f.h5:masks").read(0)
 
 

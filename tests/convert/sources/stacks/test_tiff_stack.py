@@ -205,7 +205,7 @@ def test_numbers_that_no_image_has_become_float32():
     assert source.probe(2).dtype == "float32"
     image, mask = source.read(2)
     np.testing.assert_array_equal(image[:, :, 0], stack[2])
-    assert mask.dtype == np.uint16
+    assert mask.dtype == np.uint8
 
 
 def test_bits_are_black_and_white_and_mask_values_are_mapped():
