@@ -23,8 +23,9 @@ LAYERS = [
      "lookahead", "choice", "state", "stats", "report"},
     {"store", "codecs", "shards", "flat", "direct", "indirect", "reader",
      "pixel_statistics", "tiles"},
-    {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.inline",
-     "workers.threads", "workers.wire", "workers.process", "workers.processes"},
+    {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
+     "workers.references", "workers.inline", "workers.threads",
+     "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},
     {"tfdata", "torchdata", "front", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip

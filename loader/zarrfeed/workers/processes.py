@@ -27,6 +27,7 @@ import cloudpickle
 import zarrfeed
 from zarrfeed.errors import WorkerError
 from zarrfeed.workers import wire
+from zarrfeed.workers.recipe import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -241,11 +242,10 @@ def _setup(recipe: Recipe, arena: Arena) -> bytes:
     try:
         travelling = cloudpickle.dumps(recipe)
     except Exception as error:
-        functions = [f for f in (recipe.transform, recipe.batch_transform) if f is not None]
-        names = ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
         raise WorkerError(
-            f"transform {names} cannot travel to worker processes: {error}; keep files, locks "
-            "and models out of it (make them inside the function), or set use_multiprocessing=False"
+            f"transform {names_of(recipe)} cannot travel to worker processes: {error}; keep files, "
+            "locks and models out of it (make them inside the function), or set "
+            "use_multiprocessing=False"
         ) from error
     return pickle.dumps((sys.path, arena.slots, travelling))
 

@@ -7,9 +7,10 @@ A :class:`Recipe` is an address (path, fields, seed, functions) that can travel;
 from __future__ import annotations
 
 import resource
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,16 @@ _WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on
 
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
+
+
+class Turns:
+    """Who calls the user's functions next, where several threads have the same ones."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
+        return Turns, ()  # another process has functions of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,8 @@ class Recipe:
         the last field.
     open_files
         Descriptors that one worker may keep open.
+    turns
+        In which the functions are called.
     """
 
     path: Path
@@ -65,6 +78,7 @@ class Recipe:
     batch_transform: Transform | None
     weights: NDArray[np.float32] | None
     open_files: int
+    turns: Turns = field(default_factory=Turns)
 
 
 class Filler:
@@ -147,7 +161,8 @@ class Filler:
         if recipe.batch_transform is not None:
             rng = generator(recipe.seed, epoch, batch, stream=1)
             names = _Names(self._split, ids)
-            results = _call(recipe.batch_transform, made, rng, names)
+            with recipe.turns.lock:
+                results = _call(recipe.batch_transform, made, rng, names)
             for name, target, result in zip(self._fields, targets, results, strict=True):
                 _expect(name, result, target.shape, target.dtype, names)
                 target[...] = result
@@ -162,16 +177,25 @@ class Filler:
     ) -> Sequence[NDArray[Any]]:
         recipe = self._recipe
         assert recipe.transform is not None
+        lock = recipe.turns.lock
         for row, sample in enumerate(ids.tolist()):
             names = _Names(self._split, ids[row : row + 1])
             rng = generator(recipe.seed, epoch, sample, stream=0)
-            results = _call(recipe.transform, [array[row] for array in sources], rng, names)
+            arrays = [array[row] for array in sources]
+            with lock:
+                results = _call(recipe.transform, arrays, rng, names)
             if targets is None:
                 targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
             for name, target, result in zip(self._fields, targets, results, strict=True):
                 _expect(name, result, target.shape[1:], target.dtype, names)
                 target[row] = result
         return targets if targets is not None else sources
+
+
+def names_of(recipe: Recipe) -> str:
+    """Name the user's functions."""
+    functions = [f for f in (recipe.transform, recipe.batch_transform) if f is not None]
+    return ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
 
 
 class _Names:

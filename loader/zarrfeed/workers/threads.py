@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import queue
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError
-from zarrfeed.workers.recipe import Filler, Recipe
+from zarrfeed.workers.copies import own_copies
+from zarrfeed.workers.recipe import Filler
 
 if TYPE_CHECKING:
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
+    from zarrfeed.workers.recipe import Recipe
 
 _JOIN_SECONDS = 2.0  # for all of them; they are daemons
 
@@ -32,11 +32,11 @@ class ThreadWorkers:
         self._threads = [
             threading.Thread(
                 target=_work,
-                args=(Filler(_with_own_functions(recipe)), arena, self._tasks, self._answers),
+                args=(Filler(own), arena, self._tasks, self._answers),
                 name=f"zarrfeed-{number}",
                 daemon=True,
             )
-            for number in range(count)
+            for number, own in enumerate(own_copies(recipe, count))
         ]
         for thread in self._threads:
             thread.start()
@@ -70,19 +70,6 @@ class ThreadWorkers:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _with_own_functions(recipe: Recipe) -> Recipe:
-    """Give a thread its own copy of a transform that keeps state, as a process has it.
-
-    Two threads would otherwise seed the same pipeline at once. Functions are copied as themselves;
-    what cannot be copied is shared.
-    """
-    try:
-        functions = copy.deepcopy((recipe.transform, recipe.batch_transform))
-    except Exception:  # whatever the user's object raises
-        return recipe
-    return replace(recipe, transform=functions[0], batch_transform=functions[1])
 
 
 def _work(

@@ -1,0 +1,191 @@
+"""What does a function of the user's refer to, and is there something in it that changes?
+
+Looks at code and at variables; nothing is called.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dis
+import functools
+import re
+import sys
+import threading
+import types
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Without a state, or with one for every thread.
+STATELESS = (
+    threading.local, contextvars.ContextVar, types.CodeType, types.BuiltinFunctionType,
+    types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType,
+)  # fmt: skip
+_OURS = {"zarrfeed", "zarrfeed_convert", "zarrfeed_tools"}
+_INSTALLED = {"site-packages", "dist-packages"}
+_CONSTANT = (
+    type(None), bool, int, float, complex, str, bytes, range, slice, type(...), np.dtype,
+    np.generic, np.ufunc, re.Pattern, Enum, PurePath, types.ModuleType, types.MemberDescriptorType,
+    *STATELESS,
+)  # fmt: skip
+# What Python makes for a class, and keeps to itself; a dataclass' repr remembers where it is.
+_PYTHONS_OWN = {"_abc_impl", "_field_defaults", "__repr__"}
+_NAMES_A_VARIABLE = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
+# What finds a variable, or a module's, by a text that is not known before.
+_NAMES_BY_TEXT = {
+    "globals", "eval", "exec", "getattr", "vars", "__import__", "import_module", "modules",
+}  # fmt: skip
+
+
+class References:
+    """Knows what is the user's, and what is a library's.
+
+    Parameters
+    ----------
+    functions
+        That the user names: they are the user's, wherever they are installed.
+
+    Attributes
+    ----------
+    out_of_reach
+        Whether a state was seen that a copy of a function would have in common with the original.
+    """
+
+    def __init__(self, functions: tuple[object, ...]) -> None:
+        named = (innermost(function) or type(function) for function in functions)
+        self._packages = {_package(kind.__module__) for kind in named}
+        self._seen: dict[int, object] = {}  # an id means something only while its object lives
+        self.out_of_reach = False
+
+    def look_at(self, kind: type) -> None:
+        """Look for a state that a class holds, or that its methods know."""
+        self.out_of_reach = self._is_state(kind) or self.out_of_reach
+
+    def names(self, function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str]]:
+        """Give the variables, of modules of the user's, that a function may use."""
+        if not self.is_users(function.__globals__.get("__name__")):
+            return
+        variables = function.__globals__
+        names, attributes = set[str](), set[str]()
+        for code in _codes(function.__code__):
+            for step in dis.get_instructions(code):
+                if step.opname == "IMPORT_NAME" and self._is_imported(step.argval, function):
+                    self.out_of_reach = True  # it gets the module itself
+                elif step.opname in _NAMES_A_VARIABLE:
+                    names.add(step.argval)
+            attributes.update(code.co_names)
+        if attributes & _NAMES_BY_TEXT:
+            self.out_of_reach = True
+            names.update(name for name in variables if name[:2] != "__")
+        homes = [(variables, names)]
+        for home, wanted in homes:
+            for name in sorted(wanted & home.keys()):
+                yield home, name
+                value = home[name]
+                if isinstance(value, types.ModuleType) and self.is_users(value.__name__):
+                    further = vars(value), attributes
+                    if not any(further[0] is met and further[1] is w for met, w in homes):
+                        homes.append(further)
+
+    def _is_imported(self, name: str, function: types.FunctionType) -> bool:
+        """Whether a function that imports something gets a module of the user's."""
+        beside = f"{function.__globals__.get('__package__')}.{name}".rstrip(".")
+        return any(found in sys.modules and self.is_users(found) for found in (name, beside))
+
+    def _is_state(self, value: Any) -> bool:
+        """Whether there is something to change in what is not copied."""
+        if isinstance(value, _CONSTANT) or type(value).__module__ in ("typing", "logging"):
+            return False
+        if id(value) in self._seen:
+            return False
+        self._seen[id(value)] = value
+        if isinstance(value, tuple | frozenset):
+            return any(map(self._is_state, value))
+        if isinstance(value, type):
+            return self.is_users(value.__module__) and any(
+                map(self._is_state, self._members(value))
+            )
+        if isinstance(value, types.FunctionType):
+            return not self.is_librarys(value) and any(map(self._is_state, self._refers_to(value)))
+        if isinstance(value, property):
+            return any(map(self._is_state, (value.fget, value.fset, value.fdel)))
+        if isinstance(value, functools.cached_property):
+            return self._is_state(value.func)
+        return innermost(value) is None or self._is_state(_parts(value))
+
+    def _members(self, kind: type) -> Iterator[Any]:
+        """Give what all instances of a class of the user's have in common."""
+        for base in kind.__mro__:
+            if self.is_users(base.__module__) and not issubclass(base, Enum):
+                for name, member in vars(base).items():
+                    if name not in _PYTHONS_OWN and (name[:2] != "__" or innermost(member)):
+                        yield member
+
+    def _refers_to(self, function: types.FunctionType) -> Iterator[Any]:
+        yield from function.__defaults__ or ()
+        yield from (function.__kwdefaults__ or {}).values()
+        yield from vars(function).values()
+        yield from (cell.cell_contents for cell in function.__closure__ or () if is_full(cell))
+        yield from (home[name] for home, name in self.names(function))
+
+    def is_librarys(self, function: types.FunctionType) -> bool:
+        """Whether a function is one that a library defines, not one that it makes for the user."""
+        if self.is_users(function.__module__):
+            return False
+        found: Any = sys.modules.get(function.__module__)
+        for name in function.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is function
+
+    def is_users(self, name: str | None) -> bool:
+        """Whether a module is the user's: not Python's, not installed, not ours."""
+        package = _package(name)
+        if package in _OURS or package in sys.stdlib_module_names:
+            return False
+        if package in self._packages or name not in sys.modules:
+            return True
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+        if not file:
+            return name == "__main__"
+        return not file.endswith((".so", ".pyd")) and not _INSTALLED & set(Path(file).parts)
+
+
+def _package(module: str | None) -> str:
+    return str(module).partition(".")[0]
+
+
+def innermost(function: Any) -> types.FunctionType | None:
+    """Find the function in partial objects and methods; None for anything else."""
+    while isinstance(function, functools.partial | types.MethodType | staticmethod | classmethod):
+        function = _parts(function)[0]
+    return function if isinstance(function, types.FunctionType) else None
+
+
+def _parts(function: Any) -> tuple[Any, ...]:
+    """Take a partial object or a method apart, the function first."""
+    if isinstance(function, functools.partial):
+        return function.func, function.args, tuple(function.keywords.values())
+    return function.__func__, getattr(function, "__self__", None)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Give the code of a function and of those that it defines."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def is_full(cell: types.CellType) -> bool:
+    """Whether a variable has a value."""
+    try:
+        cell.cell_contents  # noqa: B018 - this very look raises
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+"""Workers of any number and kind make the same batches, wherever a transform keeps its state."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import pipelines
+from kinds import KINDS
+from zarrfeed import WorkerError, ZarrSequence
+from zarrfeed.workers.copies import own_copies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipelines import Pair
+    from transforms import Array
+    from zarrfeed.workers.recipe import Recipe
+
+
+def images(split: Path, transform: Any, **kind: Any) -> list[np.ndarray]:
+    with ZarrSequence(split, 2, seed=2, transform=transform, **kind) as seq:
+        return [image for image, _ in seq]
+
+
+@pytest.mark.parametrize("place", pipelines.PLACES)
+def test_threads_make_the_same_batches_wherever_a_pipeline_is_kept(place: str, split: Path) -> None:
+    make = pipelines.PLACES[place]
+    expected = images(split, make(), workers=0)
+    for _ in range(2):
+        found = images(split, make(), workers=4)
+        assert [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)] == [True] * 11
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["a closure", "a global variable", "a class", "a cache"])
+def test_every_kind_of_worker_makes_the_same_batches(kind: str, place: str, split: Path) -> None:
+    make = pipelines.PLACES[place]
+    expected = images(split, make(), workers=0)
+    found = images(split, make(), **KINDS[kind])
+    assert [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)] == [True] * 11
+
+
+# -- what is copied, and what is not --------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(split: Path) -> Recipe:
+    with ZarrSequence(split, 2) as seq:
+        return seq._stream.recipe
+
+
+def test_every_thread_gets_a_closure_of_its_own(recipe: Recipe) -> None:
+    original = pipelines.in_a_closure()
+    copies = own_copies(replace(recipe, transform=original), 3)
+    kept = [copy.transform.__closure__[0].cell_contents for copy in copies]  # type: ignore[union-attr]
+    assert len({id(pipeline) for pipeline in (*kept, original.__closure__[0].cell_contents)}) == 4  # type: ignore[attr-defined]
+    assert len({id(copy.turns) for copy in copies}) == 3  # and waits for nobody
+
+
+def test_a_transform_and_a_batch_transform_share_what_they_shared(recipe: Recipe) -> None:
+    holder = pipelines.Holder()
+    [copy] = own_copies(replace(recipe, transform=holder, batch_transform=holder.augment), 1)
+    assert copy.batch_transform.__self__ is copy.transform  # type: ignore[union-attr]
+    assert copy.transform is not holder
+
+
+def test_a_script_s_global_variables_are_copied(recipe: Recipe) -> None:
+    script: dict[str, Any] = {"__name__": "__main__", "Pipeline": pipelines.Pipeline}
+    exec("pipeline = Pipeline()\ndef augment(*arrays): return pipeline", script)
+    copies = own_copies(replace(recipe, transform=script["augment"]), 2)
+    kept = [copy.transform() for copy in copies]  # type: ignore[misc]
+    assert len({id(pipeline) for pipeline in (*kept, script["pipeline"])}) == 3
+
+
+def test_what_belongs_to_each_thread_already_and_what_nobody_writes_to_is_shared(
+    recipe: Recipe,
+) -> None:
+    local, table, mark = threading.local(), np.arange(9), object()
+    table.flags.writeable = False
+
+    def augment(*arrays: Any) -> Any:
+        return local, table, mark, np.take
+
+    for copy in own_copies(replace(recipe, transform=augment), 2):
+        assert copy.transform is not augment
+        for one, other in zip(copy.transform(), augment(), strict=True):  # type: ignore[misc]
+            assert one is other
+
+
+@dataclass
+class Flip:
+    """A class without a state of its own: threads need not wait for each other."""
+
+    axis: int = 1
+
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+        return np.flip(image, self.axis), np.flip(mask, self.axis)
+
+
+def test_threads_wait_for_each_other_only_where_classes_keep_a_state(recipe: Recipe) -> None:
+    for transform, alone in ((Flip(), True), (pipelines.OfTheClass(), False)):
+        first, second = own_copies(replace(recipe, transform=transform), 2)
+        assert (first.turns is not second.turns) is alone
+
+
+# -- what cannot be copied ------------------------------------------------------------------------
+
+lock = threading.Lock()
+
+
+def locked(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+    with lock:
+        return pipelines.in_a_global(image, mask, rng)
+
+
+def around(held: object) -> pipelines.Transform:
+    pipeline = pipelines.Pipeline()
+
+    def augment(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+        assert held is not None
+        return pipeline.seeded(rng)(image, mask)
+
+    return augment
+
+
+@pytest.mark.parametrize(
+    "held",
+    [threading.Lock(), (number for number in range(3)), sys.stderr, weakref.WeakSet[Any]()],
+    ids=lambda held: type(held).__name__,
+)
+def test_what_cannot_be_copied_is_refused_for_several_threads_alone(
+    held: object, split: Path
+) -> None:
+    transform = around(held)
+    said = r"transform augment cannot be copied.* 2 worker threads .*cannot pickle.*set workers=1"
+    with pytest.raises(WorkerError, match=said):
+        images(split, transform, workers=2)
+    expected = images(split, pipelines.in_a_closure(), workers=0)
+    for workers in (0, 1):
+        assert np.array_equal(images(split, transform, workers=workers), expected)
+
+
+def test_a_function_of_a_module_that_cannot_be_copied_goes_to_processes(split: Path) -> None:
+    with pytest.raises(WorkerError, match="use_multiprocessing=True"):
+        images(split, locked, workers=2)
+    expected = images(split, locked, workers=0)
+    assert np.array_equal(images(split, locked, workers=2, use_multiprocessing=True), expected)
+
+
+@pytest.mark.parametrize("make", [pipelines.in_a_closure, lambda: around(threading.Lock())])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_items_that_are_read_meanwhile_are_the_same(
+    make: Callable[[], Any], workers: int, split: Path
+) -> None:
+    expected = images(split, pipelines.in_a_closure(), workers=0)
+    with ZarrSequence(split, 2, seed=2, transform=make(), workers=workers) as seq:
+        items: list[list[Array]] = []
+        reader = threading.Thread(target=lambda: items.extend([seq[i][0]] for i in range(11)))
+        batches = iter(seq)
+        found = [next(batches)[0]]
+        reader.start()
+        found += [image for image, _ in batches]
+        reader.join()
+    assert np.array_equal(found, expected)
+    assert len(items) == 11
