@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.ome_places import Place, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,10 +30,13 @@ class Multiscale:
         A letter per axis, of t, c, z, y and x.
     levels
         The arrays' paths below the image, the finest first.
+    places
+        Where the pixels of each lie.
     """
 
     axes: str
     levels: tuple[str, ...]
+    places: tuple[Place | None, ...] = ()
 
     def level(self, number: int, name: str) -> str:
         """Give the path of a resolution's array.
@@ -75,7 +79,7 @@ def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
     --------
     >>> axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
     >>> multiscale_of({"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}, "a.zarr")
-    Multiscale(axes='yx', levels=('0',))
+    Multiscale(axes='yx', levels=('0',), places=(None,))
     """
     if not ome.get("multiscales"):
         return None
@@ -87,7 +91,17 @@ def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
             f"{name}: needed axes y and x, and none but t, c and z besides, found "
             f"{', '.join(map(str, named))}"
         )
-    return Multiscale("".join(axes), tuple(str(level["path"]) for level in first["datasets"]))
+    units = [
+        str(axis.get("unit") or "") if isinstance(axis, dict) else ""
+        for axis in first.get("axes", _AXES)
+    ]
+    shared = first.get("coordinateTransformations") or []
+    places = (
+        place_of("".join(axes), units, [*(level.get("coordinateTransformations") or []), *shared])
+        for level in first["datasets"]
+    )
+    levels = tuple(str(level["path"]) for level in first["datasets"])
+    return Multiscale("".join(axes), levels, tuple(places))
 
 
 def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from zarrfeed_convert.sources.arrays.ome_metadata import (
     ome_of,
     require_same_planes,
 )
+from zarrfeed_convert.sources.arrays.ome_places import require_same_place
 from zarrfeed_convert.sources.arrays.zarr_reading import is_url, name_stores, open_node, quiet
 from zarrfeed_convert.sources.listing import fixed_part
 from zarrfeed_convert.sources.values import packed_dtype
@@ -136,13 +137,16 @@ def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def open_volume(stem: str, image: str, mask: str, *, level: int, channel: str) -> Volume:
+def open_volume(
+    stem: str, image: str, mask: str, *, level: int, channel: str, anywhere: bool
+) -> Volume:
     """Read the metadata of an image and of its label.
 
     Raises
     ------
     SourceError
-        There is no such image, label, level or channel, or their planes differ.
+        There is no such image, label, level or channel, or their planes differ; or their pixels
+        lie at other places, unless they may lie anywhere.
     """
     image_ome, image_scales = _open(image)
     where = mask if _STORE in mask else _label(image, mask)
@@ -150,6 +154,11 @@ def open_volume(stem: str, image: str, mask: str, *, level: int, channel: str) -
     pixels = _level(image, image_scales, level)
     ids = _level(where, mask_scales, level)
     require_same_planes(pixels.shape, pixels.axes, ids.shape, ids.axes, name=ids.path)
+    if not anywhere:
+        lengths = {axis: pixels.length(axis) for axis in "zyx"}
+        require_same_place(
+            image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
+        )
     channels = choose_channels(channel, pixels.length("c"), image_ome, image)
     packed_dtype(pixels.dtype, pixels.path)
     packed_dtype(ids.dtype, ids.path)

@@ -54,6 +54,8 @@ class OmeZarr:
         they are 1, 3 or 4.
     binary
         Make every label 1 that is not 0: for labels that number instances, cells say.
+    ignore_transformations
+        Accept labels whose coordinate transformations put their pixels elsewhere than the image's.
     color
         ``auto`` keeps the channels that the image has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -62,8 +64,8 @@ class OmeZarr:
     Raises
     ------
     SourceError
-        There is no image, none has the label (the message lists those that there are), or labels
-        do not agree on class names.
+        There is no image, none has the label (the message lists those that there are), labels lie
+        elsewhere than their image, or do not agree on class names.
 
     Examples
     --------
@@ -80,6 +82,7 @@ class OmeZarr:
         level: int = 0,
         channel: str = "",
         binary: bool = False,
+        ignore_transformations: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
     ) -> None:
@@ -89,6 +92,7 @@ class OmeZarr:
             "level": level,
             "channel": channel,
             "binary": binary,
+            "ignore_transformations": ignore_transformations,
         }
         self._binary = binary
         self._meaning = Meaning.of(color, mask_map)
@@ -99,7 +103,15 @@ class OmeZarr:
         for stem, image, mask in find_pairs(os.fspath(images), os.fspath(masks)):
             try:
                 with reading(image):
-                    volumes.append(open_volume(stem, image, mask, level=level, channel=channel))
+                    volume = open_volume(
+                        stem,
+                        image,
+                        mask,
+                        level=level,
+                        channel=channel,
+                        anywhere=ignore_transformations,
+                    )
+                    volumes.append(volume)
             except SourceError as error:
                 left_out.append((image, str(error).removeprefix(f"{image}: ")))
                 first = first or error

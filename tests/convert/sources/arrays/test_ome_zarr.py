@@ -319,3 +319,82 @@ def test_what_ome_zarr_py_wrote_is_packed(version):
     require_source(source, *planes())
     masks = zarr.open_array(source.names(0)[1].partition("[")[0], mode="r")
     np.testing.assert_array_equal(masks[:], LABELS)
+
+
+def put_label_at(transformations, image=None, axes=None, unit=None):
+    """Rewrite where the label's finest level lies, and the image's."""
+    for path, wanted, units in (
+        ("a.zarr/labels/cells", transformations, unit),
+        ("a.zarr", image, axes),
+    ):
+        group = zarr.open_group(path, mode="a")
+        ome = dict(group.attrs["ome"])
+        [scales] = ome["multiscales"]
+        if wanted is not None:
+            scales["datasets"][0]["coordinateTransformations"] = wanted
+        for axis in scales["axes"]:
+            if units and axis["type"] == "space":
+                axis["unit"] = units
+        group.attrs["ome"] = ome
+
+
+def scaled(factor, shift=0.0, axes=4):
+    return [
+        {"type": "scale", "scale": [1.0] * (axes - 2) + [factor] * 2},
+        {"type": "translation", "translation": [0.0] * (axes - 2) + [shift] * 2},
+    ]
+
+
+IN_NANOMETRES = [
+    {"type": "scale", "scale": [1, 1000, 500, 500]},
+    {"type": "translation", "translation": [0, 0, 8000, 8000]},
+]
+
+
+@pytest.mark.parametrize(
+    ("label", "image", "units"),
+    [
+        (scaled(1.0), None, (None, None)),
+        (scaled(1.0001, 0.01), None, (None, None)),
+        (IN_NANOMETRES, scaled(0.5, 8.0, 5), ("nanometer", "micrometer")),
+        (scaled(0.5), scaled(0.5, 0, 5), ("nanometer", None)),
+        ([{"type": "rotation", "path": "r"}], [{"type": "rotation", "path": "r"}], (None, None)),
+        ([], scaled(0.5, 3.0, 5), (None, None)),
+    ],
+)
+def test_labels_at_the_places_of_pixels_are_theirs(label, image, units):
+    write()
+    put_label_at(label, image, axes=units[1], unit=units[0])
+    np.testing.assert_array_equal(OmeZarr("a.zarr").read_mask(0), LABELS[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("label", "image", "units"),
+    [
+        (scaled(2.0), None, (None, None)),
+        (scaled(1.0, 100.0), None, (None, None)),
+        (scaled(1.05), None, (None, None)),
+        (scaled(0.5), scaled(0.5, 0, 5), ("nanometer", "micrometer")),
+        (scaled(0.5), scaled(0.5, 0, 5), ("parsec", "micrometer")),
+        (scaled(float("nan")), None, (None, None)),
+        ([{"type": "rotation", "path": "r"}], None, (None, None)),
+    ],
+)
+def test_labels_at_other_places_are_refused_unless_asked_for(label, image, units):
+    write()
+    put_label_at(label, image, axes=units[1], unit=units[0])
+    with pytest.raises(SourceError, match=r"labels/cells/0: .*-o ignore_transformations=yes"):
+        OmeZarr("a.zarr")
+    source = OmeZarr("a.zarr", ignore_transformations=True)
+    np.testing.assert_array_equal(source.read_mask(0), LABELS[0, 0])
+
+
+def test_what_moves_all_levels_moves_each():
+    write()
+    group = zarr.open_group("a.zarr/labels/cells", mode="a")
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["coordinateTransformations"] = scaled(3.0)[:1]
+    group.attrs["ome"] = ome
+    for level in (0, 1):
+        with pytest.raises(SourceError, match="found them from 0 in steps of"):
+            OmeZarr("a.zarr", level=level)
