@@ -21,8 +21,8 @@ LOADER = ROOT / "loader" / "zarrfeed"
 LAYERS = [
     {"errors", "schema", "index_shuffle", "block_order", "order", "plan", "schedule", "slot",
      "lookahead", "choice", "state", "stats", "report"},
-    {"store", "codecs", "shards", "flat", "direct", "indirect", "reader",
-     "pixel_statistics", "tiles"},
+    {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
+     "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
@@ -56,8 +56,8 @@ WORLDS = {
     "resource": {"descriptors", "workers.recipe"},
     "cloudpickle": {"workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.processes"},
-    "mmap": {"arena", "slot", "shards", "flat"},
-    "ctypes": {"flat"},
+    "mmap": {"arena", "slot", "shards", "flat", "truncation"},
+    "ctypes": {"truncation"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.

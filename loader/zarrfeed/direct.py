@@ -117,6 +117,7 @@ class DirectField:
             self._read_rows(reads, offset, nbytes, out)
         else:
             self._read_chunks(reads, offset, nbytes, out)
+        self._files.check()
 
     def advise(self, reads: Reads) -> None:
         """Ask the kernel to read the chunks of `reads`, which will be needed soon.
@@ -199,6 +200,7 @@ class DirectField:
             source = strip_checksum(encoded) if layout.checksum else encoded
             decode_into(layout.compression, source, target)
         except ValueError as error:
+            self._files.check()  # it may have been cut under the decoder
             first = shard * layout.shard_rows + chunk * layout.chunk_rows
             last = first + layout.chunk_rows - 1
             samples = f"sample {first}" if first == last else f"samples {first} to {last}"

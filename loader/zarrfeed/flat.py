@@ -9,8 +9,7 @@ whole number of samples, and the files are one array::
 
 The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call, without the
 interpreter lock, where one call for every sample handed it over 32 times (measured with one thread:
-2,050 against 1,763 batches/s). Python's ``mmap`` cannot choose an address, so this asks the C
-library.
+2,050 against 1,763 batches/s).
 
 Where there are addresses enough, the pages are huge ones: the kernel maps large pieces of a file as
 such where place in the file and address are alike (one copy of a batch: 7 to 11 % less time,
@@ -19,21 +18,19 @@ measured on ext4 under Linux 6.18).
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
-import os
 import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.truncation import MAP_FIXED, Region, map_memory, unmap_memory
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PROT_NONE = 0
-_MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap does not name it
-_FAILED = ctypes.c_void_p(-1).value
 # Of the 2^47 bytes of addresses that a process has on x86 and ARM, use a part.
 _ADDRESSES = 1 << 42
 # The first that fits: a stride may be far longer than a file where the sample's length is odd.
@@ -71,12 +68,12 @@ class FlatFiles:
             raise OSError(f"{files} files of {nbytes} bytes need too many addresses")
         page, self._stride = fitting[0]
         length = files * self._stride
-        self._libc = _c_library()
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        reserved = self._map(None, page + length, _PROT_NONE, flags, -1)
+        reserved = map_memory(None, page + length, _PROT_NONE, flags, -1)
         self._start = -(-reserved // page) * page
         self._range = _Range(self._start, length)
-        weakref.finalize(self._range, self._libc.munmap, reserved, page + length)
+        self._region = Region(self._start, length)
+        weakref.finalize(self._range, _let_go, self._region, reserved, page + length)
         self._shift: int | None = None  # of the samples, from a multiple of their size
         self._samples = self._range.samples(0, sample_nbytes)
         # Where each chunk's first sample stands, in samples; below 0 where there is no such chunk.
@@ -93,8 +90,8 @@ class FlatFiles:
         if nbytes > self._stride:
             raise OSError(f"file {file} has {nbytes} bytes, {self._stride} were expected at most")
         address = self._start + file * self._stride
-        flags = mmap.MAP_SHARED | _MAP_FIXED
-        self._map(address, nbytes, mmap.PROT_READ, flags, descriptor)
+        flags = mmap.MAP_SHARED | MAP_FIXED
+        map_memory(address, nbytes, mmap.PROT_READ, flags, descriptor)
 
     def locate(self, file: int, positions: NDArray[np.int64]) -> bool:
         """Say where the chunks of a file are.
@@ -121,6 +118,13 @@ class FlatFiles:
         first[there] = step + file * (self._stride // self._sample)
         return bool((shift == self._shift).all())
 
+    def cut(self) -> set[int]:
+        """Say which files were found cut while they were copied; each must be placed anew."""
+        if not self._region.cuts:
+            return set()
+        cuts, self._region.cuts = self._region.cuts, []
+        return {(address - self._start) // self._stride for address in cuts}
+
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Copy samples.
 
@@ -146,15 +150,6 @@ class FlatFiles:
         np.take(self._samples, step, axis=0, out=out, mode="clip")
         return absent
 
-    def _map(
-        self, address: int | None, nbytes: int, protection: int, flags: int, descriptor: int
-    ) -> int:
-        found = self._libc.mmap(address, nbytes, protection, flags, descriptor, 0)
-        if found == _FAILED:
-            number = ctypes.get_errno()
-            raise OSError(number, f"mmap: {os.strerror(number)}")
-        return int(found)
-
 
 def stride(nbytes: int, sample_nbytes: int, page: int) -> int:
     """Find the least length of whole pages and whole samples that holds `nbytes`.
@@ -166,6 +161,11 @@ def stride(nbytes: int, sample_nbytes: int, page: int) -> int:
     """
     unit = math.lcm(page, sample_nbytes)
     return -(-nbytes // unit) * unit
+
+
+def _let_go(region: Region, start: int, nbytes: int) -> None:
+    region.close()
+    unmap_memory(start, nbytes)
 
 
 class _Range:
@@ -188,13 +188,3 @@ class _View:
         self.__array_interface__ = {
             "version": 3, "typestr": "|u1", "shape": (rows, width), "data": (address, True),
         }  # fmt: skip
-
-
-def _c_library() -> ctypes.CDLL:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.mmap.restype = ctypes.c_void_p
-    library.mmap.argtypes = [
-        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
-    ]  # fmt: skip
-    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    return library

@@ -1,0 +1,152 @@
+"""What if a mapped file becomes shorter while it is being copied?
+
+The kernel answers a read beyond the file's new end by SIGBUS, which ends the process. While files
+are mapped, a handler takes such a signal: it puts a page of zeros where the file is no more, and
+notes it in the :class:`Region`; the copy goes on, and whoever made it finds the note and raises.
+A signal from any other address goes to the handler that was there before.
+
+The handler may be Python, because of where it interrupts: a copy or a decoder that reads a region,
+in a thread that holds no lock of the C library, with the interpreter's lock or without. It costs a
+batch nothing. Copies that report such a page instead were measured against it (32 random samples of
+192, 64 and 3 kB on huge pages): ``process_vm_readv`` takes 1.2, 1.3 and 2.0 times as long as
+``np.take``, ``pwritev`` into shared memory 1.4 times, and ``preadv`` needs a call for every sample.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import mmap
+import os
+import platform
+import signal
+import sys
+import weakref
+
+# Elsewhere a file's size is asked for before a copy, which leaves the moment of the copy.
+GUARDED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+
+MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap does not name it
+_FAILED = ctypes.c_void_p(-1).value
+_SIGINFO = 4  # SA_SIGINFO: the handler is told the address
+_CODE, _ADDRESS = 8, 16  # where they stand in Linux's siginfo_t on 64 bits
+
+
+class _Action(ctypes.Structure):
+    """``struct sigaction``, as the C libraries of Linux have it on 64 bits."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_byte * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+class Region:
+    """Addresses at which files are mapped; guarded from when it is made until it is closed.
+
+    Parameters
+    ----------
+    start, nbytes
+        Where.
+
+    Attributes
+    ----------
+    cuts
+        Addresses at which a page was missing. There are zeros in its place for as long as this
+        mapping lives: what was copied is worthless, and the file must be mapped anew.
+    """
+
+    def __init__(self, start: int, nbytes: int) -> None:
+        self.start = start
+        self.end = start + nbytes
+        self.cuts: list[int] = []
+        if GUARDED:
+            _regions[id(self)] = self
+            _guard()
+
+    def close(self) -> None:
+        """Guard it no more; to be called before other things can be mapped there."""
+        _regions.pop(id(self), None)
+
+
+_regions: dict[int, Region] = {}
+
+
+def guarded(mapped: mmap.mmap, start: int) -> Region:
+    """Guard a mapping for as long as it lives."""
+    region = Region(start, len(mapped))
+    weakref.finalize(mapped, region.close)
+    return region
+
+
+def map_memory(
+    address: int | None, nbytes: int, protection: int, flags: int, descriptor: int
+) -> int:
+    """Call the system's ``mmap``, which Python's cannot give an address.
+
+    Raises
+    ------
+    OSError
+        The system refuses.
+    """
+    found = _libc.mmap(address, nbytes, protection, flags, descriptor, 0)
+    if found == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mmap: {os.strerror(number)}")
+    return int(found)
+
+
+def unmap_memory(address: int, nbytes: int) -> None:
+    """Call the system's ``munmap``."""
+    _libc.munmap(address, nbytes)
+
+
+def _guard() -> None:
+    """Be the process's handler of SIGBUS; others that come later are put behind this one."""
+    there = _Action()
+    _libc.sigaction(signal.SIGBUS, None, ctypes.byref(there))
+    if there.handler != _ours.handler:
+        ctypes.memmove(ctypes.byref(_before), ctypes.byref(there), ctypes.sizeof(_Action))
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(_ours), None)
+
+
+def _give_back() -> None:
+    """Let the handler from before do what is left: a callback must not outlive the interpreter."""
+    there = _Action()
+    _libc.sigaction(signal.SIGBUS, None, ctypes.byref(there))
+    if there.handler == _ours.handler:
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(_before), None)
+
+
+def _take(number: int, info: int, _: object) -> None:
+    code = ctypes.c_int.from_address(info + _CODE).value
+    address = ctypes.c_size_t.from_address(info + _ADDRESS).value
+    try:
+        if code > 0:  # from the kernel
+            for region in list(_regions.values()):
+                if region.start <= address < region.end:
+                    region.cuts.append(address)
+                    page = address - address % mmap.PAGESIZE
+                    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+                    map_memory(page, mmap.PAGESIZE, mmap.PROT_READ, flags, -1)
+                    return
+    except OSError:  # no page of zeros can be had: it ends as it would have without us
+        pass
+    _libc.sigaction(signal.SIGBUS, ctypes.byref(_before), None)
+    if code <= 0:  # sent by a process: not repeated by itself
+        os.kill(os.getpid(), number)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+]  # fmt: skip
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(_take)
+_before = _Action()
+_ours = _Action(handler=ctypes.cast(_handler, ctypes.c_void_p).value, flags=_SIGINFO)
+if GUARDED:
+    atexit.register(_give_back)
