@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
     from zarrfeed_convert.formats import (
         FORMATS,
@@ -39,6 +40,7 @@ _HOME = {
     "FieldFacts": "facts",
     "Format": "formats",
     "Header": "source",
+    "Limits": "decoding.limits",
     "OnProgress": "planning.deciding",
     "OptionError": "formats",
     "Originals": "verification.comparison",
@@ -66,6 +68,7 @@ __all__ = [
     "FieldFacts",
     "Format",
     "Header",
+    "Limits",
     "OnProgress",
     "OptionError",
     "Originals",

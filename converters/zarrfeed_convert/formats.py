@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.source import JSON, Source
 
 
@@ -79,7 +80,7 @@ FORMATS: Mapping[str, Format] = {
 COMMON = ("images", "masks", "color", "mask_map")
 
 
-def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
+def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | None = None) -> Source:
     """Open a dataset.
 
     Parameters
@@ -88,6 +89,8 @@ def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
         Of its format, one of `FORMATS`.
     arguments
         Of the format's class. Text for a number or a truth value is read as such.
+    limits
+        What files may claim, and name besides themselves; by default :class:`Limits()`.
 
     Raises
     ------
@@ -120,12 +123,13 @@ def open_source(name: str, arguments: Mapping[str, Any]) -> Source:
         **{
             option: _read(value, known[option].default, option)
             for option, value in arguments.items()
-        }
+        },
+        limits=limits,
     )
     return source
 
 
-def source_of(description: JSON) -> Source:
+def source_of(description: JSON, *, limits: Limits | None = None) -> Source:
     """Open a dataset again by what :meth:`Source.describe` said of it.
 
     Raises
@@ -145,7 +149,9 @@ def source_of(description: JSON) -> Source:
             f"{', '.join(FORMATS)}"
         )
     return open_source(
-        kind, {name: value for name, value in description.items() if name not in ("kind", "facts")}
+        kind,
+        {name: value for name, value in description.items() if name not in ("kind", "facts")},
+        limits=limits,
     )
 
 
@@ -176,7 +182,7 @@ def factory_of(name: str) -> Callable[..., Source]:
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
-    """Give the arguments of a format's class.
+    """Give the arguments of a format's class, but for the limits, which are no option of it.
 
     Raises
     ------
@@ -188,7 +194,8 @@ def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
     >>> [*parameters_of("paired")][:4]
     ['images', 'masks', 'image_suffix', 'mask_suffix']
     """
-    return inspect.signature(factory_of(name)).parameters
+    parameters = inspect.signature(factory_of(name)).parameters
+    return {option: parameters[option] for option in parameters if option != "limits"}
 
 
 def options_of_text(assignments: Iterable[str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ from zarrfeed_tools.pack_options import (
 from zarrfeed_tools.quantities import parse_bytes, parse_size
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
+    AllowExternal,
     Asked,
     Color,
     ColorOption,
@@ -42,6 +43,8 @@ from zarrfeed_tools.source_options import (
     MaskMapOption,
     Masks,
     MaskSuffix,
+    MaxSampleSize,
+    limits_of,
     require_no_more,
 )
 from zarrfeed_tools.summary import show_report
@@ -154,6 +157,8 @@ def _command(
     image_suffix: ImageSuffix = None,
     mask_suffix: MaskSuffix = None,
     color: ColorOption = Color.AUTO,
+    max_sample_size: MaxSampleSize = None,
+    allow_external: AllowExternal = False,
 ) -> None:
     """Pack images and masks into one split of a dataset."""
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
@@ -171,6 +176,7 @@ def _command(
         color=color.value,
         mask_map=mask_map,
         split=split,
+        limits=limits_of(max_sample_size, allow_external=allow_external),
     )
     source = asked.open()
     with interrupts_told(), followed() as follow:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from zarrfeed_convert import OptionError, open_source, options_of_text, parameters_of
+from zarrfeed_convert import Limits, OptionError, open_source, options_of_text, parameters_of
+from zarrfeed_tools.quantities import parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,6 +98,24 @@ ColorOption: TypeAlias = Annotated[Color, typer.Option("--color", help=COLOR_HEL
 MaskMapOption: TypeAlias = Annotated[
     str, typer.Option("--mask-map", metavar="VALUE=ID,…", help=MASK_MAP_HELP, show_default=False)
 ]
+MaxSampleSize: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--max-sample-size",
+        metavar="SIZE",
+        help="Most that a file may claim for one image, mask or chunk, decoded, like 8GiB; by "
+        "default an eighth of the machine's memory, 3 GiB at most.",
+        show_default=False,
+    ),
+]
+AllowExternal: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-external",
+        help="Follow what leads out of the dataset: links and virtual arrays of HDF5, paths in "
+        "tables and metadata.",
+    ),
+]
 
 # Arguments of formats that the command line has options of its own for.
 FLAGS: Mapping[str, str] = {
@@ -120,6 +139,8 @@ class Asked:
     split
         That is packed: of formats that have subsets, it is the one of this name, unless another is
         asked for. Else validation data would silently be training data.
+    limits
+        What files may claim, and name besides themselves.
     """
 
     images: str
@@ -131,6 +152,7 @@ class Asked:
     color: str = Color.AUTO.value
     mask_map: str = ""
     split: str | None = None
+    limits: Limits | None = None
 
     def open(self) -> Source:
         """Open the source.
@@ -143,7 +165,7 @@ class Asked:
             The data cannot be packed, or a package that they need is not there.
         """
         try:
-            return open_source(self.format_name, self._arguments())
+            return open_source(self.format_name, self._arguments(), limits=self.limits)
         except OptionError as error:
             raise typer.BadParameter(str(error)) from error
 
@@ -172,6 +194,19 @@ class Asked:
         if self.split is not None and "subset" in known:
             options.setdefault("subset", self.split)
         return {name: value for name, value in said.items() if value is not None} | options
+
+
+def limits_of(max_sample_size: str | None, *, allow_external: bool) -> Limits:
+    """Read the two options that say what files may do.
+
+    Raises
+    ------
+    typer.BadParameter
+        The size is none.
+    """
+    if max_sample_size is None:
+        return Limits(external=allow_external)
+    return Limits(parse_bytes(max_sample_size, option="--max-sample-size"), allow_external)
 
 
 def require_no_more(extra: Sequence[str], *, argument: str, **paths: str | None) -> None:

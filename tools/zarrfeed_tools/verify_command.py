@@ -11,6 +11,7 @@ import typer
 from zarrfeed import list_splits
 from zarrfeed_convert import verify
 from zarrfeed_tools.following import followed
+from zarrfeed_tools.source_options import AllowExternal, MaxSampleSize, limits_of
 from zarrfeed_tools.tables import console
 from zarrfeed_tools.verdict import show_verification
 
@@ -76,6 +77,8 @@ def _command(
         bool,
         typer.Option("--json", help="Print the outcome, with all problems, as one JSON object."),
     ] = False,
+    max_sample_size: MaxSampleSize = None,
+    allow_external: AllowExternal = False,
 ) -> None:
     """Recompute everything that a packed dataset records of itself."""
     moved = {
@@ -90,7 +93,14 @@ def _command(
             )
     originals: Originals = moved or source
     with followed() as follow:
-        found = verify(store, source=originals, quick=quick, workers=workers, progress=follow)
+        found = verify(
+            store,
+            source=originals,
+            quick=quick,
+            workers=workers,
+            progress=follow,
+            limits=limits_of(max_sample_size, allow_external=allow_external),
+        )
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:

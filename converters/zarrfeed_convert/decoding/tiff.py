@@ -6,6 +6,7 @@ By tifffile: Pillow cuts 16-bit colour to 8 bits, and knows no colour of floats.
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -13,17 +14,24 @@ import tifffile
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, turn
+from zarrfeed_convert.decoding.tiff_directories import require_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
+
 PALETTE = tifffile.PHOTOMETRIC.PALETTE
+_MOST_PAGES = 4096  # of a file with one image: the others are smaller copies of it
 
 
-def measure_tiff(file: BinaryIO, name: str) -> Measure:
+def measure_tiff(file: BinaryIO, name: str, limits: Limits) -> Measure:
     """Read a TIFF's header, as :func:`zarrfeed_convert.decoding.decode.measure` does."""
+    require_end(file, name, most=_MOST_PAGES)
     with tifffile.TiffFile(file) as tiff:
-        return measure_page(_only_page(tiff, name))
+        page = _only_page(tiff, name)
+        require_allowed(page, name, limits)
+        return measure_page(page)
 
 
 def measure_page(page: Any) -> Measure:
@@ -38,7 +46,7 @@ def measure_page(page: Any) -> Measure:
     return Measure(height, width, channels, dtype)
 
 
-def decode_tiff(data: bytes, name: str) -> Pixels | None:
+def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
     """Decode a TIFF.
 
     Returns
@@ -51,8 +59,11 @@ def decode_tiff(data: bytes, name: str) -> Pixels | None:
     SourceError
         It ends early, or is a stack.
     """
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+    file = io.BytesIO(data)
+    require_end(file, name, most=_MOST_PAGES)
+    with tifffile.TiffFile(file) as tiff:
         page = _only_page(tiff, name)
+        require_allowed(page, name, limits)
         require_whole(page, len(data), name)
         if needs_conversion(page):
             return None
@@ -120,8 +131,17 @@ def needs_conversion(page: Any) -> bool:
     return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
 
 
+def require_allowed(page: Any, name: str, limits: Limits) -> None:
+    """Refuse a page that claims more pixels than may be decoded, or has parts that do."""
+    dtype = page.dtype or np.dtype(np.uint64)
+    samples = (page.imagedepth, page.samplesperpixel)
+    limits.require((page.imagelength, page.imagewidth, *samples), dtype, name)
+    if page.is_tiled:
+        limits.require((page.tilelength, page.tilewidth, *samples), dtype, name, "a tile")
+
+
 def require_whole(page: Any, size: int, name: str) -> None:
-    """Refuse a file that ends before a page's pixels: a short strip may be filled up in silence.
+    """Refuse a file that lacks some of a page's pixels: tifffile fills them up in silence.
 
     Parameters
     ----------
@@ -132,7 +152,15 @@ def require_whole(page: Any, size: int, name: str) -> None:
     name
         For errors.
     """
-    end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    present = sum(count > 0 for _, count in parts)
+    needed = 1 if page.is_contiguous else math.prod(page.chunked)
+    if present < needed:
+        raise SourceError(
+            f"{name}: cannot be decoded: it has the pixels of {present} of its {needed} strips or "
+            "tiles; save it with all of them (gdal_translate -co SPARSE_OK=FALSE), or take it out"
+        )
+    end = max(map(sum, parts), default=0)
     if end > size:
         raise SourceError(
             f"{name}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "

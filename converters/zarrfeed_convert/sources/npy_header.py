@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import IO, TYPE_CHECKING, Any
 
 from numpy.lib import format as npy
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NPY = b"\x93NUMPY"  # how every such file begins
+_LONGEST = 1 << 16  # bytes; NumPy itself takes 10,000 characters
 
 
 def read_npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -40,5 +42,13 @@ def read_npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)
     if version == (2, 0):
-        return npy.read_array_header_2_0(stream)
+        # NumPy reads as much as is said, and only then finds it too long.
+        said = stream.read(4)
+        length = int.from_bytes(said, "little")
+        if length > _LONGEST:
+            raise SourceError(
+                f"{name}: needed an NPY header of at most {_LONGEST} bytes, found one of {length}; "
+                "the file is damaged: restore it, or take it out"
+            )
+        return npy.read_array_header_2_0(io.BytesIO(said + stream.read(length)))
     raise SourceError(f"{name}: needed NPY format 1 or 2, found {version}; save it anew")

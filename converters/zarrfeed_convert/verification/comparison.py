@@ -28,6 +28,7 @@ from zarrfeed_convert.verification.originals import (
 )
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.planning.deciding import OnProgress
     from zarrfeed_convert.verification.findings import SplitVerification
     from zarrfeed_convert.verification.originals import Matched, Part
@@ -46,6 +47,7 @@ def compare(
     source: Originals,
     workers: int,
     progress: OnProgress | None,
+    limits: Limits | None,
 ) -> SplitVerification:
     """Make every sample of a split again, and compare it with what is recorded of it.
 
@@ -61,6 +63,8 @@ def compare(
         Processes at most.
     progress
         Is told.
+    limits
+        Of the originals.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def compare(
         return replace(done, originals=0, notes=(*done.notes, note))
     notes: tuple[str, ...] = ()
     try:
-        count, problems = _compared(recorded, source, workers, progress)
+        count, problems = _compared(recorded, source, workers, progress, limits)
         if _is_chosen(recorded):
             what = (
                 "it was repacked with only some samples, so that none of the others is called new"
@@ -89,7 +93,11 @@ def compare(
 
 
 def _compared(
-    recorded: Recorded, source: Originals, workers: int, progress: OnProgress | None
+    recorded: Recorded,
+    source: Originals,
+    workers: int,
+    progress: OnProgress | None,
+    limits: Limits | None,
 ) -> tuple[int, list[Problem]]:
     split = recorded.split
     moved: Mapping[str, Any] = source if isinstance(source, Mapping) else {}
@@ -105,7 +113,9 @@ def _compared(
     for part in parts:
         try:
             originals = (
-                open_originals(split, part, moved) if isinstance(source, bool | Mapping) else source
+                open_originals(split, part, moved, limits)
+                if isinstance(source, bool | Mapping)
+                else source
             )
         except SourceError as error:
             problems.append(Problem("source", str(error)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed import Split
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
 
@@ -90,7 +91,9 @@ def _flat(part: Part) -> Iterator[Part]:
         yield from _flat(Part(prefix, one["source"], one["settings"], bool(one["binary"])))
 
 
-def open_originals(split: Split, part: Part, moved: Mapping[str, Any]) -> Source:
+def open_originals(
+    split: Split, part: Part, moved: Mapping[str, Any], limits: Limits | None
+) -> Source:
     """Open the source of a part.
 
     Parameters
@@ -99,6 +102,8 @@ def open_originals(split: Split, part: Part, moved: Mapping[str, Any]) -> Source
         Whose, and which.
     moved
         Arguments of the format that are no longer as they were, such as ``images``.
+    limits
+        What the originals may claim, and name besides themselves.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def open_originals(split: Split, part: Part, moved: Mapping[str, Any]) -> Source
         It is not there any more, or cannot be opened by what the split says of it.
     """
     try:
-        return source_of({**part.description, **moved})
+        return source_of({**part.description, **moved}, limits=limits)
     except SourceError as error:
         known = part.description.get("kind") in FORMATS
         todo = "; if they have moved, say where with --images and --masks" if known else ""

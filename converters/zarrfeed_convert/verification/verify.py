@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
 
     from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.planning.deciding import OnProgress
 
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started
@@ -41,6 +42,7 @@ def verify(
     quick: bool = False,
     workers: int | None = None,
     progress: OnProgress | None = None,
+    limits: Limits | None = None,
 ) -> Verification:
     """Recompute everything that a packed dataset records of itself.
 
@@ -62,6 +64,8 @@ def verify(
         Processes; None for as many as there are cores, 1 for this one.
     progress
         Called with what is being done, and how many of how many samples are.
+    limits
+        What originals may claim, and name besides themselves: no split may say that of itself.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def verify(
             splits.append(_check(split, tasks, crew, progress))
     if source is not False:
         splits = [
-            compare(split.recorded, done, source, workers or cores(), progress)
+            compare(split.recorded, done, source, workers or cores(), progress, limits)
             for split, done in zip(opened, splits, strict=True)
         ]
     return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)

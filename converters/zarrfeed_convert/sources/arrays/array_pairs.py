@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import CHANNELS
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
@@ -48,7 +49,9 @@ class ArrayPairs:
         one_hot: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits or Limits()
         self._files = self._reader()
         self._arguments = {
             "images": os.fspath(images),
@@ -152,6 +155,11 @@ class ArrayPairs:
 
     def _require_readable(self) -> None:
         """Refuse what is wrong with all samples of an array."""
+        for side in (self._images, self._masks):
+            for stack in side.stacks:
+                sample = stack.shape[1:] if side.layout.stacked else stack.shape
+                self._limits.require(sample, stack.dtype, stack.found.name, "a sample")
+                self._limits.require_count(side.layout.count(stack.shape), stack.found.name)
         for stack in self._images.stacks:
             packed_dtype(stack.dtype, stack.found.name)
             channels = self._images.layout.channels(stack.shape)

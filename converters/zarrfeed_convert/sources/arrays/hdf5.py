@@ -17,6 +17,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
 from zarrfeed_convert.sources.cache import Cache
 
 with contextlib.suppress(ImportError):
@@ -25,6 +26,7 @@ with contextlib.suppress(ImportError):
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
@@ -58,6 +60,8 @@ class Hdf5Arrays(ArrayPairs):
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -79,7 +83,7 @@ class Hdf5Arrays(ArrayPairs):
     kind = "hdf5"
 
     def _reader(self) -> ArrayFiles:
-        return _Hdf5Files()
+        return _Hdf5Files(self._limits)
 
 
 class _Hdf5Files:
@@ -87,7 +91,8 @@ class _Hdf5Files:
 
     bound = _OPEN
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._open: Cache[h5py.Dataset] = Cache(_OPEN, _weight)
 
     def find(self, address: str, what: str) -> list[Found]:
@@ -95,19 +100,21 @@ class _Hdf5Files:
 
     def measure(self, found: Found) -> Stack:
         with h5py.File(found.file, "r") as file:
-            dataset = _dataset(file, found)
+            name, dataset = _dataset(file, found, self._limits)
             if dataset.shape is None:
                 raise SourceError(
                     f"{found.name}: needed an array, found an empty dataset; give another"
                 )
-            whole = replace(found, array=str(dataset.name))
+            if dataset.chunks:
+                self._limits.require(dataset.chunks, dataset.dtype, found.name, "a chunk")
+            whole = replace(found, array=name)
             together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
             kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
             return Stack(whole, tuple(map(int, dataset.shape)), dataset.dtype, together, kept)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         file, array = stack.found.file, stack.found.array
-        dataset = self._open.get((file, array), lambda: _opened(file, array))
+        dataset = self._open.get((file, array), lambda: _opened(file, array, self._limits))
         if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
             raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
         try:
@@ -118,13 +125,15 @@ class _Hdf5Files:
 
     def texts(self, file: str, array: str) -> list[str]:
         with h5py.File(file, "r") as opened:
-            return texts_of(_dataset(opened, Found(file, array, ""))[()])
+            name, dataset = _dataset(opened, Found(file, array, ""), self._limits)
+            self._limits.require(dataset.shape or (1,), dataset.dtype, f"{file}:{name}", "keys")
+            return texts_of(dataset[()])
 
 
-def _opened(path: str, array: str) -> h5py.Dataset:
+def _opened(path: str, array: str, limits: Limits) -> h5py.Dataset:
     """Open an array so that the chunks of one entry stay decoded; the file is open as long."""
     with h5py.File(path, "r") as file:
-        needed = _entry_chunks(_dataset(file, Found(path, array, "")))
+        needed = _entry_chunks(_dataset(file, Found(path, array, ""), limits)[1])
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), _CHUNK_CACHE), 0.75)
     file_id = h5py.File(path, "r").id
@@ -143,11 +152,11 @@ def _weight(dataset: h5py.Dataset) -> int:
     return max(_OPEN // _OPEN_ARRAYS, min(_entry_chunks(dataset), _CHUNK_CACHE))
 
 
-def _dataset(file: h5py.File, found: Found) -> h5py.Dataset:
+def _dataset(file: h5py.File, found: Found, limits: Limits) -> tuple[str, h5py.Dataset]:
     """Give the array of an address, which a link may lead to; list the others if there is none."""
-    chosen = file.get(found.array) if found.array else None
-    if isinstance(chosen, h5py.Dataset):
-        return chosen
+    chosen = find_dataset(file, found.array, found.file, limits) if found.array else None
+    if chosen is not None:
+        return f"/{found.array.strip('/')}", chosen
     arrays: dict[str, str] = {}
 
     def look(name: str, node: Any) -> None:
@@ -155,9 +164,10 @@ def _dataset(file: h5py.File, found: Found) -> h5py.Dataset:
             arrays[f"/{name}"] = f"{node.shape} {node.dtype}"
 
     file.visititems(look)
-    chosen = file[choose_array(Address(found.file, found.array), arrays)]
-    assert isinstance(chosen, h5py.Dataset)
-    return chosen
+    name = choose_array(Address(found.file, found.array), arrays)
+    chosen = find_dataset(file, name, found.file, limits)
+    assert chosen is not None
+    return name, chosen
 
 
 def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:

@@ -25,10 +25,12 @@ from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _SUFFIXES = (".npz", ".npy")
 _KEPT = 2**30  # bytes of decompressed stacks that a process keeps
+_MOST_DEFLATED = 1032  # bytes from one
 _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
 
@@ -57,6 +59,8 @@ class NpzArrays(ArrayPairs):
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -79,7 +83,7 @@ class NpzArrays(ArrayPairs):
     kind = "npz"
 
     def _reader(self) -> ArrayFiles:
-        return _NpzFiles()
+        return _NpzFiles(self._limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ class _NpzFiles:
 
     bound = _KEPT
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._decompressed: Cache[NDArray[Any]] = Cache(_KEPT, _nbytes)
 
     def find(self, address: str, what: str) -> list[Found]:
@@ -123,12 +128,33 @@ class _NpzFiles:
             if file.read(len(NPY)) == NPY:
                 file.seek(0)
                 _require_no_member(found)
-                return _measured(file, found, offset=0, stamp=stamp)
+                return self._measured(file, found, offset=0, stamp=stamp)
             with zipfile.ZipFile(file) as archive:
                 whole, member = _member(archive, found)
                 begin = _begin(file, member)
                 with archive.open(member) as stream:
-                    return _measured(stream, whole, offset=begin, stamp=stamp)
+                    stack = self._measured(stream, whole, offset=begin, stamp=stamp)
+                _require_room(stack, member)
+                return stack
+
+    def _measured(
+        self, stream: IO[bytes], found: Found, *, offset: int | None, stamp: tuple[int, int]
+    ) -> Stack:
+        """Read an array's header; its own bytes begin at the offset, if they are not compressed."""
+        shape, fortran, dtype = read_npy_header(stream, found.name)
+        if offset is not None:
+            offset += stream.tell()
+            end = offset + prod(shape) * dtype.itemsize
+            if end > stamp[0] and not dtype.hasobject:
+                raise SourceError(
+                    f"{found.name}: needed {end} bytes, found {stamp[0]}; the file ends early: "
+                    "restore it, or take it out"
+                )
+        together, kept = 1, 0
+        if offset is None and shape:
+            self._limits.require(shape, dtype, found.name, "a compressed array")
+            together, kept = shape[0], prod(shape) * dtype.itemsize
+        return _Placed(found, shape, dtype, together, kept, _Place(offset, fortran, stamp))
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         assert isinstance(stack, _Placed)
@@ -148,7 +174,7 @@ class _NpzFiles:
         return np.array(values[row])
 
     def texts(self, file: str, array: str) -> list[str]:
-        return texts_of(_decompress(_named(Found(file, array, ""))))
+        return texts_of(_decompress(self.measure(Found(file, array, "")).found))
 
 
 def _nbytes(values: NDArray[Any]) -> int:
@@ -163,11 +189,6 @@ def _stamp(file: IO[bytes]) -> tuple[int, int]:
 def _require_no_member(found: Found) -> None:
     if found.array:
         raise SourceError(f"{found.name}: a .npy file is one array; leave ':{found.array}' out")
-
-
-def _named(found: Found) -> Found:
-    with zipfile.ZipFile(found.file) as archive:
-        return _member(archive, found)[0]
 
 
 def _member(archive: zipfile.ZipFile, found: Found) -> tuple[Found, zipfile.ZipInfo]:
@@ -191,23 +212,17 @@ def _begin(file: IO[bytes], member: zipfile.ZipInfo) -> int | None:
     return member.header_offset + _LOCAL_HEADER + name + extra
 
 
-def _measured(
-    stream: IO[bytes], found: Found, *, offset: int | None, stamp: tuple[int, int]
-) -> Stack:
-    """Read an array's header; its own bytes begin at the offset, if they are not compressed."""
-    shape, fortran, dtype = read_npy_header(stream, found.name)
-    if offset is not None:
-        offset += stream.tell()
-        end = offset + prod(shape) * dtype.itemsize
-        if end > stamp[0] and not dtype.hasobject:
-            raise SourceError(
-                f"{found.name}: needed {end} bytes, found {stamp[0]}; the file ends early: "
-                "restore it, or take it out"
-            )
-    together, kept = 1, 0
-    if offset is None and shape:
-        together, kept = shape[0], prod(shape) * dtype.itemsize
-    return _Placed(found, shape, dtype, together, kept, _Place(offset, fortran, stamp))
+def _require_room(stack: Stack, member: zipfile.ZipInfo) -> None:
+    """Refuse an array of more bytes than its member can be decompressed to."""
+    most = member.file_size
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        most = min(most, member.compress_size * _MOST_DEFLATED)
+    claimed = prod(stack.shape) * stack.dtype.itemsize
+    if claimed > most and not stack.dtype.hasobject:
+        raise SourceError(
+            f"{stack.found.name}: needed {claimed} bytes for {stack.shape} {stack.dtype}, found a "
+            f"member of at most {most}; the file is damaged: restore it, or take it out"
+        )
 
 
 def _lying(file: IO[bytes], stack: Stack, offset: int, row: int | None) -> NDArray[Any]:

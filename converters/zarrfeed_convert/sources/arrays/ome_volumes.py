@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.decoding.limits import Limits
 
 _SHOWN = 10
 _STORE = ".zarr"
@@ -138,7 +141,14 @@ def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
 
 
 def open_volume(
-    stem: str, image: str, mask: str, *, level: int, channel: str, anywhere: bool
+    stem: str,
+    image: str,
+    mask: str,
+    *,
+    level: int,
+    channel: str,
+    anywhere: bool,
+    limits: Limits,
 ) -> Volume:
     """Read the metadata of an image and of its label.
 
@@ -149,10 +159,10 @@ def open_volume(
         lie at other places, unless they may lie anywhere.
     """
     image_ome, image_scales = _open(image)
-    where = mask if _STORE in mask else _label(image, mask)
+    where = mask if _STORE in mask else _label(image, mask, limits)
     mask_ome, mask_scales = _open(where)
-    pixels = _level(image, image_scales, level)
-    ids = _level(where, mask_scales, level)
+    pixels = _level(image, image_scales, level, limits)
+    ids = _level(where, mask_scales, level, limits)
     require_same_planes(pixels.shape, pixels.axes, ids.shape, ids.axes, name=ids.path)
     if not anywhere:
         lengths = {axis: pixels.length(axis) for axis in "zyx"}
@@ -162,7 +172,11 @@ def open_volume(
     channels = choose_channels(channel, pixels.length("c"), image_ome, image)
     packed_dtype(pixels.dtype, pixels.path)
     packed_dtype(ids.dtype, ids.path)
-    return Volume(stem, pixels, ids, channels, label_names(mask_ome))
+    limits.require((*pixels.size, len(channels)), pixels.dtype, pixels.path, "a plane")
+    limits.require(ids.size, ids.dtype, ids.path, "a plane")
+    volume = Volume(stem, pixels, ids, channels, label_names(mask_ome))
+    limits.require_count(prod(volume.planes), pixels.path)
+    return volume
 
 
 def _list(where: str, what: str) -> tuple[list[str], list[str]]:
@@ -209,7 +223,7 @@ def _instead(path: str, node: Any, ome: Mapping[str, Any]) -> str:
     return "a Zarr group without multiscales metadata; --format zarr reads its arrays"
 
 
-def _label(image: str, name: str) -> str:
+def _label(image: str, name: str, limits: Limits) -> str:
     """Find the label of an image: the one of that name, or the only one."""
     labels = open_node(f"{image}/labels")
     there: Sequence[str] = []
@@ -219,15 +233,18 @@ def _label(image: str, name: str) -> str:
             there = listed or sorted(name for name, _ in labels.groups())
     wanted = name.strip("/")
     if wanted in there or (len(there) == 1 and not wanted):
-        return f"{image}/labels/{wanted or there[0]}"
-    found = f"found {', '.join(there[:_SHOWN])}" if there else "found none in it"
+        found = str(wanted or there[0])
+        limits.require_own(found, f"{image}/labels", image)
+        return f"{image}/labels/{found}"
+    found = f"found {', '.join(map(str, there[:_SHOWN]))}" if there else "found none in it"
     needed = f"the label {wanted!r}" if wanted else "one label"
     advice = "; say which with --masks" if there and not wanted else ""
     raise SourceError(f"{image}: needed {needed}, {found}{advice}")
 
 
-def _level(path: str, scales: Multiscale, number: int) -> Level:
+def _level(path: str, scales: Multiscale, number: int, limits: Limits) -> Level:
     inside = scales.level(number, path)
+    limits.require_own(inside, path, path)
     array = open_node(f"{path}/{inside}")
     if not isinstance(array, zarr.Array):
         raise SourceError(f"{path}: needed the array {inside} of its metadata, found none there")
@@ -236,4 +253,5 @@ def _level(path: str, scales: Multiscale, number: int) -> Level:
             f"{path}/{inside}: needed an array with the axes {scales.axes}, found {array.shape}"
         )
     dtype = np.dtype(array.dtype)
+    limits.require(array.chunks, dtype, f"{path}/{inside}", "a chunk")
     return Level(f"{path}/{inside}", scales.axes, tuple(array.shape), dtype, tuple(array.chunks))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
@@ -60,6 +61,8 @@ class OmeZarr:
         ``auto`` keeps the channels that the image has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What label values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class OmeZarr:
         ignore_transformations: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._arguments = {
             "images": os.fspath(images),
@@ -97,6 +101,7 @@ class OmeZarr:
         self._binary = binary
         self._meaning = Meaning.of(color, mask_map)
         self._reading = ZarrReading()
+        limits = limits or Limits()
         volumes: list[Volume] = []
         first: SourceError | None = None
         left_out: list[tuple[str, str]] = []
@@ -110,6 +115,7 @@ class OmeZarr:
                         level=level,
                         channel=channel,
                         anywhere=ignore_transformations,
+                        limits=limits,
                     )
                     volumes.append(volume)
             except SourceError as error:

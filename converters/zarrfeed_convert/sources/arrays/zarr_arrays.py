@@ -24,6 +24,7 @@ from zarrfeed_convert.sources.listing import fixed_part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 _STORES = (".zarr", ".zip")
@@ -55,6 +56,8 @@ class ZarrArrays(ArrayPairs):
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -76,7 +79,7 @@ class ZarrArrays(ArrayPairs):
     kind = "zarr"
 
     def _reader(self) -> ArrayFiles:
-        return _ZarrFiles()
+        return _ZarrFiles(self._limits)
 
 
 class _ZarrFiles:
@@ -84,7 +87,8 @@ class _ZarrFiles:
 
     bound = BLOCKS_NBYTES
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._reading = ZarrReading()
 
     def find(self, address: str, what: str) -> list[Found]:
@@ -104,6 +108,7 @@ class _ZarrFiles:
         path = array_at(found.file)
         array = self._reading.open(path)
         shape = tuple(map(int, array.shape))
+        self._limits.require(array.chunks, array.dtype, found.name, "a chunk")
         together = min(array.chunks[0], shape[0]) if shape else 1
         kept = min(array.nbytes, BLOCKS_NBYTES // 2) if together > 1 else 0
         return Stack(replace(found, file=path), shape, np.dtype(array.dtype), together, kept)

@@ -11,6 +11,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.choices import require_choice
@@ -53,6 +54,8 @@ class CocoJson:
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What class ids become; the classes then have no names.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class CocoJson:
         unannotated: str = "background",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         require_choice("order", order, ("area", "file", "none"))
         require_choice("crowd", crowd, ("class", "ignore"))
@@ -84,6 +88,7 @@ class CocoJson:
         self._images, self._masks = os.fspath(images), os.fspath(masks)
         self._order, self._crowd, self._unannotated = order, crowd, unannotated
         self._meaning = Meaning.of(color, mask_map)
+        self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)
         unlabelled = 255 if len(names) <= 255 else MAX_ID
@@ -129,7 +134,7 @@ class CocoJson:
     def probe(self, sample: int) -> Header:
         """Read an image's header."""
         path = self._path(sample)
-        image = measure(Path(path))
+        image = measure(Path(path), self._limits)
         require_packable(image.dtype, path)
         self._require_size(sample, image.height, image.width)
         channels = self._meaning.channels(image.channels)
@@ -137,14 +142,14 @@ class CocoJson:
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode an image, and draw its mask."""
-        image = self._meaning.image(decode(Path(self._path(sample))))
+        image = self._meaning.image(decode(Path(self._path(sample)), self._limits))
         height, width = image.shape[:2]
         self._require_size(sample, height, width)
         return image, self._draw(sample, height, width)
 
     def read_mask(self, sample: int) -> Mask:
         """Draw a sample's mask, of the size that the image really has."""
-        image = measure(Path(self._path(sample)))
+        image = measure(Path(self._path(sample)), self._limits)
         self._require_size(sample, image.height, image.width)
         return self._draw(sample, image.height, image.width)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed, reading, require_any
 from zarrfeed_convert.sources.choices import require_choice
@@ -62,6 +63,8 @@ class DicomSeries:
         auto keeps the channels that the images have; grey, rgb, rgba convert.
     mask_map
         What mask values mean, like 2=1 or '4=3,*=0'.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -94,6 +97,7 @@ class DicomSeries:
         skip_empty: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         require_choice("names_from", names_from, NAMES_FROM)
         if not 0 < threshold <= 1:
@@ -113,7 +117,10 @@ class DicomSeries:
             "skip_empty": skip_empty,
         }
         self._meaning = Meaning.of(color, mask_map)
-        found = find_files(self._arguments["images"], self._arguments["masks"], names_from)
+        limits = limits or Limits()
+        found = find_files(
+            self._arguments["images"], self._arguments["masks"], names_from, limits=limits
+        )
         self._frames = FrameReader()
         self._volumes = VolumeReader(list(found.volumes))
         self.classes: tuple[str, ...] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.blame import blamed, reading
@@ -15,6 +15,7 @@ from zarrfeed_convert.sources.listing import list_files, without_extension
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.dicom.headers import Slice
     from zarrfeed_convert.sources.dicom.segments import Segmentation
     from zarrfeed_convert.sources.dicom.series import Series
@@ -47,7 +48,7 @@ class Found:
     ignored: int = 0
 
 
-def find_files(images: str, masks: str, names_from: str) -> Found:
+def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> Found:
     """Look at all files, one header after the other.
 
     Parameters
@@ -57,6 +58,8 @@ def find_files(images: str, masks: str, names_from: str) -> Found:
         segments are not packed.
     names_from
         Where segments' names are.
+    limits
+        What headers may claim.
 
     Raises
     ------
@@ -75,7 +78,9 @@ def find_files(images: str, masks: str, names_from: str) -> Found:
             continue
         try:
             with reading(path):
-                _look(path, path in image_files, path in mask_files, names_from, found, slices)
+                header = read_header(path, limits)
+                _look(path, header, path in image_files, path in mask_files, names_from, found,
+                      slices)  # fmt: skip
         except SourceError as error:
             found.left_out.append(blamed(error, [path]))
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
@@ -93,9 +98,14 @@ class _Slices:
 
 
 def _look(
-    path: str, is_image: bool, is_mask: bool, names_from: str, found: Found, slices: _Slices
+    path: str,
+    header: Any,
+    is_image: bool,
+    is_mask: bool,
+    names_from: str,
+    found: Found,
+    slices: _Slices,
 ) -> None:
-    header = read_header(path)
     if header is None:
         if path.lower().endswith(_DICOM):
             raise SourceError(f"{path}: needed a DICOM file, found one without its preamble")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import _read_file_meta_info, read_file_meta_info, read_preamble
+from pydicom.uid import UID
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.dicom.planes import Plane, plane_of
@@ -16,6 +20,9 @@ from zarrfeed_convert.sources.values import packed_dtype
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from zarrfeed_convert.decoding.limits import Limits
+
+_PIECE = 1 << 20  # bytes in memory at a time
 _SEGMENTS = (  # of a frame per segment; of segment numbers
     "1.2.840.10008.5.1.4.1.1.66.4",
     "1.2.840.10008.5.1.4.1.1.66.7",
@@ -97,12 +104,43 @@ class Slice:
         return packed_dtype(np.dtype(self.stored), self.name)
 
 
-def read_header(path: str) -> Any | None:
-    """Read a file's header; None of a file that is no DICOM."""
+def read_header(path: str, limits: Limits) -> Any | None:
+    """Read a file's header; None of a file that is no DICOM.
+
+    Raises
+    ------
+    SourceError
+        It claims more pixels or frames than are allowed, or is deflated and has no end.
+    """
+    _require_deflated_end(path, limits)
     try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
     except InvalidDicomError:
         return None
+    if header.get("Rows") and header.get("Columns"):
+        channels, stored = _decoded(header)
+        limits.require((int(header.Rows), int(header.Columns), channels), stored, path)
+        limits.require_count(int(header.get("NumberOfFrames") or 1), path, "frames")
+    return header
+
+
+def _require_deflated_end(path: str, limits: Limits) -> None:
+    """Refuse a file that is deflated as a whole to more than may be decoded: pydicom does it."""
+    try:
+        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    except (InvalidDicomError, EOFError):
+        return
+    if syntax is None or not UID(syntax).is_transfer_syntax or not UID(syntax).is_deflated:
+        return
+    with Path(path).open("rb") as file:
+        read_preamble(file, force=False)
+        _read_file_meta_info(file)
+        unpacked, nbytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        left = file.read(_PIECE)
+        while left and not unpacked.eof:
+            nbytes += len(unpacked.decompress(left, _PIECE))
+            limits.require_nbytes(nbytes, path, "deflated data")
+            left = unpacked.unconsumed_tail or file.read(_PIECE)
 
 
 def is_segmentation(header: Any) -> bool:

@@ -13,6 +13,8 @@ import imagecodecs
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
+from zarrfeed_convert.decoding.jpeg import parse_jpeg
+
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
@@ -35,6 +37,9 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     """Decode a frame: its samples in C order, little-endian, channels last."""
     if runner.transfer_syntax == JPEGExtended12Bit and runner.samples_per_pixel > 1:
         raise NotImplementedError("colours of 12 bits")
+    said = parse_jpeg(src, "frame").shape
+    if said is None or said[:2] != (runner.rows, runner.columns):
+        raise ValueError(f"needed a JPEG of {runner.rows}×{runner.columns}, found {said}")
     values = _DECODERS[runner.transfer_syntax](src)
     return bytes(values.astype(f"<u{runner.bits_allocated // 8}", copy=False).tobytes())
 

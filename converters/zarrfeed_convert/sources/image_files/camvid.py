@@ -27,6 +27,7 @@ from zarrfeed_convert.sources.image_files.known_layout import (
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
 
 
@@ -55,6 +56,8 @@ class CamVid(KnownLayout):
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean, in place of the above; the classes then have no names.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class CamVid(KnownLayout):
         subset: str = "train",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         require_choice("subset", subset, (*SUBSETS, "all"))
         require_no_masks(os.fspath(masks), "--images")
@@ -108,4 +112,5 @@ class CamVid(KnownLayout):
             known_map=known,
             labels=labels,
             facts=facts,
+            limits=limits,
         )

@@ -19,6 +19,7 @@ from zarrfeed_convert.sources.image_files.known_layout import SUBSETS, KnownLayo
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
 
@@ -48,6 +49,8 @@ class Cityscapes(KnownLayout):
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean, in place of the above; the classes then have no names.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Cityscapes(KnownLayout):
         annotations: str = "gtFine",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         require_choice("subset", subset, (*SUBSETS, "train_extra"))
         require_choice("labels", labels, ("train", "all"))
@@ -110,4 +114,5 @@ class Cityscapes(KnownLayout):
             known_map=known,
             labels=meant,
             facts={"masks": suffix[1:]},
+            limits=limits,
         )

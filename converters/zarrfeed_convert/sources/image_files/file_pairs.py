@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed_convert.decoding.decode import decode, measure, require_packable
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Header, Image, Mask
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class FilePairs:
         Of what they hold.
     left_out
         What makes no sample, as (name, why).
+    limits
+        What the files may claim.
     """
 
     def __init__(
@@ -32,11 +35,13 @@ class FilePairs:
         files: Mapping[str, tuple[str, str]],
         meaning: Meaning,
         left_out: Sequence[tuple[str, str]],
+        limits: Limits | None = None,
     ) -> None:
         self._keys = sorted(files)
         self._files = [files[key] for key in self._keys]
         self._meaning = meaning
         self.left_out = left_out
+        self._limits = limits or Limits()
 
     @property
     def keys(self) -> Sequence[str]:
@@ -50,18 +55,18 @@ class FilePairs:
     def probe(self, sample: int) -> Header:
         """Read the headers of a pair's two files."""
         image_path, mask_path = map(Path, self._files[sample])
-        image = measure(image_path)
+        image = measure(image_path, self._limits)
         require_packable(image.dtype, str(image_path))
-        mask = measure(mask_path)
+        mask = measure(mask_path, self._limits)
         channels = self._meaning.channels(image.channels)
         return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a pair."""
-        image = self._meaning.image(decode(Path(self._files[sample][0])))
+        image = self._meaning.image(decode(Path(self._files[sample][0]), self._limits))
         return image, self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a pair's mask."""
         path = Path(self._files[sample][1])
-        return self._meaning.mask(decode(path), name=str(path))
+        return self._meaning.mask(decode(path, self._limits), name=str(path))

@@ -15,6 +15,7 @@ from zarrfeed_convert.sources.meaning import Meaning
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
@@ -42,6 +43,8 @@ class KnownLayout(FilePairs):
         What mask values mean, where they are not ids already, and what they are ids of.
     facts
         What else is worth knowing.
+    limits
+        What the files may claim.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class KnownLayout(FilePairs):
         known_map: MaskMap | None,
         labels: Labels,
         facts: JSON,
+        limits: Limits | None = None,
     ) -> None:
         self._description: JSON = {**description, **meaning.describe(), "facts": facts}
         self.classes: tuple[str, ...] | None = labels.classes
@@ -62,7 +66,7 @@ class KnownLayout(FilePairs):
             self.classes = self.ignore = None
         elif known_map is not None:
             meaning = Meaning(meaning.color, known_map)
-        super().__init__(files, meaning, left_out)
+        super().__init__(files, meaning, left_out, limits)
 
     def describe(self) -> JSON:
         """Say where the samples come from, as JSON."""

@@ -13,6 +13,7 @@ from zarrfeed_convert.sources.listing import fixed_part
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
@@ -36,6 +37,8 @@ class PairedFolders(FilePairs):
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`. Without
         one, a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or ``_classes.csv``
         (Roboflow) among the masks, or beside their folder, says it.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -60,6 +63,7 @@ class PairedFolders(FilePairs):
         mask_suffix: str = "",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._arguments: JSON = {
             "images": os.fspath(images),
@@ -79,7 +83,7 @@ class PairedFolders(FilePairs):
             self.classes, self.ignore = named.labels.classes, named.labels.ignore
             self._facts["classes_from"] = named.file
             meaning = Meaning(color, named.mask_map)
-        super().__init__(pairs.files, meaning, pairs.left_out)
+        super().__init__(pairs.files, meaning, pairs.left_out, limits)
 
     def describe(self) -> JSON:
         """Say where the pairs come from, as JSON."""

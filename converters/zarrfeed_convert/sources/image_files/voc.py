@@ -15,6 +15,7 @@ from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
@@ -45,6 +46,8 @@ class Voc(KnownLayout):
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean, in place of the above; the classes then have no names.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Voc(KnownLayout):
         annotations: str = "SegmentationClass",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         require_no_masks(os.fspath(masks), "--images")
         root, meaning = Path(images), Meaning.of(color, mask_map)
@@ -101,4 +105,5 @@ class Voc(KnownLayout):
             known_map=named.mask_map if named else voc_to_ids(),
             labels=named.labels if named else Labels(VOC_21, IGNORED),
             facts=facts | ({"classes_from": named.file} if named else {}),
+            limits=limits,
         )

@@ -17,22 +17,24 @@ from zarrfeed_convert.sources.values import packable, packed_dtype
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
+
 # Formats whose header is in front, and as many bytes as almost all of them need for it.
 _HEADED = (b"\x89PNG", b"\xff\xd8\xff", NPY)
 HEAD = 1 << 16
 
 
-def measure_head(head: bytes, name: str) -> Measure | None:
+def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:
     """Measure a file by its first `HEAD` bytes; None where it takes the whole file."""
     if len(head) < HEAD or not head.startswith(_HEADED):
         return None
     try:
-        return measure_file(head, name)
+        return measure_file(head, name, limits)
     except SourceError:
         return None  # its header is longer, or it is damaged: the whole file tells
 
 
-def measure_file(data: bytes, name: str) -> Measure:
+def measure_file(data: bytes, name: str, limits: Limits) -> Measure:
     """Measure a file, as :func:`zarrfeed_convert.decoding.decode.measure` does.
 
     Raises
@@ -41,34 +43,36 @@ def measure_file(data: bytes, name: str) -> Measure:
         It is damaged, or neither an image nor an array of one.
     """
     if not data.startswith(NPY):
-        return measure_bytes(data, name)
+        return measure_bytes(data, name, limits)
     with reading(name):
         shape, _, dtype = read_npy_header(io.BytesIO(data), name)
+    limits.require(shape, dtype, name)
     channels = _require_image(shape, name)
     return Measure(shape[0], shape[1], channels, packed_dtype(dtype, name))
 
 
-def decode_image(data: bytes, name: str) -> Pixels:
+def decode_image(data: bytes, name: str, limits: Limits) -> Pixels:
     """Decode an image; an array's numbers as :func:`~zarrfeed_convert.sources.values.packable`."""
     if not data.startswith(NPY):
-        return decode_bytes(data, name)
-    values = _load(data, name)
+        return decode_bytes(data, name, limits)
+    values = _load(data, name, limits)
     _require_image(values.shape, name)
     return Pixels(packable(values, name))
 
 
-def decode_mask(data: bytes, name: str) -> Pixels:
+def decode_mask(data: bytes, name: str, limits: Limits) -> Pixels:
     """Decode a mask, (H, W) or (H, W, C)."""
     if not data.startswith(NPY):
-        return decode_bytes(data, name)
-    values = _load(data, name)
+        return decode_bytes(data, name, limits)
+    values = _load(data, name, limits)
     _require_image(values.shape, name)
     return Pixels(values)
 
 
-def _load(data: bytes, name: str) -> NDArray[Any]:
+def _load(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
     with reading(name):
-        _, _, dtype = read_npy_header(io.BytesIO(data), name)
+        shape, _, dtype = read_npy_header(io.BytesIO(data), name)
+        limits.require(shape, dtype, name)
         packed_dtype(dtype, name)  # says more than np.load of what it refuses
         values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     return values

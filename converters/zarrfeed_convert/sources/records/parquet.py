@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
@@ -65,6 +66,8 @@ class ParquetTables:
         ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -100,6 +103,7 @@ class ParquetTables:
         cache_mib: int = 64,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._meaning = Meaning.of(color, mask_map)
         self._arguments: JSON = {
@@ -125,9 +129,10 @@ class ParquetTables:
         if masks:
             require_partners(image_tables, mask_tables, what="row")
         self._cache_mib = cache_mib
+        limits = limits or Limits()
         rows = RowGroups(cache_mib << 20)
         self._image, self._mask = (
-            TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width))
+            TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
             for tables, column, kind in zip(
                 (image_tables, mask_tables), (image, mask), numbers, strict=True
             )

@@ -11,6 +11,7 @@ from zarrfeed_convert.sources.records.stored_image import StoredImage
 from zarrfeed_convert.sources.records.tf_example import Example, parse_example, tensor_of, value_of
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.records.bare_numbers import Numbers
     from zarrfeed_convert.sources.records.record_file import Records
 
@@ -31,6 +32,8 @@ class RecordField:
         Where its values are, and how they are understood.
     shape
         Of bare numbers: lengths, or the features that hold them.
+    limits
+        What its values may claim.
     """
 
     option: str
@@ -38,6 +41,7 @@ class RecordField:
     feature: str
     numbers: Numbers
     shape: tuple[int, ...] | tuple[str, ...]
+    limits: Limits
 
     def name(self, row: int) -> str:
         """Name a record's feature as a person would look for it."""
@@ -76,9 +80,9 @@ class RecordField:
         if isinstance(value, bytes) and not self.numbers.dtype:
             tensor = tensor_of(value, name=name)
             if tensor is None:  # an image file knows its shape
-                return StoredImage(value, self.numbers, None, name)
+                return StoredImage(value, self.numbers, None, name, self.limits)
             value = tensor
-        return StoredImage(value, self.numbers, self._shape_in(example, name), name)
+        return StoredImage(value, self.numbers, self._shape_in(example, name), name, self.limits)
 
     def text(self, row: int) -> str:
         """Read a value that is a name."""

@@ -23,6 +23,7 @@ from zarrfeed_convert.sources.values import packable, packed_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.source import Mask
     from zarrfeed_convert.sources.meaning import Meaning
     from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
@@ -42,12 +43,15 @@ class StoredImage:
         (H, W) or all three, of numbers that are in a row; None where nothing says it.
     name
         For errors.
+    limits
+        What it may claim.
     """
 
     value: Value
     numbers: Numbers
     shape: Sequence[int] | None
     name: str
+    limits: Limits
 
     def measure(self) -> Measure:
         """Measure an image without decoding it.
@@ -58,7 +62,7 @@ class StoredImage:
             It is no image, or not one that can be packed.
         """
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            found = measure_bytes(self.value, self.name)
+            found = measure_bytes(self.value, self.name, self.limits)
             require_packable(found.dtype, self.name)
             return found
         array = arranged(self.value, self.numbers, self.shape, self.name)
@@ -75,7 +79,7 @@ class StoredImage:
             It is damaged, or its numbers cannot be packed without changing them.
         """
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            return decode_bytes(self.value, self.name)
+            return decode_bytes(self.value, self.name, self.limits)
         array = arranged(self.value, self.numbers, self.shape, self.name)
         dtype = taken_for(array, self.value, self.numbers)
         if dtype == array.dtype:
@@ -101,7 +105,7 @@ class StoredImage:
             It is none.
         """
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            found = measure_bytes(self.value, self.name)
+            found = measure_bytes(self.value, self.name, self.limits)
             return found.height, found.width
         shape = shape_of_mask(self.shape, self.numbers)
         height, width = arranged(self.value, self.numbers, shape, self.name).shape[:2]
@@ -117,6 +121,6 @@ class StoredImage:
         """
         name = self.name
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            return meaning.mask(decode_bytes(self.value, name), name=name)
+            return meaning.mask(decode_bytes(self.value, name, self.limits), name=name)
         shape = shape_of_mask(self.shape, self.numbers)
         return meaning.mask(arranged(self.value, self.numbers, shape, name), name=name)

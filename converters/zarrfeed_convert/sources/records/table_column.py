@@ -16,6 +16,7 @@ from zarrfeed_convert.sources.records.bare_numbers import size_of
 from zarrfeed_convert.sources.records.stored_image import StoredImage
 
 if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
     from zarrfeed_convert.sources.records.arrow_values import Held
     from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
@@ -35,6 +36,8 @@ class TableColumn:
         Reads them.
     shape
         Of bare numbers: lengths, or the columns that hold them.
+    limits
+        What its values may claim, and whether they may name files outside the table's folder.
     """
 
     tables: Tables
@@ -42,6 +45,7 @@ class TableColumn:
     numbers: Numbers
     rows: RowGroups
     shape: tuple[int, ...] | tuple[str, ...]
+    limits: Limits
 
     def name(self, row: int) -> str:
         """Name a cell as a person would look for it."""
@@ -69,7 +73,9 @@ class TableColumn:
         """
         held = self._image(row)
         if not isinstance(held, str):
-            return StoredImage(held, self.numbers, self._shape_of(held, row), self.name(row))
+            return StoredImage(
+                held, self.numbers, self._shape_of(held, row), self.name(row), self.limits
+            )
         try:
             data = self._file(held, row).read_bytes()
         except OSError as error:
@@ -77,7 +83,9 @@ class TableColumn:
                 f"{self.name(row)}: needed the file {error.filename}, found none that can be "
                 f"read: {error.strerror}"
             ) from error
-        return StoredImage(data, self.numbers, self._shape_of(data, row), self.name(row))
+        return StoredImage(
+            data, self.numbers, self._shape_of(data, row), self.name(row), self.limits
+        )
 
     def measured_file(self, row: int) -> Measure | None:
         """Measure the file that a cell names; None where it holds the image itself.
@@ -90,8 +98,9 @@ class TableColumn:
         held = self._image(row)
         if not isinstance(held, str):
             return None
+        file = self._file(held, row)
         try:
-            return measure(self._file(held, row))
+            return measure(file, self.limits)
         except SourceError as error:
             raise SourceError(f"{self.name(row)}: {error}") from error
 
@@ -125,4 +134,6 @@ class TableColumn:
 
     def _file(self, path: str, row: int) -> Path:
         """Find a file: its path counts from the table's folder."""
-        return Path(self.tables.place(row).path).parent / path
+        folder = Path(self.tables.place(row).path).parent
+        self.limits.require_own(path, str(folder), self.name(row))
+        return folder / path

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed
 from zarrfeed_convert.sources.meaning import Meaning
@@ -56,6 +57,8 @@ class TFRecords:
         ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class TFRecords:
         mask_dtype: str = "",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._meaning = Meaning.of(color, mask_map)
         self._arguments: JSON = {
@@ -107,6 +111,7 @@ class TFRecords:
             "mask_dtype": mask_dtype,
             **self._meaning.describe(),
         }
+        limits = limits or Limits()
         given = parse_shape(shape) or ((shape,) if shape else (height, width))
         image_numbers, mask_numbers = Numbers(dtype), Numbers(mask_dtype, option="mask_dtype")
         image_records = Records.find(os.fspath(images), what="images")
@@ -114,8 +119,8 @@ class TFRecords:
         if masks:
             mask_records = Records.find(os.fspath(masks), what="masks")
             require_partners(image_records, mask_records, what="record")
-        self._image = RecordField("image", image_records, image, image_numbers, given)
-        self._mask = RecordField("mask", mask_records, mask, mask_numbers, given)
+        self._image = RecordField("image", image_records, image, image_numbers, given, limits)
+        self._mask = RecordField("mask", mask_records, mask, mask_numbers, given, limits)
         self._one = mask_records is image_records
         self.left_out = list(image_records.broken)
         self._look_at_first()

@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.choices import require_no_masks
@@ -59,6 +60,8 @@ class WebDatasetTars:
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean, like ``255=1,*=0`` or ``#FF0000=1``.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
@@ -79,10 +82,12 @@ class WebDatasetTars:
         mask: str = _MASKS,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._images, self._image, self._mask = os.fspath(images), image, mask
         require_no_masks(os.fspath(masks), "the tars of --images")
         self._meaning = Meaning.of(color, mask_map)
+        self._limits = limits or Limits()
         self._tars = find_tars(self._images)
         self.left_out: list[tuple[str, str]] = []
         self._keys: list[str] = []
@@ -148,17 +153,18 @@ class WebDatasetTars:
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample."""
         name = self.names(sample)[0]
-        image = decode_image(self._bytes(sample, 0, name), name)
+        image = decode_image(self._bytes(sample, 0, name), name, self._limits)
         return self._meaning.image(image), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask."""
         name = self.names(sample)[1]
-        return self._meaning.mask(decode_mask(self._bytes(sample, 1, name), name), name=name)
+        pixels = decode_mask(self._bytes(sample, 1, name), name, self._limits)
+        return self._meaning.mask(pixels, name=name)
 
     def _measure(self, sample: int, which: int, name: str) -> Measure:
-        found = measure_head(self._bytes(sample, which, name, HEAD), name)
-        return found or measure_file(self._bytes(sample, which, name), name)
+        found = measure_head(self._bytes(sample, which, name, HEAD), name, self._limits)
+        return found or measure_file(self._bytes(sample, which, name), name, self._limits)
 
     def _bytes(self, sample: int, which: int, name: str, most: int | None = None) -> bytes:
         """Read the contents of a sample's image (0) or mask (1), or their beginning."""

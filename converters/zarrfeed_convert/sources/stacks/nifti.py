@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed, reading, require_any
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
@@ -59,6 +60,8 @@ class NiftiVolumes:
         auto keeps the channels that the volumes have; grey, rgb, rgba convert.
     mask_map
         What label values mean, like 2=1 or '4=3,*=0'.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class NiftiVolumes:
         skip_empty: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         if axis not in (0, 1, 2):
             raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}; choose one of these")
@@ -117,6 +121,7 @@ class NiftiVolumes:
         )
         files = [path for pair in found.pairs for path in (*pair.images, pair.mask)]
         self._reader = VolumeReader(files)
+        self._limits = limits or Limits()
         self._cases: list[Case] = []
         self._places: list[tuple[int, int]] = []
         self._keys: list[str] = []
@@ -214,7 +219,7 @@ class NiftiVolumes:
         for path in (*pair.images, pair.mask):
             with reading(path):
                 volumes.append(measure_volume(path))
-        return case_of(
+        case = case_of(
             pair.key,
             volumes[:-1],
             volumes[-1],
@@ -222,6 +227,10 @@ class NiftiVolumes:
             canonical=self._arguments["canonical"],
             ignore_affine=self._arguments["ignore_affine"],
         )
+        self._limits.require((*case.size, case.channels), case.images[0].dtype, pair.images[0],
+                             "a slice")  # fmt: skip
+        self._limits.require_count(case.count, pair.images[0], "slices")
+        return case
 
 
 def _named(masks: Path) -> Labels | None:

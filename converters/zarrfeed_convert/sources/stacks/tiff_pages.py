@@ -13,10 +13,14 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.tiff import needs_conversion, require_whole
+from zarrfeed_convert.decoding.tiff import needs_conversion, require_allowed, require_whole
+from zarrfeed_convert.decoding.tiff_directories import require_end
+from zarrfeed_convert.sources.stacks.tiff_claims import require_own_pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.limits import Limits
 
 
 class TiffPages:
@@ -26,6 +30,8 @@ class TiffPages:
     ----------
     path
         The file.
+    limits
+        What it may claim.
 
     Attributes
     ----------
@@ -40,11 +46,15 @@ class TiffPages:
         The file is no stack of pages of one size, or ends early.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limits: Limits) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._bytes = Path(path).stat().st_size
+        with Path(path).open("rb") as file:
+            require_end(file, path)
         with tifffile.TiffFile(path) as tiff:
+            require_allowed(tiff.pages.first, path, limits)
+            require_own_pages(tiff, path)
             series = _only_series(tiff, path)
             self._file = tiff.filehandle
             self.letters: str = series.get_axes(False)

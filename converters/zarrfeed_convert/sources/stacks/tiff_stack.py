@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed, reading, require_any
@@ -71,6 +73,8 @@ class TiffStacks:
         auto keeps the channels that the stacks have; grey, rgb, rgba convert.
     mask_map
         What mask values mean, like 255=1 or '#FF0000=1,*=0'.
+    limits
+        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
@@ -98,6 +102,7 @@ class TiffStacks:
         channel: int = ALL,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
     ) -> None:
         self._arguments: JSON = {
             "images": os.fspath(images),
@@ -108,6 +113,7 @@ class TiffStacks:
             "channel": channel,
         }
         self._meaning = Meaning.of(color, mask_map)
+        self._limits = limits or Limits()
         self._open: Cache[TiffPages] = Cache(_OPEN, _one)
         found = pair_stacks(
             *(
@@ -203,7 +209,7 @@ class TiffStacks:
         """Find a stack's pages, unless it's known where they are and the file is the same."""
         about = os.stat(path)  # noqa: PTH116
         key = (path, about.st_mtime_ns, about.st_size)
-        return self._open.get(key, lambda: TiffPages(path))
+        return self._open.get(key, lambda: TiffPages(path, self._limits))
 
     def _measured(self, pair: Pair) -> _Stack:
         path, channel = pair.images[0], self._arguments["channel"]
@@ -214,6 +220,8 @@ class TiffStacks:
         with reading(pair.mask):
             masks = self._pages(pair.mask)
             mask = measure_page(masks.page)
+        for pages, name in ((images, path), (masks, pair.mask)):
+            self._limits.require_count(prod(pages.sizes) // (pages.page.size or 1), name, "pages")
         axes = axes_of_pair(
             (images.letters, images.sizes),
             (masks.letters, masks.sizes),

@@ -17,6 +17,7 @@ from PIL import Image
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import Limits
 from zarrfeed_convert.formats import source_of
 
 pa = pytest.importorskip("pyarrow")
@@ -109,14 +110,14 @@ def test_images_that_are_paths_count_from_the_tables_folder():
     }
     texts = {name: [row["path"] for row in rows] for name, rows in structs.items()}
     absolute = {name: [str(Path("d", p).resolve()) for p in rows] for name, rows in texts.items()}
-    for rows, types in (
-        (structs, dict.fromkeys(structs, HF_IMAGE)),
-        (texts, {}),
-        (texts, dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string()))),
-        (absolute, dict.fromkeys(texts, pa.large_string())),
+    for rows, types, external in (
+        (structs, dict.fromkeys(structs, HF_IMAGE), False),
+        (texts, {}, False),
+        (texts, dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())), False),
+        (absolute, dict.fromkeys(texts, pa.large_string()), True),
     ):
         write("d/t.parquet", rows, types=types)
-        source = ParquetTables("d")
+        source = ParquetTables("d", limits=Limits(external=external))
         for sample in range(3):
             agree(source, sample, *pair(sample))
     Path("d/files/1.png").unlink()

@@ -1,0 +1,163 @@
+"""What may reading a foreign file take: how much memory, and which files besides itself?
+
+What a header says is a claim. It is checked here before memory of its size is taken, so that a
+small file cannot fill a machine, and a dataset cannot name files that are not its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+_GIB = 1 << 30
+_SHARE = 8  # of the machine's memory: a sample that is decoded is there four times
+_LEAST, _MOST = _GIB // 4, 3 * _GIB
+_KEY_NBYTES = 128  # of memory for a sample that is only listed
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def _default() -> int:
+    total = int(psutil.virtual_memory().total)
+    for place in _CGROUPS:
+        try:
+            total = min(total, int(Path(place).read_text("ascii")))
+        except (OSError, ValueError):  # it is not there, or says "max"
+            continue
+    return min(max(total // _SHARE, _LEAST), _MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a source may take from the machine for what files claim.
+
+    Parameters
+    ----------
+    sample_nbytes
+        Most bytes of an array that must be decoded at once: an image, a mask, a chunk of them. By
+        default an eighth of the machine's memory, between 256 MiB and 3 GiB.
+    external
+        Whether the contents of a file may name other files outside its folder, which are read.
+
+    Examples
+    --------
+    >>> Limits(sample_nbytes=1 << 20).require((1000, 1000), "uint8", "a.png")
+    >>> Limits(sample_nbytes=1 << 20).require((60000, 60000), "uint8", "a.png")
+    Traceback (most recent call last):
+    zarrfeed.errors.SourceError: a.png: needed an image of at most 1 MiB, found one that claims \
+60000×60000 uint8, 3434 MiB; if that is right, allow it by --max-sample-size 4GiB
+    """
+
+    sample_nbytes: int = field(default_factory=_default)
+    external: bool = False
+
+    def require(
+        self, shape: Sequence[int], dtype: npt.DTypeLike, name: str, what: str = "an image"
+    ) -> None:
+        """Refuse an array that is empty, or that claims too much.
+
+        Parameters
+        ----------
+        shape, dtype
+            As a header claims them.
+        name
+            The file, for errors.
+        what
+            What the array is, for errors.
+
+        Raises
+        ------
+        SourceError
+            It has no or less than no entries, or more than may be decoded at once.
+        """
+        kind: np.dtype[Any] = np.dtype(dtype)
+        claim = f"{'×'.join(map(str, shape))} {kind}"
+        if min(shape, default=1) < 1:
+            raise SourceError(f"{name}: needed pixels, found {what} of {claim}; take the file out")
+        self.require_nbytes(math.prod(map(int, shape)) * kind.itemsize, name, what, claim)
+
+    def require_nbytes(self, nbytes: int, name: str, what: str, claim: str = "") -> None:
+        """Refuse to decode more bytes at once than are allowed.
+
+        Raises
+        ------
+        SourceError
+            They are more.
+        """
+        if nbytes > self.sample_nbytes:
+            said = f"{claim}, {_mib(nbytes)}" if claim else _mib(nbytes)
+            raise SourceError(
+                f"{name}: needed {what} of at most {_mib(self.sample_nbytes)}, found one that "
+                f"claims {said}; if that is right, allow it by "
+                f"--max-sample-size {-(-nbytes // _GIB)}GiB"
+            )
+
+    def require_count(self, count: int, name: str, what: str = "samples") -> None:
+        """Refuse more samples than can be listed.
+
+        Raises
+        ------
+        SourceError
+            Their names alone take more memory than a sample may.
+        """
+        most = self.sample_nbytes // _KEY_NBYTES
+        if count > most:
+            raise SourceError(
+                f"{name}: needed at most {most} {what}, found a claim of {count}; if that is "
+                f"right, allow it by --max-sample-size {-(-count * _KEY_NBYTES // _GIB)}GiB"
+            )
+
+    def require_own(self, path: str, folder: str, name: str) -> None:
+        """Refuse a file that another file's contents name, if it is outside a folder.
+
+        Links in the file system count as what they are called: they were put there by whoever
+        made the folder.
+
+        Parameters
+        ----------
+        path
+            As the contents say; it counts from the folder.
+        folder
+            Of the file that says it.
+        name
+            Of the place that says it, for errors.
+
+        Raises
+        ------
+        SourceError
+            It is, and such files are not allowed.
+        """
+        found = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 (Path keeps "..")
+        inside = os.path.normpath(folder)
+        if os.path.isabs(path) or not Path(found).is_relative_to(inside):  # noqa: PTH117
+            self.require_external(name, f"the file {path}, outside {folder or '.'}")
+
+    def require_external(self, name: str, what: str) -> None:
+        """Refuse what leads out of a dataset.
+
+        Raises
+        ------
+        SourceError
+            It is not allowed.
+        """
+        if not self.external:
+            raise SourceError(
+                f"{name}: needed all data in the dataset itself, found that it names {what}; if "
+                "you trust it, add --allow-external"
+            )
+
+
+def _mib(nbytes: int) -> str:
+    return f"{nbytes / (1 << 20):.0f} MiB" if nbytes >= 1 << 20 else f"{nbytes} bytes"

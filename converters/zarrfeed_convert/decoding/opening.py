@@ -1,0 +1,110 @@
+"""Which of Pillow's decoders may open a file, and does it hold the pixels that it claims?
+
+Pillow knows some forty formats, and finds by itself which a file is of. One of them starts a
+program (EPS: whatever ``gs`` is found first), others read more files. Here is a list of those that
+may, by how files begin; a name says nothing. Pillow's own limit of 179 million pixels, which holds
+for a whole process, does not apply: ours travels with the source.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from math import ceil
+from typing import TYPE_CHECKING, BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
+
+_FORMATS = {
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"\xff\xd8\xff": "JPEG",  # and MPO, which begins with one
+    rb"RIFF....WEBP": "WEBP",
+    rb"BM": "BMP",
+    rb"GIF8[79]a": "GIF",
+    rb"P[1-6]\s": "PPM",
+    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": "TIFF",
+}
+_HEAD = 30
+_BYTES = {"F": "float32", "I": "int32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
+_PIECE = 1 << 20  # decompressed bytes in memory at a time
+# Adam7: the first row and column of each pass, and the steps to the next ones.
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+           (1, 0, 2, 1))  # fmt: skip
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> values of a pixel
+
+
+def open_image(file: BinaryIO, name: str, limits: Limits) -> Image.Image:
+    """Open an image file with the decoder for what it begins with; nothing is decoded.
+
+    Raises
+    ------
+    UnidentifiedImageError
+        It begins like none of the formats that may be opened.
+    SourceError
+        It claims more than may be decoded.
+    """
+    head = file.read(_HEAD)
+    file.seek(0)
+    found = next((kind for start, kind in _FORMATS.items() if re.match(start, head, re.S)), None)
+    if found is None:
+        raise UnidentifiedImageError
+    if found == "WEBP" and (size := _webp_size(head)):
+        limits.require((*size, 4), "uint8", name)  # Pillow takes the memory when it opens one
+    Image.preinit()
+    if found not in Image.OPEN:
+        Image.init()
+    image = Image.OPEN[found][0](file, "")
+    width, height = image.size
+    limits.require((height, width, len(image.getbands())), _BYTES.get(image.mode, "uint8"), name)
+    return image
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Read the height and width of a WebP, of any of its three kinds."""
+    if head[12:16] == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+    elif head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif head[12:16] == b"VP8 ":
+        width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    else:
+        return None
+    return height, width
+
+
+def require_whole_png(data: bytes) -> None:
+    """Refuse a PNG with fewer pixels than it claims: Pillow makes the others 0 in silence.
+
+    Raises
+    ------
+    ValueError
+        It has fewer.
+    """
+    unpacked, left, at = zlib.decompressobj(), _png_nbytes(data), 8
+    while left > 0 and at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IDAT":
+            piece = unpacked.decompress(data[at + 8 : at + 8 + length], _PIECE)
+            while piece:
+                left -= len(piece)
+                piece = unpacked.decompress(unpacked.unconsumed_tail, _PIECE)
+        at += length + 12
+    if left > 0:
+        raise ValueError("truncated")
+
+
+def _png_nbytes(data: bytes) -> int:
+    """Count the bytes that a PNG's pixels have before compression, with one for every row."""
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    bits = data[24] * _SAMPLES[data[25]]
+    passes = _PASSES if data[28] else ((0, 0, 1, 1),)
+    sizes = (
+        (ceil((height - top) / down), ceil((width - left) / right))
+        for top, left, down, right in passes
+    )
+    return sum(rows * (1 + ceil(columns * bits / 8)) for rows, columns in sizes
+               if rows > 0 and columns > 0)  # fmt: skip
