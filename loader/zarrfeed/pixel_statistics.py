@@ -24,7 +24,7 @@ class Normalization(NamedTuple):
     Attributes
     ----------
     mean, variance
-        (C,) float64 of each channel, over all pixels.
+        (C,) float64 of each channel, over all pixels but those that are NaN or infinite.
     """
 
     mean: NDArray[np.float64]
@@ -57,5 +57,6 @@ def normalization_of(split: Split, ids: Ids) -> Normalization:
         )
     sums = sum_samples(split, CHANNEL_SUMS, ids, np.float64)
     pixels = len(ids) * math.prod(split.layouts[IMAGE].shape[1:3])
-    mean = sums[:, 0] / pixels
-    return Normalization(mean, np.maximum(sums[:, 1] / pixels - mean**2, 0.0))
+    counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
+    mean = sums[:, 0] / counts
+    return Normalization(mean, np.maximum(sums[:, 1] / counts - mean**2, 0.0))

@@ -37,7 +37,9 @@ MASK = "mask"
 KEY = "key"
 DIGEST = "digest"
 CLASS_PIXELS = "class_pixels"
-CHANNEL_SUMS = "channel_sums"  # (N, C, 2): the sum and the sum of squares of every channel
+# (N, C, 2): the sum and the sum of squares of every channel; where some values are NaN or infinite,
+# (N, C, 3): how many, too. They are left out of both sums.
+CHANNEL_SUMS = "channel_sums"
 # Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image;
 # TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE (M, 2) is their height, width.
 TILE = "tile"

@@ -7,11 +7,14 @@ import dataclasses
 import numpy as np
 import psutil
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from zarrfeed_convert import PairedFolders, convert
+from zarrfeed import open_split
+from zarrfeed.pixel_statistics import normalization_of
+from zarrfeed_convert import PairedFolders, convert, repack, verify
 from zarrfeed_convert.planning.memory import MIB, Need, afford
 from zarrfeed_convert.shards.statistics import channel_sums, spread_of, value_counts
 
@@ -26,14 +29,14 @@ IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
 def test_sums_of_integers_are_exact(image):
     exact = image.reshape(-1, image.shape[2]).astype(object)
     assert channel_sums(image).tolist() == [
-        [float(total), float(squares)]
+        [float(total), float(squares), 0.0]
         for total, squares in zip(exact.sum(axis=0), (exact**2).sum(axis=0), strict=True)
     ]
 
 
 def test_the_brightest_image_is_summed_exactly():
     image = np.full((2048, 9, 3), 255, np.uint8)
-    assert channel_sums(image).tolist() == [[2048 * 9 * 255.0, 2048 * 9 * 255.0**2]] * 3
+    assert channel_sums(image).tolist() == [[2048 * 9 * 255.0, 2048 * 9 * 255.0**2, 0.0]] * 3
 
 
 @given(arrays.arrays(np.float32, (7, 5, 2), elements=st.floats(-1e3, 1e3, width=32)))
@@ -42,6 +45,21 @@ def test_mean_and_spread_of_floats(image):
     wide = image.astype(np.float64)
     np.testing.assert_allclose(mean, wide.mean(axis=(0, 1)), atol=1e-9)
     np.testing.assert_allclose(std, wide.std(axis=(0, 1)), atol=1e-4)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        (7, 5, 2),
+        elements=st.floats(-1e3, 1e3, width=32) | st.sampled_from([np.nan, np.inf, -np.inf]),
+    )
+)
+def test_what_is_not_finite_is_left_out_and_counted(image):
+    sums = channel_sums(image)
+    for channel, found in enumerate(np.moveaxis(image, 2, 0)):
+        finite = found[np.isfinite(found)].astype(np.float64)
+        needed = [finite.sum(), (finite**2).sum(), 35 - finite.size]
+        np.testing.assert_allclose(sums[channel], needed, rtol=1e-9, atol=1e-9)
 
 
 @given(
@@ -94,3 +112,27 @@ def test_the_memory_that_is_stated_is_the_sum_of_its_parts(tmp_path, write_pairs
     # Four copies of the largest sample, and its two fields as chunks twice.
     sample = 900 * 900 * 4
     assert f"{(100 * MIB + 6 * sample) / MIB:.0f} MiB" in report.decisions[-1].reason
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_normalization_is_that_of_finite_values(tmp_path, odd):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(6, 8, 8, 2)).astype(np.float32)
+    images[1, 2, 3, 0] = images[4, 0, 0, 1] = images[4, 0, 1, 1] = odd
+    masks = rng.integers(0, 2, (6, 8, 8), np.uint8)
+    report = convert(
+        zip(images, masks, strict=True), tmp_path / "o", split="s", order="source", workers=1
+    )
+    about = [decision.value for decision in report.decisions if decision.what == "not finite"]
+    assert about == ["3 values"]
+    repack(tmp_path / "o/s", tmp_path / "p", split="s", codec="zstd", workers=1)
+    for out in ("o", "p"):
+        assert verify(tmp_path / out / "s", workers=1).ok
+        for subset in (range(6), [4]):
+            split = open_split(tmp_path / out / "s")
+            mean, variance = normalization_of(split, subset)
+            some = np.where(np.isfinite(images), images, np.nan)[list(subset)].astype(np.float64)
+            np.testing.assert_allclose(mean, np.nanmean(some, axis=(0, 1, 2)), atol=1e-9)
+            np.testing.assert_allclose(variance, np.nanvar(some, axis=(0, 1, 2)), rtol=1e-9)
+        packed = zarr.open_group(tmp_path / out / "s", mode="r")
+        np.testing.assert_array_equal(packed["image"][:], images)

@@ -45,7 +45,7 @@ class CopyTask(ShardTask):
     class_pixels
         (n, K) int64.
     channel_sums
-        (n, C, 2) float64. Rows of zeros are computed anew, here as there: a store of an older
+        (n, C, 3) float64. Rows of zeros are computed anew, here as there: a store of an older
         zarrfeed has none, and an array of zeros has no file whose loss would be seen.
     """
 

@@ -59,7 +59,7 @@ class Facts:
     class_pixels
         (n, K) int64.
     channel_sums
-        (n, C, 2) float64; zeros where the store, of an older zarrfeed, does not say.
+        (n, C, 3) float64; zeros where the store, of an older zarrfeed, does not say.
     tiles
         None where they are whole images.
     """
@@ -99,11 +99,17 @@ def facts_of(stored: StoredSplit) -> Facts:
     if TILE in arrays:
         names = [stored.prefix + name for name in texts(arrays[TILE_SOURCE])]
         tiles = Tiles(arrays[TILE].astype(np.int64), names, arrays[TILE_SIZE].astype(np.int64))
+    sums = np.zeros((count, channels, 3))
+    if CHANNEL_SUMS in arrays:
+        found = arrays[CHANNEL_SUMS]
+        # Older ones had summed up what is not finite.
+        whole = np.isfinite(found).all(axis=(1, 2))
+        sums[whole, :, : found.shape[2]] = found[whole]
     return Facts(
         [stored.prefix + key for key in stored.recorded.keys],
         arrays[DIGEST],
         arrays[CLASS_PIXELS].astype(np.int64),
-        arrays.get(CHANNEL_SUMS, np.zeros((count, channels, 2))),
+        sums,
         tiles,
     )
 

@@ -107,7 +107,7 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
         task.rows.fingerprint(),
         np.empty(count, np.uint64),
         np.empty((count, len(task.recipe.labels.classes)), np.int64),
-        np.empty((count, task.image.sample_shape[-1], 2)),
+        np.empty((count, task.image.sample_shape[-1], 3)),
         np.empty((2, 2), np.uint64),
     )
     try:

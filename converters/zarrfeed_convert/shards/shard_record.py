@@ -30,7 +30,8 @@ class ShardRecord:
     class_pixels
         (n, K) int64.
     channel_sums
-        (n, C, 2) float64: sums and sums of squares of each channel.
+        (n, C, 3) float64: sums and sums of squares of each channel, and how many of its values
+        are left out of them.
     files
         (F, 2) uint64: the bytes of each field's file, and their xxh3_64.
     """

@@ -30,9 +30,20 @@ def channel_sums(image: Image) -> NDArray[np.float64]:
 
     Returns
     -------
-    (C, 2) float64
-        The sum and the sum of squares of each channel; exact for integers below 2**53.
+    (C, 3) float64
+        The sum and the sum of squares of each channel, exact for integers below 2**53; and how many
+        of its values are NaN or infinite, which are left out of both.
     """
+    with np.errstate(invalid="ignore"):
+        sums = _sums(image)
+    if image.dtype.kind != "f" or np.isfinite(sums).all():
+        return np.column_stack([sums, np.zeros(len(sums))])
+    finite = np.isfinite(image)
+    left_out = np.count_nonzero(~finite, axis=(0, 1))
+    return np.column_stack([_sums(np.where(finite, image, 0)), left_out])
+
+
+def _sums(image: Image) -> NDArray[np.float64]:
     height, width, channels = image.shape
     lines = image.reshape(height, width * channels)
     # 0.16 ms for a CamVid image, where np.sum and np.einsum take 0.9. Not by BLAS, whose sums
@@ -75,15 +86,16 @@ def spread_of(
     Parameters
     ----------
     sums
-        (C, 2) of :func:`channel_sums`, added up over images.
+        (C, 2 or 3) of :func:`channel_sums`, added up over images.
     pixels
-        That were added up, at least 1.
+        Of these images, at least 1.
 
     Returns
     -------
     mean, std
         (C,) float64 each; ``std² = E[x²] - E[x]²``, of all pixels (not of a sample of them).
     """
-    mean = sums[:, 0] / pixels
-    variance = np.maximum(sums[:, 1] / pixels - mean**2, 0.0)
+    counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
+    mean = sums[:, 0] / counts
+    variance = np.maximum(sums[:, 1] / counts - mean**2, 0.0)
     return mean, np.sqrt(variance)

@@ -47,11 +47,15 @@ def write_facts(
     Returns
     -------
     dict
-        The mean and the standard deviation of every channel.
+        The mean and the standard deviation of every channel; and how many of its values are not
+        finite, and left out of both, where any are.
     """
     digest = np.concatenate([record.digest for record in records])
     class_pixels = np.concatenate([record.class_pixels for record in records])
     sums = np.concatenate([record.channel_sums for record in records])
+    left_out = sums[:, :, 2].sum(axis=0)
+    if not left_out.any():
+        sums = sums[:, :, :2]
     files = np.stack([record.files for record in records])
     narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
     write_descriptive(folder, KEY, names_array(names), "sample", "byte")
@@ -60,7 +64,8 @@ def write_facts(
     write_descriptive(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
     write_descriptive(folder, SHARD_FILES, files, "shard", "field", "fact")
     mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
-    return {"mean": mean.tolist(), "std": std.tolist()}
+    channels = {"mean": mean.tolist(), "std": std.tolist()}
+    return channels | ({"not_finite": left_out.tolist()} if left_out.any() else {})
 
 
 def write_tiles(folder: Path, place: Numbers, sources: Sequence[str], sizes: Numbers) -> None:

@@ -19,6 +19,7 @@ from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.deciding import OnProgress, told
+from zarrfeed_convert.planning.decisions import Decision
 from zarrfeed_convert.shards.packing import ShardTask, pack_shard, shard_path
 from zarrfeed_convert.shards.rows import mixed, without
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
@@ -72,6 +73,11 @@ def write_split(
     write_fields(folder, layouts, shards=len(records), samples=len(rows))
     description = _description(samples, plan, settings, rows, failures)
     description["channels"] = _describe(folder, samples, plan, rows, records)
+    left_out = sum(description["channels"].get("not_finite", ()))
+    if left_out:
+        said = "NaN or infinite: packed as they are, but left out of the channels' mean and std"
+        decision = Decision("not finite", f"{left_out:,.0f} values", said)
+        description["packed"]["decisions"].append(asdict(decision))
     split_writer.finish(target, folder, labels=plan.recipe.labels, description=description)
     journal.finished()
     return description

@@ -34,7 +34,7 @@ class Expected:
     class_pixels
         (n, K) integers.
     channel_sums
-        (n, C, 2) float64.
+        (n, C, 2 or 3) float64.
     """
 
     digest: NDArray[np.uint64] | None
@@ -123,7 +123,7 @@ def _check_sums(image: NDArray[Any], expected: Expected) -> list[tuple[str, str]
         return []
     found = expected.channel_sums[0]
     with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
-        needed = channel_sums(image)
+        needed = channel_sums(image)[:, : found.shape[-1]]
         if np.array_equal(needed, found):
             return []
         if image.dtype == np.float32 and needed.shape == found.shape:
