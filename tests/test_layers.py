@@ -20,14 +20,14 @@ LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
     {"errors", "schema", "index_shuffle", "block_order", "order", "plan", "schedule", "slot",
-     "lookahead", "choice", "state", "stats", "report"},
+     "lookahead", "choice", "ranks", "state", "stats", "report"},
     {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
      "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},
-    {"tfdata", "torchdata", "front", "sequence", "legacy", "callbacks"},
+    {"tfdata", "torchdata", "distribution", "front", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 
@@ -45,7 +45,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Outside world -> the only modules that may import it.
 WORLDS = {
-    "keras": {"sequence", "callbacks"},
+    "keras": {"sequence", "callbacks", "distribution"},  # the last for Keras before 3.9 alone
+    "jax": {"distribution"},
     "tf_keras": {"legacy", "callbacks"},
     "tensorflow": {"tfdata", "front", "sequence", "legacy"},  # but for tfdata, for typing alone
     "torch": {"torchdata", "sequence"},

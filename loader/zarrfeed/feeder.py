@@ -16,7 +16,7 @@ from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import afford, resident
-from zarrfeed.slot import Arrays, SlotLayout, aligned_empty
+from zarrfeed.slot import Arrays, SlotLayout, aligned_empty, weighing
 from zarrfeed.stats import Tally
 from zarrfeed.workers import Task, Workers
 
@@ -64,7 +64,7 @@ class Feeder:
         timeout: float,
     ) -> None:
         depth = afford(depth, layout.nbytes, held=HELD)
-        self._schedule = schedule
+        self.schedule = schedule
         self._sample_nbytes = layout.sample_nbytes
         self._depth = depth
         self._timeout = timeout
@@ -150,7 +150,7 @@ class Feeder:
         # What the consumer has dropped since the last batch is written to first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
-        if task.batch == self._schedule.batches - 1:  # measured while the workers work
+        if task.batch == self.schedule.batches - 1:  # measured while the workers work
             tally.rss = self.resident()
         self._wait(task)
         now = time.perf_counter()
@@ -158,14 +158,15 @@ class Feeder:
         if task.batch:  # before an epoch there may be a pause, which says nothing
             self._ahead.note(seconds=now - self._taken, waited=now - began, worked=sum(spent))
         self._taken = now
+        rows = self.schedule.real_rows(task.batch)
         tally.add(
-            rows=task.rows,
+            rows=rows,
             nbytes=task.rows * self._sample_nbytes,
             waited=now - began,
             spent=spent,
         )
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1
-        batch = self._hand_out(task)
+        batch = weighing(self._hand_out(task), rows)
         # Every worker has a task; one more can wait for the slot that the consumer drops now.
         ahead = self._ahead.batches
         self._send(min(ahead, max(ahead - 1, self._workers.count)))
@@ -200,7 +201,7 @@ class Feeder:
             self._send_one()
 
     def _send_one(self) -> None:
-        schedule = self._schedule
+        schedule = self.schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
         ids = schedule.batch_ids(self._epoch, self._batch)
@@ -216,7 +217,7 @@ class Feeder:
 
     def _later(self, batches: int) -> tuple[int, int]:
         """Epoch and number of the batch so many after the next one."""
-        epochs, batch = divmod(self._batch + batches, self._schedule.batches)
+        epochs, batch = divmod(self._batch + batches, self.schedule.batches)
         return self._epoch + epochs, batch
 
     def _discard(self) -> None:

@@ -6,11 +6,13 @@ tf_keras take.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.errors import how_to_install
 from zarrfeed.opening import open_stream
 from zarrfeed.pixel_statistics import normalization_of
+from zarrfeed.ranks import Found
 from zarrfeed.request import whole
 from zarrfeed.state import position_of, state_of
 
@@ -22,11 +24,21 @@ if TYPE_CHECKING:
 
     from zarrfeed.order import Shuffle
     from zarrfeed.pixel_statistics import Normalization
+    from zarrfeed.ranks import Auto
     from zarrfeed.request import ClassWeight, Subset
     from zarrfeed.slot import Arrays
     from zarrfeed.stats import EpochStats
     from zarrfeed.stream import Stream
     from zarrfeed.workers.recipe import Transform
+
+
+def share_by_torch() -> Found:
+    """Ask torch, where the program uses it, which rank this process has."""
+    if "torch" not in sys.modules:
+        return Found()
+    from zarrfeed.torchdata import process_group
+
+    return process_group()
 
 
 class FrontEnd:
@@ -74,9 +86,20 @@ class FrontEnd:
     max_queue_size
         Batches read ahead at most; as many as help, because few stay in the processor's cache.
         Memory for as many and 4 more, which the model may hold, is set aside, and used again.
+    pad_remainder
+        Fill a last batch that is not full with samples of weight 0, so that every batch of every
+        rank is full and no sample is left out: for exact evaluation and prediction, and for JAX,
+        which cannot split a partial batch over devices. Every batch then has weights as third
+        array: of each pixel of an integer mask, else (b, 1, …); 0 in the rows that are padding.
+        With `class_weight` these are its weights; a third field is taken as weights itself; one
+        field alone gets none. The padding follows the `samples` that count, at the end: cut
+        ``model.predict(seq)[: seq.samples]``.
     rank, world_size
         This process of a distributed run, and how many there are: disjoint, equally long shares of
-        one global order. The up to ``world_size - 1`` samples left over differ from epoch to epoch.
+        one global order. "auto" takes them from the current ``keras.distribution`` on JAX (the
+        data shard: equal for processes that share a model replica), else from torch's process
+        group, else there is one process. Decided when iteration begins, and logged. The up to
+        ``world_size - 1`` samples left over differ from epoch to epoch.
     timeout
         Seconds to wait for one batch before giving up with an error.
 
@@ -102,6 +125,8 @@ class FrontEnd:
     >>> model.fit(train, epochs=20)  # doctest: +SKIP
     """
 
+    _find_share = staticmethod(share_by_torch)
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -118,8 +143,9 @@ class FrontEnd:
         workers: int = 1,
         use_multiprocessing: bool = False,
         max_queue_size: int = 10,
-        rank: int = 0,
-        world_size: int = 1,
+        pad_remainder: bool = False,
+        rank: Auto = "auto",
+        world_size: Auto = "auto",
         timeout: float = 300.0,
     ) -> None:
         super().__init__()  # Keras' own class, where there is one; it starts no workers
@@ -137,9 +163,11 @@ class FrontEnd:
             workers=workers,
             use_multiprocessing=use_multiprocessing,
             max_queue_size=max_queue_size,
+            pad_remainder=pad_remainder,
             rank=rank,
             world_size=world_size,
             timeout=timeout,
+            find_share=self._find_share,
         )
 
     @property

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.descriptors import descriptors_each
 from zarrfeed.feeder import Feeder
+from zarrfeed.ranks import Found
 from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
 from zarrfeed.request import (
     WEIGHT,
     ClassWeight,
     Subset,
+    asked_share,
     make_schedule,
     sample_specs,
+    share_schedule,
     subset_ids,
     transformed_specs,
     weight_table,
     whole,
+    with_weights,
 )
 from zarrfeed.slot import SlotLayout, Spec
 from zarrfeed.store import open_split
@@ -29,10 +33,11 @@ from zarrfeed.workers.threads import ThreadWorkers
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from zarrfeed.arena import Arena
     from zarrfeed.order import Shuffle
+    from zarrfeed.ranks import Auto
     from zarrfeed.schedule import Schedule
     from zarrfeed.workers import Workers
 
@@ -52,13 +57,16 @@ def open_stream(
     workers: int,
     use_multiprocessing: bool,
     max_queue_size: int,
-    rank: int,
-    world_size: int,
+    pad_remainder: bool,
+    rank: Auto,
+    world_size: Auto,
     timeout: float,
+    find_share: Callable[[], Found],
 ) -> Stream:
     """Check what the user asked for, and open it; no worker is started yet.
 
-    The parameters and errors are those of :class:`zarrfeed.ZarrSequence`.
+    The parameters and errors are those of :class:`zarrfeed.ZarrSequence`; `find_share` asks the
+    frameworks which rank this process has, and must not know the sequence, which could never die.
     """
     count = whole("workers", workers, at_least=0)
     depth = whole("max_queue_size", max_queue_size, at_least=1)
@@ -76,9 +84,11 @@ def open_stream(
         chunk_rows=first.chunk_rows,
         seed=seed,
         drop_remainder=drop_remainder,
-        rank=rank,
-        world_size=world_size,
+        pad_remainder=pad_remainder,
     )
+    asked = asked_share(rank, world_size)
+    if None not in (asked.rank, asked.world_size):
+        schedule = share_schedule(schedule, *asked.share(Found()))
     source = specs = sample_specs(layouts)
     if transform is not None or batch_transform is not None:
         specs = transformed_specs(
@@ -99,6 +109,8 @@ def open_stream(
             pixels=class_pixels(split, schedule.ids),
         )
         specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
+    elif pad_remainder:
+        specs = with_weights(specs)
     recipe = Recipe(
         path=split.path,
         source=source,
@@ -113,14 +125,16 @@ def open_stream(
         split,
         schedule,
         recipe,
-        partial(_start_feeder, schedule, recipe, depth, timeout),
+        partial(_start_feeder, recipe, depth, timeout),
+        asked=asked,
+        find_share=find_share,
         workers=count,
         processes=bool(use_multiprocessing),
     )
 
 
 def _start_feeder(
-    schedule: Schedule, recipe: Recipe, depth: int, timeout: float, count: int, processes: bool
+    recipe: Recipe, depth: int, timeout: float, schedule: Schedule, count: int, processes: bool
 ) -> Feeder:
     """Start workers and their feeder. They know no stream, so that a dropped one can die."""
     return Feeder(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zarrfeed.errors import StoreError
+from zarrfeed.ranks import AUTO, Asked
 from zarrfeed.schedule import Ids, Schedule
 from zarrfeed.slot import Spec
 from zarrfeed.workers.recipe import Transform, apply, generator
@@ -91,6 +93,22 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
     return ids
 
 
+def asked_share(rank: Any, world_size: Any) -> Asked:
+    """Check which rank, of how many, was asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One of them is out of range; the message names it.
+    """
+    return Asked(
+        rank=None if rank in (AUTO, None) else whole("rank", rank, at_least=0),
+        world_size=(
+            None if world_size in (AUTO, None) else whole("world_size", world_size, at_least=1)
+        ),
+    )
+
+
 def make_schedule(
     ids: Ids,
     *,
@@ -99,10 +117,9 @@ def make_schedule(
     chunk_rows: int,
     seed: int,
     drop_remainder: bool,
-    rank: int,
-    world_size: int,
+    pad_remainder: bool,
 ) -> Schedule:
-    """Check the arguments that decide an epoch's order.
+    """Check the arguments that decide an epoch's order, for one process.
 
     Raises
     ------
@@ -110,12 +127,12 @@ def make_schedule(
         One of them is out of range; the message names it.
     """
     batch_size = whole("batch_size", batch_size, at_least=1)
-    world_size = whole("world_size", world_size, at_least=1)
-    rank = whole("rank", rank, at_least=0)
-    if rank >= world_size:
-        raise ValueError(f"rank must be below world_size, not {rank} of {world_size}")
     if shuffle not in (True, False, "block"):
         raise ValueError(f"shuffle must be True, False or 'block', not {shuffle!r}")
+    if drop_remainder and pad_remainder:
+        raise ValueError(
+            "drop_remainder leaves out the last batch, pad_remainder fills it: give one of them"
+        )
     schedule = Schedule(
         ids=ids,
         batch_size=batch_size,
@@ -124,18 +141,35 @@ def make_schedule(
         block=-(-batch_size // chunk_rows) * chunk_rows,
         seed=whole("seed", seed, at_least=0),
         drop_remainder=bool(drop_remainder),
-        rank=rank,
-        world_size=world_size,
+        pad_remainder=bool(pad_remainder),
+        rank=0,
+        world_size=1,
     )
-    if schedule.batches == 0:
-        ranks = f" over {world_size} ranks" if world_size > 1 else ""
-        remedy = "a smaller batch_size or drop_remainder=False" if drop_remainder else "samples"
-        raise ValueError(
-            f"an epoch has no batch: {len(ids)} samples{ranks} in batches of {batch_size}"
-            + (" with drop_remainder" if drop_remainder else "")
-            + f"; needs {remedy}"
-        )
-    return schedule
+    return share_schedule(schedule, 0, 1)
+
+
+def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
+    """Take the share of one rank.
+
+    Raises
+    ------
+    ValueError
+        There is not a batch for every rank.
+    """
+    if (rank, world_size) != (schedule.rank, schedule.world_size):
+        schedule = replace(schedule, rank=rank, world_size=world_size)
+    if schedule.batches:
+        return schedule
+    samples, dropped = len(schedule.ids), schedule.drop_remainder
+    remedy = "fewer ranks or pad_remainder=True" if samples else "samples"
+    if dropped:
+        remedy = "a smaller batch_size or drop_remainder=False"
+    ranks = f" over {world_size} ranks" if world_size > 1 else ""
+    raise ValueError(
+        f"an epoch has no batch: {samples} samples{ranks} in batches of {schedule.batch_size}"
+        + (" with drop_remainder" if dropped else "")
+        + f"; needs {remedy}"
+    )
 
 
 def sample_specs(layouts: Mapping[str, ArrayLayout]) -> tuple[Spec, ...]:
@@ -178,6 +212,41 @@ def transformed_specs(
                 "must keep the batch axis"
             )
     return tuple(Spec(s.name, a.shape[1:], a.dtype) for s, a in zip(specs, made, strict=True))
+
+
+def with_weights(specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    """Add the weights by which padding is told from samples, where Keras looks for them.
+
+    Metrics such as ``MeanIoU`` take a weight for every pixel alone, losses of other targets one
+    that broadcasts; one of shape (b,) fits neither (tried on Keras 3 and tf_keras).
+
+    Raises
+    ------
+    ValueError
+        There are more arrays than Keras would take.
+
+    Examples
+    --------
+    >>> image = Spec("image", (4, 4, 3), np.dtype("uint8"))
+    >>> with_weights((image, Spec("mask", (4, 4), np.dtype("uint8"))))[2].shape
+    (4, 4)
+    >>> with_weights((image, Spec("depth", (4, 4, 1), np.dtype("float32"))))[2].shape
+    (1, 1, 1)
+    """
+    if len(specs) > 3:
+        raise ValueError(
+            f"pad_remainder needs at most three arrays, of which the third weighs samples, got "
+            f"{', '.join(spec.name for spec in specs)}: choose fields="
+        )
+    if len(specs) != 2:
+        return specs
+    inputs, target = specs
+    shape = target.shape
+    if target.dtype.kind == "f":
+        shape = (1,) * len(shape)
+    elif len(shape) >= max(3, len(inputs.shape)) and shape[-1] > 1:
+        shape = shape[:-1]  # a channel for each class
+    return (*specs, Spec(WEIGHT, shape, np.dtype(np.float32)))
 
 
 def weight_table(

@@ -44,6 +44,10 @@ class Schedule:
         Which share of each epoch is ours: every `world_size`-th place of the global order, from
         `rank` on. Shares are disjoint and equally long, so that no rank waits for another; the last
         ``n % world_size`` places of the order belong to nobody in this epoch.
+    pad_remainder
+        Fill up the last batch of every rank, so that all batches of all ranks are full and no place
+        of the order is left out. The rows after :meth:`real_rows` are padding: samples from the
+        epoch's beginning, so that a model meets nothing that it does not know.
     in_memory
         Samples up to which the order of an epoch is kept in memory.
 
@@ -53,6 +57,9 @@ class Schedule:
     >>> second = Schedule(range(6), batch_size=2, **of, rank=1, world_size=2)
     >>> second.batch_ids(0, 0).tolist(), second.batch_ids(0, 1).tolist()
     ([3, 1], [4])
+    >>> padded = Schedule(range(5), batch_size=2, **of, rank=1, world_size=2, pad_remainder=True)
+    >>> padded.batch_ids(0, 1).tolist(), padded.real_rows(1)
+    ([0, 1], 0)
     """
 
     ids: Ids
@@ -63,6 +70,7 @@ class Schedule:
     drop_remainder: bool
     rank: int
     world_size: int
+    pad_remainder: bool = False
     in_memory: int = IN_MEMORY
     _order: Callable[[int], Order] = field(init=False, repr=False)
 
@@ -81,15 +89,24 @@ class Schedule:
 
     @property
     def samples(self) -> int:
-        """Samples of this rank's share, before a remainder is dropped."""
+        """Samples of this rank's share, before a remainder is dropped; padding does not count."""
+        if self.pad_remainder:
+            return len(range(self.rank, len(self.ids), self.world_size))
         return len(self.ids) // self.world_size
 
     @property
     def batches(self) -> int:
-        """Batches per epoch on this rank."""
-        return batch_count(
-            self.samples, batch_size=self.batch_size, drop_remainder=self.drop_remainder
-        )
+        """Batches per epoch on this rank, and on every other."""
+        largest = -(-len(self.ids) // self.world_size) if self.pad_remainder else self.samples
+        return batch_count(largest, batch_size=self.batch_size, drop_remainder=self.drop_remainder)
+
+    @property
+    def left_out(self) -> int:
+        """Samples that no rank sees in an epoch."""
+        if self.pad_remainder:
+            return 0
+        seen = self.batches * self.batch_size if self.drop_remainder else self.samples
+        return len(self.ids) - seen * self.world_size
 
     @property
     def order_version(self) -> int:
@@ -112,12 +129,19 @@ class Schedule:
         """
         rows = self.rows(batch)
         places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
+        if self.pad_remainder:
+            places %= len(self.ids)
         found = self._order(epoch)(places)
         if isinstance(self.ids, range):
             return self.ids.start + self.ids.step * found
         return self.ids[found]
 
     def rows(self, batch: int) -> slice:
-        """Where batch number `batch` stands in this rank's share of an epoch."""
+        """Where batch number `batch` stands in this rank's share of an epoch, padding included."""
         start = batch * self.batch_size
-        return slice(start, min(start + self.batch_size, self.samples))
+        stop = start + self.batch_size
+        return slice(start, stop if self.pad_remainder else min(stop, self.samples))
+
+    def real_rows(self, batch: int) -> int:
+        """Count the rows of a batch that are no padding; they come first."""
+        return max(0, min(self.batch_size, self.samples - batch * self.batch_size))

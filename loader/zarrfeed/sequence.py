@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.choice import no_keras
-from zarrfeed.front import FrontEnd
+from zarrfeed.front import FrontEnd, share_by_torch
 
 try:
     import keras
@@ -34,13 +34,26 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import torch
 
+    from zarrfeed.ranks import Found
     from zarrfeed.slot import Arrays
+
+
+def _find_share() -> Found:
+    """Ask the backend that Keras computes with; by hand, batches may go to torch under any."""
+    if keras.backend.backend() == "jax":
+        from zarrfeed.distribution import data_shard
+
+        found = data_shard(keras.distribution.distribution())
+        if found.source or found.doubt:
+            return found
+    return share_by_torch()
 
 
 class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]  # noqa: D101
     __doc__ = FrontEnd.__doc__  # as help() shows it; a class does not inherit it
 
     _within_epoch = False
+    _find_share = staticmethod(_find_share)
 
     def on_epoch_begin(self) -> None:
         """Keras begins an epoch."""
@@ -59,7 +72,27 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def get_jax_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
+        distribution = keras.distribution.distribution()
+        if distribution is not None:
+            from zarrfeed.distribution import parts_of_batch
+
+            self._expect_whole_parts(parts_of_batch(distribution))
         return self._stream.batches()
+
+    def _expect_whole_parts(self, parts: int) -> None:
+        """Refuse batches that JAX could not split over the devices of this process."""
+        if self.batch_size % parts:
+            raise ValueError(
+                f"JAX cannot split batch_size={self.batch_size} over {parts} devices: needed a "
+                f"multiple of {parts}"
+            )
+        rows = self.partial_batch_size
+        if rows is not None and rows % parts:
+            raise ValueError(
+                f"JAX cannot split the last batch, of {rows}, over {parts} devices: give "
+                "pad_remainder=True, which fills it with samples of weight 0, or "
+                "drop_remainder=True"
+            )
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""

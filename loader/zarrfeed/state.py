@@ -55,12 +55,14 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     try:
         version = state["version"]
         epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
-        theirs = {"order": 1, **state["schedule"]}  # the first states did not say so
+        # The first states did not say so.
+        theirs = {"order": 1, "pad_remainder": False, **state["schedule"]}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no state of a ZarrSequence: {state!r}") from error
     if version != VERSION:
         raise ValueError(f"the state has version {version!r}, this zarrfeed reads {VERSION}")
-    ours = _arguments(schedule)
+    # Ranks go through an epoch in step: the position of one is that of all.
+    ours = {name: value for name, value in _arguments(schedule).items() if name != "rank"}
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     if differing:
         raise ValueError(
@@ -82,6 +84,7 @@ def _arguments(schedule: Schedule) -> dict[str, Any]:
         "order": schedule.order_version,
         "seed": schedule.seed,
         "drop_remainder": schedule.drop_remainder,
+        "pad_remainder": schedule.pad_remainder,
         "rank": schedule.rank,
         "world_size": schedule.world_size,
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
+
+from zarrfeed.ranks import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,3 +39,19 @@ def stream_loader(batches: Callable[[], Iterator[Arrays]]) -> DataLoader[Any]:
         Of tuples of tensors; every iterator on it starts a pass. Keras would copy NumPy arrays.
     """
     return DataLoader(_Stream(batches), batch_size=None)
+
+
+def process_group() -> Found:
+    """Find the rank of this process in torch's default process group."""
+    distributed = torch.distributed
+    if not distributed.is_available():
+        return Found()
+    if distributed.is_initialized():
+        return Found(distributed.get_rank(), distributed.get_world_size(), "torch.distributed")
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if distributed.is_torchelastic_launched() and processes != "1":
+        return Found(
+            doubt=f"torchrun started {processes} processes: call "
+            "torch.distributed.init_process_group first, or give rank and world_size"
+        )
+    return Found()

@@ -55,15 +55,15 @@ class Recipe:
     source
         What is read: one spec per field, in batch order.
     layout
-        Of the slots; its specs are what the transforms make of `source`, then a weight map if
-        `weights` is given.
+        Of the slots; its specs are what the transforms make of `source`, then weights where there
+        are any.
     seed
         Of the transforms' random numbers.
     transform, batch_transform
         The user's functions; None for none.
     weights
-        (256,) or (65536,) float32 weight of every mask id; None for no weight map. The mask is
-        the last field.
+        (256,) or (65536,) float32 weight of every mask id; None where all weigh 1. The mask is the
+        last field.
     open_files
         Descriptors that one worker may keep open.
     turns
@@ -133,6 +133,8 @@ class Filler:
             self._transform(ids, sources, targets, epoch=epoch, batch=batch)
         if self._recipe.weights is not None:
             np.take(self._recipe.weights, targets[-1], out=outputs[-1], mode="clip")
+        elif len(outputs) > len(targets):
+            outputs[-1].fill(1)  # whoever hands the batch out knows which rows are padding
         transformed = time.perf_counter() - read
         slot.spent[:] = (
             read - began - decoded, decoded, transformed, _disk_reads() - faults,
