@@ -31,9 +31,7 @@ if WAY == "legacy":
 else:
     import keras
 
-import numpy as np
-
-import zarrfeed
+import zarrfeed  # noqa: E402 - after the choice of Keras
 
 
 class Met(keras.metrics.Metric):  # type: ignore[misc]
