@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +44,43 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Gaps:
+    """Parts of an array that were never written.
+
+    Attributes
+    ----------
+    run
+        How many entries along axis 0 are written together.
+    count
+        How many such runs there are.
+    partly
+        Those of which a part was never written.
+    wholly
+        Those of which nothing ever was.
+    meant
+        Whether a fill value may be meant, in masks.
+    """
+
+    run: int
+    count: int
+    partly: frozenset[int]
+    wholly: frozenset[int]
+    meant: bool
+
+    @property
+    def everywhere(self) -> bool:
+        """Tell whether nothing was written at all."""
+        return len(self.wholly) == self.count
+
+    def spoil(self, row: int | None, *, mask: bool) -> bool:
+        """Tell whether an entry, or the whole array, lacks what makes it an image, or a mask."""
+        if mask:
+            lacks = self.everywhere if row is None else row // self.run in self.wholly
+            return lacks and not self.meant
+        return bool(self.partly) if row is None else row // self.run in self.partly
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """An array, as its header says.
 
@@ -57,6 +94,8 @@ class Stack:
         Samples along axis 0 that can only be decoded together.
     kept
         Decoded bytes of it that a process keeps at most, while it reads sample by sample.
+    gaps
+        Where a fill value is read, because nothing was written.
     """
 
     found: Found
@@ -64,6 +103,7 @@ class Stack:
     dtype: np.dtype[Any]
     together: int
     kept: int
+    gaps: Gaps | None = field(default=None, kw_only=True)
 
 
 class ArrayFiles(Protocol):

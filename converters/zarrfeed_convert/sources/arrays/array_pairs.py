@@ -146,6 +146,11 @@ class ArrayPairs:
     def _values(self, side: Side, sample: int) -> NDArray[Any]:
         stack, row = side.locate(sample)
         name = side.name(sample)
+        if stack.gaps and stack.gaps.spoil(row, mask=side is self._masks):
+            raise SourceError(
+                f"{name}: needed values, found none, or not all, ever written: a fill value is "
+                "read in their place; write them, or leave the sample out with --on-error skip"
+            )
         with reading(name):
             values = self._files.read(stack, row, name)
         return side.layout.arrange(values)
@@ -168,6 +173,11 @@ class ArrayPairs:
                     f"{stack.found.name}: needed 1 to 4 channels for --color "
                     f"{self._meaning.color}, found {channels}; leave --color out"
                 )
+        if all(stack.gaps and stack.gaps.everywhere for stack in self._masks.stacks):
+            raise SourceError(
+                f"{self._masks.stacks[0].found.name}: needed masks, found an array of which "
+                "nothing was ever written; check that its chunks were copied with it"
+            )
         for stack in self._masks.stacks:
             packed_dtype(stack.dtype, stack.found.name)
             values = self._masks.layout.channels(stack.shape)

@@ -18,6 +18,7 @@ from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
+from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of
 from zarrfeed_convert.sources.cache import Cache
 
 with contextlib.suppress(ImportError):
@@ -110,7 +111,9 @@ class _Hdf5Files:
             whole = replace(found, array=name)
             together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
             kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
-            return Stack(whole, tuple(map(int, dataset.shape)), dataset.dtype, together, kept)
+            gaps = gaps_of(dataset, found.file)
+            shape = tuple(map(int, dataset.shape))
+            return Stack(whole, shape, dataset.dtype, together, kept, gaps=gaps)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         file, array = stack.found.file, stack.found.array

@@ -22,7 +22,13 @@ from zarrfeed_convert.sources.arrays.ome_metadata import (
     require_same_planes,
 )
 from zarrfeed_convert.sources.arrays.ome_places import require_same_place
-from zarrfeed_convert.sources.arrays.zarr_reading import is_url, name_stores, open_node, quiet
+from zarrfeed_convert.sources.arrays.zarr_reading import (
+    has_chunks,
+    is_url,
+    name_stores,
+    open_node,
+    quiet,
+)
 from zarrfeed_convert.sources.listing import fixed_part
 from zarrfeed_convert.sources.values import packed_dtype
 
@@ -47,6 +53,8 @@ class Level:
         A letter per axis, of t, c, z, y and x.
     shape, dtype, chunks
         Of the array.
+    stored
+        Whether any of its chunks is there.
     """
 
     path: str
@@ -54,6 +62,7 @@ class Level:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
+    stored: bool
 
     def length(self, axis: str) -> int:
         """Give the length of an axis; 1 where there is none."""
@@ -169,6 +178,11 @@ def open_volume(
         require_same_place(
             image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
         )
+    if not pixels.stored:
+        raise SourceError(
+            f"{pixels.path}: needed an image, found an array of which no chunk is there; check "
+            "that its chunks were copied with it"
+        )
     channels = choose_channels(channel, pixels.length("c"), image_ome, image)
     packed_dtype(pixels.dtype, pixels.path)
     packed_dtype(ids.dtype, ids.path)
@@ -254,4 +268,5 @@ def _level(path: str, scales: Multiscale, number: int, limits: Limits) -> Level:
         )
     dtype = np.dtype(array.dtype)
     limits.require(array.chunks, dtype, f"{path}/{inside}", "a chunk")
-    return Level(f"{path}/{inside}", scales.axes, tuple(array.shape), dtype, tuple(array.chunks))
+    shape, chunks = tuple(array.shape), tuple(array.chunks)
+    return Level(f"{path}/{inside}", scales.axes, shape, dtype, chunks, has_chunks(array))

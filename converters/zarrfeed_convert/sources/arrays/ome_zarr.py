@@ -123,6 +123,11 @@ class OmeZarr:
                 first = first or error
         if first and not volumes:
             raise first
+        if not any(volume.mask.stored for volume in volumes):
+            raise SourceError(
+                f"{volumes[0].mask.path}: needed labels, found an array of which no chunk is "
+                "there; check that its chunks were copied with it"
+            )
         self.left_out = tuple(left_out)
         self._volumes = tuple(volumes)
         self._ends = list(accumulate(prod(volume.planes) for volume in volumes))

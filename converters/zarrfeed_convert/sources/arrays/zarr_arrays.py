@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack, texts_of
+from zarrfeed_convert.sources.arrays.array_files import Found, Gaps, Stack, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     BLOCKS_NBYTES,
     ZarrReading,
     array_at,
+    has_chunks,
     is_url,
     name_stores,
 )
@@ -69,7 +70,8 @@ class ZarrArrays(ArrayPairs):
     -----
     Samples that share a chunk are decoded together for each of them, but for 384 MB of them, which
     are kept in memory. Such arrays pack faster with ``--order source``. A chunk that is not there
-    is, as Zarr has it, full of the fill value.
+    is, as Zarr has it, full of the fill value; images of which no chunk is there are refused, and
+    so are masks if all of them are like that.
 
     Examples
     --------
@@ -111,7 +113,11 @@ class _ZarrFiles:
         self._limits.require(array.chunks, array.dtype, found.name, "a chunk")
         together = min(array.chunks[0], shape[0]) if shape else 1
         kept = min(array.nbytes, BLOCKS_NBYTES // 2) if together > 1 else 0
-        return Stack(replace(found, file=path), shape, np.dtype(array.dtype), together, kept)
+        gaps, all_of_it = None, frozenset({0})
+        if shape and not has_chunks(array):  # Zarr leaves out chunks of nothing but fill values
+            gaps = Gaps(shape[0], 1, all_of_it, all_of_it, meant=True)
+        dtype = np.dtype(array.dtype)
+        return Stack(replace(found, file=path), shape, dtype, together, kept, gaps=gaps)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         array = self._reading.open(stack.found.file)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 from zarr.errors import ZarrUserWarning
-from zarr.storage import ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 AnyArray: TypeAlias = "zarr.Array[Any]"
 Node: TypeAlias = "AnyArray | zarr.Group"
 
+_METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 _ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
 _OPEN_ARRAYS = 64
 _LISTED_DEPTH = 3  # of the groups below that a message lists arrays of
@@ -121,6 +123,21 @@ def array_at(path: str) -> str:
             if isinstance(array, zarr.Array)
         }
     return f"{group}/{choose_array(Address(group, below), arrays, joint='/')}"
+
+
+def has_chunks(array: AnyArray) -> bool:
+    """Tell whether any chunk of an array is there; of those behind a URL, that they are."""
+    store, path = array.store_path.store, array.store_path.path
+    if not isinstance(store, LocalStore | ZipStore):
+        return True
+
+    async def found() -> bool:
+        async for key in store.list_prefix(f"{path}/" if path else ""):
+            if not key.endswith("/") and PurePath(key).name not in _METADATA:
+                return True
+        return False
+
+    return sync(found())
 
 
 class ZarrReading:

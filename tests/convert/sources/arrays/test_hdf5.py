@@ -9,6 +9,7 @@ import pytest
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import Limits, convert, verify
 
 h5py = pytest.importorskip("h5py")
 
@@ -246,3 +247,123 @@ def test_the_file_can_be_written_again_when_the_source_is_gone():
     source.read(0)
     del source
     write("f.h5", "a", more=MASKS)
+
+
+@pytest.fixture
+def virtual():
+    """Write images and masks in parts, and a file that puts them together."""
+    for part, rows in enumerate((slice(0, 4), slice(4, 7))):
+        write(f"part{part}.h5", x=IMAGES[rows], y=MASKS[rows])
+
+    def put_together(path="all.h5", parts=("part0.h5", "part1.h5")):
+        with h5py.File(path, "w") as file:
+            for name, values in (("x", IMAGES), ("y", MASKS)):
+                layout = h5py.VirtualLayout(values.shape, values.dtype)
+                for part, rows in zip(parts, (slice(0, 4), slice(4, 7)), strict=False):
+                    shape = values[rows].shape
+                    layout[rows] = h5py.VirtualSource(part, name, shape=shape)
+                file.create_virtual_dataset(name, layout)
+
+    put_together()
+    return put_together
+
+
+def test_virtual_arrays_are_packed_as_their_sources_are(virtual, tmp_path):
+    require_source(Hdf5Arrays("all.h5:x", "all.h5:y"), IMAGES, MASKS)
+
+
+def test_what_hdf5_would_make_up_is_refused(virtual, tmp_path):
+    source = Hdf5Arrays("all.h5:x", "all.h5:y")
+    convert(source, "o", split="train", workers=1)
+    os.rename("part1.h5", "gone.h5")
+    for address in ("all.h5:x", "all.h5:y"):
+        with pytest.raises(SourceError, match=r"that are in part1\.h5:., but the file is not"):
+            Hdf5Arrays(address, "all.h5:y")
+    assert "part1.h5" in str(verify("o/train", source=True, workers=1).problems)
+    write("part1.h5", x=IMAGES[4:])
+    with pytest.raises(SourceError, match=r"part1\.h5:y, but the file has no such array"):
+        Hdf5Arrays("all.h5:x", "all.h5:y")
+    with h5py.File("part1.h5", "a") as file:
+        file.create_dataset("y", (3, 12, 10), "u1")
+    with pytest.raises(SourceError, match=r"part1\.h5:y, but it was never written"):
+        Hdf5Arrays("all.h5:x", "all.h5:y")
+    os.replace("gone.h5", "part1.h5")
+    require_source(Hdf5Arrays("all.h5:x", "all.h5:y"), IMAGES, MASKS)
+
+
+def test_sources_of_sources_are_looked_for_too(virtual):
+    with h5py.File("above.h5", "w") as file:
+        for name, values in (("x", IMAGES), ("y", MASKS)):
+            layout = h5py.VirtualLayout(values.shape, values.dtype)
+            layout[:] = h5py.VirtualSource("all.h5", name, shape=values.shape)
+            file.create_virtual_dataset(name, layout)
+    require_source(Hdf5Arrays("above.h5:x", "above.h5:y"), IMAGES, MASKS)
+    os.remove("part0.h5")
+    with pytest.raises(SourceError, match=r"all\.h5:/x: needed the values that are in part0"):
+        Hdf5Arrays("above.h5:x", "above.h5:y")
+
+
+def test_a_virtual_array_with_holes_is_refused(virtual):
+    virtual(parts=("part0.h5",))
+    with pytest.raises(SourceError, match="found sources for 1,440 of 2,520"):
+        Hdf5Arrays("all.h5:x", "all.h5:y")
+
+
+def test_raw_storage_that_is_short_is_refused():
+    write(y=MASKS)
+    IMAGES.tofile("raw.bin")
+    with h5py.File("f.h5", "a") as file:
+        place = [("raw.bin", 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("x", IMAGES.shape, IMAGES.dtype, external=place)
+    limits = Limits(external=True)
+    require_same(Hdf5Arrays("f.h5:x", "f.h5:y", limits=limits))
+    os.truncate("raw.bin", IMAGES.nbytes - 1)
+    with pytest.raises(SourceError, match=r"in raw\.bin, but it needed 2520 bytes, and has 2519"):
+        Hdf5Arrays("f.h5:x", "f.h5:y", limits=limits)
+
+
+def require_same(source):
+    for sample, (image, mask) in enumerate(zip(IMAGES, MASKS, strict=True)):
+        found, ids = source.read(sample)
+        np.testing.assert_array_equal(found, image)
+        np.testing.assert_array_equal(ids, mask)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "written", "images", "masks"),
+    [
+        ((1, 12, 10), [0, 2], [1, 3, 4, 5, 6], [1, 3, 4, 5, 6]),
+        ((2, 12, 10), [0, 2], [4, 5, 6], [4, 5, 6]),
+        ((2, 6, 10), [0, 2], [0, 1, 2, 3, 4, 5, 6], [4, 5, 6]),
+    ],
+)
+def test_samples_that_were_never_written_are_refused_one_by_one(chunks, written, images, masks):
+    write(x=IMAGES[..., 0], y=MASKS)
+    with h5py.File("f.h5", "a") as file:
+        for name, values in (("u", IMAGES[..., 0]), ("v", MASKS)):
+            array = file.create_dataset(name, values.shape, values.dtype, chunks=chunks)
+            for row in written:
+                half = slice(0, 6 if chunks[1] == 6 else 12)
+                array[row, half] = values[row, half]
+        # What stands in its place is someone's choice.
+        file.create_dataset("w", MASKS.shape, MASKS.dtype, chunks=chunks, fillvalue=255)[0] = 0
+    for pair, wrong in ((("u", "y"), images), (("x", "v"), masks)):
+        source = Hdf5Arrays(*(f"f.h5:{name}" for name in pair))
+        for sample in range(7):
+            if sample in wrong:
+                with pytest.raises(SourceError, match=rf"\[{sample}\]: needed values, found none"):
+                    source.read(sample)
+            else:
+                source.read(sample)
+    assert Hdf5Arrays("f.h5:x", "f.h5:w").read_mask(6).min() == 255
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (1, 12, 10)}, {"fillvalue": 1}])
+def test_arrays_of_which_nothing_was_written_are_refused(options):
+    write(x=IMAGES[..., 0], y=MASKS)
+    with h5py.File("f.h5", "a") as file:
+        file.create_dataset("none", MASKS.shape, MASKS.dtype, **options)
+    with pytest.raises(SourceError, match="needed masks, found an array of which nothing was ever"):
+        Hdf5Arrays("f.h5:x", "f.h5:none")
+    with pytest.raises(SourceError, match=r"\[0\]: needed values, found none"):
+        Hdf5Arrays("f.h5:none", "f.h5:y").read(0)

@@ -398,3 +398,15 @@ def test_what_moves_all_levels_moves_each():
     for level in (0, 1):
         with pytest.raises(SourceError, match="found them from 0 in steps of"):
             OmeZarr("a.zarr", level=level)
+
+
+def test_arrays_of_which_no_chunk_is_there_are_refused():
+    for pixels, labels, said in (
+        (np.zeros_like(PIXELS), LABELS, "needed an image, found an array of which no chunk"),
+        (PIXELS, np.zeros_like(LABELS), "needed labels, found an array of which no chunk"),
+    ):
+        write(pixels=pixels, labels=[("cells", labels)])
+        with pytest.raises(SourceError, match=said):
+            OmeZarr("a.zarr")
+    write("b.zarr")
+    assert not OmeZarr("*.zarr").read_mask(0).any()

@@ -188,3 +188,24 @@ def test_an_array_that_vanishes_or_changes_names_the_sample():
     source._files._reading.__init__()
     with pytest.raises(SourceError, match=r"^a\.zarr/images\[0\]: the array has changed"):
         source.read(0)
+
+
+@pytest.mark.parametrize("path", ["a.zarr", "a.zarr.zip"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_arrays_of_which_no_chunk_is_there_are_refused(path, version):
+    write(version=version, images=IMAGES, masks=MASKS, none=np.zeros_like(MASKS))
+    if path.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as file:
+            for part in sorted(Path("a.zarr").rglob("*")):
+                file.write(part, part.relative_to("a.zarr"))
+    with pytest.raises(SourceError, match="needed masks, found an array of which nothing was ever"):
+        ZarrArrays(f"{path}/images", f"{path}/none")
+    with pytest.raises(SourceError, match=r"\[0\]: needed values, found none"):
+        ZarrArrays(f"{path}/none", f"{path}/masks").read(0)
+
+
+def test_a_mask_of_background_among_others_has_no_chunk():
+    for name, masks in (("a", MASKS[0]), ("b", np.zeros_like(MASKS[0]))):
+        write(f"{name}.zarr", images=IMAGES[0], masks=masks)
+    source = ZarrArrays("*.zarr/images", "*.zarr/masks")
+    assert not source.read(1)[1].any()

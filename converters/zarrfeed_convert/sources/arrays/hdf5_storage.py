@@ -1,0 +1,130 @@
+"""Are the values of an HDF5 array stored, or does HDF5 make them up?
+
+HDF5 gives a fill value for whatever it does not find: chunks that were never written, the parts of
+a virtual dataset whose file is gone, the end of a raw file that is too short. None of that is an
+error to it, and all of it looks like a black image, or like a mask of background.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.array_files import Gaps
+
+_THIS = "."  # the file itself, as a virtual dataset's source
+_MOST_NESTED = 32  # virtual datasets of virtual datasets
+_BLOCK = "%b"  # of a file's name: the number of a block
+
+
+def gaps_of(dataset: h5py.Dataset, path: str) -> Gaps | None:
+    """Find out which entries along axis 0 were never written.
+
+    Parameters
+    ----------
+    dataset
+        An open array.
+    path
+        Of its file.
+
+    Returns
+    -------
+    Gaps or None
+        None where all of it was.
+
+    Raises
+    ------
+    SourceError
+        A file is not there, or too short, that the array says its values are in.
+    """
+    _require_sources(dataset, path)
+    if dataset.is_virtual or dataset.external or not dataset.size:
+        return None
+    defined = dataset.id.get_create_plist().fill_value_defined()
+    meant = bool(defined == h5py.h5d.FILL_VALUE_USER_DEFINED)
+    if dataset.chunks is None:
+        all_of_it = frozenset({0})
+        written = dataset.id.get_storage_size() > 0
+        return None if written else Gaps(dataset.shape[0], 1, all_of_it, all_of_it, meant)
+    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
+    if dataset.id.get_num_chunks() == prod(grid):
+        return None
+    run = int(dataset.chunks[0])
+    found = Counter[int]()
+    dataset.id.chunk_iter(lambda chunk: found.update([chunk.chunk_offset[0] // run]))
+    partly = frozenset(number for number in range(grid[0]) if found[number] < prod(grid[1:]))
+    wholly = frozenset(number for number in partly if not found[number])
+    return Gaps(run, grid[0], partly, wholly, meant)
+
+
+def _require_sources(dataset: h5py.Dataset, path: str, depth: int = 0) -> None:
+    name = f"{path}:{dataset.name}"
+    if dataset.external:
+        _require_raw(dataset, name)
+    if not dataset.is_virtual:
+        return
+    if depth > _MOST_NESTED:
+        raise SourceError(f"{name}: needed an array, found virtual datasets of each other")
+    sources = dataset.virtual_sources()
+    covered = sum(_points(one) for one in sources)
+    if covered < dataset.size:
+        raise SourceError(
+            f"{name}: needed values for all of the array, found sources for {covered:,} of "
+            f"{dataset.size:,}; HDF5 makes up the others: write them, or give a smaller array"
+        )
+    for file, array in sorted({(one.file_name, one.dset_name) for one in sources}):
+        _require_source(dataset, file, array, path, name, depth)
+
+
+def _points(source: Any) -> int:
+    return int(source.vspace.get_select_npoints())
+
+
+def _require_source(
+    dataset: h5py.Dataset, file: str, array: str, path: str, name: str, depth: int
+) -> None:
+    """Refuse a source that is not there, or has nothing in it."""
+    there = f"{file}:{array}"
+    file, array = file.replace(_BLOCK, "0"), array.replace(_BLOCK, "0")
+    if file == _THIS:
+        _require_written(dataset.file, array, path, there, name, depth)
+        return
+    beside = Path(path).absolute().parent / file
+    found = next((str(one) for one in (beside, Path(file)) if one.is_file()), None)
+    if found is None:
+        raise _gone(name, there, "the file is not there")
+    with h5py.File(found, "r") as opened:
+        _require_written(opened, array, found, there, name, depth)
+
+
+def _require_written(
+    file: h5py.File, array: str, path: str, there: str, name: str, depth: int
+) -> None:
+    source = file.get(array)
+    if not isinstance(source, h5py.Dataset):
+        raise _gone(name, there, "the file has no such array")
+    if not source.is_virtual and source.size and not source.id.get_storage_size():
+        raise _gone(name, there, "it was never written")
+    _require_sources(source, path, depth + 1)
+
+
+def _require_raw(dataset: h5py.Dataset, name: str) -> None:
+    left = dataset.size * dataset.dtype.itemsize
+    for file, offset, size in dataset.external:
+        part = min(left, size)
+        has = Path(file).stat().st_size if Path(file).is_file() else 0
+        if has < offset + part:
+            raise _gone(name, file, f"it needed {offset + part} bytes, and has {has}")
+        left -= part
+
+
+def _gone(name: str, where: str, why: str) -> SourceError:
+    return SourceError(
+        f"{name}: needed the values that are in {where}, but {why}: HDF5 would give its fill value "
+        "in their place; restore that file"
+    )
