@@ -139,8 +139,8 @@ def slowly(record, path):
     time.sleep(60)
 copying.ShardRecord.save = slowly
 sys.argv = ["zarrfeed", "repack", *{list(map(str, arguments[:-3]))}, "1", "--codec", "lz4"]
-from zarrfeed_tools.cli import main
-main()
+from zarrfeed_tools.application import run
+run(sys.argv[1:])
 """
     process = subprocess.Popen(
         [sys.executable, "-c", script], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

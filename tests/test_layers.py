@@ -34,7 +34,7 @@ LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in mod
 # The rooms of the converter: packages and modules, from the ground up.
 CONVERTER = ROOT / "converters" / "zarrfeed_convert"
 FLOORS = [
-    {"source", "failures", "geometry", "decoding", "shards"},
+    {"source", "failures", "geometry", "decoding", "shards", "supervision"},
     {"labels", "mask_map", "mask_ids"},
     {"planning", "crews", "sources", "formats", "facts"},
     {"report", "splits"},

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
+    from zarrfeed_convert.supervision.supervisor import (
+        begin_supervised,
+        set_read_timeout,
+        supervise,
+    )
     from zarrfeed_convert.verification.comparison import Originals
     from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
     from zarrfeed_convert.verification.verify import verify
@@ -50,6 +55,7 @@ _HOME = {
     "Source": "source",
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
+    "begin_supervised": "supervision.supervisor",
     "classes_of": "facts",
     "convert": "conversion",
     "factory_of": "formats",
@@ -58,6 +64,8 @@ _HOME = {
     "options_of_text": "formats",
     "parameters_of": "formats",
     "repack": "repacking.repack",
+    "set_read_timeout": "supervision.supervisor",
+    "supervise": "supervision.supervisor",
     "text_of_bytes": "planning.decisions",
     "verify": "verification.verify",
 }
@@ -78,6 +86,7 @@ __all__ = [
     "Source",
     "SplitVerification",
     "Verification",
+    "begin_supervised",
     "classes_of",
     "convert",
     "factory_of",
@@ -86,6 +95,8 @@ __all__ = [
     "options_of_text",
     "parameters_of",
     "repack",
+    "set_read_timeout",
+    "supervise",
     "text_of_bytes",
     "verify",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crews.crew import cores, crew_of
+from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
@@ -25,10 +25,12 @@ from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.splits.target import target_of
 from zarrfeed_convert.splits.writing import write_split
+from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.failures import OnError
@@ -59,6 +61,7 @@ def convert(
     workers: int | None = None,
     scheduler: str | None = None,
     on_error: OnError = "stop",
+    read_timeout: float = PATIENCE_S,
     overwrite: bool = False,
     restart: bool = False,
     dry_run: bool = False,
@@ -100,7 +103,9 @@ def convert(
         Of the shuffled order.
     workers
         Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
-        memory would not hold what they need. The store is the same, byte for byte.
+        memory would not hold what they need. The store is the same, byte for byte. A decoder that
+        crashes or hangs over a file ends a process of its own, and the file is named; in this one,
+        nobody could.
     scheduler
         The address of a Dask cluster, like ``tcp://10.0.0.1:8786``, whose workers do the work, each
         in as many threads as it has; in place of `workers`. The samples and `out` must be on paths
@@ -108,6 +113,9 @@ def convert(
     on_error
         ``stop``: a sample that cannot be packed ends the conversion. ``skip``: it is left out, and
         the split records it.
+    read_timeout
+        Seconds after which a process that still reads the same file is ended, and the file has
+        failed; of large files, a second more for every MiB.
     overwrite
         Replace the split if it is there already, once the new one is complete. False accepts it
         where it is what would be packed, and refuses otherwise.
@@ -139,22 +147,24 @@ def convert(
     start = time.perf_counter()
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
-    _require_known(workers, scheduler, on_error, ignore)
+    _require_known(workers, scheduler, on_error, ignore, read_timeout)
     with source_of_samples(samples, Path(out).absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
         target = target_of(Path(out), split)
         _require_same_labels(target, named, ignore)
-        job = _Job(source, settings, named, ignore, overwrite, progress, Failures(on_error))
+        job = _Job(
+            source, settings, named, ignore, overwrite, progress, Failures(on_error), read_timeout
+        )
         done = job.done_already(target)
         if done is not None and journal_folder(target).exists():
             done = None  # a run was killed as it ended: what it left is to be cleared away
         if done is None and dry_run:
             job.refuse_left_out()
-            with crew_of(source, workers or cores(), job.failures, scheduler) as crew:
+            with job.crew(workers, scheduler) as crew:
                 plan, about_workers = job.decide(crew, target)
             done = report_of_plan(plan, target, source, job.failures, about_workers)
         elif done is None:
-            done = job.pack(target, workers or cores(), scheduler, restart=restart)
+            done = job.pack(target, workers, scheduler, restart=restart)
     return replace(done, seconds=time.perf_counter() - start)
 
 
@@ -169,6 +179,7 @@ class _Job:
     overwrite: bool
     progress: OnProgress | None
     failures: Failures
+    read_timeout: float
 
     @property
     def asked(self) -> JSON:
@@ -223,7 +234,13 @@ class _Job:
         crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers
 
-    def pack(self, target: Target, workers: int, scheduler: str | None, *, restart: bool) -> Report:
+    def crew(self, workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:
+        """Gather who does the work."""
+        return crew_of(self.samples, workers, self.failures, scheduler, self.read_timeout)
+
+    def pack(
+        self, target: Target, workers: int | None, scheduler: str | None, *, restart: bool
+    ) -> Report:
         """Pack the split, or what is left of it to be packed."""
         self.refuse_left_out()
         with opened_journal(target, restart=restart) as journal:
@@ -240,7 +257,7 @@ class _Job:
                     "ignore": self.ignore,
                 },
             )
-            with crew_of(self.samples, workers, self.failures, scheduler) as crew:
+            with self.crew(workers, scheduler) as crew:
                 plan, about_workers = self.decide(crew, target)
                 there = write_split(
                     self.samples,
@@ -257,7 +274,11 @@ class _Job:
 
 
 def _require_known(
-    workers: int | None, scheduler: str | None, on_error: OnError, ignore: int | None
+    workers: int | None,
+    scheduler: str | None,
+    on_error: OnError,
+    ignore: int | None,
+    read_timeout: float,
 ) -> None:
     if workers is not None and workers < 1:
         raise SourceError(f"workers: needed at least 1, found {workers}")
@@ -266,6 +287,8 @@ def _require_known(
             f"workers: are processes of this machine, found {workers} of them and the scheduler "
             f"{scheduler}, whose cluster has workers of its own; leave out one or the other"
         )
+    if not read_timeout > 0:
+        raise SourceError(f"read_timeout: needed seconds, more than 0, found {read_timeout}")
     if on_error not in ("stop", "skip"):
         raise SourceError(f"on_error: needed 'stop' or 'skip', found {on_error!r}")
     if ignore is not None and not 0 <= ignore <= MAX_ID:

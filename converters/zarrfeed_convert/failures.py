@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OnError: TypeAlias = Literal["stop", "skip"]
 _SHOWN = 10  # files that a message names
+_SAY_LITTLE = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Failed(NamedTuple):
@@ -83,7 +84,13 @@ class Failures:
         """What failed and why, in the order of the samples."""
         return [self._of[item] for item in sorted(self._of)]
 
-    def add(self, found: Iterable[Failed], *, summary: str | None = None) -> None:
+    def add(
+        self,
+        found: Iterable[Failed],
+        *,
+        summary: str | None = None,
+        cause: Exception | None = None,
+    ) -> None:
         """Take note of failures, or raise them.
 
         Parameters
@@ -92,6 +99,8 @@ class Failures:
             What failed.
         summary
             How to say it where it ends the conversion; by default as each sample says it.
+        cause
+            What was raised first, where it is known here.
 
         Raises
         ------
@@ -102,7 +111,7 @@ class Failures:
         if found and self.on_error == "stop":
             error = SamplesError(found) if summary is None else SourceError(summary)
             error.add_note("--on-error skip leaves out what cannot be packed, and records it")
-            raise error
+            raise error from cause
         for failed in found:
             self._of.setdefault(failed.item, failed)
 
@@ -112,19 +121,31 @@ class Noted:
 
     def __init__(self, source: Source) -> None:
         self.found: list[Failed] = []
+        self.cause: Exception | None = None  # of the first
         self._source = source
 
     @contextmanager
     def noting(self, item: int) -> Iterator[None]:
-        """Note a failure to read a sample instead of raising it.
+        """Note a failure to read a sample, whatever a decoder raises, instead of raising it.
 
         Whoever uses the sample looks whether it is there.
         """
         try:
             yield
-        except (SourceError, OSError) as error:
-            said = str(error)
+        except Exception as error:
             image, mask = self._source.names(item)
-            name = mask if said.startswith(f"{mask}:") else image
-            why = said if isinstance(error, SourceError) else f"{name}: cannot be read: {said}"
-            self.found.append(Failed(item, name, why))
+            ours = isinstance(error, SourceError)
+            why = str(error if ours else unreadable(image, error))
+            self.found.append(Failed(item, mask if why.startswith(f"{mask}:") else image, why))
+            self.cause = self.cause or error
+
+
+def unreadable(name: str, error: Exception) -> SourceError:
+    """Say of an error by a decoder, or by the system, what could not be read."""
+    said = " ".join(str(error).split())
+    if isinstance(error, _SAY_LITTLE):
+        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    return SourceError(
+        f"{name}: cannot be read: {said or type(error).__name__}; the file is missing or damaged: "
+        "restore it, or take it out"
+    )

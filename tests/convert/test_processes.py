@@ -75,11 +75,11 @@ def test_a_process_that_is_only_starting_says_nothing_on_ctrl_c(tmp_path, write_
     said = run_script(
         tmp_path,
         """
-        import multiprocessing, os, signal, time
+        import os, psutil, signal, time
         from zarrfeed_convert import PairedFolders, convert
 
         def interrupt(what, done, total):
-            for child in multiprocessing.active_children():
+            for child in psutil.Process().children():
                 os.kill(child.pid, signal.SIGINT)
             raise KeyboardInterrupt
 

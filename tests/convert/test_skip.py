@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, PairedFolders, convert
 from zarrfeed_convert.shards.rows import Rows, without
 
+RESTORE = "the file is missing or damaged: restore it, or take it out"
 SMALL = {"chunk_samples": 1, "shard_size": 1440}
 
 
@@ -77,11 +78,11 @@ def test_counts_add_up_and_every_other_sample_is_there(tmp_path, order, workers)
     assert dict(report.skipped) == {
         "i3": "i3: is no image",
         "i5": "image and mask differ in size: i5 is 12x10, m5 is 13x10",
-        "i8": "i8: cannot be read: [Errno 5] Input/output error",
+        "i8": f"i8: cannot be read: [Errno 5] Input/output error; {RESTORE}",
         "m11": "m11: needed class ids 0 … 2, found the value 77; use --ignore 77 if it marks "
         "unlabelled pixels, or --mask-map 77=ID",
         "i30": "i30: its header promised 12x10, it decoded to 11x10; restore it, or take it out",
-        "i39": "i39: cannot be read: [Errno 5] Input/output error",
+        "i39": f"i39: cannot be read: [Errno 5] Input/output error; {RESTORE}",
     }
     split = zarr.open_group(tmp_path / "o/train", mode="r")
     keys = [bytes(key).rstrip(b"\0").decode() for key in split["key"][:]]

@@ -98,7 +98,7 @@ def test_a_source_whose_decoder_breaks_down_is_a_problem(packed, monkeypatch):
     monkeypatch.setattr(PairedFolders, "read", read)
     found = packed.verify(source=True)
     assert len(found.problems) == 11
-    assert "ZeroDivisionError('boom')" in found.problems[0].what
+    assert "ZeroDivisionError: boom" in found.problems[0].what
 
 
 def test_without_digests_there_is_nothing_to_compare_originals_with(packed):

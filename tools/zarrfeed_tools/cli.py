@@ -1,81 +1,38 @@
-"""Which commands are there, and how do they end?
+"""Where does the command begin, and which commands read files that may do harm?
 
-A command's module registers it; here it only becomes part of the whole. Exit status 0: done;
-1: the data or the run failed; 2: wrong usage; 130: Ctrl-C (by typer).
+Those work in a process of their own: a decoder that crashes, hangs or takes all memory over a file
+ends that one, and the file is named here.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Any
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-
-from zarrfeed import __version__
-from zarrfeed.errors import ZarrfeedError
-from zarrfeed_tools import (
-    bench_command,
-    convert_command,
-    demo_command,
-    formats_command,
-    inspect_command,
-    repack_command,
-    verify_command,
-)
-
-app = typer.Typer(
-    name="zarrfeed",
-    help="Pack images and masks once, feed every Keras epoch at memory speed.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"zarrfeed {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None:
-    """Pack images and masks once, feed every Keras epoch at memory speed."""
-
-
-for command in (
-    convert_command,
-    formats_command,
-    repack_command,
-    verify_command,
-    inspect_command,
-    bench_command,
-    demo_command,
-):
-    command.register(app)
+_READING = ("convert", "verify", "repack", "inspect")
 
 
 def main() -> None:
     """Run the command, and end with its exit status."""
-    try:
-        app()
-    except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
-        Console(stderr=True, highlight=False).print(
-            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
-        )
-        for note in getattr(error, "__notes__", ()):
-            print(note, file=sys.stderr)
-        sys.exit(1)
+    if sys.modules["__main__"].__spec__ is not None and not sys.flags.safe_path:
+        sys.path.append(sys.path.pop(0))  # python -m looks in the current folder first
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in _READING:
+        from zarrfeed_convert import supervise
+
+        sys.exit(supervise("zarrfeed_tools.application", arguments))
+    from zarrfeed_tools.application import run
+
+    run(arguments)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the application where it is asked for: the process that only watches needs none."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from zarrfeed_tools.application import app
+
+    return app
 
 
 if __name__ == "__main__":

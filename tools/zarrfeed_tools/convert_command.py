@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from zarrfeed_convert import PairedFolders, Report, convert
+from zarrfeed_convert import PairedFolders, Report, convert, set_read_timeout
 from zarrfeed_tools.following import followed, interrupts_told
 from zarrfeed_tools.pack_options import (
     AsJson,
@@ -32,6 +32,7 @@ from zarrfeed_tools.pack_options import (
 from zarrfeed_tools.quantities import parse_bytes, parse_size
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
+    READ_TIMEOUT_S,
     AllowExternal,
     Asked,
     Color,
@@ -44,6 +45,7 @@ from zarrfeed_tools.source_options import (
     Masks,
     MaskSuffix,
     MaxSampleSize,
+    ReadTimeout,
     limits_of,
     require_no_more,
 )
@@ -150,6 +152,7 @@ def _command(
     engine: EngineOption = Engine.LOCAL,
     scheduler: Scheduler = None,
     on_error: OnErrorOption = OnError.STOP,
+    read_timeout: ReadTimeout = READ_TIMEOUT_S,
     overwrite: Overwrite = False,
     restart: Restart = False,
     dry_run: DryRun = False,
@@ -166,6 +169,7 @@ def _command(
         raise typer.BadParameter("needs --size HxW", param_hint="--fit")
     if overlap and fit is not _Fit.TILE:
         raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
+    set_read_timeout(read_timeout)
     asked = Asked(
         images,
         masks,
@@ -199,6 +203,7 @@ def _command(
             workers=workers,
             scheduler=scheduler_of(engine, scheduler, workers),
             on_error=on_error.value,
+            read_timeout=read_timeout,
             overwrite=overwrite,
             restart=restart,
             dry_run=dry_run,

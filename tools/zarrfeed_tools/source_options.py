@@ -117,6 +117,18 @@ AllowExternal: TypeAlias = Annotated[
     ),
 ]
 
+READ_TIMEOUT_S = 120.0
+ReadTimeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--read-timeout",
+        metavar="SECONDS",
+        min=0.1,
+        help="A file whose reading does not end within so long (of large ones, a second more for "
+        "every MiB) has failed.",
+    ),
+]
+
 # Arguments of formats that the command line has options of its own for.
 FLAGS: Mapping[str, str] = {
     "images": "--images",

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zarrfeed import list_splits
-from zarrfeed_convert import verify
+from zarrfeed_convert import set_read_timeout, verify
 from zarrfeed_tools.following import followed
-from zarrfeed_tools.source_options import AllowExternal, MaxSampleSize, limits_of
+from zarrfeed_tools.source_options import (
+    READ_TIMEOUT_S,
+    AllowExternal,
+    MaxSampleSize,
+    ReadTimeout,
+    limits_of,
+)
 from zarrfeed_tools.tables import console
 from zarrfeed_tools.verdict import show_verification
 
@@ -73,6 +79,7 @@ def _command(
         int | None,
         typer.Option(metavar="N", min=1, help="Processes; by default one per core."),
     ] = None,
+    read_timeout: ReadTimeout = READ_TIMEOUT_S,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the outcome, with all problems, as one JSON object."),
@@ -91,6 +98,7 @@ def _command(
                 f"these are originals of one split; name it, like {store / splits[0]}",
                 param_hint=" ".join(f"--{name}" for name in moved),
             )
+    set_read_timeout(read_timeout)
     originals: Originals = moved or source
     with followed() as follow:
         found = verify(
@@ -98,6 +106,7 @@ def _command(
             source=originals,
             quick=quick,
             workers=workers,
+            read_timeout=read_timeout,
             progress=follow,
             limits=limits_of(max_sample_size, allow_external=allow_external),
         )

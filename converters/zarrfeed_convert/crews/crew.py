@@ -10,6 +10,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.pool import Pool
 from zarrfeed_convert.crews.work import Crew, Item, Local, Progress, Result, Task, Work
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
+from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,11 @@ def cores() -> int:
 
 @contextmanager
 def crew_of(
-    source: Source, workers: int, failures: Failures, scheduler: str | None = None
+    source: Source,
+    workers: int | None,
+    failures: Failures,
+    scheduler: str | None = None,
+    read_timeout: float = PATIENCE_S,
 ) -> Iterator[Crew]:
     """Gather a crew.
 
@@ -37,11 +42,13 @@ def crew_of(
     source
         What the tasks read; goes to every process once.
     workers
-        1 for this process alone.
+        1 for this process alone, None for as many others as there are cores.
     failures
         Takes the samples that fail.
     scheduler
         The address of a Dask cluster whose workers do the work instead.
+    read_timeout
+        Seconds that something may take to be read, besides what its size allows.
     """
     if workers == 1 and scheduler is None:
         with single_threaded_blosc():
@@ -49,7 +56,7 @@ def crew_of(
         return
     crew: Pool | DaskCrew
     if scheduler is None:
-        crew = Pool(source, workers, failures)
+        crew = Pool(source, workers or cores(), failures, read_timeout)
     else:
         crew = _dask_crew(source, failures, scheduler)
     try:
@@ -92,5 +99,5 @@ class _Alone(Local):
         for item in items:
             work = Work(self._source, tick)
             results.append(task(self._source, work, item))
-            self._failures.add(work.found)
+            self._failures.add(work.found, cause=work.cause)
         return results

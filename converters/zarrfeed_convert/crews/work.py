@@ -7,24 +7,56 @@ comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
+from zarrfeed.errors import SourceError
 from zarrfeed_convert.failures import Noted
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import Header, Image, Mask, Source
+from zarrfeed_convert.supervision.board import marked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Read = TypeVar("Read")
 # Called by a task after every sample; raises where the work is to stop.
 Tick: TypeAlias = Callable[[], None]
 
 
 class Work(Noted):
-    """What a task does besides its result: it tells of every sample, and notes what fails."""
+    """What a task does besides its result: it reads samples, tells of each, and notes what fails.
 
-    def __init__(self, source: Source, tick: Tick) -> None:
+    Parameters
+    ----------
+    source
+        What is read.
+    tick
+        Called after every sample.
+    lost
+        Samples that are not to be read again, and why.
+    """
+
+    def __init__(self, source: Source, tick: Tick, lost: Mapping[int, str] | None = None) -> None:
         super().__init__(source)
         self.tick = tick
+        self._lost = lost or {}
+
+    def probe(self, item: int) -> Header:
+        """Measure a sample."""
+        return self._read(self._source.probe, item)
+
+    def read(self, item: int) -> tuple[Image, Mask]:
+        """Decode a sample."""
+        return self._read(self._source.read, item)
+
+    def read_mask(self, item: int) -> Mask:
+        """Decode a sample's mask."""
+        return self._read(self._source.read_mask, item)
+
+    def _read(self, read: Callable[[int], Read], item: int) -> Read:
+        if item in self._lost:
+            raise SourceError(self._lost[item])
+        with marked(self._source.names(item)[0], item):
+            return read(item)
 
 
 Task: TypeAlias = Callable[[Source, Work, Item], Result]

@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Header, Source
 
 
-def probe_samples(source: Source, work: Work, items: range) -> list[Header | None]:
+def probe_samples(_: Source, work: Work, items: range) -> list[Header | None]:
     """Measure some of the source's samples; None for those that fail."""
     headers: list[Header | None] = []
     for item in items:
         header = None
         with work.noting(item):
-            header = source.probe(item)
+            header = work.probe(item)
         headers.append(header)
         work.tick()
     return headers
 
 
-def collect_values(source: Source, work: Work, items: list[int]) -> dict[int, tuple[int, int]]:
+def collect_values(_: Source, work: Work, items: list[int]) -> dict[int, tuple[int, int]]:
     """Collect the values of some masks: value → the first sample that holds it, its pixels."""
     seen: dict[int, tuple[int, int]] = {}
     for item in items:
         with work.noting(item):
-            pixels = value_counts(source.read_mask(item))
+            pixels = value_counts(work.read_mask(item))
             for value in np.flatnonzero(pixels).tolist():
                 first, before = seen.get(value, (item, 0))
                 seen[value] = first, before + int(pixels[value])

@@ -17,6 +17,7 @@ from zarrfeed_convert.shards.packing import SamplesMissing, ShardTask, shards_wr
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
 from zarrfeed_convert.shards.statistics import channel_sums, value_counts
+from zarrfeed_convert.supervision.board import marked
 from zarrfeed_convert.verification.sample_check import Expected
 
 if TYPE_CHECKING:
@@ -115,12 +116,13 @@ def _samples(
     for at in range(0, len(items), step):
         some = items[at : at + step]
         try:
-            images, masks = source.read_many(some)
+            with marked(source.names(int(some[0]))[0]):
+                images, masks = source.read_many(some)
         except (ReadError, OSError):
             for row, item in enumerate(some.tolist(), at):
                 pair: tuple[Image, Mask] | None = None
                 with work.noting(item):
-                    pair = source.read(item)
+                    pair = work.read(item)
                 if pair is not None:
                     yield row, *pair
             continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crews.crew import cores, crew_of
+from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.repacking.choosing import chosen_rows, in_order
@@ -206,7 +206,7 @@ class _Job:
         failures = Failures("stop")
         with (
             closing(self._source(facts)) as source,
-            crew_of(source, workers or cores(), failures) as crew,
+            crew_of(source, workers, failures) as crew,
         ):
             plan, about_workers = self._decide(facts, rows, crew)
             return report_of_plan(plan, target, source, failures, about_workers)
@@ -224,7 +224,7 @@ class _Job:
             journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
             with (
                 closing(self._source(facts)) as source,
-                crew_of(source, workers or cores(), Failures("stop")) as crew,
+                crew_of(source, workers, Failures("stop")) as crew,
             ):
                 plan, about_workers = self._decide(facts, rows, crew)
                 description = description_of(self.splits, plan, self.settings, self.asked)

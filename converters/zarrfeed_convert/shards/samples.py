@@ -41,7 +41,7 @@ def read_samples(
     for item, places in _visits(rows).items():
         pair: tuple[Image, Mask] | None = None
         with work.noting(item):
-            pair = _read(source, item)
+            pair = _read(source, work, item)
         if pair is None:
             continue
         for row in places:
@@ -80,8 +80,8 @@ def _settle(
     return cut, *recipe.labels.settle(ids, name=other)
 
 
-def _read(source: Source, item: int) -> tuple[Image, Mask]:
-    image, mask = source.read(item)
+def _read(source: Source, work: Work, item: int) -> tuple[Image, Mask]:
+    image, mask = work.read(item)
     if image.ndim != 3 or image.shape[:2] != mask.shape:
         one, other = source.names(item)
         raise SourceError(

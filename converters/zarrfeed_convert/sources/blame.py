@@ -3,27 +3,63 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, ZarrfeedError
+from zarrfeed_convert.failures import unreadable
+from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+Kind = TypeVar("Kind")
 
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
     """Let every failure to read something name it, whatever a library raises."""
     try:
-        yield
-    except SourceError:
+        with marked(name):
+            yield
+    except ZarrfeedError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(
-            f"{name}: cannot be read: {said}; the file is missing or damaged: restore it, or "
-            "take it out"
-        ) from error
+        raise unreadable(name, error) from error
+
+
+def source_errors(kind: type[Kind]) -> type[Kind]:
+    """Let nothing but :class:`SourceError` leave a source, with the name of what was read.
+
+    A class decorator: of what opens the source, measures and reads its samples.
+    """
+    opens: Callable[..., None] = vars(kind).get("__init__", kind.__init__)
+    takes = signature(opens)
+
+    @wraps(opens)
+    def opened(self: Any, *arguments: Any, **options: Any) -> None:
+        given = takes.bind(self, *arguments, **options)  # what is misspelt is a TypeError
+        with reading(str(given.arguments["images"])):
+            opens(self, *arguments, **options)
+
+    setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
+    for name in ("probe", "read", "read_mask"):
+        setattr(kind, name, _named(getattr(kind, name)))
+    return kind
+
+
+def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    @wraps(read)
+    def named(self: Any, sample: int) -> Any:
+        try:
+            return read(self, sample)
+        except ZarrfeedError:
+            raise
+        except Exception as error:
+            raise unreadable(self.names(sample)[0], error) from error
+
+    return named
 
 
 def blamed(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:

@@ -45,7 +45,8 @@ def compare(
     recorded: Recorded | None,
     done: SplitVerification,
     source: Originals,
-    workers: int,
+    workers: int | None,
+    read_timeout: float,
     progress: OnProgress | None,
     limits: Limits | None,
 ) -> SplitVerification:
@@ -59,7 +60,7 @@ def compare(
         Its verification so far.
     source
         Where the originals are.
-    workers
+    workers, read_timeout
         Processes at most.
     progress
         Is told.
@@ -76,7 +77,7 @@ def compare(
         return replace(done, originals=0, notes=(*done.notes, note))
     notes: tuple[str, ...] = ()
     try:
-        count, problems = _compared(recorded, source, workers, progress, limits)
+        count, problems = _compared(recorded, source, workers, read_timeout, progress, limits)
         if _is_chosen(recorded):
             what = (
                 "it was repacked with only some samples, so that none of the others is called new"
@@ -95,7 +96,8 @@ def compare(
 def _compared(
     recorded: Recorded,
     source: Originals,
-    workers: int,
+    workers: int | None,
+    read_timeout: float,
     progress: OnProgress | None,
     limits: Limits | None,
 ) -> tuple[int, list[Problem]]:
@@ -124,7 +126,9 @@ def _compared(
         matched = match(recorded, part, originals, free)
         if not _is_chosen(recorded):
             problems += new_originals(split, part, originals, matched.rows.item, moved)
-        problems += _compared_part(recorded, part, originals, matched, workers, progress)
+        problems += _compared_part(
+            recorded, part, originals, matched, workers, read_timeout, progress
+        )
     if not closed:  # else, the rest may be from what cannot be opened
         problems += missing_originals(recorded, free)
     return int((~free).sum()), problems
@@ -144,13 +148,14 @@ def _compared_part(
     part: Part,
     originals: Source,
     matched: Matched,
-    workers: int,
+    workers: int | None,
+    read_timeout: float,
     progress: OnProgress | None,
 ) -> list[Problem]:
     """Make the samples again that are from one source."""
     tasks = _tasks_of(recorded, part, matched)
     step = f"comparing {recorded.split.path.name} with its originals"
-    with crew_of(originals, min(workers, max(1, len(tasks))), Failures("skip")) as crew:
+    with crew_of(originals, workers, Failures("skip"), read_timeout=read_timeout) as crew:
         results = crew.run(compare_originals, tasks, told(progress, step, len(matched.rows)))
     problems, at = [], 0
     for task, findings in zip(tasks, results, strict=True):

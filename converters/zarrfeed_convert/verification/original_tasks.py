@@ -87,7 +87,7 @@ def _compared(
     names = source.names(item)
     before = len(work.found)
     try:
-        other = _other_tiles(source, task, rows, item)
+        other = _other_tiles(work, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {
@@ -113,12 +113,12 @@ def _compared(
     ]
 
 
-def _other_tiles(source: Source, task: OriginalTask, rows: Rows, item: int) -> str:
+def _other_tiles(work: Work, task: OriginalTask, rows: Rows, item: int) -> str:
     """Say that an image has other tiles than those that were packed; empty where it has not."""
     geometry = task.recipe.geometry
     if geometry.fit != "tile":
         return ""
-    header = source.probe(item)
+    header = work.probe(item)
     needed = {(y, x) for y, x in rows.window.tolist()}
     if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
         return ""

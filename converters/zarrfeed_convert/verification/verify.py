@@ -17,6 +17,7 @@ from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.crews.crew import cores, crew_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import told
+from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
 from zarrfeed_convert.verification.consistency import FIELDS, TODO, is_older
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
@@ -41,6 +42,7 @@ def verify(
     source: Originals = False,
     quick: bool = False,
     workers: int | None = None,
+    read_timeout: float = PATIENCE_S,
     progress: OnProgress | None = None,
     limits: Limits | None = None,
 ) -> Verification:
@@ -62,6 +64,9 @@ def verify(
         Compare files alone, and decode nothing.
     workers
         Processes; None for as many as there are cores, 1 for this one.
+    read_timeout
+        Seconds after which a process that still reads the same file is ended, as in
+        :func:`zarrfeed_convert.convert`.
     progress
         Called with what is being done, and how many of how many samples are.
     limits
@@ -98,12 +103,12 @@ def verify(
     nbytes = sum(split.decoded_nbytes for split in opened)
     many = workers or (1 if nbytes < _SMALL else cores())
     splits = []
-    with crew_of(NoSource(), many, Failures("skip")) as crew:
+    with crew_of(NoSource(), many, Failures("skip"), read_timeout=read_timeout) as crew:
         for split, tasks in zip(opened, checks, strict=True):
             splits.append(_check(split, tasks, crew, progress))
     if source is not False:
         splits = [
-            compare(split.recorded, done, source, workers or cores(), progress, limits)
+            compare(split.recorded, done, source, workers, read_timeout, progress, limits)
             for split, done in zip(opened, splits, strict=True)
         ]
     return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)

@@ -19,6 +19,7 @@ from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_array
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
 from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.cache import Cache
 
 with contextlib.suppress(ImportError):
@@ -37,6 +38,7 @@ _CHUNK_CACHE, _OPEN = 128 * 2**20, 512 * 2**20
 _CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
 
 
+@source_errors
 class Hdf5Arrays(ArrayPairs):
     """Arrays in HDF5 files, a sample per entry along axis 0.
 

@@ -19,6 +19,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
 
@@ -34,6 +35,7 @@ _MOST_DEFLATED = 1032  # bytes from one
 _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
 
+@source_errors
 class NpzArrays(ArrayPairs):
     """Arrays in NPZ or NPY files: a file of many samples, or a file per sample.
 

@@ -17,7 +17,7 @@ from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
-from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.blame import reading, source_errors
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MOST_CLASSES = 256  # more values than that, which nobody named, are instances
 
 
+@source_errors
 class OmeZarr:
     """OME-Zarr images (OME-NGFF 0.4 and 0.5) with labels, a sample per plane.
 

@@ -20,6 +20,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     is_url,
     name_stores,
 )
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.listing import fixed_part
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _STORES = (".zarr", ".zip")
 
 
+@source_errors
 class ZarrArrays(ArrayPairs):
     """Zarr arrays, versions 2 and 3, a sample per entry along axis 0.
 

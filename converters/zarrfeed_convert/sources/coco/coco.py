@@ -14,6 +14,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, requir
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _BACKGROUND = "background"
 
 
+@source_errors
 class CocoJson:
     """Images, and the shapes that a COCO JSON file draws on them: polygons and run-length codes.
 

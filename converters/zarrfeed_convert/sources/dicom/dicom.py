@@ -10,7 +10,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import blamed, reading, require_any
+from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.dicom.headers import Slice
 
 
+@source_errors
 class DicomSeries:
     """DICOM series with segments (SEG) or NIfTI labels: a sample per slice.
 

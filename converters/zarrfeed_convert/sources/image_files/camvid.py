@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice, require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.folders import pair_folders
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
 
 
+@source_errors
 class CamVid(KnownLayout):
     """CamVid, in any of the three layouts that it is handed around in.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice, require_no_masks
 from zarrfeed_convert.sources.image_files.folders import pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
 
 
+@source_errors
 class Cityscapes(KnownLayout):
     """Cityscapes: images in ``leftImg8bit/``, masks in ``gtFine/`` or ``gtCoarse/``.
 

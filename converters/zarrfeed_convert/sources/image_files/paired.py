@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
 from zarrfeed_convert.sources.image_files.folders import pair_folders
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 
+@source_errors
 class PairedFolders(FilePairs):
     """Image files and mask files, paired by the path below their folder, without extension.
 

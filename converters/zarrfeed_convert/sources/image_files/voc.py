@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 
+@source_errors
 class Voc(KnownLayout):
     """Pascal VOC, 2007 to 2012: 21 classes, 255 (the border of objects) is ignored.
 

@@ -9,6 +9,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.parquet_files import Tables
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
 
 
+@source_errors
 class ParquetTables:
     """Parquet tables with a column of images and one of masks, a sample per row.
 

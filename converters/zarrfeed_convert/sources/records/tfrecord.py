@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import blamed
+from zarrfeed_convert.sources.blame import blamed, source_errors
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.partners import require_partners
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.records.tf_example import Example
 
 
+@source_errors
 class TFRecords:
     """TFRecord files of ``tf.train.Example``, a sample per record; TensorFlow is not needed.
 

@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.blame import reading, source_errors
 from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.encoded import (
@@ -38,6 +38,7 @@ _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;p
 _SHOWN = 10
 
 
+@source_errors
 class WebDatasetTars:
     """Tar files as WebDataset has them: files of one name, but for what follows its first dot.
 

@@ -11,7 +11,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import blamed, reading, require_any
+from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.listing import fixed_part, list_stacks
 from zarrfeed_convert.sources.meaning import Meaning
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.stacks.slicing import Slicing
 
 
+@source_errors
 class NiftiVolumes:
     """NIfTI volumes with label volumes: a sample per slice.
 

@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import blamed, reading, require_any
+from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.listing import list_stacks
 from zarrfeed_convert.sources.meaning import Meaning
@@ -49,6 +49,7 @@ class _Stack:
     header: Header
 
 
+@source_errors
 class TiffStacks:
     """Multi-page TIFF stacks: a sample per page.
 

@@ -298,7 +298,7 @@ def test_damage_names_the_plane_or_the_image():
     broken = json.loads(meta.read_text())
     del broken["attributes"]["ome"]["multiscales"][0]["datasets"]
     meta.write_text(json.dumps(broken))
-    with pytest.raises(SourceError, match=r"^a\.zarr: cannot be read: 'datasets'"):
+    with pytest.raises(SourceError, match=r"^a\.zarr: cannot be read: KeyError: 'datasets'"):
         OmeZarr("a.zarr")
 
 

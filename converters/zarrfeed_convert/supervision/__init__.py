@@ -1,0 +1,1 @@
+"""Processes that read foreign files, and those that see what becomes of them."""

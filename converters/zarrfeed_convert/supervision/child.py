@@ -1,0 +1,105 @@
+"""How is a process started that works for this one, and ends with it?
+
+It looks for modules where this one does, but not in the current folder, nor beside the script: a
+``random.py`` in a folder that somebody has downloaded is data, too.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import sysconfig
+import threading
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_KILL = 9
+
+
+def start(
+    module: str,
+    *arguments: str,
+    descriptors: Iterable[int],
+    users_modules: bool = False,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a process that calls ``main()`` of a module.
+
+    Parameters
+    ----------
+    module, arguments
+        The module, and ``sys.argv[1:]`` there.
+    descriptors
+        That it shares.
+    users_modules
+        Whether it may need modules of the user's, after all others.
+    environment
+        Variables besides those of this process.
+    **options
+        Of :class:`subprocess.Popen`.
+    """
+    path = module_path(users_modules=users_modules)
+    script = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", script, *arguments],
+        pass_fds=tuple(descriptors),
+        env={**os.environ, **(environment or {})},
+        **options,
+    )
+
+
+def module_path(*, users_modules: bool) -> list[str]:
+    """Say where a process may look for modules."""
+    foreign = set()
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) and main.__spec__ is None:  # a script, no python -m
+        foreign.add(os.path.realpath(Path(str(main.__file__)).parent))
+    with suppress(OSError):  # it is gone
+        foreign.add(os.path.realpath(Path.cwd()))
+    foreign -= {os.path.realpath(folder) for folder in sysconfig.get_paths().values()}
+    packages = {_root(name) for name in ("zarrfeed", "zarrfeed_convert")}
+    known = [entry for entry in sys.path if entry and os.path.realpath(entry) not in foreign]
+    late = [
+        str(Path(entry).absolute())
+        for entry in sys.path
+        if entry not in known and (users_modules or os.path.realpath(entry) in packages)
+    ]
+    return [*known, *late]
+
+
+def _root(package: str) -> str:
+    """Find the folder of `sys.path` that holds a package, which need not be loaded yet."""
+    found = find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    return os.path.realpath(Path(found.origin).parents[1])
+
+
+def end_with_parent(descriptor: int) -> None:
+    """Let this process end when its parent does.
+
+    Parameters
+    ----------
+    descriptor
+        Of a pipe or socket that the parent holds the other end of.
+    """
+    with suppress(Exception):  # Linux ends even what holds Python's lock for ever
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, _KILL)
+    threading.Thread(target=_follow, args=(descriptor,), daemon=True).start()
+
+
+def _follow(descriptor: int) -> None:
+    watch = select.poll()
+    watch.register(descriptor, 0)  # a hang-up is always reported
+    watch.poll()
+    os._exit(1)

@@ -1,0 +1,88 @@
+"""Which commands are there, and how do they end?
+
+A command's module registers it; here it only becomes part of the whole. Exit status 0: done;
+1: the data or the run failed; 2: wrong usage; 130: Ctrl-C (by typer).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from zarrfeed import __version__
+from zarrfeed.errors import ZarrfeedError
+from zarrfeed_convert import begin_supervised
+from zarrfeed_tools import (
+    bench_command,
+    convert_command,
+    demo_command,
+    formats_command,
+    inspect_command,
+    repack_command,
+    verify_command,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="zarrfeed",
+    help="Pack images and masks once, feed every Keras epoch at memory speed.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zarrfeed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Pack images and masks once, feed every Keras epoch at memory speed."""
+
+
+for command in (
+    convert_command,
+    formats_command,
+    repack_command,
+    verify_command,
+    inspect_command,
+    bench_command,
+    demo_command,
+):
+    command.register(app)
+
+
+def main() -> None:
+    """Run the command under supervision, and end with its exit status."""
+    run(begin_supervised())
+
+
+def run(arguments: Sequence[str]) -> NoReturn:
+    """Run the command in this process, and end with its exit status."""
+    try:
+        app(list(arguments), prog_name="zarrfeed")
+    except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
+        )
+        for note in getattr(error, "__notes__", ()):
+            print(note, file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
