@@ -26,6 +26,9 @@ _SHOWN = 10  # values that a message names
 _JPEG = (".jpg", ".jpeg")
 # Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
 _JPEG_VALUES = 16
+_EDGE_VALUES = 16  # between 0 and 255: more than soft edges of a few pixels and a class or two
+_INSTANCES = 256  # classes that nobody named: more than that number objects
+_TOPS = (255, 65535)  # how 8 and 16 bits write what is there, in masks of two classes
 JPEG_HINT = "JPEG changes mask values: save masks as PNG, from their originals"
 
 
@@ -90,6 +93,8 @@ class Labels:
         present = set(np.flatnonzero(pixels).tolist())
         if is_jpeg(name):
             hint = JPEG_HINT
+        elif has_soft_edges({value: int(pixels[value]) for value in present}):
+            hint = _of_two_classes(max(present))
         elif present <= {0, 255}:
             hint = (
                 "use --mask-map 255=1 if it is a binary mask, "
@@ -158,7 +163,9 @@ def _names_of_text(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
-def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
+def labels_of_values(
+    seen: Mapping[int, str], *, ignore: int | None, pixels: Mapping[int, int] | None = None
+) -> Labels:
     """Decide the classes from the values that all masks hold.
 
     Parameters
@@ -167,12 +174,14 @@ def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
         Value → a mask that holds it.
     ignore
         The id to leave out, if the user named one.
+    pixels
+        Value → how many pixels of all masks hold it, if that is known.
 
     Raises
     ------
     SourceError
         255 appears among other values: it may be a class or mean "unlabelled". Or the masks are
-        JPEG files, and hold so many values that these are no classes.
+        JPEG files or have soft edges, and hold so many values that these are no classes.
 
     Examples
     --------
@@ -186,17 +195,62 @@ def labels_of_values(seen: Mapping[int, str], *, ignore: int | None) -> Labels:
     if len(smeared) > _JPEG_VALUES or (smeared and 255 in values and not values <= {0, 255}):
         raise SourceError(
             f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
-            f"{len(values)} values; {JPEG_HINT}"
+            f"{len(values)} values; {JPEG_HINT}; or, {_of_two_classes(255)}"
+        )
+    top = max(seen, default=0)
+    if has_soft_edges(pixels or {}):
+        raise SourceError(
+            f"{seen[top]}: needed masks of class ids, found 0, {top} and {len(seen) - 2} values "
+            f"between, as soft edges have; {_of_two_classes(top)}, or name all classes with "
+            "--classes"
+        )
+    if seen.keys() == {0, _TOPS[1]} and ignore is None:
+        raise SourceError(
+            f"{seen[top]}: found the mask values 0 and {top}; use --mask-map {top}=1 if these are "
+            f"two classes, or --ignore {top} if it marks unlabelled pixels"
         )
     if ignore is None and 255 in values:
         if values <= {0, 255}:
             return Labels(("background", "foreground"), None, binary=True)
         raise SourceError(
             f"{seen[255]}: found the mask value 255 among {len(values) - 1} others; use "
-            "--ignore 255 if it marks unlabelled pixels, or name the classes with --classes"
+            f"--ignore 255 if it marks unlabelled pixels; {_of_two_classes(255)}; else name the "
+            "classes with --classes"
         )
     count = max(values, default=0) + 1
     return Labels(tuple(str(number) for number in range(count)), ignore)
+
+
+def has_soft_edges(pixels: Mapping[int, int]) -> bool:
+    """Tell whether masks are of two classes, 0 and 255, whose borders were smoothed.
+
+    Most pixels are one of both then, and the others lie all over between them.
+
+    Examples
+    --------
+    >>> has_soft_edges({0: 900, 255: 500, **dict.fromkeys(range(5, 250, 5), 3)})
+    True
+    >>> has_soft_edges({255: 900, **dict.fromkeys(range(20), 3)})
+    False
+    """
+    top = max(pixels, default=0)
+    between = [value for value in pixels if value not in (0, top)]
+    if top not in _TOPS or 0 not in pixels or len(between) <= _EDGE_VALUES:
+        return False
+    spread = min(between) < top / 4 and max(between) > top * 3 / 4
+    return spread and pixels[0] + pixels[top] > sum(pixels[value] for value in between)
+
+
+def _of_two_classes(top: int) -> str:
+    half = (top + 1) // 2
+    return f"if these are two classes with soft edges, use --mask-map '{half}..{top}=1,*=0'"
+
+
+def about_instances(labels: Labels) -> str:
+    """Advise what to do with so many classes, if they are so many; else say nothing."""
+    if len(labels.classes) <= _INSTANCES:
+        return ""
+    return "; if they number objects, --mask-map '0=0,*=1' makes all of these one class"
 
 
 def is_jpeg(name: str) -> bool:

@@ -207,6 +207,45 @@ def test_classes_follow_from_values():
         labels_of_values({0: "a", 1: "a", 255: "b.png"}, ignore=None)
 
 
+SOFT = {0: 900, 255: 400, **dict.fromkeys(range(9, 250, 9), 3)}
+
+
+@pytest.mark.parametrize("ignore", [None, 255])
+def test_soft_edges_are_no_classes(ignore):
+    with pytest.raises(SourceError) as error:
+        labels_of_values(dict.fromkeys(SOFT, "a.png"), ignore=ignore, pixels=SOFT)
+    assert "a.png: needed masks of class ids, found 0, 255 and 27 values between" in str(
+        error.value
+    )
+    assert "'128..255=1,*=0'" in str(error.value)
+    assert ids([[0, 127, 128, 255]], "128..255=1,*=0") == [[0, 0, 1, 1]]
+    mask = np.repeat(list(SOFT), list(SOFT.values())).astype(np.uint8)[np.newaxis]
+    with pytest.raises(SourceError, match=r"--mask-map '128\.\.255=1,\*=0'"):
+        Labels(("a", "b"), ignore).settle(mask, name="m.png")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        {255: 900, **dict.fromkeys(range(20), 3)},  # scribbles: most is unlabelled
+        dict.fromkeys(range(256), 3),  # 256 classes
+        {0: 900, 255: 9, **dict.fromkeys(range(1, 151), 50)},  # ADE20K's 150
+    ],
+)
+def test_classes_are_no_soft_edges(pixels):
+    seen = dict.fromkeys(pixels, "a.png")
+    assert labels_of_values(seen, ignore=255, pixels=pixels).classes[:20] == tuple(
+        map(str, range(20))
+    )
+
+
+def test_the_highest_of_16_bits_is_no_class_among_65536():
+    with pytest.raises(SourceError, match="use --mask-map 65535=1 .* or --ignore 65535"):
+        labels_of_values({0: "a.png", 65535: "a.png"}, ignore=None)
+    assert ids([[0, 65535]], "65535=1", dtype=np.uint16) == [[0, 1]]
+    assert labels_of_values({0: "a.png", 65535: "a.png"}, ignore=65535).classes == ("0",)
+
+
 @pytest.mark.parametrize("values", [[0, 1, 255], [0, 255, 9], [0, 1, 2, 3]])
 def test_jpeg_masks_of_other_values_are_to_be_saved_as_png(values):
     with pytest.raises(SourceError, match="JPEG changes mask values: save masks as PNG") as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 10  # samples that were skipped
+_ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
 
 
 def show_report(report: Report, out: Console) -> None:
@@ -55,7 +57,7 @@ def _show(report: Report, head: str, out: Console) -> None:
     out.print(fields_table(report.fields))
     out.print(classes_table(report.classes))
     for decision in report.decisions:
-        if decision.what == "classes" and "255 means 1" in decision.reason:
+        if decision.what == "classes" and _ADVISES.search(decision.reason):
             out.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert import ClassFacts, FieldFacts
 
+_SHOWN = 64  # classes
 _PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
 
 
@@ -64,7 +65,11 @@ def fields_table(fields: Iterable[FieldFacts]) -> Table:
 def classes_table(classes: Iterable[ClassFacts]) -> Table:
     """Show classes and their share of the pixels."""
     table = table_of("class", numbers=("id", "pixels", "share"))
-    for row in classes:
+    rows = list(classes)
+    few = rows if len(rows) <= _SHOWN + 1 else [*rows[: _SHOWN - 1], rows[-1]]
+    for row in few:
+        if row is few[-1] and len(few) < len(rows):
+            table.add_row(f"… {len(rows) - len(few):,} more; --json lists all")
         pixels = "" if row.pixels is None else f"{row.pixels:,}"
         share = "" if row.share is None else f"{row.share:.2%}"
         table.add_row(escape(row.name), str(row.id), pixels, share)

@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.order import permutation
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size
-from zarrfeed_convert.labels import Labels, labels_of_values
+from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
 from zarrfeed_convert.planning.decisions import (
     CodecChoice,
     Decision,
@@ -148,8 +148,8 @@ def survey_labels(
         reason += f",{as_one}" if binary else ""
         return labels, _classes(labels, reason), _ids(pixels, labels)
     seen = {value: source.names(item)[1] for value, item in first.items()}
-    labels = labels_of_values(seen, ignore=ignore)
-    reason = f"no --classes: all masks together hold {said}"
+    labels = labels_of_values(seen, ignore=ignore, pixels=pixels)
+    reason = f"no --classes: all masks together hold {said}{about_instances(labels)}"
     if labels.binary:
         reason = f"no --classes: the masks are binary, they hold {said},{as_one}"
     return labels, _classes(labels, reason), _ids(pixels, labels)
