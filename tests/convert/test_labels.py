@@ -240,7 +240,7 @@ def test_classes_are_no_soft_edges(pixels):
 
 
 def test_the_highest_of_16_bits_is_no_class_among_65536():
-    with pytest.raises(SourceError, match="use --mask-map 65535=1 .* or --ignore 65535"):
+    with pytest.raises(SourceError, match=r"use --mask-map 65535=1 .* or --ignore 65535"):
         labels_of_values({0: "a.png", 65535: "a.png"}, ignore=None)
     assert ids([[0, 65535]], "65535=1", dtype=np.uint16) == [[0, 1]]
     assert labels_of_values({0: "a.png", 65535: "a.png"}, ignore=65535).classes == ("0",)

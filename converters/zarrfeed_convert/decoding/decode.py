@@ -27,7 +27,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.jpeg import START, decode_jpeg, parse_jpeg
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.opening import open_image, require_whole_png
-from zarrfeed_convert.decoding.pixels import IMAGE_DTYPES, Measure, Pixels, turn
+from zarrfeed_convert.decoding.pixels import Measure, Pixels, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
     Returns
     -------
     Measure
-        `channels` are those of the file as an image in colour ``auto``: 1, 3 or 4.
+        `channels` are those of the file as an image in colour ``auto``.
 
     Raises
     ------
@@ -248,18 +248,3 @@ def _readable(error: Exception) -> str:
     if any(word in said for word in _TRUNCATED):
         return "truncated"
     return re.sub(r"\s*<_io\.\w+[^>]*>", "", said)
-
-
-def require_packable(dtype: str, name: str) -> None:
-    """Refuse an image whose numbers no batch can hold.
-
-    Raises
-    ------
-    SourceError
-        Its dtype is not uint8, uint16 or float32.
-    """
-    if dtype not in IMAGE_DTYPES:
-        raise SourceError(
-            f"{name}: needed an image of {', '.join(IMAGE_DTYPES)}, found {dtype}; "
-            "convert the file first"
-        )

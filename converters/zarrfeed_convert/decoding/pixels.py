@@ -5,7 +5,7 @@ Pure: it knows arrays, palettes and channels, no file and no decoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Color: TypeAlias = Literal["auto", "grey", "rgb", "rgba"]
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
-IMAGE_DTYPES = ("uint8", "uint16", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,16 @@ class Pixels:
     Attributes
     ----------
     values
-        (H, W) grey or palette indices, or (H, W, C) with C = 2 (grey, alpha), 3 or 4.
+        (H, W) grey or palette indices, or (H, W, C): grey and alpha, RGB, RGBA, or more.
     palette
         (n, 3 or 4) uint8: the colours of the indices; None where `values` are no indices.
+    bands
+        Channels are what they are, as those of arrays: two are not grey and alpha.
     """
 
     values: NDArray[Any]
     palette: NDArray[np.uint8] | None = None
+    bands: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,15 @@ def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:
     Returns
     -------
     (H, W, C)
-        C-contiguous, C = 1, 3 or 4.
+        C-contiguous.
     """
     values = pixels.values
     if pixels.palette is not None:
         values = pixels.palette[np.minimum(values, len(pixels.palette) - 1)]
     if values.ndim == 2:
         values = values[:, :, np.newaxis]
-    channels = shown_channels(values.shape[2]) if color == "auto" else CHANNELS[color]
+    channels = values.shape[2] if pixels.bands else shown_channels(values.shape[2])
+    channels = channels if color == "auto" else CHANNELS[color]
     return np.ascontiguousarray(_with_channels(values, channels))
 
 
@@ -120,4 +123,4 @@ def turn(pixels: Pixels, orientation: int) -> Pixels:
         values = values[::-1]
     if orientation in (2, 3, 6, 7):
         values = values[:, ::-1]
-    return Pixels(values, pixels.palette)
+    return replace(pixels, values=values)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
-
+_EXTRA = tifffile.EXTRASAMPLE
 PALETTE = tifffile.PHOTOMETRIC.PALETTE
 _MOST_PAGES = 4096  # of a file with one image: the others are smaller copies of it
 
@@ -41,7 +41,7 @@ def measure_page(page: Any) -> Measure:
         height, width = width, height
     if page.photometric == PALETTE or needs_conversion(page):
         return Measure(height, width, 3, "uint8")
-    channels = shown_channels(page.samplesperpixel)
+    channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
     return Measure(height, width, channels, dtype)
 
@@ -89,7 +89,8 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
     if page.photometric == PALETTE:
         pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
     else:
-        pixels = Pixels(_scaled(values, page))
+        planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
+        pixels = Pixels(_scaled(values, page), bands=planes or _has_bands(page))
     return turn(pixels, _orientation(page))
 
 
@@ -110,11 +111,18 @@ def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
             "use --format tiff for stacks, or split it into one file a page"
         )
     page = full[0]
-    if page.imagedepth > 1 or page.samplesperpixel > 4:
+    if page.imagedepth > 1:
         raise SourceError(
-            f"{name}: needed 1 to 4 channels, found shape {page.shape} (axes {page.axes})"
+            f"{name}: needed an image, found shape {page.shape} (axes {page.axes}); use --format "
+            "tiff for stacks"
         )
     return page
+
+
+def _has_bands(page: Any) -> bool:
+    """Tell whether samples of a pixel are neither colours nor grey and alpha."""
+    alpha = any(kind in (_EXTRA.ASSOCALPHA, _EXTRA.UNASSALPHA) for kind in page.extrasamples)
+    return page.samplesperpixel > 4 or (page.samplesperpixel == 2 and not alpha)
 
 
 def _keyed(page: Any) -> Any:

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image, shown_channels
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
-from zarrfeed_convert.sources.values import ids_of_one_hot, packed_dtype
+from zarrfeed_convert.source import Header
+from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.source import JSON, Image, Mask
+
+_COLORS = 4  # channels that a colour may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,58 @@ class Meaning:
         """Give both options as a source's constructor takes them."""
         return {"color": self.color, "mask_map": str(self.mask_map)}
 
-    def channels(self, found: int) -> int:
-        """Count the channels of an image that has so many before conversion."""
-        return shown_channels(found) if self.color == "auto" else CHANNELS[self.color]
+    def header(self, image: Measure, mask: tuple[int, int], *, name: str) -> Header:
+        """Say what :meth:`image` will give, and how large the mask is.
 
-    def image(self, values: Pixels | NDArray[Any]) -> Image:
-        """Make an image of decoded values, (H, W) or (H, W, C): (H, W, C), C-contiguous."""
-        return as_image(values if isinstance(values, Pixels) else Pixels(values), self.color)
+        Parameters
+        ----------
+        image
+            What the file says.
+        mask
+            Height and width.
+        name
+            The image's, for errors.
+
+        Raises
+        ------
+        SourceError
+            Its numbers cannot be packed, or it has too many channels for the colour.
+        """
+        channels = self.channels(image.channels, name=name)
+        dtype = packed_dtype(np.dtype(image.dtype), name)
+        return Header(image.height, image.width, channels, dtype, *mask)
+
+    def channels(self, found: int, *, name: str) -> int:
+        """Count the channels of an image that has so many before conversion.
+
+        Raises
+        ------
+        SourceError
+            They are no colours, which could be converted.
+        """
+        if self.color == "auto":
+            return found
+        if found > _COLORS:
+            raise SourceError(
+                f"{name}: needed 1 to {_COLORS} channels for --color {self.color}, found {found}; "
+                "leave --color out"
+            )
+        return CHANNELS[self.color]
+
+    def image(self, values: Pixels | NDArray[Any], *, name: str) -> Image:
+        """Make an image of decoded values, (H, W) or (H, W, C): (H, W, C), C-contiguous.
+
+        Two channels of an array are two channels; of an image file, they are grey and alpha.
+
+        Raises
+        ------
+        SourceError
+            Its numbers cannot be packed without changing them.
+        """
+        pixels = values if isinstance(values, Pixels) else Pixels(values, bands=True)
+        if pixels.palette is None:
+            pixels = replace(pixels, values=packable(pixels.values, name))
+        return as_image(pixels, self.color)
 
     def mask(self, values: Pixels | NDArray[Any], *, name: str) -> Mask:
         """Make a mask of decoded values: (H, W) of class ids.

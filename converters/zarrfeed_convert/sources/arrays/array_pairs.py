@@ -13,13 +13,12 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.decoding.pixels import CHANNELS
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.values import packable, packed_dtype
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +117,7 @@ class ArrayPairs:
         """Give what the arrays' headers say of a sample."""
         stack, _ = self._images.locate(sample)
         layout = self._images.layout
-        channels = self._channels(layout.channels(stack.shape))
+        channels = self._meaning.channels(layout.channels(stack.shape), name=stack.found.name)
         dtype = packed_dtype(stack.dtype, stack.found.name)
         mask_size = self._masks.layout.size(self._masks.locate(sample)[0].shape)
         return Header(*layout.size(stack.shape), channels, dtype, *mask_size)
@@ -126,14 +125,8 @@ class ArrayPairs:
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a sample."""
         name = self._images.name(sample)
-        values = packable(self._values(self._images, sample), name)
-        if values.ndim == 2:
-            values = values[:, :, np.newaxis]
-        if self._meaning.color == "auto":  # two channels of an array need not be grey and alpha
-            image = np.ascontiguousarray(values)
-        else:
-            image = self._meaning.image(values)
-        return image, self.read_mask(sample)
+        values = self._values(self._images, sample)
+        return self._meaning.image(values, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a sample's mask."""
@@ -155,9 +148,6 @@ class ArrayPairs:
             values = self._files.read(stack, row, name)
         return side.layout.arrange(values)
 
-    def _channels(self, found: int) -> int:
-        return found if self._meaning.color == "auto" else CHANNELS[self._meaning.color]
-
     def _require_readable(self) -> None:
         """Refuse what is wrong with all samples of an array."""
         for side in (self._images, self._masks):
@@ -168,11 +158,7 @@ class ArrayPairs:
         for stack in self._images.stacks:
             packed_dtype(stack.dtype, stack.found.name)
             channels = self._images.layout.channels(stack.shape)
-            if self._meaning.color != "auto" and channels > 4:
-                raise SourceError(
-                    f"{stack.found.name}: needed 1 to 4 channels for --color "
-                    f"{self._meaning.color}, found {channels}; leave --color out"
-                )
+            self._meaning.channels(channels, name=stack.found.name)
         if all(stack.gaps and stack.gaps.everywhere for stack in self._masks.stacks):
             raise SourceError(
                 f"{self._masks.stacks[0].found.name}: needed masks, found an array of which "

@@ -110,7 +110,7 @@ def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) 
     Parameters
     ----------
     wanted
-        Numbers or names of channels, in order, with commas; empty for all, if they are 1, 3 or 4.
+        Numbers or names of channels, in order, with commas; empty for all.
     count
         How many channels there are.
     ome, name
@@ -119,7 +119,7 @@ def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) 
     Raises
     ------
     SourceError
-        There is no such channel, or which of them are wanted is not said.
+        There is no such channel.
 
     Examples
     --------
@@ -133,11 +133,6 @@ def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) 
         for number in range(count)
     )
     if not wanted:
-        if count not in (1, 3, 4):
-            raise SourceError(
-                f"{name}: needed 1, 3 or 4 channels, found {count}: {shown}; pick some by "
-                f"--option channel={','.join(map(str, range(min(count, 2))))}"
-            )
         return tuple(range(count))
     chosen: list[int] = []
     for text in (part.strip() for part in wanted.split(",")):

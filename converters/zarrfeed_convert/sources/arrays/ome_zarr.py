@@ -12,14 +12,14 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels
+from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.blame import reading, source_errors
 from zarrfeed_convert.sources.meaning import Meaning
-from zarrfeed_convert.sources.values import packable, packed_dtype
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +52,7 @@ class OmeZarr:
     level
         Which resolution of images and of labels; 0 is the finest.
     channel
-        Which channels, by number or name, in order, like ``0`` or ``DAPI,GFP``. Empty for all, if
-        they are 1, 3 or 4.
+        Which channels, by number or name, in order, like ``0`` or ``DAPI,GFP``. Empty for all.
     binary
         Make every label 1 that is not 0: for labels that number instances, cells say.
     ignore_transformations
@@ -175,10 +174,9 @@ class OmeZarr:
     def probe(self, sample: int) -> Header:
         """Give what the metadata says of a plane."""
         volume, _ = self._locate(sample)
-        channels = len(volume.channels)
-        if self._meaning.color != "auto":
-            channels = CHANNELS[self._meaning.color]
-        dtype = packed_dtype(volume.image.dtype, self.names(sample)[0])
+        name = self.names(sample)[0]
+        channels = self._meaning.channels(len(volume.channels), name=name)
+        dtype = packed_dtype(volume.image.dtype, name)
         return Header(*volume.image.size, channels, dtype, *volume.mask.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
@@ -187,10 +185,7 @@ class OmeZarr:
         name = self.names(sample)[0]
         with reading(name):
             values = self._plane(volume.image, plane, volume.channels)
-        values = packable(values, name)
-        if self._meaning.color == "auto":  # two channels need not be grey and alpha
-            return np.ascontiguousarray(values), self.read_mask(sample)
-        return self._meaning.image(values), self.read_mask(sample)
+        return self._meaning.image(values, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a plane's labels."""

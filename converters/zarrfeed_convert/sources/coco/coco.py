@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure, require_packable
+from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
-from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.coco.index import index_coco
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 _BACKGROUND = "background"
 
@@ -137,14 +137,13 @@ class CocoJson:
         """Read an image's header."""
         path = self._path(sample)
         image = measure(Path(path), self._limits)
-        require_packable(image.dtype, path)
         self._require_size(sample, image.height, image.width)
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, image.height, image.width)
+        return self._meaning.header(image, (image.height, image.width), name=path)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode an image, and draw its mask."""
-        image = self._meaning.image(decode(Path(self._path(sample)), self._limits))
+        path = self._path(sample)
+        image = self._meaning.image(decode(Path(path), self._limits), name=path)
         height, width = image.shape[:2]
         self._require_size(sample, height, width)
         return image, self._draw(sample, height, width)

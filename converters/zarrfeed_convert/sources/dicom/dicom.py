@@ -168,7 +168,7 @@ class DicomSeries:
     def probe(self, sample: int) -> Header:
         """Give what the slice's header says."""
         one = self._slice(sample)
-        channels = self._meaning.channels(one.channels)
+        channels = self._meaning.channels(one.channels, name=one.name)
         return Header(*one.size, channels, str(self._dtype), *one.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
@@ -177,7 +177,7 @@ class DicomSeries:
         with reading(one.name):
             values = self._frames.read_slice(one, rescale=self._arguments["rescale"])
         values = packable(values, one.name).astype(self._dtype, copy=False)
-        return self._meaning.image(values), self.read_mask(sample)
+        return self._meaning.image(values, name=one.name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a slice's labels."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.decoding.decode import decode, measure, require_packable
+from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import Header, Image, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zarrfeed_convert.source import Header, Image, Mask
     from zarrfeed_convert.sources.meaning import Meaning
 
 
@@ -55,16 +55,15 @@ class FilePairs:
     def probe(self, sample: int) -> Header:
         """Read the headers of a pair's two files."""
         image_path, mask_path = map(Path, self._files[sample])
-        image = measure(image_path, self._limits)
-        require_packable(image.dtype, str(image_path))
-        mask = measure(mask_path, self._limits)
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
+        image, mask = (measure(path, self._limits) for path in (image_path, mask_path))
+        return self._meaning.header(image, (mask.height, mask.width), name=str(image_path))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a pair."""
-        image = self._meaning.image(decode(Path(self._files[sample][0]), self._limits))
-        return image, self.read_mask(sample)
+        path = Path(self._files[sample][0])
+        return self._meaning.image(decode(path, self._limits), name=str(path)), self.read_mask(
+            sample
+        )
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a pair's mask."""

@@ -56,9 +56,13 @@ def held_by(column: pa.ChunkedArray, row: int, *, name: str) -> Held:
     Raises
     ------
     SourceError
-        A list holds lists of different lengths, or nothing in places.
+        A list holds several images, lists of different lengths, or nothing in places.
     """
     value = column[row]
+    return _held_in(value, name)
+
+
+def _held_in(value: pa.Scalar, name: str) -> Held:
     if not value.is_valid:
         return None
     kind = value.type
@@ -70,7 +74,15 @@ def held_by(column: pa.ChunkedArray, row: int, *, name: str) -> Held:
         tensor: NDArray[Any] = value.to_numpy()
         return tensor
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _array_of(value.values, name)
+        if not _is_image(kind.value_type):
+            return _array_of(value.values, name)
+        if len(value.values) < 2:  # a list of one image is that image
+            return _held_in(value.values[0], name) if len(value.values) else None
+        raise SourceError(
+            f"{name}: needed one image a row, found a list of {len(value.values)} ({kind}); choose "
+            "another column by -o image=COLUMN or -o mask=COLUMN, or make one mask of class ids of "
+            "several"
+        )
     plain: Held = value.as_py()
     return plain
 
@@ -120,6 +132,11 @@ def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
         raise SourceError(f"{name}: needed numbers, found {values.null_count} places without one")
     array: NDArray[Any] = values.to_numpy(zero_copy_only=False)
     return array.reshape(shape)
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    """Tell whether values of a list are images themselves, instead of numbers or lists of them."""
+    return bool(pa.types.is_struct(kind) or _is_bytes(kind) or _is_text(kind))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
-from zarrfeed_convert.sources.values import packable, packed_dtype
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,12 +52,12 @@ def measure_file(data: bytes, name: str, limits: Limits) -> Measure:
 
 
 def decode_image(data: bytes, name: str, limits: Limits) -> Pixels:
-    """Decode an image; an array's numbers as :func:`~zarrfeed_convert.sources.values.packable`."""
+    """Decode an image."""
     if not data.startswith(NPY):
         return decode_bytes(data, name, limits)
     values = _load(data, name, limits)
     _require_image(values.shape, name)
-    return Pixels(packable(values, name))
+    return Pixels(values, bands=True)
 
 
 def decode_mask(data: bytes, name: str, limits: Limits) -> Pixels:
@@ -81,9 +81,6 @@ def _load(data: bytes, name: str, limits: Limits) -> NDArray[Any]:
 def _require_image(shape: tuple[int, ...], name: str) -> int:
     """Count the channels of an array that is an image."""
     channels = shape[2] if len(shape) == 3 else 1
-    if len(shape) not in (2, 3) or channels not in (1, 3, 4) or not all(shape):
-        raise SourceError(
-            f"{name}: needed an array (H, W) or (H, W, C) with 1, 3 or 4 channels, found "
-            f"shape {shape}"
-        )
+    if len(shape) not in (2, 3) or not all(shape):
+        raise SourceError(f"{name}: needed an array (H, W) or (H, W, C), found shape {shape}")
     return channels

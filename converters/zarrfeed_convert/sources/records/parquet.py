@@ -6,9 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 
 @source_errors
@@ -175,16 +174,15 @@ class ParquetTables:
         """Read a row, and measure what it holds; of files that it names, only the headers."""
         row = self._rows[sample]
         image = self._image.measured_file(row) or self._image.stored(row).measure()
-        require_packable(image.dtype, self._image.name(row))
         mask = self._mask.measured_file(row)
         mask_size = (mask.height, mask.width) if mask else self._mask.stored(row).measure_mask()
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, *mask_size)
+        return self._meaning.header(image, mask_size, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a row's image and mask."""
-        pixels = self._image.stored(self._rows[sample]).pixels()
-        return self._meaning.image(pixels), self.read_mask(sample)
+        row = self._rows[sample]
+        pixels = self._image.stored(row).pixels()
+        return self._meaning.image(pixels, name=self._image.name(row)), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a row's mask; its image is not looked at."""

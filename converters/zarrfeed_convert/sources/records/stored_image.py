@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes, require_packable
+from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.sources.records.bare_numbers import (
     arranged,
@@ -62,9 +62,7 @@ class StoredImage:
             It is no image, or not one that can be packed.
         """
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            found = measure_bytes(self.value, self.name, self.limits)
-            require_packable(found.dtype, self.name)
-            return found
+            return measure_bytes(self.value, self.name, self.limits)
         array = arranged(self.value, self.numbers, self.shape, self.name)
         height, width, channels = array.shape if array.ndim == 3 else (*array.shape, 1)
         dtype = packed_dtype(taken_for(array, self.value, self.numbers), self.name)
@@ -85,7 +83,7 @@ class StoredImage:
         if dtype == array.dtype:
             values = packable(array, self.name)
             # A transform may write where it stands; what bytes and Arrow lend is read-only.
-            return Pixels(values if values.flags.writeable else values.copy())
+            return Pixels(values if values.flags.writeable else values.copy(), bands=True)
         with np.errstate(invalid="ignore", over="ignore"):
             taken = array.astype(dtype)
         if not np.array_equal(taken, array, equal_nan=dtype.kind == "f"):
@@ -94,7 +92,7 @@ class StoredImage:
                 f"{array.min()} to {array.max()}; say what they are, like -o dtype=uint16 or "
                 "-o dtype=float32"
             )
-        return Pixels(packable(taken, self.name))
+        return Pixels(packable(taken, self.name), bands=True)
 
     def measure_mask(self) -> tuple[int, int]:
         """Give the height and width of a mask.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import blamed, source_errors
 from zarrfeed_convert.sources.meaning import Meaning
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Header, Image, Mask
     from zarrfeed_convert.sources.records.tf_example import Example
 
 
@@ -153,15 +153,15 @@ class TFRecords:
         image_example, mask_example = self._examples(row)
         image = self._image.stored(image_example, row).measure()
         mask_size = self._mask.stored(mask_example, row).measure_mask()
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, *mask_size)
+        return self._meaning.header(image, mask_size, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a record's image and mask."""
         row = self._rows[sample]
         image_example, mask_example = self._examples(row)
         pixels = self._image.stored(image_example, row).pixels()
-        return self._meaning.image(pixels), self._mask.stored(mask_example, row).ids(self._meaning)
+        image = self._meaning.image(pixels, name=self._image.name(row))
+        return image, self._mask.stored(mask_example, row).ids(self._meaning)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a record's mask."""

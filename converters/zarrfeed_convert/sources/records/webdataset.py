@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import require_packable
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.blame import reading, source_errors
 from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.meaning import Meaning
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 _IMAGES = "jpg;jpeg;png;webp;tif;tiff;bmp;npy;image.jpg;image.png;image.npy"
 _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;png;npy"
@@ -146,16 +145,14 @@ class WebDatasetTars:
         """Read the headers of a sample's two files."""
         image_name, mask_name = self.names(sample)
         image = self._measure(sample, 0, image_name)
-        require_packable(image.dtype, image_name)
         mask = self._measure(sample, 1, mask_name)
-        channels = self._meaning.channels(image.channels)
-        return Header(image.height, image.width, channels, image.dtype, mask.height, mask.width)
+        return self._meaning.header(image, (mask.height, mask.width), name=image_name)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample."""
         name = self.names(sample)[0]
         image = decode_image(self._bytes(sample, 0, name), name, self._limits)
-        return self._meaning.image(image), self.read_mask(sample)
+        return self._meaning.image(image, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask."""

@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.sources.stacks.slicing import Slicing, alike
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.stacks.volumes import Volume
-
-_CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,7 @@ def case_of(
     axis: int,
     canonical: bool,
     ignore_affine: bool,
+    one_hot: bool,
 ) -> Case:
     """Bring a volume and its labels together.
 
@@ -84,16 +84,18 @@ def case_of(
         Turn volumes to RAS.
     ignore_affine
         Take it that voxels of the same indices belong together, if the shapes are equal.
+    one_hot
+        Labels may have a channel for each class along the fourth axis.
 
     Raises
     ------
     SourceError
-        Shapes or places differ, or there are as many channels as no image has.
+        Shapes or places differ, or there are channels where none may be.
     """
     cuts = [_cut(volume, axis, canonical=canonical) for volume in images]
     labels_cut = cuts[0] if ignore_affine else _cut(labels, axis, canonical=canonical)
     case = Case(key, tuple(images), labels, tuple(cuts), labels_cut)
-    _require_channels(case)
+    _require_channels(case, one_hot=one_hot)
     for other, cut in zip((*images[1:], labels), (*cuts[1:], labels_cut), strict=True):
         _require_same_shape(images[0], cuts[0], other, cut)
         if not ignore_affine:
@@ -113,18 +115,16 @@ def _cut(volume: Volume, axis: int, *, canonical: bool) -> Slicing:
     return Slicing.along(axis, orientation)
 
 
-def _require_channels(case: Case) -> None:
+def _require_channels(case: Case, *, one_hot: bool) -> None:
     files = len(case.images)
     several = [image for image in case.images if files > 1 and image.channels > 1]
-    if case.channels not in _CHANNELS or several:
-        of = f" in {several[0].path}" if several else ""
-        count = several[0].channels if several else case.channels
-        raise SourceError(f"{case.images[0].path}: needed 1, 3 or 4 channels, found {count}{of}")
-    if case.labels.channels > 1 and not case.labels.colors:
+    if several:
         raise SourceError(
-            f"{case.labels.path}: needed labels of one value a voxel, found "
-            f"{case.labels.channels} along the fourth axis"
+            f"{case.images[0].path}: needed one channel in every file, found "
+            f"{several[0].channels} in {several[0].path}; give one image suffix"
         )
+    if case.labels.channels > 1 and not (case.labels.colors or one_hot):
+        raise SourceError(several_values(case.labels.path, case.labels.channels))
 
 
 def _require_same_shape(image: Volume, cut: Slicing, other: Volume, other_cut: Slicing) -> None:

@@ -45,7 +45,7 @@ class NiftiVolumes:
     images, masks
         A volume (.nii, .nii.gz), a folder of volumes, or a glob. Volumes pair by their names
         without extension; one volume and one label volume pair whatever their names. Volumes of
-        four axes have 1, 3 or 4 channels along the last.
+        four axes have channels along the last.
     axis
         The axis to cut along: 0, 1 or 2.
     image_suffix, mask_suffix
@@ -165,7 +165,7 @@ class NiftiVolumes:
     def probe(self, sample: int) -> Header:
         """Give what the volumes' headers say of a slice."""
         case, _ = self._locate(sample)
-        channels = self._meaning.channels(case.channels)
+        channels = self._meaning.channels(case.channels, name=case.images[0].path)
         return Header(*case.size, channels, str(self._dtype), *case.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
@@ -179,7 +179,7 @@ class NiftiVolumes:
                 values = self._cut(volume, cut, number, about)
             parts.append(packable(values, about).astype(self._dtype, copy=False))
         image = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
-        return self._meaning.image(image), self.read_mask(sample)
+        return self._meaning.image(image, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a slice of a label volume."""
@@ -227,6 +227,7 @@ class NiftiVolumes:
             axis=self._arguments["axis"],
             canonical=self._arguments["canonical"],
             ignore_affine=self._arguments["ignore_affine"],
+            one_hot=self._meaning.mask_map.one_hot is not None,
         )
         self._limits.require((*case.size, case.channels), case.images[0].dtype, pair.images[0],
                              "a slice")  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.mask_ids import several_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Stored: TypeAlias = tuple[str, tuple[int, ...]]  # letters and lengths of axes
 ALL = -1  # of the channels
-_PLANES = (1, 3, 4)  # channels that an image may have
+_PLANES = (1, 3, 4)  # channels that an image has, as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,12 @@ class Axes:
         """The letters of the axes that count samples."""
         return "".join(self.letters[axis] for axis in self.samples)
 
+    @property
+    def plane_count(self) -> int:
+        """How many channels lie in planes of their own."""
+        planes = self.channels is not None and self.letters[self.channels] == "C"
+        return self.sizes[self.channels] if planes and self.channels is not None else 1
+
     def place(self, sample: int) -> tuple[int, ...]:
         """Say where a sample is, along each axis that counts samples."""
         return tuple(int(at) for at in np.unravel_index(sample, self.counts))
@@ -92,12 +99,18 @@ class Axes:
 
 
 def axes_of_pair(
-    images: Stored, masks: Stored, *, along: str, channel: int, names: tuple[str, str]
+    images: Stored,
+    masks: Stored,
+    *,
+    along: str,
+    channel: int,
+    names: tuple[str, str],
+    one_hot: bool = False,
 ) -> tuple[Axes, Axes]:
     """Read what the axes of a stack of images and of its masks are.
 
-    Where planes of channels are as many as no image has, or there is a mask for each of them, they
-    are samples: many programs save any stack as channels.
+    Where there is a mask for each plane of channels, they are samples, unless they are as many as
+    images have: many programs save any stack as channels.
 
     Parameters
     ----------
@@ -107,12 +120,13 @@ def axes_of_pair(
         The options ``axis`` and ``channel``.
     names
         The two files, for errors.
+    one_hot
+        Masks may have a channel for each class.
 
     Raises
     ------
     SourceError
-        Axes are missing or of unknown meaning, channels are too many, or the numbers of samples
-        differ.
+        Axes are missing or of unknown meaning, or the numbers of samples differ.
 
     Examples
     --------
@@ -125,36 +139,61 @@ def axes_of_pair(
     >>> [axes.counted for axes in stack]
     ['C', 'Q']
     """
-    try:
-        return _axes_of_pair(images, masks, (along, along), channel, names)
-    except SourceError:
-        planes = ["".join(set(letters) - set("YXS")) for letters, _ in (images, masks)]
-        if along or channel != ALL or "C" not in "".join(planes):
-            raise
+    planes = ["".join(set(letters) - set("YXS")) for letters, _ in (images, masks)]
+    as_samples = not along and channel == ALL and "C" in "".join(planes)
+    image = axes_of(*images, along=along, must=True, name=names[0])
+    if as_samples and image.plane_count not in _PLANES:
         with suppress(SourceError):
-            return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names)
+            return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names, one_hot)
+    try:
+        return _axes_of_pair(images, masks, (along, along), channel, names, one_hot)
+    except SourceError:
+        if as_samples:
+            with suppress(SourceError):
+                return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names, one_hot)
         raise
 
 
 def _axes_of_pair(
-    images: Stored, masks: Stored, along: tuple[str, str], channel: int, names: tuple[str, str]
+    images: Stored,
+    masks: Stored,
+    along: tuple[str, str],
+    channel: int,
+    names: tuple[str, str],
+    one_hot: bool,
 ) -> tuple[Axes, Axes]:
     image = axes_of(*images, along=along[0], must=True, name=names[0])
     mask = axes_of(*masks, along=along[1], must=False, name=names[1])
     count_channels(image, channel, names[0])
+    if image.channels is not None and mask.channels is not None and not one_hot:
+        _require_no_pages(image, mask, names[0])
     try:
         partner(image, mask, 0)
     except ValueError:
+        per_sample = image.channels is not None and image.sizes[image.channels] == mask.count
+        advice = "; count the samples of a pixel by --option axis=S" if per_sample else ""
         raise SourceError(
             f"{names[0]}: needed as many masks as images, found {image.count} pages (axes "
-            f"{image.letters}) and {mask.count} (axes {mask.letters}) in {names[1]}"
+            f"{image.letters}) and {mask.count} (axes {mask.letters}) in {names[1]}{advice}"
         ) from None
-    if mask.channels is not None and mask.letters[mask.channels] == "C":
+    if mask.plane_count > 1 and not one_hot:
         raise SourceError(
-            f"{names[1]}: needed masks of one value a pixel, found {mask.sizes[mask.channels]} "
-            f"channels (axes {mask.letters}); count them as samples by --option axis=C"
+            f"{several_values(names[1], mask.plane_count)}; or count them as samples by --option "
+            "axis=C"
         )
     return image, mask
+
+
+def _require_no_pages(image: Axes, mask: Axes, name: str) -> None:
+    """Refuse pages that were saved as samples of a pixel, on both sides."""
+    count = 1 if image.channels is None else image.sizes[image.channels]
+    both = mask.channels is not None and mask.sizes[mask.channels] == count
+    if both and count > max(_PLANES):
+        raise SourceError(
+            f"{name}: needed masks of one value a pixel, found {count} in images and masks (axes "
+            f"{image.letters}); count them as samples by --option axis="
+            f"{image.letters[image.channels or 0]}"
+        )
 
 
 def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name: str) -> Axes:
@@ -217,7 +256,7 @@ def count_channels(axes: Axes, channel: int, name: str) -> int:
     Raises
     ------
     SourceError
-        There are as many as no image has, or there is no such channel.
+        There is no such channel.
     """
     count = 1 if axes.channels is None else axes.sizes[axes.channels]
     if channel != ALL:
@@ -227,12 +266,6 @@ def count_channels(axes: Axes, channel: int, name: str) -> int:
                 "channels, counted from 0"
             )
         return 1
-    letter = "" if axes.channels is None else axes.letters[axes.channels]
-    if count not in _PLANES and not (letter == "S" and count == 2):  # grey and alpha
-        raise SourceError(
-            f"{name}: needed 1, 3 or 4 channels, found {count} (axes {axes.letters}); choose one "
-            f"by --option channel=0, or count them as samples by --option axis={letter}"
-        )
     return count
 
 

@@ -26,7 +26,7 @@ from zarrfeed_convert.sources.stacks.tiff_axes import (
     partner,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.values import packable, packed_dtype
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ class TiffStacks:
         The letters of the axes that count samples, where those are not all but channels, like TZ;
         S where the pages were saved as samples of a pixel.
     channel
-        The one channel to take, counted from 0; -1 for all of 1, 3 or 4.
+        The one channel to take, counted from 0; -1 for all.
     color
         auto keeps the channels that the stacks have; grey, rgb, rgba convert.
     mask_map
@@ -181,9 +181,7 @@ class TiffStacks:
         name = self.names(sample)[0]
         channel = self._arguments["channel"]
         pixels = self._page(stack.pair.images[0], stack.images, page, channel, name)
-        if pixels.palette is not None:
-            return self._meaning.image(pixels), self.read_mask(sample)
-        return self._meaning.image(packable(pixels.values, name)), self.read_mask(sample)
+        return self._meaning.image(pixels, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a page of the stack of masks."""
@@ -229,11 +227,12 @@ class TiffStacks:
             along=self._arguments["axis"],
             channel=channel,
             names=(path, pair.mask),
+            one_hot=self._meaning.mask_map.one_hot is not None,
         )
         channels = count_channels(axes[0], channel, path)
-        if images.page.photometric == PALETTE:
+        if images.page.photometric == PALETTE or channels == images.page.samplesperpixel:
             channels = image.channels
-        shown = self._meaning.channels(channels)
+        shown = self._meaning.channels(channels, name=path)
         header = Header(image.height, image.width, shown, dtype, mask.height, mask.width)
         return _Stack(pair, *axes, header)
 

@@ -205,6 +205,26 @@ def test_fixed_shape_tensors_are_arrays():
         agree(source, sample, images[sample], masks[sample])
 
 
+def test_a_list_of_one_image_is_that_image_and_several_are_said():
+    images, masks = zip(*(pair(seed) for seed in range(2)), strict=True)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    files = [[{"bytes": png(mask), "path": None}] for mask in masks]
+    table = {
+        "image": pa.array([png(image) for image in images]),
+        "m": pa.array(files, pa.list_(kind)),
+    }
+    pq.write_table(pa.table(table), "one.parquet")
+    source = ParquetTables("one.parquet", mask="m")
+    for sample in range(2):
+        agree(source, sample, images[sample], masks[sample])
+    table["m"] = pa.array([file * 2 for file in files], pa.list_(kind))
+    pq.write_table(pa.table(table), "two.parquet")
+    with pytest.raises(
+        SourceError, match=r"^two\.parquet\[row=1, m\]: .*found a list of 2 \(list<"
+    ):
+        ParquetTables("two.parquet", mask="m").read_mask(1)
+
+
 def test_class_names_come_with_masks_that_are_class_labels():
     image, mask = pair()
     label = {"names": ["sky", "tree", "road"], "_type": "ClassLabel"}

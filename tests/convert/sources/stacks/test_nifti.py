@@ -122,7 +122,7 @@ def test_big_endian_and_nifti2_and_label_floats():
     assert mask.dtype == np.uint8
 
 
-@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize("count", [2, 3, 4, 9])
 def test_a_fourth_axis_is_channels(count):
     stack = values(*SHAPE, count)
     write("i.nii.gz", stack)
@@ -131,11 +131,16 @@ def test_a_fourth_axis_is_channels(count):
     np.testing.assert_array_equal(source.read(2)[0], stack[:, 2])
     np.testing.assert_array_equal(source.read(2)[1], labels(*SHAPE)[:, 2])
     assert source.probe(2).channels == count
-    write("time.nii", values(*SHAPE, 9))
-    with pytest.raises(SourceError, match=r"^time\.nii: needed 1, 3 or 4 channels, found 9$"):
-        NiftiVolumes("time.nii", "m.nii.gz")
-    with pytest.raises(SourceError, match=r"^i\.nii\.gz: needed labels of one value a voxel"):
+    with pytest.raises(SourceError, match=r"^i\.nii\.gz: needed masks of one value a pixel"):
         NiftiVolumes("m.nii.gz", "i.nii.gz")
+
+
+def test_labels_may_have_a_channel_for_each_class_but_background():
+    ids = labels(*SHAPE)
+    write("i.nii", values(*SHAPE))
+    write("m.nii", np.eye(1 + ids.max(), dtype=np.uint8)[ids][..., 1:])
+    source = NiftiVolumes("i.nii", "m.nii", mask_map="one-hot=1,*=0")
+    np.testing.assert_array_equal(source.read_mask(1), ids[:, :, 1])
 
 
 def test_vectors_have_five_axes_and_flat_images_two():

@@ -1,0 +1,68 @@
+"""Folders of image files take numbers and channels as the other formats do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import PairedFolders
+from zarrfeed_convert.sources.stacks.tiff_stack import TiffStacks
+
+SIZE = (8, 6)
+MASK = np.arange(48, dtype=np.uint8).reshape(SIZE) % 3
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write an image and its mask, each alone in a folder; give both folders."""
+
+    def write(image, mask=MASK, **options):
+        for folder, values in (("i", image), ("m", mask)):
+            (tmp_path / folder).mkdir()
+            more = options if folder == "i" else {}
+            tifffile.imwrite(
+                tmp_path / folder / "a.tif",
+                values,
+                **{"photometric": "minisblack", "metadata": None, **more},
+            )
+        return tmp_path / "i", tmp_path / "m"
+
+    return write
+
+
+@pytest.mark.parametrize("source", [PairedFolders, TiffStacks])
+@pytest.mark.parametrize("bands", [2, 5, 12])
+@pytest.mark.parametrize("plane", ["contig", "separate"])
+def test_bands_are_packed_as_many_as_there_are(save, source, bands, plane):
+    image = np.random.default_rng(0).integers(0, 9999, (*SIZE, bands), np.uint16)
+    stored = image if plane == "contig" else np.moveaxis(image, -1, 0)
+    folders = save(stored, planarconfig=plane)
+    pairs = source(*folders)
+    header = pairs.probe(0)
+    assert (header.channels, header.dtype) == (bands, "uint16")
+    np.testing.assert_array_equal(pairs.read(0)[0], image)
+    if bands > 4:
+        with pytest.raises(SourceError, match=r"1 to 4 channels for --color rgb, .*leave --color"):
+            source(*folders, color="rgb").probe(0)
+
+
+@pytest.mark.parametrize("source", [PairedFolders, TiffStacks])
+def test_grey_with_alpha_is_shown_as_colour_because_the_file_says_alpha(save, source):
+    image = np.random.default_rng(0).integers(0, 255, (*SIZE, 2), np.uint8)
+    pairs = source(*save(image, planarconfig="contig", extrasamples=["unassalpha"]))
+    assert pairs.probe(0).channels == 4
+    np.testing.assert_array_equal(pairs.read(0)[0], image[:, :, [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("source", [PairedFolders, TiffStacks])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float64, np.float32])
+def test_numbers_of_any_kind_are_images_and_masks(save, source, dtype):
+    image = (np.arange(48).reshape(SIZE) - 20).astype(dtype)
+    pairs = source(*save(image, MASK.astype(dtype)))
+    assert pairs.probe(0).dtype == "float32"
+    values, ids = pairs.read(0)
+    np.testing.assert_array_equal(values[:, :, 0], image)
+    np.testing.assert_array_equal(ids, MASK)
+    assert values.dtype == np.float32
