@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.crew import crew_of
-from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
 from zarrfeed_convert.planning.memory import afford, need_of
@@ -196,8 +196,9 @@ class _Job:
         if self.overwrite:
             require_replaceable(target, there)
             return None
-        require_same_split(target, there, self.asked, named=self.named, ignore=self.ignore)
-        return report_of_split(target, there, status="already packed")
+        with understood(target.folder):
+            require_same_split(target, there, self.asked, named=self.named, ignore=self.ignore)
+            return report_of_split(target, there, status="already packed")
 
     def refuse_left_out(self) -> None:
         """Stop before any work where there are inputs of which no sample can be made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, ZarrfeedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OnError: TypeAlias = Literal["stop", "skip"]
 _SHOWN = 10  # files that a message names
+_DAMAGE = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RecursionError)
 _SAY_LITTLE = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -138,6 +139,20 @@ class Noted:
             why = str(error if ours else unreadable(image, error))
             self.found.append(Failed(item, mask if why.startswith(f"{mask}:") else image, why))
             self.cause = self.cause or error
+
+
+@contextmanager
+def understood(place: object) -> Iterator[None]:
+    """Let what a packed split says of itself be damaged in any way: the error names the split."""
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, ZarrfeedError | UnicodeEncodeError):
+            raise
+        raise SourceError(
+            f"{place}: what it says of itself cannot be understood ({error!r:.200}); restore its "
+            "zarr.json, or pack it anew"
+        ) from error
 
 
 def unreadable(name: str, error: Exception) -> SourceError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.crew import crew_of
-from zarrfeed_convert.failures import Failures
+from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.repacking.choosing import chosen_rows, in_order
 from zarrfeed_convert.repacking.copying import READ_NBYTES
@@ -156,14 +156,18 @@ def repack(
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     names = None if keys is None else list(keys)
     target = _settled(target_of(Path(out), split))
-    splits = open_stored(paths, prefix_keys=prefix_keys)
-    require_same_labels(target, splits)
-    parts = [facts_of(stored) for stored in splits]
-    asked = asked_of(splits, parts, settings, subset=subset, keys=names)
+    said = ", ".join(map(str, paths))
+    with understood(said):
+        splits = open_stored(paths, prefix_keys=prefix_keys)
+        require_same_labels(target, splits)
+        parts = [facts_of(stored) for stored in splits]
+        asked = asked_of(splits, parts, settings, subset=subset, keys=names)
     job = _Job(splits, settings, asked, overwrite, progress)
-    done = job.done_already(target)
+    with understood(target.folder):
+        done = job.done_already(target)
     if done is None:
-        facts = joined(splits, parts)
+        with understood(said):
+            facts = joined(splits, parts)
         rows = in_order(
             chosen_rows(facts, subset=subset, keys=names), facts, order=settings.order, seed=seed
         )
@@ -187,6 +191,11 @@ class _Job:
     asked: JSON
     overwrite: bool
     progress: OnProgress | None
+
+    @property
+    def said(self) -> str:
+        """What the samples come from."""
+        return ", ".join(str(stored.split.path) for stored in self.splits)
 
     def done_already(self, target: Target) -> Report | None:
         """Report on the split that is there; None where it is to be packed."""
@@ -227,7 +236,8 @@ class _Job:
                 crew_of(source, workers, Failures("stop")) as crew,
             ):
                 plan, about_workers = self._decide(facts, rows, crew)
-                description = description_of(self.splits, plan, self.settings, self.asked)
+                with understood(self.said):
+                    description = description_of(self.splits, plan, self.settings, self.asked)
                 there = rewrite_split(
                     crew, plan, facts.part(rows), target, journal, description, self.progress
                 )
@@ -236,10 +246,12 @@ class _Job:
 
     def _source(self, facts: Facts) -> StoredSamples:
         splits = [stored.split for stored in self.splits]
-        return StoredSamples(splits, facts.keys, source_of_splits(self.splits))
+        with understood(self.said):
+            return StoredSamples(splits, facts.keys, source_of_splits(self.splits))
 
     def _decide(self, facts: Facts, rows: Numbers, crew: Crew) -> tuple[Plan, Decision]:
-        plan = plan_repack(crew, self.splits, self.settings, facts, rows)
+        with understood(self.said):
+            plan = plan_repack(crew, self.splits, self.settings, facts, rows)
         need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
         crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
         return plan, about_workers

@@ -17,7 +17,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,9 @@ from zarrfeed.errors import SourceError
 from zarrfeed.schema import PARTIAL
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
+from zarrfeed_convert.splits.own_entries import remove, require_own
 from zarrfeed_convert.splits.repetition import differences
-from zarrfeed_convert.splits.split_writer import partial_folder, recover
+from zarrfeed_convert.splits.split_writer import partial_folder, recover, unfinished_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,8 +91,8 @@ class Journal:
     def forget(self) -> None:
         """Remove what is done, and begin anew."""
         for entry in self._folder.iterdir():
-            entry.unlink()
-        shutil.rmtree(partial_folder(self._target), ignore_errors=True)
+            remove(entry)
+        remove(partial_folder(self._target))
 
     def mark(self) -> Path:
         """Name the file that is there for as long as what is done now is of use.
@@ -131,7 +131,7 @@ class Journal:
 
     def finished(self) -> None:
         """Let go of what was noted: the split is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     def leave(self, error: BaseException) -> bool:
         """Keep what is done, and note how the run ended; False where there is nothing to keep."""
@@ -174,8 +174,9 @@ def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
     Raises
     ------
     SourceError
-        Another run is packing the split.
+        Another run is packing the split; or where it would write is a link, which is not followed.
     """
+    require_own((journal_folder(target), *unfinished_folders(target)))
     made = _make_parents(target)
     try:
         with _locked(target) as journal:
@@ -210,7 +211,7 @@ def _take_lock(folder: Path) -> int:
     while True:
         folder.mkdir(exist_ok=True)
         try:
-            descriptor = os.open(folder, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:  # its owner has just finished
             continue
         try:
@@ -240,14 +241,15 @@ def _make_parents(target: Target) -> list[Path]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    remove(temporary)  # of a run that was killed
+    with temporary.open("x", encoding="utf-8") as file:
         json.dump(values, file)
         file.flush()
         os.fsync(file.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.splits.own_entries import require_own
 from zarrfeed_convert.splits.target import listed, said
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def require_replaceable(target: Target, there: JSON) -> None:
     Raises
     ------
     SourceError
-        The split's place is taken by something else.
+        The split's place is taken by something else, such as a link to it.
     """
+    require_own([target.folder], below=False)
     if "packed" not in there:
         raise SourceError(
             f"{target.folder}: needed a split that zarrfeed packed, or nothing; found something "

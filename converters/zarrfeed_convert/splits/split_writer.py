@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.shards.shard_file import blosc_settings
+from zarrfeed_convert.splits.own_entries import remove
 from zarrfeed_convert.splits.target import target_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def partial_folder(target: Target) -> Path:
     return target.folder.with_name(target.split + PARTIAL)
 
 
+def unfinished_folders(target: Target) -> tuple[Path, Path]:
+    """Where a split is before it is complete, or while it is replaced."""
+    return partial_folder(target), _aside(target)
+
+
 def prepare(target: Target, fields: Sequence[str]) -> Path:
     """Make the folder that a split is written to, or clear it of all but the fields' shards."""
     folder = partial_folder(target)
@@ -51,10 +56,8 @@ def prepare(target: Target, fields: Sequence[str]) -> Path:
     for entry in folder.iterdir():
         if entry.name in fields:
             (entry / METADATA).unlink(missing_ok=True)
-        elif entry.is_dir():
-            shutil.rmtree(entry)
         else:
-            entry.unlink()
+            remove(entry, must=True)
     return folder
 
 
@@ -145,14 +148,14 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
         _sync_entry(folder / METADATA)
         _sync_entry(folder)
         _exchange(target, folder)
-    shutil.rmtree(_aside(target), ignore_errors=True)
+    remove(_aside(target))
 
 
 def recover(target: Target) -> None:
     """Complete what a killed run had begun to put in place, or undo it."""
     folder, aside = partial_folder(target), _aside(target)
     if target.folder.exists():
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
     if not aside.exists():
         return
     with _dataset_locked(target):
@@ -201,7 +204,7 @@ def _exchange(target: Target, folder: Path) -> None:
     before = metadata.read_bytes() if metadata.exists() else None
     replaces = target.folder.exists()
     if replaces and aside.exists():  # a killed run was about to remove it
-        shutil.rmtree(aside)
+        remove(aside, must=True)
     try:
         if replaces:
             target.folder.rename(aside)

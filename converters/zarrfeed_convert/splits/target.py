@@ -114,16 +114,32 @@ def target_of(out: Path, split: str) -> Target:
             f"{out}: needed a dataset of format {FORMAT_VERSION}, "
             f"found {attributes.get('format')!r}; pack it anew, or use another zarrfeed"
         )
-    labels = Labels(tuple(attributes["classes"]), attributes.get("ignore"))
+    labels = _labels(out, attributes)
     return Target(out, split, labels, tuple(_splits(out, but=split)))
+
+
+def _labels(out: Path, attributes: JSON) -> Labels:
+    classes, ignore = attributes["classes"], attributes.get("ignore")
+    if (
+        isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and (ignore is None or type(ignore) is int)
+    ):
+        return Labels(tuple(classes), ignore)
+    raise SourceError(
+        f"{out / METADATA}: needed a list of names as classes and a number, or none, as ignored "
+        f"id, found {classes!r:.80} and {ignore!r:.40}; restore it, or choose another OUT"
+    )
 
 
 def _attributes(folder: Path) -> JSON | None:
     """Read a group's ``attributes.zarrfeed``; None where it has none."""
+    path = folder / METADATA
     try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        attributes = metadata["attributes"][ATTRIBUTES]
-    except (OSError, ValueError, KeyError, TypeError):
+        if not path.is_file():  # a pipe, which nobody writes to, would be read for ever
+            return None
+        attributes = json.loads(path.read_text(encoding="utf-8"))["attributes"][ATTRIBUTES]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return attributes if isinstance(attributes, dict) else None
 
