@@ -86,6 +86,29 @@ def fit(path: str, workers: dict[str, Any], steps_per_execution: int = 1, **run:
     return record
 
 
+class Around(keras.utils.PyDataset):
+    """A user's own dataset, which takes our batches by their index and tells us nothing."""
+
+    def __init__(self, sequence: zarrfeed.ZarrSequence) -> None:
+        super().__init__()
+        self.sequence = sequence
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.sequence[index]
+
+
+def order(dataset: Any, **run: Any) -> list[list[int]]:
+    """Train, twice, a model that has to be built first; the second ``fit`` builds none."""
+    log: list[list[int]] = []
+    model = traced_model(keras, log)
+    model.fit(dataset, epochs=2, verbose=0, **run)
+    model.fit(dataset, verbose=0, **run)
+    return log
+
+
 def main(path: str) -> None:
     seen: dict[str, Any] = {"backend": keras.backend.backend()}
     for name, workers in {
@@ -116,6 +139,15 @@ def main(path: str) -> None:
         with zarrfeed.ZarrSequence(path, 4, seed=1, **workers) as train:
             traced_model(keras, order).fit(train, epochs=2, verbose=0)
         seen[f"{name}: order"] = order
+
+    whole = zarrfeed.ZarrSequence(path, 22, seed=1)
+    seen["one batch: order"] = order(whole)
+    seen["two batches: order"] = order(zarrfeed.ZarrSequence(path, 11, seed=1))
+    seen["around: order"] = order(Around(zarrfeed.ZarrSequence(path, 4, seed=1)), shuffle=False)
+    seen["around, shuffled: order"] = order(Around(zarrfeed.ZarrSequence(path, 4, seed=1)))
+    seen["short fits: order"] = order(zarrfeed.ZarrSequence(path, 4, seed=1), steps_per_epoch=3)
+    around = Around(zarrfeed.ZarrSequence(path, 4, seed=1))
+    seen["around, short fits: order"] = order(around, steps_per_epoch=3, shuffle=False)
 
     with zarrfeed.ZarrSequence(path, 4, class_weight={1: 0.0}, workers=1) as weighted:
         model, record = small_model()

@@ -35,8 +35,44 @@ class Children(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.seen |= {"worker" if "zarrfeed.workers" in c else c for c in commands()}
 
 
+class Around(tf_keras.utils.Sequence):  # type: ignore[misc]
+    """A user's own sequence, which takes our batches by their index and tells us nothing."""
+
+    def __init__(self, sequence: zarrfeed.ZarrSequence) -> None:
+        self.sequence = sequence
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.sequence[index]
+
+
+def refusals(path: str) -> dict[str, str]:
+    """What ``fit`` says to arguments that it would not use."""
+    model = traced_model(tf_keras, [])
+    said = {}
+    given: Any
+    for name, given in {
+        "y": np.zeros((22, 8, 6)),
+        "sample_weight": np.zeros(22),
+        "class_weight": {0: 1.0, 1: 2.0},
+        "validation_data": (zarrfeed.ZarrSequence(path, 4), np.zeros((22, 8, 6))),
+    }.items():
+        try:
+            model.fit(zarrfeed.ZarrSequence(path, 4), verbose=0, **{name: given})
+        except ValueError as error:
+            said[name] = str(error)
+    return said
+
+
 def main(path: str) -> None:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"refusals": refusals(path)}
+    for shuffle in (False, True):
+        order: list[list[int]] = []
+        around = Around(zarrfeed.ZarrSequence(path, 4, seed=1))
+        traced_model(tf_keras, order).fit(around, epochs=3, verbose=0, shuffle=shuffle)
+        found[f"around, shuffle={shuffle}"] = order
     for name, workers in WORKERS.items():
         log: list[list[int]] = []
         children = Children()

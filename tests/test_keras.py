@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from zarrfeed import ZarrSequence
+from kinds import ids_of
+from zarrfeed import FrontEnd, ZarrSequence
 
 if TYPE_CHECKING:
     from stores import Pixels
@@ -78,6 +79,39 @@ class TestEveryBackend:
         self, seen: dict[str, Any], workers: str
     ) -> None:
         assert seen[f"{workers}: predict"] == [[22, 8, 6, 22], True]
+
+
+def epochs(split: Path, batch_size: int) -> list[list[list[int]]]:
+    with FrontEnd(split, batch_size, seed=1, workers=0) as seq:
+        return [[ids_of(batch) for batch in seq] for _ in range(3)]
+
+
+@pytest.mark.parametrize(("name", "batch_size"), [("one batch", 22), ("two batches", 11)])
+def test_a_look_at_all_of_a_short_epoch_does_not_count(
+    seen: dict[str, Any], split: Path, name: str, batch_size: int
+) -> None:
+    """To build the model, Keras on JAX and torch takes as many batches as there are."""
+    assert seen[f"{name}: order"] == [b for epoch in epochs(split, batch_size) for b in epoch]
+
+
+def test_a_dataset_around_a_sequence_has_the_epochs_of_keras(
+    seen: dict[str, Any], split: Path
+) -> None:
+    """Though it tells the sequence nothing, and Keras looks at batches first, or shuffles them."""
+    right = epochs(split, 4)
+    assert seen["around: order"] == [batch for epoch in right for batch in epoch]
+    shuffled = seen["around, shuffled: order"]
+    for epoch in range(3):
+        assert sorted(shuffled[6 * epoch : 6 * epoch + 6]) == sorted(right[epoch])
+
+
+@pytest.mark.parametrize("name", ["short fits", "around, short fits"])
+def test_a_fit_of_few_steps_is_followed_by_one_of_other_batches(
+    seen: dict[str, Any], split: Path, name: str
+) -> None:
+    """Within a ``fit`` Keras goes on with its iterator; the next one begins an epoch."""
+    right = epochs(split, 4)
+    assert seen[f"{name}: order"] == right[0] + right[1][:3]
 
 
 def test_jax_takes_batches_without_a_copy(seen: dict[str, Any]) -> None:
@@ -162,7 +196,8 @@ import sys
 import keras
 sys.modules["keras.src.trainers.data_adapters.data_adapter"] = None  # as if it had moved
 from traced_model import traced_model
-from zarrfeed import ZarrSequence
+from kinds import ids_of
+from zarrfeed import FrontEnd, ZarrSequence
 with ZarrSequence(sys.argv[1], 4, workers=2) as seq:
     assert "DataAdapter" not in [parent.__name__ for parent in type(seq).__mro__]
     log = []

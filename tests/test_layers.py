@@ -20,14 +20,14 @@ LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
     {"errors", "schema", "index_shuffle", "block_order", "order", "plan", "schedule", "slot",
-     "lookahead", "choice", "ranks", "state", "stats", "report"},
+     "lookahead", "choice", "ranks", "state", "stats", "report", "passes"},
     {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
      "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
     {"feeder", "request", "stream", "opening"},
-    {"tfdata", "torchdata", "distribution", "front", "sequence", "legacy", "callbacks"},
+    {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

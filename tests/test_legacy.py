@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,31 @@ class TestEveryWayOfWorking:
     def test_no_process_is_forked(self, found: dict[str, Any], workers: str) -> None:
         expected = ["worker"] if workers == "processes" else []
         assert found[f"{workers}: children"] == expected
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_sequence_around_ours_has_the_epochs_of_keras(
+    found: dict[str, Any], order: list[list[int]], shuffle: bool
+) -> None:
+    for epoch in range(3):
+        ours = found[f"around, shuffle={shuffle}"][6 * epoch : 6 * epoch + 6]
+        right = order[6 * epoch : 6 * epoch + 6]
+        assert sorted(ours) == sorted(right) if shuffle else ours == right
+
+
+@pytest.mark.parametrize(
+    ("argument", "instead"),
+    [
+        ("y", r"`y` should not be passed.*fields="),
+        ("sample_weight", r"`sample_weight` should not be passed.*class_weight="),
+        ("class_weight", r"`class_weight` should not be passed.*ZarrSequence\(class_weight="),
+        ("validation_data", r"`y` should not be passed"),
+    ],
+)
+def test_arguments_that_would_not_be_used_are_refused(
+    found: dict[str, Any], argument: str, instead: str
+) -> None:
+    assert re.search(instead, found["refusals"][argument])
 
 
 PLAIN = """

@@ -156,7 +156,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if model.stop_training is self._short:
             self._set_stop(False)
         if self._is_short:
-            self._sequence.on_epoch_end()  # which Keras leaves out where an epoch was stopped
+            self._sequence.settle_epoch()
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Training is complete: there is nothing to go on with."""

@@ -205,6 +205,11 @@ class FrontEnd:
         return normalization_of(self._stream.split, self._stream.schedule.ids)
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of a batch's arrays, in order; with `class_weight` the last is its weights."""
+        return tuple(spec.name for spec in self._stream.specs)
+
+    @property
     def samples(self) -> int:
         """Samples per epoch, before a remainder is dropped."""
         return self._stream.schedule.samples
@@ -222,15 +227,23 @@ class FrontEnd:
         return self._stream.schedule.batches
 
     def __getitem__(self, index: int) -> Arrays:
-        """Read one batch of the coming epoch, into fresh memory."""
+        """Read one batch of the coming epoch, into fresh memory.
+
+        After all batches have been taken, in any order, the next one is of the next epoch, so that
+        loops over ``range(len(seq))`` advance; ``seq[-1]`` is a look, and does not count. Where
+        Keras takes them, through a ``PyDataset`` that keeps the sequence in an attribute, our
+        epochs are Keras'.
+        """
         return self._stream.read(index)
 
     def __iter__(self) -> Generator[Arrays, None, None]:
-        """Iterate over the coming epoch, reading ahead; a full pass advances to the next."""
-        epoch = self.epoch
-        yield from self._stream.batches()
-        if self.epoch == epoch:
-            self._stream.seek(epoch + 1)
+        """Iterate over the coming epoch, reading ahead.
+
+        The next iterator begins the next epoch as soon as the last batch was handed out, so that
+        ``zip``, ``islice(seq, len(seq))`` and counted calls of ``next`` advance, too. An iterator
+        that is given up before has no effect: the next one begins the same epoch again.
+        """
+        return self._stream.batches()
 
     def to_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the same batches, to map, zip or batch further.

@@ -7,8 +7,10 @@ private; where it can be reached, a sequence of ours brings its own dataset inst
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.adapting import check_given, follow_passes, held_sequences
 from zarrfeed.choice import no_keras
 from zarrfeed.front import FrontEnd
 
@@ -18,23 +20,15 @@ except ImportError as error:
     raise no_keras("ZarrSequence", error) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     import tensorflow as tf
-
-    from zarrfeed.slot import Arrays
 
 
 class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # noqa: D101
     __doc__ = FrontEnd.__doc__  # as help() shows it; a class does not inherit it
 
-    _within_epoch = False
-
     def on_epoch_end(self) -> None:
-        """End an epoch; tf_keras says so twice after a validation."""
-        if self._within_epoch:
-            self.set_epoch(self.epoch + 1)
-        self._within_epoch = False
+        """End an epoch; epochs advance by what was handed out, where that can be seen."""
+        self._stream.end_items()
 
     def legacy_dataset(self, *, workers: int, use_multiprocessing: bool) -> tf.data.Dataset:
         """Make the dataset that ``fit``, ``evaluate`` and ``predict`` of tf_keras read.
@@ -47,21 +41,22 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
         """
         if workers != 1 or use_multiprocessing:
             self._stream.use_workers(workers, bool(use_multiprocessing and workers))
-        return self._tf_dataset(self._begun_batches, count=None, final=True)
-
-    def _begun_batches(self) -> Generator[Arrays, None, None]:
-        self._within_epoch = True
-        yield from self._stream.batches()
+        batches = functools.partial(self._stream.batches, looks=0)
+        return self._tf_dataset(batches, count=None, final=True)
 
 
 def _replace_adapter() -> None:
-    """Let tf_keras' own adapter ask a ZarrSequence for its dataset; others are as before."""
+    """Let tf_keras' own adapter ask a ZarrSequence for its dataset; others are as before.
+
+    Where another sequence takes its batches from ours, its passes become our epochs.
+    """
     try:
         from tf_keras.src.engine import data_adapter
 
         adapters = data_adapter.ALL_ADAPTER_CLS
         theirs: Any = data_adapter.KerasSequenceAdapter
         place = adapters.index(theirs)
+        get_data_handler = data_adapter.get_data_handler
     except (ImportError, AttributeError, ValueError):
         return  # it has moved: tf_keras then reads item by item, slower and as exact
 
@@ -72,8 +67,6 @@ def _replace_adapter() -> None:
             if not isinstance(x, ZarrSequence):
                 super().__init__(x, y, **arguments)
                 return
-            if y is not None or arguments.get("sample_weights") is not None:
-                raise ValueError("a ZarrSequence brings its own masks and weights: give no others")
             self._keras_sequence = x
             self._enqueuer = None
             self._first_batch_size = x.batch_size
@@ -82,7 +75,22 @@ def _replace_adapter() -> None:
                 use_multiprocessing=arguments.get("use_multiprocessing", False),
             )
 
+        def _handle_multiprocessing(self, x: Any, *arguments: Any) -> Any:
+            passes = super()._handle_multiprocessing(x, *arguments)
+            return follow_passes(x, tf_keras.utils.Sequence, passes, len(x))
+
+    @functools.wraps(get_data_handler)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        x = kwargs.get("x")
+        if isinstance(x, ZarrSequence):
+            check_given(x, kwargs)
+        handler = get_data_handler(*args, **kwargs)
+        for sequence in held_sequences(x, tf_keras.utils.Sequence):
+            sequence._stream.end_items()  # the handler may have looked at a batch
+        return handler
+
     adapters[place] = SequenceAdapter
+    data_adapter.get_data_handler = checked
 
 
 _replace_adapter()

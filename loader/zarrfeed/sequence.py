@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.adapting import check_given, follow_passes
 from zarrfeed.choice import no_keras
 from zarrfeed.front import FrontEnd, share_by_torch
+from zarrfeed.passes import LOOKS
 
 try:
     import keras
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import torch
 
+    from zarrfeed.passes import Pass
     from zarrfeed.ranks import Found
     from zarrfeed.slot import Arrays
 
@@ -54,21 +59,44 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     _within_epoch = False
     _find_share = staticmethod(_find_share)
+    # Keras on JAX and torch asks for another iterator when one is complete: not after a look.
+    _asks_again = False
+    _asked_after: Pass | None = None
 
     def on_epoch_begin(self) -> None:
         """Keras begins an epoch."""
         self._within_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Keras ends an epoch, or says so: also before the first one, and after a probe."""
-        current = self._stream.current
-        if self._within_epoch and not (current is not None and current.probed):
-            self.set_epoch(self.epoch + 1)
+        """Keras ends an epoch, or says so: also before the first one, and after a look.
+
+        Epochs advance by what was handed out, so that there is little to do. A look at a sequence
+        of one or two batches takes all of them, though: then its epoch begins again.
+        """
+        stream, current = self._stream, self._stream.current
+        if current is not None and current.looks is not None:
+            if not self._within_epoch:
+                current.looks = 0  # it was no look: a new `fit` begins
+            elif (
+                current.complete
+                and current.taken <= LOOKS
+                and current is not self._asked_after
+                and self._asks_again
+                and stream.epoch == current.epoch + 1
+            ):
+                stream.seek(current.epoch, current.start)
+        stream.end_items()
+        self._within_epoch = False
+
+    def settle_epoch(self) -> None:
+        """Say that the pass under way was no look, where a callback ended the epoch."""
+        self._asked_after = self._stream.current
         self._within_epoch = False
 
     def get_numpy_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays."""
-        return self._stream.batches()
+        self._note_request()
+        return self._stream.batches(looks=LOOKS)
 
     def get_jax_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
@@ -77,7 +105,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
             from zarrfeed.distribution import parts_of_batch
 
             self._expect_whole_parts(parts_of_batch(distribution))
-        return self._stream.batches()
+        return self.get_numpy_iterator()
 
     def _expect_whole_parts(self, parts: int) -> None:
         """Refuse batches that JAX could not split over the devices of this process."""
@@ -96,10 +124,53 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
-        return self._tf_dataset(self._stream.batches, count=None, final=True)
+        self._asks_again = False
+        batches = functools.partial(self._stream.batches, looks=LOOKS)
+        return self._tf_dataset(batches, count=None, final=True)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
         from zarrfeed.torchdata import stream_loader
 
-        return stream_loader(self._stream.batches)
+        self._note_request()
+        return stream_loader(functools.partial(self._stream.batches, looks=LOOKS))
+
+    def _note_request(self) -> None:
+        # With a distribution, JAX does not ask before it needs a batch.
+        self._asks_again = keras.distribution.distribution() is None
+        self._asked_after = self._stream.current
+
+
+def _replace_choice_of_adapter() -> None:
+    """Look at what ``fit``, ``evaluate`` and ``predict`` are given with a sequence.
+
+    Keras takes a data adapter as it is, and drops the other arguments without a word. For a dataset
+    of the user's own around ours, its passes become our epochs. The function is private: where it
+    is not found, arguments are dropped, and a wrapped sequence tells epochs by what was taken.
+    """
+    try:
+        from keras.src.trainers import data_adapters
+
+        theirs = data_adapters.get_data_adapter
+        parameters = inspect.signature(theirs)
+    except (ImportError, AttributeError):
+        return
+
+    @functools.wraps(theirs)
+    def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
+        given = parameters.bind(*args, **kwargs).arguments
+        x = given.get("x")
+        if isinstance(x, ZarrSequence):
+            check_given(x, given)
+        adapter = theirs(*args, **kwargs)
+        passes = getattr(adapter, "_get_iterator", None)
+        if passes is not None and isinstance(x, keras.utils.PyDataset):
+            adapter._get_iterator = follow_passes(
+                x, keras.utils.PyDataset, passes, adapter.num_batches
+            )
+        return adapter
+
+    data_adapters.get_data_adapter = get_data_adapter
+
+
+_replace_choice_of_adapter()

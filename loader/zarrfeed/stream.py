@@ -8,73 +8,37 @@ and closed.
 from __future__ import annotations
 
 import logging
+import operator
 import threading
 import warnings
 import weakref
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from zarrfeed.passes import LOOKS, Items, Pass
 from zarrfeed.reader import sample_names
 from zarrfeed.request import share_schedule
 from zarrfeed.slot import Arrays, Spec, aligned_empty, weighing
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from zarrfeed.feeder import Feeder
     from zarrfeed.ranks import Asked, Found
     from zarrfeed.schedule import Schedule
-    from zarrfeed.stats import EpochStats, Tally
+    from zarrfeed.stats import EpochStats
     from zarrfeed.store import Split
 
 _LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Passes that are remembered: enough for any training, little memory.
 _EPOCHS_KEPT = 1000
-
-
-@dataclass(slots=True)
-class Pass:
-    """One way through an epoch.
-
-    Attributes
-    ----------
-    epoch
-        Which one.
-    next
-        The batch that is handed out next.
-    schedule
-        Which samples make which batch.
-    tally
-        What was counted.
-    start
-        The batch that it began with.
-    ended
-        Whether nobody goes on with it.
-    """
-
-    epoch: int
-    next: int
-    schedule: Schedule
-    tally: Tally
-    start: int
-    ended: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether every batch has been handed out."""
-        return self.next >= self.schedule.batches
-
-    @property
-    def probed(self) -> bool:
-        """Whether somebody took a look at the first batch or two and went away.
-
-        Keras does on JAX and torch, to build the model; one that looks ahead takes two.
-        """
-        return self.ended and not self.complete and self.next - self.start <= 2
+# Passes that are given up, one after another, before a warning: a look may be given up, too.
+_REPEATS = 2
 
 
 class Stream:
@@ -129,10 +93,15 @@ class Stream:
         self._find_share = find_share
         self._told: tuple[int, int] | None = None
         self._sought = True
+        self._repeats = 0
         self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
         self._start_feeder = start_feeder
         self._feeder: Feeder | None = None
         self._filler: Filler | None = None
+        self._items = Items()
+        # Where a dataset around us is followed: the epoch, and batches of it that Keras took.
+        self._followed: tuple[int, int] | None = None
+        self._items_end = False  # whether somebody says when an epoch of items is over
         self._filler_lock = threading.Lock()
 
     @property
@@ -154,7 +123,8 @@ class Stream:
     def position(self) -> tuple[int, int]:
         """Epoch and batch after the last one that was handed out."""
         if self.current is None or self._sought:
-            return self.epoch, self.first
+            seen = self._items.complete(self.epoch, self.schedule.batches)
+            return (self.epoch + 1, 0) if seen else (self.epoch, self.first)
         return self.current.epoch, self.current.next
 
     def seek(self, epoch: int, first: int = 0) -> None:
@@ -186,17 +156,75 @@ class Stream:
                 warnings.warn(complaint, UserWarning, stacklevel=3)
         return decided
 
-    def batches(self) -> Generator[Arrays, None, None]:
-        """Go through the coming epoch. What follows runs at the first ``next``, not before."""
+    def batches(self, *, looks: int | None = None) -> Generator[Arrays, None, None]:
+        """Go through the coming epoch. It is over when its last batch has been handed out.
+
+        Parameters
+        ----------
+        looks
+            See :class:`Pass`.
+
+        Yields
+        ------
+        tuple of arrays
+            What follows runs at the first ``next``, not before.
+        """
         self.share()
         feeder = self._ready_feeder()
-        current = self._begin_pass(feeder)
+        current = self._begin_pass(feeder, looks)
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
                 yield self._next(feeder, ticket, current)  # and do not hold it meanwhile
         finally:
             current.ended = True
+
+    def follow(self, passes: Callable[[], Iterator[T]], batches: int) -> Callable[[], Iterator[T]]:
+        """Let epochs be the passes of somebody who takes our batches by their index: of Keras.
+
+        Parameters
+        ----------
+        passes
+            Begins a pass.
+        batches
+            In a pass. With the last one our epoch is over, too, also where we did not see all of
+            it: a process of Keras' own pool has a copy of us.
+
+        Returns
+        -------
+        callable
+            In place of `passes`.
+        """
+        self._followed = self._followed or (self.epoch, 0)
+
+        def followed() -> Iterator[T]:
+            epoch, taken = self._followed or (self.epoch, 0)
+            if taken > LOOKS and self.epoch == epoch:  # given up
+                self.seek(epoch + 1)
+            self._items.begin()
+            epoch, taken = self.epoch, 0
+            for batch in passes():
+                taken += 1
+                if taken == batches:
+                    if self.epoch == epoch:
+                        self.seek(epoch + 1)
+                    epoch, taken = self.epoch, 0  # tf_keras' pool never ends
+                self._followed = epoch, taken
+                yield batch
+
+        return followed
+
+    def end_items(self) -> None:
+        """Take the word of somebody who takes batches by their index that an epoch is over.
+
+        Keras says so where its passes cannot be followed, and users may, out of habit: by an
+        ``on_epoch_end``, which also comes after a look.
+        """
+        if self._followed is None:
+            if self._items.count(self.epoch, self.schedule.batches):
+                self._items_end = True
+                self.seek(self.epoch + 1)
+            self._items.begin()
 
     def stats(self) -> list[EpochStats]:
         """Sum up every pass so far, the one under way included."""
@@ -207,14 +235,32 @@ class Stream:
         return [*self._past, self.current.tally.stats()]
 
     def read(self, index: int) -> Arrays:
-        """Read one batch of the coming epoch into fresh memory; negative counts from the end.
+        """Read one batch of the epoch under way into fresh memory.
+
+        After all batches were read, the next one is of the next epoch. A negative number counts
+        from the end, and as a look: it does not matter to epochs.
 
         Raises
         ------
         IndexError
             There is no such batch.
+        TypeError
+            It is no whole number.
         """
-        return self._read(self.schedule, self.epoch, self._position(index))
+        schedule = self.schedule
+        batch = self._position(index)
+        with self._filler_lock:
+            if (
+                index >= 0
+                and not self._items_end
+                and self._items.complete(self.epoch, schedule.batches)
+            ):
+                self.seek(self.epoch + 1)
+            epoch = self.epoch
+            arrays = self._fill(schedule, epoch, batch)
+            if index >= 0:
+                self._items.take(epoch, batch)
+        return arrays
 
     def names(self, index: int, epoch: int) -> list[str]:
         """Name the samples of a batch by their keys, row by row."""
@@ -234,21 +280,43 @@ class Stream:
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
-            batch = self._read(current.schedule, current.epoch, current.next)
+            with self._filler_lock:
+                batch = self._fill(current.schedule, current.epoch, current.next)
         current.next += 1
+        # Not if another pass was faster, or somebody chose an epoch meanwhile.
+        if current.complete and self.epoch == current.epoch and not self._sought:
+            self.seek(current.epoch + 1)
         return batch
 
-    def _begin_pass(self, feeder: Feeder) -> Pass:
-        if self.current is not None:
-            self._past.append(self.current.tally.stats())
+    def _begin_pass(self, feeder: Feeder, looks: int | None) -> Pass:
+        last = self.current
+        if last is not None:
+            self._past.append(last.tally.stats())
+            if last.counts and not self._sought:
+                self.epoch, self.first = last.epoch + 1, 0
+            self._warn_of_repeats(last, looks)
         tally = feeder.tally(self.epoch)
-        self.current = Pass(self.epoch, self.first, self._schedule, tally, self.first)
+        self.current = Pass(self.epoch, self.first, self._schedule, tally, self.first, looks)
         self._sought = False
         return self.current
 
     def _settle(self, found: Found) -> Schedule:
         self._schedule = share_schedule(self._schedule, *self._asked.share(found))
         return self._schedule
+
+    def _warn_of_repeats(self, last: Pass, looks: int | None) -> None:
+        """Say so once where passes by hand are broken off, and begin with the same batches."""
+        given_up = last.taken > LOOKS and not last.complete and not self._sought
+        self._repeats = self._repeats + 1 if given_up and looks is last.looks is None else 0
+        recipe = self.recipe
+        varies = self.schedule.shuffle or recipe.transform or recipe.batch_transform
+        if self._repeats == _REPEATS and varies:
+            warnings.warn(
+                f"epoch {self.epoch} begins once more, after {_REPEATS} passes that were given up: "
+                f"all begin with the same batches. Take all {self.schedule.batches}, keep one "
+                "iterator, or call set_epoch() before each pass",
+                stacklevel=4,  # the line that asks for a batch
+            )
 
     def _ready_feeder(self) -> Feeder:
         if self._feeder is not None and self._feeder.schedule is not self._schedule:
@@ -258,19 +326,26 @@ class Stream:
             weakref.finalize(self, self._feeder.close)
         return self._feeder
 
-    def _read(self, schedule: Schedule, epoch: int, index: int) -> Arrays:
+    def _fill(self, schedule: Schedule, epoch: int, index: int) -> Arrays:
+        """Read a batch; the caller holds the filler's lock."""
         layout = self.recipe.layout
         slot = layout.slot(aligned_empty(layout.nbytes))
         ids = schedule.batch_ids(epoch, index)
         slot.order(ids)
-        with self._filler_lock:
-            if self._filler is None:
-                self._filler = Filler(self.recipe)
-            self._filler.fill(slot, rows=ids.size, epoch=epoch, batch=index)
+        if self._filler is None:
+            self._filler = Filler(self.recipe)
+        self._filler.fill(slot, rows=ids.size, epoch=epoch, batch=index)
         return weighing(slot.cut(ids.size), schedule.real_rows(index))
 
     def _position(self, index: int) -> int:
         length = self.schedule.batches
+        try:
+            index = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"needed the number of one batch, 0 … {length - 1}, got {index!r}: take several "
+                "one by one; ZarrSequence(subset=…) chooses samples"
+            ) from None
         if not -length <= index < length:
             raise IndexError(f"batch {index} of {length}")
         return index % length

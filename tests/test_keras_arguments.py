@@ -1,0 +1,94 @@
+"""What Keras would drop without a word is refused, and our own argument is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+
+from stores import traced_pixels, write_split
+from traced_model import traced_model
+from zarrfeed import ZarrSequence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Y = np.zeros((22, 8, 6))
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return traced_model(keras, [])
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"y": Y}, r"`y` should not be passed.*fields="),
+        ({"sample_weight": np.zeros(22)}, r"`sample_weight` should not be passed.*class_weight="),
+    ],
+    ids=["y", "sample_weight"],
+)
+def test_targets_and_weights_beside_a_sequence_are_refused(
+    split: Path, model: Any, method: str, given: dict[str, Any], message: str
+) -> None:
+    with ZarrSequence(split, 4) as seq, pytest.raises(ValueError, match=message):
+        getattr(model, method)(seq, verbose=0, **given)
+
+
+@pytest.mark.parametrize("weights", [{1: 2.0}, {}])
+def test_class_weights_belong_to_the_sequence(
+    split: Path, model: Any, weights: dict[int, float]
+) -> None:
+    with (
+        ZarrSequence(split, 4) as seq,
+        pytest.raises(ValueError, match=r"`class_weight` should.*ZarrSequence\(class_weight="),
+    ):
+        model.fit(seq, verbose=0, class_weight=weights)
+
+
+@pytest.mark.parametrize("extra", [(Y,), (None, np.zeros(22))], ids=["y", "sample_weight"])
+def test_targets_beside_a_sequence_for_validation_are_refused(
+    split: Path, model: Any, extra: tuple[Any, ...]
+) -> None:
+    with ZarrSequence(split, 4) as seq, pytest.raises(ValueError, match="should not be passed"):
+        model.fit(seq, verbose=0, validation_data=(seq, *extra))
+
+
+def test_a_share_of_a_sequence_for_validation_is_refused(split: Path, model: Any) -> None:
+    with ZarrSequence(split, 4) as seq, pytest.raises(ValueError, match="validation_split"):
+        model.fit(seq, verbose=0, validation_split=0.2)
+
+
+def test_a_batch_size_that_does_not_apply_is_told(split: Path, model: Any) -> None:
+    with ZarrSequence(split, 4) as seq:
+        with pytest.warns(UserWarning, match=r"batch_size=8 does not apply.*batch_size=4"):
+            assert len(model.predict(seq, batch_size=8, verbose=0)) == 22
+        model.predict(seq, batch_size=4, verbose=0)
+
+
+def test_what_is_not_ours_goes_the_way_of_keras(model: Any) -> None:
+    image = np.zeros((4, 8, 6, 3), np.uint8)
+    model.fit(image, np.zeros((4, 8, 6)), batch_size=2, sample_weight=image[..., 0], verbose=0)
+    with pytest.raises(ValueError, match="as a generator"):
+        model.fit((pair for pair in [(image, image)]), y=image, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["depth", "image2"])
+def test_a_third_array_is_taken_as_weights_only_if_it_is_called_so(
+    tmp_path: Path, model: Any, name: str
+) -> None:
+    pixels = traced_pixels(6)
+    pixels |= {name: pixels["mask"].astype(np.float32), "pixel_weight": np.ones((6, 8, 6), "f4")}
+    split = write_split(tmp_path / "s", pixels)
+    with ZarrSequence(split, 4, fields=("image", "mask", name)) as seq:
+        assert len(next(iter(seq))) == 3  # by hand they are what they are
+        with pytest.raises(
+            ValueError, match=rf"would take '{name}' as weights.*fields=\('image', 'm"
+        ):
+            model.fit(seq, verbose=0)
+    with ZarrSequence(split, 4, fields=("image", "mask", "pixel_weight")) as seq:
+        model.fit(seq, verbose=0)
