@@ -82,7 +82,10 @@ def test_a_package_that_is_not_there_is_named_with_what_installs_it(monkeypatch)
     for module in ("parquet", "arrow_values", "parquet_files", "row_groups", "table_column"):
         loaded = f"zarrfeed_convert.sources.records.{module}"
         monkeypatch.delitem(sys.modules, loaded, raising=False)
-    hint = "needs the package pyarrow, which is not installed: pip install 'zarrfeed[parquet]'"
+    hint = (
+        "needs the package pyarrow, which is not installed: pip install '.[parquet]' in a clone of "
+        "zarrfeed"
+    )
     rows = {row["name"]: row for row in listed()}
     assert rows["parquet"]["missing"] == hint
     assert not rows["paired"]["missing"]

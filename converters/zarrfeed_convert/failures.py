@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from zarrfeed.errors import SourceError, ZarrfeedError
+from zarrfeed.errors import SourceError, ZarrfeedError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +56,7 @@ class SamplesError(SourceError):
         if len(files) == 1:
             return first
         more = " …" if len(files) > _SHOWN else ""
-        return (
+        return printable(
             f"{first}; {len(files)} files failed so far, there may be more: "
             f"{', '.join(files[:_SHOWN])}{more}"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -175,7 +175,7 @@ def factory_of(name: str) -> Callable[..., Source]:
             raise
         raise SourceError(
             f"format {name}: needs the package {error.name or error}, which is not installed: "
-            f"pip install 'zarrfeed[{known.extra}]'"
+            f"{how_to_install(known.extra)}"
         ) from error
     factory: Callable[..., Source] = getattr(module, known.factory)
     return factory

@@ -10,8 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError
@@ -25,6 +23,7 @@ from zarrfeed_tools import (
     repack_command,
     verify_command,
 )
+from zarrfeed_tools.terminal import NEWLINE, console, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,10 +78,9 @@ def run(arguments: Sequence[str]) -> NoReturn:
     try:
         app(list(arguments), prog_name="zarrfeed")
     except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
-        Console(stderr=True, highlight=False).print(
-            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
-        )
+        err = console(stderr=True)
+        err.print(f"[bold red]error:[/] {shown(error, keep=NEWLINE)}", soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
-            print(note, file=sys.stderr)
+            err.print(shown(note, keep=NEWLINE), soft_wrap=True)
         sys.exit(1)
     sys.exit(0)

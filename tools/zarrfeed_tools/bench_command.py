@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zarrfeed import Split, StoreError, list_splits, open_split
+from zarrfeed.errors import printable
 from zarrfeed_tools.bench import cold as page_cache
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.bench.job import Job, affordable_samples
@@ -20,7 +21,7 @@ from zarrfeed_tools.bench.samples import load
 from zarrfeed_tools.bench.settings import sweep, worker_counts
 from zarrfeed_tools.bench.tables import show
 from zarrfeed_tools.following import followed
-from zarrfeed_tools.tables import console
+from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
     from zarrfeed.order import Shuffle
@@ -144,7 +145,9 @@ def _command(
     layouts = _select(split, fields)
     found = next(iter(layouts.values())).shape[0]
     if not found:
-        raise typer.BadParameter(f"{split.path} holds no samples", param_hint="STORE")
+        raise typer.BadParameter(
+            f"{printable(str(split.path))} holds no samples", param_hint="STORE"
+        )
     nbytes = sum(layout.sample_nbytes for layout in layouts.values())
     job = Job(
         path=split.path,
@@ -188,8 +191,10 @@ def _find_split(store: Path) -> Split:
     if len(splits) == 1:
         return open_split(store / splits[0])
     raise typer.BadParameter(
-        f"{store} has no split {_TRAIN!r}; name one of {', '.join(splits)}, like "
-        f"{store / splits[0]}",
+        printable(
+            f"{store} has no split {_TRAIN!r}; name one of {', '.join(splits)}, like "
+            f"{store / splits[0]}"
+        ),
         param_hint="STORE",
     )
 
@@ -217,7 +222,7 @@ def _check_cold(job: Job) -> None:
         problem = f"--cold needs two batches or more, not {job.samples} samples in one"
     else:
         return
-    raise typer.BadParameter(problem, param_hint=option)
+    raise typer.BadParameter(printable(problem), param_hint=option)
 
 
 def _numbers(text: str) -> list[int]:

@@ -50,7 +50,7 @@ from zarrfeed_tools.source_options import (
     require_no_more,
 )
 from zarrfeed_tools.summary import show_report
-from zarrfeed_tools.tables import console
+from zarrfeed_tools.terminal import console
 
 # Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
 _HELP = """Pack images and masks into one split of a dataset.

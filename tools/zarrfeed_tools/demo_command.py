@@ -6,14 +6,19 @@ import json
 import os
 import shlex
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from zarrfeed.errors import ZarrfeedError, how_to_install
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.convert_command import convert_folders
+from zarrfeed_tools.terminal import console, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _TRAIN, _VALIDATION = 320, 80
 _SIZE = 128
@@ -51,13 +56,18 @@ def demo(
 
     zarrfeed demo --data camvid.zarr --epochs 10
     """
-    show = Console(highlight=False, quiet=as_json)
+    show = console(quiet=as_json)
     start = time.perf_counter()
+    if find_spec("keras") is None:  # before anything is drawn
+        raise _no_keras("there is no keras")
     if data is None:
         data = _pack_cells(out, show, quiet=as_json)
     show.print("[bold]Train[/] a U-Net from it (loading Keras …)")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from zarrfeed_tools.demonstration import demonstrate  # Keras takes seconds to import
+    try:
+        from zarrfeed_tools.demonstration import demonstrate  # Keras takes seconds to import
+    except ImportError as error:  # a backend is missing
+        raise _no_keras(error) from error
 
     result = demonstrate(
         data,
@@ -77,16 +87,24 @@ def demo(
         f"\nValidation IoU (mean over classes) by epoch: [bold]{ious}[/]\n"
         f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader "
         f"alone could hand out {result.fed_batches_per_second:,.0f}.\n"
-        f"Images, true masks and predictions side by side: [bold]{result.picture}[/]\n"
+        f"Images, true masks and predictions side by side: [bold]{shown(result.picture)}[/]\n"
         f"All of it in {time.perf_counter() - start:.0f} s.",
         soft_wrap=True,
+    )
+
+
+def _no_keras(why: object) -> ZarrfeedError:
+    return ZarrfeedError(
+        f"demo: needs Keras with a backend ({why}): {how_to_install('tensorflow')} (or '.[jax]', "
+        "or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
     )
 
 
 def _pack_cells(out: Path, show: Console, *, quiet: bool) -> Path:
     store = out / "cells.zarr"
     show.print(
-        f"[bold]Draw[/] {_TRAIN + _VALIDATION} pictures of cells with their masks into {out}/cells"
+        f"[bold]Draw[/] {_TRAIN + _VALIDATION} pictures of cells with their masks into "
+        f"{shown(out)}/cells"
     )
     for split, count, seed in (("train", _TRAIN, _SEED), ("val", _VALIDATION, _SEED + 1)):
         folder = out / "cells" / split
@@ -99,6 +117,6 @@ def _pack_cells(out: Path, show: Console, *, quiet: bool) -> Path:
         }
         words = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         command = shlex.join(["zarrfeed", "convert", str(store), *words])
-        show.print(f"\n[bold]Pack[/] them: {command}\n", soft_wrap=True)
+        show.print(f"\n[bold]Pack[/] them: {shown(command)}\n", soft_wrap=True)
         convert_folders(store, **arguments, quiet=quiet)
     return store

@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from zarrfeed.errors import printable
+from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +34,8 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
 
     Gives the function to call with what is being done, and how many of how many `what` are.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    err = console(stderr=True)
+    if not err.is_terminal:
         yield _PlainLines(what).tell
         return
     columns = (
@@ -43,7 +45,7 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True) as bar:
         yield _Bar(bar, what).tell
 
 
@@ -54,7 +56,7 @@ def interrupts_told() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         kept = "; ".join(getattr(interrupt, "__notes__", ())) or "nothing was written"
-        print(f"interrupted: {kept}", file=sys.stderr)
+        print(f"interrupted: {printable(kept)}", file=sys.stderr)
         raise
 
 

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from zarrfeed_convert import OptionError
 from zarrfeed_tools.explanation import Explanation, FormatOption, FormatRow, explain, list_formats
-from zarrfeed_tools.tables import console, table_of
+from zarrfeed_tools.tables import table_of
+from zarrfeed_tools.terminal import NEWLINE, console, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,23 +61,29 @@ def _show_rows(rows: Iterable[FormatRow], out: Console) -> None:
     for row in rows:
         installed = f"no: {row.missing}" if row.missing else "yes"
         name = f"[bold]{row.name}[/]"
-        table.add_row(name, escape(row.summary), row.extra, escape(installed))
+        table.add_row(name, shown(row.summary), row.extra, shown(installed))
     out.print(table)
     out.print("zarrfeed formats NAME explains one; zarrfeed convert --format NAME reads it.")
 
 
 def _show_explanation(explanation: Explanation, out: Console) -> None:
     for paragraph in explanation.about:
-        out.print(f"{escape(paragraph)}\n")
-    out.print(f"[bold]Usage[/]\n\n  {escape(_folded(explanation.usage))}\n", soft_wrap=True)
+        out.print(f"{shown(paragraph)}\n")
+    out.print(
+        f"[bold]Usage[/]\n\n  {shown(_folded(explanation.usage), keep=NEWLINE)}\n", soft_wrap=True
+    )
     table = table_of("option", "default", "meaning")
     for option in explanation.options:
-        flags = "\n".join(map(escape, option.flags))
-        table.add_row(f"[bold]{flags}[/]", escape(_defaults(option)), escape(option.help))
+        flags = "\n".join(map(shown, option.flags))
+        table.add_row(
+            f"[bold]{flags}[/]", shown(_defaults(option), keep=NEWLINE), shown(option.help)
+        )
         table.add_section()
     out.print(table)
     if explanation.examples:
-        out.print(f"[bold]In Python[/]\n\n{escape(explanation.examples)}\n", soft_wrap=True)
+        out.print(
+            f"[bold]In Python[/]\n\n{shown(explanation.examples, keep=NEWLINE)}\n", soft_wrap=True
+        )
 
 
 def _folded(parts: Iterable[str]) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path  # noqa: TC003 (typer looks at it)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from zarrfeed_tools.inspection import SplitFacts, inspect_store
-from zarrfeed_tools.tables import classes_table, console, fields_table
+from zarrfeed_tools.tables import classes_table, fields_table
+from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,10 +53,10 @@ def _show(split: SplitFacts, out: Console) -> None:
     samples = (
         "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
     )
-    out.print(f"[bold]{escape(split.path)}[/]: {samples}", soft_wrap=True)
+    out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
     out.print(fields_table(split.fields))
     for name, reason in split.indirect.items():
-        out.print(f"{name}: read through zarr-python ({escape(reason)})")
+        out.print(f"{shown(name)}: read through zarr-python ({shown(reason)})")
     if split.classes:
         out.print(classes_table(split.classes))
     skipped = split.packed.get("skipped", ())

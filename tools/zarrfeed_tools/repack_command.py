@@ -15,7 +15,7 @@ from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer looks at
 from zarrfeed_tools.following import followed, interrupts_told
 from zarrfeed_tools.quantities import parse_bytes
 from zarrfeed_tools.summary import show_repacked
-from zarrfeed_tools.tables import console
+from zarrfeed_tools.terminal import console
 
 # Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
 _HELP = """Make a split of packed ones, without their sources.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from zarrfeed.errors import printable
 from zarrfeed_convert import Limits, OptionError, open_source, options_of_text, parameters_of
 from zarrfeed_tools.quantities import parse_bytes
 
@@ -240,13 +241,13 @@ def require_no_more(extra: Sequence[str], *, argument: str, **paths: str | None)
     """
     if not extra:
         return
-    count = f"got {len(extra)} extra argument{'s' if len(extra) > 1 else ''}, such as {extra[0]}"
+    some = f"{len(extra)} extra argument{'s' if len(extra) > 1 else ''}"
+    count = printable(f"got {some}, such as {extra[0]}")
     for option, value in paths.items():
         if value is not None and Path(value).is_file():
-            path = Path(value)
+            glob = printable(str(Path(value).with_name(f"*{Path(value).suffix}")))
             raise typer.BadParameter(
-                f"{count}: the shell has expanded a glob; put it in quotes: "
-                f"--{option} '{path.with_name('*' + path.suffix)}'",
+                f"{count}: the shell has expanded a glob; put it in quotes: --{option} '{glob}'",
                 param_hint=f"--{option}",
             )
     raise typer.BadParameter(f"{count}; the only argument is {argument}", param_hint=argument)

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from zarrfeed_tools.tables import classes_table, fields_table
+from zarrfeed_tools.terminal import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def show_repacked(report: Report, out: Console) -> None:
 
 
 def _show(report: Report, head: str, out: Console) -> None:
-    out.print(f"[bold]{escape(head)}[/]", soft_wrap=True)
+    out.print(f"[bold]{shown(head)}[/]", soft_wrap=True)
     _show_skipped(report, out)
     if report.status == "dry run":
         out.print(_filled(fields_table(report.fields)))
@@ -58,7 +58,7 @@ def _show(report: Report, head: str, out: Console) -> None:
     out.print(classes_table(report.classes))
     for decision in report.decisions:
         if decision.what == "classes" and _ADVISES.search(decision.reason):
-            out.print(f"classes: {escape(decision.reason)}", soft_wrap=True)
+            out.print(f"classes: {shown(decision.reason)}", soft_wrap=True)
 
 
 def _show_skipped(report: Report, out: Console) -> None:
@@ -67,7 +67,7 @@ def _show_skipped(report: Report, out: Console) -> None:
     out.print(f"skipped {len(report.skipped)} of {report.found}:")
     for name, why in report.skipped[:_SHOWN]:
         said = why if name in why else f"{name}: {why}"
-        out.print(f"  {escape(said)}", soft_wrap=True)
+        out.print(f"  {shown(said)}", soft_wrap=True)
     if len(report.skipped) > _SHOWN:
         out.print(f"  and {len(report.skipped) - _SHOWN} more, which the split records")
 
@@ -83,5 +83,5 @@ def _table_of_decisions(report: Report) -> Table:
     for name in ("decision", "value", "because"):
         table.add_column(name, overflow="fold")
     for decision in report.decisions:
-        table.add_row(decision.what, escape(decision.value), escape(decision.reason))
+        table.add_row(decision.what, shown(decision.value), shown(decision.reason))
     return table

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from zarrfeed_convert import text_of_bytes
+from zarrfeed_tools.terminal import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,18 +16,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert import ClassFacts, FieldFacts
 
 _SHOWN = 64  # classes
-_PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
-
-
-def console(*, quiet: bool = False) -> Console:
-    """Open standard output for people."""
-    # File names may be bytes that are no UTF-8.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    out = Console(highlight=False, quiet=quiet)
-    if not out.is_terminal:
-        out.width = _PIPED_WIDTH
-    return out
 
 
 def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
@@ -50,10 +35,10 @@ def fields_table(fields: Iterable[FieldFacts]) -> Table:
     for field in fields:
         stored, decoded = field.stored_bytes, field.decoded_bytes
         table.add_row(
-            field.name,
+            shown(field.name),
             "×".join(map(str, field.shape)),
-            field.dtype,
-            field.codec,
+            shown(field.dtype),
+            shown(field.codec),
             str(field.chunk_rows),
             str(field.shard_rows),
             "" if stored is None else text_of_bytes(stored),
@@ -72,5 +57,5 @@ def classes_table(classes: Iterable[ClassFacts]) -> Table:
             table.add_row(f"… {len(rows) - len(few):,} more; --json lists all")
         pixels = "" if row.pixels is None else f"{row.pixels:,}"
         share = "" if row.share is None else f"{row.share:.2%}"
-        table.add_row(escape(row.name), str(row.id), pixels, share)
+        table.add_row(shown(row.name), str(row.id), pixels, share)
     return table

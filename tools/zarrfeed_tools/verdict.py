@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from zarrfeed_convert import text_of_bytes
+from zarrfeed_tools.terminal import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def show_verification(found: Verification, out: Console) -> None:
     for split in found.splits:
         _show_split(split, out)
     for note in found.notes:
-        out.print(f"note: {escape(note)}", soft_wrap=True)
+        out.print(f"note: {shown(note)}", soft_wrap=True)
     nbytes = sum(split.nbytes for split in found.splits)
     rate = text_of_bytes(int(nbytes / found.seconds))
     out.print(f"{text_of_bytes(nbytes)} in {found.seconds:.1f} s, {rate}/s", soft_wrap=True)
@@ -56,10 +55,10 @@ def _show_split(split: SplitVerification, out: Console) -> None:
         verdict = f"[bold red]not as it was packed[/]: {listed}"
     elif groups["original"]:
         verdict += f", [bold red]its originals are not[/]: {listed}"
-    out.print(f"[bold]{escape(str(split.path))}[/]: {verdict}", soft_wrap=True)
+    out.print(f"[bold]{shown(split.path)}[/]: {verdict}", soft_wrap=True)
     out.print(f"  looked at: {', '.join(_looked_at(split))}", soft_wrap=True)
     for note in split.notes:
-        out.print(f"  note: {escape(note)}", soft_wrap=True)
+        out.print(f"  note: {shown(note)}", soft_wrap=True)
     for problems in groups.values():
         _show_problems(problems, out)
 
@@ -79,7 +78,7 @@ def _show_problems(problems: Sequence[Problem], out: Console) -> None:
     for problem in problems[:_SHOWN]:
         where = [file for file in problem.files if file not in problem.what]
         text = problem.what + (f" ({', '.join(where)})" if where else "")
-        out.print(f"  [red]{_WORDS[problem.kind]}[/]: {escape(text)}", soft_wrap=True)
+        out.print(f"  [red]{_WORDS[problem.kind]}[/]: {shown(text)}", soft_wrap=True)
     if len(problems) > _SHOWN:
         out.print(f"  … and {len(problems) - _SHOWN:,} more; --json lists all", soft_wrap=True)
 

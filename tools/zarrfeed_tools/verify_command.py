@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zarrfeed import list_splits
+from zarrfeed.errors import printable
 from zarrfeed_convert import set_read_timeout, verify
 from zarrfeed_tools.following import followed
 from zarrfeed_tools.source_options import (
@@ -18,7 +19,7 @@ from zarrfeed_tools.source_options import (
     ReadTimeout,
     limits_of,
 )
-from zarrfeed_tools.tables import console
+from zarrfeed_tools.terminal import console
 from zarrfeed_tools.verdict import show_verification
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _command(
         splits = list_splits(store)
         if len(splits) > 1:
             raise typer.BadParameter(
-                f"these are originals of one split; name it, like {store / splits[0]}",
+                printable(f"these are originals of one split; name it, like {store / splits[0]}"),
                 param_hint=" ".join(f"--{name}" for name in moved),
             )
     set_read_timeout(read_timeout)

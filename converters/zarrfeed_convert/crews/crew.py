@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, how_to_install
 from zarrfeed_convert.crews.pool import Pool
 from zarrfeed_convert.crews.work import Crew, Item, Local, Progress, Result, Task, Work
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
@@ -71,7 +71,7 @@ def _dask_crew(source: Source, failures: Failures, scheduler: str) -> DaskCrew:
     except ImportError as error:
         raise SourceError(
             f"scheduler: needs the package {error.name}, which is not installed: "
-            "pip install 'zarrfeed[dask]'"
+            f"{how_to_install('dask')}"
         ) from error
     return DaskCrew(source, failures, scheduler)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from zarrfeed_convert import text_of_bytes
 from zarrfeed_tools.bench.report import sequence_text
 from zarrfeed_tools.tables import table_of
+from zarrfeed_tools.terminal import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,7 +39,7 @@ def show(job: Job, machine: Machine, found: Findings, out: Console) -> None:
     _show_verdict(job, found, out)
     out.print(f"Checked: {found.checked}.", soft_wrap=True)
     for note in found.notes:
-        out.print(f"Note: {escape(note)}", soft_wrap=True)
+        out.print(f"Note: {shown(note)}", soft_wrap=True)
 
 
 def rows_table(rows: Iterable[Row]) -> Table:
@@ -91,9 +90,9 @@ def _show_job(job: Job, machine: Machine, out: Console) -> None:
     shuffle = {"True": "global", "False": "no"}.get(str(job.shuffle), str(job.shuffle))
     state = "files dropped from the page cache before every turn" if job.cold else "page cache warm"
     out.print(
-        f"[bold]{escape(str(job.path))}[/]: {job.samples:,}{some} samples ({escape(fields)})\n"
+        f"[bold]{shown(job.path)}[/]: {job.samples:,}{some} samples ({shown(fields)})\n"
         f"batches of {job.batch_size} ({nbytes} decoded), {shuffle} shuffle, {state}\n"
-        f"{machine.cores} cores ({escape(machine.processor)}), "
+        f"{machine.cores} cores ({shown(machine.processor)}), "
         f"{text_of_bytes(machine.memory)} of memory; medians over {job.rounds} "
         f"round{'' if job.rounds == 1 else 's'}",
         soft_wrap=True,
@@ -104,7 +103,7 @@ def _show_verdict(job: Job, found: Findings, out: Console) -> None:
     verdict = found.verdict
     rate = number(verdict.best.batches_per_second.median)
     out.print(f"[bold]Best: {verdict.best.setting}, {rate} batches/s[/]", soft_wrap=True)
-    out.print(f"  {escape(sequence_text(job, found))}", soft_wrap=True)
+    out.print(f"  {shown(sequence_text(job, found))}", soft_wrap=True)
     out.print(f"[bold]Bound by {_BOUNDS[verdict.bound]}[/]: {verdict.why}", soft_wrap=True)
     out.print(f"What would help: {verdict.advice}", soft_wrap=True)
     if verdict.aside:
