@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
-    {"errors", "schema", "index_shuffle", "block_order", "order", "plan", "schedule", "slot",
-     "lookahead", "choice", "ranks", "state", "stats", "report", "passes"},
+    {"errors", "address", "schema", "index_shuffle", "block_order", "order", "plan", "schedule",
+     "slot", "lookahead", "choice", "ranks", "state", "stats", "report", "passes"},
     {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
      "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
@@ -62,7 +62,7 @@ WORLDS = {
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
-PUBLIC = {"zarrfeed", "zarrfeed.errors", "zarrfeed.schema", "zarrfeed.order"}
+PUBLIC = {"zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema", "zarrfeed.order"}
 
 
 def modules(package: Path) -> Iterator[tuple[str, Path]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
+from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures, understood
@@ -148,9 +148,10 @@ def convert(
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
     _require_known(workers, scheduler, on_error, ignore, read_timeout)
-    with source_of_samples(samples, Path(out).absolute().parent, progress=progress) as source:
+    place = local_path(out)
+    with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
-        target = target_of(Path(out), split)
+        target = target_of(place, split)
         _require_same_labels(target, named, ignore)
         job = _Job(
             source, settings, named, ignore, overwrite, progress, Failures(on_error), read_timeout

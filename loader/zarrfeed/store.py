@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from zarrfeed.address import local_path
 from zarrfeed.errors import StoreError
 from zarrfeed.schema import (
     ATTRIBUTES,
@@ -29,6 +29,7 @@ from zarrfeed.schema import (
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def open_split(path: str | os.PathLike[str]) -> Split:
     StoreError
         There is no finished Zarr v3 group of arrays; the message says what there is instead.
     """
-    folder = Path(path)
+    folder = local_path(path)
     if folder.name.endswith(PARTIAL):
         raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
     metadata = _group(folder)
@@ -152,7 +153,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
     StoreError
         It is not a Zarr v3 group.
     """
-    folder = Path(path)
+    folder = local_path(path)
     _group(folder)
     return tuple(
         sorted(

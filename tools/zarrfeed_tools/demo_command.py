@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zarrfeed.address import local_path
 from zarrfeed.errors import ZarrfeedError, how_to_install
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.convert_command import convert_folders
@@ -101,7 +102,7 @@ def _no_keras(why: object) -> ZarrfeedError:
 
 
 def _pack_cells(out: Path, show: Console, *, quiet: bool) -> Path:
-    store = out / "cells.zarr"
+    store = local_path(out) / "cells.zarr"
     show.print(
         f"[bold]Draw[/] {_TRAIN + _VALIDATION} pictures of cells with their masks into "
         f"{shown(out)}/cells"

@@ -10,10 +10,10 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
+from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.crew import crew_of
 from zarrfeed_convert.failures import Failures, understood
@@ -155,7 +155,7 @@ def repack(
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     names = None if keys is None else list(keys)
-    target = _settled(target_of(Path(out), split))
+    target = _settled(target_of(local_path(out), split))
     said = ", ".join(map(str, paths))
     with understood(said):
         splits = open_stored(paths, prefix_keys=prefix_keys)

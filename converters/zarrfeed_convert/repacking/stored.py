@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed import Split, list_splits, open_split
+from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
@@ -18,6 +18,7 @@ from zarrfeed_convert.verification.recorded import recorded_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
     from zarrfeed_convert.splits.target import Target
     from zarrfeed_convert.verification.recorded import Recorded
@@ -82,7 +83,7 @@ def open_stored(
     """
     if not paths:
         raise SourceError("repack: needed at least one split, found none")
-    found = [_found(Path(path)) for path in paths]
+    found = [_found(local_path(path)) for path in paths]
     prefixes = _prefixes([split.path for split in found]) if prefix_keys else [""] * len(found)
     splits = tuple(map(_stored, found, prefixes))
     for other in splits[1:]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, ZarrfeedError
 from zarrfeed_convert.failures import unreadable
 from zarrfeed_convert.supervision.board import marked
@@ -40,6 +42,10 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
     @wraps(opens)
     def opened(self: Any, *arguments: Any, **options: Any) -> None:
         given = takes.bind(self, *arguments, **options)  # what is misspelt is a TypeError
+        if not getattr(kind, "takes_urls", False):
+            for place in (given.arguments.get(name) for name in ("images", "masks")):
+                if isinstance(place, str | os.PathLike):
+                    local_path(place)
         with reading(str(given.arguments["images"])):
             opens(self, *arguments, **options)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed import open_split
+from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.crews.crew import cores, crew_of
@@ -28,6 +28,7 @@ from zarrfeed_convert.verification.verify_tasks import CheckTask, NoSource, chec
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.decoding.limits import Limits
@@ -94,7 +95,7 @@ def verify(
     start = time.perf_counter()
     if workers is not None and workers < 1:
         raise SourceError(f"workers: needed at least 1, found {workers}")
-    folders, notes = find_splits(Path(path))
+    folders, notes = find_splits(local_path(path))
     if len(folders) > 1 and not isinstance(source, bool):
         names = ", ".join(folder.name for folder in folders)
         raise SourceError(f"{path}: needed one split for these originals, found {names}; name one")

@@ -75,6 +75,8 @@ class OmeZarr:
     >>> OmeZarr("cells/*.ome.zarr", "nuclei", channel="DAPI", binary=True)  # doctest: +SKIP
     """
 
+    takes_urls = True
+
     ignore: int | None = None
 
     def __init__(

@@ -80,6 +80,8 @@ class ZarrArrays(ArrayPairs):
     >>> ZarrArrays("cells.zarr/images", "cells.zarr/masks")  # doctest: +SKIP
     """
 
+    takes_urls = True
+
     kind = "zarr"
 
     def _reader(self) -> ArrayFiles:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SOURCE = ("keys", "probe", "read", "read_mask")
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
+_PARTS = ("key", "image", "mask")
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
 
 
@@ -64,9 +65,10 @@ def source_of_samples(
     samples
         A source, which is given back as it is. Or a sequence, an iterable or a map-style dataset
         of samples, each of them ``(image, mask)``, ``(key, image, mask)`` or a mapping with
-        ``image``, ``mask`` and, where it has one, ``key``. Images are (H, W) or (H, W, C) numbers
-        of any kind that uint8, uint16 or float32 hold, or Pillow's; masks (H, W) class ids. A
-        sample without a key is keyed by its number, ``00000000`` and so on.
+        ``image``, ``mask`` and, where it has one, ``key``; other arrays in it are refused. Images
+        are (H, W) or (H, W, C) numbers of any kind that uint8, uint16 or float32 hold, or Pillow's;
+        masks (H, W) class ids. A sample without a key is keyed by its number, ``00000000`` and so
+        on.
     folder
         Where the spool is: a file as large as all decoded samples. Where there is no such folder,
         it is in the nearest one above it.
@@ -165,6 +167,15 @@ def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
         if missing:
             has = ", ".join(map(str, sample)) or "nothing"
             raise SourceError(f"{name}: needed an entry {missing[0]!r}, found {has}")
+        lost = [
+            str(part) for part, value in sample.items() if part not in _PARTS and _is_array(value)
+        ]
+        if lost:
+            raise SourceError(
+                f"{name}: needed no arrays but image and mask, found {', '.join(lost)}, which "
+                "would be lost; leave them out of the mapping, or pack them as masks or images of "
+                "a split of their own"
+            )
         key, image, mask = sample.get("key"), sample["image"], sample["mask"]
     elif isinstance(sample, tuple | list) and len(sample) == 2:
         image, mask = sample
@@ -179,6 +190,13 @@ def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
     if key is not None and not (isinstance(key, str) and key):
         raise SourceError(f"{name}: needed a text as key, found {type(key).__name__} {key!r:.60}")
     return key, image, mask
+
+
+def _is_array(value: Any) -> bool:
+    """Tell whether a value is more than a number or a text that says something of a sample."""
+    if isinstance(value, list | tuple):
+        return not all(isinstance(entry, str) for entry in value)
+    return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
 
 
 def _image(value: Any, name: str, mask: tuple[int, ...]) -> Image:

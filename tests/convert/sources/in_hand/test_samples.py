@@ -353,3 +353,22 @@ def test_a_spool_gives_back_what_was_put_in(tmp_path_factory, shapes, dtype):
     with source_of_samples(zip(images, masks, strict=True), folder) as source:
         require_samples(source, images, masks)
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "more", [np.zeros((4, 4), np.float32), [[0, 0, 3, 3]], Image.new("L", (4, 4))]
+)
+def test_arrays_that_would_be_lost_are_refused(tmp_path, more):
+    sample = {"image": IMAGES[0], "mask": MASKS[0], "key": "a", "depth": more}
+    with (
+        pytest.raises(SourceError, match=r"samples\[0\]: .*found depth, which would be lost"),
+        source_of_samples([sample], tmp_path),
+    ):
+        pass
+
+
+def test_what_says_something_of_a_sample_may_stand_beside_it(tmp_path):
+    about = {"file": "a.png", "label": np.int64(3), "city": None, "tags": ["night"]}
+    sample = {"image": IMAGES[0], "mask": MASKS[0], **about}
+    with source_of_samples([sample], tmp_path) as source:
+        assert source.keys == ["00000000"]

@@ -1,0 +1,45 @@
+"""Is this the path of something on this machine?"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from zarrfeed.errors import StoreError
+
+# pathlib makes one slash of two. One letter is a drive of Windows.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+):/+")
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Make a path of one, and refuse addresses of what is elsewhere.
+
+    Raises
+    ------
+    StoreError
+        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does.
+
+    Examples
+    --------
+    >>> local_path("camvid.zarr/train").name
+    'train'
+    >>> local_path("s3://bucket/camvid.zarr")
+    Traceback (most recent call last):
+    ...
+    zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
+an address (s3); copy it here or mount it, and give its path
+    """
+    text = os.fsdecode(path)
+    found = _SCHEME.match(text)
+    if found is None:
+        return Path(path)
+    scheme, rest = found[1], text[found.end() :]
+    todo = "copy it here or mount it, and give its path"
+    if scheme.lower() == "file":
+        todo = f"give the path alone: /{rest}"
+    elif Path(f"{scheme}:").exists():
+        todo += f"; the local folder of that name is ./{scheme}:/{rest}"
+    raise StoreError(
+        f"{scheme}://{rest}: needed the path of a local folder, found an address ({scheme}); {todo}"
+    )

@@ -1,0 +1,82 @@
+"""What is not on this machine is an error that says what to do, never a folder called ``s3:``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from zarrfeed import FrontEnd, StoreError, list_splits, open_split
+from zarrfeed_convert import FORMATS, PairedFolders, convert, factory_of, repack, verify
+from zarrfeed_tools.cli import app
+
+ADDRESSES = ["s3://bucket/o.zarr", "gs://b/o.zarr", "http://host/o.zarr", "simplecache::s3://b/o"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def samples():
+    return [(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8))]
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_are_refused_everywhere(address, as_path):
+    convert(samples(), "here.zarr", split="s", classes=1, workers=1)
+    before = set(Path().rglob("*"))
+    place = as_path(address)
+    for attempt in (
+        lambda: convert(samples(), place, split="s", classes=1, workers=1),
+        lambda: repack("here.zarr/s", place, split="s"),
+        lambda: repack(place, "new.zarr", split="s"),
+        lambda: verify(place),
+        lambda: open_split(place),
+        lambda: list_splits(place),
+        lambda: FrontEnd(place, 1),
+    ):
+        with pytest.raises(StoreError, match=r"://.*needed the path of a local folder.*copy it"):
+            attempt()
+    assert set(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("zarr", "ome-zarr")])
+def test_formats_that_read_local_files_say_so(name):
+    with pytest.raises(StoreError, match=r"s3://bucket/x: needed the path of a local"):
+        factory_of(name)(images="s3://bucket/x", masks="s3://bucket/y")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("convert", ADDRESSES[0], "--split", "s", "--images", "i", "--masks", "m"),
+        ("repack", "i.zarr", ADDRESSES[0], "--split", "s"),
+        ("verify", ADDRESSES[0]),
+        ("inspect", ADDRESSES[0]),
+        ("bench", ADDRESSES[0]),
+        ("demo", "--out", ADDRESSES[0]),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_refuse_them(arguments):
+    for folder in ("i", "m"):
+        os.mkdir(folder)
+        Path(folder, "a.png").touch()
+    result = CliRunner().invoke(app, list(arguments))
+    assert isinstance(result.exception, StoreError), result.output
+    assert "s3://bucket/o.zarr" in str(result.exception)
+    assert not Path("s3:").exists()
+
+
+def test_a_local_folder_of_that_name_is_told():
+    Path("s3:/bucket").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"local folder of that name is \./s3:/bucket"):
+        open_split("s3://bucket")
+    source = PairedFolders
+    with pytest.raises(StoreError, match=r"file://data/x: .*give the path alone: /data/x"):
+        source("file:///data/x", "m")
