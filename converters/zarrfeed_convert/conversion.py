@@ -222,6 +222,7 @@ class _Job:
             self.settings,
             self.failures,
             binding=target.binding,
+            palettes=target.palettes(),
             named=self.named,
             ignore=self.ignore,
             progress=self.progress,

@@ -6,7 +6,7 @@ pickled once to every packing process, so it carries addresses (paths), never op
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ class Header:
         Of the image: ``uint8``, ``uint16`` or ``float32``.
     mask_height, mask_width
         Of the mask.
+    mask_colors
+        What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
+        mask map knows the class. Empty where there is no palette, or it knows all of them.
     """
 
     height: int
@@ -39,6 +42,7 @@ class Header:
     dtype: str
     mask_height: int
     mask_width: int
+    mask_colors: tuple[int, ...] = field(default=(), compare=False)
 
 
 class Source(Protocol):
@@ -50,6 +54,8 @@ class Source(Protocol):
     - ``ignore``: the id of pixels of no class, an int or None;
     - ``left_out``: inputs that make no sample, as (name, why) pairs of str. They end a conversion,
       unless it is told to skip what it can't pack;
+    - ``shown_colors(sample)``: of a mask that has `mask_colors`, the indices that it uses, and
+      their colours, in the same way;
     - ``memory_nbytes``: the bytes that it keeps in memory, at most, in each process.
     """
 

@@ -52,6 +52,11 @@ class Work(Noted):
         """Decode a sample's mask."""
         return self._read(self._source.read_mask, item)
 
+    def shown_colors(self, item: int) -> Mapping[int, int]:
+        """Decode a sample's mask, and say what its indices show."""
+        show: Callable[[int], Mapping[int, int]] = self._source.shown_colors  # type: ignore[attr-defined]
+        return self._read(show, item)
+
     def _read(self, read: Callable[[int], Read], item: int) -> Read:
         if item in self._lost:
             raise SourceError(self._lost[item])

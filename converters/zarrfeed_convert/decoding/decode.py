@@ -187,7 +187,17 @@ def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
     dtype = "float32" if mode == "F" else "uint16" if mode.startswith("I") else "uint8"
     if image.format == "PNG" and ihdr[24] == 16:
         dtype = "uint16"
-    return Measure(height, width, channels, dtype)
+    return Measure(height, width, channels, dtype, _palette(image))
+
+
+def _palette(image: Image.Image) -> bytes:
+    """Give a palette's colours without decoding the pixels, as Pillow's own `getpalette` would."""
+    if image.mode != "P" or image.palette is None:
+        return b""
+    raw = image.palette.rawmode or image.palette.mode
+    bands = np.frombuffer(bytes(image.palette.palette), np.uint8)
+    bands = bands[: bands.size - bands.size % len(raw)].reshape(-1, len(raw))
+    return bands[:, [raw.index(band) for band in "RGB"]].tobytes()
 
 
 def _decode_opened(image: Image.Image, data: bytes) -> Pixels:

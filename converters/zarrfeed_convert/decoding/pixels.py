@@ -38,12 +38,16 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a file's header says: its size as it is shown, and what :func:`decode` will return."""
+    """What a file's header says: its size as it is shown, and what :func:`decode` will return.
+
+    `palette` holds a palette's colours, red, green and blue; it is empty where there is none.
+    """
 
     height: int
     width: int
     channels: int
     dtype: str
+    palette: bytes = b""
 
 
 def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:

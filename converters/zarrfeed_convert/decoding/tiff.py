@@ -39,7 +39,9 @@ def measure_page(page: Any) -> Measure:
     height, width = page.imagelength, page.imagewidth
     if _orientation(page) >= 5:
         height, width = width, height
-    if page.photometric == PALETTE or needs_conversion(page):
+    if page.photometric == PALETTE:
+        return Measure(height, width, 3, "uint8", palette_of(page).tobytes())
+    if needs_conversion(page):
         return Measure(height, width, 3, "uint8")
     channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
@@ -87,11 +89,16 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
     """
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if page.photometric == PALETTE:
-        pixels = Pixels(values, (np.asarray(page.colormap).T >> 8).astype(np.uint8))
+        pixels = Pixels(values, palette_of(page))
     else:
         planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
         pixels = Pixels(_scaled(values, page), bands=planes or _has_bands(page))
     return turn(pixels, _orientation(page))
+
+
+def palette_of(page: Any) -> NDArray[np.uint8]:
+    """Give the colours of a page that has a palette, (n, 3)."""
+    return np.ascontiguousarray(np.asarray(page.colormap).T >> 8, np.uint8)
 
 
 def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +16,7 @@ from zarrfeed_convert.planning.decisions import (
     decide_shard_rows,
 )
 from zarrfeed_convert.planning.measuring import Measured, probe_all, require_one_kind
+from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan, Settings
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.decisions import Decision
+    from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 
@@ -39,6 +41,7 @@ def decide(
     failures: Failures,
     *,
     binding: Labels | None,
+    palettes: Mapping[str, Palette],
     named: tuple[str, ...] | None,
     ignore: int | None,
     progress: OnProgress | None,
@@ -53,8 +56,9 @@ def decide(
         What was asked for.
     failures
         Takes the samples that cannot be packed.
-    binding
-        The labels of the dataset's other splits; None where there are none.
+    binding, palettes
+        The labels of the dataset's other splits, None where there are none; and the palettes that
+        their masks used.
     named, ignore
         The classes and the ignored id that the user named.
     progress
@@ -68,6 +72,13 @@ def decide(
     count = len(samples.keys)
     measured = probe_all(samples, crew, failures, told(progress, "measuring", count))
     channels, dtype = require_one_kind(measured.headers)
+    palette = agreed_palette(
+        samples,
+        crew,
+        measured,
+        palettes,
+        progress=told(progress, "comparing palettes", len(measured.items)),
+    )
     surveyed: dict[int, int] | None = None
     if named is not None:
         labels, about_classes = survey.given_labels(named, ignore)
@@ -96,7 +107,7 @@ def decide(
     image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, tried)
     about_order = survey.about_order(settings)
     decisions = (about_classes, about_size, about_order, *about_layout)
-    return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed)
+    return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed, palette)
 
 
 def lay_out_fields(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
@@ -94,6 +94,8 @@ class Plan:
         What was chosen, and why.
     surveyed
         The pixels of each id in the masks as they are, if they were all looked at.
+    palette
+        What the masks' palettes show at indices that are class ids, if they have any.
     """
 
     recipe: Recipe
@@ -103,6 +105,7 @@ class Plan:
     sizes: NDArray[np.int64]
     decisions: tuple[Decision, ...]
     surveyed: Mapping[int, int] | None
+    palette: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def largest(self) -> int:

@@ -6,6 +6,8 @@ codecs.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +28,14 @@ if TYPE_CHECKING:
 def probe_samples(_: Source, work: Work, items: range) -> list[Header | None]:
     """Measure some of the source's samples; None for those that fail."""
     headers: list[Header | None] = []
+    palettes: dict[tuple[int, ...], tuple[int, ...]] = {}  # most often one, sent once
     for item in items:
         header = None
         with work.noting(item):
             header = work.probe(item)
+            if header.mask_colors:
+                colors = palettes.setdefault(header.mask_colors, header.mask_colors)
+                header = replace(header, mask_colors=colors)
         headers.append(header)
         work.tick()
     return headers
@@ -46,6 +52,30 @@ def collect_values(_: Source, work: Work, items: list[int]) -> dict[int, tuple[i
                 seen[value] = first, before + int(pixels[value])
         work.tick()
     return seen
+
+
+def collect_colors(
+    _: Source, work: Work, items: list[int]
+) -> tuple[dict[tuple[int, int], int], set[int]]:
+    """Collect what indices some masks use, and what they show.
+
+    Returns
+    -------
+    shown
+        An index and its colour → the first sample that shows it.
+    several
+        Colours that a mask shows at several indices.
+    """
+    shown: dict[tuple[int, int], int] = {}
+    several: set[int] = set()
+    for item in items:
+        with work.noting(item):
+            colors = work.shown_colors(item)
+            several |= {color for color, times in Counter(colors.values()).items() if times > 1}
+            for pair in colors.items():
+                shown.setdefault(pair, item)
+        work.tick()
+    return shown, several
 
 
 def try_codecs(

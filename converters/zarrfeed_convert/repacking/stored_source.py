@@ -68,9 +68,9 @@ class StoredSamples:
         """Measure a sample."""
         layouts = self._splits[0].layouts
         height, width, channels = layouts[IMAGE].sample_shape
-        return Header(
-            height, width, channels, str(layouts[IMAGE].dtype), *layouts[MASK].sample_shape
-        )
+        mask_height, mask_width = layouts[MASK].sample_shape
+        dtype = str(layouts[IMAGE].dtype)
+        return Header(height, width, channels, dtype, mask_height, mask_width)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample.

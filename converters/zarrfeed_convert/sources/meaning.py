@@ -10,7 +10,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
 from zarrfeed_convert.mask_ids import mask_ids
-from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
+from zarrfeed_convert.mask_map import MaskMap, parse_mask_map, within
 from zarrfeed_convert.source import Header
 from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
@@ -33,10 +33,14 @@ class Meaning:
         ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean; see :func:`zarrfeed_convert.mask_map.parse_mask_map`.
+    known
+        Whether the map is that of a known layout: the user did not say that indices are ids,
+        whatever their palettes show.
     """
 
     color: Color
     mask_map: MaskMap
+    known: bool = False
 
     @classmethod
     def of(cls, color: Color, mask_map: str | MaskMap) -> Meaning:
@@ -59,15 +63,13 @@ class Meaning:
         """Give both options as a source's constructor takes them."""
         return {"color": self.color, "mask_map": str(self.mask_map)}
 
-    def header(self, image: Measure, mask: tuple[int, int], *, name: str) -> Header:
-        """Say what :meth:`image` will give, and how large the mask is.
+    def header(self, image: Measure, mask: Measure, *, name: str) -> Header:
+        """Say what :meth:`image` will give, how large the mask is, and what its palette shows.
 
         Parameters
         ----------
-        image
-            What the file says.
-        mask
-            Height and width.
+        image, mask
+            What the files say.
         name
             The image's, for errors.
 
@@ -78,7 +80,8 @@ class Meaning:
         """
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
-        return Header(image.height, image.width, channels, dtype, *mask)
+        colors = self.mask_colors(mask.palette)
+        return Header(image.height, image.width, channels, dtype, mask.height, mask.width, colors)
 
     def channels(self, found: int, *, name: str) -> int:
         """Count the channels of an image that has so many before conversion.
@@ -127,6 +130,43 @@ class Meaning:
         if pixels.palette is None:
             pixels = Pixels(self._numbers(pixels.values, name))
         return mask_ids(pixels, self._of_ids, name=name)
+
+    def mask_colors(self, palette: bytes) -> tuple[int, ...]:
+        """Say what a palette shows, and where its indices are class ids for no other reason.
+
+        Parameters
+        ----------
+        palette
+            Red, green and blue of every index.
+
+        Returns
+        -------
+        tuple of int
+            ``0xRRGGBB``, inverted where the map knows the class; empty if it knows all of them.
+        """
+        colors = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+        shown = [red << 16 | green << 8 | blue for red, green, blue in colors]
+        shown = [
+            color if self._by_index(index, color) else ~color for index, color in enumerate(shown)
+        ]
+        return tuple(shown) if any(color >= 0 for color in shown) else ()
+
+    def shown_colors(self, pixels: Pixels) -> dict[int, int]:
+        """Say the same of the indices that a mask uses."""
+        if pixels.palette is None:
+            return {}
+        shown = self.mask_colors(np.ascontiguousarray(pixels.palette[:, :3]).tobytes())
+        used = np.flatnonzero(np.bincount(pixels.values.ravel())).tolist()
+        return {index: shown[index] for index in used if index < len(shown)}
+
+    def _by_index(self, index: int, color: int) -> bool:
+        said = self.mask_map
+        if said.alpha or said.one_hot is not None or color in said.colors:
+            return False
+        if self.known:
+            return True
+        mapped = index in said.values or any(within(index, *ends) for *ends, _ in said.ranges)
+        return not (mapped or said.rest is not None or said.colors)
 
     def _numbers(self, values: NDArray[Any], name: str) -> NDArray[Any]:
         """Give a value for every pixel, or its colour."""

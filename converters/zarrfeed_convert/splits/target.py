@@ -53,6 +53,15 @@ class Target:
         """The classes and ignored id that other splits have, so that this one must; or None."""
         return self.labels if self.others else None
 
+    def palettes(self) -> dict[str, dict[int, int]]:
+        """Read what palettes showed where masks of the other splits used them, by split."""
+        palettes = {}
+        for name in self.others:
+            packed = (_attributes(self.out / name) or {}).get("packed", {})
+            shown = packed.get("palette", {}) if isinstance(packed, dict) else {}
+            palettes[name] = {int(index): int(color[1:], 16) for index, color in shown.items()}
+        return palettes
+
     def packed(self) -> JSON | None:
         """Read what the split says of itself, if it is there already."""
         if not self.folder.exists():

@@ -73,6 +73,9 @@ def write_split(
     write_fields(folder, layouts, shards=len(records), samples=len(rows))
     description = _description(samples, plan, settings, rows, failures)
     description["channels"] = _describe(folder, samples, plan, rows, records)
+    used = _used(plan, records)
+    if used:
+        description["packed"]["palette"] = used
     left_out = sum(description["channels"].get("not_finite", ()))
     if left_out:
         said = "NaN or infinite: packed as they are, but left out of the channels' mean and std"
@@ -182,6 +185,14 @@ def _describe(
         sources = [samples.keys[item] for item in map(int, items)]
         write_tiles(folder, place, sources, plan.sizes[items])
     return write_facts(folder, records, names=names, pixels=height * width)
+
+
+def _used(plan: Plan, records: Sequence[ShardRecord]) -> dict[str, str]:
+    """Say what palettes showed where masks used them, for other splits to compare with."""
+    pixels = sum(record.class_pixels.sum(axis=0) for record in records)
+    binary, ids = plan.recipe.labels.binary, np.flatnonzero(pixels).tolist()
+    indices = [255 if binary and number == 1 else number for number in ids]
+    return {str(index): f"#{plan.palette[index]:06X}" for index in indices if index in plan.palette}
 
 
 def _decided(samples: Source, plan: Plan) -> JSON:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ class CocoJson:
         path = self._path(sample)
         image = measure(Path(path), self._limits)
         self._require_size(sample, image.height, image.width)
-        return self._meaning.header(image, (image.height, image.width), name=path)
+        return self._meaning.header(image, replace(image, palette=b""), name=path)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode an image, and draw its mask."""

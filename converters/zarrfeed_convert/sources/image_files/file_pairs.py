@@ -56,7 +56,7 @@ class FilePairs:
         """Read the headers of a pair's two files."""
         image_path, mask_path = map(Path, self._files[sample])
         image, mask = (measure(path, self._limits) for path in (image_path, mask_path))
-        return self._meaning.header(image, (mask.height, mask.width), name=str(image_path))
+        return self._meaning.header(image, mask, name=str(image_path))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a pair."""
@@ -69,3 +69,7 @@ class FilePairs:
         """Decode a pair's mask."""
         path = Path(self._files[sample][1])
         return self._meaning.mask(decode(path, self._limits), name=str(path))
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Say what the palette of a pair's mask shows where it is used."""
+        return self._meaning.shown_colors(decode(Path(self._files[sample][1]), self._limits))

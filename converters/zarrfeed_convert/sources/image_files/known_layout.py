@@ -65,7 +65,7 @@ class KnownLayout(FilePairs):
         if str(meaning.mask_map):
             self.classes = self.ignore = None
         elif known_map is not None:
-            meaning = Meaning(meaning.color, known_map)
+            meaning = Meaning(meaning.color, known_map, known=True)
         super().__init__(files, meaning, left_out, limits)
 
     def describe(self) -> JSON:

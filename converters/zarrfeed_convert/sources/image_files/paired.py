@@ -84,7 +84,7 @@ class PairedFolders(FilePairs):
         if named is not None:
             self.classes, self.ignore = named.labels.classes, named.labels.ignore
             self._facts["classes_from"] = named.file
-            meaning = Meaning(color, named.mask_map)
+            meaning = Meaning(color, named.mask_map, known=True)
         super().__init__(pairs.files, meaning, pairs.left_out, limits)
 
     def describe(self) -> JSON:

@@ -175,8 +175,8 @@ class ParquetTables:
         row = self._rows[sample]
         image = self._image.measured_file(row) or self._image.stored(row).measure()
         mask = self._mask.measured_file(row)
-        mask_size = (mask.height, mask.width) if mask else self._mask.stored(row).measure_mask()
-        return self._meaning.header(image, mask_size, name=self._image.name(row))
+        mask = mask or self._mask.stored(row).measure_mask()
+        return self._meaning.header(image, mask, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a row's image and mask."""
@@ -187,6 +187,10 @@ class ParquetTables:
     def read_mask(self, sample: int) -> Mask:
         """Decode a row's mask; its image is not looked at."""
         return self._mask.stored(self._rows[sample]).ids(self._meaning)
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Say what the palette of a row's mask shows where it is used."""
+        return self._mask.stored(self._rows[sample]).shown_colors(self._meaning)
 
     def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
         """Find the rows that hold something, and say of the others what they lack."""

@@ -94,8 +94,8 @@ class StoredImage:
             )
         return Pixels(packable(taken, self.name), bands=True)
 
-    def measure_mask(self) -> tuple[int, int]:
-        """Give the height and width of a mask.
+    def measure_mask(self) -> Measure:
+        """Measure a mask; its numbers are not looked at.
 
         Raises
         ------
@@ -103,11 +103,16 @@ class StoredImage:
             It is none.
         """
         if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
-            found = measure_bytes(self.value, self.name, self.limits)
-            return found.height, found.width
+            return measure_bytes(self.value, self.name, self.limits)
         shape = shape_of_mask(self.shape, self.numbers)
         height, width = arranged(self.value, self.numbers, shape, self.name).shape[:2]
-        return height, width
+        return Measure(height, width, 1, "")
+
+    def shown_colors(self, meaning: Meaning) -> dict[int, int]:
+        """Say what a mask's palette shows where it is used."""
+        if isinstance(self.value, bytes) and self.numbers.encloses(self.value):
+            return meaning.shown_colors(decode_bytes(self.value, self.name, self.limits))
+        return {}
 
     def ids(self, meaning: Meaning) -> Mask:
         """Decode a mask.

@@ -152,8 +152,8 @@ class TFRecords:
         row = self._rows[sample]
         image_example, mask_example = self._examples(row)
         image = self._image.stored(image_example, row).measure()
-        mask_size = self._mask.stored(mask_example, row).measure_mask()
-        return self._meaning.header(image, mask_size, name=self._image.name(row))
+        mask = self._mask.stored(mask_example, row).measure_mask()
+        return self._meaning.header(image, mask, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a record's image and mask."""
@@ -167,6 +167,11 @@ class TFRecords:
         """Decode a record's mask."""
         row = self._rows[sample]
         return self._mask.stored(self._mask.example(row), row).ids(self._meaning)
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Say what the palette of a record's mask shows where it is used."""
+        row = self._rows[sample]
+        return self._mask.stored(self._mask.example(row), row).shown_colors(self._meaning)
 
     def _examples(self, row: int) -> tuple[Example, Example]:
         example = self._image.example(row)

@@ -146,7 +146,7 @@ class WebDatasetTars:
         image_name, mask_name = self.names(sample)
         image = self._measure(sample, 0, image_name)
         mask = self._measure(sample, 1, mask_name)
-        return self._meaning.header(image, (mask.height, mask.width), name=image_name)
+        return self._meaning.header(image, mask, name=image_name)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample."""
@@ -159,6 +159,12 @@ class WebDatasetTars:
         name = self.names(sample)[1]
         pixels = decode_mask(self._bytes(sample, 1, name), name, self._limits)
         return self._meaning.mask(pixels, name=name)
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Say what the palette of a sample's mask shows where it is used."""
+        name = self.names(sample)[1]
+        pixels = decode_mask(self._bytes(sample, 1, name), name, self._limits)
+        return self._meaning.shown_colors(pixels)
 
     def _measure(self, sample: int, which: int, name: str) -> Measure:
         found = measure_head(self._bytes(sample, which, name, HEAD), name, self._limits)

@@ -13,7 +13,13 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.tiff import needs_conversion, require_allowed, require_whole
+from zarrfeed_convert.decoding.tiff import (
+    PALETTE,
+    needs_conversion,
+    palette_of,
+    require_allowed,
+    require_whole,
+)
 from zarrfeed_convert.decoding.tiff_directories import require_end
 from zarrfeed_convert.sources.stacks.tiff_claims import require_own_pages
 
@@ -64,6 +70,8 @@ class TiffPages:
             self._mapped, self._pages = self._map(tiff, series), []
             if self._mapped is None:
                 self._pages = list(series)
+            if self.page.photometric == PALETTE:
+                _require_one_palette(series, path)
         long = [
             axis for axis, size in enumerate(self.sizes) if size > 1 or self.letters[axis] in "YX"
         ]
@@ -159,6 +167,18 @@ def _require_readable(series: Any, path: str) -> None:
             f"{path}: needed grey, RGB or palette pages, found {series.keyframe.photometric.name} "
             f"({series.kind}); convert the stack first"
         )
+
+
+def _require_one_palette(series: Any, path: str) -> None:
+    """Refuse pages with palettes of their own: an index would mean something else in each."""
+    first = palette_of(series.keyframe)
+    for number, page in enumerate(series):
+        whole = page.aspage() if isinstance(page, tifffile.TiffFrame) else page
+        if page is not None and not np.array_equal(palette_of(whole), first):
+            raise SourceError(
+                f"{path}: needed one palette for all pages, found another one at page {number}; "
+                "save the pages as RGB"
+            )
 
 
 def _ends_early(path: str, where: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import Header
 from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.listing import list_stacks
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color, Pixels
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Image, Mask
 
 _EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
 _TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))
@@ -185,15 +186,20 @@ class TiffStacks:
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a page of the stack of masks."""
-        stack, page = self._locate(sample)
-        name = self.names(sample)[1]
-        mask_page = partner(stack.images, stack.masks, page)
-        pixels = self._page(stack.pair.mask, stack.masks, mask_page, ALL, name)
-        return self._meaning.mask(pixels, name=name)
+        return self._meaning.mask(self._mask_page(sample), name=self.names(sample)[1])
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Say what the palette of a page of masks shows where it is used."""
+        return self._meaning.shown_colors(self._mask_page(sample))
 
     def _locate(self, sample: int) -> tuple[_Stack, int]:
         number, page = self._places[sample]
         return self._stacks[number], page
+
+    def _mask_page(self, sample: int) -> Pixels:
+        stack, page = self._locate(sample)
+        mask_page = partner(stack.images, stack.masks, page)
+        return self._page(stack.pair.mask, stack.masks, mask_page, ALL, self.names(sample)[1])
 
     def _page(self, path: str, axes: Axes, page: int, channel: int, name: str) -> Pixels:
         with reading(name):
@@ -233,7 +239,8 @@ class TiffStacks:
         if images.page.photometric == PALETTE or channels == images.page.samplesperpixel:
             channels = image.channels
         shown = self._meaning.channels(channels, name=path)
-        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width)
+        colors = self._meaning.mask_colors(mask.palette)
+        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors)
         return _Stack(pair, *axes, header)
 
 

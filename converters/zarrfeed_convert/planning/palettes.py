@@ -1,0 +1,136 @@
+"""Does an index of masks with palettes mean the same class in all of them?
+
+A viewer shows the colours of a palette; what is packed is the index. Where every mask has the same
+palette, both are the same. Where a tool gave each mask a palette of its own, with the colours in
+another order, an index says nothing, and only who drew the masks knows whether colours are the
+classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.planning.survey_tasks import collect_colors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from zarrfeed_convert.crews.work import Crew, Progress
+    from zarrfeed_convert.planning.measuring import Measured
+    from zarrfeed_convert.source import Source
+
+# Index → 0xRRGGBB.
+Palette: TypeAlias = "Mapping[int, int]"
+
+_SHOWN = 8  # colours of an example
+_SURVEYED_TOGETHER = 16
+
+
+def agreed_palette(
+    source: Source,
+    crew: Crew,
+    measured: Measured,
+    others: Mapping[str, Palette],
+    *,
+    progress: Progress | None,
+) -> Palette:
+    """Find the palette that all masks have in common.
+
+    Their headers say it, most often. Where these differ, it counts what masks really use: the rest
+    of a palette may be anything.
+
+    Parameters
+    ----------
+    source, crew, measured, progress
+        What is read, who reads, which samples, who is told.
+    others
+        The palettes that masks of the dataset's other splits used, by the split's name.
+
+    Raises
+    ------
+    SourceError
+        An index is shown in two colours, or a colour has two indices.
+    """
+    palettes = dict.fromkeys(header.mask_colors for header in measured.headers)
+    palettes.pop((), None)
+    if not palettes:
+        return {}
+    merged = _merged(palettes)
+    if merged is not None and all(_fits(merged, other) for other in others.values()):
+        return merged
+    items = [
+        item
+        for item, header in zip(measured.items, measured.headers, strict=True)
+        if header.mask_colors
+    ]
+    starts = range(0, len(items), _SURVEYED_TOGETHER)
+    shown: dict[tuple[int, int], str] = {
+        (index, color): f"the split {name!r}"
+        for name, other in others.items()
+        for index, color in other.items()
+    }
+    several: set[int] = set()
+    jobs = [items[at : at + _SURVEYED_TOGETHER] for at in starts]
+    for first, twice in crew.run(collect_colors, jobs, progress):
+        several |= twice
+        for pair, item in first.items():
+            shown.setdefault(pair, source.names(item)[1])
+    _require_one_meaning(shown, several)
+    return {index: color for index, color in sorted(shown) if color >= 0}
+
+
+def _merged(palettes: Iterable[tuple[int, ...]]) -> Palette | None:
+    """Lay palettes over each other, of which some may be shorter; None where they differ."""
+    merged: dict[int, int] = {}
+    for palette in palettes:
+        for index, color in enumerate(palette):
+            if color >= 0 and merged.setdefault(index, color) != color:
+                return None
+    return merged
+
+
+def _fits(palette: Palette, used: Palette) -> bool:
+    """Tell whether a palette shows the same as another one of which all was used."""
+    colors = set(palette.values())
+    return all(
+        palette[index] == color if index in palette else color not in colors
+        for index, color in used.items()
+    )
+
+
+def _require_one_meaning(shown: Mapping[tuple[int, int], str], several: Collection[int]) -> None:
+    """Refuse masks whose palettes differ in what they use.
+
+    Parameters
+    ----------
+    shown
+        An index and its colour → the first mask that shows it so.
+    several
+        Colours that one mask shows at several indices: there, only indices tell classes apart.
+    """
+    by_index: dict[int, int] = {}
+    by_color: dict[int, int] = {}
+    for index, color in shown:
+        if color < 0:
+            continue
+        before = by_index.setdefault(index, color), by_color.setdefault(color, index)
+        if before[0] != color:
+            other = shown[index, before[0]]
+            found = f"index {index} as #{color:06X}, {other} shows it as #{before[0]:06X}"
+        elif before[1] != index and color not in several:
+            found = f"#{color:06X} at index {index}, {shown[before[1], color]} at {before[1]}"
+        else:
+            continue
+        every = sorted({max(color, ~color) for _, color in shown})
+        colors = [f"#{color:06X}={number}" for number, color in enumerate(every)]
+        indices = [f"{number}={number}" for number in sorted({index for index, _ in shown})]
+        raise SourceError(
+            f"{shown[index, color]}: shows {found}: the masks have palettes of their own. If "
+            f"colours are classes, say which, like --mask-map '{_some(colors)}'; if indices are, "
+            f"whatever they show, --mask-map '{_some(indices)}'"
+        )
+
+
+def _some(parts: list[str]) -> str:
+    return ",".join(parts[:_SHOWN]) + (",…" if len(parts) > _SHOWN else "")
