@@ -57,6 +57,9 @@ class Met(keras.metrics.Metric):  # type: ignore[misc]
     def result(self) -> Any:
         return tf.reduce_sum(self.counts) if WAY == "legacy" else keras.ops.sum(self.counts)
 
+    def reset_state(self) -> None:
+        self.counts.assign(self.counts * 0.0)
+
     def counted(self) -> list[int]:
         if WAY == "legacy":
             return [int(n) for n in self.counts.numpy()]

@@ -61,6 +61,7 @@ def stream_dataset(
     rows: int | None,
     length: Callable[[], int],
     count: int | None,
+    ranks: int,
     final: bool,
 ) -> tf.data.Dataset:
     """Wrap a stream without copying: TensorFlow aliases 64-byte aligned arrays.
@@ -77,6 +78,8 @@ def stream_dataset(
         Says how many batches the coming pass has.
     count
         The cardinality: of every pass, or the dataset is in error; None where lengths differ.
+    ranks
+        How many processes share the data, each with a stream of its own.
     final
         Whether a model takes the batches as they are. Then TensorFlow does not tune the dataset:
         there is nothing to tune, and its measurements cost a step of `fit` more than our own work.
@@ -86,7 +89,14 @@ def stream_dataset(
     -------
     tf.data.Dataset
         Of tuples; every iterator on it starts a pass.
+
+    Raises
+    ------
+    ValueError
+        It is final and one of several shares, and the current strategy has several workers, too.
     """
+    if final:
+        _expect_one_rank(ranks)
     passes = _Passes(batches, length)
     reference = weakref.ref(passes)
     types = [tf.as_dtype(spec.dtype) for spec in specs]
@@ -116,8 +126,23 @@ def stream_dataset(
     if count is not None:
         stream = stream.apply(tf.data.experimental.assert_cardinality(count))
     stream = stream.prefetch(1)
+    options = tf.data.Options()
     if final:
-        options = tf.data.Options()
         options.autotune.enabled = False
-        stream = stream.with_options(options)
-    return stream
+    if ranks > 1:  # a share is not shared out once more
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return stream.with_options(options)
+
+
+def _expect_one_rank(ranks: int) -> None:
+    """Refuse a share of the data where a model takes a share of each batch by itself."""
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    cluster = resolver.cluster_spec().as_dict() if resolver is not None else {}
+    workers = sum(len(cluster.get(job, ())) for job in ("chief", "master", "worker"))
+    if ranks > 1 and workers > 1:
+        raise ValueError(
+            f"the sequence was given world_size={ranks}, but under tf.distribute's "
+            f"MultiWorkerMirroredStrategy TensorFlow itself shares out every batch among its "
+            f"{workers} workers: samples would be lost. Leave rank and world_size out; batch_size "
+            "then counts over all workers"
+        )
