@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,6 @@ except ImportError as error:
     raise no_keras("a Keras callback of zarrfeed", error) from error
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from zarrfeed.sequence import ZarrSequence
@@ -253,6 +253,6 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
 def _write_entries(path: Path, entries: list[dict[str, Any]]) -> None:
     """Write aside and rename: a kill leaves the old journal or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")  # ranks may share a journal
     aside.write_text(json.dumps({"entries": entries}), "utf-8")
     aside.replace(path)

@@ -362,10 +362,10 @@ def _tell(schedule: Schedule, found: Found, path: Path) -> None:
     if found.doubt and schedule.world_size == 1:
         _LOG.warning("%s: this process takes all samples, but %s", path, found.doubt)
     if schedule.world_size > 1 and schedule.left_out:
+        when = "every epoch (others each time)" if schedule.shuffle else "every pass, always these"
+        remedy = " in place of drop_remainder" if schedule.drop_remainder else ""
         _LOG.warning(
             "%s: %d of %d samples are left out of %s, so that all %d ranks have equally many; "
-            "pad_remainder=True takes them in",
-            path, schedule.left_out, len(schedule.ids),
-            "every epoch (others each time)" if schedule.shuffle else "every pass, always the same",
-            schedule.world_size,
+            "pad_remainder=True%s takes them in",
+            path, schedule.left_out, len(schedule.ids), when, schedule.world_size, remedy,
         )  # fmt: skip
