@@ -65,6 +65,8 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def on_epoch_begin(self) -> None:
         """Keras begins an epoch."""
+        if keras.backend.backend() == "jax":  # later on, JAX has taken the weights from the model
+            self._expect_whole_parts(keras.distribution.distribution())
         self._within_epoch = True
 
     def on_epoch_end(self) -> None:
@@ -100,15 +102,15 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def get_jax_iterator(self) -> Iterator[Arrays]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
-        distribution = keras.distribution.distribution()
-        if distribution is not None:
-            from zarrfeed.distribution import parts_of_batch
-
-            self._expect_whole_parts(parts_of_batch(distribution))
         return self.get_numpy_iterator()
 
-    def _expect_whole_parts(self, parts: int) -> None:
+    def _expect_whole_parts(self, distribution: Any) -> None:
         """Refuse batches that JAX could not split over the devices of this process."""
+        if distribution is None:
+            return
+        from zarrfeed.distribution import parts_of_batch
+
+        parts = parts_of_batch(distribution)
         if self.batch_size % parts:
             raise ValueError(
                 f"JAX cannot split batch_size={self.batch_size} over {parts} devices: needed a "
