@@ -23,18 +23,19 @@ def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.005)
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """What a script needs to find what the tests find, without a framework."""
+    path = os.pathsep.join(sys.path)
+    return {**os.environ, "KERAS_BACKEND": "numpy", "PYTHONPATH": path, **variables}
+
+
 @contextmanager
-def running(script: str, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def running(script: str, *arguments: object, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A user's script in a process group of its own, as a terminal makes it."""
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "numpy",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            **environment,
-        },
+        env=environment(**variables),
     )  # fmt: skip
     try:
         yield process

@@ -20,7 +20,7 @@ LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
     {"errors", "address", "schema", "index_shuffle", "block_order", "order", "plan", "schedule",
-     "slot", "lookahead", "choice", "ranks", "state", "stats", "report", "passes"},
+     "slot", "lookahead", "forks", "choice", "ranks", "state", "stats", "report", "passes"},
     {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
      "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",

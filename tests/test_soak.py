@@ -68,3 +68,30 @@ def test_a_hundred_sequences_leave_nothing_behind(split: Path) -> None:
     for what in ("descriptors", "threads", "workers"):
         assert after[what] == before[what]
     assert after["memory"] <= before["memory"] + 20
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [{"workers": 0}, {"workers": 2}, {"workers": 2, "use_multiprocessing": True}],
+    ids=str,
+)
+def test_a_sequence_that_is_closed_a_hundred_times_takes_nothing_more(
+    split: Path, workers: dict[str, Any]
+) -> None:
+    seq = ZarrSequence(split, 4, **workers)
+
+    def again() -> None:
+        for _ in seq:
+            pass
+        seq.close()
+
+    for _ in range(5):
+        again()
+    before = held(), psutil.Process().memory_info().vms >> 20
+    for _ in range(100):
+        again()
+    after = held(), psutil.Process().memory_info().vms >> 20
+    for what in ("descriptors", "threads", "workers"):
+        assert after[0][what] == before[0][what]
+    assert after[0]["memory"] <= before[0]["memory"] + 5
+    assert after[1] <= before[1] + 5

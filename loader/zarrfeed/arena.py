@@ -1,9 +1,9 @@
 """Aligned memory for the batches under way, shared with worker processes, and leases on it.
 
-One anonymous mapping holds every slot: a memfd on Linux, an unlinked temporary file elsewhere.
-It has no name, so nothing is left behind by any kind of death; a worker process gets its
-descriptor. A page is first touched by the worker that first writes to it, which costs ten times a
-later touch, and is then reused for as long as the sequence lives.
+One anonymous mapping holds every slot. Where there are worker processes it is a memfd on Linux, an
+unlinked temporary file elsewhere: it has no name, so nothing is left behind by any kind of death,
+and a worker process gets its descriptor. A page is first touched by the worker that first writes to
+it, which costs ten times a later touch, and is then reused until the sequence is closed.
 
 A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
 tensor on it dies, the slot comes back by itself; until then nobody writes to it. The slot freed
@@ -21,8 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zarrfeed.truncation import MAP_FIXED, map_memory
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from zarrfeed.slot import Arrays, Slot, SlotLayout
+
+_GIVES_BACK = hasattr(mmap, "MADV_REMOVE")  # Linux
 
 
 class Arena:
@@ -34,16 +40,29 @@ class Arena:
         Of every slot.
     slots
         How many.
+    shared
+        Whether other processes are to write to it.
     descriptor
         Of another process's arena to share; None makes a new one.
     """
 
-    def __init__(self, layout: SlotLayout, slots: int, *, descriptor: int | None = None) -> None:
+    def __init__(
+        self, layout: SlotLayout, slots: int, *, shared: bool = True, descriptor: int | None = None
+    ) -> None:
         self.layout = layout
         self.slots = slots
         nbytes = max(1, slots) * layout.nbytes
-        self.descriptor = _anonymous_file(nbytes) if descriptor is None else descriptor
-        self._memory = np.frombuffer(mmap.mmap(self.descriptor, nbytes), np.uint8)
+        self.descriptor = -1 if descriptor is None else descriptor
+        if self.descriptor < 0 and shared:
+            self.descriptor = _anonymous_file(nbytes)
+        self._map: mmap.mmap | None = (
+            mmap.mmap(self.descriptor, nbytes)
+            if self.descriptor >= 0
+            else mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        )
+        self._memory = np.frombuffer(self._map, np.uint8)
+        self._kept: dict[int, NDArray[np.uint8]] = {}  # what leased slots held before a fork
+        self.shared = self.descriptor >= 0
         self._free: deque[_Return | int] = deque(range(slots))
         self._slots: dict[int, Slot] = {}
         self._full: dict[int, list[dict[str, Any]]] = {}  # what full batches look like to NumPy
@@ -93,7 +112,7 @@ class Arena:
         tuple of (rows, *spec.shape)
             C-contiguous, 64-byte aligned, writable.
         """
-        lease = Lease(self)
+        lease = Lease(self._memory)
         self._returns[slot] = _Return(lease, self._free, slot)
         return tuple(
             np.asarray(_Leased(interface, lease)) for interface in self._interfaces(slot, rows)
@@ -107,10 +126,41 @@ class Arena:
         return self._full[slot]
 
     def close(self) -> None:
-        """Close the descriptor. The memory itself lives on until the last array on it dies."""
+        """Give back all memory but that of batches which are still held; that, when they die."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+        if self._map is None:
+            return
+        held = self._leased()
+        if held and _GIVES_BACK:
+            advice = mmap.MADV_REMOVE if self.shared else mmap.MADV_DONTNEED
+            for slot in set(range(self.slots)) - held:
+                self._map.madvise(advice, slot * self.layout.nbytes, self.layout.nbytes)
+        self._map = None
+        self._memory = np.empty(0, np.uint8)
+        self._slots.clear()
+
+    def before_fork(self) -> None:
+        """Keep what is held and shared: the parent's workers write on while a child begins."""
+        if self.shared and self._map is not None:
+            self._kept = {slot: self.slot(slot).memory.copy() for slot in self._leased()}
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let a child keep what it holds, in memory of its own, and no more."""
+        if child and self._map is not None:
+            if self._kept:
+                flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+                access = mmap.PROT_READ | mmap.PROT_WRITE
+                map_memory(self._memory.ctypes.data, self._memory.size, access, flags, -1)
+            for slot, content in self._kept.items():
+                self.slot(slot).memory[:] = content
+            self.shared = False
+            self.close()
+        self._kept = {}
+
+    def _leased(self) -> set[int]:
+        return {slot for slot, lease in self._returns.items() if lease() is not None}
 
 
 class _Return(weakref.ref["Lease"]):
@@ -132,10 +182,10 @@ class _Return(weakref.ref["Lease"]):
 class Lease:
     """What the arrays of a batch keep alive, and with it the arena's memory."""
 
-    __slots__ = ("__weakref__", "_arena")
+    __slots__ = ("__weakref__", "_memory")
 
-    def __init__(self, arena: Arena) -> None:
-        self._arena = arena
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self._memory = memory
 
 
 class _Leased:

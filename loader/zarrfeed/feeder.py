@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
+from zarrfeed.forks import ask_at_forks
 from zarrfeed.lookahead import Lookahead
 from zarrfeed.memory import afford, resident
 from zarrfeed.slot import Arrays, SlotLayout, aligned_empty, weighing
@@ -52,6 +54,8 @@ class Feeder:
         the machine's free memory would not hold them.
     timeout
         Seconds to wait for one batch.
+    shared
+        Whether other processes write the batches.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Feeder:
         *,
         depth: int,
         timeout: float,
+        shared: bool,
     ) -> None:
         depth = afford(depth, layout.nbytes, held=HELD)
         self.schedule = schedule
@@ -69,7 +74,7 @@ class Feeder:
         self._depth = depth
         self._timeout = timeout
         self._lock = threading.RLock()
-        self._arena = Arena(layout, depth + HELD)
+        self._arena = Arena(layout, depth + HELD, shared=shared)
         try:
             self._workers = start_workers(self._arena)
         except BaseException:
@@ -86,6 +91,8 @@ class Feeder:
         self._ticket = 0
         self._closing = False
         self.closed = False
+        self._end: weakref.finalize[..., object] | None = None
+        ask_at_forks(self)
 
     def begin(self, epoch: int, batch: int) -> int:
         """Start an epoch from one of its batches.
@@ -181,9 +188,33 @@ class Feeder:
         self._closing = True
         with self._lock:
             if not self.closed:
-                self.closed = True
+                self._forget()
                 self._workers.close()
                 self._arena.close()
+
+    def end_with(self, owner: object) -> None:
+        """Close when the owner dies."""
+        self._end = weakref.finalize(owner, self.close)
+
+    def before_fork(self) -> None:
+        """Keep what a child may hold; see :mod:`zarrfeed.forks`."""
+        self._arena.before_fork()
+
+    def after_fork(self, *, child: bool) -> None:
+        """In a child, be closed: workers are the parent's, and its threads hold locks."""
+        if child:
+            self._closing = True
+            self._lock = threading.RLock()
+            self._forget()
+            self._workers.abandon()
+        self._arena.after_fork(child=child)
+
+    def _forget(self) -> None:
+        """Be closed, and be known as such to nobody's finaliser, which would keep the memory."""
+        self.closed = True
+        self._pending.clear()
+        if self._end is not None:
+            self._end.detach()
 
     def _hand_out(self, task: Task) -> Arrays:
         """Lease the slot, or copy it where the consumer holds so many that workers lack slots."""

@@ -143,6 +143,7 @@ def _start_feeder(
         partial(_start_workers, recipe, count, processes),
         depth=depth if count else 1,
         timeout=timeout,
+        shared=processes and count > 0,
     )
 
 

@@ -11,10 +11,10 @@ import logging
 import operator
 import threading
 import warnings
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from zarrfeed.forks import ask_at_forks
 from zarrfeed.passes import LOOKS, Items, Pass
 from zarrfeed.reader import sample_names
 from zarrfeed.request import share_schedule
@@ -103,6 +103,7 @@ class Stream:
         self._followed: tuple[int, int] | None = None
         self._items_end = False  # whether somebody says when an epoch of items is over
         self._filler_lock = threading.Lock()
+        ask_at_forks(self)
 
     @property
     def schedule(self) -> Schedule:
@@ -277,6 +278,15 @@ class Stream:
                 self._filler.close()
             self._filler = None
 
+    def before_fork(self) -> None:
+        """Nothing to do; see :mod:`zarrfeed.forks`."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """In a child, read with files of its own; the feeder is closed and started anew."""
+        if child:
+            self._filler_lock = threading.Lock()
+            self._filler = None
+
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
@@ -323,7 +333,7 @@ class Stream:
             self._feeder.close()  # processes have found each other since
         if self._feeder is None or self._feeder.closed:
             self._feeder = self._start_feeder(self._schedule, self.workers, self.processes)
-            weakref.finalize(self, self._feeder.close)
+            self._feeder.end_with(self)
         return self._feeder
 
     def _fill(self, schedule: Schedule, epoch: int, index: int) -> Arrays:

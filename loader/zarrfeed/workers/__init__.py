@@ -69,3 +69,7 @@ class Workers(Protocol):
     def close(self) -> None:
         """Stop every worker; tasks under way are lost."""
         ...
+
+    def abandon(self) -> None:
+        """In a forked child: forget the workers, which are the parent's. Nothing is waited for."""
+        ...

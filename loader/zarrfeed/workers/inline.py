@@ -35,3 +35,7 @@ class InlineWorkers:
     def close(self) -> None:
         """Close the store's files."""
         self._filler.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the same."""
+        self.close()

@@ -163,6 +163,14 @@ class ProcessWorkers:
         self._workers.clear()
         self._selector.close()
 
+    def abandon(self) -> None:
+        """In a forked child: let go of the sockets, but do not hang up on the parent's workers."""
+        for worker in self._workers:
+            worker.connection.close()
+            worker.process.returncode = 0  # not ours to wait for
+        self._workers.clear()
+        self._selector.close()
+
     def _listen(self, timeout: float) -> bool:
         """Take what the workers say; False if none says anything for `timeout` seconds."""
         ready = self._selector.select(timeout)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import WorkerError
+from zarrfeed.forks import ask_at_forks
 from zarrfeed.reader import BatchReader, sample_names
 from zarrfeed.slot import NOTHING, Arrays, Slot, SlotLayout, Spec, aligned_empty
 from zarrfeed.store import open_split
@@ -39,6 +40,15 @@ class Turns:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        ask_at_forks(self)
+
+    def before_fork(self) -> None:
+        """Nothing to do; see :mod:`zarrfeed.forks`."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """In a child, begin anew: whoever had the turn is not there."""
+        if child:
+            self.lock = threading.RLock()
 
     def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
         return Turns, ()  # another process has functions of its own

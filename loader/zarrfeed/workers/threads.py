@@ -71,6 +71,10 @@ class ThreadWorkers:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    def abandon(self) -> None:
+        """In a forked child: there are no threads."""
+        self._threads.clear()
+
 
 def _work(
     filler: Filler,

@@ -1,0 +1,84 @@
+"""What is closed is given back: memory, descriptors, threads, processes; what is held stays."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+
+import transforms
+from kinds import KINDS, Kind, children
+from stores import traced_pixels, write_split
+from zarrfeed import WorkerError, ZarrSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(params=["inline", "three threads", "two processes"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Batches of 4 are 1 MiB: 14 slots are much beside what else comes and goes."""
+    return write_split(tmp_path_factory.mktemp("large") / "train", traced_pixels(22, 256, 256))
+
+
+def held() -> tuple[int, int, int, int]:
+    """Count MiB mapped, descriptors, threads and worker processes."""
+    gc.collect()
+    mapped = psutil.Process().memory_info().vms >> 20
+    return mapped, len(os.listdir("/proc/self/fd")), threading.active_count(), len(children())
+
+
+def go_through(seq: ZarrSequence) -> None:
+    for _ in seq:
+        pass
+    seq.close()
+
+
+def fail(seq: ZarrSequence) -> None:
+    with pytest.raises(WorkerError):
+        list(seq)
+
+
+@pytest.mark.parametrize("use", [go_through, fail])
+def test_a_sequence_that_ends_and_begins_again_takes_no_more_than_once(
+    use: Callable[[ZarrSequence], None], kind: Kind, large: Path
+) -> None:
+    transform = transforms.raises_on_nine if use is fail else None
+    seq = ZarrSequence(large, 4, transform=transform, **kind)
+    use(seq)
+    before = held()
+    for _ in range(4):
+        use(seq)
+    mapped, *others = held()
+    assert others == list(before[1:])
+    assert mapped <= before[0] + 10  # one of these arenas
+
+
+def test_batches_that_are_held_outlive_what_is_closed_and_only_they_do(
+    kind: Kind, large: Path
+) -> None:
+    pixels = traced_pixels(22, 256, 256)
+    seq = ZarrSequence(large, 4, shuffle=False, **kind)
+    for _ in range(2):
+        list(seq)
+    kept = next(iter(seq))
+    resident = psutil.Process().memory_info().rss
+    seq.close()
+    del seq
+    if kind["workers"]:
+        assert psutil.Process().memory_info().rss < resident - (2 << 20)
+    again = list(ZarrSequence(large, 4, shuffle=False, **kind))
+    assert np.array_equal(kept[0], pixels["image"][:4])
+    assert np.array_equal(again[0][0], pixels["image"][:4])
+    kept[0][...] = 1  # and they may be written to
