@@ -225,3 +225,44 @@ def test_a_new_alpha_is_opaque(dtype, opaque):
     image = as_image(Pixels(np.zeros((2, 2), dtype)), "rgba")
     assert image.dtype == dtype
     assert image[0, 0].tolist() == [0, 0, 0, opaque]
+
+
+@pytest.mark.parametrize("end", [".gif", ".png", ".webp"])
+def test_of_an_animation_no_picture_is_taken_for_all(tmp_path, end):
+    frames = [Image.new("RGB", (8, 6), color) for color in ((200, 9, 9), (9, 200, 9))]
+    path = tmp_path / f"a{end}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for look in (measure, decode):
+        with pytest.raises(SourceError, match="needed one image in the file, found an animation"):
+            look(path)
+    frames[0].save(path)
+    assert (measure(path).height, measure(path).width) == decode(path).values.shape[:2] == (6, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colors_that_were_multiplied_by_their_opacity_are_divided(tmp_path, dtype, channels):
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    values = (np.random.default_rng(0).random((9, 8, channels)) * top).astype(dtype)
+    values[0, 0, -1] = 0
+    options = {"photometric": "minisblack" if channels == 2 else "rgb", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["assocalpha"], **options)
+    found = decode(tmp_path / "a.tif").values
+    np.testing.assert_array_equal(found[..., -1], values[..., -1])
+    assert not found[0, 0].any()
+    shown = values[..., :-1] / np.where(values[..., -1:] == 0, 1, values[..., -1:]) * top
+    expected = np.minimum(np.floor(shown + 1e-6) if top > 1 else shown, top)
+    np.testing.assert_allclose(found[1:, :, :-1], expected[1:], rtol=1e-6)
+    if channels == 4 and dtype == np.uint8:
+        with Image.open(tmp_path / "a.tif") as image:
+            np.testing.assert_array_equal(found, np.array(image))
+
+
+def test_a_palette_of_eight_bits_in_sixteen_shows_its_colors(tmp_path):
+    colors = np.zeros((3, 256), np.uint16)
+    colors[:, 1] = 9, 200, 255
+    values = np.array([[0, 1]], np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="palette", colormap=colors)
+    image = as_image(decode(tmp_path / "a.tif"), "rgb")
+    assert image.tolist() == [[[0, 0, 0], [9, 200, 255]]]
+    assert measure(tmp_path / "a.tif").palette[3:6] == bytes([9, 200, 255])

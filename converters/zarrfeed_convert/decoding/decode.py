@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"])
+EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"])
+_ANIMATED = ("PNG", "WEBP", "GIF")  # the other pictures of an MPO are previews
 
 # What TIFF and BigTIFF begin with, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -142,6 +143,7 @@ def _measure(file: BinaryIO, name: str, limits: Limits) -> Measure:
 
         return measure_tiff(file, name, limits)
     with open_image(file, name, limits) as image:
+        _require_one_picture(image, name)
         return _measure_pillow(image, head)
 
 
@@ -166,7 +168,17 @@ def _decode(data: bytes, name: str, limits: Limits) -> Pixels:
     with open_image(io.BytesIO(data), name, limits) as image:
         if image.format == "TIFF":  # Pillow turns these by itself
             return _decode_pillow(image)
+        _require_one_picture(image, name)
         return turn(_decode_opened(image, data), _orientation(image))
+
+
+def _require_one_picture(image: Image.Image, name: str) -> None:
+    """Refuse an animation, of which Pillow gives the first picture without a word."""
+    if image.format in _ANIMATED and getattr(image, "is_animated", False):
+        raise SourceError(
+            f"{name}: needed one image in the file, found an animation; save its frames as one "
+            "file each"
+        )
 
 
 def _is_grey_or_rgb(values: NDArray[Any]) -> bool:

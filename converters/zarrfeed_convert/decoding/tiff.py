@@ -92,13 +92,18 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
         pixels = Pixels(values, palette_of(page))
     else:
         planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
-        pixels = Pixels(_scaled(values, page), bands=planes or _has_bands(page))
+        bands = planes or _has_bands(page)
+        pixels = Pixels(_scaled(values, page), bands=bands)
+        if not bands and _EXTRA.ASSOCALPHA in page.extrasamples and values.shape[2] in (2, 4):
+            pixels = Pixels(_divided(pixels.values))
     return turn(pixels, _orientation(page))
 
 
 def palette_of(page: Any) -> NDArray[np.uint8]:
     """Give the colours of a page that has a palette, (n, 3)."""
-    return np.ascontiguousarray(np.asarray(page.colormap).T >> 8, np.uint8)
+    colors = np.asarray(page.colormap).T
+    # Some write 8 bits where 16 belong, which libtiff takes for what they are, too.
+    return np.ascontiguousarray(colors >> 8 if colors.max(initial=0) > 255 else colors, np.uint8)
 
 
 def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
@@ -108,6 +113,16 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
         values = np.iinfo(values.dtype).max - values
     return values
+
+
+def _divided(values: NDArray[Any]) -> NDArray[Any]:
+    """Undo that colours were multiplied by their opacity, as Pillow does."""
+    alpha, floats = values[:, :, -1:], values.dtype.kind == "f"
+    opaque = 1 if floats else np.iinfo(values.dtype).max
+    colors: NDArray[Any] = values[:, :, :-1].astype(np.float64 if floats else np.uint64) * opaque
+    by: NDArray[Any] = np.where(alpha == 0, 1, alpha).astype(colors.dtype)
+    divided = np.minimum(colors / by if floats else colors // by, opaque) * (alpha != 0)
+    return np.concatenate([divided.astype(values.dtype), alpha], axis=2)
 
 
 def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
