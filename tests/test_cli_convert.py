@@ -324,3 +324,44 @@ def test_a_step_of_nothing_is_no_mistake(capsys):
     with followed() as follow:
         follow("packing", 0, 0)
     assert "packing: 0 of 0 samples" in capsys.readouterr().err
+
+
+def shell(command, *arguments, **options):
+    """Run the command as a shell does, with streams that go where none should."""
+    script = f'"$@" {command}'
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *COMMAND, *arguments],
+        capture_output=True, text=True, timeout=100, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("streams", "status", "said"),
+    [
+        (">/dev/full", 1, "error: [Errno 28] No space left on device: 'what is printed'"),
+        ("2>/dev/full", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_output_that_goes_nowhere_does_not_harm_what_is_packed(folders, streams, status, said):
+    done = shell(streams, *arguments())
+    assert done.returncode == status, done.stderr
+    assert done.stderr.rstrip().endswith(said)
+    invoke(*arguments(out="expected.zarr"))
+    assert contents(folders / "o.zarr") == contents(folders / "expected.zarr")
+
+
+def test_a_folder_that_is_gone_is_said():
+    script = 'mkdir gone; cd gone; rmdir ../gone; "$@"'
+    for command in (arguments(), ["inspect", "o.zarr"], ["verify", "o.zarr"]):
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *COMMAND, *command],
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "begins in the current folder, which has been removed" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

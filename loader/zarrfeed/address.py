@@ -18,7 +18,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     StoreError
-        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does.
+        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or in a folder that is gone.
 
     Examples
     --------
@@ -33,7 +33,7 @@ an address (s3); copy it here or mount it, and give its path
     text = os.fsdecode(path)
     found = _SCHEME.match(text)
     if found is None:
-        return Path(path)
+        return _reachable(Path(path))
     scheme, rest = found[1], text[found.end() :]
     todo = "copy it here or mount it, and give its path"
     if scheme.lower() == "file":
@@ -43,3 +43,15 @@ an address (s3); copy it here or mount it, and give its path
     raise StoreError(
         f"{scheme}://{rest}: needed the path of a local folder, found an address ({scheme}); {todo}"
     )
+
+
+def _reachable(path: Path) -> Path:
+    if not path.is_absolute():
+        try:
+            Path.cwd()
+        except OSError as error:
+            raise StoreError(
+                f"{path}: begins in the current folder, which has been removed; change to another "
+                "one, or give the whole path"
+            ) from error
+    return path

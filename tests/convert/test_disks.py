@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -113,3 +116,38 @@ def test_no_samples_are_an_error(tmp_path):
         with pytest.raises(SourceError, match=r"samples.*, found none"):
             convert(nothing, tmp_path / "o", split="s", workers=1)
         assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_whatever_cannot_be_written_is_named(tmp_path, pairs, monkeypatch, number):
+    """At every call that reaches the disk in turn, until a run gets through."""
+    for failing in range(200):
+        left = failing
+
+        def fail(call):
+            def perform(*arguments, **options):
+                nonlocal left
+                left -= 1
+                if left == -1:
+                    raise OSError(number, os.strerror(number))
+                return call(*arguments, **options)
+
+            return perform
+
+        with monkeypatch.context() as patched:
+            for name in ("fsync", "fdatasync"):
+                patched.setattr(os, name, fail(getattr(os, name)))
+            patched.setattr(fcntl, "flock", fail(fcntl.flock))
+            patched.setattr(np, "savez", fail(np.savez))
+            patched.setattr(json, "dump", fail(json.dump))
+            patched.setattr(zarr, "create_array", fail(zarr.create_array))
+            patched.setattr(zarr, "create_group", fail(zarr.create_group))
+            try:
+                convert(pairs, "o.zarr", split="train", workers=1, **LAYOUT)
+                break
+            except OSError as error:
+                assert error.errno == number  # noqa: PT017 (it need not be raised)
+                assert "o.zarr" in str(error.filename)  # noqa: PT017
+    assert failing > 20
+    convert(pairs, "expected.zarr", split="train", workers=1, **LAYOUT)
+    assert contents(tmp_path / "o.zarr") == contents(tmp_path / "expected.zarr")

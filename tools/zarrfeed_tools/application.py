@@ -6,7 +6,11 @@ A command's module registers it; here it only becomes part of the whole. Exit st
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -76,11 +80,44 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the command in this process, and end with its exit status."""
     try:
-        app(list(arguments), prog_name="zarrfeed")
+        app(list(arguments), prog_name="zarrfeed", standalone_mode=True)
     except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
+        _say(_of_output(error) if _prints(error) else error)
+        status = 1
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.exit(_flushed(status))
+
+
+def _say(error: ZarrfeedError | OSError) -> None:
+    with suppress(OSError):  # nobody listens
         err = console(stderr=True)
         err.print(f"[bold red]error:[/] {shown(error, keep=NEWLINE)}", soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
             err.print(shown(note, keep=NEWLINE), soft_wrap=True)
-        sys.exit(1)
-    sys.exit(0)
+
+
+def _of_output(error: Exception) -> OSError:
+    return OSError(getattr(error, "errno", None), getattr(error, "strerror", ""), "what is printed")
+
+
+def _prints(error: BaseException) -> bool:
+    """Tell whether an error came as something was to be printed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, OSError) and any(
+        package in Path(frames[-1].filename).parts for package in ("rich", "click", "typer")
+    )
+
+
+def _flushed(status: int) -> int:
+    """Write what is still to be printed, and say where that cannot be."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            with suppress(OSError, ValueError):  # else Python tries once more, as it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout:
+                _say(_of_output(error))
+                status = status or 1
+    return status

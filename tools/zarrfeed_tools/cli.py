@@ -6,6 +6,7 @@ ends that one, and the file is named here.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -16,6 +17,11 @@ def main() -> None:
     """Run the command, and end with its exit status."""
     if sys.modules["__main__"].__spec__ is not None and not sys.flags.safe_path:
         sys.path.append(sys.path.pop(0))  # python -m looks in the current folder first
+    for descriptor in range(3):  # a file that got the number of one would take what is printed
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     arguments = sys.argv[1:]
     if arguments and arguments[0] in _READING:
         from zarrfeed_convert import supervise

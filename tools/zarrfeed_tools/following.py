@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.progress import (
@@ -36,7 +36,7 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
     """
     err = console(stderr=True)
     if not err.is_terminal:
-        yield _PlainLines(what).tell
+        yield _untroubled(_PlainLines(what).tell)
         return
     columns = (
         TextColumn("{task.description:>15}"),
@@ -46,7 +46,17 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        yield _Bar(bar, what).tell
+        yield _untroubled(_Bar(bar, what).tell)
+
+
+def _untroubled(tell: OnProgress) -> OnProgress:
+    """Go on where nobody can be told: standard error is full, or closed."""
+
+    def told(step: str, done: int, total: int) -> None:
+        with suppress(OSError):
+            tell(step, done, total)
+
+    return told
 
 
 @contextmanager

@@ -173,7 +173,15 @@ class Pool(Local):
         while len(idle) < wanted:
             taken = {process.place for process in self._processes}
             place = next(place for place in range(len(taken) + 1) if place not in taken)
-            process = _Process(self._board, place, self._source, users_modules=self._users_modules)
+            try:
+                process = _Process(
+                    self._board, place, self._source, users_modules=self._users_modules
+                )
+            except OSError as error:
+                raise WorkerError(
+                    f"a packing process could not be started ({error.strerror}); try again with "
+                    "fewer workers (--workers), or raise this shell's limits (ulimit -u, ulimit -n)"
+                ) from error
             self._processes.append(process)
             idle.append(process)
         return idle[: max(0, wanted)]

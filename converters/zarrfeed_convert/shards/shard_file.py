@@ -16,7 +16,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import google_crc32c
@@ -25,6 +25,8 @@ import numcodecs.blosc
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from zarrfeed_convert.failures import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +137,10 @@ class ShardFile:
     def append(self, chunk: NDArray[Any]) -> None:
         """Write the next chunk, an array of full size."""
         encoded = memoryview(self._encode(chunk)).cast("B")
+        with writing(self._temporary):
+            self._write(encoded)
+
+    def _write(self, encoded: memoryview) -> None:
         self._file.write(encoded)
         self._digest.update(encoded)
         self._table[self._count] = self._offset, encoded.nbytes
@@ -163,22 +169,32 @@ class ShardFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        whole = False
+        self._syncs.shutdown()  # nobody may use the descriptor when it is closed
         try:
-            self._syncs.shutdown()  # nobody may use the descriptor when it is closed
-            if kind is None and self._is_synced():
-                table = self._table.tobytes()
-                table += google_crc32c.value(table).to_bytes(4, "little")
-                self._file.write(table)
-                self._digest.update(table)
-                self._offset += len(table)
-                self._file.flush()
-                os.fsync(self._file.fileno())
+            if kind is None:
+                with writing(self._temporary):
+                    self._finish()
+                whole = True
         finally:
-            self._file.close()
-            if kind is not None:
+            if not whole:
+                with suppress(OSError):  # what is left of it cannot be written, either
+                    self._file.close()
                 self._temporary.unlink(missing_ok=True)
-        if kind is None:
+        if whole:
             self._temporary.replace(self._path)
+
+    def _finish(self) -> None:
+        if self._syncing is not None:
+            self._syncing.result()
+        table = self._table.tobytes()
+        table += google_crc32c.value(table).to_bytes(4, "little")
+        self._file.write(table)
+        self._digest.update(table)
+        self._offset += len(table)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
 
     def _is_synced(self) -> bool:
         """Whether the last sync has ended; raises if it failed."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed_convert.failures import writing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,7 +49,7 @@ class ShardRecord:
         The record itself may be lost with the machine's power: its shard is then packed again.
         """
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-        with temporary.open("wb") as file:
+        with writing(temporary), temporary.open("wb") as file:
             np.savez(
                 file,
                 rows=np.array(self.rows),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import PARTIAL
-from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.failures import Failed, writing
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
 from zarrfeed_convert.splits.own_entries import remove, require_own
 from zarrfeed_convert.splits.repetition import differences
@@ -215,7 +215,8 @@ def _take_lock(folder: Path) -> int:
         except FileNotFoundError:  # its owner has just finished
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with writing(folder):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         except BlockingIOError:
@@ -249,7 +250,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, values: dict[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     remove(temporary)  # of a run that was killed
-    with temporary.open("x", encoding="utf-8") as file:
+    with writing(path), temporary.open("x", encoding="utf-8") as file:
         json.dump(values, file)
         file.flush()
         os.fsync(file.fileno())

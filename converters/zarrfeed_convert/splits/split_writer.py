@@ -18,6 +18,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
+from zarrfeed_convert.failures import writing
 from zarrfeed_convert.shards.shard_file import blosc_settings
 from zarrfeed_convert.splits.own_entries import remove
 from zarrfeed_convert.splits.target import target_of
@@ -73,16 +74,17 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
         shuffle = "noshuffle" if layout.dtype.itemsize == 1 else "shuffle"
         settings = {**blosc_settings(layout.codec), "shuffle": shuffle}
         compressors = (BloscCodec(**settings, typesize=layout.dtype.itemsize),)
-    zarr.create_array(
-        str(folder / layout.name),
-        shape=(samples, *layout.sample_shape),
-        dtype=layout.dtype,
-        chunks=(layout.chunk_rows, *layout.sample_shape),
-        shards=(layout.shard_rows, *layout.sample_shape),
-        compressors=compressors,
-        fill_value=0,
-        dimension_names=("sample", "y", "x", "channel")[: len(layout.sample_shape) + 1],
-    )
+    with writing(folder / layout.name):
+        zarr.create_array(
+            str(folder / layout.name),
+            shape=(samples, *layout.sample_shape),
+            dtype=layout.dtype,
+            chunks=(layout.chunk_rows, *layout.sample_shape),
+            shards=(layout.shard_rows, *layout.sample_shape),
+            compressors=compressors,
+            fill_value=0,
+            dimension_names=("sample", "y", "x", "channel")[: len(layout.sample_shape) + 1],
+        )
 
 
 def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:
@@ -90,18 +92,19 @@ def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    array = zarr.create_array(
-        str(folder / name),
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(min(len(values), _DESCRIPTIVE_ROWS), *values.shape[1:]),
-        # No digest covers them but this checksum.
-        compressors=(ZstdCodec(level=1, checksum=False), Crc32cCodec()),
-        fill_value=0,
-        dimension_names=dimensions,
-        config={"write_empty_chunks": True},  # a file that is missing is then a mistake
-    )
-    array[:] = values
+    with writing(folder / name):
+        array = zarr.create_array(
+            str(folder / name),
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=(min(len(values), _DESCRIPTIVE_ROWS), *values.shape[1:]),
+            # No digest covers them but this checksum.
+            compressors=(ZstdCodec(level=1, checksum=False), Crc32cCodec()),
+            fill_value=0,
+            dimension_names=dimensions,
+            config={"write_empty_chunks": True},  # a file that is missing is then a mistake
+        )
+        array[:] = values
 
 
 def names_array(keys: Sequence[str]) -> NDArray[np.uint8]:
@@ -141,10 +144,12 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
         now = target_of(target.out, target.split)  # another split may have been packed meanwhile
         now.require_same_labels(labels)
         if now.binding is None:
-            (folder / _ROOT).write_bytes(_root_metadata(labels))
+            with writing(folder / _ROOT):
+                (folder / _ROOT).write_bytes(_root_metadata(labels))
             _sync_entry(folder / _ROOT)
         # Last, for only with it the folder is a group: what a kill leaves before has none.
-        zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
+        with writing(folder / METADATA):
+            zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
         _sync_entry(folder / METADATA)
         _sync_entry(folder)
         _exchange(target, folder)
@@ -173,7 +178,8 @@ def _dataset_locked(target: Target) -> Iterator[None]:
     try:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with writing(target.out):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -249,6 +255,7 @@ def _sync(folder: Path) -> None:
 def _sync_entry(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with writing(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

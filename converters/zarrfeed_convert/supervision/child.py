@@ -58,21 +58,28 @@ def start(
 
 def module_path(*, users_modules: bool) -> list[str]:
     """Say where a process may look for modules."""
-    foreign = set()
+    foreign = {_real("")}
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) and main.__spec__ is None:  # a script, no python -m
-        foreign.add(os.path.realpath(Path(str(main.__file__)).parent))
-    with suppress(OSError):  # it is gone
-        foreign.add(os.path.realpath(Path.cwd()))
-    foreign -= {os.path.realpath(folder) for folder in sysconfig.get_paths().values()}
+        foreign.add(_real(str(Path(str(main.__file__)).parent)))
+    foreign -= {_real(folder) for folder in sysconfig.get_paths().values()}
     packages = {_root(name) for name in ("zarrfeed", "zarrfeed_convert")}
-    known = [entry for entry in sys.path if entry and os.path.realpath(entry) not in foreign]
+    places = {entry: _real(entry) for entry in sys.path}
+    known = [entry for entry, place in places.items() if entry and place not in foreign]
     late = [
-        str(Path(entry).absolute())
-        for entry in sys.path
-        if entry not in known and (users_modules or os.path.realpath(entry) in packages)
+        place
+        for entry, place in places.items()
+        if entry not in known and place and (users_modules or place in packages)
     ]
     return [*known, *late]
+
+
+def _real(entry: str) -> str:
+    """Give where an entry of ``sys.path`` is; nowhere, if the current folder is gone."""
+    try:
+        return os.path.realpath(entry)
+    except OSError:
+        return ""
 
 
 def _root(package: str) -> str:

@@ -48,12 +48,16 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
     board = Board(1)
     ours, theirs = os.pipe()  # it lives as long as this process holds the other end
     with _signals() as heard:
-        process = start(
-            module,
-            f"{board.descriptor},{ours}",
-            *arguments,
-            descriptors=(board.descriptor, ours),
-        )
+        try:
+            process = start(
+                module,
+                f"{board.descriptor},{ours}",
+                *arguments,
+                descriptors=(board.descriptor, ours),
+            )
+        except OSError as error:
+            print(f"error: no process could be started: {error}", file=sys.stderr)
+            return 1
         os.close(ours)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # there, when it can tell them apart
         why = _follow(process, board, heard)
@@ -68,9 +72,12 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
         return 130
     if sys.stderr.isatty():
         sys.stderr.write(f"{_SHOW_CURSOR}\n")
+    from zarrfeed.errors import printable  # takes its time
+
     with suppress(OSError):
-        print(f"error: {_printable(why or Watch(board, board.place(0)).died(status))}",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"error: {printable(why or Watch(board, board.place(0)).died(status))}", file=sys.stderr
+        )
     return 1
 
 
@@ -166,8 +173,3 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
         signal.set_wakeup_fd(before)
         os.close(reader)
         os.close(writer)
-
-
-def _printable(text: str) -> str:
-    """Write what a terminal would not show, but follow, as its escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
