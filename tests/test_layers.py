@@ -26,7 +26,7 @@ LAYERS = [
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
-    {"feeder", "request", "stream", "opening"},
+    {"feeder", "request", "sharing", "stream", "opening"},
     {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -286,6 +286,17 @@ def test_a_doubt_is_said_aloud(
     assert "this process takes all samples, but JAX runs in 2 processes" in warnings[0]
 
 
+def test_who_takes_batches_by_their_index_is_told_too(
+    split: Path, found: Callable[[Found], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    found(PAIR)
+    caplog.set_level(logging.INFO, logger="zarrfeed")
+    with ZarrSequence(split, 4) as seq:
+        assert [len(seq[i][0]) for i in range(len(seq))] == [4, 4, 3]
+    said = [r.getMessage() for r in caplog.records]
+    assert len([line for line in said if "rank 1 of 2 (torch.distributed): 11 of 22" in line]) == 1
+
+
 def test_too_few_samples_for_the_ranks_are_named_with_the_remedy(
     split: Path, found: Callable[[Found], None]
 ) -> None:

@@ -272,14 +272,13 @@ class FrontEnd:
                 path=error.path,
             ) from error
 
-        _, ranks = self._stream.share()
         return stream_dataset(
             batches,
             self._stream.specs,
             rows=None if self.has_partial_batch else self.batch_size,
             length=lambda: len(self) - self._stream.first,
             count=count,
-            ranks=ranks,
+            ranks=self._stream.schedule.world_size,
             final=final,
         )
 

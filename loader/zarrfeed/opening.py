@@ -23,6 +23,7 @@ from zarrfeed.request import (
     whole,
     with_weights,
 )
+from zarrfeed.sharing import Sharing
 from zarrfeed.slot import SlotLayout, Spec
 from zarrfeed.store import open_split
 from zarrfeed.stream import Stream
@@ -123,11 +124,9 @@ def open_stream(
     )
     return Stream(
         split,
-        schedule,
+        Sharing(str(split.path), schedule, asked=asked, find=find_share),
         recipe,
         partial(_start_feeder, recipe, depth, timeout),
-        asked=asked,
-        find_share=find_share,
         workers=count,
         processes=bool(use_multiprocessing),
     )

@@ -7,7 +7,6 @@ and closed.
 
 from __future__ import annotations
 
-import logging
 import operator
 import threading
 import warnings
@@ -17,21 +16,17 @@ from typing import TYPE_CHECKING, TypeVar
 from zarrfeed.forks import ask_at_forks
 from zarrfeed.passes import LOOKS, Items, Pass
 from zarrfeed.reader import sample_names
-from zarrfeed.request import share_schedule
 from zarrfeed.slot import Arrays, Spec, aligned_empty, weighing
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from zarrfeed.feeder import Feeder
-    from zarrfeed.ranks import Asked, Found
     from zarrfeed.schedule import Schedule
+    from zarrfeed.sharing import Sharing
     from zarrfeed.stats import EpochStats
     from zarrfeed.store import Split
-
-_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,14 +43,12 @@ class Stream:
     ----------
     split
         What is read.
-    schedule
-        Which samples make which batch, in one process or for the rank that was asked for.
+    sharing
+        Which samples make which batch, in this process.
     recipe
         How a batch is made.
     start_feeder
         Starts so many workers (processes or threads), and memory, for a schedule.
-    asked, find_share
-        Which rank this process has: what the user asked for, and what the frameworks say.
     workers, processes
         How many, and whether they are processes.
 
@@ -72,12 +65,10 @@ class Stream:
     def __init__(
         self,
         split: Split,
-        schedule: Schedule,
+        sharing: Sharing,
         recipe: Recipe,
         start_feeder: Callable[[Schedule, int, bool], Feeder],
         *,
-        asked: Asked,
-        find_share: Callable[[], Found],
         workers: int,
         processes: bool,
     ) -> None:
@@ -88,10 +79,7 @@ class Stream:
         self.current: Pass | None = None
         self.workers = workers
         self.processes = processes
-        self._schedule = schedule
-        self._asked = asked
-        self._find_share = find_share
-        self._told: tuple[int, int] | None = None
+        self._sharing = sharing
         self._sought = True
         self._repeats = 0
         self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
@@ -111,9 +99,7 @@ class Stream:
 
         Processes may have found each other since the last time, or since the sequence was made.
         """
-        if self.current is not None and not self.current.ended and not self.current.complete:
-            return self.current.schedule
-        return self._settle(self._find_share())
+        return self._under_way or self._sharing.now()
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -139,24 +125,6 @@ class Stream:
             self.close()
             self.workers, self.processes = count, processes
 
-    def share(self) -> tuple[int, int]:
-        """Decide which rank this process has, of how many, and say so once.
-
-        Raises
-        ------
-        ValueError
-            There is no such rank, or not a batch for every rank.
-        """
-        found = self._find_share()
-        schedule = self._settle(found)
-        decided = schedule.rank, schedule.world_size
-        if decided != self._told:
-            self._told = decided
-            _tell(schedule, found, self.split.path)
-            if complaint := self._asked.complaint(found):
-                warnings.warn(complaint, UserWarning, stacklevel=3)
-        return decided
-
     def batches(self, *, looks: int | None = None) -> Generator[Arrays, None, None]:
         """Go through the coming epoch. It is over when its last batch has been handed out.
 
@@ -170,9 +138,9 @@ class Stream:
         tuple of arrays
             What follows runs at the first ``next``, not before.
         """
-        self.share()
-        feeder = self._ready_feeder()
-        current = self._begin_pass(feeder, looks)
+        schedule = self._sharing.tell()
+        feeder = self._ready_feeder(schedule)
+        current = self._begin_pass(feeder, schedule, looks)
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
@@ -248,7 +216,7 @@ class Stream:
         TypeError
             It is no whole number.
         """
-        schedule = self.schedule
+        schedule = self._under_way or self._sharing.tell()
         batch = self._position(index)
         with self._filler_lock:
             if (
@@ -287,6 +255,11 @@ class Stream:
             self._filler_lock = threading.Lock()
             self._filler = None
 
+    @property
+    def _under_way(self) -> Schedule | None:
+        current = self.current
+        return None if current is None or current.ended or current.complete else current.schedule
+
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
@@ -298,41 +271,37 @@ class Stream:
             self.seek(current.epoch + 1)
         return batch
 
-    def _begin_pass(self, feeder: Feeder, looks: int | None) -> Pass:
+    def _begin_pass(self, feeder: Feeder, schedule: Schedule, looks: int | None) -> Pass:
         last = self.current
         if last is not None:
             self._past.append(last.tally.stats())
             if last.counts and not self._sought:
                 self.epoch, self.first = last.epoch + 1, 0
-            self._warn_of_repeats(last, looks)
+            self._warn_of_repeats(last, schedule, looks)
         tally = feeder.tally(self.epoch)
-        self.current = Pass(self.epoch, self.first, self._schedule, tally, self.first, looks)
+        self.current = Pass(self.epoch, self.first, schedule, tally, self.first, looks)
         self._sought = False
         return self.current
 
-    def _settle(self, found: Found) -> Schedule:
-        self._schedule = share_schedule(self._schedule, *self._asked.share(found))
-        return self._schedule
-
-    def _warn_of_repeats(self, last: Pass, looks: int | None) -> None:
+    def _warn_of_repeats(self, last: Pass, schedule: Schedule, looks: int | None) -> None:
         """Say so once where passes by hand are broken off, and begin with the same batches."""
         given_up = last.taken > LOOKS and not last.complete and not self._sought
         self._repeats = self._repeats + 1 if given_up and looks is last.looks is None else 0
         recipe = self.recipe
-        varies = self.schedule.shuffle or recipe.transform or recipe.batch_transform
+        varies = schedule.shuffle or recipe.transform or recipe.batch_transform
         if self._repeats == _REPEATS and varies:
             warnings.warn(
                 f"epoch {self.epoch} begins once more, after {_REPEATS} passes that were given up: "
-                f"all begin with the same batches. Take all {self.schedule.batches}, keep one "
+                f"all begin with the same batches. Take all {schedule.batches}, keep one "
                 "iterator, or call set_epoch() before each pass",
                 stacklevel=4,  # the line that asks for a batch
             )
 
-    def _ready_feeder(self) -> Feeder:
-        if self._feeder is not None and self._feeder.schedule is not self._schedule:
+    def _ready_feeder(self, schedule: Schedule) -> Feeder:
+        if self._feeder is not None and self._feeder.schedule is not schedule:
             self._feeder.close()  # processes have found each other since
         if self._feeder is None or self._feeder.closed:
-            self._feeder = self._start_feeder(self._schedule, self.workers, self.processes)
+            self._feeder = self._start_feeder(schedule, self.workers, self.processes)
             self._feeder.end_with(self)
         return self._feeder
 
@@ -359,23 +328,3 @@ class Stream:
         if not -length <= index < length:
             raise IndexError(f"batch {index} of {length}")
         return index % length
-
-
-def _tell(schedule: Schedule, found: Found, path: Path) -> None:
-    """Say which share was chosen, and what it leaves out."""
-    who = found.source or "no other process was found"
-    _LOG.info(
-        "%s: rank %d of %d (%s): %d of %d samples in %d batches",
-        path, schedule.rank, schedule.world_size, who,
-        schedule.samples, len(schedule.ids), schedule.batches,
-    )  # fmt: skip
-    if found.doubt and schedule.world_size == 1:
-        _LOG.warning("%s: this process takes all samples, but %s", path, found.doubt)
-    if schedule.world_size > 1 and schedule.left_out:
-        when = "every epoch (others each time)" if schedule.shuffle else "every pass, always these"
-        remedy = " in place of drop_remainder" if schedule.drop_remainder else ""
-        _LOG.warning(
-            "%s: %d of %d samples are left out of %s, so that all %d ranks have equally many; "
-            "pad_remainder=True%s takes them in",
-            path, schedule.left_out, len(schedule.ids), when, schedule.world_size, remedy,
-        )  # fmt: skip
