@@ -8,8 +8,8 @@ from pathlib import Path
 
 from zarrfeed.errors import StoreError
 
-# pathlib makes one slash of two. One letter is a drive of Windows.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.:-]+):/+")
+# pathlib makes one slash of two. One letter is a drive of Windows; a dot is a file's, f.h5:/images.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+:-]+):/+")
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from zarrfeed_convert.sources.arrays.addresses import Address, split_address
+from zarrfeed_convert.sources.arrays.array_attributes import Meant
 from zarrfeed_convert.sources.listing import list_files
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Stack:
         Decoded bytes of it that a process keeps at most, while it reads sample by sample.
     gaps
         Where a fill value is read, because nothing was written.
+    meant
+        What the array's attributes say of its values.
     """
 
     found: Found
@@ -104,6 +107,12 @@ class Stack:
     together: int
     kept: int
     gaps: Gaps | None = field(default=None, kw_only=True)
+    meant: Meant = field(default=Meant(), kw_only=True)
+
+    @property
+    def shown_dtype(self) -> np.dtype[Any]:
+        """Say of which dtype the values are that are meant."""
+        return self.meant.dtype(self.dtype)
 
 
 class ArrayFiles(Protocol):

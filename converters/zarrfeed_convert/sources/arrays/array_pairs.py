@@ -15,6 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
 from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
 from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.meaning import Meaning
@@ -118,7 +119,7 @@ class ArrayPairs:
         stack, _ = self._images.locate(sample)
         layout = self._images.layout
         channels = self._meaning.channels(layout.channels(stack.shape), name=stack.found.name)
-        dtype = packed_dtype(stack.dtype, stack.found.name)
+        dtype = packed_dtype(stack.shown_dtype, stack.found.name)
         mask_size = self._masks.layout.size(self._masks.locate(sample)[0].shape)
         return Header(*layout.size(stack.shape), channels, dtype, *mask_size)
 
@@ -145,7 +146,7 @@ class ArrayPairs:
                 "read in their place; write them, or leave the sample out with --on-error skip"
             )
         with reading(name):
-            values = self._files.read(stack, row, name)
+            values = stack.meant.values(self._files.read(stack, row, name))
         return side.layout.arrange(values)
 
     def _require_readable(self) -> None:
@@ -159,6 +160,8 @@ class ArrayPairs:
             packed_dtype(stack.dtype, stack.found.name)
             channels = self._images.layout.channels(stack.shape)
             self._meaning.channels(channels, name=stack.found.name)
+        meant = ([stack.meant for stack in side.stacks] for side in (self._images, self._masks))
+        require_one_way_up(*meant, name=self._masks.stacks[0].found.name)
         if all(stack.gaps and stack.gaps.everywhere for stack in self._masks.stacks):
             raise SourceError(
                 f"{self._masks.stacks[0].found.name}: needed masks, found an array of which "

@@ -15,6 +15,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
+from zarrfeed_convert.sources.arrays.array_attributes import meant_by
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
@@ -115,7 +116,10 @@ class _Hdf5Files:
             kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
             gaps = gaps_of(dataset, found.file)
             shape = tuple(map(int, dataset.shape))
-            return Stack(whole, shape, dataset.dtype, together, kept, gaps=gaps)
+            axes = [str(axis[0].name if len(axis) else axis.label) for axis in dataset.dims]
+            axes = [axis.rpartition("/")[2] for axis in axes]
+            meant = meant_by(dict(dataset.attrs), axes, dataset.dtype, name=found.name)
+            return Stack(whole, shape, dataset.dtype, together, kept, gaps=gaps, meant=meant)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         file, array = stack.found.file, stack.found.array

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.array_attributes import meant_by
 from zarrfeed_convert.sources.arrays.array_files import Found, Gaps, Stack, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.zarr_reading import (
@@ -24,6 +25,8 @@ from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.listing import fixed_part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -121,7 +124,12 @@ class _ZarrFiles:
         if shape and not has_chunks(array):  # Zarr leaves out chunks of nothing but fill values
             gaps = Gaps(shape[0], 1, all_of_it, all_of_it, meant=True)
         dtype = np.dtype(array.dtype)
-        return Stack(replace(found, file=path), shape, dtype, together, kept, gaps=gaps)
+        attributes: Mapping[str, Any] = array.attrs.asdict()
+        named = getattr(array.metadata, "dimension_names", None)
+        axes = [str(axis) for axis in attributes.get("_ARRAY_DIMENSIONS", named) or ()]
+        meant = meant_by(attributes, axes, dtype, name=found.name)
+        whole = replace(found, file=path)
+        return Stack(whole, shape, dtype, together, kept, gaps=gaps, meant=meant)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         array = self._reading.open(stack.found.file)

@@ -1,0 +1,172 @@
+"""What do the attributes of an array say of its values?
+
+Pure: attributes in, values out. Known are those that the libraries of a field apply by themselves:
+the packing of the CF conventions (netCDF, xarray), and HDF5's own specification of images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_ROWS = {"y", "lat", "latitude", "row", "rows", "height", "h"}
+_COLUMNS = {"x", "lon", "longitude", "col", "cols", "column", "columns", "width", "w"}
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What stored values mean.
+
+    Attributes
+    ----------
+    scale, offset
+        A value is ``stored * scale + offset``.
+    missing
+        Stored values that stand for none, where values are scaled.
+    white
+        The stored value that is black, where 0 is white; None where 0 is black.
+    origin
+        The corner where the first value is, like ``UL``; empty where nothing says it.
+    order
+        ``yx`` or ``xy``, if the axes have names; else empty.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: tuple[float, ...] = ()
+    white: int | None = None
+    origin: str = ""
+    order: str = ""
+
+    @property
+    def scales(self) -> bool:
+        """Tell whether values are others than those that are stored."""
+        return (self.scale, self.offset) != (1.0, 0.0)
+
+    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """Say of which dtype the values are."""
+        return np.dtype(np.float64) if self.scales else stored
+
+    def values(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Give the values that stored ones mean.
+
+        Examples
+        --------
+        >>> Meant(scale=0.5, offset=1.0, missing=(9,)).values(np.array([2, 9])).tolist()
+        [2.0, nan]
+        """
+        if self.white is not None:
+            stored = (self.white - stored).astype(stored.dtype)
+        if not self.scales:
+            return stored
+        values: NDArray[Any] = stored * np.float64(self.scale) + self.offset
+        if self.missing:
+            values[np.isin(stored, self.missing)] = np.nan
+        return values
+
+
+def meant_by(
+    attributes: Mapping[str, Any], axes: Sequence[str], dtype: np.dtype[Any], *, name: str
+) -> Meant:
+    """Read an array's attributes.
+
+    Parameters
+    ----------
+    attributes
+        Numbers may be arrays of one, and texts be bytes.
+    axes
+        Their names, where they have any.
+    dtype
+        As it is stored.
+    name
+        The array, for errors.
+
+    Raises
+    ------
+    SourceError
+        Values are indices of a palette, or cannot be scaled.
+
+    Examples
+    --------
+    >>> meant_by({"scale_factor": 0.5}, ["t", "lat", "lon"], np.dtype("i2"), name="a").order
+    'yx'
+    """
+    found = {key: _plain(value) for key, value in attributes.items() if key in _KNOWN}
+    scale, offset = (_number(found, key, start, name) for key, start in _SCALES.items())
+    if not (np.isfinite([scale, offset]).all() and scale):
+        raise SourceError(
+            f"{name}: needed a scale_factor and an add_offset, found {scale} and {offset}; "
+            "correct these attributes"
+        )
+    missing = tuple(_number(found, key, 0.0, name) for key in _MISSING if key in found)
+    white = None
+    if found.get("CLASS") == "IMAGE":
+        if found.get("IMAGE_SUBCLASS") == "IMAGE_INDEXED" and "PALETTE" in attributes:
+            raise SourceError(
+                f"{name}: needed an array of pixels, found indices of a palette "
+                "(IMAGE_INDEXED); write the colours that they show as an array (N, H, W, 3), or "
+                "delete the attribute CLASS if the indices are what is meant"
+            )
+        if _number(found, "IMAGE_WHITE_IS_ZERO", 0.0, name) and dtype.kind == "u":
+            white = int(np.iinfo(dtype).max)
+    origin = found.get("DISPLAY_ORIGIN", "")
+    return Meant(scale, offset, missing, white, str(origin), _order(axes))
+
+
+def require_one_way_up(images: Sequence[Meant], masks: Sequence[Meant], *, name: str) -> None:
+    """Refuse images and masks whose attributes put the same value at different places.
+
+    Raises
+    ------
+    SourceError
+        Rows run the other way in one of them, or are its columns.
+    """
+    for what in ("origin", "order"):
+        said = [{getattr(one, what) for one in side} - {""} for side in (images, masks)]
+        if said[0] and said[1] and len(said[0] | said[1]) > 1:
+            needed, found = (", ".join(sorted(side)) for side in said)
+            kind = {"origin": "the first pixel in the corner", "order": "axes in the order"}[what]
+            raise SourceError(
+                f"{name}: needed masks with {kind} {needed}, as the images have it, found {found}; "
+                "turn them, or correct their attributes"
+            )
+
+
+_SCALES = {"scale_factor": 1.0, "add_offset": 0.0}
+_MISSING = ("_FillValue", "missing_value")
+_KNOWN = {
+    *_SCALES, *_MISSING, "CLASS", "IMAGE_SUBCLASS", "IMAGE_WHITE_IS_ZERO", "DISPLAY_ORIGIN",
+}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Take a value out of an array of one, and text out of bytes."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode("utf-8", "replace").rstrip("\0") if isinstance(value, bytes) else value
+
+
+def _number(found: Mapping[str, Any], key: str, otherwise: float, name: str) -> float:
+    try:
+        return float(found.get(key, otherwise))
+    except (TypeError, ValueError):
+        raise SourceError(
+            f"{name}: needed a number in the attribute {key}, found {found[key]!r}; correct it"
+        ) from None
+
+
+def _order(axes: Sequence[str]) -> str:
+    said = "".join(
+        "y" if axis.lower() in _ROWS else "x" if axis.lower() in _COLUMNS else "" for axis in axes
+    )
+    return said if said in ("yx", "xy") else ""

@@ -1,0 +1,109 @@
+"""Attributes that say what values mean are believed, as netCDF and xarray do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.formats import open_source
+
+h5py = pytest.importorskip("h5py")
+
+IMAGES = np.random.default_rng(0).integers(0, 255, (3, 8, 8), np.uint8)
+MASKS = np.random.default_rng(1).integers(0, 3, (3, 8, 8), np.uint8)
+KINDS = ["hdf5", "zarr"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def opened(kind, *, x=None, y=None, dims=(None, None)):
+    """Write images and masks with attributes, and axes of some names; open them."""
+    if kind == "zarr":
+        group = zarr.open_group("f.zarr", mode="w")
+        for name, values, attributes, axes in (("x", IMAGES, x, dims[0]), ("y", MASKS, y, dims[1])):
+            array = group.create_array(name, data=values, dimension_names=axes)
+            array.attrs.update(attributes or {})
+        return open_source("zarr", {"images": "f.zarr/x", "masks": "f.zarr/y"})
+    with h5py.File("f.h5", "w") as file:
+        file["palette"] = np.zeros((256, 3), np.uint8)
+        for name, values, attributes, axes in (("x", IMAGES, x, dims[0]), ("y", MASKS, y, dims[1])):
+            file[name] = values
+            for key, value in (attributes or {}).items():
+                file[name].attrs[key] = file["palette"].ref if key == "PALETTE" else value
+            for number, axis in enumerate(axes or ()):
+                file[name].dims[number].label = axis
+    return open_source("hdf5", {"images": "f.h5:x", "masks": "f.h5:y"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_are_scaled_and_missing_ones_are_nan(kind):
+    source = opened(
+        kind, x={"scale_factor": 0.5, "add_offset": -3, "_FillValue": int(IMAGES[1, 2, 3])}
+    )
+    image, mask = source.read(1)
+    expected = np.where(IMAGES[1] == IMAGES[1, 2, 3], np.nan, IMAGES[1] * 0.5 - 3)
+    np.testing.assert_array_equal(image[..., 0], expected.astype(np.float32))
+    np.testing.assert_array_equal(mask, MASKS[1])
+    assert source.probe(1).dtype == str(image.dtype) == "float32"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scaled_masks_are_ids_if_they_are_whole(kind):
+    source = opened(kind, y={"scale_factor": 2.0})
+    np.testing.assert_array_equal(source.read_mask(0), MASKS[0] * 2)
+    del source
+    with pytest.raises(SourceError, match=r"needed a mask of class ids, found"):
+        opened(kind, y={"scale_factor": 0.5}).read_mask(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"scale_factor": 0.0}, "found 0.0 and 0.0"),
+        ({"scale_factor": "x"}, "needed a number in the attribute scale_factor, found 'x'"),
+    ],
+)
+def test_what_cannot_be_a_scale_is_refused(kind, attributes, said):
+    with pytest.raises(SourceError, match=said):
+        opened(kind, x=attributes)
+
+
+def test_white_is_the_highest_value():
+    source = opened("hdf5", x={"CLASS": np.bytes_("IMAGE"), "IMAGE_WHITE_IS_ZERO": np.uint8(1)})
+    np.testing.assert_array_equal(source.read(0)[0][..., 0], 255 - IMAGES[0])
+
+
+def test_indices_of_a_palette_are_no_pixels():
+    indexed = {"CLASS": "IMAGE", "IMAGE_SUBCLASS": "IMAGE_INDEXED", "PALETTE": True}
+    with pytest.raises(SourceError, match="found indices of a palette"):
+        opened("hdf5", x=indexed)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [("UL", "LL", "corner UL, as the images have it, found LL"), ("LL", "LL", ""), ("LL", "", "")],
+)
+def test_images_and_masks_are_the_same_way_up(x, y, said):
+    sides = {
+        name: {"CLASS": "IMAGE", "DISPLAY_ORIGIN": corner} if corner else {}
+        for name, corner in (("x", x), ("y", y))
+    }
+    if said:
+        with pytest.raises(SourceError, match=said):
+            opened("hdf5", **sides)
+    else:
+        np.testing.assert_array_equal(opened("hdf5", **sides).read(0)[0][..., 0], IMAGES[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_images_are_rows_of_masks(kind):
+    with pytest.raises(SourceError, match="axes in the order yx, as the images have it, found xy"):
+        opened(kind, dims=(("time", "lat", "lon"), ("n", "x", "y")))
+    opened(kind, dims=(("time", "lat", "lon"), ("n", "y", "x")))
+    opened(kind, dims=(("time", "lat", "lon"), None))
