@@ -80,14 +80,24 @@ def test_unpaired_files_of_both_sides_are_named_ten_at_most_and_counted():
     ],
 )
 def test_suffixes_that_would_pair_the_files_are_advised_first(images, masks, given, advice):
-    for name in ("u/x1", "u/x2", "v/y1"):
+    for name in ("u/x1", "u/x_1", "v/y1"):  # of the same words: these alone do not tell
         touch(f"i/{images.format(name)}.png", f"m/{masks.format(name)}.png")
     with pytest.raises(SourceError) as error:
         PairedFolders("i", "m", **given)
     assert str(error.value).startswith(advice)
     options = dict(re.findall(r"--(\w+)-suffix (\w+)", str(error.value)))
     suffixes = {f"{what}_suffix": suffix for what, suffix in options.items()}
-    assert PairedFolders("i", "m", **suffixes).keys == ["u/x1", "u/x2", "v/y1"]
+    assert PairedFolders("i", "m", **suffixes).keys == ["u/x1", "u/x_1", "v/y1"]
+
+
+def test_words_that_all_names_of_a_side_have_need_no_option():
+    for number in (1, 2, 10):
+        touch(f"i/image_{number}.png", f"m/gt_{number:03}.png")
+    pairs = PairedFolders("i", "m")
+    assert pairs.keys == ["image_1", "image_10", "image_2"]
+    assert [Path(pairs.names(sample)[1]).name for sample in range(3)] == [
+        "gt_001.png", "gt_010.png", "gt_002.png",
+    ]  # fmt: skip
 
 
 def test_several_kinds_of_masks_are_all_named():
@@ -103,7 +113,8 @@ def test_folders_of_different_sets_get_no_advice_on_suffixes():
         SourceError, match=r"^images and masks have no name in common, 'a'"
     ) as error:
         PairedFolders("i", "m")
-    assert "check that both folders are of one set, i and m; 3 images have" in str(error.value)
+    assert "check that both folders are of one set, i and m, or rename" in str(error.value)
+    assert "3 images have no mask: a.png, b.png, c.png" in str(error.value)
     assert "suffix" not in str(error.value)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import unicodedata
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,12 @@ from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+
+_PART = re.compile(r"-\d+-of-\d+$")
+# Folders of thumbnails, of what was deleted, and of what macOS adds to archives; in lower case.
+_LEFT = frozenset(
+    ["@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle"]
+)
 
 
 def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[str, str]:
@@ -45,14 +53,25 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
         )
     base, paths = found
     if is_folder:
-        paths = [
-            path for path in paths if any(end in Path(path).name.lower() for end in extensions)
-        ]
-    paths = sorted(path for path in paths if not Path(path).name.startswith("."))
+        paths = [path for path in paths if has_extension(Path(path).name, extensions)]
+    paths = sorted(paths)
     if not paths:
         looked = f"; looked for {' '.join(sorted(extensions))}" if is_folder else ""
         raise SourceError(f"{what}: found no file in {where}{looked or '; check the path'}")
-    return dict(zip(paths, stems_of(paths, base), strict=True))
+    return dict(zip(paths, stems_of(paths, base, extensions), strict=True))
+
+
+def has_extension(name: str, extensions: Iterable[str]) -> bool:
+    """Tell whether a name ends in an extension, or is the part of a file that does.
+
+    Examples
+    --------
+    >>> [has_extension(name, (".tif",)) for name in ("a.TIF", "a.tif.ovr", ".a.tif")]
+    [True, False, False]
+    >>> has_extension("x.tfrecord-00000-of-00010", (".tfrecord",))
+    True
+    """
+    return not name.startswith(".") and _PART.sub("", name.lower()).endswith(tuple(extensions))
 
 
 def list_stacks(
@@ -73,7 +92,9 @@ def list_stacks(
         There is none.
     """
     found = list_files(where, what=what, extensions=extensions)
-    return {path: without_extension(stem, endings or extensions) for path, stem in found.items()}
+    return {
+        path: without_extension(stem, endings) if endings else stem for path, stem in found.items()
+    }
 
 
 def files_in(where: str) -> tuple[str, list[str]] | None:
@@ -94,11 +115,12 @@ def files_in(where: str) -> tuple[str, list[str]] | None:
     if not glob.has_magic(where):
         return None
     matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
-    return fixed_part(where), [path for path in matches if Path(path).is_file()]
+    base = fixed_part(where)
+    return base, [path for path in matches if Path(path).is_file() and not _is_aside(path, base)]
 
 
 def files_below(folder: str) -> list[str]:
-    """Find all files below a folder; but folders whose names begin with a dot, as for globs.
+    """Find all files below a folder, but what is hidden (as for globs) or left by some system.
 
     Links are followed, but none that leads back to a folder that it is in, for ever.
 
@@ -109,10 +131,21 @@ def files_below(folder: str) -> list[str]:
     """
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        found += [str(Path(parent, name)) for name in names]
-        below = [Path(parent, name) for name in folders if not name.startswith(".")]
+        found += [str(Path(parent, name)) for name in names if not name.startswith(".")]
+        below = [Path(parent, name) for name in folders if not _is_left(name)]
         folders[:] = [path.name for path in below if not _leads_back(path)]
     return found
+
+
+def _is_aside(path: str, base: str) -> bool:
+    """Tell whether a file is in a folder that is left by some system, below another one."""
+    inside = PurePath(path)
+    parts = inside.relative_to(base).parts if inside.is_relative_to(base) else inside.parts
+    return any(part.lower() in _LEFT for part in parts[:-1])
+
+
+def _is_left(folder: str) -> bool:
+    return folder.startswith(".") or folder.lower() in _LEFT
 
 
 def _leads_back(path: Path) -> bool:
@@ -141,8 +174,15 @@ def fixed_part(pattern: str) -> str:
     return str(PurePath(*fixed))
 
 
-def stems_of(files: Sequence[str], base: str) -> list[str]:
+def stems_of(files: Sequence[str], base: str, extensions: Collection[str] = ()) -> list[str]:
     """Name files, each by another name: the path below a folder, without extension where it can.
+
+    Parameters
+    ----------
+    files, base
+        The files, and the folder.
+    extensions
+        What is cut off: one of these where a name ends in it, else what follows the last dot.
 
     Examples
     --------
@@ -153,8 +193,26 @@ def stems_of(files: Sequence[str], base: str) -> list[str]:
     """
     below = [PurePath(file) for file in files]
     below = [path.relative_to(base) if path.is_relative_to(base) else path for path in below]
-    stems = [path.with_suffix("").as_posix() for path in below]
-    return stems if len(set(stems)) == len(stems) else [path.as_posix() for path in below]
+    stems = [stem_of(path.as_posix(), extensions) for path in below]
+    return stems if len(set(stems)) == len(stems) else [_composed(str(path)) for path in below]
+
+
+def stem_of(name: str, extensions: Collection[str]) -> str:
+    """Cut an extension off, if there is one; letters with accents are one character each.
+
+    macOS takes names apart into letters and accents: the same name in a list is not.
+
+    Examples
+    --------
+    >>> stem_of("u/frame.1.PNG", (".png",)), stem_of("u/frame.1", (".png",))
+    ('u/frame.1', 'u/frame')
+    """
+    cut = without_extension(name, extensions) if extensions else name
+    return _composed(cut if cut != name else PurePath(name).with_suffix("").as_posix())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def without_extension(stem: str, extensions: Iterable[str]) -> str:

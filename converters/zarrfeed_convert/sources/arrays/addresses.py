@@ -1,23 +1,20 @@
 """Which file and which array does a text like ``cells.h5:/images`` mean?
 
-Pure: texts and names in, addresses, keys and pairs out.
+Pure: texts in, addresses and names out.
 """
 
 from __future__ import annotations
 
 import glob
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _SHOWN = 10
-# "case12/img" is case, 12, /, img: names differ in whole words and whole numbers.
-_WORD = re.compile(r"\d+|[^\W\d_]+|[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,78 +92,3 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
     raise SourceError(
         f"{address.file}{joint}{address.array}: no such array; there are {shown}{more}"
     )
-
-
-def pair_files(images: Sequence[str], masks: Sequence[str]) -> list[int]:
-    """Find the mask file of every image file, as many of the one as of the other.
-
-    Names that are the same on both sides pair, once that is left out which all names of a side
-    share (``1_img`` and ``1_mask``). Names that have nothing to do with each other pair by order.
-
-    Parameters
-    ----------
-    images, masks
-        The files' names, sorted.
-
-    Returns
-    -------
-    list of int
-        For every image, the place of its mask.
-
-    Raises
-    ------
-    SourceError
-        Some of the names are the same on both sides, others have no partner.
-
-    Examples
-    --------
-    >>> pair_files(["a_img", "a1_img"], ["a-m", "a1-m"])
-    [0, 1]
-    >>> pair_files(["x", "y"], ["1", "2"])
-    [0, 1]
-    """
-    lone = unpaired(images, masks)
-    if lone:
-        raise SourceError(lone)
-    for names, others in ((images, masks), (_differing(images), _differing(masks))):
-        place = {name: number for number, name in enumerate(others)}
-        if len(place) == len(others) and place.keys() == set(names):
-            return [place[name] for name in names]
-    return list(range(len(images)))
-
-
-def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
-    """Say which names have no partner, where others have one; empty if that is not so."""
-    if min(len(images), len(masks)) < 2:
-        return ""
-    for names, others in ((images, masks), (_differing(images), _differing(masks))):
-        lone = [image for image, name in zip(images, names, strict=True) if name not in others]
-        lonely = [mask for mask, name in zip(masks, others, strict=True) if name not in names]
-        if not lone and not lonely:
-            return ""
-        if len(lone) < len(images):
-            return (
-                "images and masks: needed files that pair by name, found "
-                f"{_counted(lone, 'image', 'mask')}, {_counted(lonely, 'mask', 'image')}; "
-                "add the missing files or take the others out"
-            )
-    return ""
-
-
-def _counted(names: Sequence[str], what: str, partner: str) -> str:
-    shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-    some = f"{len(names)} {what}{'' if len(names) == 1 else 's'} without {partner}"
-    return f"{some}: {shown}" if names else some
-
-
-def _differing(names: Sequence[str]) -> list[str]:
-    """Leave out the words that all names begin and end with."""
-    words = [_WORD.findall(name) for name in names]
-    shortest = min(map(len, words))
-    begin = 0
-    while begin < shortest and len({parts[begin] for parts in words}) == 1:
-        begin += 1
-    end = 0
-    while end < shortest - begin and len({parts[-1 - end] for parts in words}) == 1:
-        end += 1
-    return ["".join(parts[begin : len(parts) - end]) for parts in words]

@@ -8,10 +8,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import pair_files, unpaired
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack
 from zarrfeed_convert.sources.arrays.array_layout import Layout, layouts_of
 from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def pair_arrays(
             if isinstance(stack, SourceError):
                 raise stack
         return _stacks(images), _stacks(masks), ()
-    pairs = [(images[i], masks[j]) for i, j in enumerate(pair_files(*stems))]
+    pairs = [(images[i], masks[j]) for i, j in enumerate(pair_all(*stems))]
     failed = [
         next((found.name, stack) for found, stack in pair if isinstance(stack, SourceError))
         for pair in pairs

@@ -49,7 +49,7 @@ class NpzArrays(ArrayPairs):
     images, masks
         ``FILE.npz:MEMBER``, or ``FILE.npy``. FILE may be a glob or a folder, like
         ``cells/*.npz:image``: samples follow each other in the order of the files, and mask files
-        pair by name, or by order where they have no name in common. Without ``:MEMBER``: the only
+        pair by name. Without ``:MEMBER``: the only
         array of the file.
     keys
         An array of texts beside the images, a member of the same files, which names the samples.

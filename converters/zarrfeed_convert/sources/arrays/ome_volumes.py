@@ -12,7 +12,6 @@ import numpy as np
 import zarr
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import pair_files
 from zarrfeed_convert.sources.arrays.ome_metadata import (
     Multiscale,
     choose_channels,
@@ -30,6 +29,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     quiet,
 )
 from zarrfeed_convert.sources.listing import fixed_part
+from zarrfeed_convert.sources.name_pairs import pair_all
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
             f"images and masks: needed as many masks as images, found {len(found)} in {images} "
             f"and {len(mask_found)} in {masks}"
         )
-    partner = pair_files(stems, mask_stems)
+    partner = pair_all(stems, mask_stems)
     return [
         (stem, image, mask_found[place])
         for stem, image, place in zip(stems, found, partner, strict=True)

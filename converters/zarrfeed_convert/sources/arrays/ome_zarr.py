@@ -48,7 +48,7 @@ class OmeZarr:
     masks
         The name of the label, ``labels/NAME`` of every image; empty for the only one that an image
         has. Or a path or glob with ``.zarr`` in it: of OME-Zarr images that hold the labels, which
-        pair by name, or by order where they have no name in common.
+        pair by name.
     level
         Which resolution of images and of labels; 0 is the finest.
     channel

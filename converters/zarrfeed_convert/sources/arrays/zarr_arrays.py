@@ -50,7 +50,7 @@ class ZarrArrays(ArrayPairs):
         The path of an array, like ``cells.zarr/images``, also in a zip file
         (``cells.zarr.zip/images``), or a URL that fsspec opens. A glob (``cells/*.zarr/images``)
         means several arrays: samples follow each other in the order of the paths, and masks pair
-        by name, or by order where they have no name in common. The path of a group means its only
+        by name. The path of a group means its only
         array.
     keys
         An array of texts in the group of the images, which names the samples.

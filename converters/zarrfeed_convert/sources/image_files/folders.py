@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
-from zarrfeed_convert.sources.listing import files_in
+from zarrfeed_convert.sources.listing import files_in, has_extension, stem_of
+from zarrfeed_convert.sources.name_pairs import pairs_of
 from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class FolderPairs:
 
 
 def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str) -> FolderPairs:
-    """Pair files by the path below their folder, without suffix and extension.
+    """Pair files by :func:`~zarrfeed_convert.sources.name_pairs.pairs_of` of their stems.
 
     Parameters
     ----------
@@ -63,8 +64,9 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
     not_suffix = mask_suffix if shared else ""
     image_of = files_by_key(found_images, image_suffix, "images", but_not=not_suffix)
     mask_of = files_by_key(found_masks, mask_suffix, "masks")
-    paired = image_of.keys() & mask_of.keys()
-    lone_images, lone_masks = (sorted(files.keys() - paired) for files in (image_of, mask_of))
+    paired = pairs_of(image_of, mask_of)
+    lone_images = sorted(image_of.keys() - paired.keys())
+    lone_masks = sorted(mask_of.keys() - set(paired.values()))
     if lone_images or lone_masks:
         advice = advise_suffixes(
             lone_images, lone_masks, image_suffix=image_suffix, mask_suffix=mask_suffix
@@ -78,7 +80,7 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
             ]
             raise SourceError(f"{advice}; {'; '.join(alone)}")
     return FolderPairs(
-        {key: (image_of[key], mask_of[key]) for key in paired},
+        {image: (image_of[image], mask_of[mask]) for image, mask in paired.items()},
         [
             *((image_of[key], "this image has no mask") for key in lone_images),
             *((mask_of[key], "this mask has no image") for key in lone_masks),
@@ -90,7 +92,8 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
 def _nothing_shared(image: str, mask: str, images: str, masks: str) -> str:
     return (
         f"images and masks have no name in common, {image!r} is an image and {mask!r} a mask: "
-        f"check that both folders are of one set, {images} and {masks}"
+        f"check that both folders are of one set, {images} and {masks}, or rename files so that an "
+        "image and its mask share their name"
     )
 
 
@@ -115,9 +118,9 @@ def _image_files(where: str, what: str) -> dict[str, str]:
         )
     base, paths = found
     stems = {
-        str(path): path.relative_to(base).with_suffix("").as_posix()
+        str(path): stem_of(path.relative_to(base).as_posix(), EXTENSIONS)
         for path in map(Path, sorted(paths))
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+        if has_extension(path.name, EXTENSIONS)
     }
     if not stems:
         raise SourceError(

@@ -5,15 +5,19 @@ A subset's files are found by a layout; what masks hold is known, unless the use
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
+from zarrfeed_convert.sources.listing import without_extension
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.labels import Labels
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 SUBSETS = ("train", "val", "test")
 
 _SHOWN = 10  # folders that a message names
+_ENDS = "|".join(map(re.escape, sorted(EXTENSIONS)))
 
 
 class KnownLayout(FilePairs):
@@ -104,8 +109,18 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
     raise SourceError(f"{root}: needed {needed}, found {found}; {advice}")
 
 
-def read_list(folder: Path, subset: str) -> list[str]:
-    """Read the names of a subset, each once; a line may also be the paths of image and mask.
+def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
+    """Read the names of a subset, each once.
+
+    A line is a name, which may have dots and spaces; or a name and a flag (``-1``, ``0``, ``1``);
+    or the paths of image and mask.
+
+    Parameters
+    ----------
+    folder, subset
+        Where lists are, and which one.
+    known
+        Names that there are: a line that is one of these is that name.
 
     Raises
     ------
@@ -118,10 +133,20 @@ def read_list(folder: Path, subset: str) -> list[str]:
         raise SourceError(
             f"option subset: needed a list of {folder}, found {subset!r}; there are {there}"
         )
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    names = [Path(line.split()[0]).stem for line in lines if line.strip()]
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+    names = [_listed(line.strip(), known) for line in lines if line.strip()]
     if not names:
         raise SourceError(
             f"{path}: needed a name per line, found an empty list; choose another subset"
         )
     return list(dict.fromkeys(names))
+
+
+def _listed(line: str, known: Container[str]) -> str:
+    """Give the name that a line means: the first that is there, else the likeliest."""
+    one = re.fullmatch(rf"(.+?({_ENDS}))(?:\s.*)?", line, re.IGNORECASE)
+    path = unicodedata.normalize("NFC", one[1] if one else line)
+    bare = without_extension(path.rpartition("/")[2], EXTENSIONS)
+    flagged = re.fullmatch(r"(.+?)\s+[+-]?[01]", bare)
+    names = [unicodedata.normalize("NFC", line), bare, *([flagged[1]] if flagged else [])]
+    return next((name for name in names if name in known), names[-1])

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
 from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
+from zarrfeed_convert.sources.listing import files_below, has_extension, stem_of
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
@@ -76,16 +78,19 @@ class Voc(KnownLayout):
         require_no_masks(os.fspath(masks), "--images")
         root, meaning = Path(images), Meaning.of(color, mask_map)
         find_layout(root, [("JPEGImages", annotations, "ImageSets/Segmentation")])
-        listed = read_list(root / "ImageSets" / "Segmentation", subset)
+        image_of = _by_name(root / "JPEGImages", ".jpg")
+        mask_of = _by_name(root / annotations, ".png")
+        listed = read_list(root / "ImageSets" / "Segmentation", subset, image_of)
         there: dict[str, tuple[str, str]] = {}
         missing: list[tuple[str, str]] = []
         for name in listed:
-            pair = str(root / "JPEGImages" / f"{name}.jpg"), str(root / annotations / f"{name}.png")
-            gone = [path for path in pair if not Path(path).is_file()]
-            if gone:
-                missing.append((gone[0], f"{subset}.txt names it, but it is not there"))
+            image = image_of.get(name, str(root / "JPEGImages" / f"{name}.jpg"))
+            mask = mask_of.get(name, str(root / annotations / f"{name}.png"))
+            if name in image_of and name in mask_of:
+                there[name] = image, mask
             else:
-                there[name] = pair
+                gone = mask if name in image_of else image
+                missing.append((gone, f"{subset}.txt names it, but it is not there"))
         if not there:
             raise SourceError(
                 f"{root}: needed the files that {subset}.txt names ({len(listed)}), found none of "
@@ -109,3 +114,14 @@ class Voc(KnownLayout):
             facts=facts | ({"classes_from": named.file} if named else {}),
             limits=limits,
         )
+
+
+def _by_name(folder: Path, usual: str) -> dict[str, str]:
+    """Find image files: name without extension → path; of several, the one with the usual one."""
+    files: dict[str, str] = {}
+    for path in sorted(files_below(str(folder))):
+        if has_extension(Path(path).name, EXTENSIONS):
+            name = stem_of(Path(path).relative_to(folder).as_posix(), EXTENSIONS)
+            if name not in files or path.lower().endswith(usual):
+                files[name] = path
+    return files

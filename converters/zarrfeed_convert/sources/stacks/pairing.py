@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.name_pairs import pairs_of
 from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def pair_stacks(
     image_suffixes: Sequence[str],
     mask_suffix: str,
 ) -> Pairing:
-    """Pair files by the stem that they share; one file of images and one of masks always pair.
+    """Pair files by :func:`~zarrfeed_convert.sources.name_pairs.pairs_of` of their stems.
 
     Parameters
     ----------
@@ -99,17 +100,15 @@ def pair_stacks(
     mask_of = files_by_key(masks, mask_suffix, "masks")
     left_out: list[tuple[str, str]] = []
     image_of = _whole(channels, image_suffixes, left_out)
-    pairs = _match(image_of, mask_of)
-    lone_images, lone_masks = (
-        sorted(files.keys() - {key for pair in pairs for key in pair})
-        for files in (image_of, mask_of)
-    )
+    pairs = pairs_of(image_of, mask_of)
+    lone_images = sorted(image_of.keys() - pairs.keys())
+    lone_masks = sorted(mask_of.keys() - set(pairs.values()))
     if not pairs:
         raise SourceError(_no_pairs(lone_images, lone_masks, left_out, image_suffixes, mask_suffix))
     left_out += [(image_of[key][0], "this image has no mask") for key in lone_images]
     left_out += [(mask_of[key], "this mask has no image") for key in lone_masks]
     return Pairing(
-        tuple(Pair(image, image_of[image], mask_of[mask]) for image, mask in pairs),
+        tuple(Pair(image, image_of[image], mask_of[mask]) for image, mask in pairs.items()),
         tuple(left_out),
         (len(images) - sum(map(len, channels)), len(masks) - len(mask_of)),
     )
@@ -150,13 +149,6 @@ def _whole(
         else:
             whole[key] = paths
     return whole
-
-
-def _match(image_of: Mapping[str, object], mask_of: Mapping[str, object]) -> list[tuple[str, str]]:
-    both = [(key, key) for key in sorted(image_of) if key in mask_of]
-    if not both and len(image_of) == len(mask_of) == 1:
-        return [(next(iter(image_of)), next(iter(mask_of)))]
-    return both
 
 
 def _no_pairs(

@@ -1,18 +1,14 @@
-"""An address means one array, and files pair by what tells them apart."""
+"""An address means one array."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import (
     Address,
     choose_array,
-    pair_files,
     split_address,
-    unpaired,
 )
 from zarrfeed_convert.sources.listing import fixed_part, stems_of
 
@@ -56,39 +52,3 @@ def test_stems_count_from_the_part_without_wildcards():
     assert fixed_part("*.npz") == "."
     assert stems_of(["/d/e/1/x.npz", "/d/e/2/x.npz"], "/d/e") == ["1/x", "2/x"]
     assert stems_of(["x.npz"], ".") == ["x"]
-
-
-WORDS = st.lists(st.integers(0, 10**6).map(str), min_size=2, max_size=20, unique=True)
-FRAME = st.sampled_from(["", "img_", "case-", "a b."])
-
-
-@given(numbers=WORDS, begin=FRAME, end=st.sampled_from(["", "_mask", "/seg", "-m.x"]))
-def test_what_all_names_of_a_side_share_does_not_keep_them_from_pairing(numbers, begin, end):
-    images = sorted(f"{number}_img" for number in numbers)
-    masks = sorted(f"{begin}{number}{end}" for number in numbers)
-    partner = pair_files(images, masks)
-    assert sorted(partner) == list(range(len(numbers)))
-    for image, place in zip(images, partner, strict=True):
-        assert masks[place] == f"{begin}{image.removesuffix('_img')}{end}"
-
-
-@given(numbers=WORDS, lost=st.data())
-def test_a_lost_file_never_shifts_the_others(numbers, lost):
-    """Two sides that each lost another file have as many; by order they would pair wrongly."""
-    if len(numbers) < 3:
-        return
-    one, other = lost.draw(st.permutations(numbers))[:2]
-    images = sorted(f"{number}_img" for number in numbers if number != one)
-    masks = sorted(f"{number}_mask" for number in numbers if number != other)
-    with pytest.raises(SourceError) as error:
-        pair_files(images, masks)
-    assert f"1 image without mask: {other}_img, 1 mask without image: {one}_mask" in str(
-        error.value
-    )
-
-
-def test_names_that_have_nothing_in_common_pair_by_order():
-    assert pair_files(["dog", "emu"], ["x", "y"]) == [0, 1]
-    assert pair_files(["frame1", "frame2"], ["m10", "m11"]) == [0, 1]
-    assert pair_files(["only"], ["other"]) == [0]
-    assert unpaired(["a"], ["b", "c"]) == ""

@@ -230,8 +230,7 @@ def test_folders_pair_by_stem_whatever_the_extension_and_the_rest_is_left_out():
     assert left_out.keys() == {"i/lone_img.tif", "i/short_img.tif", "m/odd.tif"}
     assert "found 2 pages (axes QYX) and 3 (axes QYX) in m/short" in left_out["i/short_img.tif"]
     assert left_out["i/lone_img.tif"] == "this image has no mask"
-    with pytest.raises(SourceError, match="--image-suffix _img"):
-        TiffStacks("i/**/*_img.ome.tif", "m/**/*.tiff")
+    assert TiffStacks("i/**/*_img.ome.tif", "m/**/*.tiff").keys[0] == "u/y_img/0000"
     with pytest.raises(SourceError, match="same 5 files"):
         TiffStacks("i", "i")
 

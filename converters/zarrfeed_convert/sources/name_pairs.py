@@ -1,0 +1,144 @@
+"""Which name of an image and which of a mask mean the same sample? One rule for all formats.
+
+Pure: names in, pairs out. Names pair where they are equal. Where few are, the words are left out
+that all names of a side have, in front, behind, between, or as folders (``image_1``, ``gt_1``);
+what is left is compared word by word, in any case, numbers at last without leading zeros. Names
+that pair in no such way are never paired by their order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import reduce
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+_SHOWN = 10
+# "case12/img" is case, 12, img: names differ in whole words and whole numbers.
+_WORD = re.compile(r"\d+|[^\W\d_]+")
+
+Words: TypeAlias = tuple[str, ...]
+
+
+def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
+    """Find the mask of every image, as far as there is one.
+
+    Parameters
+    ----------
+    images, masks
+        Names, each once on its side.
+
+    Returns
+    -------
+    dict
+        Image → mask, sorted by image; empty where no rule pairs half of either side.
+
+    Examples
+    --------
+    >>> pairs_of(["town/images/1", "town/images/2"], ["town/masks/01", "town/masks/02"])
+    {'town/images/1': 'town/masks/01', 'town/images/2': 'town/masks/02'}
+    >>> pairs_of(["x", "y"], ["1", "2"])
+    {}
+    """
+    if len(images) == len(masks) == 1:
+        return {next(iter(images)): next(iter(masks))}
+    there = set(masks)
+    exact = {name: name for name in sorted(images) if name in there}
+    for found in chain([exact], _by_words(sorted(images), sorted(masks))):
+        if found and 2 * len(found) >= min(len(images), len(masks)):
+            return found
+    return exact
+
+
+def pair_all(images: Sequence[str], masks: Sequence[str]) -> list[int]:
+    """Find the mask of every image, of as many of the one as of the other.
+
+    Returns
+    -------
+    list of int
+        For every image, the place of its mask.
+
+    Raises
+    ------
+    SourceError
+        A name has no partner.
+
+    Examples
+    --------
+    >>> pair_all(["a_img", "a1_img"], ["a1-m", "a-m"])
+    [1, 0]
+    """
+    lone = unpaired(images, masks)
+    if lone:
+        raise SourceError(lone)
+    found = pairs_of(images, masks)
+    place = {name: number for number, name in enumerate(masks)}
+    return [place[found[name]] for name in images]
+
+
+def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
+    """Say which names have no partner; empty if all have one, or sides of other lengths none."""
+    found = pairs_of(images, masks)
+    if not found and len(images) != len(masks):
+        return ""
+    lone = [name for name in images if name not in found]
+    taken = set(found.values())
+    lonely = [name for name in masks if name not in taken]
+    if not lone and not lonely:
+        return ""
+    return (
+        "images and masks: needed files that pair by name, found "
+        f"{_counted(lone, 'image', 'mask')}, {_counted(lonely, 'mask', 'image')}; add the missing "
+        "files, take the others out, or rename files so that an image and its mask share their name"
+    )
+
+
+def _by_words(images: Sequence[str], masks: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Pair by words, then by words and the values of numbers."""
+    if min(len(images), len(masks)) < 2:
+        return  # what all names of a side have cannot be told of one
+    sides = [[tuple(map(str.casefold, _WORD.findall(name))) for name in side]
+             for side in (images, masks)]  # fmt: skip
+    for numbers in (False, True):
+        if numbers:
+            sides = [[tuple(map(_number, words)) for words in side] for side in sides]
+        image_of, mask_of = (
+            _unique(side, names) for side, names in zip(sides, (images, masks), strict=True)
+        )
+        yield {image_of[key]: mask_of[key] for key in image_of if key in mask_of}
+
+
+def _without(words: Words, dropped: Counter[str]) -> Words:
+    left = Counter(dropped)
+    kept = []
+    for word in words:
+        if left[word]:
+            left[word] -= 1
+        else:
+            kept.append(word)
+    return tuple(kept)
+
+
+def _unique(side: Sequence[Words], names: Sequence[str]) -> dict[Words, str]:
+    """Key names by what not all have; leave out what several come to, and what has nothing left."""
+    common = reduce(Counter.__and__, map(Counter, side))
+    found: dict[Words, list[str]] = {}
+    for words, name in zip(side, names, strict=True):
+        found.setdefault(_without(words, common), []).append(name)
+    return {key: names[0] for key, names in found.items() if key and len(names) == 1}
+
+
+def _number(word: str) -> str:
+    return word.lstrip("0") or "0" if word.isdigit() else word
+
+
+def _counted(names: Sequence[str], what: str, partner: str) -> str:
+    shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    some = f"{len(names)} {what}{'' if len(names) == 1 else 's'} without {partner}"
+    return f"{some}: {shown}" if names else some

@@ -1,0 +1,108 @@
+"""Files are found by what their names end in, and called as they are."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import PairedFolders
+from zarrfeed_convert.formats import open_source
+from zarrfeed_convert.sources.listing import list_files, list_stacks, stem_of
+
+BESIDE = [
+    "._a.tif", ".DS_Store", "Thumbs.db", "desktop.ini", "a.tif.aux.xml", "a.tif.ovr", "a.tif.md5",
+    "a.tfw", "a.tif.json", "@eaDir/a.tif", "@eaDir/a.tif/THUMB.tif", "__MACOSX/._a.tif",
+    "__MACOSX/a.tif", ".ipynb_checkpoints/a-checkpoint.tif", "$RECYCLE.BIN/b.tif",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*paths):
+    for path in paths:
+        if not Path(path).parent.is_file():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(b"")
+
+
+def picture(path, channels=3):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((4, 4, 3)[: 3 if channels == 3 else 2], np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("where", ["d", "d/**/*.tif"])
+def test_what_lies_beside_the_data_is_no_data(where):
+    touch("d/a.tif", "d/u/B.tif", *(f"d/{name}" for name in BESIDE if "THUMB" not in name))
+    touch("d/u/@eaDir/B.tif/THUMB.tif")
+    assert list_files(where, what="images", extensions=(".tif",)) == {
+        "d/a.tif": "a",
+        "d/u/B.tif": "u/B",
+    }
+
+
+def test_extensions_count_in_any_case_and_of_two_parts():
+    touch("d/a.TIF", "d/b.ome.tif", "d/c.1.tiff", "d/d.nii.gz.tif")
+    found = list_stacks(
+        "d", what="images", extensions=(".tif", ".tiff"), endings=(".tif", ".tiff", ".ome")
+    )
+    assert [*found.values()] == ["a", "b", "c.1", "d.nii.gz"]
+    assert stem_of("x.NII.GZ", (".nii", ".nii.gz")) == "x"
+    assert stem_of("x.png.png", (".png",)) == "x.png"
+
+
+def test_names_that_macos_took_apart_are_the_same():
+    apart = unicodedata.normalize("NFD", "Zürich")
+    picture(f"i/{apart}.png")
+    picture("m/Zürich.png", 1)
+    assert PairedFolders("i", "m").keys == ["Zürich"]
+    picture("i/Zürich.png")
+    if len([*Path("i").iterdir()]) == 2:  # not on macOS
+        with pytest.raises(SourceError, match="are both named 'Zürich'; keep one"):
+            PairedFolders("i", "m")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "a.1", "a#1", "100%", "it's", "a:b", "[1]", "a\nb", "x" * 200, "\udc80", "C:\\a"],
+)
+def test_odd_names_are_kept_as_keys(name):
+    picture(f"i/{name}.png")
+    picture(f"m/{name}.png", 1)
+    assert PairedFolders("i", "m").keys == [name]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("frame", "frame"), ("frame.1", "frame.1"), ("my frame", "my frame"), ("frame 1", "frame"),
+        ("frame  -1", "frame"), ("b 1", "b 1"), ("b 1 0", "b 1"), ("frame.1.jpg", "frame.1"),
+        ("/JPEGImages/my frame.jpg /SegmentationClass/my frame.png", "my frame"),
+        ("Zu\u0308rich", "Zürich"),
+    ],
+)  # fmt: skip
+def test_a_line_of_a_list_is_a_name_with_a_flag_or_paths(line, name):
+    Path("ImageSets/Segmentation").mkdir(parents=True)
+    Path("ImageSets/Segmentation/train.txt").write_text(f"{line}\r\n\n", encoding="utf-8")
+    for known in ("frame", "frame.1", "my frame", "b 1", "Zürich"):
+        picture(f"JPEGImages/{known}.jpg")
+        picture(f"SegmentationClass/{known}.png", 1)
+    assert open_source("voc", {"images": "."}).keys == [name]
+
+
+def test_images_of_a_list_may_have_another_extension():
+    Path("ImageSets/Segmentation").mkdir(parents=True)
+    Path("ImageSets/Segmentation/train.txt").write_text("a\nb\n", encoding="utf-8")
+    for path in ("a.JPG", "b.jpeg", "b.jpg"):
+        picture(f"JPEGImages/{path}")
+    for name in "ab":
+        picture(f"SegmentationClass/{name}.PNG", 1)
+    source = open_source("voc", {"images": "."})
+    assert [Path(source.names(number)[0]).name for number in range(2)] == ["a.JPG", "b.jpg"]
