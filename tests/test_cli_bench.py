@@ -125,7 +125,7 @@ def test_what_zarr_python_reads_is_measured_warm_and_said(tmp_path: Path) -> Non
     image = {"data": pixels["image"], "chunks": (1, 4, 6, 3)}
     zarr.open_group(str(path), mode="a").create_array("image", overwrite=True, **image)
     found = measured(path, "--workers", "1", "--threads")
-    assert "read through zarr-python" in found["notes"][0]
+    assert "read chunk by chunk" in found["notes"][0]
     assert found["store"]["stored_bytes_per_sample"] is None
     if cold.SUPPORTED:
         result = invoke(path, "--cold")

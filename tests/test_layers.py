@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
-    {"errors", "address", "schema", "index_shuffle", "block_order", "order", "plan", "schedule",
-     "slot", "lookahead", "forks", "choice", "ranks", "state", "stats", "report", "passes"},
-    {"store", "files", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
-     "indirect", "reader", "pixel_statistics", "tiles"},
+    {"errors", "address", "schema", "claims", "array_metadata", "attributes", "index_shuffle",
+     "block_order", "order", "plan", "schedule", "slot", "lookahead", "forks", "choice", "ranks",
+     "state", "stats", "report", "passes"},
+    {"store", "files", "nodes", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
+     "grid", "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.processes"},
@@ -62,7 +63,10 @@ WORLDS = {
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
-PUBLIC = {"zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema", "zarrfeed.order"}
+PUBLIC = {
+    "zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema",
+    "zarrfeed.array_metadata", "zarrfeed.order",
+}  # fmt: skip
 
 
 def modules(package: Path) -> Iterator[tuple[str, Path]]:

@@ -129,7 +129,7 @@ def test_chunks_that_were_never_written_hold_the_fill_value(
 
 def test_an_indirect_field_is_announced_once(tmp_path: Path) -> None:
     write_layout(tmp_path / "s", LAYOUTS["transposed"], traced_pixels(4)["image"])
-    with pytest.warns(UserWarning, match=r"through zarr-python.*codec 'transpose'"):
+    with pytest.warns(UserWarning, match=r"chunk by chunk.*codec 'transpose'"):
         warn_if_indirect(open_split(tmp_path / "s"), ["image"])
 
 

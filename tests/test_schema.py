@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zarrfeed.array_metadata import UnfitError, parse_array
 from zarrfeed.errors import StoreError
-from zarrfeed.schema import ShardIndex, parse_array
+from zarrfeed.schema import ShardIndex
 
 SHARDED: dict[str, Any] = {
     "zarr_format": 3,
@@ -70,14 +71,15 @@ def test_chunk_names_follow_their_encoding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fill", "expected"), [(7, 7.0), (0.5, 0.5), ("NaN", np.nan), ("-Infinity", -np.inf)]
+    ("fill", "expected"),
+    [(7, 7.0), (0.5, 0.5), ("NaN", np.nan), ("-Infinity", -np.inf), ("0x3fc00000", 1.5)],
 )
 def test_fill_values_are_numbers(fill: Any, expected: float) -> None:
-    assert np.array_equal(
-        parse_array(changed("fill_value", to=fill), name="a").fill, expected, True
-    )
+    metadata = changed("data_type", to="float32") | {"fill_value": fill}
+    assert np.array_equal(parse_array(metadata, name="a").fill, expected, True)
 
 
+TRANSPOSE = {"name": "transpose", "configuration": {"order": [0, 2, 1]}}
 INNER = ("codecs", 0, "configuration")
 
 
@@ -85,19 +87,40 @@ INNER = ("codecs", 0, "configuration")
     ("metadata", "reason"),
     [
         (changed(*INNER, "codecs", to=["bytes", {"name": "zfp"}]), "codec 'zfp'"),
-        (changed(*INNER, "codecs", to=[{"name": "transpose"}, "bytes"]), "codec 'transpose'"),
+        (
+            changed(
+                *INNER,
+                "codecs",
+                to=[{"name": "transpose", "configuration": {"order": [0, 2, 1]}}, "bytes"],
+            ),
+            "codec 'transpose'",
+        ),
         (changed(*INNER, "chunk_shape", to=[2, 2, 5]), "split a sample"),
-        (changed(*INNER, "index_codecs", to=["bytes", "gzip"]), "index codecs"),
-        (changed("fill_value", to="0x7fc00000"), "fill value"),
-        (changed("chunk_key_encoding", to={"name": "hilbert"}), "chunk key encoding 'hilbert'"),
-        (changed("codecs", to=[*SHARDED["codecs"], "gzip"]), "around whole shards"),
-        (changed("storage_transformers", to=["x"]), "storage transformers"),
+        (
+            changed(*INNER, "codecs", to=["bytes"]) | {"chunk_key_encoding": {"name": "hilbert"}},
+            "chunk key encoding 'hilbert'",
+        ),
     ],
 )
 def test_what_the_direct_reader_does_not_cover_has_a_reason(
     metadata: dict[str, Any], reason: str
 ) -> None:
     assert reason in (parse_array(metadata, name="a").indirect or "")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        (changed(*INNER, "index_codecs", to=["bytes", "gzip"]), "index codecs"),
+        (changed("chunk_key_encoding", to={"name": "hilbert"}), "chunk key encoding 'hilbert'"),
+        (changed("codecs", to=[*SHARDED["codecs"], "gzip"]), "around whole shards"),
+        (changed("storage_transformers", to=["x"]), "storage transformers"),
+        (changed(*INNER, "codecs", to=["bytes", "gzip", "zstd"]), "codec 'zstd'"),
+    ],
+)
+def test_compressors_are_never_left_to_zarr_python(metadata: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UnfitError, match=rf"a: codec '\w+' is not read together with .*{reason}"):
+        parse_array(metadata, name="a")
 
 
 def test_big_endian_data_is_left_to_zarr_python() -> None:

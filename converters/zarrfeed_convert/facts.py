@@ -98,13 +98,16 @@ def classes_of(split: Split) -> tuple[ClassFacts, ...]:
         return ()
     mask = split.layouts[MASK].shape
     counts = class_pixels(split, range(mask[0]))
-    if counts is None:
+    if counts is None or len(counts) != len(split.classes):
         return ()
     pixels, total = counts.tolist(), math.prod(mask)
     rows = list(enumerate(zip(split.classes, pixels, strict=True)))
     if split.ignore is not None and split.ignore >= len(split.classes):
         rows.append((split.ignore, (IGNORED, total - sum(pixels))))
-    return tuple(ClassFacts(number, name, count, count / total) for number, (name, count) in rows)
+    return tuple(
+        ClassFacts(number, name, count, count / total if total else None)
+        for number, (name, count) in rows
+    )
 
 
 def _stored_bytes(folder: Path) -> int:

@@ -18,18 +18,20 @@ _NOTHING = np.iinfo(np.uint64).max  # twice, in place of a chunk that was never 
 
 
 def read_table(
-    data: NDArray[np.uint8], index: ShardIndex, *, chunks: int
+    data: NDArray[np.uint8], index: ShardIndex, *, chunks: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Read a shard's table of chunks.
 
     Parameters
     ----------
     data
-        The whole file.
+        The file's end where the table is there, or its beginning.
     index
         How the table is stored.
     chunks
         In a shard.
+    size
+        Of the whole file, in bytes.
 
     Returns
     -------
@@ -41,7 +43,6 @@ def read_table(
     ValueError
         The file is too short for the table, or the table is damaged.
     """
-    size = data.size
     body = _stored(data, index, chunks * ENTRY_NBYTES)
     entries = np.frombuffer(body, "<u8").reshape(-1, 2).astype(np.uint64)
     missing = (entries == _NOTHING).all(axis=1)

@@ -50,13 +50,19 @@ def normalization_of(split: Split, ids: Ids) -> Normalization:
     -----
     ``variance = E[x²] - E[x]²``, from sums that are exact for integers.
     """
-    if CHANNEL_SUMS not in split.layouts:
+    described, image = split.describing(CHANNEL_SUMS), split.layouts.get(IMAGE)
+    if described is None or image is None or described.shape[1] != image.shape[-1]:
         raise StoreError(
             f"{split.path}: needed sums of the images' channels, found none: it was not packed by "
             "zarrfeed, or by an older one; `zarrfeed repack` adds them"
         )
     sums = sum_samples(split, CHANNEL_SUMS, ids, np.float64)
-    pixels = len(ids) * math.prod(split.layouts[IMAGE].shape[1:3])
+    if not np.isfinite(sums).all():
+        raise StoreError(
+            f"{split.path / CHANNEL_SUMS}: needed finite sums, found {sums.tolist()}: an older "
+            "zarrfeed packed images with NaN or infinite values; convert them again"
+        )
+    pixels = len(ids) * math.prod(image.shape[1:3])
     counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
     mean = sums[:, 0] / counts
     return Normalization(mean, np.maximum(sums[:, 1] / counts - mean**2, 0.0))

@@ -8,6 +8,8 @@ packages, with memory of its own.
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -17,6 +19,7 @@ import numpy as np
 from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.grid import GridField
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY
@@ -24,6 +27,7 @@ from zarrfeed.slot import aligned_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
     from zarrfeed.schema import ArrayLayout
     from zarrfeed.store import Split
 
-# Samples that are summed at a time: a few MB.
-_SUMMED = 1 << 16
+# Samples that are summed at a time, and their bytes.
+_SUMMED, _SUMMED_NBYTES = 1 << 16, 8 << 20
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class FieldReader(Protocol):
@@ -198,7 +203,11 @@ class SplitReader:
         ReadError
             A shard is missing, short or damaged; the message names file, field and samples.
         """
+        each = 8 + sum(layout.sample_nbytes for layout in self._layouts.values())
+        if isinstance(ids, range):
+            _require_memory(self._path, len(ids) * each, f"{len(ids):,} samples")
         wanted = np.asarray(ids, np.int64)
+        _require_memory(self._path, wanted.size * each, f"{wanted.size:,} samples")
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:
             raise StoreError(
@@ -228,20 +237,34 @@ class SplitReader:
 
 
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
-    """Choose the direct reader where the array's layout allows it, zarr-python where not."""
+    """Choose the fastest reader that the array's layout allows; the last is zarr-python."""
     folder = split.path / name
+    chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+    _require_memory(folder, chunk, f"a chunk {layout.chunk_shape}")
+    _require_memory(folder, layout.sample_nbytes, f"a sample {layout.sample_shape}")
     if layout.indirect is None:
         return DirectField(folder, layout, required=split.packed, open_files=open_files)
+    if not layout.foreign:
+        return GridField(folder, layout, required=split.packed)
     return IndirectField(folder)
+
+
+def _require_memory(path: Path, nbytes: int, what: str) -> None:
+    """Refuse what a store claims, but no machine of this size can hold."""
+    if nbytes > _MEMORY:
+        raise StoreError(
+            f"{path}: {what} would take {nbytes:,} bytes, this machine has {_MEMORY:,} of memory"
+        )
 
 
 def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
     """Say once, at warning level, which fields are read the slow way, and why."""
     for name, layout in split.select(fields).items():
         if layout.indirect is not None:
+            how = "through zarr-python" if layout.foreign else "chunk by chunk"
             warnings.warn(
-                f"{split.path / name}: read through zarr-python, which is slower "
-                f"({layout.indirect}); `zarrfeed convert` writes stores that are read directly",
+                f"{split.path / name}: read {how}, which is slower ({layout.indirect}); `zarrfeed "
+                "convert` writes stores that are read directly",
                 stacklevel=4,  # the line that made the sequence
             )
 
@@ -265,10 +288,12 @@ def sum_samples(split: Split, field: str, ids: Ids, dtype: DTypeLike) -> NDArray
     sample_shape
         Of `dtype`.
     """
-    total = np.zeros(split.layouts[field].sample_shape, dtype)
+    layout = split.layouts[field]
     with SplitReader(split, [field]) as reader:
-        for start in range(0, len(ids), _SUMMED):
-            total += reader.read(ids[start : start + _SUMMED])[field].sum(axis=0, dtype=dtype)
+        total = np.zeros(layout.sample_shape, dtype)
+        step = max(1, min(_SUMMED, _SUMMED_NBYTES // layout.sample_nbytes))
+        for start in range(0, len(ids), step):
+            total += reader.read(ids[start : start + step])[field].sum(axis=0, dtype=dtype)
     return total
 
 
@@ -286,14 +311,15 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     -------
     (classes,) int64, or None where the store does not count them.
     """
-    if CLASS_PIXELS not in split.layouts:
+    counted = split.describing(CLASS_PIXELS)
+    if counted is None or (split.classes and counted.sample_shape != (len(split.classes),)):
         return None
     return sum_samples(split, CLASS_PIXELS, ids, np.int64)
 
 
 def sample_names(split: Split, ids: Ids) -> list[str]:
     """Name samples by their key, or by their id where the store has no keys."""
-    if KEY not in split.layouts:
+    if split.describing(KEY) is None:
         return [f"sample {sample}" for sample in ids]
     keys = read_samples(split, KEY, ids)
     return [bytes(key).rstrip(b"\0").decode("utf-8", "replace") for key in keys]

@@ -17,7 +17,7 @@ import numpy as np
 
 from zarrfeed.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.codecs import CHECKSUM_NBYTES
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.files import open_file
 from zarrfeed.flat import FlatFiles
 from zarrfeed.truncation import GUARDED, Region, guarded
@@ -69,11 +69,19 @@ class ShardFiles:
         self._mappings: dict[int, _Mapping] = {}
         self._used: dict[int, _Mapping] = {}
         shards = -(-layout.shape[0] // layout.shard_rows)
-        self._flat = self._flat_files(shards)
+        # A shard may have room for more chunks than the array.
+        self._chunks = min(layout.chunks_per_shard, -(-layout.shape[0] // layout.chunk_rows))
         # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
-        self._known = np.zeros(shards, np.bool_)
-        self._offset = np.zeros((shards, layout.chunks_per_shard), np.int64)
-        self._nbytes = np.zeros((shards, layout.chunks_per_shard), np.int64)
+        try:
+            self._known = np.zeros(shards, np.bool_)
+            self._offset = np.zeros((shards, self._chunks), np.int64)
+            self._nbytes = np.zeros((shards, self._chunks), np.int64)
+            self._flat = self._flat_files(shards)
+        except (MemoryError, ValueError) as error:
+            raise StoreError(
+                f"{folder}: claims {shards:,} shards of {self._chunks:,} chunks, more "
+                "than can be kept track of"
+            ) from error
         self._size: dict[int, int] = {}  # of each file when its index was read
 
     def path(self, shard: int) -> Path:
@@ -204,9 +212,7 @@ class ShardFiles:
         index = layout.chunks_per_shard * ENTRY_NBYTES + CHECKSUM_NBYTES
         try:
             nbytes = layout.shard_rows * layout.sample_nbytes + index
-            return FlatFiles(
-                shards, layout.chunks_per_shard, layout.chunk_rows, nbytes, layout.sample_nbytes
-            )
+            return FlatFiles(shards, self._chunks, layout.chunk_rows, nbytes, layout.sample_nbytes)
         except OSError:
             return None
 
@@ -299,9 +305,11 @@ class ShardFiles:
         if index is None:  # a file is one chunk
             return np.zeros(1, np.int64), np.array([size])
         try:
-            table = read_table(mapping.data, index, chunks=self._layout.chunks_per_shard)
+            offset, nbytes = read_table(
+                mapping.data, index, chunks=self._layout.chunks_per_shard, size=size
+            )
         except ValueError as error:
             self._forget(shard)
             raise ReadError(f"{self.path(shard)}: {error}; restore it or convert again") from error
         self._require_whole(shard, mapping)
-        return table
+        return offset[: self._chunks], nbytes[: self._chunks]

@@ -7,28 +7,29 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 from __future__ import annotations
 
 import difflib
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from zarrfeed.address import local_path
+from zarrfeed.array_metadata import UnfitError, parse_array, require_known
+from zarrfeed.attributes import read_attributes
 from zarrfeed.errors import StoreError
+from zarrfeed.nodes import read_metadata
 from zarrfeed.schema import (
-    ATTRIBUTES,
+    DESCRIPTIONS,
     DESCRIPTIVE,
-    FORMAT_VERSION,
     IMAGE,
     JSON,
     MASK,
     METADATA,
     PARTIAL,
     ArrayLayout,
-    parse_array,
 )
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -46,12 +47,15 @@ class Split:
         The split's ``attributes.zarrfeed``; empty for a group that zarrfeed did not write.
     dataset
         The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty likewise.
+    unfit
+        The other arrays of the group, with why they cannot feed batches.
     """
 
     path: Path
     layouts: Mapping[str, ArrayLayout]
     attributes: JSON
     dataset: JSON
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def packed(self) -> bool:
@@ -74,7 +78,9 @@ class Split:
         """The fields of a batch when nobody names them."""
         if "fields" in self.attributes:
             return tuple(self.attributes["fields"])
-        names = tuple(sorted(self.layouts.keys() - DESCRIPTIVE))
+        # An image that cannot feed is missed, not left out of batches.
+        missed = self.unfit.keys() & {IMAGE, MASK}
+        names = tuple(sorted((self.layouts.keys() | missed) - DESCRIPTIVE))
         return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
 
     def select(self, fields: Sequence[str]) -> dict[str, ArrayLayout]:
@@ -94,17 +100,41 @@ class Split:
             raise StoreError(
                 f"{self.path}: needed at least one field, found arrays {self._names()}"
             )
-        missing = [field for field in fields if field not in self.layouts]
+        for name in fields:
+            if name in self.unfit:
+                raise StoreError(self.unfit[name])
+        missing = [name for name in fields if name not in self.layouts]
         if missing:
             raise StoreError(f"{self.path}: no field {missing[0]!r}; it holds {self._names()}")
-        chosen = {field: self.layouts[field] for field in fields}
-        lengths = {field: layout.shape[0] for field, layout in chosen.items()}
+        chosen = {name: self.layouts[name] for name in fields}
+        lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
             raise StoreError(f"{self.path}: fields differ in their number of samples: {lengths}")
         return chosen
 
+    def describing(self, name: str) -> ArrayLayout | None:
+        """Give an array that describes samples; None where there is none of the right kind.
+
+        Parameters
+        ----------
+        name
+            One of :data:`zarrfeed.schema.DESCRIPTIVE`.
+        """
+        layout = self.layouts.get(name)
+        if layout is None:
+            return None
+        kinds, extents = DESCRIPTIONS[name]
+        found = layout.sample_shape
+        fits = len(found) == len(extents) and all(
+            not allowed or extent in allowed for allowed, extent in zip(extents, found, strict=True)
+        )
+        return layout if fits and layout.dtype.kind in kinds else None
+
     def _names(self) -> str:
         return ", ".join(sorted(self.layouts)) or "none"
+
+
+_KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
 
 
 def open_split(path: str | os.PathLike[str]) -> Split:
@@ -121,28 +151,35 @@ def open_split(path: str | os.PathLike[str]) -> Split:
         There is no finished Zarr v3 group of arrays; the message says what there is instead.
     """
     folder = local_path(path)
+    with _only_store_errors(folder):
+        return _open(folder)
+
+
+def _open(folder: Path) -> Split:
     if folder.name.endswith(PARTIAL):
         raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
     metadata = _group(folder)
-    children = list(_children(folder))
-    layouts = {
-        child.name: parse_array(found, name=str(child))
-        for child, found in children
-        if found.get("node_type") == "array"
-    }
+    layouts: dict[str, ArrayLayout] = {}
+    unfit: dict[str, str] = {}
+    splits = []
+    for child, found in _children(folder):
+        if found.get("node_type") == "group":
+            splits.append(child.name)
+            continue
+        try:
+            layouts[child.name] = parse_array(found, name=str(child))
+        except UnfitError as error:
+            unfit[child.name] = str(error)
     if not layouts:
-        splits = [child.name for child, found in children if found.get("node_type") == "group"]
         hint = f"name one of its splits, such as {folder / splits[0]}" if splits else "it is empty"
-        raise StoreError(f"{folder}: needed a group of arrays, found none: {hint}")
-    attributes = _attributes(metadata, folder)
-    return Split(
-        path=folder,
-        layouts=layouts,
-        attributes=attributes,
-        dataset=_attributes(read_metadata(folder.parent) or {}, folder.parent)
-        if attributes
-        else {},
-    )
+        raise StoreError(
+            next(iter(unfit.values()), f"{folder}: needed a group of arrays, found none: {hint}")
+        )
+    attributes = read_attributes(metadata, str(folder))
+    dataset: JSON = {}
+    if attributes:
+        dataset = read_attributes(read_metadata(folder.parent) or {}, str(folder.parent))
+    return Split(folder, layouts, attributes, dataset, unfit)
 
 
 def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -154,26 +191,35 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
         It is not a Zarr v3 group.
     """
     folder = local_path(path)
-    _group(folder)
-    return tuple(
-        sorted(
-            child.name
-            for child, found in _children(folder)
-            if found.get("node_type") == "group" and not child.name.endswith(PARTIAL)
+    with _only_store_errors(folder):
+        _group(folder)
+        return tuple(
+            sorted(
+                child.name
+                for child, found in _children(folder)
+                if found.get("node_type") == "group" and not child.name.endswith(PARTIAL)
+            )
         )
-    )
 
 
-def read_metadata(folder: Path) -> JSON | None:
-    """Read a folder's ``zarr.json``; None where there is none."""
+@contextmanager
+def _only_store_errors(folder: Path) -> Iterator[None]:
+    """Let nothing else leave, whatever stands in the folder."""
     try:
-        text = (folder / METADATA).read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        return cast("dict[str, Any]", json.loads(text))
-    except ValueError as error:
-        raise StoreError(f"{folder / METADATA} is damaged: {error}") from error
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be opened: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
+        raise StoreError(f"{folder}: its metadata is damaged: {error!r:.300}") from error
 
 
 def _group(folder: Path) -> JSON:
@@ -182,18 +228,17 @@ def _group(folder: Path) -> JSON:
         raise StoreError(f"{folder}: {_what_is_there(folder)}")
     if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "group":
         kind = metadata.get("node_type")
-        raise StoreError(f"{folder}: needed a Zarr v3 group, found node_type={kind!r}")
+        raise StoreError(f"{folder}: needed a Zarr group, found node_type={kind!r:.99}")
+    require_known(metadata, _KNOWN, str(folder))
     return metadata
 
 
 def _what_is_there(folder: Path) -> str:
     """Say why there is no group, and what could be meant."""
-    if (folder / ".zgroup").exists():
-        return "a Zarr v2 store; zarrfeed reads v3: convert the originals again"
     unfinished = folder.with_name(folder.name + PARTIAL)
     if unfinished.exists():
         return "its conversion is not finished: the same `zarrfeed convert` goes on with it"
-    if folder.exists() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
+    if folder.is_dir() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
         return "no split is finished yet: the same `zarrfeed convert` goes on with it"
     if folder.exists():
         return f"needed a Zarr v3 group, found no {METADATA}; `zarrfeed convert` packs folders"
@@ -209,16 +254,6 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _children(folder: Path) -> list[tuple[Path, JSON]]:
-    found = ((child, read_metadata(child)) for child in sorted(folder.iterdir()) if child.is_dir())
+    folders = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    found = ((child, read_metadata(child)) for child in folders)
     return [(child, metadata) for child, metadata in found if metadata is not None]
-
-
-def _attributes(metadata: JSON, folder: Path) -> JSON:
-    attributes: JSON = metadata.get("attributes", {}).get(ATTRIBUTES, {})
-    version = attributes.get("format", FORMAT_VERSION)
-    if version > FORMAT_VERSION:
-        raise StoreError(
-            f"{folder}: written in format {version}, this zarrfeed reads up to {FORMAT_VERSION}: "
-            "upgrade zarrfeed"
-        )
-    return attributes

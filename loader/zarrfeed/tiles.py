@@ -54,6 +54,12 @@ def stitch(
     split = split if isinstance(split, Split) else open_split(split)
     if TILE not in split.layouts:
         raise StoreError(f"{split.path}: needed tiles, found whole images; nothing to put together")
+    described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
+    if IMAGE not in split.layouts or None in described:
+        raise StoreError(
+            f"{split.path}: needed the tiles' images, places, names and sizes; what says them is "
+            "missing or damaged: restore it, or convert again"
+        )
     tiles = split.layouts[IMAGE].shape[:3]
     if (
         predictions.ndim not in (3, 4)
@@ -69,9 +75,10 @@ def stitch(
 
 def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
     places = read_samples(split, TILE, np.arange(len(predictions)))
-    sources = np.arange(split.layouts[TILE_SIZE].shape[0])
-    sizes = read_samples(split, TILE_SIZE, sources)
-    names = read_samples(split, TILE_SOURCE, sources)
+    images = range(split.layouts[TILE_SIZE].shape[0])
+    sizes = read_samples(split, TILE_SIZE, images)
+    names = read_samples(split, TILE_SOURCE, images)
+    sources = np.arange(len(images))
     by_source = np.argsort(places[:, 0], kind="stable")
     ends = np.searchsorted(places[by_source, 0], sources, side="right")
     begin = 0
@@ -79,7 +86,24 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
         rows = by_source[begin:end]
         begin = end
         key = bytes(names[source]).rstrip(b"\0").decode("utf-8", "replace")
+        _require_covered(split, key, places[rows, 1:], sizes[source], predictions.shape[1:3])
         yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
+
+
+def _require_covered(
+    split: Split,
+    key: str,
+    origins: NDArray[np.int64],
+    size: NDArray[np.int64],
+    tile: tuple[int, ...],
+) -> None:
+    """Refuse a size that the tiles do not fill: it says how much memory is taken."""
+    covered = origins.max(axis=0, initial=0) + tile
+    if (origins < 0).any() or (origins >= size).any() or not ((size > 0) & (size <= covered)).all():
+        raise StoreError(
+            f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found {size.tolist()} "
+            f"for {key!r}, whose tiles reach {covered.tolist()}: restore it, or convert again"
+        )
 
 
 def _put_together(

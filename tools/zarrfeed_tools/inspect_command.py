@@ -34,7 +34,7 @@ def inspect(
     pixels of every class.
 
     Works on any Zarr v3 group of arrays aligned on axis 0, and says which of them would be read
-    the slow way, through zarr-python.
+    the slow way.
 
     [bold]Example[/]
 
@@ -56,7 +56,7 @@ def _show(split: SplitFacts, out: Console) -> None:
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
     out.print(fields_table(split.fields))
     for name, reason in split.indirect.items():
-        out.print(f"{shown(name)}: read through zarr-python ({shown(reason)})")
+        out.print(f"{shown(name)}: read the slow way ({shown(reason)})")
     if split.classes:
         out.print(classes_table(split.classes))
     skipped = split.packed.get("skipped", ())

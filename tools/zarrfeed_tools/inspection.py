@@ -69,7 +69,10 @@ def inspect_store(path: Path) -> list[SplitFacts]:
 def inspect_split(split: Split) -> SplitFacts:
     """Look at one opened split; of its data, only the class counts are read."""
     fields = fields_of(split, list(split.layouts))
-    lengths = {split.layouts[name].shape[0] for name in split.default_fields}
+    lengths = {
+        split.layouts[name].shape[0] if name in split.layouts else None
+        for name in split.default_fields
+    }
     return SplitFacts(
         path=str(split.path),
         samples=lengths.pop() if len(lengths) == 1 else None,

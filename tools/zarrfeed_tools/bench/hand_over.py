@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from zarrfeed.schema import METADATA, parse_array
+from zarrfeed.array_metadata import parse_array
+from zarrfeed.schema import METADATA
 from zarrfeed_tools.bench.turn import Expected, take_turn
 
 if TYPE_CHECKING:

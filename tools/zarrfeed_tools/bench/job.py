@@ -68,7 +68,7 @@ class Job:
 
     @property
     def indirect(self) -> list[str]:
-        """The fields that are read through zarr-python."""
+        """The fields that are read the slow way."""
         return [name for name, layout in self.layouts.items() if layout.indirect is not None]
 
     @property

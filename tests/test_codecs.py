@@ -1,0 +1,147 @@
+"""A chunk decodes to exactly the bytes that its array declares, or is damaged."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING
+
+import numcodecs
+import numpy as np
+import pytest
+
+from zarrfeed.codecs import decode_into
+
+if TYPE_CHECKING:
+    from zarrfeed.schema import Compression
+
+CONTENT = np.random.default_rng(0).integers(0, 9, 10_000, np.uint8).tobytes()
+# numcodecs writes the size; the streaming interface of zstd does not.
+ZSTD_HEADER = b"\x28\xb5\x2f\xfd"
+ENCODED: dict[Compression, bytes] = {
+    "raw": CONTENT,
+    "blosc": numcodecs.Blosc("lz4").encode(CONTENT),
+    "zstd": numcodecs.Zstd().encode(CONTENT),
+    "gzip": gzip.compress(CONTENT),
+    "zlib": zlib.compress(CONTENT),
+    "bz2": bz2.compress(CONTENT),
+    "lzma": lzma.compress(CONTENT),
+    "lz4": numcodecs.LZ4().encode(CONTENT),
+}
+
+
+def zstd_of_unknown_size(blocks: list[tuple[int, bytes, int]]) -> bytes:
+    """Write a frame by hand: (type, content, size) of each block; type 1 repeats one byte."""
+    frame = ZSTD_HEADER + bytes([0, 0x58])  # no size; a window of 2 MB
+    for number, (kind, content, size) in enumerate(blocks):
+        last = number == len(blocks) - 1
+        frame += struct.pack("<I", size << 3 | kind << 1 | last)[:3] + content
+    return frame
+
+
+def decode(compression: Compression, source: bytes, nbytes: int = len(CONTENT)) -> bytes:
+    target = bytearray(nbytes)
+    decode_into(compression, memoryview(source), memoryview(target))
+    return bytes(target)
+
+
+@pytest.mark.parametrize("compression", ENCODED)
+def test_a_chunk_is_decoded_whole(compression: Compression) -> None:
+    assert decode(compression, ENCODED[compression]) == CONTENT
+
+
+@pytest.mark.parametrize("compression", ENCODED)
+@pytest.mark.parametrize("nbytes", [0, len(CONTENT) - 1, len(CONTENT) + 1])
+def test_another_size_is_damage(nbytes: int, compression: Compression) -> None:
+    with pytest.raises(ValueError, match=f"{compression} (decodes to|ends)"):
+        decode(compression, ENCODED[compression], nbytes)
+
+
+@pytest.mark.parametrize("compression", ENCODED)
+def test_a_chunk_cut_short_is_damage(compression: Compression) -> None:
+    source = ENCODED[compression]
+    for length in (0, 1, 5, 15, 17, len(source) // 2, len(source) - 1):
+        with pytest.raises(ValueError, match=compression):
+            decode(compression, source[:length])
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bz2", "lzma"])
+def test_a_chunk_of_several_streams_is_read_as_zarr_python_reads_it(
+    compression: Compression,
+) -> None:
+    pack = {"gzip": gzip.compress, "bz2": bz2.compress, "lzma": lzma.compress}[compression]
+    parts = [b"", CONTENT[:3000], CONTENT[3000:], b""]
+    source = b"".join(pack(part) for part in parts)
+    codec = {"gzip": numcodecs.GZip(), "bz2": numcodecs.BZ2(), "lzma": numcodecs.LZMA()}
+    assert decode(compression, source) == CONTENT == codec[compression].decode(source)
+    with pytest.raises(ValueError, match=compression):
+        decode(compression, source + b"something else")
+    with pytest.raises(ValueError, match="streams"):
+        decode(compression, source + 2000 * pack(b""))
+
+
+def test_zstd_without_a_declared_size_is_read() -> None:
+    source = zstd_of_unknown_size([(0, CONTENT[:6000], 6000), (0, CONTENT[6000:], 4000)])
+    assert decode("zstd", source) == CONTENT
+    for nbytes in (9999, 10_001):
+        with pytest.raises(ValueError, match="zstd"):
+            decode("zstd", source, nbytes)
+
+
+BOMBS: dict[Compression, bytes] = {
+    "zstd": zstd_of_unknown_size([(1, b"\0", 100_000)] * 20_000),
+    "gzip": gzip.compress(bytes(1 << 24)) * 128,
+    "zlib": zlib.compress(bytes(1 << 30), 1),
+    "bz2": bz2.compress(bytes(1 << 24)) * 128,
+    "lzma": lzma.compress(bytes(1 << 24)) * 128,
+    "lz4": struct.pack("<i", 2**31 - 1) + ENCODED["lz4"][4:],
+    "blosc": ENCODED["blosc"][:4] + struct.pack("<I", 2**31 - 17) + ENCODED["blosc"][8:],
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units")
+def test_bombs_take_no_memory() -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for compression, bomb in BOMBS.items():
+        with pytest.raises(ValueError, match=compression):
+            decode(compression, bomb, 192)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200 << 10
+
+
+def test_a_blosc_header_that_lies_is_damage_and_no_crash() -> None:
+    script = """
+import itertools, struct, sys
+import numpy as np
+from numcodecs import Blosc
+from zarrfeed.codecs import decode_into
+
+content = np.arange(4000, dtype=np.uint8).tobytes()
+edges = [0, 1, 15, 16, 17, 1999, 2000, 2001, 4000, 4016, 65535, 2**31 - 1, 2**31, 2**32 - 1]
+for codec in (Blosc("lz4"), Blosc("zstd", shuffle=2), Blosc("lz4", clevel=0), Blosc("blosclz")):
+    whole = codec.encode(content)
+    for size, block, own in itertools.product(edges, edges, edges):
+        bad = whole[:4] + struct.pack("<III", size, block, own) + whole[16:]
+        for source in (bad, bad[: len(bad) // 2]):
+            try:
+                decode_into("blosc", memoryview(source), memoryview(bytearray(4000)))
+            except ValueError:
+                pass
+    for place in range(16):
+        for value in range(256):
+            bad = bytearray(whole)
+            bad[place] = value
+            try:
+                decode_into("blosc", memoryview(bad), memoryview(bytearray(4000)))
+            except ValueError:
+                pass
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], timeout=100, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
