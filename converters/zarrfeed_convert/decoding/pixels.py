@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.georeference import Place
+
 Color: TypeAlias = Literal["auto", "grey", "rgb", "rgba"]
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 
@@ -41,6 +43,7 @@ class Measure:
     """What a file's header says: its size as it is shown, and what :func:`decode` will return.
 
     `palette` holds a palette's colours, red, green and blue; it is empty where there is none.
+    `place` is where the pixels lie, if the file says it.
     """
 
     height: int
@@ -48,6 +51,7 @@ class Measure:
     channels: int
     dtype: str
     palette: bytes = b""
+    place: Place | None = None
 
 
 def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:

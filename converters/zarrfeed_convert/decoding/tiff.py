@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.georeference import place_of
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, turn
 from zarrfeed_convert.decoding.tiff_directories import require_end
 
@@ -40,12 +41,12 @@ def measure_page(page: Any) -> Measure:
     if _orientation(page) >= 5:
         height, width = width, height
     if page.photometric == PALETTE:
-        return Measure(height, width, 3, "uint8", palette_of(page).tobytes())
+        return Measure(height, width, 3, "uint8", palette_of(page).tobytes(), place_of(page))
     if needs_conversion(page):
-        return Measure(height, width, 3, "uint8")
+        return Measure(height, width, 3, "uint8", place=place_of(page))
     channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
-    return Measure(height, width, channels, dtype)
+    return Measure(height, width, channels, dtype, place=place_of(page))
 
 
 def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map, within
@@ -76,8 +77,10 @@ class Meaning:
         Raises
         ------
         SourceError
-            Its numbers cannot be packed, or it has too many channels for the colour.
+            Its numbers cannot be packed, it has too many channels for the colour, or the mask lies
+            elsewhere.
         """
+        require_same_place(image.place, mask.place, (image.height, image.width), name=name)
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
         colors = self.mask_colors(mask.palette)

@@ -15,6 +15,7 @@ import tifffile
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.tiff import (
     PALETTE,
+    measure_page,
     needs_conversion,
     palette_of,
     require_allowed,
@@ -43,8 +44,8 @@ class TiffPages:
     ----------
     letters, sizes
         The axes of the whole stack, as tifffile names them.
-    page
-        The first page: its tags speak for all.
+    page, measured
+        The first page: its tags speak for all. What they say.
 
     Raises
     ------
@@ -67,6 +68,7 @@ class TiffPages:
             self.sizes: tuple[int, ...] = tuple(series.get_shape(False))
             self.page: Any = series.keyframe
             _require_readable(series, path)
+            self.measured = measure_page(self.page)  # some tags are read from the open file
             self._mapped, self._pages = self._map(tiff, series), []
             if self._mapped is None:
                 self._pages = list(series)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page, measure_page
+from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
 from zarrfeed_convert.source import Header
 from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.cache import Cache
@@ -220,11 +221,11 @@ class TiffStacks:
         path, channel = pair.images[0], self._arguments["channel"]
         with reading(path):
             images = self._pages(path)
-            image = measure_page(images.page)
+            image = images.measured
             dtype = packed_dtype(np.dtype(image.dtype), path)
         with reading(pair.mask):
             masks = self._pages(pair.mask)
-            mask = measure_page(masks.page)
+            mask = masks.measured
         for pages, name in ((images, path), (masks, pair.mask)):
             self._limits.require_count(prod(pages.sizes) // (pages.page.size or 1), name, "pages")
         axes = axes_of_pair(
@@ -240,6 +241,7 @@ class TiffStacks:
             channels = image.channels
         shown = self._meaning.channels(channels, name=path)
         colors = self._meaning.mask_colors(mask.palette)
+        require_same_place(image.place, mask.place, (image.height, image.width), name=path)
         header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors)
         return _Stack(pair, *axes, header)
 

@@ -1,0 +1,136 @@
+"""Where does a TIFF say that its pixels lie, and does it say the same of an image and its mask?
+
+GeoTIFF's tags place pixels on the earth, OME-XML says how large they are under a microscope. Files
+without either lie nowhere in particular.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+_TOLERANCE = 0.6  # of a pixel: some tools mean a pixel's corner, some its centre
+_SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
+_SYSTEMS = (3072, 2048)  # GeoTIFF's keys of a projected, and of a geographic system
+_UNKNOWN = (0, 32767)
+_SIZE = re.compile(r'\bPhysicalSize([XY])="([^"]+)"')
+_UNIT = re.compile(r'\bPhysicalSize([XY])Unit="([^"]+)"')
+_OME = "OME"
+_METRES = {"nm": 1e-9, "µm": 1e-6, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where pixels lie.
+
+    Attributes
+    ----------
+    column, row, first
+        The step from a column to the next, from a row to the next, and where the first pixel is.
+    system
+        Of these coordinates: EPSG's number, or OME. Empty where nothing says it.
+    """
+
+    column: tuple[float, float]
+    row: tuple[float, float]
+    first: tuple[float, float]
+    system: str = ""
+
+    def at(self, row: int, column: int) -> tuple[float, float]:
+        """Give the coordinates of a pixel."""
+        x, y = (
+            first + row * down + column * across
+            for first, down, across in zip(self.first, self.row, self.column, strict=True)
+        )
+        return x, y
+
+
+def place_of(page: Any) -> Place | None:
+    """Read where a page's pixels lie; None where its tags do not say, or are damaged."""
+    try:
+        return _place(page)
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _place(page: Any) -> Place | None:
+    tags = {code: page.tags[code].value for code in _GEO if code in page.tags}
+    system = _system(tags.get(_KEYS, ()))
+    matrix = tags.get(_TRANSFORMATION, ())
+    if len(matrix) == 16:
+        a, b, _, x, c, d, _, y = (float(number) for number in matrix[:8])
+        return Place((a, c), (b, d), (x, y), system)
+    scale, tie = tags.get(_SCALE, ()), tags.get(_TIEPOINT, ())
+    if len(scale) >= 2 and len(tie) >= 6:
+        across, down = float(scale[0]), float(scale[1])
+        column, row, _, x, y, _ = (float(number) for number in tie[:6])
+        return Place((across, 0.0), (0.0, -down), (x - column * across, y + row * down), system)
+    return _place_in_ome(str(page.description)) if page.is_ome else None
+
+
+_GEO = (_SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS)
+
+
+def _system(keys: Any) -> str:
+    entries = dict(zip(keys[4::4], keys[7::4], strict=False)) if len(keys) > 4 else {}
+    found = (entries.get(key) for key in _SYSTEMS)
+    return next((str(code) for code in found if code and code not in _UNKNOWN), "")
+
+
+def _place_in_ome(text: str) -> Place | None:
+    # Of several images, the first.
+    sizes, units = (dict(reversed(pattern.findall(text))) for pattern in (_SIZE, _UNIT))
+    if not {"X", "Y"} <= sizes.keys():
+        return None
+    across, down = (
+        float(sizes[axis]) * _METRES.get(units.get(axis, "µm"), math.nan) for axis in "XY"
+    )
+    return Place((across, 0.0), (0.0, down), (0.0, 0.0), _OME) if across > 0 < down else None
+
+
+def require_same_place(
+    image: Place | None, mask: Place | None, size: tuple[int, int], *, name: str
+) -> None:
+    """Refuse a mask whose pixels lie elsewhere than the image's.
+
+    Parameters
+    ----------
+    image, mask
+        Nothing is refused where one of them is not known.
+    size
+        Height and width of the image.
+    name
+        The image, for errors.
+
+    Raises
+    ------
+    SourceError
+        The message says how far apart they are.
+    """
+    if image is None or mask is None or (image.system == _OME) != (mask.system == _OME):
+        return
+    todo = (
+        "resample the mask to the image's pixels, or, if these belong together all the same, save "
+        "the mask without its georeference"
+    )
+    if image.system and mask.system and image.system != mask.system:
+        raise SourceError(
+            f"{name}: needed a mask in the image's coordinates, EPSG:{image.system}, found "
+            f"EPSG:{mask.system}; {todo}"
+        )
+    pixel = min(math.hypot(*image.column), math.hypot(*image.row))
+    corners = [(row, column) for row in (0, size[0] - 1) for column in (0, size[1] - 1)]
+    apart = max(math.dist(image.at(*corner), mask.at(*corner)) for corner in corners)
+    if not apart <= _TOLERANCE * pixel:
+        shift = np.round(np.subtract(mask.at(0, 0), image.at(0, 0)), 6).tolist()
+        raise SourceError(
+            f"{name}: needed a mask at the place of the image, found one up to "
+            f"{apart / pixel if pixel else math.inf:.4g} pixels away (its first pixel is off by "
+            f"{shift}); {todo}"
+        )
