@@ -41,11 +41,14 @@ class NamedClasses:
         The classes.
     mask_map
         What mask values mean.
+    listed
+        All names that stand there, those of no class, too.
     """
 
     file: str
     labels: Labels
     mask_map: MaskMap
+    listed: tuple[str, ...] = ()
 
 
 def find_classes(folders: Iterable[Path]) -> NamedClasses | None:
@@ -195,7 +198,7 @@ def _by_color(path: Path, colors: Mapping[str, int], *, border: bool = False) ->
     clash = any(ids.get(shade, number) != number for shade, number in grey.items())
     values = {} if clash else {number: number for number in grey.values()}
     labels = Labels(tuple(names), _IGNORED if ignored else None)
-    return NamedClasses(str(path), labels, MaskMap(values, ids))
+    return NamedClasses(str(path), labels, MaskMap(values, ids), tuple(colors))
 
 
 def _table(lines: list[str]) -> tuple[list[str], list[list[str]]]:

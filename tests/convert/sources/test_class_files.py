@@ -98,6 +98,31 @@ def test_a_table_of_camvid_replaces_the_known_colors(tmp_path):
     assert source.read_mask(0).tolist() == [[0, 255], [1, 1]]
 
 
+@pytest.mark.parametrize("colored", [True, False])
+def test_masks_of_camvid_as_cvat_exports_them_are_colors(tmp_path, colored):
+    for folder, values in (("default", COLORS[IDS]), ("defaultannot", COLORS[IDS])):
+        (tmp_path / folder).mkdir()
+        mask = values if colored or folder == "default" else IDS
+        Image.fromarray(mask).save(tmp_path / folder / "a.png")
+    (tmp_path / "label_colors.txt").write_text(LABEL_COLORS)
+    source = open_source("camvid", {"images": tmp_path, "subset": "default"})
+    assert (source.classes == NAMES) == colored
+    np.testing.assert_array_equal(source.read_mask(0), IDS)
+
+
+def test_ids_of_cityscapes_as_cvat_exports_it_are_places_in_its_list(tmp_path):
+    for folder, name in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        (tmp_path / folder / "train/city").mkdir(parents=True)
+        Image.fromarray(IDS).save(tmp_path / folder / f"train/city/a_{name}.png")
+    (tmp_path / "label_colors.txt").write_text(LABEL_COLORS)
+    source = open_source("cityscapes", {"images": tmp_path})
+    assert (source.classes, source.ignore) == (NAMES, None)
+    np.testing.assert_array_equal(source.read_mask(0), IDS)
+    (tmp_path / "label_colors.txt").write_text("128 64 128 road\n0 0 0 unlabeled\n")
+    official = open_source("cityscapes", {"images": tmp_path})
+    assert (len(official.classes), official.ignore) == (19, 255)
+
+
 def test_values_are_the_classes_that_roboflow_names(root):
     for name in ("a", "b"):
         (root / f"SegmentationClass/{name}.png").unlink()

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice, require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
-from zarrfeed_convert.sources.image_files.folders import pair_folders
+from zarrfeed_convert.sources.image_files.folders import FolderPairs, pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
     CAMVID_11,
     CAMVID_COLORS,
@@ -43,7 +44,8 @@ class CamVid(KnownLayout):
 
     ``701_StillsRaw_full/`` beside ``LabeledApproved_full/``: the same, all in one (as published).
 
-    A ``class_dict.csv`` or ``label_colors.txt`` beside these folders says what the colours are.
+    A ``class_dict.csv`` or ``label_colors.txt`` beside these folders says what colours are, also
+    those of CVAT's ``trainannot/``.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ class CamVid(KnownLayout):
         Not needed.
     subset
         By default the name of the split that is packed (in Python: ``train``);
-        ``train``, ``val`` or ``test``; ``all`` where there are no subsets (as published).
+        ``train``, ``val`` or ``test``, or another one of the first layout; ``all`` where there are
+        no subsets (as published).
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -82,9 +85,10 @@ class CamVid(KnownLayout):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_choice("subset", subset, (*SUBSETS, "all"))
         require_no_masks(os.fspath(masks), "--images")
         root, meaning = Path(images), Meaning.of(color, mask_map)
+        if not has_folders(root, (subset, f"{subset}annot")):
+            require_choice("subset", subset, (*SUBSETS, "all"))
         indices, colors = (subset, f"{subset}annot"), (subset, f"{subset}_labels")
         stills = ("701_StillsRaw_full", "LabeledApproved_full")
         layouts = [stills] if subset == "all" else [indices, colors]
@@ -99,13 +103,13 @@ class CamVid(KnownLayout):
         if folders != indices:
             labels = Labels(tuple(CAMVID_COLORS), IGNORED)
             known, suffix = camvid_colors_to_ids(), "_L"
-            named = None if str(meaning.mask_map) else find_classes([root])
-            if named is not None:
-                labels, known = named.labels, MaskMap(colors=named.mask_map.colors)
-                facts["classes_from"] = named.file
         pairs = pair_folders(
             str(root / folders[0]), str(root / folders[1]), image_suffix="", mask_suffix=suffix
         )
+        named = None if str(meaning.mask_map) else find_classes([root])
+        if named is not None and (folders != indices or _are_colored(pairs, limits)):
+            labels, known = named.labels, MaskMap(colors=named.mask_map.colors)
+            facts["classes_from"] = named.file
         super().__init__(
             {"kind": "camvid", "images": str(root), "masks": "", "subset": subset},
             pairs.files,
@@ -116,3 +120,11 @@ class CamVid(KnownLayout):
             facts=facts,
             limits=limits,
         )
+
+
+def _are_colored(pairs: FolderPairs, limits: Limits | None) -> bool:
+    """Tell whether masks are colours, as the first of them is; SegNet's are grey."""
+    try:
+        return measure(Path(min(pairs.files.values())[1]), limits).channels > 1
+    except (SourceError, ValueError):  # what is wrong with it is told when it is read
+        return False

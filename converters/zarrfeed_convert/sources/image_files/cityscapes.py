@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice, require_no_masks
+from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.folders import pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
     CITYSCAPES_19,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON
 
 
 @source_errors
@@ -30,7 +32,9 @@ class Cityscapes(KnownLayout):
     """Cityscapes: images in ``leftImg8bit/``, masks in ``gtFine/`` or ``gtCoarse/``.
 
     Images are ``leftImg8bit/SUBSET/CITY/*_leftImg8bit.png``, masks
-    ``gtFine/SUBSET/CITY/*_gtFine_labelIds.png`` or ``*_gtFine_labelTrainIds.png``.
+    ``gtFine/SUBSET/CITY/*_gtFine_labelIds.png`` or ``*_gtFine_labelTrainIds.png``. Where a
+    ``label_colors.txt`` beside these folders lists other classes, as CVAT exports it, an id is the
+    place in that list.
 
     Parameters
     ----------
@@ -89,7 +93,12 @@ class Cityscapes(KnownLayout):
             for suffix in (ids, train_ids)
         }
         suffix, known, meant = ids, None, Labels(CITYSCAPES_34, None)
-        if labels == "train":
+        facts: JSON = {}
+        named = None if str(meaning.mask_map) else find_classes([root])
+        if named is not None and not set(named.listed) <= {*CITYSCAPES_34, "license plate"}:
+            meant = Labels(named.listed, None)
+            facts["classes_from"] = named.file
+        elif labels == "train":
             meant = Labels(CITYSCAPES_19, IGNORED)
             if found[train_ids] and found[train_ids] >= found[ids]:
                 suffix = train_ids
@@ -115,6 +124,6 @@ class Cityscapes(KnownLayout):
             pairs.left_out,
             known_map=known,
             labels=meant,
-            facts={"masks": suffix[1:]},
+            facts={"masks": suffix[1:], **facts},
             limits=limits,
         )
