@@ -30,10 +30,10 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
 an address (s3); copy it here or mount it, and give its path
     """
-    text = os.fsdecode(path)
+    text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111 (a home that is not there stays)
     found = _SCHEME.match(text)
     if found is None:
-        return _reachable(Path(path))
+        return _reachable(Path(text))
     scheme, rest = found[1], text[found.end() :]
     todo = "copy it here or mount it, and give its path"
     if scheme.lower() == "file":

@@ -16,6 +16,8 @@ from zarrfeed_convert.supervision.board import marked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from zarrfeed_convert.source import Source
+
 Kind = TypeVar("Kind")
 
 
@@ -42,17 +44,38 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
     @wraps(opens)
     def opened(self: Any, *arguments: Any, **options: Any) -> None:
         given = takes.bind(self, *arguments, **options)  # what is misspelt is a TypeError
-        if not getattr(kind, "takes_urls", False):
-            for place in (given.arguments.get(name) for name in ("images", "masks")):
-                if isinstance(place, str | os.PathLike):
-                    local_path(place)
+        for name in ("images", "masks"):
+            place = given.arguments.get(name)
+            if isinstance(place, str | bytes | os.PathLike) and place:
+                given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
+                if not getattr(kind, "takes_urls", False):
+                    local_path(text)
+        self.opened = (os.getcwd(), given.args[1:], given.kwargs)  # noqa: PTH109
         with reading(str(given.arguments["images"])):
-            opens(self, *arguments, **options)
+            opens(*given.args, **given.kwargs)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
     for name in ("probe", "read", "read_mask"):
         setattr(kind, name, _named(getattr(kind, name)))
     return kind
+
+
+def anchored(source: Source) -> Source:
+    """Give a source whose relative paths are those of the folder in which it was opened.
+
+    Files are named as they were given; where the current folder has changed since, they are named
+    by their whole path.
+    """
+    there, arguments, options = getattr(source, "opened", ("", (), {}))
+    if not there or there == os.getcwd():  # noqa: PTH109
+        return source
+    given = signature(type(source)).bind(*arguments, **options)
+    for name in ("images", "masks"):
+        place = given.arguments.get(name, "")
+        is_label = name == "masks" and getattr(source, "takes_labels", False) and "." not in place
+        if place and "://" not in place and not is_label:
+            given.arguments[name] = os.path.join(there, place)  # noqa: PTH118
+    return type(source)(*given.args, **given.kwargs)
 
 
 def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:

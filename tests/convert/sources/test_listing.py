@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zarrfeed import open_split
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import PairedFolders
+from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.formats import open_source
 from zarrfeed_convert.sources.listing import list_files, list_stacks, stem_of
 
@@ -106,3 +107,27 @@ def test_images_of_a_list_may_have_another_extension():
         picture(f"SegmentationClass/{name}.PNG", 1)
     source = open_source("voc", {"images": "."})
     assert [Path(source.names(number)[0]).name for number in range(2)] == ["a.JPG", "b.jpg"]
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: str(path).encode()])
+def test_paths_may_begin_at_home_and_be_of_any_kind(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    picture("i/a.png")
+    picture("m/a.png", 1)
+    np.savez("a.npz", x=np.zeros((2, 8, 8), np.uint8))
+    assert PairedFolders(kind("~/i"), kind("~/m")).keys == ["a"]
+    arrays = open_source("npz", {"images": kind("~/a.npz:x"), "masks": kind("~/a.npz:x")})
+    assert len(arrays.keys) == 2
+    convert(PairedFolders("~/i", "~/m"), kind("~/o.zarr"), split="t", workers=1)
+    assert (tmp_path / "o.zarr" / "t").is_dir()
+    assert open_split("~/o.zarr/t").layouts["image"].shape == (1, 4, 4, 3)
+
+
+def test_relative_paths_are_those_of_the_folder_in_which_a_source_was_opened(tmp_path, monkeypatch):
+    picture("i/a.png")
+    picture("m/a.png", 1)
+    source = PairedFolders("i", "m")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert convert(source, "o.zarr", split="t", workers=1).packed == 1
+    assert (tmp_path / "elsewhere" / "o.zarr" / "t").is_dir()

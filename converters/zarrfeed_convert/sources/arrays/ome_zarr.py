@@ -75,7 +75,7 @@ class OmeZarr:
     >>> OmeZarr("cells/*.ome.zarr", "nuclei", channel="DAPI", binary=True)  # doctest: +SKIP
     """
 
-    takes_urls = True
+    takes_urls = takes_labels = True
 
     ignore: int | None = None
 

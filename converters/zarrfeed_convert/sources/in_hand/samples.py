@@ -18,6 +18,7 @@ import PIL.Image
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.blame import anchored
 from zarrfeed_convert.sources.in_hand.spool import SpoolWriter, names_of
 from zarrfeed_convert.sources.in_hand.spool_file import spool_file
 from zarrfeed_convert.sources.meaning import Meaning
@@ -90,7 +91,7 @@ def source_of_samples(
     ['00000000', '00000001']
     """
     if all(hasattr(samples, name) for name in _SOURCE):
-        yield cast("Source", samples)
+        yield anchored(cast("Source", samples))
         return
     parent = Path(folder).absolute()
     while not parent.is_dir():
