@@ -26,7 +26,7 @@ LAYERS = [
      "grid", "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
-     "workers.wire", "workers.process", "workers.processes"},
+     "workers.wire", "workers.process", "workers.worker_process", "workers.processes"},
     {"feeder", "request", "sharing", "stream", "opening"},
     {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
@@ -56,8 +56,8 @@ WORLDS = {
     "google_crc32c": {"codecs"},
     "psutil": {"memory"},
     "resource": {"descriptors", "workers.recipe"},
-    "cloudpickle": {"workers.processes"},
-    "socket": {"workers.wire", "workers.process", "workers.processes"},
+    "cloudpickle": {"workers.process", "workers.processes"},
+    "socket": {"workers.wire", "workers.process", "workers.worker_process"},
     "mmap": {"arena", "slot", "shards", "flat", "truncation"},
     "ctypes": {"truncation"},
 }

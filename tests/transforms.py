@@ -138,3 +138,45 @@ def slow(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Ar
     """Take 20 ms."""
     time.sleep(0.02)
     return image, mask
+
+
+class KilledWhenLoaded:
+    """Die when a worker process loads it, the first `times`; each leaves a file in `folder`."""
+
+    def __init__(self, folder: str, times: int) -> None:
+        self.folder = folder
+        self.times = times
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if len(os.listdir(self.folder)) < self.times:
+            with open(os.path.join(self.folder, str(os.getpid())), "w"):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Change nothing."""
+        return image, mask
+
+
+class Unspeakable(Exception):  # noqa: N818
+    """Cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+    __str__ = __repr__
+
+
+def raises_a_long_error(image: Array, mask: Array, rng: np.random.Generator) -> Any:
+    """Raise an error of 50 MB on one sample."""
+    if wants_id_nine(image, mask):
+        raise ValueError("here it begins " + "x" * 50_000_000 + " here it ends")
+    return image, mask
+
+
+def raises_an_unspeakable_error(image: Array, mask: Array, rng: np.random.Generator) -> Any:
+    """Raise an error without words on one sample."""
+    if wants_id_nine(image, mask):
+        raise Unspeakable
+    return image, mask

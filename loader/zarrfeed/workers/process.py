@@ -1,11 +1,13 @@
-"""A worker process: ``python -m zarrfeed.workers.process SOCKET ARENA``, both file descriptors.
+"""A worker process: its arguments are the descriptors of its socket and of the arena.
 
 Started fresh, never forked: it imports numpy and numcodecs, but neither Keras nor TensorFlow nor
-the user's ``__main__``. It ends when its socket does, so it cannot outlive its parent.
+the user's ``__main__``. What it needs itself is loaded before the folders of the user are looked
+into. It ends when its socket does, so it cannot outlive its parent.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import select
@@ -16,14 +18,18 @@ import threading
 import traceback
 from contextlib import suppress
 
+import cloudpickle  # noqa: F401 - the recipe's pickle needs it
+
 from zarrfeed.arena import Arena
 from zarrfeed.errors import WorkerError, ZarrfeedError
 from zarrfeed.workers import wire
-from zarrfeed.workers.recipe import Filler
+from zarrfeed.workers.recipe import Filler, shortened
 
 
 def main(socket_descriptor: int, arena_descriptor: int) -> None:
     """Serve tasks until the parent hangs up."""
+    with suppress(Exception):  # standard error may be closed
+        faulthandler.enable()  # a crash in C names the line that led to it
     # Ctrl-C goes to the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=socket_descriptor)
@@ -61,11 +67,11 @@ def _prepare(setup: bytes, arena_descriptor: int) -> tuple[Filler, Arena]:
 
 def _report(error: BaseException) -> bytes:
     """Pickle an error of ours as it is, any other as a WorkerError; the traceback as a note."""
-    text = "".join(traceback.format_exception(error)).rstrip()
+    text = shortened(lambda failed: "".join(traceback.format_exception(failed)).rstrip(), error)
     if not isinstance(error, ZarrfeedError):
-        error = WorkerError(f"worker process {os.getpid()} failed: {error!r}")
-    kind = type(error)
-    return pickle.dumps((kind, str(error), f"In worker process {os.getpid()}:\n{text}"))
+        error = WorkerError(f"worker process {os.getpid()} failed: {shortened(repr, error)}")
+    kind, message = type(error), shortened(str, error)
+    return pickle.dumps((kind, message, f"In worker process {os.getpid()}:\n{text}"))
 
 
 def _end_with_parent(descriptor: int) -> None:
@@ -74,7 +80,3 @@ def _end_with_parent(descriptor: int) -> None:
     watch.register(descriptor, 0)  # only POLLHUP and POLLERR, which are always reported
     watch.poll()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

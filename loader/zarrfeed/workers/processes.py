@@ -7,38 +7,30 @@ the second death on a task ends the epoch.
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 import selectors
-import signal
-import socket
 import subprocess
 import sys
 import time
 import warnings
 from collections import deque
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cloudpickle
 
-import zarrfeed
 from zarrfeed.errors import WorkerError
+from zarrfeed.store import open_split
 from zarrfeed.workers import wire
-from zarrfeed.workers.recipe import names_of
+from zarrfeed.workers.recipe import SampleNames, names_of
+from zarrfeed.workers.worker_process import EXIT_SECONDS, WorkerProcess, search_path, status_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from zarrfeed.arena import Arena
     from zarrfeed.workers import Task
     from zarrfeed.workers.recipe import Recipe
 
-_EXIT_SECONDS = 2.0
-# A worker that has begun to take or give a message does nothing else meanwhile.
-_ANSWER_SECONDS = 60.0
 # Tasks that one worker has at most: a socket holds some hundreds, and then sending would block.
 _SENT = 64
 # Where stores are seen in the order in which they were made, a slot itself says that it is filled,
@@ -47,62 +39,18 @@ _STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
 _UNREAD = 32
 
 
-class _Worker:
-    """One process, its socket, and the tasks it has not answered yet."""
-
-    def __init__(self, setup: bytes, arena_descriptor: int) -> None:
-        self.connection, theirs = socket.socketpair()
-        with theirs, _held_back(signal.SIGINT):
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "zarrfeed.workers.process",
-                    str(theirs.fileno()),
-                    str(arena_descriptor),
-                ],
-                pass_fds=(theirs.fileno(), arena_descriptor),
-                stdin=subprocess.DEVNULL,
-                env=_environment(os.environ),
-            )
-        self.waiting: dict[int, Task] = {}
-        self.unread: set[int] = set()  # finished, as its slot says, and the reply is still to come
-        self.ready = False
-        self.connection.settimeout(_ANSWER_SECONDS)
-        with suppress(OSError):  # it died at once; its socket will say so
-            wire.send_bytes(self.connection, setup)
-
-    def load(self) -> tuple[int, int]:
-        """How much it has to do: that with as many tasks, but older ones, is done sooner."""
-        return len(self.waiting), max(self.waiting, default=0)
-
-    def hang_up(self) -> None:
-        """End the conversation, also where a process that the user forked holds the socket, too."""
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-        self.connection.close()
-
-    def stop(self) -> int | None:
-        """Hang up, and kill what does not end; returns the exit status."""
-        self.hang_up()
-        try:
-            return self.process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait(_EXIT_SECONDS)
-
-
 class ProcessWorkers:
     """Fills slots in `count` processes."""
 
     def __init__(self, recipe: Recipe, arena: Arena, count: int) -> None:
         self._setup = _setup(recipe, arena)
+        self._recipe = recipe
         self._arena = arena
         self._selector = selectors.DefaultSelector()
         self._finished: dict[int, bytes | None] = {}
         self._retried: set[int] = set()
         self._hopeless: bytes | None = None
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._kept: deque[Task] = deque()
         self.count = count
         try:
@@ -155,11 +103,18 @@ class ProcessWorkers:
         return True
 
     def close(self) -> None:
-        """Hang up on every worker; one that does not end within 2 s is killed."""
+        """Hang up on every worker; those that have not ended within 2 s are killed."""
         for worker in self._workers:
             worker.hang_up()
+        deadline = time.monotonic() + EXIT_SECONDS
         for worker in self._workers:
-            worker.stop()
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.process.kill()  # nothing, where it has ended
+        deadline = time.monotonic() + EXIT_SECONDS
+        for worker in self._workers:
+            worker.stop(max(0.0, deadline - time.monotonic()))
         self._workers.clear()
         self._selector.close()
 
@@ -178,27 +133,28 @@ class ProcessWorkers:
             self._receive(key.data)
         return bool(ready)
 
-    def _start(self) -> _Worker:
-        worker = _Worker(self._setup, self._arena.descriptor)
+    def _start(self, *, replaces: bool = False) -> WorkerProcess:
+        worker = WorkerProcess(self._setup, self._arena.descriptor, replaces=replaces)
         self._workers.append(worker)
         self._selector.register(worker.connection, selectors.EVENT_READ, worker)
         return worker
 
     def _send_kept(self) -> None:
         while self._kept and self._workers:  # where none could start, wait() says why
-            worker = min(self._workers, key=_Worker.load)
+            worker = min(self._workers, key=WorkerProcess.load)
             if len(worker.waiting) >= _SENT:
                 return
             self._send(worker, self._kept.popleft())
 
-    def _send(self, worker: _Worker, task: Task) -> None:
+    def _send(self, worker: WorkerProcess, task: Task) -> None:
         worker.waiting[task.number] = task
         try:
             wire.send_task(worker.connection, task)
         except (BrokenPipeError, ConnectionResetError):
-            self._bury(worker)
+            while worker in self._workers:  # what it has said last is still to be heard
+                self._receive(worker)
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: WorkerProcess) -> None:
         try:
             number, failure = wire.receive_reply(worker.connection)
         except (wire.Hangup, TimeoutError):
@@ -215,35 +171,47 @@ class ProcessWorkers:
         self._finished[number] = failure
         self._send_kept()
 
-    def _bury(self, dead: _Worker) -> None:
+    def _bury(self, dead: WorkerProcess) -> None:
         """Replace a dead worker and give its tasks to the new one, each at most once."""
         if dead not in self._workers:
             return
         self._workers.remove(dead)
         self._selector.unregister(dead.connection)
-        status = dead.stop()
-        if not dead.ready:  # the next one would fare no better
-            self._hopeless = _stillborn(status)
+        status = dead.stop(EXIT_SECONDS)
+        if self._hopeless is not None:
+            return
+        if not dead.ready and (dead.replaces or status is None or status >= 0):
+            self._hopeless = _stillborn(status)  # the next one would fare no better
             return
         # What is finished must not be done again: its slot may be handed out at any moment.
         lost = [task for task in dead.waiting.values() if not self._ready(task)]
         # Workers answer in order, so the first unanswered task is the one that it died in.
-        repeated = bool(lost) and lost[0].number in self._retried
-        if repeated:
-            self._finished[lost[0].number] = _death(dead, status, lost[0])
+        at_work = lost[0] if lost and dead.ready else None
+        if at_work is not None and at_work.number in self._retried:
+            self._finished[at_work.number] = _death(dead, status, at_work, self._names(at_work))
             lost = lost[1:]
-        elif lost:
-            self._retried.add(lost[0].number)
+        elif at_work is not None or not dead.ready:
+            where = f"at {self._names(at_work)}" if at_work else "before its first batch"
+            if at_work is not None:
+                self._retried.add(at_work.number)
             warnings.warn(
-                f"worker process {dead.process.pid} died ({_status(status)}); its batch is done "
-                "again by a new one. Signal 9 is usually the out-of-memory killer: fewer workers "
-                "or a smaller max_queue_size need less memory",
+                f"worker process {dead.process.pid} died ({status_text(status)}) {where}; a new "
+                "one does it again. Signal 9 is usually the out-of-memory killer: fewer workers or "
+                "a smaller max_queue_size need less memory",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        replacement = self._start()
+        replacement = self._start(replaces=True)
         for task in lost:
             self._send(replacement, task)
+
+    def _names(self, task: Task) -> str:
+        """Name the samples of a task."""
+        ids = self._arena.slot(task.slot).ids[: task.rows]
+        try:
+            return str(SampleNames(open_split(self._recipe.path), ids))
+        except (OSError, ValueError):  # the store may be gone
+            return f"samples {ids[:4].tolist()} …"
 
 
 def _setup(recipe: Recipe, arena: Arena) -> bytes:
@@ -255,44 +223,22 @@ def _setup(recipe: Recipe, arena: Arena) -> bytes:
             "locks and models out of it (make them inside the function), or set "
             "use_multiprocessing=False"
         ) from error
-    return pickle.dumps((sys.path, arena.slots, travelling))
-
-
-@contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
-    """Hold a signal back, here and in the processes started meanwhile."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Let the worker find this very zarrfeed, however the parent found it."""
-    root = str(Path(zarrfeed.__file__).parents[1])
-    path = environment.get("PYTHONPATH")
-    return {**environment, "PYTHONPATH": os.pathsep.join([root, path] if path else [root])}
+    return pickle.dumps((search_path(), arena.slots, travelling))
 
 
 def _stillborn(status: int | None) -> bytes:
     message = (
-        f"a worker process ended before its first batch ({_status(status)}); its own message "
-        f"stands above on standard error; it runs {sys.executable} -m zarrfeed.workers.process"
+        f"a worker process ended before its first batch ({status_text(status)}); its own message "
+        f"stands above on standard error; it runs {sys.executable}, workers=0 or threads do not"
     )
     return pickle.dumps((WorkerError, message, "It left no traceback."))
 
 
-def _death(worker: _Worker, status: int | None, task: Task) -> bytes:
+def _death(worker: WorkerProcess, status: int | None, task: Task, names: str) -> bytes:
     message = (
-        f"two worker processes died on batch {task.batch} of epoch {task.epoch}, the last with pid "
-        f"{worker.process.pid} ({_status(status)}): a transform that exits or crashes, or too "
-        "little memory; workers=0 runs it in this process, where a traceback is seen"
+        f"two worker processes died on batch {task.batch} of epoch {task.epoch}, at {names}, the "
+        f"last with pid {worker.process.pid} ({status_text(status)}): a transform that exits or "
+        "crashes, or too little memory; workers=0 runs it in this process, where a traceback is "
+        "seen"
     )
     return pickle.dumps((WorkerError, message, "It left no traceback."))
-
-
-def _status(status: int | None) -> str:
-    if status is None:
-        return "it did not end"
-    return f"signal {-status}" if status < 0 else f"exit status {status}"

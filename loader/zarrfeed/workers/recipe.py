@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on Linux alone
 
+_SHOWN = 20_000  # characters of an error
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
 
@@ -172,7 +173,7 @@ class Filler:
             made = sources
         if recipe.batch_transform is not None:
             rng = generator(recipe.seed, epoch, batch, stream=1)
-            names = _Names(self._split, ids)
+            names = SampleNames(self._split, ids)
             with recipe.turns.lock:
                 results = _call(recipe.batch_transform, made, rng, names)
             for name, target, result in zip(self._fields, targets, results, strict=True):
@@ -191,7 +192,7 @@ class Filler:
         assert recipe.transform is not None
         lock = recipe.turns.lock
         for row, sample in enumerate(ids.tolist()):
-            names = _Names(self._split, ids[row : row + 1])
+            names = SampleNames(self._split, ids[row : row + 1])
             rng = generator(recipe.seed, epoch, sample, stream=0)
             arrays = [array[row] for array in sources]
             with lock:
@@ -210,7 +211,19 @@ def names_of(recipe: Recipe) -> str:
     return ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
 
 
-class _Names:
+def shortened(say: Callable[[BaseException], str], error: BaseException) -> str:
+    """Make a text of an error, whatever the user's error does; of a very long one, both ends."""
+    try:
+        made = say(error)
+    except Exception as failure:
+        made = f"(an error that cannot be shown: {type(failure).__name__})"
+    if len(made) <= _SHOWN:
+        return made
+    half = _SHOWN // 2
+    return f"{made[:half]} … {len(made) - 2 * half:,} characters … {made[-half:]}"
+
+
+class SampleNames:
     """The keys of samples, looked up only when an error needs them."""
 
     def __init__(self, split: Any, ids: NDArray[np.int64]) -> None:
@@ -253,7 +266,8 @@ def _call(
         results = function(*arrays, rng)
     except Exception as error:
         where = _line_of_transform(error)
-        raise WorkerError(f"transform {called} raised {error!r}{where} on {names}") from error
+        said = shortened(repr, error)
+        raise WorkerError(f"transform {called} raised {said}{where} on {names}") from error
     if len(arrays) == 1 and isinstance(results, np.ndarray):
         results = (results,)
     if not isinstance(results, tuple | list) or len(results) != len(arrays):

@@ -61,10 +61,13 @@ def receive_bytes(connection: socket.socket) -> bytes:
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
-    parts = _some(connection, size)
-    while len(parts) < size:  # seldom: a message mostly comes in one piece
+    part = _some(connection, size)
+    if len(part) == size:  # as mostly
+        return part
+    parts = bytearray(part)
+    while len(parts) < size:
         parts += _some(connection, size - len(parts))
-    return parts
+    return bytes(parts)
 
 
 def _some(connection: socket.socket, size: int) -> bytes:
