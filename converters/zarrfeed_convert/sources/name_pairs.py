@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _SHOWN = 10
 # "case12/img" is case, 12, img: names differ in whole words and whole numbers.
@@ -80,6 +80,22 @@ def pair_all(images: Sequence[str], masks: Sequence[str]) -> list[int]:
     found = pairs_of(images, masks)
     place = {name: number for number, name in enumerate(masks)}
     return [place[found[name]] for name in images]
+
+
+def in_order_of(images: Sequence[str], masks: Mapping[str, str]) -> dict[str, str]:
+    """Bring files of masks, path → name, into the order of those of images.
+
+    Of other numbers of files, whose records may be divided otherwise, names tell nothing.
+
+    Raises
+    ------
+    SourceError
+        There are as many, and a name has no partner.
+    """
+    if len(images) != len(masks):
+        return dict(masks)
+    files = list(masks.items())
+    return dict(files[place] for place in pair_all(images, list(masks.values())))
 
 
 def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:

@@ -126,8 +126,9 @@ class ParquetTables:
             Numbers(mask_dtype, channels_first, option="mask_dtype"),
         )
         image_tables = Tables.find(os.fspath(images), what="images")
-        mask_tables = Tables.find(os.fspath(masks), what="masks") if masks else image_tables
+        mask_tables = image_tables
         if masks:
+            mask_tables = Tables.find(os.fspath(masks), what="masks", beside=image_tables.stems)
             require_partners(image_tables, mask_tables, what="row")
         self._cache_mib = cache_mib
         limits = limits or Limits()

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -50,15 +51,23 @@ class Tables:
     broken: tuple[tuple[str, str], ...]
 
     @classmethod
-    def find(cls, where: str, *, what: str) -> Tables:
+    def find(cls, where: str, *, what: str, beside: Sequence[str] = ()) -> Tables:
         """Find the rows of a file, a folder or a glob.
+
+        Parameters
+        ----------
+        where, what
+            As :func:`~zarrfeed_convert.sources.listing.list_files` takes them.
+        beside
+            Names of the files that these belong to, one by one.
 
         Raises
         ------
         SourceError
-            There is none.
+            There is none, or some of the names do not pair.
         """
         files = list_files(where, what=what, extensions=EXTENSIONS)
+        files = in_order_of(beside, files) if beside else files
         whole: dict[str, str] = {}
         broken, rows, file_of, number_of = [], [], [], []
         for path, stem in files.items():

@@ -19,9 +19,10 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.name_pairs import in_order_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,15 +57,23 @@ class Records:
     broken: tuple[tuple[str, str], ...]
 
     @classmethod
-    def find(cls, where: str, *, what: str) -> Records:
+    def find(cls, where: str, *, what: str, beside: Sequence[str] = ()) -> Records:
         """Find the records of a file, a folder or a glob.
+
+        Parameters
+        ----------
+        where, what
+            As :func:`~zarrfeed_convert.sources.listing.list_files` takes them.
+        beside
+            Names of the files that these belong to, one by one.
 
         Raises
         ------
         SourceError
-            There is none.
+            There is none, or some of the names do not pair.
         """
         files = list_files(where, what=what, extensions=EXTENSIONS)
+        files = in_order_of(beside, files) if beside else files
         found = [index_records(path) for path in files]
         broken = [
             (name_of_record(path, len(offsets)), why)

@@ -118,7 +118,7 @@ class TFRecords:
         image_records = Records.find(os.fspath(images), what="images")
         mask_records = image_records
         if masks:
-            mask_records = Records.find(os.fspath(masks), what="masks")
+            mask_records = Records.find(os.fspath(masks), what="masks", beside=image_records.stems)
             require_partners(image_records, mask_records, what="record")
         self._image = RecordField("image", image_records, image, image_numbers, given, limits)
         self._mask = RecordField("mask", mask_records, mask, mask_numbers, given, limits)

@@ -332,6 +332,20 @@ def test_masks_may_be_in_tables_of_their_own():
         ParquetTables("i", "m", image="x", mask="y")
 
 
+def test_tables_of_masks_follow_those_of_images_by_name_not_by_order():
+    columns = pairs(11)
+    for number in range(11):  # 10 comes before 2, and 02 before 10
+        write(f"i/{number}.parquet", {"x": columns["image"][number : number + 1]})
+        write(f"m/m_{number:02}.parquet", {"y": columns["annotation"][number : number + 1]})
+    source = ParquetTables("i", "m", image="x", mask="y")
+    for sample in range(11):
+        number = int(source.keys[sample].partition("/")[0])
+        agree(source, sample, *pair(number))
+    Path("m/m_02.parquet").rename("m/m_99.parquet")
+    with pytest.raises(SourceError, match=r"1 image without mask: 2, 1 mask without image: m_99"):
+        ParquetTables("i", "m", image="x", mask="y")
+
+
 def test_rows_without_an_image_or_a_mask_are_left_out():
     columns = pairs(6)
     columns["annotation"][1] = None
