@@ -400,3 +400,36 @@ MUTATIONS = [
     _bits, _bits, _length, _json, _json, _json, _json, _text, _index, _index, _chunk, _swap, _gone,
     _special, _nothing,
 ]  # fmt: skip
+
+
+class PackedTrials:
+    """Trials of what works through whole packed stores: verify and repack."""
+
+    def __init__(self, folder: Path) -> None:
+        pixels = traced_pixels(SAMPLES)
+        self._bases = [folder / codec for codec in ("raw", "lz4", "zstd")]
+        for base in self._bases:
+            _packed(base, pixels, {"codec": base.name})
+
+    def __call__(self, rng: random.Random, folder: Path) -> int:
+        """Mutate a copy of a store, verify and repack it."""
+        from zarrfeed import SourceError
+        from zarrfeed_convert import repack, verify
+
+        store = folder / "s"
+        shutil.copytree(rng.choice(self._bases), store)
+        whole = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+        mutation = rng.choice(MUTATIONS)
+        mutation(rng, sorted(whole), store)
+        same = all(path.is_file() and path.read_bytes() == whole[path] for path in whole)
+        try:
+            found = verify(store, workers=1)
+            assert found.ok or not same or mutation is _special, found.problems
+        except (StoreError, ReadError, SourceError) as error:
+            _named(error, store)
+            assert not same or mutation is _special
+        try:
+            repack(store / "train", folder / "out", split="t", workers=1, codec="raw")
+        except (StoreError, ReadError, SourceError) as error:
+            _named(error, store)
+        return sum(map(len, whole.values()))

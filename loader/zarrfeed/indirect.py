@@ -1,12 +1,15 @@
-"""Read one array through zarr-python: whatever its codecs and chunks, slower, the same pixels."""
+"""Read one array through zarr-python, which knows codecs that others have added to it."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import ReadError
+from zarrfeed.files import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +45,7 @@ class IndirectField:
         self._folder = folder
         self.decode_seconds = 0.0
         try:
-            self._array = zarr.open_array(str(folder), mode="r")
+            self._array = zarr.open_array(_store_of(folder), mode="r")
         except Exception as error:
             raise ReadError(f"{folder}: zarr-python cannot open it: {error}") from error
 
@@ -79,3 +82,18 @@ class IndirectField:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _store_of(folder: Path) -> Any:
+    """Give zarr-python the files of an array, and nothing else: a pipe would block it."""
+    from zarr.storage import LocalStore
+
+    within = os.path.realpath(folder.parent)
+
+    class RegularFiles(LocalStore):
+        async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
+            with suppress(FileNotFoundError):
+                os.close(open_file(self.root / key, within=within))
+            return await super().get(key, *arguments, **options)
+
+    return RegularFiles(folder, read_only=True)

@@ -8,8 +8,6 @@ packages, with memory of its own.
 
 from __future__ import annotations
 
-import math
-import os
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -24,10 +22,10 @@ from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY
 from zarrfeed.slot import aligned_empty
+from zarrfeed.store import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 # Samples that are summed at a time, and their bytes.
 _SUMMED, _SUMMED_NBYTES = 1 << 16, 8 << 20
-_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class FieldReader(Protocol):
@@ -205,9 +202,9 @@ class SplitReader:
         """
         each = 8 + sum(layout.sample_nbytes for layout in self._layouts.values())
         if isinstance(ids, range):
-            _require_memory(self._path, len(ids) * each, f"{len(ids):,} samples")
+            require_memory(self._path, len(ids) * each, f"{len(ids):,} samples")
         wanted = np.asarray(ids, np.int64)
-        _require_memory(self._path, wanted.size * each, f"{wanted.size:,} samples")
+        require_memory(self._path, wanted.size * each, f"{wanted.size:,} samples")
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:
             raise StoreError(
@@ -239,22 +236,11 @@ class SplitReader:
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
     """Choose the fastest reader that the array's layout allows; the last is zarr-python."""
     folder = split.path / name
-    chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
-    _require_memory(folder, chunk, f"a chunk {layout.chunk_shape}")
-    _require_memory(folder, layout.sample_nbytes, f"a sample {layout.sample_shape}")
     if layout.indirect is None:
         return DirectField(folder, layout, required=split.packed, open_files=open_files)
     if not layout.foreign:
         return GridField(folder, layout, required=split.packed)
     return IndirectField(folder)
-
-
-def _require_memory(path: Path, nbytes: int, what: str) -> None:
-    """Refuse what a store claims, but no machine of this size can hold."""
-    if nbytes > _MEMORY:
-        raise StoreError(
-            f"{path}: {what} would take {nbytes:,} bytes, this machine has {_MEMORY:,} of memory"
-        )
 
 
 def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:

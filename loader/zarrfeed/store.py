@@ -7,6 +7,8 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 from __future__ import annotations
 
 import difflib
+import math
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,7 +30,6 @@ from zarrfeed.schema import (
 )
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -110,6 +111,10 @@ class Split:
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
             raise StoreError(f"{self.path}: fields differ in their number of samples: {lengths}")
+        for name, layout in chosen.items():
+            chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+            nbytes = max(chunk, layout.sample_nbytes)
+            require_memory(self.path / name, nbytes, f"a sample of {layout.shape[1:]}")
         return chosen
 
     def describing(self, name: str) -> ArrayLayout | None:
@@ -134,7 +139,16 @@ class Split:
         return ", ".join(sorted(self.layouts)) or "none"
 
 
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
+
+
+def require_memory(path: Path, nbytes: int, what: str) -> None:
+    """Refuse what a store claims, but this machine could never hold."""
+    if nbytes > _MEMORY:
+        raise StoreError(
+            f"{path}: {what} would take {nbytes:,} bytes, this machine has {_MEMORY:,} of memory"
+        )
 
 
 def open_split(path: str | os.PathLike[str]) -> Split:
