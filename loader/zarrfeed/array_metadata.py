@@ -271,7 +271,9 @@ def _codecs(
 
 
 def _key_encoding(encoding: Any, foreign: list[str]) -> tuple[str, str]:
-    name, configuration = name_of(encoding or "default", "the chunk key encoding")
+    name, configuration = name_of(
+        "default" if encoding is None else encoding, "the chunk key encoding"
+    )
     if name not in ("default", "v2"):
         foreign.append(f"chunk key encoding {name!r:.99}")
         return "", "/"

@@ -47,7 +47,7 @@ class IndirectField:
         try:
             self._array = zarr.open_array(_store_of(folder), mode="r")
         except Exception as error:
-            raise ReadError(f"{folder}: zarr-python cannot open it: {error}") from error
+            raise ReadError(f"{folder}: zarr-python cannot open it: {error!s:.500}") from error
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:  # noqa: ARG002
         """Leave it to :meth:`read_into`."""
@@ -73,7 +73,8 @@ class IndirectField:
             found = np.asarray(self._array.oindex[samples])
         except Exception as error:
             raise ReadError(
-                f"{self._folder}: zarr-python cannot read samples {samples.tolist()}: {error}"
+                f"{self._folder}: zarr-python cannot read samples {samples[:9].tolist()}: "
+                f"{error!s:.500}"
             ) from error
         out[reads.land] = found[place]
 

@@ -82,6 +82,7 @@ class BatchReader:
 
     def __init__(self, split: Split, fields: Sequence[str], *, open_files: int = 128) -> None:
         use_one_thread_per_decode()
+        self._path = split.path
         layouts = split.select(fields)
         each = max(1, open_files // len(layouts))
         self._fields = [
@@ -111,7 +112,13 @@ class BatchReader:
             grid = layout.chunk_rows, layout.shard_rows
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])
-            reader.read_into(plans[grid], array)
+            try:
+                reader.read_into(plans[grid], array)
+            except MemoryError as error:
+                raise ReadError(
+                    f"{self._path}: no memory to decode chunks of {layout.chunk_shape} "
+                    f"{layout.dtype}"
+                ) from error
 
     def advise(self, ids: NDArray[np.int64]) -> None:
         """Ask the kernel to read samples that will be needed soon; what fails will fail then."""

@@ -17,9 +17,10 @@ import numpy as np
 
 from zarrfeed.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.codecs import CHECKSUM_NBYTES
-from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.errors import ReadError
 from zarrfeed.files import open_file
 from zarrfeed.flat import FlatFiles
+from zarrfeed.store import require_memory
 from zarrfeed.truncation import GUARDED, Region, guarded
 
 if TYPE_CHECKING:
@@ -72,16 +73,12 @@ class ShardFiles:
         # A shard may have room for more chunks than the array.
         self._chunks = min(layout.chunks_per_shard, -(-layout.shape[0] // layout.chunk_rows))
         # Zeroed memory costs nothing before it is written to, so only indexes in use take any.
-        try:
-            self._known = np.zeros(shards, np.bool_)
-            self._offset = np.zeros((shards, self._chunks), np.int64)
-            self._nbytes = np.zeros((shards, self._chunks), np.int64)
-            self._flat = self._flat_files(shards)
-        except (MemoryError, ValueError) as error:
-            raise StoreError(
-                f"{folder}: claims {shards:,} shards of {self._chunks:,} chunks, more "
-                "than can be kept track of"
-            ) from error
+        table = f"the table of {shards:,} shards of {self._chunks:,} chunks"
+        require_memory(folder, shards * (1 + ENTRY_NBYTES * self._chunks), table)
+        self._known = np.zeros(shards, np.bool_)
+        self._offset = np.zeros((shards, self._chunks), np.int64)
+        self._nbytes = np.zeros((shards, self._chunks), np.int64)
+        self._flat = self._flat_files(shards)
         self._size: dict[int, int] = {}  # of each file when its index was read
 
     def path(self, shard: int) -> Path:

@@ -112,9 +112,15 @@ class Split:
         if len(set(lengths.values())) > 1:
             raise StoreError(f"{self.path}: fields differ in their number of samples: {lengths}")
         for name, layout in chosen.items():
+            require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")
             chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
-            nbytes = max(chunk, layout.sample_nbytes)
-            require_memory(self.path / name, nbytes, f"a sample of {layout.shape[1:]}")
+            whole = math.prod(layout.shape) * layout.dtype.itemsize
+            if chunk > 4 * whole + _LARGE_CHUNK:  # it is taken before anything can be decoded
+                raise StoreError(
+                    f"{self.path / name}: needed chunks of at most 4 times the array and "
+                    f"{_LARGE_CHUNK:,} bytes, found {layout.chunk_shape} for {layout.shape}"
+                )
+            require_memory(self.path / name, chunk, f"a chunk {layout.chunk_shape}")
         return chosen
 
     def describing(self, name: str) -> ArrayLayout | None:
@@ -139,6 +145,7 @@ class Split:
         return ", ".join(sorted(self.layouts)) or "none"
 
 
+_LARGE_CHUNK = 64 << 20
 _MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
 
@@ -189,6 +196,8 @@ def _open(folder: Path) -> Split:
         raise StoreError(
             next(iter(unfit.values()), f"{folder}: needed a group of arrays, found none: {hint}")
         )
+    for name in {IMAGE, MASK} & set(splits):
+        unfit[name] = f"{folder / name}: needed an array, found a group"
     attributes = read_attributes(metadata, str(folder))
     dataset: JSON = {}
     if attributes:
