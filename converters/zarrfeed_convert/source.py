@@ -34,6 +34,8 @@ class Header:
     mask_colors
         What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
         mask map knows the class. Empty where there is no palette, or it knows all of them.
+    turned
+        Whether the image's file says that it is to be shown turned, and the mask's does not.
     """
 
     height: int
@@ -43,6 +45,7 @@ class Header:
     mask_height: int
     mask_width: int
     mask_colors: tuple[int, ...] = field(default=(), compare=False)
+    turned: bool = field(default=False, compare=False)
 
 
 class Source(Protocol):

@@ -89,3 +89,22 @@ def test_conversion_names_the_file(tmp_path):
     arguments = write(tmp_path, geo(), geo(y=0.0))
     with pytest.raises(SourceError, match=r"i/a\.tif: needed a mask at the place of the image"):
         convert(open_source("paired", arguments), tmp_path / "o", split="train", workers=1)
+
+
+@pytest.mark.parametrize(("size", "unit", "same"), [(4, "micron", True), (2, "micron", False)])
+def test_pixels_have_one_size_in_imagej(tmp_path, size, unit, same):
+    for folder, pixels in (("i", 4), ("m", size)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(
+            tmp_path / folder / "a.tif",
+            VALUES,
+            imagej=True,
+            resolution=(pixels, pixels),
+            metadata={"unit": unit},
+        )
+    source = open_source("paired", {"images": tmp_path / "i", "masks": tmp_path / "m"})
+    if same:
+        source.probe(0)
+    else:
+        with pytest.raises(SourceError, match="pixels away"):
+            source.probe(0)

@@ -7,7 +7,9 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
@@ -181,3 +183,33 @@ def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
     monkeypatch.setattr("os.scandir", refusing)
     with pytest.raises(SourceError, match=r"^i/closed: cannot be read: Permission denied"):
         PairedFolders("i", "m")
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(6, (8, 8)), (3, (6, 8))])
+def test_images_that_are_turned_while_their_masks_are_not_are_told_of(tmp_path, orientation, shape):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for folder in ("i", "m"):
+        (tmp_path / folder).mkdir()
+    values = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    for name, options in (("a", {"exif": exif}), ("b", {})):
+        Image.fromarray(values).save(tmp_path / "i" / f"{name}.webp", lossless=True, **options)
+        Image.fromarray(values[..., 0] % 3).save(tmp_path / "m" / f"{name}.png")
+    source = PairedFolders(tmp_path / "i", tmp_path / "m")
+    report = convert(source, tmp_path / "o", split="s", workers=1, dry_run=True)
+    about = [decision.value for decision in report.decisions if decision.what == "orientation"]
+    assert about == ["1 images turned"]
+
+
+def test_a_mask_of_the_stored_pixels_of_a_turned_image_is_refused_with_the_way_out(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for folder in ("i", "m"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "i/a.jpg", exif=exif)
+    Image.new("L", (8, 6)).save(tmp_path / "m/a.png")
+    source = PairedFolders(tmp_path / "i", tmp_path / "m")
+    with pytest.raises(SourceError, match=r"as its EXIF orientation says; .* without EXIF"):
+        convert(source, tmp_path / "o", split="s", workers=1)
+    Image.open(tmp_path / "i/a.jpg").save(tmp_path / "i/a.jpg")
+    convert(source, tmp_path / "o", split="s", workers=1)

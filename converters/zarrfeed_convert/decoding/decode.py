@@ -187,7 +187,8 @@ def _is_grey_or_rgb(values: NDArray[Any]) -> bool:
 
 def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
     width, height = image.size
-    if _orientation(image) >= 5:
+    orientation = _orientation(image)
+    if orientation >= 5:
         width, height = height, width
     mode = image.mode
     if mode == "P":
@@ -199,7 +200,7 @@ def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
     dtype = "float32" if mode == "F" else "uint16" if mode.startswith("I") else "uint8"
     if image.format == "PNG" and ihdr[24] == 16:
         dtype = "uint16"
-    return Measure(height, width, channels, dtype, _palette(image))
+    return Measure(height, width, channels, dtype, _palette(image), turned=orientation > 1)
 
 
 def _palette(image: Image.Image) -> bytes:

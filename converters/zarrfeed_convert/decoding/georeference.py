@@ -22,6 +22,8 @@ _UNKNOWN = (0, 32767)
 _SIZE = re.compile(r'\bPhysicalSize([XY])="([^"]+)"')
 _UNIT = re.compile(r'\bPhysicalSize([XY])Unit="([^"]+)"')
 _OME = "OME"
+_IMAGEJ_UNIT = re.compile(r"^unit=(.+?)\s*$", re.M)
+_IMAGEJ_UNITS = {"micron": "um", "microns": "um", "\\u00B5m": "um", "\\u00b5m": "um"}
 _METRES = {"nm": 1e-9, "µm": 1e-6, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
 
 
@@ -34,7 +36,7 @@ class Place:
     column, row, first
         The step from a column to the next, from a row to the next, and where the first pixel is.
     system
-        Of these coordinates: EPSG's number, or OME. Empty where nothing says it.
+        Of these coordinates: EPSG's number, or OME (ImageJ, too). Empty where nothing says it.
     """
 
     column: tuple[float, float]
@@ -55,7 +57,7 @@ def place_of(page: Any) -> Place | None:
     """Read where a page's pixels lie; None where its tags do not say, or are damaged."""
     try:
         return _place(page)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, KeyError):
         return None
 
 
@@ -71,7 +73,9 @@ def _place(page: Any) -> Place | None:
         across, down = float(scale[0]), float(scale[1])
         column, row, _, x, y, _ = (float(number) for number in tie[:6])
         return Place((across, 0.0), (0.0, -down), (x - column * across, y + row * down), system)
-    return _place_in_ome(str(page.description)) if page.is_ome else None
+    if page.is_ome:
+        return _place_in_ome(str(page.description))
+    return _place_in_imagej(page) if page.is_imagej else None
 
 
 _GEO = (_SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS)
@@ -92,6 +96,16 @@ def _place_in_ome(text: str) -> Place | None:
         float(sizes[axis]) * _METRES.get(units.get(axis, "µm"), math.nan) for axis in "XY"
     )
     return Place((across, 0.0), (0.0, down), (0.0, 0.0), _OME) if across > 0 < down else None
+
+
+def _place_in_imagej(page: Any) -> Place | None:
+    unit = _IMAGEJ_UNIT.search(str(page.description))
+    metres = _METRES.get(_IMAGEJ_UNITS.get(unit[1], unit[1])) if unit else None
+    across, down = (page.tags[name].value for name in ("XResolution", "YResolution"))
+    if metres is None or not (across[0] and down[0]):
+        return None
+    column, row = across[1] / across[0] * metres, down[1] / down[0] * metres
+    return Place((column, 0.0), (0.0, row), (0.0, 0.0), _OME)
 
 
 def require_same_place(

@@ -43,7 +43,8 @@ class Measure:
     """What a file's header says: its size as it is shown, and what :func:`decode` will return.
 
     `palette` holds a palette's colours, red, green and blue; it is empty where there is none.
-    `place` is where the pixels lie, if the file says it.
+    `place` is where the pixels lie, if the file says it; `turned`, whether it says that it is to be
+    shown turned.
     """
 
     height: int
@@ -52,6 +53,7 @@ class Measure:
     dtype: str
     palette: bytes = b""
     place: Place | None = None
+    turned: bool = False
 
 
 def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:

@@ -38,15 +38,17 @@ def measure_tiff(file: BinaryIO, name: str, limits: Limits) -> Measure:
 def measure_page(page: Any) -> Measure:
     """Read what a page's tags say of the image that :func:`arrange_page` gives."""
     height, width = page.imagelength, page.imagewidth
-    if _orientation(page) >= 5:
+    orientation = _orientation(page)
+    if orientation >= 5:
         height, width = width, height
+    place, turned = place_of(page), orientation > 1
     if page.photometric == PALETTE:
-        return Measure(height, width, 3, "uint8", palette_of(page).tobytes(), place_of(page))
+        return Measure(height, width, 3, "uint8", palette_of(page).tobytes(), place, turned)
     if needs_conversion(page):
-        return Measure(height, width, 3, "uint8", place=place_of(page))
+        return Measure(height, width, 3, "uint8", place=place, turned=turned)
     channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
-    return Measure(height, width, channels, dtype, place=place_of(page))
+    return Measure(height, width, channels, dtype, place=place, turned=turned)
 
 
 def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:

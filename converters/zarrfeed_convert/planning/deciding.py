@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrfeed_convert.planning import survey
 from zarrfeed_convert.planning.decisions import (
+    Decision,
     FieldLayout,
     decide_chunk_rows,
     decide_codecs,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.crews.work import Crew, Progress
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
-    from zarrfeed_convert.planning.decisions import Decision
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
@@ -106,8 +106,20 @@ def decide(
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
     image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, tried)
     about_order = survey.about_order(settings)
-    decisions = (about_classes, about_size, about_order, *about_layout)
+    decisions = (about_classes, about_size, *_about_turned(measured), about_order, *about_layout)
     return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed, palette)
+
+
+def _about_turned(measured: Measured) -> tuple[Decision, ...]:
+    """Tell of images that are turned while their masks are not: sizes may not show a mistake."""
+    count = sum(header.turned for header in measured.headers)
+    if not count:
+        return ()
+    reason = (
+        "as EXIF says, and as viewers show them; their masks do not say it, and are taken as they "
+        "are: save images without EXIF orientation if masks were drawn on the stored pixels"
+    )
+    return (Decision("orientation", f"{count} images turned", reason),)
 
 
 def lay_out_fields(

@@ -91,6 +91,14 @@ def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[
                 f"{image} is {header.height}x{header.width}, "
                 f"{mask} is {header.mask_height}x{header.mask_width}"
             )
+            if header.turned and (header.width, header.height) == (
+                header.mask_height,
+                header.mask_width,
+            ):
+                sizes += (
+                    " (the image was turned, as its EXIF orientation says; if the mask was drawn "
+                    "on its pixels as they are stored, save the image without EXIF)"
+                )
             found.append(Failed(item, image, f"image and mask differ in size: {sizes}"))
     others = f" ({len(found)} pairs differ)" if len(found) > 1 else ""
     first = found[0].why.removeprefix("image and mask differ in size") if found else ""

@@ -84,7 +84,16 @@ class Meaning:
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
         colors = self.mask_colors(mask.palette)
-        return Header(image.height, image.width, channels, dtype, mask.height, mask.width, colors)
+        return Header(
+            image.height,
+            image.width,
+            channels,
+            dtype,
+            mask.height,
+            mask.width,
+            colors,
+            turned=image.turned and not mask.turned,
+        )
 
     def channels(self, found: int, *, name: str) -> int:
         """Count the channels of an image that has so many before conversion.
