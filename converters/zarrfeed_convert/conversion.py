@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.crews.crew import crew_of, require_crew
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
@@ -147,7 +147,8 @@ def convert(
     start = time.perf_counter()
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
-    _require_known(workers, scheduler, on_error, ignore, read_timeout)
+    _require_known(on_error, ignore)
+    require_crew(workers, scheduler, read_timeout=read_timeout)
     place = local_path(out)
     with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
@@ -251,15 +252,8 @@ class _Job:
             if done is not None:
                 journal.finished()
                 return done
-            journal.agree(
-                "asked",
-                {
-                    "zarrfeed": __version__,
-                    **self.asked,
-                    "classes": self.named,
-                    "ignore": self.ignore,
-                },
-            )
+            labels = {"classes": self.named, "ignore": self.ignore}
+            journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
             with self.crew(workers, scheduler) as crew:
                 plan, about_workers = self.decide(crew, target)
                 there = write_split(
@@ -276,22 +270,7 @@ class _Job:
         return replace(report, decisions=(*report.decisions, about_workers))
 
 
-def _require_known(
-    workers: int | None,
-    scheduler: str | None,
-    on_error: OnError,
-    ignore: int | None,
-    read_timeout: float,
-) -> None:
-    if workers is not None and workers < 1:
-        raise SourceError(f"workers: needed at least 1, found {workers}")
-    if workers is not None and scheduler is not None:
-        raise SourceError(
-            f"workers: are processes of this machine, found {workers} of them and the scheduler "
-            f"{scheduler}, whose cluster has workers of its own; leave out one or the other"
-        )
-    if not read_timeout > 0:
-        raise SourceError(f"read_timeout: needed seconds, more than 0, found {read_timeout}")
+def _require_known(on_error: OnError, ignore: int | None) -> None:
     if on_error not in ("stop", "skip"):
         raise SourceError(f"on_error: needed 'stop' or 'skip', found {on_error!r}")
     if ignore is not None and not 0 <= ignore <= MAX_ID:

@@ -27,6 +27,27 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def require_crew(
+    workers: int | None, scheduler: str | None = None, *, read_timeout: float = PATIENCE_S
+) -> None:
+    """Refuse what nobody could work by; arguments as :func:`crew_of` takes them.
+
+    Raises
+    ------
+    SourceError
+        The message says what is needed.
+    """
+    if workers is not None and workers < 1:
+        raise SourceError(f"workers: needed at least 1, found {workers}")
+    if workers is not None and scheduler is not None:
+        raise SourceError(
+            f"workers: are processes of this machine, found {workers} of them and the scheduler "
+            f"{scheduler}, whose cluster has workers of its own; leave out one or the other"
+        )
+    if not read_timeout > 0:
+        raise SourceError(f"read_timeout: needed seconds, more than 0, found {read_timeout}")
+
+
 @contextmanager
 def crew_of(
     source: Source,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.crews.crew import crew_of, require_crew
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.repacking.choosing import chosen_rows, in_order
@@ -150,8 +150,7 @@ def repack(
         seed,
     )
     settings.check()
-    if workers is not None and workers < 1:
-        raise SourceError(f"workers: needed at least 1, found {workers}")
+    require_crew(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     names = None if keys is None else list(keys)

@@ -14,7 +14,7 @@ from zarrfeed import open_split
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
-from zarrfeed_convert.crews.crew import cores, crew_of
+from zarrfeed_convert.crews.crew import cores, crew_of, require_crew
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import told
 from zarrfeed_convert.supervision.board import PATIENCE_S
@@ -93,8 +93,7 @@ def verify(
     (True, [])
     """
     start = time.perf_counter()
-    if workers is not None and workers < 1:
-        raise SourceError(f"workers: needed at least 1, found {workers}")
+    require_crew(workers, read_timeout=read_timeout)
     folders, notes = find_splits(local_path(path))
     if len(folders) > 1 and not isinstance(source, bool):
         names = ", ".join(folder.name for folder in folders)
