@@ -27,7 +27,7 @@ LAYERS = [
     {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
      "workers.references", "workers.inline", "workers.threads",
      "workers.wire", "workers.process", "workers.worker_process", "workers.processes"},
-    {"feeder", "request", "sharing", "stream", "opening"},
+    {"feeder", "arguments", "request", "sharing", "stream", "opening"},
     {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -18,7 +18,8 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     StoreError
-        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or in a folder that is gone.
+        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, in a folder that is gone, or with
+        a ``~`` for a home folder that is not known.
 
     Examples
     --------
@@ -55,3 +56,14 @@ def _reachable(path: Path) -> Path:
                 "one, or give the whole path"
             ) from error
     return path
+
+
+def absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Make a path that holds, whichever folder is the current one later.
+
+    Raises
+    ------
+    StoreError
+        As :func:`local_path`.
+    """
+    return local_path(path).absolute()

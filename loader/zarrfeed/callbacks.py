@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.address import absolute_path
+from zarrfeed.arguments import named
 from zarrfeed.choice import legacy_keras, no_keras
 from zarrfeed.errors import StoreError
 from zarrfeed.report import epoch_line
@@ -24,6 +25,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from zarrfeed.sequence import ZarrSequence
     from zarrfeed.stats import Tally
@@ -68,6 +70,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     ... ]  # doctest: +SKIP
     """
 
+    @named
     def __init__(self, sequence: ZarrSequence, path: str | os.PathLike[str]) -> None:
         super().__init__()
         if legacy_keras():
@@ -76,7 +79,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 "keep sequence.state_dict() beside the weights"
             )
         self._sequence = sequence
-        self._path = Path(path) if Path(path).suffix else Path(path) / "zarrfeed.json"
+        journal = absolute_path(path)
+        self._path = journal if journal.suffix else journal / "zarrfeed.json"
         self._journal = Journal()
         self._consumed = 0  # batches of the pass under way
         self._begun_at = 0  # of these, before the Keras epoch under way
@@ -195,6 +199,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     epoch 1: 41.3 batches/s, model waited 2% of the time: compute is the limit
     """
 
+    @named
     def __init__(self, sequence: ZarrSequence, print_line: Callable[[str], Any] = print) -> None:
         super().__init__()
         self._sequence = sequence

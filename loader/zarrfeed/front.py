@@ -6,9 +6,11 @@ tf_keras take.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
+from zarrfeed.arguments import named
 from zarrfeed.errors import how_to_install
 from zarrfeed.opening import open_stream
 from zarrfeed.pixel_statistics import normalization_of
@@ -17,7 +19,6 @@ from zarrfeed.request import whole
 from zarrfeed.state import position_of, state_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     import tensorflow as tf
@@ -39,6 +40,10 @@ def share_by_torch() -> Found:
     from zarrfeed.torchdata import process_group
 
     return process_group()
+
+
+# What a subclass would replace in vain.
+_NOT_TO_OVERRIDE = ("__getitem__", "__iter__", "__len__", "num_batches")
 
 
 class FrontEnd:
@@ -127,6 +132,7 @@ class FrontEnd:
 
     _find_share = staticmethod(share_by_torch)
 
+    @named
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -148,27 +154,50 @@ class FrontEnd:
         world_size: Auto = "auto",
         timeout: float = 300.0,
     ) -> None:
+        for name in _NOT_TO_OVERRIDE:
+            if getattr(type(self), name) is not getattr(FrontEnd, name):
+                raise TypeError(
+                    f"{type(self).__name__} overrides {name}, which fit and iteration do not call: "
+                    "give ZarrSequence(transform=…) a function of one sample, or batch_transform=… "
+                    "one of a batch; or write a keras.utils.PyDataset that takes its batches from "
+                    "a ZarrSequence"
+                )
         super().__init__()  # Keras' own class, where there is one; it starts no workers
-        self._stream: Stream = open_stream(
-            path,
-            batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            fields=fields,
-            subset=subset,
-            transform=transform,
-            batch_transform=batch_transform,
-            class_weight=class_weight,
-            drop_remainder=drop_remainder,
-            workers=workers,
-            use_multiprocessing=use_multiprocessing,
-            max_queue_size=max_queue_size,
-            pad_remainder=pad_remainder,
-            rank=rank,
-            world_size=world_size,
-            timeout=timeout,
-            find_share=self._find_share,
-        )
+        self._made_in = os.getpid()
+        self._arguments: dict[str, Any] = {
+            "path": path,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "fields": fields,
+            "subset": subset,
+            "transform": transform,
+            "batch_transform": batch_transform,
+            "class_weight": class_weight,
+            "drop_remainder": drop_remainder,
+            "workers": workers,
+            "use_multiprocessing": use_multiprocessing,
+            "max_queue_size": max_queue_size,
+            "pad_remainder": pad_remainder,
+            "rank": rank,
+            "world_size": world_size,
+            "timeout": timeout,
+        }
+        self._stream: Stream = open_stream(**self._arguments, find_share=self._find_share)
+        self._arguments["path"] = self._stream.split.path  # absolute
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Say what a copy is made of: no worker and no memory, but where iteration stands."""
+        state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
+        return {**state, "_position": self._stream.position}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the store, for a copy; it may be another process that does."""
+        epoch, batch = state.pop("_position")
+        self.__dict__.update(state)
+        self._stream = open_stream(**self._arguments, find_share=self._find_share)
+        later, first = divmod(batch, len(self))
+        self._stream.seek(epoch + later, first)
 
     @property
     def epoch(self) -> int:
@@ -234,7 +263,14 @@ class FrontEnd:
         Keras takes them, through a ``PyDataset`` that keeps the sequence in an attribute, our
         epochs are Keras'.
         """
+        self._refuse_loaders()
         return self._stream.read(index)
+
+    def _refuse_loaders(self) -> None:
+        if self._made_in != os.getpid() and "torch.utils.data" in sys.modules:
+            from zarrfeed.torchdata import refuse_in_worker
+
+            refuse_in_worker(type(self).__name__)
 
     def __iter__(self) -> Generator[Arrays, None, None]:
         """Iterate over the coming epoch, reading ahead.
@@ -243,6 +279,7 @@ class FrontEnd:
         ``zip``, ``islice(seq, len(seq))`` and counted calls of ``next`` advance, too. An iterator
         that is given up before has no effect: the next one begins the same epoch again.
         """
+        self._refuse_loaders()
         return self._stream.batches()
 
     def to_tf_dataset(self) -> tf.data.Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from zarrfeed.arguments import chosen_fields, require_callable
 from zarrfeed.descriptors import descriptors_each
 from zarrfeed.feeder import Feeder
 from zarrfeed.ranks import Found
@@ -74,8 +75,9 @@ def open_stream(
     if timeout <= 0:
         raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
     split = open_split(path)
-    named = (fields,) if isinstance(fields, str) else fields
-    layouts = split.select(named or split.default_fields)
+    layouts = split.select(chosen_fields(split, fields))
+    require_callable("transform", transform, list(layouts))
+    require_callable("batch_transform", batch_transform, list(layouts))
     warn_if_indirect(split, list(layouts))
     first = next(iter(layouts.values()))
     schedule = make_schedule(

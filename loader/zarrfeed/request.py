@@ -202,9 +202,10 @@ def transformed_specs(
     WorkerError
         A transform raised, or did not return one array per field.
     """
+    fields = [spec.name for spec in specs]
     rng = generator(seed, 0, 0, stream=0)
-    made = [result[None] for result in apply(transform, [a[0] for a in sample], rng, name)]
-    made = apply(batch_transform, made, generator(seed, 0, 0, stream=1), name)
+    made = [made[None] for made in apply(transform, [a[0] for a in sample], rng, fields, name)]
+    made = apply(batch_transform, made, generator(seed, 0, 0, stream=1), fields, name)
     for spec, array in zip(specs, made, strict=True):
         if array.shape[:1] != (1,):
             raise ValueError(

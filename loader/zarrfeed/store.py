@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zarrfeed.address import local_path
+from zarrfeed.address import absolute_path
 from zarrfeed.array_metadata import UnfitError, parse_array, require_known
 from zarrfeed.attributes import read_attributes
 from zarrfeed.errors import StoreError
@@ -73,6 +73,11 @@ class Split:
         """The mask id that counts as no class."""
         ignore = self.dataset.get("ignore")
         return None if ignore is None else int(ignore)
+
+    @property
+    def says_fields(self) -> bool:
+        """Whether its attributes, or the arrays' names, say which are the images and the masks."""
+        return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)
 
     @property
     def default_fields(self) -> tuple[str, ...]:
@@ -171,7 +176,7 @@ def open_split(path: str | os.PathLike[str]) -> Split:
     StoreError
         There is no finished Zarr v3 group of arrays; the message says what there is instead.
     """
-    folder = local_path(path)
+    folder = absolute_path(path)
     with _only_store_errors(folder):
         return _open(folder)
 
@@ -213,7 +218,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
     StoreError
         It is not a Zarr v3 group.
     """
-    folder = local_path(path)
+    folder = absolute_path(path)
     with _only_store_errors(folder):
         _group(folder)
         return tuple(

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from zarrfeed.ranks import Found
 
@@ -55,3 +55,19 @@ def process_group() -> Found:
             "torch.distributed.init_process_group first, or give rank and world_size"
         )
     return Found()
+
+
+def refuse_in_worker(name: str) -> None:
+    """Do not be read in a process of a ``DataLoader``: there, no epoch would ever end.
+
+    Raises
+    ------
+    RuntimeError
+        This is one.
+    """
+    if get_worker_info() is not None:
+        raise RuntimeError(
+            f"a {name} reads ahead by itself, and in a worker of a DataLoader its epochs would not "
+            f"advance: iterate over it, with {name}(workers=…), or give DataLoader(sequence, "
+            "batch_size=None, num_workers=0)"
+        )

@@ -175,9 +175,9 @@ class Filler:
             rng = generator(recipe.seed, epoch, batch, stream=1)
             names = SampleNames(self._split, ids)
             with recipe.turns.lock:
-                results = _call(recipe.batch_transform, made, rng, names)
+                results = _call(recipe.batch_transform, made, rng, self._fields, names)
             for name, target, result in zip(self._fields, targets, results, strict=True):
-                _expect(name, result, target.shape, target.dtype, names)
+                _expect(recipe.batch_transform, name, result, target.shape, target.dtype, names)
                 target[...] = result
 
     def _per_sample(
@@ -196,11 +196,11 @@ class Filler:
             rng = generator(recipe.seed, epoch, sample, stream=0)
             arrays = [array[row] for array in sources]
             with lock:
-                results = _call(recipe.transform, arrays, rng, names)
+                results = _call(recipe.transform, arrays, rng, self._fields, names)
             if targets is None:
                 targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
             for name, target, result in zip(self._fields, targets, results, strict=True):
-                _expect(name, result, target.shape[1:], target.dtype, names)
+                _expect(recipe.transform, name, result, target.shape[1:], target.dtype, names)
                 target[row] = result
         return targets if targets is not None else sources
 
@@ -208,7 +208,7 @@ class Filler:
 def names_of(recipe: Recipe) -> str:
     """Name the user's functions."""
     functions = [f for f in (recipe.transform, recipe.batch_transform) if f is not None]
-    return ", ".join(getattr(f, "__name__", repr(f)) for f in functions)
+    return ", ".join(map(_name_of, functions))
 
 
 def shortened(say: Callable[[BaseException], str], error: BaseException) -> str:
@@ -252,30 +252,69 @@ def apply(
     function: Transform | None,
     arrays: Sequence[NDArray[Any]],
     rng: np.random.Generator,
+    fields: Sequence[str],
     name: str,
 ) -> list[NDArray[Any]]:
     """Call a transform once, as a worker would; used to learn what it returns."""
-    return list(arrays) if function is None else _call(function, arrays, rng, name)
+    return list(arrays) if function is None else _call(function, arrays, rng, fields, name)
 
 
 def _call(
-    function: Transform, arrays: Sequence[NDArray[Any]], rng: np.random.Generator, names: object
+    function: Transform,
+    arrays: Sequence[NDArray[Any]],
+    rng: np.random.Generator,
+    fields: Sequence[str],
+    names: object,
 ) -> list[NDArray[Any]]:
-    called = getattr(function, "__name__", type(function).__name__)
+    called = _name_of(function)
     try:
         results = function(*arrays, rng)
     except Exception as error:
         where = _line_of_transform(error)
         said = shortened(repr, error)
+        if not where and isinstance(error, TypeError):  # the call itself failed
+            needed = f"({', '.join(fields)}, rng)"
+            raise WorkerError(
+                f"transform {called} cannot be called as {called}{needed}: {said}; define it as "
+                f"{needed} -> ({', '.join(fields)}): one array per field, then a "
+                "numpy.random.Generator"
+            ) from error
         raise WorkerError(f"transform {called} raised {said}{where} on {names}") from error
     if len(arrays) == 1 and isinstance(results, np.ndarray):
         results = (results,)
     if not isinstance(results, tuple | list) or len(results) != len(arrays):
         raise WorkerError(
-            f"transform {called} must return {len(arrays)} arrays, one per field, as a tuple; "
-            f"it returned {type(results).__name__} on {names}"
+            f"transform {called} must return {len(arrays)} arrays, one per field "
+            f"({', '.join(fields)}), as a tuple; it returned {_describe(results)} on {names}"
         )
-    return [np.asarray(result) for result in results]
+    made = [np.asarray(result) for result in results]
+    for field_name, result, array in zip(fields, results, made, strict=True):
+        if array.dtype.kind not in "biuf":
+            raise WorkerError(
+                f"transform {called} must return arrays of numbers; it returned "
+                f"{_describe(result)} as {field_name} on {names}"
+            )
+    return made
+
+
+def _name_of(function: Transform) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _describe(value: object) -> str:
+    """Say what somebody returned, in the words that he needs to see his mistake.
+
+    >>> _describe((1, None, np.zeros((2, 3)))), _describe({"image": 1}), _describe(None)
+    ('a tuple of 3 (int, None, ndarray)', 'a dict of 1 (image)', 'None')
+    """
+    if isinstance(value, dict):
+        return f"a dict of {len(value)} ({', '.join(map(str, list(value)[:4]))})"
+    if isinstance(value, tuple | list):
+        kinds = ", ".join("None" if v is None else type(v).__name__ for v in value[:4])
+        return f"a {type(value).__name__} of {len(value)} ({kinds})"
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}{list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _line_of_transform(error: Exception) -> str:
@@ -285,6 +324,7 @@ def _line_of_transform(error: Exception) -> str:
 
 
 def _expect(
+    function: Transform,
     name: str,
     result: NDArray[Any],
     shape: tuple[int, ...],
@@ -293,7 +333,7 @@ def _expect(
 ) -> None:
     if result.shape != shape or result.dtype != dtype:
         raise WorkerError(
-            f"a transform returned {name} of shape {result.shape}, {result.dtype} on {names}; "
-            f"needed {shape}, {dtype}, as on the first sample: every sample of a batch must "
-            "have one shape and dtype"
+            f"transform {_name_of(function)} returned {name} of shape {result.shape}, "
+            f"{result.dtype} on {names}; needed {shape}, {dtype}, as on the first sample: every "
+            "sample of a batch must have one shape and dtype"
         )
