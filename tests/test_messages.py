@@ -301,6 +301,8 @@ def test_a_current_folder_that_is_gone_is_named(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(StoreError, match="store: begins in the current folder, which has been removed"):
+    with pytest.raises(
+        StoreError, match="store: begins in the current folder, which has been removed"
+    ):
         open_split("store")
     os.chdir(tmp_path)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.files import Stamp
     from zarrfeed.plan import Reads
     from zarrfeed.schema import ArrayLayout
 
@@ -43,6 +44,8 @@ class DirectField:
         Its description; ``layout.indirect`` must be None.
     required
         Whether a missing shard file is an error rather than the fill value.
+    stamp
+        See :func:`zarrfeed.files.require_same`.
     open_files
         Descriptors to keep open at most.
 
@@ -53,11 +56,19 @@ class DirectField:
     """
 
     def __init__(
-        self, folder: Path, layout: ArrayLayout, *, required: bool, open_files: int
+        self,
+        folder: Path,
+        layout: ArrayLayout,
+        *,
+        required: bool,
+        stamp: Stamp | None,
+        open_files: int,
     ) -> None:
         self._folder = folder
         self._layout = layout
-        self._files = ShardFiles(folder, layout, required=required, open_files=open_files)
+        self._files = ShardFiles(
+            folder, layout, required=required, stamp=stamp, open_files=open_files
+        )
         # Ranges of a raw chunk without a checksum can be read by themselves.
         self._by_row = layout.compression == "raw" and not layout.checksum
         self._chunk = np.empty(0, np.uint8)

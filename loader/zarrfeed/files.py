@@ -11,8 +11,14 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from zarrfeed.errors import ReadError
+from zarrfeed.schema import METADATA
+
+# When the description of an array was written, in ns, and its bytes. Not which file it is: some
+# network file systems number theirs anew.
+Stamp: TypeAlias = tuple[int, int]
 
 _FLAGS = (
     os.O_RDONLY
@@ -33,6 +39,43 @@ _KINDS = {
 _DESCRIPTORS = Path("/proc/self/fd")
 # The caller knows what to do about these.
 _PASSED_ON = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE})
+
+
+def stamp_of(folder: Path) -> Stamp | None:
+    """Tell the description of an array from the one of another that takes its place later.
+
+    Returns
+    -------
+    tuple or None
+        None where there is none.
+    """
+    for name in (METADATA, ".zarray"):
+        with suppress(OSError):
+            found = (folder / name).stat()
+            return found.st_mtime_ns, found.st_size
+    return None
+
+
+def require_same(folder: Path, stamp: Stamp | None) -> None:
+    """See whether an array is the one that was opened.
+
+    Parameters
+    ----------
+    folder
+        Of the array.
+    stamp
+        Of its description when it was opened; None where there was none.
+
+    Raises
+    ------
+    ReadError
+        It was replaced, and what was read since may be of another one.
+    """
+    if stamp is not None and stamp_of(folder) != stamp:
+        raise ReadError(
+            f"{folder}: the split was replaced or removed while it was read: make a new "
+            "ZarrSequence to read what is there now"
+        )
 
 
 def open_file(path: Path, *, within: str) -> int:

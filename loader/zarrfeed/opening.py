@@ -116,6 +116,7 @@ def open_stream(
         specs = with_weights(specs)
     recipe = Recipe(
         path=split.path,
+        stamps={name: split.stamps[name] for name in layouts},
         source=source,
         layout=SlotLayout.of(specs, schedule.batch_size),
         seed=schedule.seed,

@@ -17,6 +17,7 @@ import numpy as np
 from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.files import require_same
 from zarrfeed.grid import GridField
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
@@ -89,6 +90,12 @@ class BatchReader:
             (layout, open_field(split, name, layout, open_files=each))
             for name, layout in layouts.items()
         ]
+        # The direct reader looks whenever it opens a file, the others open them at any time.
+        self._stamps = [
+            (split.path / name, split.stamps.get(name))
+            for name, (_, reader) in zip(layouts, self._fields, strict=True)
+            if not isinstance(reader, DirectField)
+        ]
 
     def read_into(self, ids: NDArray[np.int64], out: Sequence[NDArray[Any]]) -> None:
         """Read samples.
@@ -103,8 +110,15 @@ class BatchReader:
         Raises
         ------
         ReadError
-            A shard is missing, short or damaged.
+            A shard is missing, short or damaged; or another array has taken this one's place.
         """
+        try:
+            self._read_fields(ids, out)
+        finally:  # whatever else was found wrong in it
+            for folder, stamp in self._stamps:
+                require_same(folder, stamp)
+
+    def _read_fields(self, ids: NDArray[np.int64], out: Sequence[NDArray[Any]]) -> None:
         plans: dict[tuple[int, int], Reads] = {}
         for (layout, reader), array in zip(self._fields, out, strict=True):
             if reader.gather(ids, array):
@@ -244,7 +258,13 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
     """Choose the fastest reader that the array's layout allows; the last is zarr-python."""
     folder = split.path / name
     if layout.indirect is None:
-        return DirectField(folder, layout, required=split.packed, open_files=open_files)
+        return DirectField(
+            folder,
+            layout,
+            required=split.packed,
+            stamp=split.stamps.get(name),
+            open_files=open_files,
+        )
     if not layout.foreign:
         return GridField(folder, layout, required=split.packed)
     return IndirectField(folder)

@@ -18,7 +18,7 @@ import numpy as np
 from zarrfeed.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.codecs import CHECKSUM_NBYTES
 from zarrfeed.errors import ReadError
-from zarrfeed.files import open_file
+from zarrfeed.files import Stamp, open_file, require_same
 from zarrfeed.flat import FlatFiles
 from zarrfeed.store import require_memory
 from zarrfeed.truncation import GUARDED, Region, guarded
@@ -55,14 +55,23 @@ class ShardFiles:
     required
         Whether a missing file is an error. It is not in Zarr (the chunks hold the fill value), but
         it is in a store that is known to write every file.
+    stamp
+        See :func:`zarrfeed.files.require_same`. Files that are mapped stay what they are.
     open_files
         Mappings to keep at most, at least 1: each holds a descriptor.
     """
 
     def __init__(
-        self, folder: Path, layout: ArrayLayout, *, required: bool, open_files: int
+        self,
+        folder: Path,
+        layout: ArrayLayout,
+        *,
+        required: bool,
+        stamp: Stamp | None,
+        open_files: int,
     ) -> None:
         self._folder = folder
+        self._stamp = stamp
         self._within = os.path.realpath(folder.parent)
         self._layout = layout
         self._required = required
@@ -271,12 +280,14 @@ class ShardFiles:
         try:
             descriptor = open_file(path, within=self._within)
         except FileNotFoundError as error:
+            require_same(self._folder, self._stamp)
             if self._required:
                 raise ReadError(
                     f"{path}: the shard is missing; restore it or convert again"
                 ) from error
             return None
         try:
+            require_same(self._folder, self._stamp)
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
             self._place(shard, descriptor, len(mapped))
         except ValueError as error:  # an empty file cannot be mapped

@@ -17,6 +17,7 @@ from zarrfeed.address import absolute_path
 from zarrfeed.array_metadata import UnfitError, parse_array, require_known
 from zarrfeed.attributes import read_attributes
 from zarrfeed.errors import StoreError
+from zarrfeed.files import Stamp, stamp_of
 from zarrfeed.nodes import read_metadata
 from zarrfeed.schema import (
     DESCRIPTIONS,
@@ -50,6 +51,8 @@ class Split:
         The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty likewise.
     unfit
         The other arrays of the group, with why they cannot feed batches.
+    stamps
+        By which an array that takes another's place is told from it, by name.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Split:
     attributes: JSON
     dataset: JSON
     unfit: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
 
     @property
     def packed(self) -> bool:
@@ -185,6 +189,8 @@ def _open(folder: Path) -> Split:
     if folder.name.endswith(PARTIAL):
         raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
     metadata = _group(folder)
+    # Before they are read: what is newer than its stamp would not be taken for the same.
+    stamps = {child.name: stamp_of(child) for child in folder.iterdir()}
     layouts: dict[str, ArrayLayout] = {}
     unfit: dict[str, str] = {}
     splits = []
@@ -207,7 +213,7 @@ def _open(folder: Path) -> Split:
     dataset: JSON = {}
     if attributes:
         dataset = read_attributes(read_metadata(folder.parent) or {}, str(folder.parent))
-    return Split(folder, layouts, attributes, dataset, unfit)
+    return Split(folder, layouts, attributes, dataset, unfit, stamps)
 
 
 def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:

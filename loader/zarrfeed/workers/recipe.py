@@ -9,13 +9,14 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from zarrfeed.errors import WorkerError
+from zarrfeed.files import require_same
 from zarrfeed.forks import ask_at_forks
 from zarrfeed.reader import BatchReader, sample_names
 from zarrfeed.slot import NOTHING, Arrays, Slot, SlotLayout, Spec, aligned_empty
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.arena import Arena
+    from zarrfeed.files import Stamp
     from zarrfeed.workers import Task
 
 _WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on Linux alone
@@ -63,6 +65,8 @@ class Recipe:
     ----------
     path
         Of the split.
+    stamps
+        Of the arrays that are read; see :func:`zarrfeed.files.require_same`.
     source
         What is read: one spec per field, in batch order.
     layout
@@ -82,6 +86,7 @@ class Recipe:
     """
 
     path: Path
+    stamps: Mapping[str, Stamp | None]
     source: tuple[Spec, ...]
     layout: SlotLayout
     seed: int
@@ -98,6 +103,8 @@ class Filler:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._split = open_split(recipe.path)
+        for name, stamp in recipe.stamps.items():  # it may be another than the recipe is for
+            require_same(recipe.path / name, stamp)
         self._fields = [spec.name for spec in recipe.source]
         self._reader = BatchReader(self._split, self._fields, open_files=recipe.open_files)
         self._scratch: Arrays | None = None
