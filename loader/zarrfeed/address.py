@@ -18,8 +18,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     StoreError
-        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, in a folder that is gone, or
-        with a ``~`` for a home folder that is not known.
+        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or in a folder that is gone.
 
     Examples
     --------
