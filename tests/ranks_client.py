@@ -116,6 +116,11 @@ def meet() -> Any:
     """Let the processes find each other; returns the scope that a model is made in."""
     if WAY == "jax":
         keras.distribution.initialize(f"127.0.0.1:{PORT}", PROCESSES, RANK)
+        look()
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
+        look()
         keras.distribution.set_distribution(keras.distribution.DataParallel())
     elif WAY == "jax-model":
         keras.distribution.initialize(f"127.0.0.1:{PORT}", PROCESSES, RANK)
@@ -131,6 +136,8 @@ def meet() -> Any:
     elif WAY == "torch":
         import torch
 
+        os.environ |= {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": str(PROCESSES)}  # as torchrun does
+        look()
         torch.distributed.init_process_group(
             "gloo",
             init_method=f"tcp://127.0.0.1:{PORT}",
@@ -138,6 +145,12 @@ def meet() -> Any:
             world_size=PROCESSES,
             timeout=timedelta(seconds=60),
         )
+
+
+def look() -> None:
+    """Take a batch too early."""
+    with zarrfeed.ZarrSequence(STORE, 4) as sequence:
+        next(iter(sequence))
 
 
 def scope() -> Any:
@@ -169,8 +182,15 @@ def main() -> dict[str, Any]:
         model, rows, weighed = model_and_metrics()
     epochs = Epochs(rows)
     found["len"] = [len(train), len(test)]
-    model.fit(train, epochs=2, verbose=0, callbacks=[epochs])
+    monitored: list[str] = []
+    callbacks = [epochs, zarrfeed.FeedMonitor(train, monitored.append)]
+    if WAY in ("jax", "torch"):  # one journal for all
+        callbacks.append(
+            zarrfeed.ResumeCallback(train, Path(sys.argv[5]).with_name("journal.json"))
+        )
+    model.fit(train, epochs=2, verbose=0, callbacks=callbacks)
     found["fit"] = epochs.counts
+    found["monitored"] = len(monitored)
     found["state"] = train.state_dict()
     found["stats"] = [(passed.batches, passed.samples) for passed in train.stats()][-2:]
     model.evaluate(test, verbose=0)

@@ -46,7 +46,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Outside world -> the only modules that may import it.
 WORLDS = {
-    "keras": {"sequence", "callbacks", "distribution"},  # the last for Keras before 3.9 alone
+    "keras": {"sequence", "callbacks", "distribution"},  # the last for old ones alone
     "jax": {"distribution"},
     "tf_keras": {"legacy", "callbacks"},
     "tensorflow": {"tfdata", "front", "sequence", "legacy"},  # but for tfdata, for typing alone

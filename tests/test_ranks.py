@@ -40,6 +40,15 @@ WAYS: dict[str, tuple[str, str, int, int, dict[str, str]]] = {
     "legacy": ("tf_keras", "tensorflow", 2, 1, {}),
 }
 
+# What is said to those who take a batch before the processes have found each other.
+DOUBTS = {
+    "torch": ["torchrun started 2 processes: call torch.distributed.init_process_group first"],
+    "jax": [
+        "JAX runs in 2 processes: set a keras.distribution, or give rank and world_size",
+        "keras.distribution.DataParallel has auto_shard_dataset=False: give rank and world_size",
+    ],
+}
+
 # -- real processes -----------------------------------------------------------------------------
 
 
@@ -170,6 +179,11 @@ def test_the_share_is_said_once(run: Run) -> None:
         said = [line for line in found["log"] if f"rank {rank} of {run.ranks} ({who})" in line]
         sequences = 3 if "predict" in found else 2
         assert len(said) == sequences
+        doubts = [line for line in found["log"] if "this process takes all samples, but" in line]
+        assert len(doubts) == len(DOUBTS.get(run.way, ()))
+        for line, doubt in zip(doubts, DOUBTS.get(run.way, ()), strict=True):
+            assert line.startswith("WARNING")
+            assert doubt in line
         left_out = [line for line in found["log"] if "left out of every epoch" in line]
         assert len(left_out) == (1 if run.ranks > 1 else 0)
 
@@ -179,6 +193,7 @@ def test_statistics_count_the_samples_of_the_share(run: Run) -> None:
         batches = found["len"][0]
         samples = 10 if run.way == "torch" else 4 * batches
         assert found["stats"] == [[batches, samples]] * 2
+        assert found["monitored"] == 2
 
 
 def test_what_would_lose_samples_or_fail_in_the_framework_is_refused(run: Run) -> None:

@@ -76,6 +76,6 @@ def _sharding(layout: Any) -> Any:
     """Make JAX's own sharding of a Keras layout."""
     if hasattr(layout, "backend_layout"):
         return layout.backend_layout
-    from keras.src.backend import distribution_lib  # Keras before 3.9
+    from keras.src.backend import distribution_lib  # Keras before 3.10 or so
 
     return distribution_lib._to_jax_layout(layout)
