@@ -208,6 +208,11 @@ def main() -> dict[str, Any]:
         found["refused"] = [refused(model, rank=RANK, world_size=PROCESSES)]
     if WAY == "jax-devices":
         found["refused"] = [refused(model), refused(model, batch_size=5)]
+    if WAY == "jax":
+        try:
+            test.to_tf_dataset()
+        except ValueError as error:
+            found["refused"] = [str(error)]
     return found
 
 

@@ -199,6 +199,7 @@ def test_statistics_count_the_samples_of_the_share(run: Run) -> None:
 def test_what_would_lose_samples_or_fail_in_the_framework_is_refused(run: Run) -> None:
     expected = {
         "legacy": ["world_size=2, but under tf.distribute's MultiWorkerMirroredStrategy"],
+        "jax": ["Keras would shard a tf.data.Dataset of this process's share once more"],
         "jax-devices": [
             "JAX cannot split the last batch, of 1, over 2 devices: give pad_remainder=True",
             "JAX cannot split batch_size=5 over 2 devices: needed a multiple of 2",

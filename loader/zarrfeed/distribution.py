@@ -33,7 +33,7 @@ def data_shard(distribution: Any) -> Found:
         doubt = f"JAX runs in {processes} processes: set a keras.distribution, or give rank"
         return Found(doubt=f"{doubt} and world_size" if processes > 1 else "")
     name = f"keras.distribution.{type(distribution).__name__}"
-    if not _shares_data(distribution):
+    if not shards_datasets(distribution):
         doubt = f"{name} has auto_shard_dataset=False: give rank and world_size to share them"
         return Found(doubt=doubt if jax.process_count() > 1 else "")
     rows = rows_by_process(distribution)
@@ -66,8 +66,8 @@ def parts_of_batch(distribution: Any) -> int:
     return len(rows_by_process(distribution).get(jax.process_index(), ())) or 1
 
 
-def _shares_data(distribution: Any) -> bool:
-    """Whether Keras would shard a dataset, rather than take it for one that already is."""
+def shards_datasets(distribution: Any) -> bool:
+    """Whether Keras shards a ``tf.data.Dataset`` by itself, or takes it for one that already is."""
     hidden = getattr(distribution, "_auto_shard_dataset", True)
     return bool(getattr(distribution, "auto_shard_dataset", hidden))
 

@@ -124,6 +124,19 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 "drop_remainder=True"
             )
 
+    def to_tf_dataset(self) -> tf.data.Dataset:  # noqa: D102 - FrontEnd's
+        distribution = keras.distribution.distribution()
+        if keras.backend.backend() == "jax" and distribution is not None:
+            from zarrfeed.distribution import shards_datasets
+
+            if self._stream.schedule.world_size > 1 and shards_datasets(distribution):
+                raise ValueError(
+                    "Keras would shard a tf.data.Dataset of this process's share once more, and "
+                    "lose samples: give the sequence itself to fit, with transform=, or set "
+                    "keras.distribution's auto_shard_dataset=False and give rank and world_size"
+                )
+        return super().to_tf_dataset()
+
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
         self._asks_again = False
