@@ -243,6 +243,16 @@ def test_files_too_many_are_found(packed):
     }
 
 
+def test_what_an_operating_system_left_is_no_problem(packed):
+    for name in (".DS_Store", "._0", "Thumbs.db", "@eaDir/0"):
+        left = packed.shard("image", 0).parent / name
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"x")
+    found = packed.verify()
+    assert found.ok
+    assert any("passed over 4 files" in note for note in found.splits[0].notes)
+
+
 def test_a_mask_edited_by_zarr_python_is_found(packed):
     mask = packed.array("mask")
     values = mask[5]

@@ -19,6 +19,19 @@ _PART = re.compile(r"-\d+-of-\d+$")
 _LEFT = frozenset(
     ["@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle"]
 )
+_LEFT_FILES = frozenset([".ds_store", "thumbs.db", "desktop.ini", ".directory", ".localized"])
+
+
+def is_left(path: str) -> bool:
+    """Tell whether a file or a folder is what an operating system leaves beside others.
+
+    Examples
+    --------
+    >>> is_left("d/.DS_Store"), is_left("d/._a.png"), is_left("@eaDir/a.png"), is_left("d/a.png")
+    (True, True, True, False)
+    """
+    *folders, name = PurePath(path.lower()).parts
+    return name.startswith("._") or name in _LEFT_FILES or not _LEFT.isdisjoint([*folders, name])
 
 
 def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[str, str]:

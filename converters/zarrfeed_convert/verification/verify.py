@@ -17,6 +17,7 @@ from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.crews.crew import cores, crew_of, require_crew
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import told
+from zarrfeed_convert.sources.listing import is_left
 from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
 from zarrfeed_convert.verification.consistency import FIELDS, TODO, is_older
@@ -179,7 +180,8 @@ def _check(
     findings = crew.run(check_shard, tasks, tell)
     files = [file for shard in findings for file in shard.files]
     decoded = sum(len(task.rows) for task in tasks if task.expected is not None)
-    extra = extra_files(recorded.split, {file.known.path for file in files})
+    extra = list(extra_files(recorded.split, {file.known.path for file in files}))
+    aside = [path for path in extra if is_left(str(path.relative_to(opened.path)))]
     problems = (
         *opened.problems,
         *problems_of(recorded, findings, decoded=decoded > 0 and DIGEST in recorded.arrays),
@@ -188,6 +190,7 @@ def _check(
                 "file-extra", f"{path}: is no shard of the split; remove it", None, (str(path),)
             )
             for path in extra
+            if path not in aside
         ),
     )
     return SplitVerification(
@@ -197,9 +200,15 @@ def _check(
         files=sum(file.fact is not None for file in files),
         nbytes=sum(file.nbytes for file in files),
         originals=None,
-        notes=tuple(_notes(recorded, decoded)),
+        notes=(*_notes(recorded, decoded), *_about(aside)),
         problems=problems,
     )
+
+
+def _about(aside: list[Path]) -> list[str]:
+    if not aside:
+        return []
+    return [f"passed over {len(aside)} files that an operating system left, such as {aside[0]}"]
 
 
 def _notes(recorded: Recorded, decoded: int) -> list[str]:
