@@ -1,0 +1,152 @@
+"""Masks of every kind of numbers mean the same in every format."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.formats import open_source
+
+SIZE = (16, 12)
+IMAGE = np.random.default_rng(1).integers(0, 255, (*SIZE, 3), np.uint8)
+IDS = np.random.default_rng(2).integers(0, 3, SIZE)
+TWO = (IDS == 1).astype(np.uint8)
+NINE = np.where(IDS == 2, 9, IDS)
+IGNORED = np.where(IDS == 2, 255, IDS)
+HOT = np.eye(3, dtype=np.uint8)[IDS]
+
+# Kind -> the mask, the map that it needs, the ids that it means.
+KINDS = {
+    "bool": (TWO.astype(bool), "", TWO),
+    "int8": (IDS.astype(np.int8), "", IDS),
+    "int64": (IDS.astype(np.int64), "", IDS),
+    "-1": (np.where(IDS == 2, -1, IDS).astype(np.int16), "-1=255", IGNORED),
+    "nodata": (np.where(IDS == 2, -9999, IDS).astype(np.int32), "-9999=9", NINE),
+    "uint16": (TWO * np.uint16(65535), "65535=1", TWO),
+    "float32": (IDS.astype(np.float32), "", IDS),
+    "float64, mapped": (IDS.astype(np.float64), "2=1,1=2", np.array([0, 2, 1])[IDS]),
+    "nan": (np.where(IDS == 2, np.nan, IDS).astype(np.float32), "nan=255", IGNORED),
+    "probabilities": (np.where(TWO, 0.7, 0.2).astype(np.float32), "0.5..1=1,*=0", TWO),
+    "soft": (np.where(TWO, 200, 30).astype(np.uint8), "128..255=1,*=0", TWO),
+    "one-hot": (HOT, "one-hot=0", IDS),
+    "one-hot, no background": (HOT[..., 1:], "one-hot=1,*=0", IDS),
+    "one-hot, bool": (HOT.astype(bool), "one-hot=0", IDS),
+    "one-hot, 255": (HOT * np.uint8(255), "one-hot=0", IDS),
+    "colours": (HOT * np.uint8(255), "#FF0000=0,#00FF00=1,#0000FF=2", IDS),
+}  # fmt: skip
+# Without their map, the others are refused when all masks were seen.
+REFUSED = KINDS.keys() - {"bool", "int8", "int64", "uint16", "float32", "float64, mapped", "soft"}
+# What a format cannot store.
+LACKS = {
+    "nifti": {"bool", "one-hot, bool", "colours"},
+}
+
+
+def write_tiff(mask, form):
+    for name, values in (("i", IMAGE), ("m", mask)):
+        values = values.astype(np.uint8) if values.dtype == bool else values
+        Path(name).mkdir()
+        planar = {"planarconfig": "contig"} if values.ndim == 3 else {}
+        tifffile.imwrite(f"{name}/a.tif", values, photometric="minisblack", metadata=None, **planar)
+    return open_source, {"images": "i", "masks": "m"}
+
+
+def write_npz(mask, form):
+    np.savez("a.npz", x=IMAGE[np.newaxis], y=mask[np.newaxis])
+    return open_source, {"images": "a.npz:x", "masks": "a.npz:y"}
+
+
+def write_hdf5(mask, form):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("a.h5", "w") as file:
+        file["x"], file["y"] = IMAGE[np.newaxis], mask[np.newaxis]
+    return open_source, {"images": "a.h5:x", "masks": "a.h5:y"}
+
+
+def write_zarr(mask, form):
+    import zarr
+
+    group = zarr.open_group("a.zarr", mode="w")
+    group.create_array("x", data=IMAGE[np.newaxis])
+    group.create_array("y", data=mask[np.newaxis])
+    return open_source, {"images": "a.zarr/x", "masks": "a.zarr/y"}
+
+
+def write_parquet(mask, form):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    kinds = [pa.array([values.tolist()], _lists(pa, values)) for values in (IMAGE, mask)]
+    pq.write_table(pa.table(kinds, ["image", "annotation"]), "a.parquet")
+    return open_source, {"images": "a.parquet"}
+
+
+def _lists(pa, values):
+    kind = pa.from_numpy_dtype(values.dtype)
+    for _ in range(values.ndim):
+        kind = pa.list_(kind)
+    return kind
+
+
+def write_tfrecord(mask, form):
+    tf = pytest.importorskip("tensorflow")
+    features = {
+        name: tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[tf.io.serialize_tensor(values).numpy()])
+        )
+        for name, values in (("image", IMAGE), ("mask", mask))
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    with tf.io.TFRecordWriter("a.tfrecord") as writer:
+        writer.write(example.SerializeToString())
+    return open_source, {"images": "a.tfrecord"}
+
+
+def write_webdataset(mask, form):
+    with tarfile.open("a.tar", "w") as tar:
+        for name, values in (("a.image.npy", IMAGE), ("a.mask.npy", mask)):
+            file = io.BytesIO()
+            np.save(file, values)
+            info = tarfile.TarInfo(name)
+            info.size = file.tell()
+            file.seek(0)
+            tar.addfile(info, file)
+    return open_source, {"images": "a.tar"}
+
+
+def write_nifti(mask, form):
+    nib = pytest.importorskip("nibabel")
+    for name, values in (("i", IMAGE[:, :, 0]), ("m", mask)):
+        volume = values[:, :, np.newaxis]
+        nib.save(nib.Nifti1Image(volume, np.eye(4), dtype=values.dtype), f"{name}.nii")
+    return open_source, {"images": "i.nii", "masks": "m.nii"}
+
+
+WRITERS = {
+    "paired": write_tiff, "tiff": write_tiff, "npz": write_npz, "hdf5": write_hdf5,
+    "zarr": write_zarr, "parquet": write_parquet, "tfrecord": write_tfrecord,
+    "webdataset": write_webdataset, "nifti": write_nifti,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_mask_means_the_same_in_every_format(form, kind, tmp_path, monkeypatch):
+    if kind in LACKS.get(form, ()):
+        pytest.skip("the format has no such numbers")
+    monkeypatch.chdir(tmp_path)
+    mask, text, ids = KINDS[kind]
+    opened, where = WRITERS[form](mask, form)
+    source = opened(form, {**where, "mask_map": text})
+    header = source.probe(0)
+    assert (header.mask_height, header.mask_width) == SIZE
+    np.testing.assert_array_equal(source.read_mask(0), ids)
+    if kind in REFUSED:
+        with pytest.raises(SourceError, match="--mask-map"):
+            opened(form, where).read_mask(0)
