@@ -12,7 +12,7 @@ import zarr
 from PIL import Image
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert import PairedFolders, convert, repack
 from zarrfeed_convert.formats import open_source
 
 
@@ -237,3 +237,15 @@ def test_pages_with_palettes_of_their_own_are_refused(tmp_path):
     arguments = {"images": str(tmp_path / "i"), "masks": str(tmp_path / "a.tif")}
     with pytest.raises(SourceError, match="needed one palette for all pages, found another one"):
         open_source("tiff", arguments)
+
+
+def test_splits_that_are_merged_have_one_palette(tmp_path):
+    for name, order in (("one", [0, 1, 2]), ("two", [0, 2, 1]), ("three", [0, 1, 2])):
+        folders = write_folders(tmp_path / name, {name: palette_mask(IDS, COLORS[order])})
+        convert(open_source("paired", folders), tmp_path / f"{name}.zarr", split="s", workers=1)
+    splits = [tmp_path / f"{name}.zarr/s" for name in ("one", "two", "three")]
+    with pytest.raises(SourceError, match="the masks have palettes of their own"):
+        repack(splits[:2], tmp_path / "o", split="s", workers=1)
+    repack(splits[::2], tmp_path / "o", split="s", workers=1)
+    with pytest.raises(SourceError, match="the masks have palettes of their own"):
+        repack(splits[1], tmp_path / "o", split="t", workers=1)

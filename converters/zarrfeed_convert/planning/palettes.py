@@ -8,7 +8,8 @@ classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.planning.survey_tasks import collect_colors
@@ -65,11 +66,7 @@ def agreed_palette(
         if header.mask_colors
     ]
     starts = range(0, len(items), _SURVEYED_TOGETHER)
-    shown: dict[tuple[int, int], str] = {
-        (index, color): f"the split {name!r}"
-        for name, other in others.items()
-        for index, color in other.items()
-    }
+    shown = _shown_by(others)
     several: set[int] = set()
     jobs = [items[at : at + _SURVEYED_TOGETHER] for at in starts]
     for first, twice in crew.run(collect_colors, jobs, progress):
@@ -78,6 +75,54 @@ def agreed_palette(
             shown.setdefault(pair, source.names(item)[1])
     _require_one_meaning(shown, several)
     return {index: color for index, color in sorted(shown) if color >= 0}
+
+
+def require_same_palettes(palettes: Mapping[str, Palette]) -> Palette:
+    """Refuse splits whose masks used palettes that mean different things; give what they have.
+
+    Parameters
+    ----------
+    palettes
+        By the split's name, what its masks used.
+
+    Raises
+    ------
+    SourceError
+        An index is shown in two colours, or a colour has two indices.
+    """
+    shown = _shown_by(palettes)
+    counts = [Counter(palette.values()) for palette in palettes.values()]
+    several = {color for count in counts for color, times in count.items() if times > 1}
+    _require_one_meaning(shown, several)
+    return dict(sorted(shown))
+
+
+def palette_of(attributes: Mapping[str, Any]) -> Palette:
+    """Read what palettes showed where masks of a split used them.
+
+    Parameters
+    ----------
+    attributes
+        The split's ``attributes.zarrfeed``; what is damaged of it says nothing.
+    """
+    try:
+        shown = attributes["packed"]["palette"]
+        return {int(index): int(color[1:], 16) for index, color in shown.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def palette_text(palette: Palette) -> dict[str, str]:
+    """Write a palette as :func:`palette_of` reads it."""
+    return {str(index): f"#{color:06X}" for index, color in palette.items()}
+
+
+def _shown_by(splits: Mapping[str, Palette]) -> dict[tuple[int, int], str]:
+    return {
+        (index, color): f"the split {name!r}"
+        for name, palette in splits.items()
+        for index, color in palette.items()
+    }
 
 
 def _merged(palettes: Iterable[tuple[int, ...]]) -> Palette | None:

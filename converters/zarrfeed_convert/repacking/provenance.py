@@ -15,6 +15,12 @@ import xxhash
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import FORMAT_VERSION
+from zarrfeed_convert.planning.palettes import (
+    Palette,
+    palette_of,
+    palette_text,
+    require_same_palettes,
+)
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 from zarrfeed_convert.splits.repetition import differences, require_replaceable
 from zarrfeed_convert.splits.target import listed, said
@@ -157,6 +163,9 @@ def description_of(
             REPACKED: asked,
         },
     }
+    palette = require_same_palettes(palettes_of(splits))
+    if palette:
+        described["packed"]["palette"] = palette_text(palette)
     if everything and all(coverage):
         described["packed"]["coverage"] = _added(coverage)
     return described
@@ -176,6 +185,11 @@ def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
     if settings.codec == "keep":
         del asked["codec"]
     return common | {name: value for name, value in asked.items() if value is not None}
+
+
+def palettes_of(splits: Sequence[StoredSplit]) -> dict[str, Palette]:
+    """Give what palettes showed where masks used them, by the split's name."""
+    return {stored.name: palette_of(stored.split.attributes) for stored in splits}
 
 
 def _packed(stored: StoredSplit) -> JSON:

@@ -18,6 +18,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.crews.crew import crew_of, require_crew
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
+from zarrfeed_convert.planning.palettes import require_same_palettes
 from zarrfeed_convert.repacking.choosing import chosen_rows, in_order
 from zarrfeed_convert.repacking.copying import READ_NBYTES
 from zarrfeed_convert.repacking.provenance import (
@@ -25,6 +26,7 @@ from zarrfeed_convert.repacking.provenance import (
     description_of,
     is_repeated,
     labels_of,
+    palettes_of,
     require_same_repacked,
     source_of_splits,
 )
@@ -159,6 +161,7 @@ def repack(
     with understood(said):
         splits = open_stored(paths, prefix_keys=prefix_keys)
         require_same_labels(target, splits)
+        require_same_palettes({**target.palettes(), **palettes_of(splits)})
         parts = [facts_of(stored) for stored in splits]
         asked = asked_of(splits, parts, settings, subset=subset, keys=names)
     job = _Job(splits, settings, asked, overwrite, progress)

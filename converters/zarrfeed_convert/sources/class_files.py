@@ -1,7 +1,7 @@
 """Which classes does a file beside the masks name, and how do masks write them?
 
 Read is only what ties names to colours or to mask values: a plain list of names does not say
-whether it counts from the background.
+whether it counts from the background, but where the layout says that 0 is background.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _BORDER = 0xE0E0C0  # what Pascal VOC draws around objects, and CVAT with it
 _COLORS = ("name", "r", "g", "b")
 _VALUES = ("pixel value", "class")
 _ROW = re.compile(r"\s*(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\S.*?)\s*")
+_LISTS = ("class_names.txt", "classes.txt", "labels.txt", "obj.names")
+_NOT_LISTED = ("ignore", "ignored")  # labelme's __ignore__
 _NO_CLASS = ("ignored", "void", "unlabeled", "unlabelled")
 
 
@@ -70,6 +72,29 @@ def find_classes(folders: Iterable[Path]) -> NamedClasses | None:
                 if named is not None:
                     return named
     return None
+
+
+def find_list(folder: Path) -> NamedClasses | None:
+    """Read the first plain list of names in a folder whose masks have Pascal VOC's palette.
+
+    These are labelme's ``class_names.txt``, ``classes.txt``, ``labels.txt`` and ``obj.names``.
+    Class 0 is the background, whether the list begins with it or not.
+
+    Raises
+    ------
+    SourceError
+        It is damaged.
+    """
+    path = next((folder / name for name in _LISTS if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    names = [name for name in _lines(path) if name.strip("_").lower() not in _NOT_LISTED]
+    if not names:
+        return None
+    if names[0].strip("_").lower() == "background":
+        names = names[1:]
+    colors = {"background": 0} | {name: voc_color(at) for at, name in enumerate(names, 1)}
+    return _by_color(path, colors, border=True)
 
 
 def classes_of_nnunet(path: Path) -> Labels | None:

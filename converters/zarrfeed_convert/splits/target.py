@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.planning.palettes import palette_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.source import JSON
 
 
@@ -53,14 +55,9 @@ class Target:
         """The classes and ignored id that other splits have, so that this one must; or None."""
         return self.labels if self.others else None
 
-    def palettes(self) -> dict[str, dict[int, int]]:
+    def palettes(self) -> dict[str, Palette]:
         """Read what palettes showed where masks of the other splits used them, by split."""
-        palettes = {}
-        for name in self.others:
-            packed = (_attributes(self.out / name) or {}).get("packed", {})
-            shown = packed.get("palette", {}) if isinstance(packed, dict) else {}
-            palettes[name] = {int(index): int(color[1:], 16) for index, color in shown.items()}
-        return palettes
+        return {name: palette_of(_attributes(self.out / name) or {}) for name in self.others}
 
     def packed(self) -> JSON | None:
         """Read what the split says of itself, if it is there already."""

@@ -20,6 +20,7 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.deciding import OnProgress, told
 from zarrfeed_convert.planning.decisions import Decision
+from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.packing import ShardTask, pack_shard, shard_path
 from zarrfeed_convert.shards.rows import mixed, without
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
@@ -192,7 +193,7 @@ def _used(plan: Plan, records: Sequence[ShardRecord]) -> dict[str, str]:
     pixels = sum(record.class_pixels.sum(axis=0) for record in records)
     binary, ids = plan.recipe.labels.binary, np.flatnonzero(pixels).tolist()
     indices = [255 if binary and number == 1 else number for number in ids]
-    return {str(index): f"#{plan.palette[index]:06X}" for index in indices if index in plan.palette}
+    return palette_text({at: plan.palette[at] for at in indices if at in plan.palette})
 
 
 def _decided(samples: Source, plan: Plan) -> JSON:

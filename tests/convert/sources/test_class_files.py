@@ -62,6 +62,18 @@ def test_colors_are_the_classes_that_a_file_names(root, kind, name, text):
     assert set(np.unique(source.read_mask(0))) == {0, 7}
 
 
+@pytest.mark.parametrize("name", ["class_names.txt", "classes.txt", "labels.txt", "obj.names"])
+@pytest.mark.parametrize("text", ["__ignore__\n_background_\nscratch\ndent\n", "scratch\ndent\n"])
+def test_a_list_of_names_beside_voc_counts_from_its_background(root, name, text):
+    (root / name).write_text(text)
+    palette = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
+    Image.fromarray(palette[IDS]).save(root / "SegmentationClass/a.png")
+    source = open_source("voc", {"images": root})
+    assert source.classes == NAMES
+    np.testing.assert_array_equal(source.read_mask(0), IDS)
+    np.testing.assert_array_equal(source.read_mask(2), IDS)
+
+
 def test_what_voc_draws_around_objects_is_ignored(root):
     (root / "labelmap.txt").write_text(LABELMAP)
     Image.fromarray(COLORS[np.uint8([[0, 1, 2, 3]])]).save(root / "SegmentationClass/a.png")

@@ -11,7 +11,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_no_masks
-from zarrfeed_convert.sources.class_files import find_classes
+from zarrfeed_convert.sources.class_files import find_classes, find_list
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
 from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
 from zarrfeed_convert.sources.listing import files_below, has_extension, stem_of
@@ -33,7 +33,9 @@ class Voc(KnownLayout):
     palette's colours.
 
     Where a ``labelmap.txt`` lies beside these folders, as CVAT exports it, its names and colours
-    take the place of the 21 classes; so do ``class_dict.csv`` and ``label_colors.txt``.
+    take the place of the 21 classes; so do ``class_dict.csv`` and
+    ``label_colors.txt``; and a list of names, ``class_names.txt``, ``classes.txt``, ``labels.txt``
+    or ``obj.names``, for indices and the palette's colours from 1 on.
 
     Parameters
     ----------
@@ -96,7 +98,9 @@ class Voc(KnownLayout):
                 f"{root}: needed the files that {subset}.txt names ({len(listed)}), found none of "
                 f"which image and mask are there; missing is {missing[0][0]}"
             )
-        named = None if str(meaning.mask_map) else find_classes([root])
+        named = None
+        if not str(meaning.mask_map):
+            named = find_classes([root]) or find_list(root)
         facts: JSON = {"listed": len(listed), "missing": len(missing)}
         super().__init__(
             {
