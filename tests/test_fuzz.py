@@ -26,7 +26,7 @@ def test_the_driver_sees_errors_crashes_hangs_and_bombs() -> None:
 
 
 # A class of trials for every kind of input; the number of trials of the short form.
-TRIALS = {"store_trials:StoreTrials": 200}
+TRIALS = {"store_trials:StoreTrials": 200, "store_trials:PackedTrials": 40}
 
 
 def nothing(found: list[Finding]) -> None:

@@ -65,7 +65,7 @@ WORLDS = {
 # Public modules of the loader that the other packages may name: its page and its pure layer.
 PUBLIC = {
     "zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema",
-    "zarrfeed.array_metadata", "zarrfeed.order",
+    "zarrfeed.array_metadata", "zarrfeed.nodes", "zarrfeed.order",
 }  # fmt: skip
 
 

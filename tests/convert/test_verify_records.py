@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -194,3 +195,20 @@ def test_the_outcome_is_plain_data(packed):
     assert split["counts"] == {"file-missing": 1, "sample-damaged": 4}
     assert split["bad"] == packed.keys[4:8]
     assert split["problems"][1]["key"] == packed.keys[4]
+
+
+@pytest.mark.parametrize("place", ["zarr.json", "train/zarr.json", "train/key/zarr.json"])
+@pytest.mark.parametrize("content", [None, b'{"a":' * 100_000, b"\xff", b"[]"], ids=str)
+def test_metadata_that_is_none_is_a_problem_and_no_hang(packed, place, content):
+    path = packed.split.parent / place
+    path.unlink()
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    try:
+        said = [problem.what for problem in packed.verify().problems]
+    except StoreError as error:
+        said = [str(error)]
+    assert said
+    assert all(str(packed.split.parent) in what for what in said)

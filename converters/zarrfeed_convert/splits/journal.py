@@ -241,7 +241,8 @@ def _make_parents(target: Target) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        # A pipe, which nobody writes to, would be read for ever.
+        found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

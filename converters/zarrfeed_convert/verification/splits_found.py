@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zarrfeed import open_split
+from zarrfeed.errors import StoreError
+from zarrfeed.nodes import read_metadata
 from zarrfeed.schema import ATTRIBUTES, METADATA, PARTIAL
 from zarrfeed_convert.verification.consistency import FIELDS
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from zarrfeed import Split
+    from zarrfeed.schema import JSON
 
 
 def find_splits(path: Path) -> tuple[list[Path], list[str]]:
@@ -82,10 +84,9 @@ def _is_split(folder: Path) -> bool:
     return any(found is not None and found.get("node_type") == "array" for found in below)
 
 
-def _metadata(folder: Path) -> dict[str, Any] | None:
+def _metadata(folder: Path) -> JSON | None:
     """Read a node's metadata; None where there is none that can be read."""
     try:
-        found = json.loads((folder / METADATA).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_metadata(folder)
+    except StoreError:
         return None
-    return found if isinstance(found, dict) else None
