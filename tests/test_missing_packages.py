@@ -55,3 +55,22 @@ def test_the_message_says_how_to_install_it(
         },
     )  # fmt: skip
     assert re.search(expected.replace("[", r"\["), done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("missing", ["keras", "tensorflow"])
+def test_the_demonstration_says_so_before_it_draws(tmp_path: Path, missing: str) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from zarrfeed_tools.application import run\n"
+        "run(['demo', '--out', sys.argv[1], '--data', 'nothing.zarr'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "demo")],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "demo: needs Keras with a backend" in done.stderr
+    assert "pip install '.[tensorflow]' in a clone of zarrfeed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "demo").exists()
