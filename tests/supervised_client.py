@@ -15,7 +15,7 @@ from zarrfeed_convert.supervision.board import marked
 
 def main() -> None:
     how, *_ = begin_supervised()
-    set_read_timeout(0.5)
+    set_read_timeout(3)
     with marked("cells/bad\x1b.tif"):
         if how == "crash":
             os.abort()
@@ -29,9 +29,9 @@ def main() -> None:
         if how == "claim":  # it would be zeros, of which none is touched
             bytearray(psutil.virtual_memory().total * 4 // 5)
     if how == "work":
-        for step in range(20):
+        for step in range(40):
             with marked(f"{step}"):
-                time.sleep(0.05)
+                time.sleep(0.1)
     if how == "wait":
         try:
             print("waiting", flush=True)

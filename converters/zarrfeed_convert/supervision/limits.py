@@ -5,18 +5,21 @@ The last line of defence: readers refuse by themselves what claims too much.
 
 from __future__ import annotations
 
-import os
+import glob
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed_convert.supervision.board import NO_ITEM
+
 if TYPE_CHECKING:
     from zarrfeed_convert.supervision.board import Board, Place, Reading
 
 # A slow disk or network reads as much in a second; a decoder should, too.
 _NBYTES_PER_S = 1 << 20
+_FOLDER_NBYTES = 1 << 30  # to list one takes as long as to read so much
 # Of the machine's memory: what one process may take, and what is to be left for all others.
 _SHARE, _SPARE = 0.75, 0.04
 _MUCH = 0.1  # a process that has less is not the one that fills it
@@ -134,12 +137,13 @@ def machine_memory() -> tuple[int, int]:
 
 def _size(reading: Reading) -> int:
     """Give the bytes of the file that is read; of a part of one, those of the whole."""
-    for name in (reading.file, reading.name.partition("[")[0]):
-        for path in (name, os.path.dirname(name)) if name else ():  # noqa: PTH120
-            with suppress(OSError, ValueError):
-                found = Path(path)
-                if found.is_file():
-                    return found.stat().st_size
+    for name in filter(None, (reading.file, reading.name, reading.name.partition("[")[0])):
+        with suppress(OSError, ValueError):
+            if reading.item == NO_ITEM and (Path(name).is_dir() or glob.has_magic(name)):
+                return _FOLDER_NBYTES
+            for path in (Path(name), *Path(name).parents):
+                if path.is_file():
+                    return path.stat().st_size
     return 0
 
 
