@@ -14,7 +14,7 @@ def test_the_driver_sees_errors_crashes_hangs_and_bombs() -> None:
     kinds = [random.Random(f"27/{number}").randrange(6) for number in range(8)]
     found = {
         finding.number: finding.what
-        for finding in fuzz("fuzzed:Faulty", seed=27, count=8, seconds=2.0)
+        for finding in fuzz("fuzzed:Faulty", seed=27, count=8, seconds=10.0)
     }
     marks = {1: "KeyError", 2: "Segmentation fault", 3: "Timeout", 4: "bytes of memory"}
     if sys.platform != "linux":
@@ -26,7 +26,11 @@ def test_the_driver_sees_errors_crashes_hangs_and_bombs() -> None:
 
 
 # A class of trials for every kind of input; the number of trials of the short form.
-TRIALS = {"store_trials:StoreTrials": 200, "store_trials:PackedTrials": 40}
+TRIALS = {
+    "store_trials:StoreTrials": 200,
+    "store_trials:PackedTrials": 40,
+    "source_trials:SourceTrials": 300,
+}
 
 
 def nothing(found: list[Finding]) -> None:

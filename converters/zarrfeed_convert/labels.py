@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.text import read_text
 from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:
@@ -151,10 +152,10 @@ def parse_classes(classes: str | int | Sequence[str]) -> tuple[str, ...]:
 
 def _names_of_text(text: str) -> list[str]:
     if text.strip().isdecimal():
-        return [str(number) for number in range(int(text))]
+        return [str(number) for number in range(min(int(text), MAX_ID + 2))]
     path = Path(text)
     if "," not in text and path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
         while lines and not lines[-1].strip():
             lines.pop()
         return [line.strip() for line in lines]

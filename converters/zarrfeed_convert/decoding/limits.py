@@ -139,9 +139,10 @@ class Limits:
         SourceError
             It is, and such files are not allowed.
         """
-        found = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 (Path keeps "..")
-        inside = os.path.normpath(folder)
-        if os.path.isabs(path) or not Path(found).is_relative_to(inside):  # noqa: PTH117
+        inside = os.path.abspath(folder)  # noqa: PTH100 (Path keeps "..", or follows links)
+        found = os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
+        chained = "::" in path or "://" in path  # an address, to fsspec
+        if chained or Path(path).is_absolute() or not Path(found).is_relative_to(inside):
             self.require_external(name, f"the file {path}, outside {folder or '.'}")
 
     def require_external(self, name: str, what: str) -> None:

@@ -77,7 +77,13 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
             values = np.moveaxis(values, 0, 2)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[:, :, 0]
-        return arrange_page(values, page)
+        pixels, said = arrange_page(values, page), measure_page(page)
+        if pixels.values.shape[:2] != (said.height, said.width):
+            raise SourceError(
+                f"{name}: needed tags that agree on the pixels, found {said.height}×{said.width} "
+                f"and {pixels.values.shape}; save the file anew"
+            )
+        return pixels
 
 
 def arrange_page(values: NDArray[Any], page: Any) -> Pixels:

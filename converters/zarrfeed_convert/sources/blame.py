@@ -48,8 +48,8 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
             place = given.arguments.get(name)
             if isinstance(place, str | bytes | os.PathLike) and place:
                 given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
-                if not getattr(kind, "takes_urls", False):
-                    local_path(text)
+                if "://" in text and not getattr(kind, "takes_urls", False):
+                    local_path(text)  # cells.h5:/images is none
         self.opened = (os.getcwd(), given.args[1:], given.kwargs)  # noqa: PTH109
         with reading(str(given.arguments["images"])):
             opens(*given.args, **given.kwargs)

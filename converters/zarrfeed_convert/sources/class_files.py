@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.text import read_text
 from zarrfeed_convert.labels import MAX_ID, Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.image_files.known_classes import voc_color
@@ -68,7 +69,10 @@ def find_classes(folders: Iterable[Path]) -> NamedClasses | None:
         for name, read in _READERS.items():
             path = folder / name
             if path.is_file():
-                named = read(path, _lines(path))
+                try:
+                    named = read(path, _lines(path))
+                except csv.Error as error:
+                    raise _damaged(path, str(error)) from error
                 if named is not None:
                     return named
     return None
@@ -113,7 +117,7 @@ def classes_of_nnunet(path: Path) -> Labels | None:
     if not path.is_file():
         return None
     try:
-        labels = json.loads(path.read_text(encoding="utf-8-sig")).get("labels")
+        labels = json.loads(read_text(path)).get("labels")
         if not isinstance(labels, dict) or not labels:
             return None
         by_value: dict[int, str] = {}
@@ -122,7 +126,7 @@ def classes_of_nnunet(path: Path) -> Labels | None:
             if isinstance(number, list):
                 return None
             by_value[int(number)] = str(name)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"{path}: needed labels like {{'background': 0, 'liver': 1}}, found {error}; correct "
             "the file, or move it away"
@@ -140,11 +144,8 @@ def _names(path: Path, by_value: Mapping[int, str]) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    lines = map(str.strip, read_text(path).splitlines())
+    return [line for line in lines if line and line[0] != "#"]
 
 
 def _damaged(path: Path, found: str) -> SourceError:

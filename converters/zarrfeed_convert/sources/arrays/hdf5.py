@@ -109,6 +109,7 @@ class _Hdf5Files:
                 raise SourceError(
                     f"{found.name}: needed an array, found an empty dataset; give another"
                 )
+            self._limits.require_count(int(dataset.shape[0]) if dataset.shape else 1, found.name)
             if dataset.chunks:
                 self._limits.require(dataset.chunks, dataset.dtype, found.name, "a chunk")
             whole = replace(found, array=name)

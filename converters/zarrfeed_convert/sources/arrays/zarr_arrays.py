@@ -117,6 +117,7 @@ class _ZarrFiles:
         path = array_at(found.file)
         array = self._reading.open(path)
         shape = tuple(map(int, array.shape))
+        self._limits.require_count(shape[0] if shape else 1, found.name)
         self._limits.require(array.chunks, array.dtype, found.name, "a chunk")
         together = min(array.chunks[0], shape[0]) if shape else 1
         kept = min(array.nbytes, BLOCKS_NBYTES // 2) if together > 1 else 0

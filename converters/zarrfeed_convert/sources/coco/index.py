@@ -8,6 +8,7 @@ what is kept of an annotation is its place in the file.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("images", "annotations", "categories")
 _SPACE = " \t\n\r"
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]|[^\s\[\]{},:"]++')
+_DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 _BOM = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1
 
 
@@ -104,7 +109,7 @@ def index_coco(path: str) -> CocoIndex:
         raise
     except OSError as error:
         raise SourceError(f"masks: cannot read {path}: {error.strerror}; check --masks") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except _DAMAGED as error:
         raise SourceError(
             f"{path}: needed a COCO file of images, annotations and categories, found something "
             f"else or a damaged one: {_said(error)}"
@@ -218,7 +223,7 @@ def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
         name, at = decode(text, at)
         at = _expect(text, _skip(text, at), ":")
         if name not in _ARRAYS:
-            _, at = decode(text, at)
+            at = _end_of(text, at)
         else:
             at = _expect(text, at, "[")
             while text[at : at + 1] != "]":
@@ -227,6 +232,16 @@ def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
                 at = _next(text, end, "]")
             at += 1
         at = _next(text, at, "}")
+
+
+def _end_of(text: str, at: int) -> int:
+    """Find the end of a value that is not needed, however large: nothing is made of it."""
+    depth = 0
+    for token in _TOKEN.finditer(text, at):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
+        if depth <= 0:
+            return token.end() if depth == 0 else token.start()
+    raise json.JSONDecodeError("Expecting the end of a value", text, len(text))
 
 
 def _next(text: str, at: int, closing: str) -> int:

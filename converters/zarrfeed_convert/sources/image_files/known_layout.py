@@ -5,6 +5,7 @@ A subset's files are found by a layout; what masks hold is known, unless the use
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ SUBSETS = ("train", "val", "test")
 
 _SHOWN = 10  # folders that a message names
 _ENDS = "|".join(map(re.escape, sorted(EXTENSIONS)))
+_LONGEST_NAME = 240  # bytes; file systems take 255 with extension
 
 
 class KnownLayout(FilePairs):
@@ -135,6 +137,12 @@ def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
         )
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     names = [_listed(line.strip(), known) for line in lines if line.strip()]
+    longest = max(names, key=len, default="")
+    if len(os.fsencode(longest)) > _LONGEST_NAME or "\0" in "".join(names):
+        raise SourceError(
+            f"{path}: needed names of files, found one of {len(longest)} characters, or with a "
+            f"zero: {longest[:20]!r}…; restore the file"
+        )
     if not names:
         raise SourceError(
             f"{path}: needed a name per line, found an empty list; choose another subset"

@@ -125,14 +125,21 @@ class ParquetTables:
             Numbers(dtype, channels_first),
             Numbers(mask_dtype, channels_first, option="mask_dtype"),
         )
-        image_tables = Tables.find(os.fspath(images), what="images")
+        limits = limits or Limits()
+        columns = {image, mask, key, shape, height, width}
+        image_tables = Tables.find(os.fspath(images), what="images", columns=columns, limits=limits)
         mask_tables = image_tables
         if masks:
-            mask_tables = Tables.find(os.fspath(masks), what="masks", beside=image_tables.stems)
+            mask_tables = Tables.find(
+                os.fspath(masks),
+                what="masks",
+                columns=columns,
+                limits=limits,
+                beside=image_tables.stems,
+            )
             require_partners(image_tables, mask_tables, what="row")
         self._cache_mib = cache_mib
-        limits = limits or Limits()
-        rows = RowGroups(cache_mib << 20)
+        rows = RowGroups(cache_mib << 20, limits)
         self._image, self._mask = (
             TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
             for tables, column, kind in zip(

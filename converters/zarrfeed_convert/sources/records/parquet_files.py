@@ -14,13 +14,16 @@ from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.listing import list_files
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
-from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes, parts_of
+from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
+from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.limits import Limits
 
 EXTENSIONS = (".parquet", ".pq")
 
@@ -41,6 +44,8 @@ class Tables:
         (groups,) int64: which file a row group is in, and the how many-th it is there.
     broken
         Files that are no Parquet files, and why.
+    limits
+        What files may claim.
     """
 
     paths: tuple[str, ...]
@@ -49,15 +54,28 @@ class Tables:
     group_file: NDArray[np.int64]
     group_number: NDArray[np.int64]
     broken: tuple[tuple[str, str], ...]
+    limits: Limits
 
     @classmethod
-    def find(cls, where: str, *, what: str, beside: Sequence[str] = ()) -> Tables:
+    def find(
+        cls,
+        where: str,
+        *,
+        what: str,
+        columns: Collection[str],
+        limits: Limits,
+        beside: Sequence[str] = (),
+    ) -> Tables:
         """Find the rows of a file, a folder or a glob.
 
         Parameters
         ----------
         where, what
             As :func:`~zarrfeed_convert.sources.listing.list_files` takes them.
+        columns
+            That will be read.
+        limits
+            What files may claim.
         beside
             Names of the files that these belong to, one by one.
 
@@ -73,14 +91,15 @@ class Tables:
         for path, stem in files.items():
             try:
                 with reading(path):
-                    about = pq.read_metadata(path)
+                    groups = read_groups(path, limits)
+                    require_affordable(path, groups, columns, limits)
             except SourceError as error:
                 broken.append(blamed(error, [path]))
                 continue
-            for group in range(about.num_row_groups):
-                rows.append(about.row_group(group).num_rows)
+            for number, group in enumerate(groups):
+                rows.append(group.rows)
                 file_of.append(len(whole))
-                number_of.append(group)
+                number_of.append(number)
             whole[path] = stem
         if not sum(rows):
             if broken:
@@ -89,6 +108,7 @@ class Tables:
                 f"{what}: needed rows, found no row in {where} ({len(files)} files in all); give "
                 "other files"
             )
+        limits.require_count(sum(rows), where, "rows")
         ends = np.cumsum(rows, dtype=np.int64)
         return cls(
             paths=tuple(whole),
@@ -97,6 +117,7 @@ class Tables:
             group_file=np.array(file_of, np.int64),
             group_number=np.array(number_of, np.int64),
             broken=tuple(broken),
+            limits=limits,
         )
 
     def __len__(self) -> int:
@@ -167,10 +188,9 @@ class Tables:
         rows: list[int] = []
         ends = self.group_ends.tolist()
         for file, path in enumerate(self.paths):
-            with reading(path):
-                about = pq.read_metadata(path)
+            groups = self._groups(path)
             for group in np.flatnonzero(self.group_file == file).tolist():
-                if _lacks(about.row_group(int(self.group_number[group])), column):
+                if _lacks(groups[int(self.group_number[group])], column):
                     rows += range(ends[group - 1] if group else 0, ends[group])
         return rows
 
@@ -178,16 +198,18 @@ class Tables:
         """Say how many bytes the largest blocks of some columns have together."""
         largest = dict.fromkeys(columns, 0)
         for path in self.paths:
-            with reading(path):
-                about = pq.read_metadata(path)
-            for number, column in product(range(about.num_row_groups), largest):
-                nbytes = block_nbytes(about.row_group(number), column)
+            for group, column in product(self._groups(path), largest):
+                nbytes = block_nbytes(group, column)
                 largest[column] = max(largest[column], nbytes)
         return sum(largest.values())
 
     def classes(self, column: str) -> tuple[str, ...] | None:
         """Find what the first file says that the classes of a column are called."""
         return class_names(schema_of(self.paths[0]).metadata, column)
+
+    def _groups(self, path: str) -> list[Group]:
+        with reading(path):
+            return read_groups(path, self.limits)
 
     def _in_file(self, row: int) -> tuple[int, int]:
         group = int(np.searchsorted(self.group_ends, row, side="right"))
@@ -208,10 +230,6 @@ def schema_of(path: str) -> pa.Schema:
         return pq.read_schema(path)
 
 
-def _lacks(group: pq.RowGroupMetaData, column: str) -> bool:
+def _lacks(group: Group, column: str) -> bool:
     """Tell whether a row may hold nothing: every part of the column lacks some of its values."""
-    parts = parts_of(group, column)
-    statistics = [part.statistics for part in parts if part.is_stats_set]
-    return len(statistics) == len(parts) and all(
-        about.has_null_count and about.null_count for about in statistics
-    )
+    return all(part.nulls for part in group.of(column))

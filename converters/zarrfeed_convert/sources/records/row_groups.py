@@ -17,11 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.records.parquet_claims import Group, dictionary_nbytes, read_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BLOCK = 8 << 20  # bytes that are decoded at once
+    from zarrfeed_convert.decoding.limits import Limits
+
+_BLOCK = 8 << 20  # bytes that are decoded at once, as they are stored
+_EXPANDED = 128 << 20  # what they may become, where values repeat
 _BUFFER = 1 << 20  # read ahead; without, a whole row group is fetched before its first row
 _OPEN = 4  # readings that a process has under way: images and masks of two files
 
@@ -52,16 +56,18 @@ class RowGroups:
     ----------
     bound
         How many bytes of decoded rows are kept, besides two blocks.
+    limits
+        What files may claim.
     """
 
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
+    def __init__(self, bound: int, limits: Limits) -> None:
+        self._bound, self._limits = bound, limits
         self._blocks: Cache[pa.ChunkedArray] = Cache(bound, _bytes_of)
         self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RowGroups, (self._bound,)
+        return RowGroups, (self._bound, self._limits)
 
     def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
         """Give a block of a column, and where in it a row is.
@@ -74,7 +80,7 @@ class RowGroups:
         with self._lock:
             reading = self._readings.pop((place.path, column), None)
         try:
-            reading = reading or _Reading(place.path, column)
+            reading = reading or _Reading(place.path, column, self._limits)
             block, row = divmod(place.row, reading.block_rows(place.group))
             key = (place.path, column, place.group, block)
             rows = self._blocks.get(key, lambda: reading.read(place.group, block))
@@ -100,19 +106,27 @@ class RowGroups:
 class _Reading:
     """A column of a file, and how far it is decoded. One thread has it at a time."""
 
-    def __init__(self, path: str, column: str) -> None:
+    def __init__(self, path: str, column: str, limits: Limits) -> None:
         self.key = (path, column)
+        self._groups = read_groups(path, limits)
         self._column = column
         # Not mapped into memory: a file that is cut meanwhile would end the process.
         self._file = pq.ParquetFile(
             path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
         )
         self._group, self._next = -1, 0
+        self._rows: dict[int, int] = {}
         self._batches: Iterator[pa.RecordBatch] = iter(())
 
     def block_rows(self, group: int) -> int:
         """Say how many rows of a group are decoded at once: as many as their bytes allow."""
-        return _block_rows(self._file.metadata.row_group(group), self._column)
+        rows = self._rows.get(group)
+        if rows is None:
+            about = self._groups[group]
+            dictionary = dictionary_nbytes(self.key[0], about.of(self._column))
+            rows = _block_rows(about, self._column, dictionary)
+            self._rows[group] = rows
+        return rows
 
     def read(self, group: int, block: int) -> pa.ChunkedArray:
         """Decode a block of rows; those between the last one and it, too, if they follow it."""
@@ -122,7 +136,7 @@ class _Reading:
                 rows, row_groups=[group], columns=[self._column], use_threads=False
             )
             self._group, self._next = group, 0
-        left = self._file.metadata.row_group(group).num_rows - self._next * rows
+        left = self._groups[group].rows - self._next * rows
         while True:
             found = self._take(min(rows, left))
             left -= rows
@@ -148,23 +162,18 @@ def _bytes_of(rows: pa.ChunkedArray) -> int:
     return sum(part.get_total_buffer_size() for part in rows.chunks)
 
 
-def parts_of(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaData]:
-    """List the parts of a column in a row group; a nested one has several."""
-    parts = (group.column(number) for number in range(group.num_columns))
-    return [part for part in parts if f"{part.path_in_schema}.".startswith(f"{column}.")]
-
-
-def block_nbytes(group: pq.RowGroupMetaData, column: str) -> int:
+def block_nbytes(group: Group, column: str) -> int:
     """Say how many bytes a block of a row group has: a few MiB, or one row that is larger."""
-    rows = int(group.num_rows)
-    return _block_rows(group, column) * _nbytes(group, column) // max(rows, 1)
+    return _block_rows(group, column) * _nbytes(group, column) // max(group.rows, 1)
 
 
-def _block_rows(group: pq.RowGroupMetaData, column: str) -> int:
-    count = int(group.num_rows)
-    fitting: int = count * _BLOCK // max(_nbytes(group, column), 1)
-    return max(1, min(count, fitting))
+def _block_rows(group: Group, column: str, dictionary: int = 0) -> int:
+    fitting = group.rows * _BLOCK // max(_nbytes(group, column), 1)
+    # Few bytes may say a long value very often.
+    values = max((part.values for part in group.of(column)), default=0)
+    expanded = min(_EXPANDED * group.rows // (8 * values or 1), _EXPANDED // (dictionary or 1))
+    return max(1, min(group.rows, fitting, expanded))
 
 
-def _nbytes(group: pq.RowGroupMetaData, column: str) -> int:
-    return sum(int(part.total_uncompressed_size) for part in parts_of(group, column))
+def _nbytes(group: Group, column: str) -> int:
+    return sum(part.unpacked for part in group.of(column))

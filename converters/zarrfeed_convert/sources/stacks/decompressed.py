@@ -25,6 +25,7 @@ from zarrfeed_convert.sources.abandoned import hold, own_prefix, remove_abandone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_DEFLATED = 1032  # bytes from one
 _PIECE = 1 << 20  # bytes in memory at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -44,7 +45,7 @@ class DecompressedCopies:
         self._folder = Path(tempfile.mkdtemp(prefix=prefix))
         self._remove_later()
 
-    def plain(self, path: str, *, extension: str) -> str:
+    def plain(self, path: str, *, extension: str, nbytes: int) -> str:
         """Give a file's decompressed copy; make it, where there is none yet.
 
         Parameters
@@ -53,6 +54,8 @@ class DecompressedCopies:
             A gzip file.
         extension
             Of the copy.
+        nbytes
+            Of the copy: as many as its header declares; what follows is left out.
 
         Raises
         ------
@@ -67,14 +70,22 @@ class DecompressedCopies:
         if not copy.exists():
             with self._alone(copy):
                 if not copy.exists():
-                    self._decompress(path, copy)
+                    self._decompress(path, copy, nbytes)
         return str(copy)
 
-    def _decompress(self, path: str, copy: Path) -> None:
+    def _decompress(self, path: str, copy: Path, nbytes: int) -> None:
         partial = copy.with_suffix(".partial")
         try:
+            if shutil.disk_usage(self._folder).free < nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             with gzip.open(path) as packed, partial.open("wb") as file:
-                shutil.copyfileobj(packed, file, _PIECE)
+                left = nbytes
+                while left and (piece := packed.read(min(left, _PIECE))):
+                    file.write(piece)
+                    left -= len(piece)
+                packed.read(1)  # at the end, the checksum is verified
+                if left:
+                    raise EOFError(f"it ends after {nbytes - left} of {nbytes} bytes")
             partial.replace(copy)
         except OSError as error:
             if error.errno not in _FULL:

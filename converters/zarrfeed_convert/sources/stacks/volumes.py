@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
@@ -10,7 +14,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.stacks.decompressed import DecompressedCopies
+from zarrfeed_convert.sources.stacks.decompressed import MOST_DEFLATED, DecompressedCopies
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VOLUMES = (".nii", ".nii.gz")  # extensions
+_HEADER = 540  # bytes, of NIfTI-2; NIfTI-1 has 348
+_MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Volume:
         As it is packed.
     affine
         (4, 4) from voxels to millimetres, RAS.
+    nbytes
+        Of the file up to the end of its voxels, uncompressed.
     """
 
     path: str
@@ -47,6 +55,7 @@ class Volume:
     colors: bool
     dtype: str
     affine: NDArray[np.float64] = field(compare=False)
+    nbytes: int = 0
 
 
 def measure_volume(path: str) -> Volume:
@@ -57,8 +66,10 @@ def measure_volume(path: str) -> Volume:
     SourceError
         It is no volume, or one with more axes than voxels and channels need.
     """
+    _require_near_voxels(path)
     image: Any = nib.load(path)
     dtype, extent = image.get_data_dtype(), _extent(image.shape, path)
+    nbytes = _require_voxels(image, path)
     if dtype.names:
         channels, numbers = len(dtype.names) * extent[3], dtype[0]
     else:
@@ -72,7 +83,45 @@ def measure_volume(path: str) -> Volume:
         bool(dtype.names),
         packed_dtype(numbers, path),
         np.asarray(image.affine, np.float64),
+        nbytes,
     )
+
+
+def _require_near_voxels(path: str) -> None:
+    """Refuse a header that puts gigabytes of other things before the voxels: nibabel reads them."""
+    with gzip.GzipFile(path) if _is_packed(path) else Path(path).open("rb") as file:
+        head = file.read(_HEADER)
+    for order in "<>":
+        size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+        place = {348: (f"{order}f", 108), 540: (f"{order}q", 168)}.get(size)
+        if place is None or len(head) < _HEADER:
+            continue
+        (offset,) = struct.unpack_from(place[0], head, place[1])
+        if not abs(offset) <= _MOST_BEFORE:
+            raise SourceError(
+                f"{path}: needed voxels within its first {_MOST_BEFORE} bytes, found them at "
+                f"{offset:g}; it is damaged: restore it, or take it out"
+            )
+
+
+def _require_voxels(image: Any, path: str) -> int:
+    """Refuse a file that cannot have all its voxels; count its bytes up to their end."""
+    needed = int(image.dataobj.offset) + int(prod(image.shape)) * int(
+        image.get_data_dtype().itemsize
+    )
+    size = Path(path).stat().st_size
+    most = size * MOST_DEFLATED if _is_packed(path) else size
+    if needed > most:
+        found = f"{size} bytes that may become {most}" if _is_packed(path) else f"{size}"
+        raise SourceError(
+            f"{path}: needed {needed} bytes of voxels ({'×'.join(map(str, image.shape))}), found "
+            f"{found}; the file ends early: restore it, or take it out"
+        )
+    return needed
+
+
+def _is_packed(path: str) -> bool:
+    return path.lower().endswith(".gz")
 
 
 class VolumeReader:
@@ -99,7 +148,7 @@ class VolumeReader:
         """
         path = volume.path
         if self._copies is not None and path.lower().endswith(".gz"):
-            path = self._copies.plain(path, extension=".nii")
+            path = self._copies.plain(path, extension=".nii", nbytes=volume.nbytes)
         image: Any = nib.load(path)
         # Mapped, and without a copy: axes of length 1 come and go.
         stored = image.dataobj.get_unscaled().reshape(_extent(image.shape, volume.path))

@@ -310,7 +310,7 @@ def test_a_row_is_placed_by_the_sizes_of_the_groups(tmp_path_factory, sizes, pic
         numbers = iter(range(sum(sizes)))
         for size in sizes:
             writer.write_table(pa.table({"n": [next(numbers) for _ in range(size)]}, writer.schema))
-    tables = Tables.find(str(path), what="images")
+    tables = Tables.find(str(path), what="images", columns={"n"}, limits=Limits())
     row = pick % len(tables)
     place = tables.place(row)
     group = pq.ParquetFile(path).read_row_group(place.group)

@@ -401,7 +401,7 @@ def test_a_full_disk_says_what_to_do(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(decompressed.shutil, "copyfileobj", full)
+    monkeypatch.setattr(decompressed.Path, "replace", full)
     with pytest.raises(SourceError, match=r"^i/case\.nii\.gz\[z=0\]: needed room .* set TMPDIR"):
         source.read(0)
 
