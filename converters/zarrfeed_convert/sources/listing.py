@@ -127,9 +127,38 @@ def files_in(where: str) -> tuple[str, list[str]] | None:
         return where, files_below(where)
     if not glob.has_magic(where):
         return None
-    matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
     base = fixed_part(where)
-    return base, [path for path in matches if Path(path).is_file() and not _is_aside(path, base)]
+    return base, [
+        path for path in matches_of(where) if Path(path).is_file() and not _is_aside(path, base)
+    ]
+
+
+def matches_of(pattern: str) -> list[str]:
+    """Find what a glob matches."""
+    base = fixed_part(pattern)
+    rest = PurePath(pattern).parts[len(PurePath(base).parts) :]
+    return glob.glob(  # noqa: PTH207 (Path has no absolute patterns)
+        str(PurePath(glob.escape(base), *rest)), recursive=True
+    )
+
+
+def fixed_part(pattern: str) -> str:
+    """Give the folder that all matches of a glob are below.
+
+    Folders that are there, such as ``data[1]``, are these folders, whatever their names mean in a
+    glob.
+
+    Examples
+    --------
+    >>> fixed_part("data/case*/img.npy"), fixed_part("data/a.npy")
+    ('data', 'data')
+    """
+    fixed: list[str] = []
+    for part in PurePath(pattern).parts[:-1]:
+        if glob.has_magic(part) and not Path(*fixed, part).is_dir():
+            break
+        fixed.append(part)
+    return str(PurePath(*fixed))
 
 
 def files_below(folder: str) -> list[str]:
@@ -171,22 +200,6 @@ def _refuse(error: OSError) -> None:
     ) from error
 
 
-def fixed_part(pattern: str) -> str:
-    """Give the folder that all matches of a glob are below.
-
-    Examples
-    --------
-    >>> fixed_part("data/case*/img.npy"), fixed_part("data/a.npy")
-    ('data', 'data')
-    """
-    fixed: list[str] = []
-    for part in PurePath(pattern).parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return str(PurePath(*fixed))
-
-
 def stems_of(files: Sequence[str], base: str, extensions: Collection[str] = ()) -> list[str]:
     """Name files, each by another name: the path below a folder, without extension where it can.
 
@@ -207,7 +220,7 @@ def stems_of(files: Sequence[str], base: str, extensions: Collection[str] = ()) 
     below = [PurePath(file) for file in files]
     below = [path.relative_to(base) if path.is_relative_to(base) else path for path in below]
     stems = [stem_of(path.as_posix(), extensions) for path in below]
-    return stems if len(set(stems)) == len(stems) else [_composed(str(path)) for path in below]
+    return stems if len(set(stems)) == len(stems) else [composed(str(path)) for path in below]
 
 
 def stem_of(name: str, extensions: Collection[str]) -> str:
@@ -221,10 +234,11 @@ def stem_of(name: str, extensions: Collection[str]) -> str:
     ('u/frame.1', 'u/frame')
     """
     cut = without_extension(name, extensions) if extensions else name
-    return _composed(cut if cut != name else PurePath(name).with_suffix("").as_posix())
+    return composed(cut if cut != name else PurePath(name).with_suffix("").as_posix())
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
+    """Write letters with accents as one character each, where there is one."""
     return unicodedata.normalize("NFC", name)
 
 

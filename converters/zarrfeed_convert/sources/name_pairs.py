@@ -142,12 +142,12 @@ def _without(words: Words, dropped: Counter[str]) -> Words:
 
 
 def _unique(side: Sequence[Words], names: Sequence[str]) -> dict[Words, str]:
-    """Key names by what not all have; leave out what several come to, and what has nothing left."""
+    """Key names by what not all have; leave out what several come to."""
     common = reduce(Counter.__and__, map(Counter, side))
     found: dict[Words, list[str]] = {}
     for words, name in zip(side, names, strict=True):
         found.setdefault(_without(words, common), []).append(name)
-    return {key: names[0] for key, names in found.items() if key and len(names) == 1}
+    return {key: names[0] for key, names in found.items() if len(names) == 1}
 
 
 def _number(word: str) -> str:

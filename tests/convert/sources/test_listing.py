@@ -13,6 +13,7 @@ from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.formats import open_source
+from zarrfeed_convert.sources.coco.coco import locate
 from zarrfeed_convert.sources.listing import list_files, list_stacks, stem_of
 
 BESIDE = [
@@ -131,3 +132,20 @@ def test_relative_paths_are_those_of_the_folder_in_which_a_source_was_opened(tmp
     monkeypatch.chdir("elsewhere")
     assert convert(source, "o.zarr", split="t", workers=1).packed == 1
     assert (tmp_path / "elsewhere" / "o.zarr" / "t").is_dir()
+
+
+def test_a_folder_that_is_there_is_no_pattern():
+    for folder in ("set[1]", "set1", "a*"):
+        picture(f"{folder}/i/x.png")
+        picture(f"{folder}/m/x.png", 1)
+    for folder in ("set[1]", "a*"):
+        pairs = PairedFolders(f"{folder}/i/*.png", f"{folder}/m")
+        assert pairs.names(0) == (f"{folder}/i/x.png", f"{folder}/m/x.png")
+        assert pairs.keys == ["x"]
+    assert len(list_files("set[12]/i/*.png", what="images", extensions=())) == 1
+
+
+@pytest.mark.parametrize("name", ["C:\\set\\val\\a.jpg", "val/a.jpg", "/x/val/a.jpg"])
+def test_coco_names_may_have_the_slashes_of_windows(name):
+    assert locate(name, {"val/a.jpg": "val/a.jpg"}) == "val/a.jpg"
+    assert locate("Zu\u0308.jpg", {"Zü.jpg": "here"}) == "here"

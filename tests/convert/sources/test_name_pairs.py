@@ -47,6 +47,7 @@ def test_a_lost_file_never_shifts_the_others(numbers, lost):
         (["IMG_9", "IMG_10"], ["img_9", "img_10"]),
         (["1", "2", "10"], ["001", "002", "010"]),
         (["frame1", "frame2"], ["m-1", "m-2"]),
+        (["scan", "scan2"], ["label", "label2"]),
         (["s8 1", "s8 2"], ["1", "2"]),
         (["volume-0", "volume-1"], ["segmentation-0", "segmentation-1"]),
     ],

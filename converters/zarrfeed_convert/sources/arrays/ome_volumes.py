@@ -28,7 +28,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     open_node,
     quiet,
 )
-from zarrfeed_convert.sources.listing import fixed_part
+from zarrfeed_convert.sources.listing import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all
 from zarrfeed_convert.sources.values import packed_dtype
 
@@ -196,11 +196,10 @@ def open_volume(
 def _list(where: str, what: str) -> tuple[list[str], list[str]]:
     """Give stems and paths, sorted by path."""
     where = where.rstrip("/")
-    if is_url(where) or not glob.has_magic(where):
+    if is_url(where) or not glob.has_magic(where) or Path(where).exists():
         found, base = [where], str(PurePath(where).parent)
     else:
-        found = sorted(glob.glob(where, recursive=True))  # noqa: PTH207 (Path has no absolute patterns)
-        base = fixed_part(where)
+        found, base = sorted(matches_of(where)), fixed_part(where)
         if not found:
             raise SourceError(f"{what}: nothing is at {where}; check the path")
     return name_stores(found, base), found

@@ -22,7 +22,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     name_stores,
 )
 from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.listing import fixed_part
+from zarrfeed_convert.sources.listing import fixed_part, matches_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,8 +105,8 @@ class _ZarrFiles:
         if is_url(where) or not glob.has_magic(where) or Path(where).exists():
             paths, base = [where], str(PurePath(where).parent)
         else:
-            matches = glob.glob(where, recursive=True)  # noqa: PTH207 (Path has no absolute patterns)
-            paths, base = sorted(path for path in matches if Path(path).is_dir()), fixed_part(where)
+            base = fixed_part(where)
+            paths = sorted(path for path in matches_of(where) if Path(path).is_dir())
             if not paths:
                 raise SourceError(f"{what}: nothing is at {where}; check the path")
         return [

@@ -18,11 +18,11 @@ from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
-from zarrfeed_convert.sources.listing import files_below
+from zarrfeed_convert.sources.listing import composed, files_below
 from zarrfeed_convert.sources.meaning import Meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
@@ -190,11 +190,12 @@ class CocoJson:
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images that make samples: their place in the index, their file."""
         on_disk = _below(self._images)
+        by_name = {composed(file): file for file in on_disk} | {file: file for file in on_disk}
         counts = np.diff(self._index.first)
         files: dict[str, int] = {}
         listed = set()
         for row, name in enumerate(self._index.names):
-            file = locate(name, on_disk)
+            file = locate(name, by_name)
             why = ""
             if file is None:
                 why = f"{self._masks} names it, but it is not in {self._images}"
@@ -240,17 +241,29 @@ def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str,
     return ids, tuple(names)
 
 
-def locate(name: str, on_disk: Collection[str]) -> str | None:
-    """Find an image by what a JSON file calls it, which may begin with folders from elsewhere.
+def locate(name: str, on_disk: Mapping[str, str]) -> str | None:
+    r"""Find an image by what a JSON file calls it, which may begin with folders from elsewhere.
+
+    Parameters
+    ----------
+    name
+        With the slashes of any system.
+    on_disk
+        Files by their names, as they are and with letters and accents composed.
 
     Examples
     --------
-    >>> locate("/home/ann/set/val/a.jpg", {"val/a.jpg", "b.jpg"})
-    'val/a.jpg'
+    >>> there = {"val/a.jpg": "val/a.jpg", "b.jpg": "b.jpg"}
+    >>> locate("/home/ann/set/val/a.jpg", there), locate("C:\\\\val\\\\a.jpg", there)
+    ('val/a.jpg', 'val/a.jpg')
     """
-    parts = name.split("/")
-    ends = ("/".join(parts[at:]) for at in range(len(parts)))
-    return next((end for end in ends if end in on_disk), None)
+    for text in (name, composed(name), composed(name.replace("\\", "/"))):
+        parts = text.split("/")
+        for at in range(len(parts)):
+            found = on_disk.get("/".join(parts[at:]))
+            if found is not None:
+                return found
+    return None
 
 
 def _below(folder: str) -> set[str]:

@@ -354,8 +354,8 @@ def test_classes_are_dense_and_their_names_differ():
 
 
 def test_an_image_is_the_longest_path_that_is_there():
-    assert locate("x/val/a.jpg", {"a.jpg", "val/a.jpg"}) == "val/a.jpg"
-    assert locate("x/a.jpg", {"b.jpg"}) is None
+    assert locate("x/val/a.jpg", {name: name for name in ("a.jpg", "val/a.jpg")}) == "val/a.jpg"
+    assert locate("x/a.jpg", {"b.jpg": "b.jpg"}) is None
 
 
 def test_it_packs(write, tmp_path):
