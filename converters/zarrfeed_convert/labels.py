@@ -210,7 +210,7 @@ def labels_of_values(
             f"{seen[top]}: found the mask values 0 and {top}; use --mask-map {top}=1 if these are "
             f"two classes, or --ignore {top} if it marks unlabelled pixels"
         )
-    if ignore is None and 255 in values:
+    if ignore is None and 255 in values and top == 255:  # beyond, it is an id like others
         if values <= {0, 255}:
             return Labels(("background", "foreground"), None, binary=True)
         raise SourceError(

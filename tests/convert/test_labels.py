@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.labels import Labels, labels_of_values, parse_classes
+from zarrfeed_convert.labels import Labels, about_instances, labels_of_values, parse_classes
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
 
@@ -237,6 +237,13 @@ def test_classes_are_no_soft_edges(pixels):
     assert labels_of_values(seen, ignore=255, pixels=pixels).classes[:20] == tuple(
         map(str, range(20))
     )
+
+
+def test_beyond_8_bits_255_is_an_id_like_others():
+    labels = labels_of_values(dict.fromkeys(range(301), "a.png"), ignore=None)
+    assert len(labels.classes) == 301
+    assert "--mask-map '0=0,*=1'" in about_instances(labels)
+    assert about_instances(Labels(labels.classes[:200], None)) == ""
 
 
 def test_the_highest_of_16_bits_is_no_class_among_65536():

@@ -254,7 +254,7 @@ def locate(name: str, on_disk: Mapping[str, str]) -> str | None:
     Examples
     --------
     >>> there = {"val/a.jpg": "val/a.jpg", "b.jpg": "b.jpg"}
-    >>> locate("/home/ann/set/val/a.jpg", there), locate("C:\\\\val\\\\a.jpg", there)
+    >>> locate("/home/ann/set/val/a.jpg", there), locate("C:\\val\\a.jpg", there)
     ('val/a.jpg', 'val/a.jpg')
     """
     for text in (name, composed(name), composed(name.replace("\\", "/"))):
