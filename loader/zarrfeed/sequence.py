@@ -62,6 +62,8 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
     # Keras on JAX and torch asks for another iterator when one is complete: not after a look.
     _asks_again = False
     _asked_after: Pass | None = None
+    # With a strategy of tf.distribute, TensorFlow looks, and takes ahead as much as it likes.
+    _fresh_dataset = False
 
     def on_epoch_begin(self) -> None:
         """Keras begins an epoch."""
@@ -79,6 +81,8 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         if current is not None and current.looks is not None:
             if not self._within_epoch:
                 current.looks = 0  # it was no look: a new `fit` begins
+            elif self._fresh_dataset and not current.complete:
+                stream.seek(current.epoch, current.start)
             elif (
                 current.complete
                 and current.taken <= LOOKS
@@ -88,7 +92,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
             ):
                 stream.seek(current.epoch, current.start)
         stream.end_items()
-        self._within_epoch = False
+        self._within_epoch = self._fresh_dataset = False
 
     def settle_epoch(self) -> None:
         """Say that the pass under way was no look, where a callback ended the epoch."""
@@ -139,7 +143,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
-        self._asks_again = False
+        self._asks_again, self._fresh_dataset = False, True
         batches = functools.partial(self._stream.batches, looks=LOOKS)
         return self._tf_dataset(batches, count=None, final=True)
 
