@@ -111,6 +111,7 @@ class Run:
     def __init__(self, way: str, store: Path, folder: Path) -> None:
         _, backend, processes, self.ranks, environment = WAYS[way]
         self.way = way
+        self.size = 2 if way == "mirrored" else 4
         self.each = run_together(way, store, folder, backend, processes, environment)
         self.first = self.each[0]
 
@@ -133,12 +134,14 @@ def run(
 
 
 def test_no_sample_is_trained_on_twice_in_an_epoch(run: Run) -> None:
-    whole = 20 if run.way == "torch" else SAMPLES // (4 * run.ranks) * 4 * run.ranks
+    size = run.ranks * run.size
+    whole = 20 if run.way == "torch" else SAMPLES // size * size
     for epoch in range(2):
         met = run.met(lambda found, epoch=epoch: found["fit"][epoch])  # type: ignore[misc]
         assert max(met) == 1
         assert sum(met) == whole
     assert run.first["fit"][0] != run.first["fit"][1]
+    assert all(found["state"]["epoch"] == 2 for found in run.each)
 
 
 def test_evaluation_counts_every_sample_exactly_once(run: Run) -> None:
@@ -191,7 +194,7 @@ def test_the_share_is_said_once(run: Run) -> None:
 def test_statistics_count_the_samples_of_the_share(run: Run) -> None:
     for found in run.each:
         batches = found["len"][0]
-        samples = 10 if run.way == "torch" else 4 * batches
+        samples = 10 if run.way == "torch" else run.size * batches
         assert found["stats"] == [[batches, samples]] * 2
         assert found["monitored"] == 2
 
