@@ -81,9 +81,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         if current is not None and current.looks is not None:
             if not self._within_epoch:
                 current.looks = 0  # it was no look: a new `fit` begins
-            elif self._fresh_dataset and not current.complete:
-                stream.seek(current.epoch, current.start)
-            elif (
+            elif (self._fresh_dataset and not current.complete) or (
                 current.complete
                 and current.taken <= LOOKS
                 and current is not self._asked_after
