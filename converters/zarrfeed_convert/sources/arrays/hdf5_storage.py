@@ -70,12 +70,12 @@ def _require_sources(dataset: h5py.Dataset, path: str, depth: int = 0) -> None:
         return
     if depth > _MOST_NESTED:
         raise SourceError(f"{name}: needed an array, found virtual datasets of each other")
-    sources = dataset.virtual_sources()
+    sources, size = dataset.virtual_sources(), int(dataset.size or 0)
     covered = sum(_points(one) for one in sources)
-    if covered < dataset.size:
+    if covered < size:
         raise SourceError(
             f"{name}: needed values for all of the array, found sources for {covered:,} of "
-            f"{dataset.size:,}; HDF5 makes up the others: write them, or give a smaller array"
+            f"{size:,}; HDF5 makes up the others: write them, or give a smaller array"
         )
     for file, array in sorted({(one.file_name, one.dset_name) for one in sources}):
         _require_source(dataset, file, array, path, name, depth)
@@ -114,8 +114,8 @@ def _require_written(
 
 
 def _require_raw(dataset: h5py.Dataset, name: str) -> None:
-    left = dataset.size * dataset.dtype.itemsize
-    for file, offset, size in dataset.external:
+    left = int(dataset.size or 0) * dataset.dtype.itemsize
+    for file, offset, size in dataset.external or ():
         part = min(left, size)
         has = Path(file).stat().st_size if Path(file).is_file() else 0
         if has < offset + part:

@@ -25,8 +25,6 @@ from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.listing import fixed_part, matches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -125,9 +123,10 @@ class _ZarrFiles:
         if shape and not has_chunks(array):  # Zarr leaves out chunks of nothing but fill values
             gaps = Gaps(shape[0], 1, all_of_it, all_of_it, meant=True)
         dtype = np.dtype(array.dtype)
-        attributes: Mapping[str, Any] = array.attrs.asdict()
-        named = getattr(array.metadata, "dimension_names", None)
-        axes = [str(axis) for axis in attributes.get("_ARRAY_DIMENSIONS", named) or ()]
+        attributes: dict[str, Any] = dict(array.attrs.asdict())
+        named: Any = attributes.get("_ARRAY_DIMENSIONS")
+        named = named or getattr(array.metadata, "dimension_names", None)
+        axes = list(map(str, named)) if isinstance(named, list | tuple) else []
         meant = meant_by(attributes, axes, dtype, name=found.name)
         whole = replace(found, file=path)
         return Stack(whole, shape, dtype, together, kept, gaps=gaps, meant=meant)

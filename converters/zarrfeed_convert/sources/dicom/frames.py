@@ -130,9 +130,10 @@ def _find_pixels(path: str) -> _Pixels:
 
 def _whole_bytes(header: Any) -> int:
     """Let a modality table's values have 8 or 16 bits, which pydicom needs; give those it said."""
-    table = next(iter(header.get("ModalityLUTSequence") or ()), None)
-    if table is None:
+    tables: Any = header.get("ModalityLUTSequence")
+    if not tables:
         return 0
+    table = tables[0]
     entries, first, bits = table.LUTDescriptor
     table.LUTDescriptor = [entries, first, 16 if bits > 8 else 8]
     return int(bits)
