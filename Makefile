@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # tf_keras goes with one release of TensorFlow, and asks for the package that is not -cpu.
 TF_KERAS := from importlib.metadata import version; print(version('tensorflow-cpu').rpartition('.')[0] + '.0')
 
-.PHONY: help demo test check soak fuzz bench bench-plots clean
+.PHONY: help demo test check soak fuzz chaos bench bench-plots clean
 .DEFAULT_GOAL := help
 
 help:  ## this page
@@ -49,6 +49,9 @@ soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs and seq
 
 fuzz: .venv/for-dev  ## mutated stores and sources by the 10,000s (half an hour; SEED=…, COUNT=… of each)
 	$(if $(SEED),SEED=$(SEED)) $(if $(COUNT),COUNT=$(COUNT)) $(BIN)/python -m pytest -m fuzz -s -o faulthandler_timeout=0
+
+chaos: .venv/for-dev  ## kill workers, parents and conversions, fail system calls (SEED=…, SECONDS=600)
+	$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) $(BIN)/python -m pytest -m chaos -s -o faulthandler_timeout=0
 
 check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 	$(BIN)/ruff check .

@@ -29,11 +29,14 @@ def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
 
 def children() -> list[psutil.Process]:
     """Worker processes of this very test process."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "zarrfeed.workers.process" in child.cmdline()
-    ]
+    return [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "zarrfeed.workers.process" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def worker_threads() -> set[threading.Thread]:

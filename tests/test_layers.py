@@ -20,13 +20,13 @@ LOADER = ROOT / "loader" / "zarrfeed"
 
 LAYERS = [
     {"errors", "address", "schema", "claims", "array_metadata", "attributes", "index_shuffle",
-     "block_order", "order", "plan", "schedule", "slot", "lookahead", "forks", "choice", "ranks",
-     "state", "stats", "report", "passes"},
-    {"store", "files", "nodes", "truncation", "codecs", "chunk_table", "shards", "flat", "direct",
-     "grid", "indirect", "reader", "pixel_statistics", "tiles"},
-    {"arena", "memory", "descriptors", "workers", "workers.recipe", "workers.copies",
-     "workers.references", "workers.inline", "workers.threads",
-     "workers.wire", "workers.process", "workers.worker_process", "workers.processes"},
+     "block_order", "order", "plan", "schedule", "slot", "lookahead", "forks", "living", "choice",
+     "ranks", "state", "stats", "report", "passes"},
+    {"store", "files", "descriptors", "nodes", "truncation", "codecs", "chunk_table", "shards",
+     "flat", "direct", "grid", "indirect", "reader", "pixel_statistics", "tiles"},
+    {"arena", "memory", "workers", "workers.recipe", "workers.copies", "workers.references",
+     "workers.inline", "workers.threads", "workers.wire", "workers.process",
+     "workers.worker_process", "workers.processes"},
     {"feeder", "arguments", "request", "sharing", "stream", "opening"},
     {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
 ]  # fmt: skip

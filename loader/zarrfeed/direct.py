@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Between two ranges, so many bytes take a disk no longer than another request does; and to advise
 # each of a thousand small samples takes longer than to read them (measured).
 _NEAR_NBYTES = 64 << 10
+_NO_BYTES = np.empty(0, np.uint8)
 
 
 class DirectField:
@@ -165,7 +166,6 @@ class DirectField:
                 f"{nbytes[wrong]} bytes, needed {needed}; restore the file or convert again"
             )
         position = offset + reads.row * sample
-        data = self._files.data(set(reads.shard.tolist()))
         target = _bytes(out)
         apart = position[1:] - position[:-1] != sample
         apart |= reads.shard[1:] != reads.shard[:-1]
@@ -173,6 +173,7 @@ class DirectField:
         first = np.concatenate(([True], apart))
         starts = np.flatnonzero(first)
         run_nbytes = np.diff(starts, append=first.size) * sample
+        mapped, data = -1, _NO_BYTES
         for shard, at, place, size in zip(
             reads.shard[first].tolist(),
             position[first].tolist(),
@@ -180,7 +181,9 @@ class DirectField:
             run_nbytes.tolist(),
             strict=True,
         ):
-            target[place : place + size] = data[shard][at : at + size]
+            if shard != mapped:
+                mapped, data = shard, self._files.data(shard)
+            target[place : place + size] = data[at : at + size]
 
     def _read_chunks(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
@@ -189,12 +192,14 @@ class DirectField:
         layout = self._layout
         sample = layout.sample_nbytes
         target = _bytes(out).data
-        data = self._files.data(set(reads.shard.tolist()))
+        mapped, data = -1, _NO_BYTES
         apart = (reads.chunk[1:] != reads.chunk[:-1]) | (reads.shard[1:] != reads.shard[:-1])
         for start, stop in _runs(apart):
             shard, chunk = int(reads.shard[start]), int(reads.chunk[start])
             at = int(offset[start])
-            encoded = data[shard][at : at + int(nbytes[start])].data
+            if shard != mapped:
+                mapped, data = shard, self._files.data(shard)
+            encoded = data[at : at + int(nbytes[start])].data
             if layout.chunk_rows == 1 and stop - start == 1:
                 place = int(reads.land[start]) * sample
                 self._decode(shard, chunk, encoded, target[place : place + sample])

@@ -6,13 +6,13 @@ reader look at something else.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from zarrfeed.descriptors import with_room
 from zarrfeed.errors import ReadError
 from zarrfeed.schema import METADATA
 
@@ -37,8 +37,6 @@ _KINDS = {
 }
 # Linux's name of what a descriptor has open.
 _DESCRIPTORS = Path("/proc/self/fd")
-# The caller knows what to do about these.
-_PASSED_ON = frozenset({errno.ENOENT, errno.EMFILE, errno.ENFILE})
 
 
 def stamp_of(folder: Path) -> Stamp | None:
@@ -99,14 +97,12 @@ def open_file(path: Path, *, within: str) -> int:
         There is no such file.
     ReadError
         It is something else than a file, lies elsewhere, or may not be opened.
-    OSError
-        Too many files are open.
     """
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = with_room(lambda: os.open(path, _FLAGS), path, ReadError)
+    except (FileNotFoundError, ReadError):
+        raise
     except OSError as error:
-        if error.errno in _PASSED_ON:
-            raise
         raise ReadError(_refusal(path, error)) from error
     except ValueError as error:  # a name with a zero in it
         raise ReadError(f"{path}: {error}") from error
@@ -115,8 +111,10 @@ def open_file(path: Path, *, within: str) -> int:
         if kind != stat.S_IFREG:
             raise ReadError(_not_a_file(path, kind))
         _require_within(path, descriptor, within)
-    except BaseException:
+    except BaseException as error:
         os.close(descriptor)
+        if isinstance(error, OSError) and not isinstance(error, ReadError):
+            raise ReadError(_refusal(path, error)) from error
         raise
     return descriptor
 

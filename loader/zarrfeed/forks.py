@@ -8,8 +8,9 @@ runs in the child; it then starts anew.
 from __future__ import annotations
 
 import os
-import weakref
 from typing import Protocol
+
+from zarrfeed.living import Living
 
 
 class Owner(Protocol):
@@ -24,7 +25,7 @@ class Owner(Protocol):
         ...
 
 
-_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+_owners: Living[Owner] = Living()
 
 
 def ask_at_forks(owner: Owner) -> None:
@@ -33,12 +34,12 @@ def ask_at_forks(owner: Owner) -> None:
 
 
 def _before() -> None:
-    for owner in list(_owners):
+    for owner in _owners.all():
         owner.before_fork()
 
 
 def _after(*, child: bool) -> None:
-    for owner in list(_owners):
+    for owner in _owners.all():
         owner.after_fork(child=child)
 
 

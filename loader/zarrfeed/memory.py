@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -65,12 +67,10 @@ def resident(pids: Iterable[int]) -> int:
     Parameters
     ----------
     pids
-        Of the others; one that has ended counts nothing.
+        Of the others; one that has ended, or cannot be asked, counts nothing.
     """
-    total = psutil.Process().memory_info().rss
-    for pid in pids:
-        try:
+    total = 0
+    for pid in (os.getpid(), *pids):
+        with suppress(psutil.Error, OSError):  # a figure is not worth an epoch
             total += psutil.Process(pid).memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
     return int(total)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from zarrfeed.arguments import chosen_fields, require_callable
-from zarrfeed.descriptors import descriptors_each
+from zarrfeed.descriptors import descriptors_each, with_room
+from zarrfeed.errors import StoreError, WorkerError, ZarrfeedError
 from zarrfeed.feeder import Feeder
 from zarrfeed.ranks import Found
 from zarrfeed.reader import class_pixels, read_samples, sample_names, warn_if_indirect
@@ -74,7 +76,7 @@ def open_stream(
     depth = whole("max_queue_size", max_queue_size, at_least=1)
     if timeout <= 0:
         raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-    split = open_split(path)
+    split = with_room(lambda: open_split(path), path, StoreError)
     layouts = split.select(chosen_fields(split, fields))
     require_callable("transform", transform, list(layouts))
     require_callable("batch_transform", batch_transform, list(layouts))
@@ -139,7 +141,9 @@ def _start_feeder(
     recipe: Recipe, depth: int, timeout: float, schedule: Schedule, count: int, processes: bool
 ) -> Feeder:
     """Start workers and their feeder. They know no stream, so that a dropped one can die."""
-    return Feeder(
+    recipe = replace(recipe, open_files=descriptors_each(count, processes=processes))
+    start = partial(
+        Feeder,
         schedule,
         recipe.layout,
         partial(_start_workers, recipe, count, processes),
@@ -147,6 +151,13 @@ def _start_feeder(
         timeout=timeout,
         shared=processes and count > 0,
     )
+    what = f"{recipe.path} with {count} workers"
+    try:
+        return with_room(start, what, WorkerError)
+    except OSError as error:
+        if isinstance(error, ZarrfeedError):
+            raise
+        raise WorkerError(f"{what} cannot be started: {error}") from error
 
 
 def _start_workers(recipe: Recipe, count: int, processes: bool, arena: Arena) -> Workers:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed import descriptors
 from zarrfeed.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.codecs import CHECKSUM_NBYTES
 from zarrfeed.errors import ReadError
@@ -77,7 +78,7 @@ class ShardFiles:
         self._required = required
         self._open_files = open_files
         self._mappings: dict[int, _Mapping] = {}
-        self._used: dict[int, _Mapping] = {}
+        self._used: tuple[int, _Mapping] | None = None
         shards = -(-layout.shape[0] // layout.shard_rows)
         # A shard may have room for more chunks than the array.
         self._chunks = min(layout.chunks_per_shard, -(-layout.shape[0] // layout.chunk_rows))
@@ -89,6 +90,7 @@ class ShardFiles:
         self._nbytes = np.zeros((shards, self._chunks), np.int64)
         self._flat = self._flat_files(shards)
         self._size: dict[int, int] = {}  # of each file when its index was read
+        descriptors.keeps_files(self)
 
     def path(self, shard: int) -> Path:
         """Name a shard's file."""
@@ -119,39 +121,42 @@ class ShardFiles:
             self._learn(set(shard[~known].tolist()))
         return self._offset[shard, chunk], self._nbytes[shard, chunk]
 
-    def data(self, shards: set[int]) -> dict[int, NDArray[np.uint8]]:
-        """Give the bytes of files whose chunks were located.
+    def data(self, shard: int) -> NDArray[np.uint8]:
+        """Give the bytes of a file whose chunks were located.
+
+        One file at a time, because there may be room for no more: the one before is checked.
 
         Parameters
         ----------
-        shards
-            Which files.
+        shard
+            Which file.
 
         Returns
         -------
-        dict of (nbytes,) uint8
-            Read-only, by shard; valid as long as they are held. What was made of them is right if
-            :meth:`check` passes afterwards.
+        (nbytes,) uint8
+            Read-only. What was made of them is right if :meth:`check` passes afterwards.
 
         Raises
         ------
         ReadError
-            A file is gone, or has become shorter.
+            The file is gone, or this one or the one before has become shorter.
         """
-        self._used = {shard: self._whole(shard) for shard in shards}
-        return {shard: mapping.data for shard, mapping in self._used.items()}
+        self.check()
+        mapping = self._whole(shard)
+        self._used = shard, mapping
+        return mapping.data
 
     def check(self) -> None:
-        """See whether the files of the last call of :meth:`data` were whole until now.
+        """See whether the file of the last call of :meth:`data` was whole until now.
 
         Raises
         ------
         ReadError
-            One has become shorter.
+            It has become shorter.
         """
-        used, self._used = self._used, {}
-        for shard, mapping in used.items():
-            self._require_whole(shard, mapping)
+        used, self._used = self._used, None
+        if used is not None:
+            self._require_whole(*used)
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         """Copy raw samples in one call, where the files allow it.
@@ -207,8 +212,20 @@ class ShardFiles:
 
     def close(self) -> None:
         """Let go of the files; each is unmapped when nobody holds its bytes any more."""
-        self._mappings.clear()
+        with descriptors.changing:
+            self._mappings.clear()
+        self._used = None
         self._flat = None
+
+    @property
+    def kept(self) -> int:
+        """How many files are open."""
+        return len(self._mappings)
+
+    def close_oldest(self) -> None:
+        """Close the file opened first; see :mod:`zarrfeed.descriptors`."""
+        if self._mappings:
+            self._mappings.pop(next(iter(self._mappings)))
 
     def _flat_files(self, shards: int) -> FlatFiles | None:
         """Reserve one range of addresses for all files, if they are raw and may stay open."""
@@ -270,7 +287,8 @@ class ShardFiles:
     def _forget(self, shard: int) -> None:
         """Map a file anew when it is read again: where it was cut, there are zeros."""
         self._known[shard] = False
-        self._mappings.pop(shard, None)
+        with descriptors.changing:
+            self._mappings.pop(shard, None)
 
     def _mapping(self, shard: int) -> _Mapping | None:
         mapping = self._mappings.get(shard)
@@ -278,7 +296,7 @@ class ShardFiles:
             return mapping
         path = self.path(shard)
         try:
-            descriptor = open_file(path, within=self._within)
+            mapping = descriptors.with_room(lambda: self._map(shard, path), path, ReadError)
         except FileNotFoundError as error:
             require_same(self._folder, self._stamp)
             if self._required:
@@ -286,22 +304,31 @@ class ShardFiles:
                     f"{path}: the shard is missing; restore it or convert again"
                 ) from error
             return None
-        try:
-            require_same(self._folder, self._stamp)
-            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            self._place(shard, descriptor, len(mapped))
         except ValueError as error:  # an empty file cannot be mapped
             raise ReadError(
                 f"{path}: the file is empty: it is truncated; restore it or convert again"
             ) from error
+        except OSError as error:
+            if isinstance(error, ReadError):
+                raise
+            raise ReadError(f"{path}: cannot be mapped ({error.strerror})") from error
+        with descriptors.changing:
+            self._mappings[shard] = mapping
+            if len(self._mappings) > self._open_files:
+                self.close_oldest()
+        descriptors.keep_within_limit()
+        return mapping
+
+    def _map(self, shard: int, path: Path) -> _Mapping:
+        descriptor = open_file(path, within=self._within)
+        try:
+            require_same(self._folder, self._stamp)
+            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            self._place(shard, descriptor, len(mapped))
         finally:
             os.close(descriptor)
         data = np.frombuffer(mapped, np.uint8)
-        region = guarded(mapped, data.ctypes.data)
-        mapping = self._mappings[shard] = _Mapping(mapped, data, region)
-        if len(self._mappings) > self._open_files:  # the one opened first goes first
-            self._mappings.pop(next(iter(self._mappings)))
-        return mapping
+        return _Mapping(mapped, data, guarded(mapped, data.ctypes.data))
 
     def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         mapping = self._mapping(shard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from chaos import chances
 from scripts import gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
@@ -103,11 +105,7 @@ def expected(pairs, here):
     return contents(here / "expected.zarr")
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
-    pairs, expected, here, seed
-):
-    chance = random.Random(seed)
+def kill_again_and_again(here, expected, chance):
     kills, deadline = 0, time.monotonic() + 60
     while time.monotonic() < deadline:
         with running(PACK, chance.choice((1, 2, 3))) as process:
@@ -125,6 +123,20 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
         break
     assert kills
     assert contents(here / "o.zarr") == expected
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
+    pairs, expected, here, seed
+):
+    kill_again_and_again(here, expected, random.Random(seed))
+
+
+@pytest.mark.chaos
+def test_conversions_are_killed_for_minutes(pairs, expected, here):
+    for chance in chances("killed conversions"):
+        kill_again_and_again(here, expected, chance)
+        shutil.rmtree(here / "o.zarr")
 
 
 @pytest.mark.parametrize("overwrite", [(), ("overwrite",)], ids=["first", "overwriting"])

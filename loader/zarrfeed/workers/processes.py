@@ -16,10 +16,12 @@ import time
 import warnings
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cloudpickle
 
+from zarrfeed.descriptors import with_room
 from zarrfeed.errors import WorkerError
 from zarrfeed.store import open_split
 from zarrfeed.workers import wire
@@ -134,7 +136,11 @@ class ProcessWorkers:
         return bool(ready)
 
     def _start(self, *, replaces: bool = False) -> WorkerProcess:
-        worker = WorkerProcess(self._setup, self._arena.descriptor, replaces=replaces)
+        worker = with_room(
+            partial(WorkerProcess, self._setup, self._arena.descriptor, replaces=replaces),
+            f"{self._recipe.path}: a worker process cannot be started",
+            WorkerError,
+        )
         self._workers.append(worker)
         self._selector.register(worker.connection, selectors.EVENT_READ, worker)
         return worker
