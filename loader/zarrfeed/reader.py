@@ -16,7 +16,7 @@ import numpy as np
 
 from zarrfeed.codecs import use_one_thread_per_decode
 from zarrfeed.direct import DirectField
-from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.errors import ReadError, StoreError, printable
 from zarrfeed.files import require_same
 from zarrfeed.grid import GridField
 from zarrfeed.indirect import IndirectField
@@ -276,8 +276,10 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
         if layout.indirect is not None:
             how = "through zarr-python" if layout.foreign else "chunk by chunk"
             warnings.warn(
-                f"{split.path / name}: read {how}, which is slower ({layout.indirect}); `zarrfeed "
-                "convert` writes stores that are read directly",
+                printable(
+                    f"{split.path / name}: read {how}, which is slower ({layout.indirect}); "
+                    "`zarrfeed convert` writes stores that are read directly"
+                ),
                 stacklevel=4,  # the line that made the sequence
             )
 

@@ -39,10 +39,10 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
         yield _untroubled(_PlainLines(what).tell)
         return
     columns = (
-        TextColumn("{task.description:>15}"),
+        TextColumn("{task.description:>15}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
@@ -81,7 +81,8 @@ class _Bar:
         if self._task is None or step != self._step:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task, self._step = self._bar.add_task(step, total=total, rate=""), step
+            described = printable(step)
+            self._task, self._step = self._bar.add_task(described, total=total, rate=""), step
         speed = self._bar.tasks[-1].speed
         rate = f"{speed:.0f} {self._what}/s" if speed else ""
         self._bar.update(self._task, completed=done, rate=rate)
@@ -107,4 +108,6 @@ class _PlainLines:
         self._said = share
         elapsed = time.monotonic() - self._start
         rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
-        print(f"{step}: {done} of {total} {self._what}{rate}", file=sys.stderr, flush=True)
+        print(
+            f"{printable(step)}: {done} of {total} {self._what}{rate}", file=sys.stderr, flush=True
+        )

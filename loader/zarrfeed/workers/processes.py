@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 from zarrfeed.descriptors import with_room
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import WorkerError, printable
 from zarrfeed.store import open_split
 from zarrfeed.workers import wire
 from zarrfeed.workers.recipe import SampleNames, names_of
@@ -197,7 +197,9 @@ class ProcessWorkers:
             self._finished[at_work.number] = _death(dead, status, at_work, self._names(at_work))
             lost = lost[1:]
         elif at_work is not None or not dead.ready:
-            where = f"at {self._names(at_work)}" if at_work else "before its first batch"
+            where = "before its first batch"
+            if at_work is not None:
+                where = f"at {printable(str(self._names(at_work)))}"
             if at_work is not None:
                 self._retried.add(at_work.number)
             warnings.warn(
