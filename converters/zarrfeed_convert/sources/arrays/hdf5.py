@@ -19,7 +19,7 @@ from zarrfeed_convert.sources.arrays.array_attributes import meant_by
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
-from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of
+from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of, require_declared_chunks
 from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.cache import Cache
 
@@ -98,6 +98,7 @@ class _Hdf5Files:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open: Cache[h5py.Dataset] = Cache(_OPEN, _weight)
+        self._checked: set[tuple[str, str, int | None]] = set()  # runs of chunks along axis 0
 
     def find(self, address: str, what: str) -> list[Found]:
         return find_arrays(address, what, _SUFFIXES)
@@ -127,6 +128,10 @@ class _Hdf5Files:
         dataset = self._open.get((file, array), lambda: _opened(file, array, self._limits))
         if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
             raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+        run = None if row is None or not dataset.chunks else row // dataset.chunks[0]
+        if (file, array, run) not in self._checked:
+            require_declared_chunks(dataset, file, row, name)
+            self._checked.add((file, array, run))
         try:
             values: NDArray[Any] = np.asarray(dataset[() if row is None else row])
         except OSError as error:

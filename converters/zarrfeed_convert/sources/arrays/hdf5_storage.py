@@ -8,6 +8,7 @@ error to it, and all of it looks like a black image, or like a mask of backgroun
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 import h5py
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.chunk_claims import may_be_too_long, require_declared
 from zarrfeed_convert.sources.arrays.array_files import Gaps
 
+# Filters, by their numbers, of which the stored bytes are known.
+_CODECS = {1: "gzip", 32001: "blosc", 32015: "zstd"}
 _THIS = "."  # the file itself, as a virtual dataset's source
 _MOST_NESTED = 32  # virtual datasets of virtual datasets
 _BLOCK = "%b"  # of a file's name: the number of a block
@@ -128,3 +132,33 @@ def _gone(name: str, where: str, why: str) -> SourceError:
         f"{name}: needed the values that are in {where}, but {why}: HDF5 would give its fill value "
         "in their place; restore that file"
     )
+
+
+def require_declared_chunks(dataset: h5py.Dataset, path: str, row: int | None, name: str) -> None:
+    """Refuse chunks of an entry along axis 0 that become far more than the array says.
+
+    Raises
+    ------
+    SourceError
+        There is one.
+    """
+    if not dataset.chunks:
+        return
+    properties = dataset.id.get_create_plist()
+    codes = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    codec = next((_CODECS[code] for code in codes if code in _CODECS), "")
+    declared = prod(dataset.chunks) * dataset.dtype.itemsize
+    if not codec:
+        return
+    starts = [
+        range(0, size, chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)
+    ]
+    if row is not None:
+        starts[0] = range(row - row % dataset.chunks[0], row + 1, dataset.chunks[0])
+    for place in product(*starts):
+        about = dataset.id.get_chunk_info_by_coord(place)
+        if about.byte_offset is None or not may_be_too_long(codec, about.size, declared):
+            continue
+        with Path(path).open("rb") as file:  # through HDF5, chunks would have to be decoded anew
+            file.seek(about.byte_offset)
+            require_declared(codec, file.read(about.size), declared, name)

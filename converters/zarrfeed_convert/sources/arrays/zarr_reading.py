@@ -20,6 +20,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
+from zarrfeed_convert.sources.arrays.zarr_claims import require_declared_chunks
 from zarrfeed_convert.sources.cache import Cache
 
 if TYPE_CHECKING:
@@ -171,13 +172,19 @@ class ZarrReading:
         sample = prod(size for axis, size in enumerate(array.shape) if axis not in picks)
         together = prod(array.chunks[axis] for axis in picks)
         if together == 1 or sample * together * array.dtype.itemsize > _BLOCK_NBYTES:
+            require_declared_chunks(array, path, picks)
             return np.asarray(array[tuple(picks.get(axis, slice(None)) for axis in axes)])
         starts = {axis: place - place % array.chunks[axis] for axis, place in picks.items()}
         cover = tuple(
             slice(starts[axis], starts[axis] + array.chunks[axis]) if axis in picks else slice(None)
             for axis in axes
         )
-        block = self._blocks.get((path, tuple(starts.items())), lambda: np.asarray(array[cover]))
+
+        def read_block() -> NDArray[Any]:
+            require_declared_chunks(array, path, picks)
+            return np.asarray(array[cover])
+
+        block = self._blocks.get((path, tuple(starts.items())), read_block)
         within = (picks[axis] - starts[axis] if axis in picks else slice(None) for axis in axes)
         return block[tuple(within)].copy()
 
