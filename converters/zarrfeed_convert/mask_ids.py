@@ -83,7 +83,8 @@ def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
     if palette is None and values.ndim == 3 and values.shape[2] in (2, _RGBA):
         return values[:, :, -1]
     raise SourceError(
-        f"{name}: needed a mask with an alpha channel, found none; leave alpha out of --mask-map"
+        f"{name}: needed a mask with an alpha channel, found none; leave alpha out of --mask-map, "
+        "or, if all of the mask is opaque, save it with an alpha channel"
     )
 
 

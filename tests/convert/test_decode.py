@@ -266,3 +266,16 @@ def test_a_palette_of_eight_bits_in_sixteen_shows_its_colors(tmp_path):
     image = as_image(decode(tmp_path / "a.tif"), "rgb")
     assert image.tolist() == [[[0, 0, 0], [9, 200, 255]]]
     assert measure(tmp_path / "a.tif").palette[3:6] == bytes([9, 200, 255])
+
+
+def test_black_and_white_in_a_palette_of_a_bmp_are_where_they_are(tmp_path):
+    indices = np.random.default_rng(0).integers(0, 2, (6, 9), np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(decode(tmp_path / "a.bmp").values, indices * 255)
+    assert measure(tmp_path / "a.bmp").channels == 1
+    image.convert("L").save(tmp_path / "b.bmp")
+    image.convert("1").save(tmp_path / "c.bmp")
+    for name in "bc":
+        np.testing.assert_array_equal(decode(tmp_path / f"{name}.bmp").values, indices * 255)

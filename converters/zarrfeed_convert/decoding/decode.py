@@ -41,6 +41,8 @@ _ANIMATED = ("PNG", "WEBP", "GIF")  # the other pictures of an MPO are previews
 # What TIFF and BigTIFF begin with, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_PALETTE = 3  # colour type in IHDR
+# Where a BMP says how many bits a pixel has, which Pillow forgets when it sees a grey palette.
+_BMP_DEPTH, _BMP_BITS = slice(28, 30), {"1": 1, "L": 8}
 # What libpng and Pillow say of files that end early.
 _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error", "Not enough")
 # Pillow's modes that are an array as they are; every other mode is converted to RGB.
@@ -223,6 +225,11 @@ def _decode_opened(image: Image.Image, data: bytes) -> Pixels:
                 # A transparent colour key came out as an alpha channel; it is not one.
                 values = values[:, :, 0] if bands == 1 else values[:, :, :bands]
             return Pixels(values)
+    if image.format == "BMP" and image.mode in _BMP_BITS:
+        bits = int.from_bytes(data[_BMP_DEPTH], "little")
+        if bits != _BMP_BITS[image.mode]:
+            indices = imagecodecs.bmp_decode(data, asrgb=False)
+            return Pixels(indices * np.uint8(255 if image.mode == "1" else 1))
     if image.format == "PNG":
         require_whole_png(data)
     return _decode_pillow(image)
