@@ -78,4 +78,5 @@ def _sharding(layout: Any) -> Any:
         return layout.backend_layout
     from keras.src.backend import distribution_lib  # Keras before 3.10 or so
 
-    return distribution_lib._to_jax_layout(layout)
+    library: Any = distribution_lib
+    return library._to_jax_layout(layout)

@@ -173,7 +173,9 @@ class Feeder:
             spent=spent,
         )
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1
-        batch = weighing(self._hand_out(task), rows)
+        batch = self._hand_out(task)
+        if rows < task.rows:
+            batch = weighing(batch, rows)
         # Every worker has a task; one more can wait for the slot that the consumer drops now.
         ahead = self._ahead.batches
         self._send(min(ahead, max(ahead - 1, self._workers.count)))

@@ -97,8 +97,8 @@ class FrontEnd:
         which cannot split a partial batch over devices. Every batch then has weights as third
         array: of each pixel of an integer mask, else (b, 1, …); 0 in the rows that are padding.
         With `class_weight` these are its weights; a third field is taken as weights itself; one
-        field alone gets none. The padding follows the `samples` that count, at the end: cut
-        ``model.predict(seq)[: seq.samples]``.
+        field alone gets none. Transforms work on the padding, too. It follows the `samples`
+        that count, at the end: cut ``model.predict(seq)[: seq.samples]``.
     rank, world_size
         This process of a distributed run, and how many there are: disjoint, equally long shares of
         one global order. "auto" takes them from the current ``keras.distribution`` on JAX (the
