@@ -100,7 +100,7 @@ class Around(keras.utils.PyDataset):
         return self.sequence[index]
 
 
-def order(dataset: Any, **run: Any) -> list[list[int]]:
+def order_of(dataset: Any, **run: Any) -> list[list[int]]:
     """Train, twice, a model that has to be built first; the second ``fit`` builds none."""
     log: list[list[int]] = []
     model = traced_model(keras, log)
@@ -141,13 +141,13 @@ def main(path: str) -> None:
         seen[f"{name}: order"] = order
 
     whole = zarrfeed.ZarrSequence(path, 22, seed=1)
-    seen["one batch: order"] = order(whole)
-    seen["two batches: order"] = order(zarrfeed.ZarrSequence(path, 11, seed=1))
-    seen["around: order"] = order(Around(zarrfeed.ZarrSequence(path, 4, seed=1)), shuffle=False)
-    seen["around, shuffled: order"] = order(Around(zarrfeed.ZarrSequence(path, 4, seed=1)))
-    seen["short fits: order"] = order(zarrfeed.ZarrSequence(path, 4, seed=1), steps_per_epoch=3)
+    seen["one batch: order"] = order_of(whole)
+    seen["two batches: order"] = order_of(zarrfeed.ZarrSequence(path, 11, seed=1))
+    seen["around: order"] = order_of(Around(zarrfeed.ZarrSequence(path, 4, seed=1)), shuffle=False)
+    seen["around, shuffled: order"] = order_of(Around(zarrfeed.ZarrSequence(path, 4, seed=1)))
+    seen["short fits: order"] = order_of(zarrfeed.ZarrSequence(path, 4, seed=1), steps_per_epoch=3)
     around = Around(zarrfeed.ZarrSequence(path, 4, seed=1))
-    seen["around, short fits: order"] = order(around, steps_per_epoch=3, shuffle=False)
+    seen["around, short fits: order"] = order_of(around, steps_per_epoch=3, shuffle=False)
 
     with zarrfeed.ZarrSequence(path, 4, class_weight={1: 0.0}, workers=1) as weighted:
         model, record = small_model()

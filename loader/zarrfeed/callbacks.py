@@ -160,7 +160,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if model.stop_training is self._short:
             self._set_stop(False)
         if self._is_short:
-            self._sequence.settle_epoch()
+            self._sequence._settle_epoch()
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Training is complete: there is nothing to go on with."""

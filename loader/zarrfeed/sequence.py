@@ -89,10 +89,10 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 and stream.epoch == current.epoch + 1
             ):
                 stream.seek(current.epoch, current.start)
-        stream.end_items()
+        stream.items.end(len(self))
         self._within_epoch = self._fresh_dataset = False
 
-    def settle_epoch(self) -> None:
+    def _settle_epoch(self) -> None:
         """Say that the pass under way was no look, where a callback ended the epoch."""
         self._asked_after = self._stream.current
         self._within_epoch = False

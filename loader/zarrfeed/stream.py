@@ -11,7 +11,7 @@ import operator
 import threading
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from zarrfeed.forks import ask_at_forks
 from zarrfeed.passes import LOOKS, Items, Pass
@@ -20,15 +20,13 @@ from zarrfeed.slot import Arrays, Spec, aligned_empty, weighing
 from zarrfeed.workers.recipe import Filler, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from zarrfeed.feeder import Feeder
     from zarrfeed.schedule import Schedule
     from zarrfeed.sharing import Sharing
     from zarrfeed.stats import EpochStats
     from zarrfeed.store import Split
-
-T = TypeVar("T")
 
 # Passes that are remembered: enough for any training, little memory.
 _EPOCHS_KEPT = 1000
@@ -60,6 +58,8 @@ class Stream:
         The newest pass; None before the first.
     workers, processes
         How many workers the next feeder starts, and whether they are processes.
+    items
+        What was taken by :meth:`read`.
     """
 
     def __init__(
@@ -86,10 +86,7 @@ class Stream:
         self._start_feeder = start_feeder
         self._feeder: Feeder | None = None
         self._filler: Filler | None = None
-        self._items = Items()
-        # Where a dataset around us is followed: the epoch, and batches of it that Keras took.
-        self._followed: tuple[int, int] | None = None
-        self._items_end = False  # whether somebody says when an epoch of items is over
+        self.items = Items(self)
         self._filler_lock = threading.Lock()
         ask_at_forks(self)
 
@@ -110,7 +107,7 @@ class Stream:
     def position(self) -> tuple[int, int]:
         """Epoch and batch after the last one that was handed out."""
         if self.current is None or self._sought:
-            seen = self._items.complete(self.epoch, self.schedule.batches)
+            seen = self.items.complete(self.schedule.batches)
             return (self.epoch + 1, 0) if seen else (self.epoch, self.first)
         return self.current.epoch, self.current.next
 
@@ -148,53 +145,6 @@ class Stream:
         finally:
             current.ended = True
 
-    def follow(self, passes: Callable[[], Iterator[T]], batches: int) -> Callable[[], Iterator[T]]:
-        """Let epochs be the passes of somebody who takes our batches by their index: of Keras.
-
-        Parameters
-        ----------
-        passes
-            Begins a pass.
-        batches
-            In a pass. With the last one our epoch is over, too, also where we did not see all of
-            it: a process of Keras' own pool has a copy of us.
-
-        Returns
-        -------
-        callable
-            In place of `passes`.
-        """
-        self._followed = self._followed or (self.epoch, 0)
-
-        def followed() -> Iterator[T]:
-            epoch, taken = self._followed or (self.epoch, 0)
-            if taken > LOOKS and self.epoch == epoch:  # given up
-                self.seek(epoch + 1)
-            self._items.begin()
-            epoch, taken = self.epoch, 0
-            for batch in passes():
-                taken += 1
-                if taken == batches:
-                    if self.epoch == epoch:
-                        self.seek(epoch + 1)
-                    epoch, taken = self.epoch, 0  # tf_keras' pool never ends
-                self._followed = epoch, taken
-                yield batch
-
-        return followed
-
-    def end_items(self) -> None:
-        """Take the word of somebody who takes batches by their index that an epoch is over.
-
-        Keras says so where its passes cannot be followed, and users may, out of habit: by an
-        ``on_epoch_end``, which also comes after a look.
-        """
-        if self._followed is None:
-            if self._items.count(self.epoch, self.schedule.batches):
-                self._items_end = True
-                self.seek(self.epoch + 1)
-            self._items.begin()
-
     def stats(self) -> list[EpochStats]:
         """Sum up every pass so far, the one under way included."""
         if self.current is None:
@@ -219,16 +169,11 @@ class Stream:
         schedule = self._under_way or self._sharing.tell()
         batch = self._position(index)
         with self._filler_lock:
-            if (
-                index >= 0
-                and not self._items_end
-                and self._items.complete(self.epoch, schedule.batches)
-            ):
-                self.seek(self.epoch + 1)
-            epoch = self.epoch
-            arrays = self._fill(schedule, epoch, batch)
             if index >= 0:
-                self._items.take(epoch, batch)
+                self.items.turn(schedule.batches)
+            arrays = self._fill(schedule, self.epoch, batch)
+            if index >= 0:
+                self.items.take(batch)
         return arrays
 
     def names(self, index: int, epoch: int) -> list[str]:
