@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EXTENSIONS = (".parquet", ".pq")
 
 _SHOWN = 20  # columns that a message names
+_MOST_LACKING = 1 << 20  # rows that are left out one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,12 @@ class Tables:
         ends = self.group_ends.tolist()
         for file, path in enumerate(self.paths):
             groups = self._groups(path)
+            lacking = sum(min((p.nulls or 0 for p in g.of(column)), default=0) for g in groups)
+            if lacking > _MOST_LACKING:
+                raise SourceError(
+                    f"{path}: needed at most {_MOST_LACKING} rows that hold nothing in {column}, "
+                    f"found a claim of {lacking}; leave them out of the table"
+                )
             for group in np.flatnonzero(self.group_file == file).tolist():
                 if _lacks(groups[int(self.group_number[group])], column):
                     rows += range(ends[group - 1] if group else 0, ends[group])
