@@ -29,8 +29,8 @@ class Faulty:
         if kind == 3:
             time.sleep(3600)
         if kind == 4:
-            np.ones(400 << 20, np.uint8)
+            np.ones(330 << 20, np.uint8)
         if kind == 5:
-            np.ones(400 << 20, np.uint8)
+            np.ones(330 << 20, np.uint8)
             return 100 << 20
         return 100

@@ -198,7 +198,9 @@ class ShardFiles:
         if cut:
             raise self._truncated(min(cut), "its end was missing")
         for shard in there:
-            self._whole(shard)
+            mapping = self._mappings.get(shard)
+            if mapping is None or mapping.file.size() < self._size[shard]:
+                self._whole(shard)  # says what is wrong
         return absent
 
     def advise(self, shard: int, offset: int, nbytes: int) -> None:
