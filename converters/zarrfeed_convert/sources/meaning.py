@@ -156,8 +156,10 @@ class Meaning:
         tuple of int
             ``0xRRGGBB``, inverted where the map knows the class; empty if it knows all of them.
         """
-        colors = zip(palette[::3], palette[1::3], palette[2::3], strict=False)
-        shown = [red << 16 | green << 8 | blue for red, green, blue in colors]
+        bands = np.frombuffer(palette, np.uint8).reshape(-1, 3).astype(int)
+        shown: list[int] = (bands @ [1 << 16, 1 << 8, 1]).tolist()
+        if not str(self.mask_map):  # that of every mask, most often
+            return tuple(shown)
         shown = [
             color if self._by_index(index, color) else ~color for index, color in enumerate(shown)
         ]
