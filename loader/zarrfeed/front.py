@@ -73,7 +73,8 @@ class FrontEnd:
         ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
         arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
         The shape and dtype it returns must be the same for every sample. Every worker has its own
-        copy of an object that keeps state, such as a pipeline that is seeded for every sample.
+        copy of all that it refers to, such as a pipeline that is seeded for every sample; several
+        threads refuse what cannot be copied.
     batch_transform
         ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
         and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
