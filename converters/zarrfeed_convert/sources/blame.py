@@ -50,7 +50,9 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
                 given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
                 if "://" in text and not getattr(kind, "takes_urls", False):
                     local_path(text)  # cells.h5:/images is none
-        self.opened = (os.getcwd(), given.args[1:], given.kwargs)  # noqa: PTH109
+                elif not _here():
+                    local_path(text.partition(":")[0])
+        self.opened = (_here(), given.args[1:], given.kwargs)
         with reading(str(given.arguments["images"])):
             opens(*given.args, **given.kwargs)
 
@@ -67,7 +69,7 @@ def anchored(source: Source) -> Source:
     by their whole path.
     """
     there, arguments, options = getattr(source, "opened", ("", (), {}))
-    if not there or there == os.getcwd():  # noqa: PTH109
+    if there in ("", _here()):
         return source
     given = signature(type(source)).bind(*arguments, **options)
     for name in ("images", "masks"):
@@ -76,6 +78,14 @@ def anchored(source: Source) -> Source:
         if place and "://" not in place and not is_label:
             given.arguments[name] = os.path.join(there, place)  # noqa: PTH118
     return type(source)(*given.args, **given.kwargs)
+
+
+def _here() -> str:
+    """Give the current folder; nothing where it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
 
 
 def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:

@@ -29,7 +29,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     quiet,
 )
 from zarrfeed_convert.sources.listing import fixed_part, matches_of
-from zarrfeed_convert.sources.name_pairs import pair_all
+from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -138,9 +138,10 @@ def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
         return [(stem, image, masks) for stem, image in zip(stems, found, strict=True)]
     mask_stems, mask_found = _list(masks, "masks")
     if len(found) != len(mask_found):
+        lone = unpaired(stems, mask_stems) or "give those of one set"
         raise SourceError(
             f"images and masks: needed as many masks as images, found {len(found)} in {images} "
-            f"and {len(mask_found)} in {masks}"
+            f"and {len(mask_found)} in {masks}; {lone}"
         )
     partner = pair_all(stems, mask_stems)
     return [

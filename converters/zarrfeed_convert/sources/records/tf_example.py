@@ -82,7 +82,11 @@ def value_of(feature: Any, *, name: str) -> bytes | NDArray[Any]:
         return np.array(feature.int64_list.value, np.int64)
     values = feature.bytes_list.value
     if len(values) != 1:
-        raise SourceError(f"{name}: needed one value, found {len(values)}")
+        found = f"a list of {len(values)}" if values else "none"
+        raise SourceError(
+            f"{name}: needed one value a record, found {found}; choose another feature by "
+            "-o image=FEATURE or -o mask=FEATURE"
+        )
     value: bytes = values[0]
     return value
 
