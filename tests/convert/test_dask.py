@@ -38,6 +38,14 @@ class Deadly(PairedFolders):
         return super().read(sample)
 
 
+class Stuck(PairedFolders):
+    def probe(self, sample):
+        header = super().probe(sample)
+        if sample == 3:
+            time.sleep(6)
+        return header
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two processes of a thread each, which begin in another folder than the tests."""
@@ -105,9 +113,18 @@ def test_what_a_killed_worker_was_at_is_done_by_another(here, expected, cluster,
 
 
 def test_a_task_that_kills_every_worker_ends_the_run(expected, cluster, address):
-    with pytest.raises(WorkerError, match=r"workers died over one task.*fewer threads"):
+    with pytest.raises(
+        WorkerError,
+        match=r"died over one task \(\d+ samples?, from data/images/s\d+\.png to .*fewer threads",
+    ):
         pack(Deadly("data/images", "data/masks"), "o.zarr", address, chunk_samples=1)
-    wait_until(lambda: len(pids(cluster)) == 2 and idle(address))
+    wait_until(lambda: len(pids(cluster)) == 2 and idle(address), 120)
+
+
+def test_a_sample_that_is_read_for_too_long_is_named(expected, cluster, address):
+    with pytest.raises(SourceError, match=r"^data/images/s003\.png: .*did not end within \d s on "):
+        pack(Stuck("data/images", "data/masks"), "o.zarr", address, read_timeout=2)
+    assert idle(address)
 
 
 def test_samples_that_fail_end_the_run_by_name_and_no_more_tasks_are_begun(here, expected, address):

@@ -79,14 +79,14 @@ def crew_of(
     if scheduler is None:
         crew = Pool(source, workers or cores(), failures, read_timeout)
     else:
-        crew = _dask_crew(source, failures, scheduler)
+        crew = _dask_crew(source, failures, scheduler, read_timeout)
     try:
         yield crew
     finally:
         crew.close()
 
 
-def _dask_crew(source: Source, failures: Failures, scheduler: str) -> DaskCrew:
+def _dask_crew(source: Source, failures: Failures, scheduler: str, read_timeout: float) -> DaskCrew:
     try:
         from zarrfeed_convert.crews.dask_crew import DaskCrew
     except ImportError as error:
@@ -94,7 +94,7 @@ def _dask_crew(source: Source, failures: Failures, scheduler: str) -> DaskCrew:
             f"scheduler: needs the package {error.name}, which is not installed: "
             f"{how_to_install('dask')}"
         ) from error
-    return DaskCrew(source, failures, scheduler)
+    return DaskCrew(source, failures, scheduler, read_timeout)
 
 
 class _Alone(Local):

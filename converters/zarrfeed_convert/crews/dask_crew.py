@@ -14,6 +14,7 @@ then it cannot take the place of a shard.
 
 from __future__ import annotations
 
+import time
 import uuid
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import dask.config
 from distributed import KilledWorker, Reschedule, Status, get_worker
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.crews import guest
 from zarrfeed_convert.crews.dask_cluster import Cluster
 from zarrfeed_convert.crews.guest import Done, Errand
+from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from distributed import Future
 
@@ -53,6 +55,8 @@ class DaskCrew:
         Takes the samples that fail.
     address
         The scheduler's, such as ``tcp://10.0.0.1:8786``.
+    read_timeout
+        Seconds that a sample may take to be read.
 
     Attributes
     ----------
@@ -72,8 +76,10 @@ class DaskCrew:
     settle_s = 60.0  # NFS looks after 30 s at the latest, if not told otherwise, what is new
     advice = "they must be on a path that all workers share with this machine"
 
-    def __init__(self, source: Source, failures: Failures, address: str) -> None:
-        self._failures = failures
+    def __init__(
+        self, source: Source, failures: Failures, address: str, read_timeout: float
+    ) -> None:
+        self._failures, self._source, self._read_timeout = failures, source, read_timeout
         self._errand = guest.errand_of(source)
         self._cluster = Cluster(address, self._errand.token)
         self._under_way: dict[int, Future[Done | None]] = {}
@@ -113,7 +119,11 @@ class DaskCrew:
         left = iter(enumerate(items))
         failed: list[Failed] = []
         key = f"{task.__name__}-{uuid.uuid4().hex[:12]}"
+        quiet_since = time.monotonic()
         while True:
+            if time.monotonic() - quiet_since > self._read_timeout:
+                self._require_progress()
+                quiet_since = time.monotonic()
             threads = self._cluster.threads()
             if not failed:
                 self._submit(task, key, self._next(left, len(items), threads), outcomes)
@@ -121,8 +131,9 @@ class DaskCrew:
                 break
             for number, outcome in _ready(outcomes):
                 future = self._under_way.pop(number)
+                quiet_since = time.monotonic()
                 if isinstance(outcome, BaseException):
-                    raise self._explained(outcome, future)
+                    raise self._explained(outcome, future, items[number])
                 if not isinstance(outcome, Done):
                     continue  # it was not begun
                 done[number] = outcome
@@ -175,14 +186,45 @@ class DaskCrew:
             self._under_way[number] = future
             client.loop.add_callback(follow, number, future)
 
-    def _explained(self, error: BaseException, future: Future[Any]) -> BaseException:
+    def _require_progress(self) -> None:
+        """Refuse to wait for a worker that has been reading one sample for too long.
+
+        Raises
+        ------
+        SourceError
+            The message names the sample and the worker.
+        """
+        answers = self._cluster.tell_all(guest.longest_reading, self._errand.token)
+        for worker, answer in answers.items():
+            name, seconds = answer if isinstance(answer, tuple) else ("", 0.0)
+            if seconds > self._read_timeout:
+                raise SourceError(
+                    f"{name}: reading it did not end within {seconds:.0f} s on {worker}; it may be "
+                    "damaged: restore it, or take it out, and start that worker anew; where the "
+                    f"disk is slow, wait longer with --read-timeout {4 * self._read_timeout:g}"
+                )
+
+    def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:
         if isinstance(error, KilledWorker):
             return WorkerError(
                 f"{self._cluster.address}: {error.allowed_failures + 1} workers died over one "
-                f"task, the last at {error.last_worker.address}, most likely because memory ran "
-                "out; give each more memory, or fewer threads (dask worker --nthreads 1)"
+                f"task{self._samples_of(item)}, the last at {error.last_worker.address}, most "
+                "likely because memory ran out; give each more memory, or fewer threads (dask "
+                "worker --nthreads 1)"
             )
         return error if future.status == "error" else self._cluster.lost(error)
+
+    def _samples_of(self, item: object) -> str:
+        """Name the samples of a task, of which one may be to blame."""
+        found: Iterable[int] = item if isinstance(item, range | list) else ()
+        for part in item if isinstance(item, tuple) else (getattr(item, "rows", None),):
+            if isinstance(part, Rows):
+                found = part.item.tolist()
+        samples = sorted(set(found))
+        if not samples:
+            return ""
+        first, last = (self._source.names(sample)[0] for sample in (samples[0], samples[-1]))
+        return f" ({len(samples)} samples, from {first} to {last})"
 
     def _stop(self, error: BaseException) -> None:
         """End the tasks that run, and wait until they have; where that cannot be known, say so."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 import uuid
 import zlib
 from collections import Counter, defaultdict
@@ -22,12 +23,14 @@ import cloudpickle
 import psutil
 
 from zarrfeed import __version__
-from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.errors import WorkerError
 from zarrfeed_convert.crews.shared_folder import within_folder
-from zarrfeed_convert.crews.work import Work
+from zarrfeed_convert.crews.work import Read, Work
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zarrfeed_convert.crews.work import Task, Tick
     from zarrfeed_convert.failures import Failed
     from zarrfeed_convert.source import Source
@@ -83,7 +86,7 @@ def errand_of(source: Source) -> Errand:
 def _can_probe(source: Source, item: int) -> bool:
     try:
         source.probe(item)
-    except (SourceError, OSError):
+    except Exception:  # by a decoder
         return False
     return True
 
@@ -110,6 +113,7 @@ class Done(NamedTuple):
 
 _state = threading.Lock()
 # By the conversions' tokens:
+_reads: defaultdict[str, dict[int, tuple[str, float]]] = defaultdict(dict)  # by thread, since when
 _running: Counter[str] = Counter()  # tasks
 _closed: set[str] = set()  # no more tasks are begun
 _sources: defaultdict[str, dict[int, Source]] = defaultdict(dict)  # by thread
@@ -150,7 +154,7 @@ def perform(
                 ticks += 1
                 wanted()
 
-            work = Work(source, tick)
+            work = _Told(source, tick, errand.token)
             wanted()
             return Done(task(source, work, item), work.found, ticks)
     finally:
@@ -158,6 +162,30 @@ def perform(
             _running[errand.token] -= 1
             if not _running[errand.token]:
                 del _running[errand.token]
+
+
+class _Told(Work):
+    """Work whose readings others may ask for."""
+
+    def __init__(self, source: Source, tick: Tick, token: str) -> None:
+        super().__init__(source, tick)
+        self._reads = _reads[token]
+
+    def _read(self, read: Callable[[int], Read], item: int) -> Read:
+        thread = threading.get_ident()
+        self._reads[thread] = self._source.names(item)[0], time.monotonic()
+        try:
+            return super()._read(read, item)
+        finally:
+            del self._reads[thread]
+
+
+def longest_reading(token: str) -> tuple[str, float]:
+    """Say what has been read here for the longest time, and for how many seconds."""
+    now = time.monotonic()
+    reads = [(now - since, name) for name, since in [*_reads[token].values()]]
+    seconds, name = max(reads, default=(0.0, ""))
+    return name, seconds
 
 
 def about() -> tuple[str, int]:
@@ -180,6 +208,7 @@ def forget(token: str) -> None:
     """Let go of what is kept for a conversion."""
     with _state:
         _sources.pop(token, None)
+        _reads.pop(token, None)
         _closed.discard(token)
 
 
@@ -210,7 +239,7 @@ def _load(errand: Errand, here: str) -> Source:
     if errand.witness is not None:
         try:
             source.probe(errand.witness)
-        except (SourceError, OSError) as error:
+        except Exception as error:
             raise WorkerError(
                 f"{here} on {platform.node()}: cannot read {source.names(errand.witness)[0]}, "
                 f"which {errand.home} can ({error}); the source must be at the same path on every "
