@@ -10,7 +10,7 @@ import pytest
 
 from stores import traced_pixels, write_split
 from traced_model import traced_model
-from zarrfeed import ZarrSequence
+from zarrfeed import FeedMonitor, ResumeCallback, ZarrSequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +92,22 @@ def test_a_third_array_is_taken_as_weights_only_if_it_is_called_so(
             model.fit(seq, verbose=0)
     with ZarrSequence(split, 4, fields=("image", "mask", "pixel_weight")) as seq:
         model.fit(seq, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["FeedMonitor", "ResumeCallback"])
+def test_a_callback_beside_something_else_than_its_sequence_is_told(
+    split: Path, tmp_path: Path, model: Any, name: str
+) -> None:
+    def callback(sequence: Any) -> Any:
+        return (
+            FeedMonitor(sequence) if name == "FeedMonitor" else ResumeCallback(sequence, tmp_path)
+        )
+
+    image = np.zeros((4, 8, 6, 3), np.uint8)
+    with (
+        ZarrSequence(split, 4) as seq,
+        pytest.raises(RuntimeError, match=f"{name} follows a ZarrSequence, .* the sequence itself"),
+    ):
+        model.fit(image, image[..., 0], verbose=0, callbacks=[callback(seq)])
+    with pytest.raises(TypeError, match=f"{name} needs the ZarrSequence .*, got a ndarray"):
+        callback(image)

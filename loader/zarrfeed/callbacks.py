@@ -11,6 +11,7 @@ from zarrfeed.address import absolute_path
 from zarrfeed.arguments import named
 from zarrfeed.choice import legacy_keras, no_keras
 from zarrfeed.errors import StoreError
+from zarrfeed.front import FrontEnd
 from zarrfeed.report import epoch_line
 from zarrfeed.state import Journal, state_of
 from zarrfeed.stats import model_waits
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from zarrfeed.passes import Pass
     from zarrfeed.sequence import ZarrSequence
     from zarrfeed.stats import Tally
 
@@ -78,7 +80,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 "ResumeCallback needs Keras 3, and TF_USE_LEGACY_KERAS asks for tf_keras; there, "
                 "keep sequence.state_dict() beside the weights"
             )
-        self._sequence = sequence
+        self._sequence = _require_sequence(self, sequence)
         journal = absolute_path(path)
         self._path = journal if journal.suffix else journal / "zarrfeed.json"
         self._journal = Journal()
@@ -148,6 +150,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Count: `batch` is the number of the step in its epoch."""
+        _require_pass(self, self._sequence)
         self._consumed = self._begun_at + batch + 1
         if self._is_short and self._consumed == len(self._sequence):
             # Keras expects more. A step that found no batch would still count as a step on
@@ -202,7 +205,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
     @named
     def __init__(self, sequence: ZarrSequence, print_line: Callable[[str], Any] = print) -> None:
         super().__init__()
-        self._sequence = sequence
+        self._sequence = _require_sequence(self, sequence)
         self._print = print_line
         self._finished: list[float] = []
         self._tally: Tally | None = None
@@ -216,8 +219,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Note when a step ended."""
-        current = self._sequence._stream.current
-        assert current is not None
+        current = _require_pass(self, self._sequence)
         if current.tally is not self._tally:
             self._tally, self._before = current.tally, 0
         steps = batch + 1 - len(self._finished)  # more than one with steps_per_execution
@@ -242,6 +244,27 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         params: Any = self.params
         # Keras' progress bar stands in the line, and ends it later.
         self._print(f"\n{line}" if params.get("verbose") == 1 else line)
+
+
+def _require_sequence(callback: object, sequence: ZarrSequence) -> ZarrSequence:
+    if not isinstance(sequence, FrontEnd):
+        raise TypeError(
+            f"{type(callback).__name__} needs the ZarrSequence that is trained on, got a "
+            f"{type(sequence).__name__}"
+        )
+    return sequence
+
+
+def _require_pass(callback: object, sequence: ZarrSequence) -> Pass:
+    """Give the pass that the model is trained on."""
+    current = sequence._stream.current
+    if current is None:
+        name = type(callback).__name__
+        raise RuntimeError(
+            f"{name} follows a ZarrSequence, and fit was given something else: give the sequence "
+            f"itself to fit, or leave {name} out"
+        )
+    return current
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:

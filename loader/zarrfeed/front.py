@@ -65,8 +65,10 @@ class FrontEnd:
     seed
         Of the order and of the transforms' generators.
     fields
-        Array names, in batch order; ``("image", "mask")`` by default. One name gives batches of
-        one array, for ``predict``.
+        Array names, in batch order. By default those that a packed split names, ``("image",
+        "mask")``, or the only array; other names must be given. One name gives batches of one
+        array, for ``predict``. Keras takes a third array as sample weights, so for ``fit`` it must
+        have "weight" in its name.
     subset
         Sample ids, a slice or a boolean mask; all by default.
     transform
@@ -86,7 +88,7 @@ class FrontEnd:
     drop_remainder
         Leave out a last batch that is not full.
     workers
-        How many workers read ahead; 0 reads in the caller.
+        How many workers read ahead; 0 reads in the caller. Only tf_keras takes ``fit(workers=…)``.
     use_multiprocessing
         Whether they are processes, for transforms that hold the GIL, instead of threads.
     max_queue_size
