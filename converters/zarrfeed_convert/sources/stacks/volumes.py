@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_UNITS = {"meter": 1e3, "micron": 1e-3}  # in millimetres, which most say, or mean
 VOLUMES = (".nii", ".nii.gz")  # extensions
 _HEADER = 540  # bytes, of NIfTI-2; NIfTI-1 has 348
 _MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
@@ -82,7 +83,7 @@ def measure_volume(path: str) -> Volume:
         channels,
         bool(dtype.names),
         packed_dtype(numbers, path),
-        np.asarray(image.affine, np.float64),
+        _millimetres(image),
         nbytes,
     )
 
@@ -122,6 +123,14 @@ def _require_voxels(image: Any, path: str) -> int:
 
 def _is_packed(path: str) -> bool:
     return path.lower().endswith(".gz")
+
+
+def _millimetres(image: Any) -> NDArray[np.float64]:
+    """Give a volume's affine in millimetres: nibabel takes the header's numbers as they are."""
+    affine = np.array(image.affine, np.float64)
+    unit = image.header.get_xyzt_units()[0]
+    affine[:3] *= _UNITS.get(unit, 1.0)
+    return affine
 
 
 class VolumeReader:

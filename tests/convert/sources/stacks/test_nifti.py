@@ -460,3 +460,20 @@ def test_packed_slices_are_the_volumes(tmp_path):
             split["mask"][place], labels(*SHAPE, seed=ord(name))[:, :, int(number)]
         )
     assert not list(tmp_path.glob("zarrfeed-*"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "same"), [("micron", 1000.0, True), ("meter", 1.0, False)]
+)
+def test_volumes_of_other_units_are_compared_in_millimetres(tmp_path, unit, size, same):
+    for name, of, spacing in (("image", "mm", 1.0), ("labels", unit, size)):
+        values = np.zeros((3, 4, 2), np.uint8)
+        volume = nib.Nifti1Image(values, np.diag([spacing, spacing, spacing, 1.0]))
+        volume.header.set_xyzt_units(of)
+        nib.save(volume, tmp_path / f"{name}.nii")
+    arguments = {"images": tmp_path / "image.nii", "masks": tmp_path / "labels.nii"}
+    if not same:
+        with pytest.raises(SourceError, match="use --option ignore_affine=yes"):
+            open_source("nifti", arguments)
+        arguments["ignore_affine"] = True
+    assert len(open_source("nifti", arguments).keys) == 2
