@@ -246,3 +246,20 @@ def test_an_image_without_rows_names_its_file(tmp_path):
     for read in (measure, decode):
         with pytest.raises(SourceError, match=r"a\.tif: needed pixels, found an image of 0×16"):
             read(path)
+
+
+@pytest.mark.parametrize("read", [measure, decode])
+def test_pipes_devices_and_endless_files_are_not_read(tmp_path, read):
+    path = tmp_path / "a.png"
+    os.mkfifo(path)
+    with pytest.raises(SourceError, match=r"a\.png: needed a file, found a pipe"):
+        read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match=r"a\.png: needed a file, found a pipe"):
+        read(path)
+    path.unlink()
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(SourceError, match=r"a\.png: needed a file of at most 1 MiB"):
+        read(path, SMALL)

@@ -235,6 +235,19 @@ def test_what_a_coco_file_says_besides_is_passed_over():
         assert list(open_source("coco", {"images": "i", "masks": "a.json"}).keys) == ["0"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "member"),
+    [("webdataset", "a.tar", ""), ("tfrecord", "a.tfrecord", ""), ("parquet", "a.parquet", ""),
+     ("hdf5", "a.h5", ":x"), ("npz", "a.npz", ":x"), ("nifti", "a.nii", ""), ("tiff", "a.tif", ""),
+     ("dicom", "a.dcm", "")],
+)  # fmt: skip
+def test_pipes_in_place_of_files_are_not_opened(kind, name, member):
+    Path("d").mkdir()
+    os.mkfifo(f"d/{name}")
+    masks = {} if kind in ("webdataset", "tfrecord", "parquet") else {"masks": f"d{member}"}
+    refused(kind, {"images": f"d{member}", **masks}, "needed a file, found a pipe")
+
+
 # -- out of the dataset ----------------------------------------------------------------------------
 
 

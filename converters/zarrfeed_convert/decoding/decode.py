@@ -69,8 +69,11 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
     SourceError
         The file is not an image, or not one that can be packed.
     """
-    with _named(str(path)), path.open("rb") as file:
-        return _measure(file, str(path), limits or Limits())
+    with _named(str(path)):
+        limits = limits or Limits()
+        limits.require_readable(path)
+        with path.open("rb") as file:
+            return _measure(file, str(path), limits)
 
 
 def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measure:
@@ -105,7 +108,9 @@ def decode(path: Path, limits: Limits | None = None) -> Pixels:
         The file is damaged, ends early, or is not an image.
     """
     with _named(str(path)):
-        return _decode(path.read_bytes(), str(path), limits or Limits())
+        limits = limits or Limits()
+        limits.require_readable(path)
+        return _decode(path.read_bytes(), str(path), limits)
 
 
 def decode_bytes(data: bytes, name: str, limits: Limits | None = None) -> Pixels:

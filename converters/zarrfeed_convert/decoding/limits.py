@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,19 @@ class Limits:
                 f"right, allow it by --max-sample-size {-(-count * _KEY_NBYTES // _GIB)}GiB"
             )
 
+    def require_readable(self, path: Path) -> None:
+        """Refuse what would be read without end: a pipe or a device, or a file that is too large.
+
+        Raises
+        ------
+        SourceError
+            It is one.
+        OSError
+            It is not there.
+        """
+        require_regular(path)
+        self.require_nbytes(path.stat().st_size, str(path), "a file")
+
     def require_own(self, path: str, folder: str, name: str) -> None:
         """Refuse a file that another file's contents name, if it is outside a folder.
 
@@ -158,6 +172,21 @@ class Limits:
                 f"{name}: needed all data in the dataset itself, found that it names {what}; if "
                 "you trust it, add --allow-external"
             )
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe, a socket or a device in place of a file: reading it may never end.
+
+    Raises
+    ------
+    SourceError
+        It is one.
+    OSError
+        It is not there.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise SourceError(f"{path}: needed a file, found a pipe, socket or device; take it out")
 
 
 def _mib(nbytes: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -71,6 +72,9 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     if not paths:
         looked = f"; looked for {' '.join(sorted(extensions))}" if is_folder else ""
         raise SourceError(f"{what}: found no file in {where}{looked or '; check the path'}")
+    for path in map(Path, paths):
+        if path.exists():
+            require_regular(path)
     return dict(zip(paths, stems_of(paths, base, extensions), strict=True))
 
 
