@@ -6,6 +6,9 @@ the packing of the CF conventions (netCDF, xarray), and HDF5's own specification
 
 from __future__ import annotations
 
+import base64
+import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +110,7 @@ def meant_by(
             f"{name}: needed a scale_factor and an add_offset, found {scale} and {offset}; "
             "correct these attributes"
         )
-    missing = tuple(_number(found, key, 0.0, name) for key in _MISSING if key in found)
+    missing = tuple(_fill(found[key]) for key in _MISSING if key in found)
     white = None
     if found.get("CLASS") == "IMAGE":
         if found.get("IMAGE_SUBCLASS") == "IMAGE_INDEXED" and "PALETTE" in attributes:
@@ -163,6 +166,18 @@ def _number(found: Mapping[str, Any], key: str, otherwise: float, name: str) -> 
         raise SourceError(
             f"{name}: needed a number in the attribute {key}, found {found[key]!r}; correct it"
         ) from None
+
+
+def _fill(value: Any) -> float:
+    """Read a fill value; xarray writes floats in Base64 into Zarr v3. NaN where it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return float(struct.unpack("<d", base64.b64decode(value, validate=True))[0])
+    except (TypeError, ValueError, struct.error):
+        return math.nan
 
 
 def _order(axes: Sequence[str]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+
 import numpy as np
 import pytest
 import zarr
@@ -50,6 +53,20 @@ def test_values_are_scaled_and_missing_ones_are_nan(kind):
     np.testing.assert_array_equal(image[..., 0], expected.astype(np.float32))
     np.testing.assert_array_equal(mask, MASKS[1])
     assert source.probe(1).dtype == str(image.dtype) == "float32"
+
+
+@pytest.mark.parametrize("fill", [7, 7.0, base64.b64encode(struct.pack("<d", 7)).decode()])
+def test_fill_values_are_those_that_xarray_writes(fill):
+    source = opened("zarr", x={"scale_factor": 2.0, "_FillValue": fill})
+    assert (np.isnan(source.read(0)[0][..., 0]) == (IMAGES[0] == 7)).all()
+
+
+@pytest.mark.parametrize("fill", ["AAAAAAAA+H8=", "no number", [1, 2], None])
+@pytest.mark.parametrize("scale", [{}, {"scale_factor": 2.0}])
+def test_fill_values_that_no_pixel_has_change_nothing(fill, scale):
+    source = opened("zarr", x={"_FillValue": fill, **scale})
+    expected = IMAGES[0] * scale.get("scale_factor", 1)
+    np.testing.assert_array_equal(source.read(0)[0][..., 0], expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
