@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import open_source
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 
@@ -263,3 +264,26 @@ def test_pipes_devices_and_endless_files_are_not_read(tmp_path, read):
     os.truncate(path, 1 << 40)
     with pytest.raises(SourceError, match=r"a\.png: needed a file of at most 1 MiB"):
         read(path, SMALL)
+
+
+@pytest.mark.parametrize("tile", [None, (48, 64)])
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_jpeg_in_a_tiff_that_is_cut_and_closed_again_is_truncated(tmp_path, tile, stack):
+    path, masks = tmp_path / "a.tif", tmp_path / "m.tif"
+    tifffile.imwrite(path, photograph(), compression="jpeg", tile=tile, metadata=None)
+    tifffile.imwrite(masks, np.zeros((96, 128), np.uint8), metadata=None)
+
+    def read():
+        if stack:
+            return open_source("tiff", {"images": str(path), "masks": str(masks)}).read(0)[0]
+        return decode(path).values
+
+    assert read().shape == (96, 128, 3)
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = (it[0] for it in (tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts))
+    data = bytearray(path.read_bytes())
+    cut = bytes(data[offset : offset + count // 2]).rstrip(b"\xff") + b"\xff\xd9"
+    data[offset : offset + count] = cut.ljust(count, b"\0")
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"a\.tif.*truncated"):
+        read()

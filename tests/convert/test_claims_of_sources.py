@@ -100,6 +100,32 @@ def test_frames_of_dicom_are_counted_before_they_are_listed():
     refused("dicom", {"images": "i", "masks": "m"}, r"a\.dcm.*60000×60000", Limits())
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_jpeg_in_dicom_that_is_cut_and_closed_again_is_truncated(cut):
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGBaseline8Bit
+
+    [path] = write_series("i", values(1, "uint8", rows=64, columns=48))
+    write_nifti("m/a.nii", labels(1, rows=64, columns=48))
+    data = dcmread(path)
+    file = io.BytesIO()
+    Image.fromarray(data.pixel_array).save(file, "JPEG")
+    jpeg = file.getvalue()
+    if cut:
+        jpeg = jpeg[: len(jpeg) * 2 // 3].rstrip(b"\xff") + b"\xff\xd9"
+    data.PixelData = encapsulate([jpeg])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    data.save_as(path)
+    source = open_source("dicom", {"images": "i", "masks": "m"})
+    if not cut:
+        assert source.read(0)[0].shape == (64, 48, 1)
+        return
+    with pytest.raises(SourceError, match=r"\.dcm: .*truncated"):
+        source.read(0)
+
+
 def test_deflated_dicom_is_held_to_the_limit():
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 

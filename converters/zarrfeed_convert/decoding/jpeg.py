@@ -134,10 +134,39 @@ def decode_jpeg(data: bytes, jpeg: Jpeg, name: str, limits: Limits) -> NDArray[A
     return values
 
 
-def _all_there(data: bytes, jpeg: Jpeg, values: NDArray[Any]) -> bool:
+def require_whole_jpeg(
+    data: bytes, name: str, limits: Limits, *, tables: bytes | None = None
+) -> None:
+    """Refuse a JPEG within another file that lacks pixels, or claims too many.
+
+    Parameters
+    ----------
+    data, name
+        The JPEG, and the file for errors.
+    limits
+        What it may claim.
+    tables
+        Of all JPEGs in the file, where they are not in each.
+
+    Raises
+    ------
+    SourceError
+        It claims too many.
+    ValueError
+        It lacks some.
+    """
+    jpeg = parse_jpeg(data, name)
+    if jpeg.shape is not None:
+        limits.require(jpeg.shape, np.uint8, name)
+    values = imagecodecs.jpeg8_decode(data, tables=tables)
+    if not jpeg.whole or not _all_there(data, jpeg, values, tables):
+        raise ValueError("truncated: a JPEG in it ends early")
+
+
+def _all_there(data: bytes, jpeg: Jpeg, values: NDArray[Any], tables: bytes | None = None) -> bool:
     # Where a file of one pass is cut, its last block is of one colour. Few whole files look so.
     corner = values[-_CORNER:, -_CORNER:]
     if jpeg.passes == 1 and (corner != corner[:1, :1]).any():
         return True
-    again = imagecodecs.jpeg8_decode(data[: jpeg.end] + _JUNK + data[jpeg.end :])
+    again = imagecodecs.jpeg8_decode(data[: jpeg.end] + _JUNK + data[jpeg.end :], tables=tables)
     return np.array_equal(values, again)

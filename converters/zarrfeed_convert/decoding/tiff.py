@@ -14,6 +14,7 @@ import tifffile
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import place_of
+from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, turn
 from zarrfeed_convert.decoding.tiff_directories import require_end
 
@@ -70,6 +71,7 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
         page = _only_page(tiff, name)
         require_allowed(page, name, limits)
         require_whole(page, len(data), name)
+        require_whole_parts(page, name, limits)
         if needs_conversion(page):
             return None
         values = page.asarray()
@@ -205,6 +207,22 @@ def require_whole(page: Any, size: int, name: str) -> None:
             f"{name}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
             "restore it, or take it out"
         )
+
+
+def require_whole_parts(page: Any, name: str, limits: Limits) -> None:
+    """Refuse strips or tiles that are JPEGs and end early: decoders fill them up in silence.
+
+    Raises
+    ------
+    ValueError
+        One does.
+    """
+    if page.compression != tifffile.COMPRESSION.JPEG:
+        return
+    file = page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        require_whole_jpeg(file.read(count), name, limits, tables=page.jpegtables)
 
 
 def _orientation(page: Any) -> int:

@@ -122,7 +122,7 @@ class DicomSeries:
         found = find_files(
             self._arguments["images"], self._arguments["masks"], names_from, limits=limits
         )
-        self._frames = FrameReader()
+        self._frames = FrameReader(limits)
         self._volumes = VolumeReader(list(found.volumes))
         self.classes: tuple[str, ...] | None = None
         if found.segmentations:

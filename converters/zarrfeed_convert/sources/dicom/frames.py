@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from pydicom import dcmread
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import as_pixel_options, pixel_array
+from pydicom.uid import JPEGBaseline8Bit
 
+from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.dicom import jpeg  # noqa: F401 (for what importing it does)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.dicom.headers import Slice
 
 _COLORS = [
@@ -54,7 +58,8 @@ class _Pixels:
 class FrameReader:
     """Decodes frames, one at a time. Picklable, safe in threads; it keeps no file open."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._known: Cache[_Pixels] = Cache(_REMEMBERED, _one)
 
     def read(self, path: str, frame: int) -> NDArray[Any]:
@@ -96,6 +101,11 @@ class FrameReader:
         with Path(path).open("rb") as file:
             if found.options["bits_allocated"] == 1 and not syntax.is_compressed:
                 return _unpack(file, found, frame)
+            if syntax == JPEGBaseline8Bit:  # Pillow fills up what is missing
+                file.seek(found.start)
+                count = int(found.options.get("number_of_frames") or 1)
+                frames = get_frame(file, frame, number_of_frames=count)
+                require_whole_jpeg(frames, path, self._limits)
             file.seek(found.start)
             values, _ = get_decoder(syntax).as_array(file, index=frame, **found.options)
         return values

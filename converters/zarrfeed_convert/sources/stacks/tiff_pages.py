@@ -20,6 +20,7 @@ from zarrfeed_convert.decoding.tiff import (
     palette_of,
     require_allowed,
     require_whole,
+    require_whole_parts,
 )
 from zarrfeed_convert.decoding.tiff_directories import require_end
 from zarrfeed_convert.sources.stacks.tiff_claims import require_own_pages
@@ -54,7 +55,7 @@ class TiffPages:
     """
 
     def __init__(self, path: str, limits: Limits) -> None:
-        self._path = path
+        self._path, self._limits = path, limits
         self._lock = threading.Lock()
         self._bytes = Path(path).stat().st_size
         with Path(path).open("rb") as file:
@@ -127,6 +128,7 @@ class TiffPages:
                 "restore the file"
             )
         require_whole(page, self._bytes, self._path)
+        require_whole_parts(page, self._path, self._limits)
         values: NDArray[Any] = page.asarray(maxworkers=1)
         return values.reshape(self._shape[self._outer :])
 
