@@ -65,7 +65,7 @@ def free_ports(count: int) -> list[str]:
 def run_together(
     way: str, store: Path, folder: Path, backend: str, processes: int, environment: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """Run the processes of one way; none outlives the others' failure, or two minutes."""
+    """Run the processes of one way; none outlives the others' failure, or three minutes."""
     ports = ",".join(free_ports(2 if way == "legacy" else 1))
     outs = [folder / f"{way}{rank}.json" for rank in range(processes)]
     errors = [folder / f"{way}{rank}.txt" for rank in range(processes)]
@@ -86,7 +86,7 @@ def run_together(
                     )
                 )
         for process, error in zip(started, errors, strict=True):
-            assert process.wait(timeout=120) == 0, error.read_text()[-4000:]
+            assert process.wait(timeout=180) == 0, error.read_text()[-4000:]
     finally:
         for process in started:
             process.kill()
