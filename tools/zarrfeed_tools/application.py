@@ -79,6 +79,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the command in this process, and end with its exit status."""
+    status = 0
     try:
         app(list(arguments), prog_name="zarrfeed", standalone_mode=True)
     except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder

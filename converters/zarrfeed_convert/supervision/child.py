@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def start(
     descriptors: Iterable[int],
     users_modules: bool = False,
     environment: Mapping[str, str] | None = None,
-    **options: Any,
+    stdin: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process that calls ``main()`` of a module.
 
@@ -43,8 +43,8 @@ def start(
         Whether it may need modules of the user's, after all others.
     environment
         Variables besides those of this process.
-    **options
-        Of :class:`subprocess.Popen`.
+    stdin
+        As :class:`subprocess.Popen` takes it.
     """
     path = module_path(users_modules=users_modules)
     script = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
@@ -52,7 +52,7 @@ def start(
         [sys.executable, "-P", "-c", script, *arguments],
         pass_fds=tuple(descriptors),
         env={**os.environ, **(environment or {})},
-        **options,
+        stdin=stdin,
     )
 
 
