@@ -380,3 +380,14 @@ def test_tiles_that_do_not_cover_their_image_are_not_put_together(
     store = write_split(tmp_path / "train", PIXELS | described)
     with pytest.raises(StoreError, match="tile_size: needed a size that its tiles cover"):
         list(stitch(open_split(store), np.zeros((8, 8, 6))))
+
+
+@pytest.mark.parametrize("count", [-1, 2**40, 8 * 6 + 1])
+def test_counts_of_pixels_that_cannot_be_are_refused(count: int, tmp_path: Path) -> None:
+    counts = np.full((8, 2), 24)
+    store = write_split(tmp_path / "train", PIXELS | {"class_pixels": counts})
+    assert class_pixels(open_split(store), range(8)).tolist() == [192, 192]
+    counts[3, 1] = count
+    store = write_split(tmp_path / "train", PIXELS | {"class_pixels": counts})
+    with pytest.raises(StoreError, match="class_pixels: needed counts from 0 to 48"):
+        class_pixels(open_split(store), [3])

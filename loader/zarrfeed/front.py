@@ -56,7 +56,7 @@ class FrontEnd:
     Parameters
     ----------
     path
-        A split, such as ``camvid.zarr/train``, or any Zarr v3 group of arrays aligned on axis 0.
+        A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0.
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle

@@ -8,6 +8,7 @@ packages, with memory of its own.
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -21,7 +22,7 @@ from zarrfeed.files import require_same
 from zarrfeed.grid import GridField
 from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
-from zarrfeed.schema import CLASS_PIXELS, KEY
+from zarrfeed.schema import CLASS_PIXELS, KEY, MASK
 from zarrfeed.slot import aligned_empty
 from zarrfeed.store import require_memory
 
@@ -325,11 +326,23 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     Returns
     -------
     (classes,) int64, or None where the store does not count them.
+
+    Raises
+    ------
+    StoreError
+        A class has more pixels than there are, or fewer than none.
     """
-    counted = split.describing(CLASS_PIXELS)
+    counted, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
     if counted is None or (split.classes and counted.sample_shape != (len(split.classes),)):
         return None
-    return sum_samples(split, CLASS_PIXELS, ids, np.int64)
+    pixels = sum_samples(split, CLASS_PIXELS, ids, np.int64)
+    most = len(ids) * math.prod(mask.sample_shape) if mask else pixels.max(initial=0)
+    if ((pixels < 0) | (pixels > most)).any():
+        raise StoreError(
+            f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most}, all pixels of "
+            f"{len(ids)} samples, found {pixels.tolist()!s:.200}: restore it, or convert again"
+        )
+    return pixels
 
 
 def sample_names(split: Split, ids: Ids) -> list[str]:

@@ -168,7 +168,7 @@ def require_memory(path: Path, nbytes: int, what: str) -> None:
 
 
 def open_split(path: str | os.PathLike[str]) -> Split:
-    """Open one split of a dataset, or any Zarr v3 group of arrays aligned on axis 0.
+    """Open one split of a dataset, or any Zarr group of arrays aligned on axis 0.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def open_split(path: str | os.PathLike[str]) -> Split:
     Raises
     ------
     StoreError
-        There is no finished Zarr v3 group of arrays; the message says what there is instead.
+        There is no finished Zarr group of arrays; the message says what there is instead.
     """
     folder = absolute_path(path)
     with _only_store_errors(folder):
@@ -222,7 +222,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises
     ------
     StoreError
-        It is not a Zarr v3 group.
+        It is not a Zarr group.
     """
     folder = absolute_path(path)
     with _only_store_errors(folder):
@@ -275,7 +275,7 @@ def _what_is_there(folder: Path) -> str:
     if folder.is_dir() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
         return "no split is finished yet: the same `zarrfeed convert` goes on with it"
     if folder.exists():
-        return f"needed a Zarr v3 group, found no {METADATA}; `zarrfeed convert` packs folders"
+        return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
     parent = read_metadata(folder.parent) or {}
     if parent.get("node_type") == "group":
         splits = ", ".join(list_splits(folder.parent)) or "no split"

@@ -33,7 +33,7 @@ def inspect(
     that feed a model, key holds the samples' names, digest their checksums, class_pixels the
     pixels of every class.
 
-    Works on any Zarr v3 group of arrays aligned on axis 0, and says which of them would be read
+    Works on any Zarr group of arrays aligned on axis 0, and says which of them would be read
     the slow way.
 
     [bold]Example[/]
