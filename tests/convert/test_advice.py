@@ -300,6 +300,14 @@ def test_the_limit_that_a_message_names_is_enough():
     assert convert(*words[:-2], *advice[1].split()) == ""
 
 
+def test_bands_that_no_color_converts_are_not_told_to_be_converted():
+    picture("i/b.tif", RNG.integers(0, 9, (*SIZE, 12), np.uint8))
+    picture("m/b.png", IDS)
+    message = convert(*pictures())
+    assert "1 of 12 channels, 1 of RGB; pack those of each kind into a dataset" in message
+    assert "--color" not in message
+
+
 def test_a_glob_that_the_shell_expanded_is_quoted_as_the_message_says():
     picture("i/b.png", IMAGE)
     picture("m/b.png", IDS)

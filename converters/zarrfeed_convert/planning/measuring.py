@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Header, Source
 
 _SHOWN = 10
+_COLORS = 4  # channels that --color converts
 _PROBED_TOGETHER = 64
 
 
@@ -118,10 +119,10 @@ def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
     if len(channels) > 1:
         words = {1: "grey", 3: "RGB", 4: "RGBA"}
         kinds = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
-        raise SourceError(
-            f"needed images of one kind, found {counted(kinds)}; "
-            "use --color grey, rgb or rgba to convert them all"
-        )
+        advice = "use --color grey, rgb or rgba to convert them all"
+        if max(channels) > _COLORS:
+            advice = "pack those of each kind into a dataset of their own"
+        raise SourceError(f"needed images of one kind, found {counted(kinds)}; {advice}")
     if len(dtypes) > 1:
         raise SourceError(
             f"needed images of one number type, found {counted(dtypes)}; convert the files first"
