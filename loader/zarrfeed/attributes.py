@@ -96,13 +96,14 @@ def _require(value: Any, kind: _Kind, where: str) -> None:
         raise StoreError(
             f"{where}: needed {_name(kind)}, found {value!r:.99}; restore it, or convert again"
         )
+    held: Any = value
     if isinstance(kind, list):
-        for number, item in enumerate(value):
+        for number, item in enumerate(held):
             _require(item, kind[0], f"{where}[{number}]")
     elif isinstance(kind, dict):
         for key, inner in kind.items():
-            if key in value:
-                _require(value[key], inner, f"{where}.{key}")
+            if key in held:
+                _require(held[key], inner, f"{where}.{key}")
 
 
 def _name(kind: _Kind) -> str:
