@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -22,7 +23,8 @@ from PIL import Image
 
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Limits, open_source
+from zarrfeed_convert import Limits, open_source, parameters_of
+from zarrfeed_tools.source_options import limits_of
 
 PIXELS = np.arange(2 * 8 * 6, dtype=np.uint8).reshape(2, 8, 6)
 MASKS = PIXELS % 3
@@ -410,3 +412,25 @@ def test_a_list_that_is_no_text_names_no_file():
         Path(folder).mkdir(parents=True)
     Path("ImageSets/Segmentation/train.txt").write_bytes(b"a\n\xff\xfe\n")
     refused("voc", {"images": "."}, "needed the files that train.txt names")
+
+
+# -- the way out -----------------------------------------------------------------------------------
+
+
+def test_the_advice_of_a_refusal_is_an_option_that_helps():
+    np.savez_compressed("a.npz", x=np.zeros((2, 2000, 600), np.uint8))
+    arguments = {"images": "a.npz:x", "masks": "a.npz:x"}
+    with pytest.raises(SourceError) as refusal:
+        open_source("npz", arguments, limits=limits_of("1MiB", allow_external=False))
+    [size] = re.findall(r"--max-sample-size (\S+)$", str(refusal.value))
+    assert (
+        len(open_source("npz", arguments, limits=limits_of(size, allow_external=False)).keys) == 2
+    )
+
+
+def test_the_limits_are_no_options_of_a_format_and_not_recorded():
+    np.savez("a.npz", x=PIXELS, y=MASKS)
+    source = open_source("npz", {"images": "a.npz:x", "masks": "a.npz:y"}, limits=SMALL)
+    assert "limits" not in {*source.describe(), *parameters_of("npz")}
+    assert limits_of(None, allow_external=True) == Limits(external=True)
+    assert limits_of("8GiB", allow_external=False) == Limits(8 << 30)

@@ -10,6 +10,7 @@ import math
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ _KEY_NBYTES = 128  # of memory for a sample that is only listed
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
+@cache
 def _default() -> int:
     total = int(psutil.virtual_memory().total)
     for place in _CGROUPS:
