@@ -6,6 +6,7 @@ The same rules for Keras 3 and tf_keras; knows neither.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,9 @@ def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
             waiting.append(value.__self__)
         elif isinstance(value, FunctionType):
             found[id(value)] = value
-            waiting += [cell.cell_contents for cell in value.__closure__ or ()]
+            for cell in value.__closure__ or ():
+                with suppress(ValueError):  # it is empty still
+                    waiting.append(cell.cell_contents)
     return [value for value in found.values() if isinstance(value, FrontEnd)]
 
 
