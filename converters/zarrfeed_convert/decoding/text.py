@@ -23,11 +23,12 @@ def read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
-        text = data.decode("utf-8-sig")
     except OSError as error:
         raise SourceError(
             f"{path}: cannot be read: {error.strerror}; make it readable, or take it out"
         ) from error
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{path}: needed text in UTF-8, found the byte {data[error.start]:#04x} at byte "
