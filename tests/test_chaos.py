@@ -150,7 +150,7 @@ def kill_a_parent(store: Path, chance: random.Random, folder: Path) -> None:
     nap, workers = chance.choice((0, 0.01, 60)), chance.choice((1, 3))
     with running(SCRIPT, store, signs.folder, nap, workers, TMPDIR=str(scratch)) as process:
         if chance.random() < 0.7:
-            wait_until(lambda: signs.samples() > 3, 60)
+            wait_until(lambda: signs.samples() > 1, 60)  # the first is a trial
         else:  # while it imports, or starts workers
             time.sleep(chance.uniform(0.5, 4.0))
         pids = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
