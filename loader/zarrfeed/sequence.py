@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zarrfeed.adapting import check_given, follow_passes
 from zarrfeed.choice import no_keras
@@ -179,7 +179,7 @@ def _replace_choice_of_adapter() -> None:
         x = given.get("x")
         if isinstance(x, ZarrSequence):
             check_given(x, given)
-        adapter = theirs(*args, **kwargs)
+        adapter = cast("Any", theirs(*args, **kwargs))
         passes = getattr(adapter, "_get_iterator", None)
         if passes is not None and isinstance(x, keras.utils.PyDataset):
             adapter._get_iterator = follow_passes(
