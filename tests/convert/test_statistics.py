@@ -93,8 +93,8 @@ def test_no_more_work_than_memory_allows(workers, sample, chunks, free):
 
 
 def test_workers_are_lowered_and_the_report_says_so(tmp_path, write_pairs, monkeypatch):
-    available = dataclasses.make_dataclass("Memory", ["available"])(300 * MIB)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
+    memory = dataclasses.make_dataclass("Memory", ["available", "total"])(300 * MIB, 8192 * MIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     folders = write_pairs(12)
     report = convert(PairedFolders(*folders), tmp_path / "o", split="s", workers=3)
     about = report.decisions[-1]
