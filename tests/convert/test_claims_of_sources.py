@@ -276,6 +276,19 @@ def test_pipes_in_place_of_files_are_not_opened(kind, name, member):
     refused(kind, {"images": f"d{member}", **masks}, "needed a file, found a pipe")
 
 
+@pytest.mark.parametrize("name", ["x/zarr.json", "x/.zattrs", "x/c/0/0/0"])
+def test_pipes_in_place_of_files_of_zarr_are_not_opened(name):
+    version = 2 if "/." in name else 3
+    group = zarr.open_group("a.zarr", mode="w", zarr_format=version)
+    group.create_array("x", data=PIXELS, chunks=(1, *PIXELS.shape[1:]))
+    group["x"].attrs["a"] = 1
+    group.create_array("y", data=MASKS)
+    Path("a.zarr", name).unlink()
+    os.mkfifo(f"a.zarr/{name}")
+    with pytest.raises(SourceError, match="needed a file, found a pipe"):
+        open_source("zarr", {"images": "a.zarr/x", "masks": "a.zarr/y"}).read(0)
+
+
 # -- out of the dataset ----------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +19,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.zarr_claims import require_declared_chunks
 from zarrfeed_convert.sources.cache import Cache
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 AnyArray: TypeAlias = "zarr.Array[Any]"
 Node: TypeAlias = "AnyArray | zarr.Group"
@@ -76,6 +79,7 @@ def open_node(path: str) -> Node | None:
     store: Any = path
     below = ""
     if not is_url(path):
+        store = _Folder(path, read_only=True)
         for part in (Path(path), *Path(path).parents):
             if part.suffix == ".zip" and part.is_file():
                 inside = Path(path).relative_to(part).as_posix()
@@ -85,6 +89,20 @@ def open_node(path: str) -> Node | None:
             return zarr.open(store, mode="r", path=below)
     except FileNotFoundError:
         return None
+
+
+class _Folder(LocalStore):
+    """A folder of which no pipe or device is read, which might never end."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        with suppress(OSError):  # zarr-python says what a file means that is not there
+            require_regular(self.root / key)
+        return await super().get(key, prototype, byte_range)
 
 
 @contextmanager
