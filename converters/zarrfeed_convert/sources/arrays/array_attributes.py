@@ -37,6 +37,8 @@ class Meant:
         Stored values that stand for none, where values are scaled.
     white
         The stored value that is black, where 0 is white; None where 0 is black.
+    signed
+        The sign that whole numbers have, where it is another than that of their type.
     origin
         The corner where the first value is, like ``UL``; empty where nothing says it.
     order
@@ -49,6 +51,7 @@ class Meant:
     white: int | None = None
     origin: str = ""
     order: str = ""
+    signed: bool | None = None
 
     @property
     def scales(self) -> bool:
@@ -57,7 +60,13 @@ class Meant:
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Say of which dtype the values are."""
-        return np.dtype(np.float64) if self.scales else stored
+        return np.dtype(np.float64) if self.scales else self._signed(stored)
+
+    def _signed(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        if self.signed is None or stored.kind not in "iu":
+            return stored
+        kind = "i" if self.signed else "u"
+        return np.dtype(f"{kind}{stored.itemsize}").newbyteorder(stored.byteorder)
 
     def values(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Give the values that stored ones mean.
@@ -69,11 +78,12 @@ class Meant:
         """
         if self.white is not None:
             stored = (self.white - stored).astype(stored.dtype)
+        numbers = stored.view(self._signed(stored.dtype))
         if not self.scales:
-            return stored
-        values: NDArray[Any] = stored * np.float64(self.scale) + self.offset
-        if self.missing:
-            values[np.isin(stored, self.missing)] = np.nan
+            return numbers
+        values: NDArray[Any] = numbers * np.float64(self.scale) + self.offset
+        if self.missing:  # with the sign of the type, or with that which is meant
+            values[np.isin(stored, self.missing) | np.isin(numbers, self.missing)] = np.nan
         return values
 
 
@@ -122,7 +132,9 @@ def meant_by(
         if _number(found, "IMAGE_WHITE_IS_ZERO", 0.0, name) and dtype.kind == "u":
             white = int(np.iinfo(dtype).max)
     origin = found.get("DISPLAY_ORIGIN", "")
-    return Meant(scale, offset, missing, white, str(origin), _order(axes))
+    unsigned = {"true": True, "false": False}.get(str(found.get("_Unsigned")).lower())
+    signed = None if unsigned is None else not unsigned
+    return Meant(scale, offset, missing, white, str(origin), _order(axes), signed)
 
 
 def require_one_way_up(images: Sequence[Meant], masks: Sequence[Meant], *, name: str) -> None:
@@ -147,7 +159,8 @@ def require_one_way_up(images: Sequence[Meant], masks: Sequence[Meant], *, name:
 _SCALES = {"scale_factor": 1.0, "add_offset": 0.0}
 _MISSING = ("_FillValue", "missing_value")
 _KNOWN = {
-    *_SCALES, *_MISSING, "CLASS", "IMAGE_SUBCLASS", "IMAGE_WHITE_IS_ZERO", "DISPLAY_ORIGIN",
+    *_SCALES, *_MISSING, "_Unsigned",
+    "CLASS", "IMAGE_SUBCLASS", "IMAGE_WHITE_IS_ZERO", "DISPLAY_ORIGIN",
 }  # fmt: skip
 
 

@@ -70,6 +70,19 @@ def test_fill_values_that_no_pixel_has_change_nothing(fill, scale):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [{}, {"scale_factor": 2.0, "_FillValue": -1}])
+def test_bytes_of_netcdf_have_the_sign_that_is_said(kind, scale, monkeypatch):
+    bright = IMAGES | 128
+    monkeypatch.setitem(globals(), "IMAGES", bright.view(np.int8))
+    source = opened(kind, x={"_Unsigned": "true", **scale})
+    image = source.read(0)[0][..., 0]
+    expected = bright[0].astype(float) * scale.get("scale_factor", 1)
+    expected[(bright[0] == 255) & bool(scale)] = np.nan
+    np.testing.assert_array_equal(image, expected)
+    assert source.probe(0).dtype == str(image.dtype) == ("float32" if scale else "uint8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_scaled_masks_are_ids_if_they_are_whole(kind):
     source = opened(kind, y={"scale_factor": 2.0})
     np.testing.assert_array_equal(source.read_mask(0), MASKS[0] * 2)
