@@ -103,10 +103,16 @@ def test_class_weights_are_named_counted_or_balanced(tmp_path: Path) -> None:
     for given, message in (
         ([1.0, 2.0], "one weight for each of the 3 classes, not 2: sky, road, car"),
         ({"tree": 1.0}, "class 'tree'; the store has sky, road, car"),
+        ({"Road": 1.0}, "sky, road, car: is 'road' meant"),
         ({3: 1.0}, "class 3, the ids go from 0 to 2"),
     ):
         with pytest.raises(ValueError, match=message):
             ZarrSequence(path, 2, class_weight=given)
+    attributes["ignore"] = 0  # though it has a name: then the other two are balanced
+    zarr.open_group(str(path.parent), mode="a").attrs["zarrfeed"] = attributes
+    with ZarrSequence(path, 2, shuffle=False, class_weight="balanced") as seq:
+        [(_, _, weight)] = list(seq)
+    assert np.array_equal(weight, np.float32([0, 48 / (2 * 36), 48 / (2 * 12)])[mask])
 
 
 def test_a_sequence_says_what_it_is(split: Path) -> None:
@@ -156,6 +162,12 @@ def test_batch_keys_name_the_rows_of_a_batch(split: Path) -> None:
         ),
         ({"class_weight": {300: 1.0}}, "class 300, the ids go from 0 to 255"),
         ({"class_weight": {"sky": 1.0}}, "class 'sky'; the store has no class names"),
+        (
+            {"class_weight": {1: -1}},
+            r"class_weight\[1\] must be a finite number of at least 0, not -1",
+        ),
+        ({"class_weight": [1.0, float("nan")]}, r"class_weight\[1\] must be a finite number"),
+        ({"class_weight": {1: "3"}}, r"class_weight\[1\] must be a finite number"),
         ({"class_weight": "even"}, "a dict, a list or 'balanced', not 'even'"),
         ({"class_weight": "balanced"}, "needs class_pixels, which this store lacks"),
     ],

@@ -65,7 +65,8 @@ class Asked:
         if rank is None:
             rank = found.rank if found.world_size == world_size else 0
         if rank >= world_size:
-            raise ValueError(f"rank must be below world_size, not {rank} of {world_size}")
+            hint = "" if self.world_size else ": give world_size, too"
+            raise ValueError(f"rank must be below world_size, not {rank} of {world_size}{hint}")
         return rank, world_size
 
     def complaint(self, found: Found) -> str:

@@ -5,6 +5,8 @@ Everything behind this module takes values that are known to be right.
 
 from __future__ import annotations
 
+import difflib
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -282,7 +284,7 @@ def weight_table(
     StoreError
         The last field is no integer mask, or nobody counted pixels for "balanced".
     ValueError
-        There is no such class, or not one weight for each.
+        There is no such class, not one weight for each, or a weight below 0 or not finite.
     """
     if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
         raise StoreError(
@@ -292,32 +294,40 @@ def weight_table(
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
     if ignore is not None:
         table[ignore] = 0
-    for label, weight in _weights_by_id(class_weight, classes, table.size, pixels).items():
+        if pixels is not None and ignore < pixels.size:
+            pixels = np.delete(pixels, ignore)
+    if isinstance(class_weight, str):
+        ids = [label for label in range(table.size) if label != ignore]
+        for label, weight in zip(ids, _balanced(class_weight, pixels), strict=False):
+            table[label] = weight
+        return table
+    for label, weight in _weights_by_id(class_weight, classes, table.size).items():
         table[label] = weight
     return table
 
 
+def _balanced(class_weight: str, pixels: NDArray[np.int64] | None) -> list[float]:
+    """Weigh classes as scikit-learn's compute_class_weight; one without pixels weighs nothing."""
+    if class_weight != "balanced":
+        raise ValueError(f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}")
+    if pixels is None:
+        raise StoreError("class_weight='balanced' needs class_pixels, which this store lacks")
+    balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
+    weights: list[float] = np.where(pixels > 0, balanced, 0.0).tolist()
+    return weights
+
+
 def _weights_by_id(
-    class_weight: ClassWeight,
+    class_weight: Mapping[int | str, float] | Mapping[int, float] | Sequence[float],
     classes: Sequence[str],
     ids: int,
-    pixels: NDArray[np.int64] | None,
 ) -> dict[int, float]:
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(
-                f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}"
-            )
-        if pixels is None:
-            raise StoreError("class_weight='balanced' needs class_pixels, which this store lacks")
-        # As scikit-learn's compute_class_weight; a class without pixels has no weight to give.
-        balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
-        return dict(enumerate(np.where(pixels > 0, balanced, 0.0).tolist()))
     if isinstance(class_weight, Mapping):
         return {
-            _class_id(label, classes, ids): float(weight) for label, weight in class_weight.items()
+            _class_id(label, classes, ids): _weight(label, weight)
+            for label, weight in class_weight.items()
         }
-    weights = [float(weight) for weight in class_weight]
+    weights = [_weight(label, weight) for label, weight in enumerate(class_weight)]
     if classes and len(weights) != len(classes):
         raise ValueError(
             f"class_weight needs one weight for each of the {len(classes)} classes, not "
@@ -326,12 +336,27 @@ def _weights_by_id(
     return dict(enumerate(weights))
 
 
+def _weight(label: int | str, weight: Any) -> float:
+    try:
+        value = float(weight)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if isinstance(weight, str) or not 0 <= value < math.inf:
+        raise ValueError(
+            f"class_weight[{label!r}] must be a finite number of at least 0, not {weight!r}"
+        )
+    return value
+
+
 def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
     if isinstance(label, str):
         if label not in classes:
+            same = [name for name in classes if name.lower() == label.lower()]
+            near = same or difflib.get_close_matches(label, classes, 1)
+            hint = f": is {near[0]!r} meant?" if near else ""
             raise ValueError(
                 f"class_weight names class {label!r}; the store has "
-                f"{', '.join(classes) or 'no class names'}"
+                f"{', '.join(classes) or 'no class names'}{hint}"
             )
         return classes.index(label)
     if not 0 <= label < (len(classes) or ids):

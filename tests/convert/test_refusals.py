@@ -186,6 +186,16 @@ def test_an_out_that_holds_something_else_is_left_as_it_is(tmp_path, write_pairs
     assert sorted(path.name for path in out.rglob("*")) == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_split_is_no_dataset_to_pack_into(tmp_path, write_pairs, there):
+    pairs = PairedFolders(*write_pairs(2))
+    if there:
+        convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
+    with pytest.raises(SourceError, match=r"OUT is the whole dataset.*: give .*o\.zarr as OUT"):
+        convert(pairs, tmp_path / "o.zarr/train", split="train", workers=1)
+    convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
+
+
 def test_an_empty_folder_may_become_the_dataset(tmp_path, write_pairs):
     (tmp_path / "o").mkdir()
     convert(PairedFolders(*write_pairs(2)), tmp_path / "o", split="train", workers=1)

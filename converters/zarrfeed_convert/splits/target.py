@@ -107,6 +107,12 @@ def target_of(out: Path, split: str) -> Target:
         raise SourceError(
             f"split: needed a plain name like 'train' (letters, digits, _ . -), found {split!r}"
         )
+    store = out.absolute().parent
+    if (store.suffix == ".zarr" and out.name == split) or "classes" in (_attributes(store) or {}):
+        raise SourceError(
+            f"{out}: OUT is the whole dataset, and --split names the part of it that is packed: "
+            f"give {out.parent} as OUT"
+        )
     if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
         return Target(out, split, None, ())
     attributes = _attributes(out) if out.is_dir() else None
