@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -248,6 +249,61 @@ class UsesAGlobal:
         return run(of_the_module, image, mask, rng)
 
 
+class Meta(type):
+    """A class of classes, which keeps one."""
+
+    pipeline = Pipeline()
+
+
+class OfAMetaclass(metaclass=Meta):
+    """Has it from the class of its class."""
+
+    def __call__(self, image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+        return run(type(self).pipeline, image, mask, rng)
+
+
+def python_draws(image: Array) -> Array:
+    time.sleep(0.001)
+    return image + np.uint8(random.randrange(200))
+
+
+def numpy_draws(image: Array) -> Array:
+    time.sleep(0.001)
+    return image + np.uint8(np.random.randint(200))
+
+
+def in_python_s_generator(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+    random.seed(int(rng.integers(2**31)))
+    return python_draws(image), mask
+
+
+def in_numpy_s_generator(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+    np.random.seed(int(rng.integers(2**31)))
+    return numpy_draws(image), mask
+
+
+def in_a_generator_imported_late(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+    import numpy.random as library
+
+    library.seed(int(rng.integers(2**31)))
+    return numpy_draws(image), mask
+
+
+def in_a_generator_known_by_its_seed(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
+    from random import seed as begin
+
+    begin(int(rng.integers(2**31)))
+    return python_draws(image), mask
+
+
+class WithALock(Pipeline):
+    """Can't be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
 PLACES: dict[str, Callable[[], Any]] = {
     "a closure": in_a_closure,
     "two closures": in_two_closures_that_must_agree,
@@ -276,4 +332,9 @@ PLACES: dict[str, Callable[[], Any]] = {
     "a cache": lambda: in_a_cache,
     "a method that knows a global variable": UsesAGlobal,
     "a static method": lambda: UsesAGlobal.augment,
+    "a metaclass": OfAMetaclass,
+    "Python's generator": lambda: in_python_s_generator,
+    "NumPy's generator": lambda: in_numpy_s_generator,
+    "a generator imported late": lambda: in_a_generator_imported_late,
+    "a generator known by its seed": lambda: in_a_generator_known_by_its_seed,
 }

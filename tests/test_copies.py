@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import weakref
@@ -46,6 +47,22 @@ def test_every_kind_of_worker_makes_the_same_batches(kind: str, place: str, spli
     expected = images(split, make(), workers=0)
     found = images(split, make(), **KINDS[kind])
     assert [np.array_equal(a, b) for a, b in zip(found, expected, strict=True)] == [True] * 11
+
+
+@pytest.mark.parametrize("place", ["a class", "NumPy's generator", "what cannot be copied"])
+def test_sequences_that_read_at_once_do_not_share_a_state(place: str, split: Path) -> None:
+    """As those for training and for validation do, with one worker each."""
+    uncopyable = functools.partial(pipelines.run, pipelines.WithALock())
+    transform = {**pipelines.PLACES, "what cannot be copied": lambda: uncopyable}[place]()
+    expected = images(split, transform, workers=0)
+    threads = [
+        ZarrSequence(split, 2, seed=2, transform=transform, workers=1, max_queue_size=1)
+        for _ in range(3)
+    ]
+    for batches in zip(*threads, expected, strict=True):
+        assert all(np.array_equal(image, batches[-1]) for image, _ in batches[:-1])
+    for seq in threads:
+        seq.close()
 
 
 # -- what is copied, and what is not --------------------------------------------------------------

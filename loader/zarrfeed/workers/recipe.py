@@ -57,6 +57,10 @@ class Turns:
         return Turns, ()  # another process has functions of its own
 
 
+# Of all sequences: they may be given the same function, or functions that share a state.
+_ORIGINALS = Turns()
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """All that a worker must know.
@@ -82,7 +86,8 @@ class Recipe:
     open_files
         Descriptors that one worker may keep open.
     turns
-        In which the functions are called.
+        In which the functions are called: by default with all others of this process, as they may
+        be another sequence's, too.
     """
 
     path: Path
@@ -94,7 +99,7 @@ class Recipe:
     batch_transform: Transform | None
     weights: NDArray[np.float32] | None
     open_files: int
-    turns: Turns = field(default_factory=Turns)
+    turns: Turns = field(default_factory=lambda: _ORIGINALS)
 
 
 class Filler:
@@ -183,9 +188,9 @@ class Filler:
             names = SampleNames(self._split, ids)
             with recipe.turns.lock:
                 results = _call(recipe.batch_transform, made, rng, self._fields, names)
-            for name, target, result in zip(self._fields, targets, results, strict=True):
-                _expect(recipe.batch_transform, name, result, target.shape, target.dtype, names)
-                target[...] = result
+                for name, target, result in zip(self._fields, targets, results, strict=True):
+                    _expect(recipe.batch_transform, name, result, target.shape, target.dtype, names)
+                    target[...] = result  # in its turn: it may be a buffer of the function's
 
     def _per_sample(
         self,
@@ -204,11 +209,11 @@ class Filler:
             arrays = [array[row] for array in sources]
             with lock:
                 results = _call(recipe.transform, arrays, rng, self._fields, names)
-            if targets is None:
-                targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
-            for name, target, result in zip(self._fields, targets, results, strict=True):
-                _expect(recipe.transform, name, result, target.shape[1:], target.dtype, names)
-                target[row] = result
+                if targets is None:
+                    targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
+                for name, target, result in zip(self._fields, targets, results, strict=True):
+                    _expect(recipe.transform, name, result, target.shape[1:], target.dtype, names)
+                    target[row] = result  # in its turn: it may be a buffer of the function's
         return targets if targets is not None else sources
 
 
@@ -263,7 +268,10 @@ def apply(
     name: str,
 ) -> list[NDArray[Any]]:
     """Call a transform once, as a worker would; used to learn what it returns."""
-    return list(arrays) if function is None else _call(function, arrays, rng, fields, name)
+    if function is None:
+        return list(arrays)
+    with _ORIGINALS.lock:
+        return _call(function, arrays, rng, fields, name)
 
 
 def _call(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import dis
 import functools
+import inspect
 import re
 import sys
 import threading
@@ -40,6 +41,11 @@ _NAMES_A_VARIABLE = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"
 _NAMES_BY_TEXT = {
     "globals", "eval", "exec", "getattr", "vars", "__import__", "import_module", "modules",
 }  # fmt: skip
+# What sets a generator that the whole process has: of Python, NumPy, torch, Keras, TensorFlow.
+_SEEDS = {"seed", "manual_seed", "seed_everything", "set_random_seed", "set_seed"}
+_LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"}
+_PARTS = {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
+_STORES = {"STORE_FAST", "STORE_DEREF", "STORE_NAME"}
 
 
 class References:
@@ -72,6 +78,7 @@ class References:
             return
         variables = function.__globals__
         names, attributes = set[str](), set[str]()
+        self.out_of_reach = self._seeds_a_library(function) or self.out_of_reach
         for code in _codes(function.__code__):
             for step in dis.get_instructions(code):
                 if step.opname == "IMPORT_NAME" and self._is_imported(step.argval, function):
@@ -91,6 +98,30 @@ class References:
                     further = vars(value), attributes
                     if not any(further[0] is met and further[1] is w for met, w in homes):
                         homes.append(further)
+
+    def _seeds_a_library(self, function: types.FunctionType) -> bool:
+        """Whether a function sets a generator that others have, too, such as ``np.random.seed``."""
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        held = {name: cell.cell_contents for name, cell in cells if is_full(cell)}
+        held = {**function.__globals__, **held}
+        for code in _codes(function.__code__):
+            found: Any = None
+            for step in dis.get_instructions(code):
+                name = step.argval
+                if step.opname in _LOADS:
+                    found = held.get(name)
+                elif step.opname in _STORES:
+                    held[name] = found
+                elif step.opname == "IMPORT_NAME":
+                    found = sys.modules.get(name)
+                elif step.opname in _PARTS and isinstance(found, types.ModuleType):
+                    if step.opname != "IMPORT_FROM" or not found.__name__.endswith(f".{name}"):
+                        found = vars(found).get(name)  # else: import found.name as …
+                elif step.opname not in ("SWAP", "POP_TOP"):  # between the parts of an import
+                    found = None
+                if inspect.isroutine(found) and found.__name__ in _SEEDS:
+                    return not self.is_users(getattr(found, "__module__", None) or "builtins")
+        return False
 
     def _is_imported(self, name: str, function: types.FunctionType) -> bool:
         """Whether a function that imports something gets a module of the user's."""
@@ -120,7 +151,7 @@ class References:
 
     def _members(self, kind: type) -> Iterator[Any]:
         """Give what all instances of a class of the user's have in common."""
-        for base in kind.__mro__:
+        for base in (*kind.__mro__, *type(kind).__mro__):
             if self.is_users(base.__module__) and not issubclass(base, Enum):
                 for name, member in vars(base).items():
                     if name not in _PYTHONS_OWN and (name[:2] != "__" or innermost(member)):
