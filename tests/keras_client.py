@@ -100,6 +100,13 @@ class Around(keras.utils.PyDataset):
         return self.sequence[index]
 
 
+class Stops(keras.callbacks.Callback):  # type: ignore[misc]
+    """Has had enough after three batches."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.model.stop_training = batch == 2
+
+
 def order_of(dataset: Any, **run: Any) -> list[list[int]]:
     """Train, twice, a model that has to be built first; the second ``fit`` builds none."""
     log: list[list[int]] = []
@@ -146,6 +153,8 @@ def main(path: str) -> None:
     seen["around: order"] = order_of(Around(zarrfeed.ZarrSequence(path, 4, seed=1)), shuffle=False)
     seen["around, shuffled: order"] = order_of(Around(zarrfeed.ZarrSequence(path, 4, seed=1)))
     seen["short fits: order"] = order_of(zarrfeed.ZarrSequence(path, 4, seed=1), steps_per_epoch=3)
+    stopped = {"callbacks": [Stops()]}
+    seen["stopped fits: order"] = order_of(zarrfeed.ZarrSequence(path, 4, seed=1), **stopped)
     around = Around(zarrfeed.ZarrSequence(path, 4, seed=1))
     seen["around, short fits: order"] = order_of(around, steps_per_epoch=3, shuffle=False)
 

@@ -114,6 +114,14 @@ def test_a_fit_of_few_steps_is_followed_by_one_of_other_batches(
     assert seen[f"{name}: order"] == right[0] + right[1][:3]
 
 
+def test_a_fit_that_was_stopped_is_followed_by_one_of_other_batches(
+    seen: dict[str, Any], split: Path
+) -> None:
+    """Keras does not say that the epoch ended."""
+    right = epochs(split, 4)
+    assert seen["stopped fits: order"] == right[0][:3] + right[1][:3]
+
+
 def test_jax_takes_batches_without_a_copy(seen: dict[str, Any]) -> None:
     if seen["backend"] != "jax":
         pytest.skip("of JAX")

@@ -142,6 +142,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
     def get_tf_dataset(self) -> tf.data.Dataset:
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
         self._asks_again, self._fresh_dataset = False, True
+        self._within_epoch = False  # of an earlier `fit`, which did not say where it stopped
         batches = functools.partial(self._stream.batches, looks=LOOKS)
         return self._tf_dataset(batches, count=None, final=True)
 

@@ -151,7 +151,7 @@ class References:
 
     def _members(self, kind: type) -> Iterator[Any]:
         """Give what all instances of a class of the user's have in common."""
-        for base in (*kind.__mro__, *type(kind).__mro__):
+        for base in inspect.getmro(kind) + inspect.getmro(type(kind)):
             if self.is_users(base.__module__) and not issubclass(base, Enum):
                 for name, member in vars(base).items():
                     if name not in _PYTHONS_OWN and (name[:2] != "__" or innermost(member)):
