@@ -24,6 +24,7 @@ from PIL import Image
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source, parameters_of
+from zarrfeed_convert.decoding.text import read_text
 from zarrfeed_tools.source_options import limits_of
 
 PIXELS = np.arange(2 * 8 * 6, dtype=np.uint8).reshape(2, 8, 6)
@@ -274,6 +275,15 @@ def test_pipes_in_place_of_files_are_not_opened(kind, name, member):
     os.mkfifo(f"d/{name}")
     masks = {} if kind in ("webdataset", "tfrecord", "parquet") else {"masks": f"d{member}"}
     refused(kind, {"images": f"d{member}", **masks}, "needed a file, found a pipe")
+
+
+def test_pipes_in_place_of_texts_are_not_opened():
+    Path("i").mkdir()
+    Image.new("L", (6, 8)).save("i/0.png")
+    os.mkfifo("a.json")
+    refused("coco", {"images": "i", "masks": "a.json"}, r"a\.json: needed a file, found a pipe")
+    with pytest.raises(SourceError, match=r"a\.json: needed a file, found a pipe"):
+        read_text(Path("a.json"))
 
 
 @pytest.mark.parametrize("name", ["x/zarr.json", "x/.zattrs", "x/c/0/0/0"])

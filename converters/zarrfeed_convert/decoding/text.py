@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ def read_text(path: Path) -> str:
         It cannot be read, is no text, or longer than any list of names.
     """
     try:
+        require_regular(path)
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
     except OSError as error:

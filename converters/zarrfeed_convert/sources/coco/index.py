@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.coco.shapes import has_shape
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def index_coco(path: str) -> CocoIndex:
     categories: dict[Any, str] = {}
     found = _Annotations()
     try:
+        require_regular(Path(path))
         with Path(path).open(encoding="latin-1", newline="") as file:
             text = file.read()
         for array, entry, begin, end in _entries(text):
