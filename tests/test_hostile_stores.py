@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -391,3 +394,35 @@ def test_counts_of_pixels_that_cannot_be_are_refused(count: int, tmp_path: Path)
     store = write_split(tmp_path / "train", PIXELS | {"class_pixels": counts})
     with pytest.raises(StoreError, match="class_pixels: needed counts from 0 to 48"):
         class_pixels(open_split(store), [3])
+
+
+LIMITED = """
+import resource, sys
+from zarrfeed import ReadError, SplitReader, StoreError, open_split
+resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, -1))
+try:
+    with SplitReader(open_split(sys.argv[1]), ["image"]) as reader:
+        reader.read(range(int(sys.argv[2])))
+except (ReadError, StoreError) as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+@pytest.mark.parametrize(
+    ("samples", "read", "said"),
+    [
+        (1 << 29, 1, "the table of 134,217,728 shards .* for a process"),
+        (130_000_000, 1, "not enough memory left for what it says"),  # of 2.147 GB, 2.11
+        (1 << 24, 1 << 24, "16,777,216 samples would take .* for a process"),
+        (1 << 24, 13_500_000, "not enough memory left for the samples asked for"),  # 2.05
+    ],
+)
+def test_a_claim_is_refused_where_a_process_may_have_less_than_the_machine(
+    samples: int, read: int, said: str, tmp_path: Path
+) -> None:
+    store = write_split(tmp_path / "train", PIXELS, compressors=None)
+    claims(store, shape=[samples, 8, 6, 3])
+    command = [sys.executable, "-c", LIMITED, str(store), str(read)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert re.search(rf"train.*{said}", found), found

@@ -24,7 +24,7 @@ from zarrfeed.indirect import IndirectField
 from zarrfeed.plan import Reads, plan_reads
 from zarrfeed.schema import CLASS_PIXELS, KEY, MASK
 from zarrfeed.slot import aligned_empty
-from zarrfeed.store import require_memory
+from zarrfeed.store import enough_memory, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,13 +127,8 @@ class BatchReader:
             grid = layout.chunk_rows, layout.shard_rows
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])
-            try:
+            with enough_memory(self._path, f"chunks of {layout.chunk_shape} {layout.dtype}"):
                 reader.read_into(plans[grid], array)
-            except MemoryError as error:
-                raise ReadError(
-                    f"{self._path}: no memory to decode chunks of {layout.chunk_shape} "
-                    f"{layout.dtype}"
-                ) from error
 
     def advise(self, ids: NDArray[np.int64]) -> None:
         """Ask the kernel to read samples that will be needed soon; what fails will fail then."""
@@ -225,6 +220,10 @@ class SplitReader:
         each = 8 + sum(layout.sample_nbytes for layout in self._layouts.values())
         if isinstance(ids, range):
             require_memory(self._path, len(ids) * each, f"{len(ids):,} samples")
+        with enough_memory(self._path, "the samples asked for"):
+            return self._read(ids, each)
+
+    def _read(self, ids: ArrayLike | range, each: int) -> dict[str, NDArray[Any]]:
         wanted = np.asarray(ids, np.int64)
         require_memory(self._path, wanted.size * each, f"{wanted.size:,} samples")
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
@@ -259,13 +258,14 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
     """Choose the fastest reader that the array's layout allows; the last is zarr-python."""
     folder = split.path / name
     if layout.indirect is None:
-        return DirectField(
-            folder,
-            layout,
-            required=split.packed,
-            stamp=split.stamps.get(name),
-            open_files=open_files,
-        )
+        with enough_memory(folder, f"what it says of its {layout.shape[0]:,} samples"):
+            return DirectField(
+                folder,
+                layout,
+                required=split.packed,
+                stamp=split.stamps.get(name),
+                open_files=open_files,
+            )
     if not layout.foreign:
         return GridField(folder, layout, required=split.packed)
     return IndirectField(folder)

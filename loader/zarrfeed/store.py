@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import resource
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.address import absolute_path
 from zarrfeed.array_metadata import UnfitError, parse_array, require_known
 from zarrfeed.attributes import read_attributes
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.files import Stamp, stamp_of
 from zarrfeed.nodes import read_metadata
 from zarrfeed.schema import (
@@ -160,11 +161,29 @@ _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_meta
 
 
 def require_memory(path: Path, nbytes: int, what: str) -> None:
-    """Refuse what a store claims, but this machine could never hold."""
-    if nbytes > _MEMORY:
+    """Refuse what a store claims, but this process could never hold."""
+    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    most = min([_MEMORY, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
+    if nbytes > most:
         raise StoreError(
-            f"{path}: {what} would take {nbytes:,} bytes, this machine has {_MEMORY:,} of memory"
+            f"{path}: {what} would take {nbytes:,} bytes, this machine has {most:,} of memory"
+            + (" for a process" if most < _MEMORY else "")
         )
+
+
+@contextmanager
+def enough_memory(path: Path, what: str) -> Iterator[None]:
+    """Name what a store claims where there is not so much memory left.
+
+    Raises
+    ------
+    ReadError
+        In place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ReadError(f"{path}: there is not enough memory left for {what}") from error
 
 
 def open_split(path: str | os.PathLike[str]) -> Split:
