@@ -55,7 +55,7 @@ WORLDS = {
     "numcodecs": {"codecs"},
     "google_crc32c": {"codecs"},
     "psutil": {"memory"},
-    "resource": {"descriptors", "workers.recipe"},
+    "resource": {"descriptors", "store", "workers.recipe"},
     "cloudpickle": {"workers.process", "workers.processes"},
     "socket": {"workers.wire", "workers.process", "workers.worker_process"},
     "mmap": {"arena", "slot", "shards", "flat", "truncation"},
