@@ -95,6 +95,10 @@ class Processes:
         arguments = ("--nthreads", "1", "--no-nanny", "--no-dashboard", *options)
         return self._start("worker", self.address, *arguments, prefix=prefix)
 
+    def wait_for_workers(self, count: int) -> None:
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(count, timeout=60)
+
     def _start(
         self, program: str, *arguments: str, prefix: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:

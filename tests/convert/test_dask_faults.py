@@ -115,6 +115,7 @@ def test_a_worker_that_comes_late_is_waited_for(write_pairs, processes, here):
 
 def test_when_all_workers_are_gone_the_run_ends_and_keeps_what_is_done(pairs, processes):
     workers = [processes.add_worker() for _ in range(2)]
+    processes.wait_for_workers(2)
 
     def kill():
         for worker in workers:
