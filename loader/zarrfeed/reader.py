@@ -127,8 +127,13 @@ class BatchReader:
             grid = layout.chunk_rows, layout.shard_rows
             if grid not in plans:
                 plans[grid] = plan_reads(ids, chunk_rows=grid[0], shard_rows=grid[1])
-            with enough_memory(self._path, f"chunks of {layout.chunk_shape} {layout.dtype}"):
+            try:  # no context manager: this runs for every batch, and words only failures
                 reader.read_into(plans[grid], array)
+            except MemoryError as error:
+                raise ReadError(
+                    f"{self._path}: there is not enough memory left for chunks of "
+                    f"{layout.chunk_shape} {layout.dtype}"
+                ) from error
 
     def advise(self, ids: NDArray[np.int64]) -> None:
         """Ask the kernel to read samples that will be needed soon; what fails will fail then."""
