@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 
 import numpy as np
@@ -82,7 +83,9 @@ def test_several_are_shuffled_and_stored_keeps_them_apart(halves, tmp_path):
 
 def test_more_splits_than_are_open_at_a_time_become_one(stores, tmp_path, monkeypatch):
     monkeypatch.setattr("zarrfeed_convert.repacking.stored_source._OPEN_SPLITS", 3)
-    monkeypatch.setattr("resource.getrlimit", lambda _: (4, 4))
+    real = resource.getrlimit
+    few = {resource.RLIMIT_NOFILE: (4, 4)}  # a limit on files alone: memory has limits, too
+    monkeypatch.setattr(resource, "getrlimit", lambda what: few.get(what) or real(what))
     out = tmp_path / "o.zarr"
     names = [f"p{row}" for row in range(SAMPLES)]
     for row, name in enumerate(names):
