@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zarr
 
@@ -121,6 +122,16 @@ def test_what_is_no_split_is_not_replaced(dataset, folders):
     with pytest.raises(SourceError, match=r"val: needed a split .*left as it is"):
         pack(dataset, folders, split="val", overwrite=True)
     assert (dataset / "val/thesis.txt").exists()
+
+
+def test_an_array_that_somebody_added_is_not_lost_with_the_split(dataset, folders):
+    added = zarr.open_group(str(dataset / "train")).create_array("more", data=np.zeros(4, "c8"))
+    assert pack(dataset, folders).status == "already packed"
+    with pytest.raises(SourceError, match=r"needed nothing but .*found more besides, which would"):
+        pack(dataset, folders, classes="a,b,c", overwrite=True)
+    assert np.array_equal(added[:], np.zeros(4, "c8"))
+    (dataset / "train/more").rename(dataset.parent / "more")
+    pack(dataset, folders, classes="a,b,c", overwrite=True)
 
 
 def test_what_a_killed_replacement_left_is_no_obstacle(dataset, folders):

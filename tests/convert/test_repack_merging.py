@@ -180,6 +180,28 @@ def test_only_packed_splits_are_repacked(stores, halves, tmp_path):
     assert not (tmp_path / "o.zarr").exists()
 
 
+ADDED = {
+    "complex": lambda split: split.create_array("more", data=np.zeros((SAMPLES, 2), np.complex64)),
+    "scalar": lambda split: split.create_array("more", data=np.array(0)),
+    "group": lambda split: split.create_group("more").create_array("a", data=np.zeros(SAMPLES)),
+}
+
+
+@pytest.mark.parametrize("kind", ADDED)
+def test_what_somebody_added_to_a_split_is_not_lost_in_silence(stores, tmp_path, kind):
+    split = tmp_path / "more.zarr/train"
+    shutil.copytree(stores["raw"].parent, split.parent)
+    ADDED[kind](zarr.open_group(str(split)))
+    with pytest.raises(SourceError, match="found image, mask, more; take what is not"):
+        repack(split, tmp_path / "o.zarr", split="s")
+    with pytest.raises(SourceError, match=r"train: needed nothing but .*found more .*move it"):
+        repack(stores["raw"], split.parent, split="train", overwrite=True)
+    assert (split / "more/zarr.json").exists()
+    shutil.move(split / "more", tmp_path / "more")  # as the messages advise
+    repack(split, tmp_path / "o.zarr", split="s", workers=1)
+    repack(stores["raw"], split.parent, split="train", overwrite=True, workers=1)
+
+
 def test_a_layout_that_splits_do_not_share_is_decided(halves, stores, tmp_path):
     def values(inputs):
         report = repack(inputs, tmp_path / "o.zarr", split="s", dry_run=True, workers=1)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed import Split, list_splits, open_split
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.schema import IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.splits.own_entries import added_to
 from zarrfeed_convert.splits.target import listed, said
 from zarrfeed_convert.verification.consistency import repacked_of
 from zarrfeed_convert.verification.recorded import recorded_of
@@ -114,6 +115,8 @@ def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
 def _found(path: Path) -> Split:
     """Open a split, or the only one of a dataset."""
     names = () if path.name.endswith(PARTIAL) else list_splits(path)
+    if IMAGE not in names and (path / IMAGE).is_dir():  # a split, to which a group was added
+        names = ()
     if len(names) > 1:
         raise SourceError(
             f"{path}: needed one split, found {', '.join(names)}; name it: {path / names[0]}"
@@ -146,8 +149,7 @@ def _stored(split: Split, prefix: str) -> StoredSplit:
 
 def _require_known(split: Split, name: str) -> None:
     """Refuse what repacking would lose, or could not check."""
-    fields, arrays = split.default_fields, split.layouts.keys()
-    others = [*fields, *sorted(arrays - DESCRIPTIVE - set(fields))]
+    others = [*split.default_fields, *added_to(split.path, split.default_fields)]
     if others != [*FIELDS]:
         raise SourceError(
             f"{name}: needed the arrays {' and '.join(FIELDS)}, and those that describe them, "

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.schema import DESCRIPTIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 
 def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
@@ -44,6 +45,22 @@ def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
             f"{path}: needed a plain file or folder, found {what}, through which nothing is "
             "written or removed; remove it, or choose another OUT"
         )
+
+
+def added_to(split: Path, fields: Collection[str]) -> list[str]:
+    """Name the folders of a split that zarrfeed did not write, sorted.
+
+    They may be arrays of any kind, also such as cannot feed batches, or groups of them.
+
+    Parameters
+    ----------
+    split
+        Its folder.
+    fields
+        Its arrays that feed batches.
+    """
+    folders = {entry.name for entry in split.iterdir() if entry.is_dir()}
+    return sorted(folders - DESCRIPTIVE - {*fields})
 
 
 def remove(path: Path, *, must: bool = False) -> None:

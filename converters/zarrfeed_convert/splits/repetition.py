@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.splits.own_entries import require_own
+from zarrfeed.schema import IMAGE, MASK
+from zarrfeed_convert.splits.own_entries import added_to, require_own
 from zarrfeed_convert.splits.target import listed, said
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def require_same_split(
     SourceError
         It was packed otherwise: the message says what differs.
     """
-    require_replaceable(target, there)
+    _require_packed(target, there)
     packed = there["packed"]
     settings = _SINCE | packed.get("settings", {})
     before = asked_for(there.get("source", {}), packed.get("found"), settings)
@@ -88,13 +89,26 @@ def require_same_split(
 
 
 def require_replaceable(target: Target, there: JSON) -> None:
-    """Refuse to replace what is no split.
+    """Refuse to replace what is no split, or holds more than zarrfeed packed.
 
     Raises
     ------
     SourceError
-        The split's place is taken by something else, such as a link to it.
+        The split's place is taken by something else, such as a link to it; or somebody added
+        arrays to it, which would be lost.
     """
+    _require_packed(target, there)
+    fields = there.get("fields")
+    known = {IMAGE, MASK, *map(str, fields if isinstance(fields, list) else ())}
+    added = added_to(target.folder, known)
+    if added:
+        raise SourceError(
+            f"{target.folder}: needed nothing but what zarrfeed packed, found {', '.join(added)} "
+            "besides, which would be lost; move it elsewhere, or choose another name for the split"
+        )
+
+
+def _require_packed(target: Target, there: JSON) -> None:
     require_own([target.folder], below=False)
     if "packed" not in there:
         raise SourceError(
