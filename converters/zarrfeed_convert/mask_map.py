@@ -53,6 +53,12 @@ class MaskMap:
     ranges: tuple[Range, ...] = ()
     one_hot: int | None = None
 
+    def exceeds(self, top: int) -> bool:
+        """Tell whether it names colours, or values beyond those that a mask's bits can hold."""
+        return bool(self.colors) or any(
+            low > top for low in (*self.values, *(low for low, *_ in self.ranges))
+        )
+
     def __str__(self) -> str:
         """Write the map as :func:`parse_mask_map` reads it.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +152,94 @@ def test_a_mask_means_the_same_in_every_format(form, kind, tmp_path, monkeypatch
     if kind in REFUSED:
         with pytest.raises(SourceError, match="--mask-map"):
             opened(form, where).read_mask(0)
+
+
+def grey_png(values, bits):
+    """Write grey PNG of fewer bits than 8, which no library here does."""
+    rows = np.unpackbits(values[..., np.newaxis], axis=2)[:, :, 8 - bits :].reshape(len(values), -1)
+    scans = b"".join(b"\0" + row.tobytes() for row in np.packbits(rows, axis=1))
+    header = struct.pack(">2I5B", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(scans)), (b"IEND", b""))
+    )
+
+
+def write_png_files(image, mask):
+    for name, data in (("i", image), ("m", mask)):
+        Path(name).mkdir()
+        Path(name, "a.png").write_bytes(data)
+    return "paired", {"images": "i", "masks": "m"}
+
+
+def write_png_parquet(image, mask):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [image], "annotation": [mask]}), "a.parquet")
+    return "parquet", {"images": "a.parquet"}
+
+
+def write_png_tfrecord(image, mask):
+    tf = pytest.importorskip("tensorflow")
+    features = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
+        for name, data in (("image", image), ("mask", mask))
+    }
+    with tf.io.TFRecordWriter("a.tfrecord") as writer:
+        example = tf.train.Example(features=tf.train.Features(feature=features))
+        writer.write(example.SerializeToString())
+    return "tfrecord", {"images": "a.tfrecord"}
+
+
+def write_png_webdataset(image, mask):
+    with tarfile.open("a.tar", "w") as tar:
+        for name, data in (("a.image.png", image), ("a.mask.png", mask)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return "webdataset", {"images": "a.tar"}
+
+
+# Bits, the map, and the ids that 0, 1, 2, … mean.
+FEW_BITS = [
+    (1, "", [0, 1]),
+    (1, "255=1,*=0", [0, 1]),
+    (1, "128..255=3,*=0", [0, 3]),
+    (2, "", [0, 1, 2, 3]),
+    (2, "1=7", [0, 7, 2, 3]),
+    (2, "0..1=0,*=1", [0, 0, 1, 1]),
+    (2, "85=1,170=2,255=9", [0, 1, 2, 9]),
+    (2, "#000000=4,#555555=3,#AAAAAA=2,#FFFFFF=1", [4, 3, 2, 1]),
+    (4, "", list(range(16))),
+    (4, "15=255", [*range(15), 255]),
+]
+
+
+@pytest.mark.parametrize(("bits", "text", "ids"), FEW_BITS)
+@pytest.mark.parametrize(
+    "write", [write_png_files, write_png_parquet, write_png_tfrecord, write_png_webdataset]
+)
+def test_grey_of_few_bits_is_ids_in_masks_and_shades_in_images(
+    write, bits, text, ids, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    stored = (np.arange(30, dtype=np.uint8) % (1 << bits)).reshape(5, 6)
+    data = grey_png(stored, bits)
+    form, where = write(data, data)
+    source = open_source(form, {**where, "mask_map": text})
+    image, mask = source.read(0)
+    np.testing.assert_array_equal(mask, np.array(ids)[stored])
+    np.testing.assert_array_equal(image[:, :, 0], stored * (255 // ((1 << bits) - 1)))
+
+
+@pytest.mark.parametrize("form", ["paired", "tiff"])
+@pytest.mark.parametrize(("photometric", "ids"), [("minisblack", [0, 1]), ("miniswhite", [1, 0])])
+def test_tiff_masks_of_one_bit_are_ids(form, photometric, ids, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bits = IDS > 0
+    for name, values, said in (("i", IMAGE[..., 0], "minisblack"), ("m", bits, photometric)):
+        Path(name).mkdir()
+        tifffile.imwrite(f"{name}/a.tif", values, photometric=said)
+    source = open_source(form, {"images": "i", "masks": "m"})
+    np.testing.assert_array_equal(source.read_mask(0), np.array(ids)[bits.astype(int)])

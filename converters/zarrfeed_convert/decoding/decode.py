@@ -9,7 +9,7 @@ slower one does it:
 - Pillow cuts 16-bit colour PNG and TIFF to 8 bits without a word; imagecodecs and tifffile don't.
 - imagecodecs and OpenCV expand palettes to colours; in a palette mask the index is the class.
 
-Grey of 1, 2 and 4 bits is scaled to 8 bits, as every viewer shows it.
+Grey of 1, 2 and 4 bits is scaled to 8 bits, as every viewer shows it; masks have it undone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import imagecodecs
@@ -27,7 +28,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.jpeg import START, decode_jpeg, parse_jpeg
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.opening import open_image, require_whole_png
-from zarrfeed_convert.decoding.pixels import Measure, Pixels, turn
+from zarrfeed_convert.decoding.pixels import Measure, Pixels, step_of, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ _ANIMATED = ("PNG", "WEBP", "GIF")  # the other pictures of an MPO are previews
 
 # What TIFF and BigTIFF begin with, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG_PALETTE = 3  # colour type in IHDR
+_PNG_GREY, _PNG_PALETTE = 0, 3  # colour types in IHDR
 # Where a BMP says how many bits a pixel has, which Pillow forgets when it sees a grey palette.
 _BMP_DEPTH, _BMP_BITS = slice(28, 30), {"1": 1, "L": 8}
 # What libpng and Pillow say of files that end early.
@@ -234,10 +235,13 @@ def _decode_opened(image: Image.Image, data: bytes) -> Pixels:
         bits = int.from_bytes(data[_BMP_DEPTH], "little")
         if bits != _BMP_BITS[image.mode]:
             indices = imagecodecs.bmp_decode(data, asrgb=False)
-            return Pixels(indices * np.uint8(255 if image.mode == "1" else 1))
-    if image.format == "PNG":
-        require_whole_png(data)
-    return _decode_pillow(image)
+            step = 255 if image.mode == "1" else 1
+            return Pixels(indices * np.uint8(step), step=step)
+    if image.format != "PNG":
+        return _decode_pillow(image)
+    require_whole_png(data)
+    grey = data[25] == _PNG_GREY
+    return replace(_decode_pillow(image), step=step_of(data[24]) if grey else 1)
 
 
 def _decode_pillow(image: Image.Image) -> Pixels:
@@ -251,7 +255,7 @@ def _decode_pillow(image: Image.Image) -> Pixels:
         palette = np.array(strip.convert("RGBA" if alpha else "RGB"), np.uint8)[0]
         return Pixels(indices, palette)
     if image.mode == "1":
-        return Pixels(np.array(image.convert("L")))
+        return Pixels(np.array(image.convert("L")), step=255)
     if image.mode not in _PLAIN_MODES:
         return Pixels(np.array(image.convert("RGB")))
     values = np.array(image)

@@ -31,11 +31,19 @@ class Pixels:
         (n, 3 or 4) uint8: the colours of the indices; None where `values` are no indices.
     bands
         Channels are what they are, as those of arrays: two are not grey and alpha.
+    step
+        By which grey of fewer bits than 8 was multiplied, so that white is 255, as viewers show it.
     """
 
     values: NDArray[Any]
     palette: NDArray[np.uint8] | None = None
     bands: bool = False
+    step: int = 1
+
+    @property
+    def stored(self) -> NDArray[Any]:
+        """Values as the file's bits hold them, such as 0 … 3."""
+        return self.values if self.step == 1 else self.values // np.uint8(self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,17 @@ class Measure:
     palette: bytes = b""
     place: Place | None = None
     turned: bool = False
+
+
+def step_of(bits: int) -> int:
+    """Say what grey of so many bits is multiplied by, to be of 8.
+
+    Examples
+    --------
+    >>> [step_of(bits) for bits in (1, 2, 4, 8, 16)]
+    [255, 85, 17, 1, 1]
+    """
+    return 255 // ((1 << bits) - 1) if bits < 8 else 1
 
 
 def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:

@@ -15,7 +15,7 @@ import tifffile
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import place_of
 from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
-from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, turn
+from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, step_of, turn
 from zarrfeed_convert.decoding.tiff_directories import require_end
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
     else:
         planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
         bands = planes or _has_bands(page)
-        pixels = Pixels(_scaled(values, page), bands=bands)
+        pixels = Pixels(_scaled(values, page), bands=bands, step=step_of(page.bitspersample))
         if not bands and _EXTRA.ASSOCALPHA in page.extrasamples and values.shape[2] in (2, 4):
             pixels = Pixels(_divided(pixels.values))
     return turn(pixels, _orientation(page))
@@ -120,7 +120,7 @@ def palette_of(page: Any) -> NDArray[np.uint8]:
 def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
     """Bring grey of fewer bits to 8, and make white the highest value."""
     if page.bitspersample < 8:
-        values = values.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
+        values = values.astype(np.uint8) * np.uint8(step_of(page.bitspersample))
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
         values = np.iinfo(values.dtype).max - values
     return values

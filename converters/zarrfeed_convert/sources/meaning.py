@@ -131,7 +131,8 @@ class Meaning:
         """Make a mask of decoded values: (H, W) of class ids.
 
         Whatever a format holds comes here: truth values, integers of any kind, floats, grey values,
-        palette indices and colours mean the same in all of them.
+        palette indices and colours mean the same in all of them. Grey of 1, 2 or 4 bits is ids as
+        the bits hold them (0 … 3), unless the map names what viewers show (85, 170, 255).
 
         Raises
         ------
@@ -140,7 +141,8 @@ class Meaning:
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values)
         if pixels.palette is None:
-            pixels = Pixels(self._numbers(pixels.values, name))
+            shown = self.mask_map.exceeds(255 // pixels.step)
+            pixels = Pixels(self._numbers(pixels.values if shown else pixels.stored, name))
         return mask_ids(pixels, self._of_ids, name=name)
 
     def mask_colors(self, palette: bytes) -> tuple[int, ...]:
