@@ -21,7 +21,7 @@ LOADER = ROOT / "loader" / "zarrfeed"
 LAYERS = [
     {"errors", "address", "schema", "claims", "array_metadata", "attributes", "index_shuffle",
      "block_order", "order", "plan", "schedule", "slot", "lookahead", "forks", "living", "choice",
-     "ranks", "state", "stats", "report", "passes"},
+     "ranks", "state", "stats", "report", "passes", "spelling"},
     {"store", "files", "descriptors", "nodes", "truncation", "codecs", "chunk_table", "shards",
      "flat", "direct", "grid", "indirect", "reader", "pixel_statistics", "tiles"},
     {"arena", "memory", "workers", "workers.recipe", "workers.copies", "workers.references",
@@ -65,7 +65,7 @@ WORLDS = {
 # Public modules of the loader that the other packages may name: its page and its pure layer.
 PUBLIC = {
     "zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema",
-    "zarrfeed.array_metadata", "zarrfeed.nodes", "zarrfeed.order",
+    "zarrfeed.array_metadata", "zarrfeed.nodes", "zarrfeed.order", "zarrfeed.spelling",
 }  # fmt: skip
 
 

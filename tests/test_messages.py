@@ -24,6 +24,7 @@ from zarrfeed import (
     list_splits,
     open_split,
 )
+from zarrfeed_convert import PairedFolders, convert, repack, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,21 @@ def test_a_misspelt_argument_of_a_callback_is_named(split: Path) -> None:
         FeedMonitor(seq, print_lines=print)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="ResumeCallback: missing a required argument: 'path'"):
         ResumeCallback(seq)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: convert([], "x", splt="a"), "convert has no argument 'splt': is 'split' meant"),
+        (lambda: repack("x", "y", overwite=1), "repack has no argument 'overwite': is 'overwrite'"),
+        (lambda: verify("x", sorce=True), "verify has no argument 'sorce': is 'source' meant"),
+        (lambda: verify(), "verify: missing a required argument: 'path'"),
+        (lambda: PairedFolders("a", "b", mask_sufix="m"), "PairedFolders .* 'mask_suffix' meant"),
+    ],
+)
+def test_a_misspelt_argument_of_the_converter_is_named(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 @pytest.mark.parametrize("name", ["__getitem__", "__iter__", "__len__", "num_batches"])

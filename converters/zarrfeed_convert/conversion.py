@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import named
 from zarrfeed_convert.crews.crew import crew_of, require_crew
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _SHOWN = 10  # inputs that a message names
 
 
+@named
 def convert(
     samples: Samples,
     out: str | os.PathLike[str],

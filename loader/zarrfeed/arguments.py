@@ -1,50 +1,20 @@
-"""Are these the arguments that there are, and what is meant where one is left out?"""
+"""Which arrays make a batch, and is a transform a function?"""
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
 import re
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from zarrfeed.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from zarrfeed.store import Split
     from zarrfeed.workers.recipe import Transform
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 # Names that arrays of classes go by, for a proposal.
 _MASKS = re.compile(r"mask|label|seg|target|annot|class|truth|^gt|^y")
-
-
-def named(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
-    """Let a constructor name its class, and the nearest argument, where one is misspelt."""
-    signature = inspect.signature(init)
-    names = list(signature.parameters)[1:]
-
-    @functools.wraps(init)
-    def checked(self: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        called = type(self).__name__
-        for name in kwargs:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1, 0.5)
-                hint = f"is {near[0]!r} meant?" if near else f"it has {', '.join(names)}"
-                raise TypeError(f"{called} has no argument {name!r}: {hint}")
-        try:
-            signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            raise TypeError(
-                f"{called}: {error}; the call is {called}({', '.join(names[:2])}, …)"
-            ) from None
-        init(self, *args, **kwargs)
-
-    return checked
 
 
 def require_callable(name: str, function: Transform | None, fields: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.address import absolute_path
-from zarrfeed.arguments import named
 from zarrfeed.choice import legacy_keras, no_keras
 from zarrfeed.errors import StoreError
 from zarrfeed.front import FrontEnd
 from zarrfeed.report import epoch_line
+from zarrfeed.spelling import named
 from zarrfeed.state import Journal, state_of
 from zarrfeed.stats import model_waits
 

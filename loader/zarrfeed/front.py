@@ -10,12 +10,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-from zarrfeed.arguments import named
 from zarrfeed.errors import how_to_install
 from zarrfeed.opening import open_stream
 from zarrfeed.pixel_statistics import normalization_of
 from zarrfeed.ranks import Found
 from zarrfeed.request import whole
+from zarrfeed.spelling import named
 from zarrfeed.state import position_of, state_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Everything behind this module takes values that are known to be right.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from zarrfeed.errors import StoreError
 from zarrfeed.ranks import AUTO, Asked
 from zarrfeed.schedule import Ids, Schedule
 from zarrfeed.slot import Spec
+from zarrfeed.spelling import nearest
 from zarrfeed.workers.recipe import Transform, apply, generator
 
 if TYPE_CHECKING:
@@ -351,9 +351,8 @@ def _weight(label: int | str, weight: Any) -> float:
 def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
     if isinstance(label, str):
         if label not in classes:
-            same = [name for name in classes if name.lower() == label.lower()]
-            near = same or difflib.get_close_matches(label, classes, 1)
-            hint = f": is {near[0]!r} meant?" if near else ""
+            near = nearest(label, classes)
+            hint = f": is {near!r} meant?" if near else ""
             raise ValueError(
                 f"class_weight names class {label!r}; the store has "
                 f"{', '.join(classes) or 'no class names'}{hint}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import named
 from zarrfeed_convert.crews.crew import crew_of, require_crew
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.splits.target import Target
 
 
+@named
 def repack(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],

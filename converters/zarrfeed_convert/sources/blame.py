@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, ZarrfeedError
+from zarrfeed.spelling import named
 from zarrfeed_convert.failures import unreadable
 from zarrfeed_convert.supervision.board import marked
 
@@ -41,9 +42,10 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
     opens: Callable[..., None] = vars(kind).get("__init__", kind.__init__)
     takes = signature(opens)
 
+    @named
     @wraps(opens)
     def opened(self: Any, *arguments: Any, **options: Any) -> None:
-        given = takes.bind(self, *arguments, **options)  # what is misspelt is a TypeError
+        given = takes.bind(self, *arguments, **options)
         for name in ("images", "masks"):
             place = given.arguments.get(name)
             if isinstance(place, str | bytes | os.PathLike) and place:

@@ -14,6 +14,7 @@ from zarrfeed import open_split
 from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
+from zarrfeed.spelling import named
 from zarrfeed_convert.crews.crew import cores, crew_of, require_crew
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import told
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started
 
 
+@named
 def verify(
     path: str | os.PathLike[str],
     *,

@@ -1,0 +1,79 @@
+"""What is meant by a name that there is not: of an argument, a class, a split?
+
+Pure; the converter uses it, too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """Find the name that is meant; upper and lower case are alike.
+
+    Parameters
+    ----------
+    name
+        As it was written.
+    names
+        That there are.
+    likeness
+        From 0 to 1, at least.
+
+    Returns
+    -------
+    str or None
+        None where no name is like it.
+
+    Examples
+    --------
+    >>> nearest("Trian", ["test", "train", "val"])
+    'train'
+    """
+    lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), lower, 1, likeness)
+    return lower[near[0]] if near else None
+
+
+def named(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function or a constructor name itself, and what a misspelt argument means.
+
+    Examples
+    --------
+    >>> @named
+    ... def pack(out, *, overwrite=False): ...
+    >>> pack("city.zarr", overwite=True)
+    Traceback (most recent call last):
+    TypeError: pack has no argument 'overwite': is 'overwrite' meant?
+    """
+    signature = inspect.signature(function)
+    names = [name for name in signature.parameters if name != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        called = function.__name__
+        if called == "__init__":
+            called = type(args[0]).__name__
+        for name in kwargs:
+            if name not in names:
+                near = nearest(name, names, likeness=0.5)
+                hint = f"is {near!r} meant?" if near else f"it has {', '.join(names)}"
+                raise TypeError(f"{called} has no argument {name!r}: {hint}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{called}: {error}; the call is {called}({', '.join(names[:2])}, …)"
+            ) from None
+        return function(*args, **kwargs)
+
+    return checked
