@@ -264,6 +264,16 @@ def test_wrong_paths_say_what_is_there(split: Path, tmp_path: Path) -> None:
         open_split(tmp_path / "set/trian")
     with pytest.raises(StoreError, match=r"is .*/set meant\?"):
         open_split(tmp_path / "sett")
+    with pytest.raises(StoreError, match=r"is 'train' meant\?"):
+        open_split(tmp_path / "set/Trian")
+    with pytest.raises(StoreError, match=r"set has train$"):
+        open_split(tmp_path / "set/other")
+    with pytest.raises(StoreError, match=r"no such store; is .*/set/train meant\?"):
+        open_split(tmp_path / "Sett/train")
+    with pytest.raises(StoreError, match=r"no such store; is .*/set meant\?"):
+        open_split(tmp_path / "sett/val")
+    with pytest.raises(StoreError, match="convert` packs one"):
+        open_split(tmp_path / "elsewhere/val")
     (tmp_path / "set/zarr.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         open_split(tmp_path / "set")

@@ -6,7 +6,6 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import resource
@@ -30,6 +29,7 @@ from zarrfeed.schema import (
     PARTIAL,
     ArrayLayout,
 )
+from zarrfeed.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -297,13 +297,24 @@ def _what_is_there(folder: Path) -> str:
         return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
     parent = read_metadata(folder.parent) or {}
     if parent.get("node_type") == "group":
-        splits = ", ".join(list_splits(folder.parent)) or "no split"
-        return f"no such split; {folder.parent} has {splits}"
-    if folder.parent.is_dir():
-        near = difflib.get_close_matches(folder.name, [p.name for p in folder.parent.iterdir()], 1)
-        if near:
-            return f"no such store; is {folder.parent / near[0]} meant?"
-    return "no such store; `zarrfeed convert` packs one"
+        splits = list_splits(folder.parent)
+        near = nearest(folder.name, splits)
+        hint = f": is {near!r} meant?" if near else ""
+        return f"no such split; {folder.parent} has {', '.join(splits) or 'no split'}{hint}"
+    meant = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
+    hint = f"is {meant} meant?" if meant else "`zarrfeed convert` packs one"
+    return f"no such store; {hint}"
+
+
+def _nearest_store(folder: Path, split: str = "") -> Path | None:
+    """Find what is named like a folder that is not there, beside it."""
+    if folder.exists() or not folder.parent.is_dir():
+        return None
+    near = nearest(folder.name, [c.name for c in folder.parent.iterdir() if c.is_dir()])
+    if near is None:
+        return None
+    store = folder.with_name(near)
+    return store / split if (store / split).is_dir() else store
 
 
 def _children(folder: Path) -> list[tuple[Path, JSON]]:
