@@ -11,9 +11,10 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError
@@ -32,7 +33,23 @@ from zarrfeed_tools.terminal import NEWLINE, console, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_PREFIX = "Value error, "  # which typer's validator puts before each message
+
+
+class _Commands(TyperGroup):
+    """The commands; what they refuse is said without words of typer's insides."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(_PREFIX)
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="zarrfeed",
     help="Pack images and masks once, feed every Keras epoch at memory speed.",
     add_completion=False,
