@@ -167,6 +167,25 @@ def test_wrong_usage_ends_with_2(folders, more, said):
     assert not (folders / "o.zarr").exists()
 
 
+def test_a_wrong_choice_is_said_without_words_of_a_validator():
+    result = invoke(*arguments("--codec", "gzip"))
+    assert "Invalid value for '--codec': 'gzip' is not one of 'auto', 'raw'" in result.output
+
+
+def test_masks_that_only_the_ignored_id_makes_larger_are_announced(folders):
+    said = "the ignored id 300 is above 255: masks take twice the memory of uint8; 255 is free"
+    dry = json.loads(invoke(*arguments("--ignore", "300", "--dry-run", "--json")).stdout)
+    about = {decision["what"]: decision for decision in dry["decisions"]}["mask dtype"]
+    assert (about["value"], about["reason"].startswith(said)) == ("uint16", True)
+    assert said in invoke(*arguments("--ignore", "300")).stdout
+    advised = arguments("--ignore", "255", "--mask-map", "300=255", out="a.zarr")
+    assert "mask dtype" not in invoke(*advised).stdout
+    assert zarr.open_array("a.zarr/train/mask").dtype == np.uint8
+    dry = invoke(*arguments("--ignore", "300", "--classes", "256", "--dry-run", out="b.zarr"))
+    assert "is above 255" in dry.stdout
+    assert "is free" not in dry.stdout
+
+
 def test_a_glob_that_the_shell_expanded_is_told_from_other_extra_arguments():
     files = [f"images/{sample}.png" for sample in range(4)]
     more = ["--split", "train", "--masks", "masks", "--images", *files]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 10  # samples that were skipped
+_TOLD = ("mask dtype",)  # decisions that are news to who asked for nothing
 _ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
 
 
@@ -57,8 +58,9 @@ def _show(report: Report, head: str, out: Console) -> None:
     out.print(fields_table(report.fields))
     out.print(classes_table(report.classes))
     for decision in report.decisions:
-        if decision.what == "classes" and _ADVISES.search(decision.reason):
-            out.print(f"classes: {shown(decision.reason)}", soft_wrap=True)
+        advises = decision.what == "classes" and _ADVISES.search(decision.reason)
+        if advises or decision.what in _TOLD:
+            out.print(f"{decision.what}: {shown(decision.reason)}", soft_wrap=True)
 
 
 def _show_skipped(report: Report, out: Console) -> None:

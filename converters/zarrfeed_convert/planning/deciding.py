@@ -106,7 +106,14 @@ def decide(
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
     image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, tried)
     about_order = survey.about_order(settings)
-    decisions = (about_classes, about_size, *_about_turned(measured), about_order, *about_layout)
+    decisions = (
+        about_classes,
+        *survey.about_mask_dtype(labels, bound=binding is not None),
+        about_size,
+        *_about_turned(measured),
+        about_order,
+        *about_layout,
+    )
     return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed, palette)
 
 

@@ -172,6 +172,28 @@ def _classes(labels: Labels, reason: str) -> Decision:
     return Decision("classes", f"{len(labels.classes)} ({shown}){ignored}", reason)
 
 
+def about_mask_dtype(labels: Labels, *, bound: bool) -> tuple[Decision, ...]:
+    """Say where only the ignored id keeps masks from being of 8 bits.
+
+    Parameters
+    ----------
+    labels
+        The classes, and the ignored id.
+    bound
+        Whether other splits have them already, so that this one must.
+    """
+    ignore, top = labels.ignore, 255
+    if ignore is None or ignore <= top or len(labels.classes) > top + 1:
+        return ()
+    reason = f"the ignored id {ignore} is above {top}: masks take twice the memory of uint8"
+    if len(labels.classes) <= top and not bound:
+        reason += (
+            f"; {top} is free: --ignore {top}, with --mask-map {ignore}={top} if masks hold "
+            f"{ignore}, would do"
+        )
+    return (Decision("mask dtype", str(labels.dtype), reason),)
+
+
 def lay_out(
     keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
 ) -> Rows:
