@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
+from zarrfeed_convert.sources.choices import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -108,9 +109,11 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     unknown = [option for option in arguments if option not in known]
     if unknown:
         has = [option for option in known if option not in COMMON]
+        hint = meant(unknown[0], [_flag(one) for one in known])
         raise OptionError(
             f"format {name}: there is no option {unknown[0]!r}; "
             + (f"its options are {', '.join(has)}" if has else "it has none of its own")
+            + (hint and f"; {hint}")
         )
     missing = [
         f"--{option}" if option in COMMON else f"-o {option}=VALUE"
@@ -167,7 +170,10 @@ def factory_of(name: str) -> Callable[..., Source]:
     """
     known = FORMATS.get(name)
     if known is None:
-        raise OptionError(f"format: needed one of {', '.join(FORMATS)}, found {name!r}")
+        hint = meant(name, FORMATS)
+        raise OptionError(
+            f"format: needed one of {', '.join(FORMATS)}, found {name!r}" + (hint and f"; {hint}")
+        )
     try:
         module = import_module(f"zarrfeed_convert.sources.{known.module}")
     except ImportError as error:
@@ -219,6 +225,11 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
             raise OptionError(f"option: needed NAME=VALUE, each name once, found {assignment!r}")
         options[name] = value.strip()
     return options
+
+
+def _flag(option: str) -> str:
+    """Write an option as the command line takes it: those of all formats have a flag each."""
+    return f"--{option.replace('_', '-')}" if option in COMMON else option
 
 
 def _read(value: Any, default: Any, option: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +25,22 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
     """
     known = tuple(choices)
     if value not in known:
+        hint = f"; {meant(value, known) or 'choose one'}"
         raise SourceError(
-            f"option {option}: needed one of {', '.join(known)}, found {value!r}; choose one"
+            f"option {option}: needed one of {', '.join(known)}, found {value!r}{hint}"
         )
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """Ask whether the name that is most like another one is meant; nothing where none is.
+
+    Examples
+    --------
+    >>> meant("ocoo", ("coco", "voc"))
+    "is 'coco' meant?"
+    """
+    near = nearest(name, names)
+    return f"is {near!r} meant?" if near else ""
 
 
 def require_no_masks(masks: str, where: str) -> None:
