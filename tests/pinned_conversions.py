@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from source_seeds import Seed
 
-# 16x12, 4:4:4: an encoder of another version would write others.
+# 16x12, 4:4:4: an encoder of another version would write others. What is pinned of them is what
+# imagecodecs decodes.
 JPEGS = [
     base64.b64decode(text)
     for text in (
@@ -98,8 +99,8 @@ def write_mask(name: str, shape: Sequence[int], *options: Any) -> None:
     Path("masks", f"{name}.png").write_bytes(data)
 
 
-def pack(source: Any, split: str = "train", **options: Any) -> None:
-    convert(source, "o.zarr", split=split, **{"codec": "raw", **LAYOUT, **options})
+def pack(source: Any, split: str = "train", out: Path | str = "o.zarr", **options: Any) -> None:
+    convert(source, out, split=split, **{"codec": "raw", **LAYOUT, **options})
 
 
 # -- What is packed --------------------------------------------------------------------------------
@@ -193,8 +194,8 @@ def iterable_of_named_samples() -> None:
 
 def repacked_part() -> None:
     png_8_bit()
-    repack("o.zarr/train", "new.zarr", split="part", codec="lz4", chunk_samples=3, subset=slice(1, 6),
-           shard_size=3 * 12 * 10 * 3, workers=1)  # fmt: skip
+    layout = {"workers": 1, "chunk_samples": 3, "shard_size": 3 * 12 * 10 * 3}
+    repack("o.zarr/train", "new.zarr", split="part", codec="lz4", subset=slice(1, 6), **layout)
 
 
 def repacked_tiles() -> None:

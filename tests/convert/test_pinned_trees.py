@@ -162,14 +162,15 @@ def compressed(array: Path) -> bool:
 def kept(value: Any, here: str, key: str = "") -> Any:
     """Leave out what may differ though the same was done.
 
-    ``zarrfeed`` of ``packed`` is its version; a ``reason`` is a sentence for people, which other
-    tests look at, and which quotes other packages; paths are of this machine.
+    ``zarrfeed`` of ``packed`` is its version; a ``reason`` and a ``why`` are sentences for people,
+    which other tests look at; paths are of this machine. No dates or durations are recorded.
     """
     if isinstance(value, dict):
         return {
             name: kept(entry, here, name)
             for name, entry in value.items()
-            if name != "reason" and not (name == "zarrfeed" and entry == zarrfeed.__version__)
+            if name not in ("reason", "why")
+            and not (name == "zarrfeed" and entry == zarrfeed.__version__)
         }
     if isinstance(value, list):
         return [kept(entry, here) for entry in value]
