@@ -159,7 +159,7 @@ def compressed(array: Path) -> bool:
     return not {codec["name"] for codec in outer + inner} <= PLAIN
 
 
-def kept(value: Any, here: str, key: str = "") -> Any:
+def kept(value: Any, here: str) -> Any:
     """Leave out what may differ though the same was done.
 
     ``zarrfeed`` of ``packed`` is its version; a ``reason`` and a ``why`` are sentences for people,
@@ -167,7 +167,7 @@ def kept(value: Any, here: str, key: str = "") -> Any:
     """
     if isinstance(value, dict):
         return {
-            name: kept(entry, here, name)
+            name: kept(entry, here)
             for name, entry in value.items()
             if name not in ("reason", "why")
             and not (name == "zarrfeed" and entry == zarrfeed.__version__)
