@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +118,20 @@ def test_a_reader_and_the_names_of_samples_notice_too(tmp_path: Path) -> None:
     rename(split)
     with SplitReader(opened) as reader, pytest.raises(ReadError, match=REPLACED):
         reader.read([3])
+
+
+@pytest.mark.parametrize("kind", ["inline", "two processes"])
+@pytest.mark.parametrize("replace", [rename, write_anew, remove, write_one_array_anew])
+def test_a_copy_does_not_open_another_split(tmp_path: Path, kind: str, replace: Any) -> None:
+    split = write(tmp_path / "s")
+    with FrontEnd(split, 4, **KINDS[kind]) as seq:
+        kept = pickle.dumps(seq)
+        assert len(pickle.loads(kept)) == SAMPLES // 4
+        replace(split)
+        with pytest.raises((ReadError, StoreError), match=f"{REPLACED}|no such store"):
+            pickle.loads(kept)
+        with pytest.raises((ReadError, StoreError), match=f"{REPLACED}|no such store"):
+            copy.deepcopy(seq)
 
 
 def test_an_array_beside_those_that_are_read_does_not_matter(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.errors import how_to_install
+from zarrfeed.files import require_same
 from zarrfeed.opening import open_stream
 from zarrfeed.pixel_statistics import normalization_of
 from zarrfeed.ranks import Found
@@ -192,13 +193,16 @@ class FrontEnd:
     def __getstate__(self) -> dict[str, Any]:
         """Say what a copy is made of: no worker and no memory, but where iteration stands."""
         state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
-        return {**state, "_position": self._stream.position}
+        return {**state, "_position": self._stream.position, "_stamps": self._stream.recipe.stamps}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the store, for a copy; it may be another process that does."""
         epoch, batch = state.pop("_position")
+        stamps = state.pop("_stamps")
         self.__dict__.update(state)
         self._stream = open_stream(**self._arguments, find_share=self._find_share)
+        for name, stamp in stamps.items():  # the split may be another one by now
+            require_same(self._stream.split.path / name, stamp)
         later, first = divmod(batch, len(self))
         self._stream.seek(epoch + later, first)
 
