@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -268,6 +269,62 @@ next(iter(seq))
 print(*[worker.process.pid for worker in seq._stream._feeder._workers._workers], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+CACHES = """
+import functools, sys
+import numpy as np
+from zarrfeed import FrontEnd
+
+@functools.lru_cache(maxsize=3)
+def table(shift):
+    return (np.arange(256) + shift).astype(np.uint8)
+
+class Shift:
+    @functools.cache
+    def by(self, shift):
+        return table(shift)
+
+    def __call__(self, image, mask, rng):
+        return self.by(2)[table(1)[image]], mask
+
+class Registered:
+    def __reduce__(self):
+        return "registered"  # by its name
+
+    def __call__(self, image, mask, rng):
+        return image, mask
+
+registered = Registered()
+
+plain = FrontEnd(sys.argv[1], 4, workers=0)
+with FrontEnd(sys.argv[1], 4, transform=Shift(), use_multiprocessing=True) as seq:
+    print(all((a[0] == b[0] + np.uint8(3)).all() for a, b in zip(seq, plain)))
+with FrontEnd(sys.argv[1], 4, transform=registered, use_multiprocessing=True) as seq:
+    try:
+        next(iter(seq))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_what_a_script_caches_travels_and_what_it_names_is_told(
+    split: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(CACHES)
+    done = subprocess.run(
+        [sys.executable, str(script), str(split)],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    travelled, told = done.stdout.splitlines()
+    assert travelled == "True", done.stderr
+    assert re.fullmatch(
+        r"WorkerError worker process \d+ cannot load the transform: .*registered.*\(__main__\): "
+        r"put what it names into a module that can be imported, or set use_multiprocessing=False",
+        told,
+    )
 
 
 def test_no_process_outlives_a_parent_that_was_killed(split: Path, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class _Original(pickle.Pickler):
             return self._reduce(obj)
         if isinstance(obj, functools._lru_cache_wrapper):
             if self._references.is_users(obj.__module__):
-                return _cached, (obj.__wrapped__, obj.cache_parameters())
+                return cached, (obj.__wrapped__, obj.cache_parameters())
             return NotImplemented
         if isinstance(obj, types.ModuleType):
             return _itself, (self._module(vars(obj)),)
@@ -170,7 +170,8 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _cached(function: Any, parameters: dict[str, Any]) -> Any:
+def cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a function with an empty cache of its own."""
     return functools.lru_cache(**parameters)(function)
 
 

@@ -61,7 +61,14 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[Filler, Arena]:
     path, slots, recipe_pickle = pickle.loads(setup)
     sys.path[:] = path  # what the user's functions import is found where the parent finds it
-    recipe = pickle.loads(recipe_pickle)
+    try:
+        recipe = pickle.loads(recipe_pickle)
+    except Exception as error:
+        raise WorkerError(
+            f"worker process {os.getpid()} cannot load the transform: {shortened(repr, error)}. It "
+            "does not run your script (__main__): put what it names into a module that can be "
+            "imported, or set use_multiprocessing=False"
+        ) from error
     return Filler(recipe), Arena(recipe.layout, slots, descriptor=arena_descriptor)
 
 

@@ -7,6 +7,8 @@ the second death on a task ends the epoch.
 
 from __future__ import annotations
 
+import functools
+import io
 import pickle
 import platform
 import selectors
@@ -17,7 +19,7 @@ import warnings
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
@@ -25,6 +27,7 @@ from zarrfeed.descriptors import with_room
 from zarrfeed.errors import WorkerError, printable
 from zarrfeed.store import open_split
 from zarrfeed.workers import wire
+from zarrfeed.workers.copies import cached
 from zarrfeed.workers.recipe import SampleNames, names_of
 from zarrfeed.workers.worker_process import EXIT_SECONDS, WorkerProcess, search_path, status_text
 
@@ -224,14 +227,23 @@ class ProcessWorkers:
 
 def _setup(recipe: Recipe, arena: Arena) -> bytes:
     try:
-        travelling = cloudpickle.dumps(recipe)
+        _Travelling(travelling := io.BytesIO()).dump(recipe)
     except Exception as error:
         raise WorkerError(
             f"transform {names_of(recipe)} cannot travel to worker processes: {error}; keep files, "
             "locks and models out of it (make them inside the function), or set "
             "use_multiprocessing=False"
         ) from error
-    return pickle.dumps((search_path(), arena.slots, travelling))
+    return pickle.dumps((search_path(), arena.slots, travelling.getvalue()))
+
+
+class _Travelling(cloudpickle.Pickler):
+    """Takes what a script caches along, too, which cloudpickle would name: no worker runs it."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
+            return cached, (obj.__wrapped__, obj.cache_parameters())
+        return super().reducer_override(obj)
 
 
 def _stillborn(status: int | None) -> bytes:
