@@ -57,6 +57,7 @@ class Source(Protocol):
     - ``ignore``: the id of pixels of no class, an int or None;
     - ``left_out``: inputs that make no sample, as (name, why) pairs of str. They end a conversion,
       unless it is told to skip what it can't pack;
+    - ``remarks``: what else whoever packs it should be told, as (what, how many, why) of str;
     - ``shown_colors(sample)``: of a mask that has `mask_colors`, the indices that it uses, and
       their colours, in the same way;
     - ``memory_nbytes``: the bytes that it keeps in memory, at most, in each process.

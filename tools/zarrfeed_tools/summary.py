@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 10  # samples that were skipped
-_TOLD = ("mask dtype",)  # decisions that are news to who asked for nothing
+_REMARKS = ("repeated files", "same place")  # with a value that says something, too
+_TOLD = ("mask dtype", *_REMARKS)  # decisions that are news to who asked for nothing
 _ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
 
 
@@ -60,7 +61,8 @@ def _show(report: Report, head: str, out: Console) -> None:
     for decision in report.decisions:
         advises = decision.what == "classes" and _ADVISES.search(decision.reason)
         if advises or decision.what in _TOLD:
-            out.print(f"{decision.what}: {shown(decision.reason)}", soft_wrap=True)
+            value = f"{decision.value}: " if decision.what in _REMARKS else ""
+            out.print(f"{decision.what}: {shown(value + decision.reason)}", soft_wrap=True)
 
 
 def _show_skipped(report: Report, out: Console) -> None:

@@ -111,6 +111,7 @@ def decide(
         *survey.about_mask_dtype(labels, bound=binding is not None),
         about_size,
         *_about_turned(measured),
+        *(Decision(*remark) for remark in getattr(samples, "remarks", ())),
         about_order,
         *about_layout,
     )

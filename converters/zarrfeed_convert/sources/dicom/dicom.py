@@ -73,6 +73,9 @@ class DicomSeries:
         Background and the names of segments; None of NIfTI labels, and with a mask map.
     left_out
         Series without labels on their pixels, labels without a series, unreadable files; and why.
+    remarks
+        Files of an image that another file holds, too, which are passed over; and slices of one
+        series at the same place, which are packed.
 
     Raises
     ------
@@ -137,6 +140,7 @@ class DicomSeries:
             )
         self._series = labelled.series
         self.left_out = (*found.left_out, *labelled.left_out)
+        self.remarks = tuple(found.remarks)
         self._facts = {"ignored_files": found.ignored, **labelled.facts}
         self._places: list[tuple[int, int]] = []
         self._keys: list[str] = []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from filecmp import cmp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.dicom.headers import is_segmentation, read_header, slices_of
+from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
-from zarrfeed_convert.sources.dicom.series import series_of
+from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
 from zarrfeed_convert.sources.listing import list_files, without_extension
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 
@@ -39,6 +41,8 @@ class Found:
         Files that should be one of these, and cannot be read, as (path, why).
     ignored
         How many other files there are.
+    remarks
+        As :class:`zarrfeed_convert.Source` has them.
     """
 
     series: list[Series] = field(default_factory=list)
@@ -46,6 +50,7 @@ class Found:
     volumes: dict[str, str] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: int = 0
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> Found:
@@ -85,7 +90,9 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
             found.left_out.append(blamed(error, [path]))
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
     _require(found, slices, images, masks)
-    found.series = series_of(slices.found, below, slices.numbers, root=_root(images))
+    once = _once(slices.found, found)
+    found.series = series_of(once, below, slices.numbers, root=_root(images))
+    _remark_same_places(found)
     return found
 
 
@@ -119,6 +126,44 @@ def _look(
         found.ignored += not some
         slices.found += some
         slices.numbers |= {one.series: str(header.get("SeriesNumber") or "") for one in some}
+
+
+def _once(slices: list[Slice], found: Found) -> list[Slice]:
+    """Take every image once, of whichever of its files comes first."""
+    first: dict[tuple[str, str, int], Slice] = {}
+    repeated: dict[str, str] = {}
+    kept = []
+    for one in slices:
+        before = first.setdefault((one.series, one.instance, one.frame), one)
+        if before is not one and one.instance and _is_copy(one, before):
+            repeated[one.path] = before.path
+        else:
+            kept.append(one)
+    if repeated:
+        found.ignored += len(repeated)
+        path, taken = next(iter(repeated.items()))
+        why = f"such as {path}: the same image as {taken} (SOPInstanceUID), which is packed"
+        found.remarks.append(("repeated files", f"{len(repeated)} passed over", why))
+    return kept
+
+
+def _is_copy(one: Slice, other: Slice) -> bool:
+    """Tell whether files of one UID are of one image; some tools give the same UID to all."""
+    if replace(one, path=other.path) != other:
+        return False
+    if one.plane is None or other.plane is None:
+        return cmp(one.path, other.path, shallow=False)
+    return same_grid(one.plane, other.plane, one.size)
+
+
+def _remark_same_places(found: Found) -> None:
+    """Tell of images of one series that lie at the same place, as those of several times do."""
+    pairs = [pair for series in found.series for pair in at_one_place(series.slices)]
+    if pairs:
+        one, other = (each.name for each in pairs[0])
+        why = f"such as {one} and {other}, of one series: all are packed; take out what is too many"
+        count = f"{len(pairs)} slice{'s' if len(pairs) > 1 else ''}"
+        found.remarks.append(("same place", count, why))
 
 
 def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:

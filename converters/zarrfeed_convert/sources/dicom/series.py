@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from os.path import commonpath
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.sources.dicom.planes import height, normal_of
+from zarrfeed_convert.sources.dicom.planes import height, normal_of, same_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,6 +91,17 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
             one.frame,
         ),
     )
+
+
+def at_one_place(slices: Sequence[Slice]) -> list[tuple[Slice, Slice]]:
+    """List neighbours of a sorted series, of different images, whose pixels lie at one place."""
+    return [
+        (one, other)
+        for one, other in pairwise(slices)
+        if one.instance != other.instance and one.size == other.size
+        if one.plane is not None and other.plane is not None
+        if same_grid(one.plane, other.plane, one.size)
+    ]
 
 
 def _files(slices: Iterable[Slice]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
 
 pydicom = pytest.importorskip("pydicom")
@@ -412,6 +414,49 @@ def test_empty_slices_may_be_left_out_and_are_counted():
     assert source.keys == ["i/0001", "i/0002", "i/0004"]
     assert source.describe()["facts"]["empty_slices_left_out"] == 2
     np.testing.assert_array_equal(source.read(1)[1], masks[2])
+
+
+def test_copies_of_an_image_are_packed_once_and_counted(tmp_path):
+    paths = write_series("i", values())
+    write_nifti("m.nii", labels())
+    Path("i/old").mkdir()
+    for path in paths[1:3]:
+        shutil.copy(path, f"i/old/{path.name}")
+    source = DicomSeries("i", "m.nii")
+    np.testing.assert_array_equal(all_of(source)[0][..., 0], values())
+    assert source.describe()["facts"]["ignored_files"] == 2
+    report = convert(source, tmp_path / "o.zarr", split="s", workers=1)
+    about = {each.what: each for each in report.decisions}["repeated files"]
+    assert about.value == "2 passed over"
+    kept = min(paths[1:3])
+    assert f"i/old/{kept.name}: the same image as {kept} " in about.reason
+
+
+def test_images_that_a_tool_gave_one_uid_are_all_packed():
+    paths = write_series("i", values())
+    for path in paths:
+        data = pydicom.dcmread(path)
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        data.save_as(path)
+    write_nifti("m.nii", labels())
+    source = DicomSeries("i", "m.nii")
+    np.testing.assert_array_equal(all_of(source)[0][..., 0], values())
+    assert source.remarks == ()
+
+
+def test_slices_of_a_series_at_the_same_place_are_told(tmp_path):
+    paths = write_series("i", values())
+    data = pydicom.dcmread(paths[2])
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    data.save_as("i/again.dcm")
+    write_nifti("m.nii", labels())
+    source = DicomSeries("i", "m.nii")
+    assert len(source.keys) == COUNT + 1
+    ((what, count, why),) = source.remarks
+    assert (what, count) == ("same place", "1 slice")
+    assert {"i/again.dcm", str(paths[2])} <= set(re.split("[ ,]", why))
+    report = convert(source, tmp_path / "o.zarr", split="s", workers=1, dry_run=True)
+    assert why in [each.reason for each in report.decisions]
 
 
 def test_what_goes_wrong_names_the_slice():
