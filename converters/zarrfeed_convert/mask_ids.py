@@ -69,9 +69,52 @@ def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
         if meaning.colors or not (np.array_equal(red, green) and np.array_equal(red, blue)):
             return _ids_of_colors(values, meaning, name)
         values = red
+    _require_data(values, pixels, meaning, name)
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2 and not str(meaning):
         return np.ascontiguousarray(values)
     return _ids_of_values(values, palette, meaning, name)
+
+
+def _require_data(values: NDArray[Any], pixels: Pixels, meaning: MaskMap, name: str) -> None:
+    """Refuse pixels that the file declares to be none, if the map does not say what they are.
+
+    Raises
+    ------
+    SourceError
+        There are some: they would be a class, or whatever their value is.
+    """
+    for nodata in pixels.nodata:
+        color = -1
+        if pixels.palette is not None and 0 <= nodata < len(pixels.palette):
+            color = _pack(pixels.palette[int(nodata)])
+        if meaning.names(nodata) or color in meaning.colors:
+            continue
+        if math.isnan(nodata):
+            found = np.isnan(values) if values.dtype.kind == "f" else False
+        else:
+            found = values == nodata
+        count = int(np.count_nonzero(found))
+        if not count:
+            continue
+        text = shown_value(nodata)
+        exact = text if float(nodata).is_integer() or math.isnan(nodata) else f"{text}..{text}"
+        keep = f", or --mask-map {exact}={exact} if it is a class" if exact.isdecimal() else ""
+        raise SourceError(
+            f"{name}: needed a class in every pixel, found {count:,} of the value {text}, which "
+            f"the file declares as no data; use --mask-map {exact}=255 --ignore 255 to leave them "
+            f"out{keep}"
+        )
+
+
+def shown_value(value: float) -> str:
+    """Write a value as the command line takes it.
+
+    Examples
+    --------
+    >>> shown_value(-9999.0), shown_value(0.1), shown_value(float("nan"))
+    ('-9999', '0.1', 'nan')
+    """
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:

@@ -53,6 +53,15 @@ class MaskMap:
     ranges: tuple[Range, ...] = ()
     one_hot: int | None = None
 
+    def names(self, value: float) -> bool:
+        """Tell whether it says what a value means."""
+        whole = float(value).is_integer()
+        return (
+            self.rest is not None
+            or (whole and int(value) in self.values)
+            or any(within(value, low, high) for low, high, _ in self.ranges)
+        )
+
     def exceeds(self, top: int) -> bool:
         """Tell whether it names colours, or values beyond those that a mask's bits can hold."""
         return bool(self.colors) or any(

@@ -36,6 +36,8 @@ class Header:
         mask map knows the class. Empty where there is no palette, or it knows all of them.
     turned
         Whether the image's file says that it is to be shown turned, and the mask's does not.
+    nodata
+        Values of the image that its file declares to be none.
     """
 
     height: int
@@ -46,6 +48,7 @@ class Header:
     mask_width: int
     mask_colors: tuple[int, ...] = field(default=(), compare=False)
     turned: bool = field(default=False, compare=False)
+    nodata: tuple[float, ...] = field(default=(), compare=False)
 
 
 class Source(Protocol):

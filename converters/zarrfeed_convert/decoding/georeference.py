@@ -1,7 +1,7 @@
 """Where does a TIFF say that its pixels lie, and does it say the same of an image and its mask?
 
-GeoTIFF's tags place pixels on the earth, OME-XML says how large they are under a microscope. Files
-without either lie nowhere in particular.
+GeoTIFF's tags place pixels on the earth, GDAL's say which are none, OME-XML says how large they are
+under a microscope. Files without either lie nowhere in particular.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zarrfeed.errors import SourceError
 
 _TOLERANCE = 0.6  # of a pixel: some tools mean a pixel's corner, some its centre
 _SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
+_NODATA = 42113
 _SYSTEMS = (3072, 2048)  # GeoTIFF's keys of a projected, and of a geographic system
 _UNKNOWN = (0, 32767)
 _SIZE = re.compile(r'\bPhysicalSize([XY])="([^"]+)"')
@@ -76,6 +77,15 @@ def _place(page: Any) -> Place | None:
     if page.is_ome:
         return _place_in_ome(str(page.description))
     return _place_in_imagej(page) if page.is_imagej else None
+
+
+def nodata_of(page: Any) -> tuple[float, ...]:
+    """Read which value GDAL declares to be none; nothing where it declares none."""
+    tag = page.tags.get(_NODATA)
+    try:
+        return () if tag is None else (float(str(tag.value).strip("\0 ")),)
+    except ValueError:
+        return ()
 
 
 _GEO = (_SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS)

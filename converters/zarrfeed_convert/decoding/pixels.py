@@ -33,12 +33,15 @@ class Pixels:
         Channels are what they are, as those of arrays: two are not grey and alpha.
     step
         By which grey of fewer bits than 8 was multiplied, so that white is 255, as viewers show it.
+    nodata
+        Values, as the file's bits hold them, that it declares to be none.
     """
 
     values: NDArray[Any]
     palette: NDArray[np.uint8] | None = None
     bands: bool = False
     step: int = 1
+    nodata: tuple[float, ...] = ()
 
     @property
     def stored(self) -> NDArray[Any]:
@@ -52,7 +55,7 @@ class Measure:
 
     `palette` holds a palette's colours, red, green and blue; it is empty where there is none.
     `place` is where the pixels lie, if the file says it; `turned`, whether it says that it is to be
-    shown turned.
+    shown turned; `nodata`, the values that it declares to be none.
     """
 
     height: int
@@ -62,6 +65,7 @@ class Measure:
     palette: bytes = b""
     place: Place | None = None
     turned: bool = False
+    nodata: tuple[float, ...] = ()
 
 
 def step_of(bits: int) -> int:

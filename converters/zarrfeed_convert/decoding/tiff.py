@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.georeference import place_of
+from zarrfeed_convert.decoding.georeference import nodata_of, place_of
 from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, step_of, turn
 from zarrfeed_convert.decoding.tiff_directories import require_end
@@ -44,12 +44,14 @@ def measure_page(page: Any) -> Measure:
         height, width = width, height
     place, turned = place_of(page), orientation > 1
     if page.photometric == PALETTE:
-        return Measure(height, width, 3, "uint8", palette_of(page).tobytes(), place, turned)
+        palette = palette_of(page).tobytes()
+        return Measure(height, width, 3, "uint8", palette, place, turned, nodata_of(page))
     if needs_conversion(page):
         return Measure(height, width, 3, "uint8", place=place, turned=turned)
     channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
-    return Measure(height, width, channels, dtype, place=place, turned=turned)
+    nodata = nodata_of(page)
+    return Measure(height, width, channels, dtype, place=place, turned=turned, nodata=nodata)
 
 
 def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
@@ -100,11 +102,16 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
     """
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if page.photometric == PALETTE:
-        pixels = Pixels(values, palette_of(page))
+        pixels = Pixels(values, palette_of(page), nodata=nodata_of(page))
     else:
         planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
         bands = planes or _has_bands(page)
-        pixels = Pixels(_scaled(values, page), bands=bands, step=step_of(page.bitspersample))
+        pixels = Pixels(
+            _scaled(values, page),
+            bands=bands,
+            step=step_of(page.bitspersample),
+            nodata=_shown_nodata(page, values.dtype),
+        )
         if not bands and _EXTRA.ASSOCALPHA in page.extrasamples and values.shape[2] in (2, 4):
             pixels = Pixels(_divided(pixels.values))
     return turn(pixels, _orientation(page))
@@ -124,6 +131,15 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
         values = np.iinfo(values.dtype).max - values
     return values
+
+
+def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Say which of :func:`_scaled` values are none."""
+    declared = nodata_of(page)
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or dtype.kind not in "bu":
+        return declared
+    top = (1 << page.bitspersample) - 1
+    return tuple(top - value for value in declared)
 
 
 def _divided(values: NDArray[Any]) -> NDArray[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
 from zarrfeed_convert.planning.decisions import (
     Decision,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 
+_SHOWN = 10  # values that a decision names
 # What is being done, how many samples of it are done, of how many.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
@@ -111,6 +114,7 @@ def decide(
         *survey.about_mask_dtype(labels, bound=binding is not None),
         about_size,
         *_about_turned(measured),
+        *_about_nodata(samples, measured),
         *(Decision(*remark) for remark in getattr(samples, "remarks", ())),
         about_order,
         *about_layout,
@@ -128,6 +132,26 @@ def _about_turned(measured: Measured) -> tuple[Decision, ...]:
         "are: save images without EXIF orientation if masks were drawn on the stored pixels"
     )
     return (Decision("orientation", f"{count} images turned", reason),)
+
+
+def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
+    """Tell of values of images that their files declare to be none; NaN are counted elsewhere."""
+    first: dict[float, int] = {}
+    for item, header in zip(measured.items, measured.headers, strict=True):
+        for value in header.nodata:
+            if not math.isnan(value):
+                first.setdefault(value, item)
+    if not first:
+        return ()
+    value, item = next(iter(first.items()))
+    reason = (
+        f"{samples.names(item)[0]} declares {shown_value(value)} as no data: such pixels of images "
+        "are packed as they are, and count in the channels' mean and std"
+    )
+    shown = ", ".join(map(shown_value, list(first)[:_SHOWN])) + (
+        " …" if len(first) > _SHOWN else ""
+    )
+    return (Decision("no data", shown, reason),)
 
 
 def lay_out_fields(

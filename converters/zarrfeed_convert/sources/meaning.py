@@ -93,6 +93,7 @@ class Meaning:
             mask.width,
             colors,
             turned=image.turned and not mask.turned,
+            nodata=image.nodata,
         )
 
     def channels(self, found: int, *, name: str) -> int:
@@ -141,8 +142,9 @@ class Meaning:
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values)
         if pixels.palette is None:
-            shown = self.mask_map.exceeds(255 // pixels.step)
-            pixels = Pixels(self._numbers(pixels.values if shown else pixels.stored, name))
+            shown = pixels.step > 1 and self.mask_map.exceeds(255 // pixels.step)
+            numbers = self._numbers(pixels.values if shown else pixels.stored, name)
+            pixels = Pixels(numbers, nodata=() if shown else pixels.nodata)
         return mask_ids(pixels, self._of_ids, name=name)
 
     def mask_colors(self, palette: bytes) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ class Meant:
     scale, offset
         A value is ``stored * scale + offset``.
     missing
-        Stored values that stand for none, where values are scaled.
+        Stored values that stand for none.
     white
         The stored value that is black, where 0 is white; None where 0 is black.
     signed
@@ -57,6 +57,21 @@ class Meant:
     def scales(self) -> bool:
         """Tell whether values are others than those that are stored."""
         return (self.scale, self.offset) != (1.0, 0.0)
+
+    @property
+    def nodata(self) -> tuple[float, ...]:
+        """Values that stand for none; where values are scaled, they are NaN already.
+
+        Examples
+        --------
+        >>> Meant(missing=(255,)).nodata, Meant(scale=0.5, missing=(255,)).nodata
+        ((255,), ())
+        """
+        if self.scales:
+            return ()
+        if self.white is None:
+            return self.missing
+        return tuple(self.white - value for value in self.missing)
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Say of which dtype the values are."""
@@ -120,7 +135,7 @@ def meant_by(
             f"{name}: needed a scale_factor and an add_offset, found {scale} and {offset}; "
             "correct these attributes"
         )
-    missing = tuple(_fill(found[key]) for key in _MISSING if key in found)
+    missing = tuple(dict.fromkeys(_fill(found[key]) for key in _MISSING if key in found))
     white = None
     if found.get("CLASS") == "IMAGE":
         if found.get("IMAGE_SUBCLASS") == "IMAGE_INDEXED" and "PALETTE" in attributes:
@@ -134,6 +149,8 @@ def meant_by(
     origin = found.get("DISPLAY_ORIGIN", "")
     unsigned = {"true": True, "false": False}.get(str(found.get("_Unsigned")).lower())
     signed = None if unsigned is None else not unsigned
+    if signed is not None and dtype.kind in "iu":
+        missing = tuple(_with_sign(value, 8 * dtype.itemsize, signed=signed) for value in missing)
     return Meant(scale, offset, missing, white, str(origin), _order(axes), signed)
 
 
@@ -191,6 +208,14 @@ def _fill(value: Any) -> float:
         return float(struct.unpack("<d", base64.b64decode(value, validate=True))[0])
     except (TypeError, ValueError, struct.error):
         return math.nan
+
+
+def _with_sign(value: float, bits: int, *, signed: bool) -> float:
+    """Give a stored number the sign that is meant."""
+    if not float(value).is_integer():
+        return value
+    whole = int(value) % (1 << bits)
+    return whole - (1 << bits) if signed and whole >> (bits - 1) else whole
 
 
 def _order(axes: Sequence[str]) -> str:

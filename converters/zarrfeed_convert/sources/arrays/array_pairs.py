@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
@@ -121,7 +122,8 @@ class ArrayPairs:
         channels = self._meaning.channels(layout.channels(stack.shape), name=stack.found.name)
         dtype = packed_dtype(stack.shown_dtype, stack.found.name)
         mask_size = self._masks.layout.size(self._masks.locate(sample)[0].shape)
-        return Header(*layout.size(stack.shape), channels, dtype, *mask_size)
+        nodata = stack.meant.nodata
+        return Header(*layout.size(stack.shape), channels, dtype, *mask_size, nodata=nodata)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a sample."""
@@ -131,8 +133,9 @@ class ArrayPairs:
 
     def read_mask(self, sample: int) -> Mask:
         """Read a sample's mask."""
-        name = self._masks.name(sample)
-        return self._of_masks.mask(self._values(self._masks, sample), name=name)
+        name, nodata = self._masks.name(sample), self._masks.locate(sample)[0].meant.nodata
+        values = Pixels(self._values(self._masks, sample), nodata=nodata)
+        return self._of_masks.mask(values, name=name)
 
     def _reader(self) -> ArrayFiles:
         raise NotImplementedError

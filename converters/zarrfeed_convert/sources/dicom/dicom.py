@@ -173,7 +173,8 @@ class DicomSeries:
         """Give what the slice's header says."""
         one = self._slice(sample)
         channels = self._meaning.channels(one.channels, name=one.name)
-        return Header(*one.size, channels, str(self._dtype), *one.size)
+        dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._arguments["rescale"])
+        return Header(*one.size, channels, dtype, *one.size, nodata=nodata)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a slice and its labels."""

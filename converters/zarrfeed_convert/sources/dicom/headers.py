@@ -36,7 +36,8 @@ _TAGS = [
     "ImageOrientationPatient", "PixelSpacing", "RedPaletteColorLookupTableDescriptor",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "SegmentSequence", "SegmentationType", "SegmentsOverlap", "MaximumFractionalValue",
-    "ReferencedSeriesSequence", "TotalPixelMatrixRows",
+    "ReferencedSeriesSequence", "TotalPixelMatrixRows", "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
 ]  # fmt: skip
 
 
@@ -68,6 +69,8 @@ class Slice:
         InstanceNumber.
     plane
         Where it lies; None where the file does not say.
+    padding
+        The stored value beside the picture; or the least and the highest of them.
     """
 
     path: str
@@ -86,6 +89,7 @@ class Slice:
     instance: str
     number: int
     plane: Plane | None = field(compare=False)
+    padding: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -102,6 +106,12 @@ class Slice:
         if rescale and self.has_rescale:
             return "float32"
         return packed_dtype(np.dtype(self.stored), self.name)
+
+    def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
+        """Say what padding is among the values that are packed; as it is stored for tables."""
+        if not rescale or self.slope is None or self.table or self.negative:
+            return self.padding
+        return tuple(value * self.slope + (self.intercept or 0) for value in self.padding)
 
 
 def read_header(path: str, limits: Limits) -> Any | None:
@@ -181,7 +191,13 @@ def slices_of(path: str, header: Any) -> Iterator[Slice]:
             int(header.get("InstanceNumber") or 0),
             # Frames without groups of their own lie elsewhere than the first: where, isn't said.
             plane_of_frame(header, shared, frame) if frame is not None or frames == 1 else None,
+            _padding(header),
         )
+
+
+def _padding(header: Any) -> tuple[float, ...]:
+    ends = (header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    return tuple(sorted({float(end) for end in ends if isinstance(end, int | float)}))
 
 
 def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:

@@ -242,7 +242,8 @@ class TiffStacks:
         shown = self._meaning.channels(channels, name=path)
         colors = self._meaning.mask_colors(mask.palette)
         require_same_place(image.place, mask.place, (image.height, image.width), name=path)
-        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors)
+        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors,
+                        nodata=image.nodata)  # fmt: skip
         return _Stack(pair, *axes, header)
 
 
