@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 10  # samples that were skipped
-_REMARKS = ("repeated files", "same place")  # with a value that says something, too
+_REMARKS = ("hidden files", "repeated files", "same place")  # with a value that says something, too
 _TOLD = ("mask dtype", "no data", *_REMARKS)  # decisions that are news to who asked for nothing
 _ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
 

@@ -12,6 +12,7 @@ from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, ZarrfeedError
 from zarrfeed.spelling import named
 from zarrfeed_convert.failures import unreadable
+from zarrfeed_convert.sources.listing import hidden_files
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
@@ -55,8 +56,12 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
                 elif not _here():
                     local_path(text.partition(":")[0])
         self.opened = (_here(), given.args[1:], given.kwargs)
-        with reading(str(given.arguments["images"])):
+        with reading(str(given.arguments["images"])), hidden_files() as hidden:
             opens(*given.args, **given.kwargs)
+        if hidden:
+            why = f"such as {min(hidden)}: names that begin with a dot; rename files that are data"
+            remark = ("hidden files", f"{len(hidden)} passed over", why)
+            self.remarks = (*getattr(self, "remarks", ()), remark)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
     for name in ("probe", "read", "read_mask"):

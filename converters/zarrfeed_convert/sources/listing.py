@@ -6,6 +6,8 @@ import glob
 import os
 import re
 import unicodedata
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import require_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _PART = re.compile(r"-\d+-of-\d+$")
 # Folders of thumbnails, of what was deleted, and of what macOS adds to archives; in lower case.
@@ -21,6 +23,26 @@ _LEFT = frozenset(
     ["@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle"]
 )
 _LEFT_FILES = frozenset([".ds_store", "thumbs.db", "desktop.ini", ".directory", ".localized"])
+
+
+_hidden: ContextVar[set[str] | None] = ContextVar("hidden", default=None)
+
+
+@contextmanager
+def hidden_files() -> Iterator[set[str]]:
+    """Collect the hidden files that :func:`files_below` passes over, which may be data."""
+    found: set[str] = set()
+    before = _hidden.set(found)
+    try:
+        yield found
+    finally:
+        _hidden.reset(before)
+
+
+def _is_hidden_data(name: str) -> bool:
+    """Tell whether a file is hidden that may be data: ``.a.png``, ``._a``; not ``.gitignore``."""
+    hidden = name.startswith(".") and name.lower() not in _LEFT_FILES
+    return hidden and (name.startswith("._") or "." in name[1:])
 
 
 def is_left(path: str) -> bool:
@@ -176,8 +198,11 @@ def files_below(folder: str) -> list[str]:
         A folder cannot be read: its files would be missed in silence.
     """
     found = []
+    noted = _hidden.get()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         found += [str(Path(parent, name)) for name in names if not name.startswith(".")]
+        if noted is not None:
+            noted.update(str(Path(parent, name)) for name in names if _is_hidden_data(name))
         below = [Path(parent, name) for name in folders if not _is_left(name)]
         folders[:] = [path.name for path in below if not _leads_back(path)]
     return found

@@ -50,6 +50,24 @@ def test_what_lies_beside_the_data_is_no_data(where):
     }
 
 
+def test_hidden_files_that_may_be_data_are_counted(tmp_path):
+    for name in ("a", "b"):
+        picture(f"i/{name}.png")
+        picture(f"m/{name}.png", 1)
+    source = PairedFolders("i", "m")
+    assert getattr(source, "remarks", ()) == ()
+    packed = convert(source, tmp_path / "o.zarr", split="s", workers=1)
+    touch("i/.c.png", "i/._a.png", "m/u/._b.png", "m/.DS_Store", "m/.gitignore")
+    source = PairedFolders("i", "m")
+    report = convert(source, tmp_path / "n.zarr", split="s", workers=1)
+    assert report.packed == packed.packed == 2
+    about = {each.what: each for each in report.decisions}["hidden files"]
+    assert about.value == "3 passed over"
+    assert about.reason.startswith("such as i/._a.png: names that begin with a dot")
+    again = convert(source, tmp_path / "o.zarr", split="s", workers=1)  # they change nothing
+    assert again.status == "already packed"
+
+
 def test_extensions_count_in_any_case_and_of_two_parts():
     touch("d/a.TIF", "d/b.ome.tif", "d/c.1.tiff", "d/d.nii.gz.tif")
     found = list_stacks(
