@@ -1,7 +1,7 @@
 """How fast is packing, beside decoding alone?
 
-Both sides start the same kind of crew of the same number of processes for the same shards of the
-same files, and decode with the same decoder; one of them writes nothing.
+Both sides start the same kind of executor of the same number of processes for the same shards of
+the same files, and decode with the same decoder; one of them writes nothing.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from figures import Figure, quantity, ratio
 from trial import take_turns
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.source import Source
 
 WORKERS = 2
 
 
 def decode_only(source: Source, work: Work, items: list[int]) -> None:
-    """Decode samples, for a crew."""
+    """Decode samples, for an executor."""
     for item in items:
         source.read(item)
         work.tick()
@@ -80,10 +80,10 @@ def _decode(pairs: PairedFolders) -> tuple[float, float]:
     items = list(range(count))
     shards = [items[at : at + 22] for at in range(0, count, 22)]
     start = time.perf_counter()
-    with crew_of(pairs, WORKERS, Failures("stop")) as crew:
-        crew.run(decode_only, [[0], [1]])  # both processes run
+    with executor_of(pairs, WORKERS, Failures("stop")) as executor:
+        executor.run(decode_only, [[0], [1]])  # both processes run
         began = time.perf_counter()
-        crew.run(decode_only, shards)
+        executor.run(decode_only, shards)
         last = time.perf_counter()
     end = time.perf_counter()
     return count / (end - start), count / (last - began)

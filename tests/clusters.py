@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 from scripts import gone, wait_until
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.crews import guest, shared_folder
+from zarrfeed_convert.executors import remote_task, working_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ def pids(cluster: LocalCluster) -> list[int]:
 def idle(address: str) -> bool:
     """Whether no worker works, and none is changed by what it did."""
     with Client(address, set_as_default=False) as client:
-        states = client.run(lambda: (sum(guest._running.values()), shared_folder._folder))
+        states = client.run(lambda: (sum(remote_task._running.values()), working_folder._folder))
     return set(states.values()) == {(0, None)}
 
 

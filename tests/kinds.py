@@ -34,7 +34,7 @@ def children() -> list[psutil.Process]:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return "zarrfeed.workers.process" in process.cmdline()
+        return "zarrfeed.feed.workers.process_main" in process.cmdline()
     except psutil.Error:  # it has just ended
         return False
 

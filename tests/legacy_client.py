@@ -32,7 +32,7 @@ class Children(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.seen: set[str] = set()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.seen |= {"worker" if "zarrfeed.workers" in c else c for c in commands()}
+        self.seen |= {"worker" if "zarrfeed.feed.workers" in c else c for c in commands()}
 
 
 class Around(tf_keras.utils.Sequence):  # type: ignore[misc]

@@ -16,8 +16,8 @@ from zarr import codecs
 
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, SplitReader, StoreError, open_split, read_samples
-from zarrfeed.grid import GridField
-from zarrfeed.reader import open_field
+from zarrfeed.store.grid import GridField
+from zarrfeed.store.reader import open_field
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrfeed.arena import Arena
-from zarrfeed.slot import ALIGNMENT, SlotLayout, Spec, aligned_empty
+from zarrfeed.arrays import ALIGNMENT, aligned_empty
+from zarrfeed.feed.arena import Arena
+from zarrfeed.feed.slot import SlotLayout, Spec
 
 LAYOUT = SlotLayout.of(
     [Spec("image", (5, 3, 3), np.dtype("uint8")), Spec("mask", (5, 3), np.dtype("uint16"))], rows=3

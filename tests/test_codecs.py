@@ -16,10 +16,10 @@ import numcodecs
 import numpy as np
 import pytest
 
-from zarrfeed.codecs import decode_into
+from zarrfeed.store.codecs import decode_into
 
 if TYPE_CHECKING:
-    from zarrfeed.schema import Compression
+    from zarrfeed.store.schema import Compression
 
 CONTENT = np.random.default_rng(0).integers(0, 9, 10_000, np.uint8).tobytes()
 # numcodecs writes the size; the streaming interface of zstd does not.
@@ -119,7 +119,7 @@ def test_a_blosc_header_that_lies_is_damage_and_no_crash() -> None:
 import itertools, struct, sys
 import numpy as np
 from numcodecs import Blosc
-from zarrfeed.codecs import decode_into
+from zarrfeed.store.codecs import decode_into
 
 content = np.arange(4000, dtype=np.uint8).tobytes()
 edges = [0, 1, 15, 16, 17, 1999, 2000, 2001, 4000, 4016, 65535, 2**31 - 1, 2**31, 2**32 - 1]

@@ -15,7 +15,7 @@ import pytest
 import pipelines
 from kinds import KINDS
 from zarrfeed import WorkerError, ZarrSequence
-from zarrfeed.workers.copies import own_copies
+from zarrfeed.feed.workers.function_copies import own_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines import Pair
     from transforms import Array
-    from zarrfeed.workers.recipe import Recipe
+    from zarrfeed.feed.workers.batch_maker import BatchSpec
 
 
 def images(split: Path, transform: Any, **kind: Any) -> list[np.ndarray]:
@@ -69,36 +69,36 @@ def test_sequences_that_read_at_once_do_not_share_a_state(place: str, split: Pat
 
 
 @pytest.fixture
-def recipe(split: Path) -> Recipe:
+def batch_spec(split: Path) -> BatchSpec:
     with ZarrSequence(split, 2) as seq:
-        return seq._stream.recipe
+        return seq._stream.batch_spec
 
 
-def test_every_thread_gets_a_closure_of_its_own(recipe: Recipe) -> None:
+def test_every_thread_gets_a_closure_of_its_own(batch_spec: BatchSpec) -> None:
     original = pipelines.in_a_closure()
-    copies = own_copies(replace(recipe, transform=original), 3)
+    copies = own_copies(replace(batch_spec, transform=original), 3)
     kept = [copy.transform.__closure__[0].cell_contents for copy in copies]  # type: ignore[union-attr]
     assert len({id(pipeline) for pipeline in (*kept, original.__closure__[0].cell_contents)}) == 4  # type: ignore[attr-defined]
     assert len({id(copy.turns) for copy in copies}) == 3  # and waits for nobody
 
 
-def test_a_transform_and_a_batch_transform_share_what_they_shared(recipe: Recipe) -> None:
+def test_a_transform_and_a_batch_transform_share_what_they_shared(batch_spec: BatchSpec) -> None:
     holder = pipelines.Holder()
-    [copy] = own_copies(replace(recipe, transform=holder, batch_transform=holder.augment), 1)
+    [copy] = own_copies(replace(batch_spec, transform=holder, batch_transform=holder.augment), 1)
     assert copy.batch_transform.__self__ is copy.transform  # type: ignore[union-attr]
     assert copy.transform is not holder
 
 
-def test_a_script_s_global_variables_are_copied(recipe: Recipe) -> None:
+def test_a_script_s_global_variables_are_copied(batch_spec: BatchSpec) -> None:
     script: dict[str, Any] = {"__name__": "__main__", "Pipeline": pipelines.Pipeline}
     exec("pipeline = Pipeline()\ndef augment(*arrays): return pipeline", script)
-    copies = own_copies(replace(recipe, transform=script["augment"]), 2)
+    copies = own_copies(replace(batch_spec, transform=script["augment"]), 2)
     kept = [copy.transform() for copy in copies]  # type: ignore[misc]
     assert len({id(pipeline) for pipeline in (*kept, script["pipeline"])}) == 3
 
 
 def test_what_belongs_to_each_thread_already_and_what_nobody_writes_to_is_shared(
-    recipe: Recipe,
+    batch_spec: BatchSpec,
 ) -> None:
     local, table, mark = threading.local(), np.arange(9), object()
     table.flags.writeable = False
@@ -106,7 +106,7 @@ def test_what_belongs_to_each_thread_already_and_what_nobody_writes_to_is_shared
     def augment(*arrays: Any) -> Any:
         return local, table, mark, np.take
 
-    for copy in own_copies(replace(recipe, transform=augment), 2):
+    for copy in own_copies(replace(batch_spec, transform=augment), 2):
         assert copy.transform is not augment
         for one, other in zip(copy.transform(), augment(), strict=True):  # type: ignore[misc]
             assert one is other
@@ -122,9 +122,9 @@ class Flip:
         return np.flip(image, self.axis), np.flip(mask, self.axis)
 
 
-def test_threads_wait_for_each_other_only_where_classes_keep_a_state(recipe: Recipe) -> None:
+def test_threads_wait_for_each_other_only_where_classes_keep_a_state(batch_spec: BatchSpec) -> None:
     for transform, alone in ((Flip(), True), (pipelines.OfTheClass(), False)):
-        first, second = own_copies(replace(recipe, transform=transform), 2)
+        first, second = own_copies(replace(batch_spec, transform=transform), 2)
         assert (first.turns is not second.turns) is alone
 
 

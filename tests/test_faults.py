@@ -21,14 +21,14 @@ from scripts import wait_until
 from stores import Pixels, traced_pixels, write_split
 from transforms import SignsIn
 from zarrfeed import ReadError, WorkerError, ZarrSequence, open_split
-from zarrfeed.reader import BatchReader, read_samples
-from zarrfeed.workers import Task
+from zarrfeed.feed.workers import Task
+from zarrfeed.store.reader import BatchReader, read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from zarrfeed.slot import Arrays
+    from zarrfeed.arrays import Arrays
 
 
 def right_ids(batches: Iterable[Arrays], pixels: Pixels) -> list[int]:
@@ -252,7 +252,7 @@ def test_any_number_of_tasks_is_sent_before_a_reply_is_taken(
     split: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `max_queue_size=2000` may ask for."""
-    monkeypatch.setattr("zarrfeed.workers.worker_process._ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr("zarrfeed.feed.workers.worker_process._ANSWER_SECONDS", 2.0)
     with ZarrSequence(split, 4, max_queue_size=1, **KINDS["one process"]) as seq:
         next(iter(seq))
         feeder = seq._stream._feeder

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
-from zarrfeed.descriptors import descriptors_each, share_of
-from zarrfeed.direct import near_together
-from zarrfeed.feeder import HELD
-from zarrfeed.lookahead import Lookahead
-from zarrfeed.memory import affordable_depth
-from zarrfeed.reader import BatchReader
-from zarrfeed.workers import recipe
+from zarrfeed.feed.feeder import HELD
+from zarrfeed.feed.lookahead import Lookahead
+from zarrfeed.feed.machine_memory import affordable_depth
+from zarrfeed.feed.workers import recipe
+from zarrfeed.store.direct import near_together
+from zarrfeed.store.file_limits import descriptors_each, share_of
+from zarrfeed.store.reader import BatchReader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
-from zarrfeed.flat import FlatFiles, stride
-from zarrfeed.reader import BatchReader
-from zarrfeed.store import open_split
+from zarrfeed.store.mapped_shards import FlatFiles, stride
+from zarrfeed.store.reader import BatchReader
+from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

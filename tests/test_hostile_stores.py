@@ -29,8 +29,8 @@ from zarrfeed import (
     open_split,
     stitch,
 )
-from zarrfeed.pixel_statistics import normalization_of
-from zarrfeed.reader import sample_names
+from zarrfeed.store.pixel_statistics import normalization_of
+from zarrfeed.store.reader import sample_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

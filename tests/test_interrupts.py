@@ -14,12 +14,12 @@ from kinds import ids_of
 from scripts import gone, interrupt, running, wait_until
 from transforms import SignsIn
 from zarrfeed import ZarrSequence
-from zarrfeed.workers.threads import ThreadWorkers
+from zarrfeed.feed.workers.threads import ThreadWorkers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zarrfeed.workers import Task
+    from zarrfeed.feed.workers import Task
 
 
 SCRIPT = """

@@ -18,26 +18,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
 
-LAYERS = [
-    {"errors", "address", "schema", "claims", "array_metadata", "attributes", "index_shuffle",
-     "block_order", "order", "plan", "schedule", "slot", "lookahead", "forks", "living", "choice",
-     "ranks", "state", "stats", "report", "passes", "spelling"},
-    {"store", "files", "descriptors", "nodes", "truncation", "codecs", "chunk_table", "shards",
-     "flat", "direct", "grid", "indirect", "reader", "pixel_statistics", "tiles"},
-    {"arena", "memory", "workers", "workers.recipe", "workers.copies", "workers.references",
-     "workers.inline", "workers.threads", "workers.wire", "workers.process",
-     "workers.worker_process", "workers.processes"},
-    {"feeder", "arguments", "request", "sharing", "stream", "opening"},
-    {"tfdata", "torchdata", "distribution", "front", "adapting", "sequence", "legacy", "callbacks"},
-]  # fmt: skip
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+# The loader's layers are its folders, from the ground up; the modules beside them are the ground,
+# and the public page stands on all of them.
+LAYERS = ["", "store", "order", "feed", "fronts", "page"]
 
 # The rooms of the converter: packages and modules, from the ground up.
 CONVERTER = ROOT / "converters" / "zarrfeed_convert"
 FLOORS = [
     {"source", "failures", "geometry", "decoding", "shards", "supervision"},
     {"labels", "mask_map", "mask_ids"},
-    {"planning", "crews", "sources", "formats", "facts"},
+    {"planning", "executors", "sources", "formats", "split_summary"},
     {"report", "splits"},
     {"verification"},
     {"conversion", "repacking"},
@@ -46,26 +36,39 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Outside world -> the only modules that may import it.
 WORLDS = {
-    "keras": {"sequence", "callbacks", "distribution"},  # the last for old ones alone
-    "jax": {"distribution"},
-    "tf_keras": {"legacy", "callbacks"},
-    "tensorflow": {"tfdata", "front", "sequence", "legacy"},  # but for tfdata, for typing alone
-    "torch": {"torchdata", "sequence"},
-    "zarr": {"indirect"},
-    "numcodecs": {"codecs"},
-    "google_crc32c": {"codecs"},
-    "psutil": {"memory"},
-    "resource": {"descriptors", "store", "workers.recipe"},
-    "cloudpickle": {"workers.process", "workers.processes"},
-    "socket": {"workers.wire", "workers.process", "workers.worker_process"},
-    "mmap": {"arena", "slot", "shards", "flat", "truncation"},
-    "ctypes": {"truncation"},
+    # jax_distribution for old versions alone
+    "keras": {"fronts.keras_sequence", "fronts.callbacks", "fronts.jax_distribution"},
+    "jax": {"fronts.jax_distribution"},
+    "tf_keras": {"fronts.tf_keras_sequence", "fronts.callbacks"},
+    "tensorflow": {
+        "fronts.tf_dataset",
+        "fronts.front_end",
+        "fronts.keras_sequence",
+        "fronts.tf_keras_sequence",  # types alone
+    },  # fmt: skip
+    "torch": {"fronts.torch_loader", "fronts.keras_sequence"},
+    "zarr": {"store.indirect"},
+    "numcodecs": {"store.codecs"},
+    "google_crc32c": {"store.codecs"},
+    "psutil": {"feed.machine_memory"},
+    "resource": {"store.file_limits", "store.split", "feed.workers.batch_maker"},
+    "cloudpickle": {"feed.workers.process_main", "feed.workers.processes"},
+    "socket": {"feed.workers.wire", "feed.workers.process_main", "feed.workers.worker_process"},
+    "mmap": {
+        "feed.arena",
+        "feed.slot",
+        "store.shard_files",
+        "store.mapped_shards",
+        "store.truncation",
+    },
+    "ctypes": {"store.truncation"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
 PUBLIC = {
-    "zarrfeed", "zarrfeed.address", "zarrfeed.errors", "zarrfeed.schema",
-    "zarrfeed.array_metadata", "zarrfeed.nodes", "zarrfeed.order", "zarrfeed.spelling",
+    "zarrfeed", "zarrfeed.store.address", "zarrfeed.errors", "zarrfeed.store.schema",
+    "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.sample_order",
+    "zarrfeed.spelling",
 }  # fmt: skip
 
 
@@ -106,13 +109,29 @@ def test_the_converters_rooms_stand_on_each_other(module: str, path: Path) -> No
             assert FLOOR[other] <= FLOOR[room], f"{module} imports {imported} from above"
 
 
-@pytest.mark.parametrize(("module", "path"), [m for m in modules(LOADER) if m[0]], ids=str)
+def layer_of(module: str) -> str:
+    """Name the layer of a module of the loader, by its folder; "page" for the package itself."""
+    return module.rpartition(".")[0].split(".")[0] or ("" if module else "page")
+
+
+def test_every_folder_of_the_loader_is_a_layer() -> None:
+    assert {path.name for path in LOADER.iterdir() if (path / "__init__.py").exists()} == {
+        *LAYERS[1:-1]
+    }
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules(LOADER)), ids=str)
 def test_imports_point_down(module: str, path: Path) -> None:
-    assert module in LEVEL, f"{module} has no layer yet"
+    known = {name for name, _ in modules(LOADER)}
     for imported in imports(path):
-        target = imported.removeprefix("zarrfeed.")
-        if imported.startswith("zarrfeed.") and target in LEVEL:
-            assert LEVEL[target] <= LEVEL[module], f"{module} imports {target} from above"
+        package, _, target = imported.partition(".")
+        if package != "zarrfeed" or target not in known or not module:
+            continue
+        # A folder's own page belongs to the layer, and `import zarrfeed` to the page.
+        layer = target.split(".")[0] if target in LAYERS else layer_of(target)
+        assert LAYERS.index(layer) <= LAYERS.index(
+            module if module in LAYERS else layer_of(module)
+        ), f"{module} imports {imported} from above"
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules(LOADER)), ids=str)
@@ -137,7 +156,7 @@ def test_other_packages_use_the_public_page(package: str) -> None:
 
 
 def test_the_front_page_does_not_load_keras() -> None:
-    assert "zarrfeed.sequence" not in {
+    assert "zarrfeed.fronts.keras_sequence" not in {
         name
         for node in ast.parse((LOADER / "__init__.py").read_text()).body
         if isinstance(node, ast.Import | ast.ImportFrom)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrfeed.index_shuffle import IndexShuffle
-from zarrfeed.order import (
+from zarrfeed.order.index_shuffle import IndexShuffle
+from zarrfeed.order.sample_order import (
     BLOCKS_MIXED,
     IN_MEMORY,
     Shuffle,
@@ -19,8 +19,8 @@ from zarrfeed.order import (
     epoch_order,
     permutation,
 )
-from zarrfeed.plan import plan_reads
-from zarrfeed.schedule import Schedule
+from zarrfeed.order.schedule import Schedule
+from zarrfeed.store.read_plan import plan_reads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from kinds import ids_of
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, ZarrSequence
-from zarrfeed.ranks import Found
-from zarrfeed.schedule import Schedule
+from zarrfeed.order.ranks import Found
+from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
 from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.reader import (
+from zarrfeed.store.reader import (
     BatchReader,
     SplitReader,
     read_samples,
     sample_names,
     warn_if_indirect,
 )
-from zarrfeed.store import list_splits, open_split
+from zarrfeed.store.split import list_splits, open_split
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,8 @@ from kinds import ids_of
 from stores import traced_pixels, write_split
 from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
-from zarrfeed.schedule import Schedule
-from zarrfeed.state import Journal, position_of, state_of
+from zarrfeed.order.resume_state import Journal, position_of, state_of
+from zarrfeed.order.schedule import Schedule
 
 CLIENT = Path(__file__).with_name("resume_client.py")
 BATCHES = 6  # of 4, the last of 2: 22 samples

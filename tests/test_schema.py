@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zarrfeed.array_metadata import UnfitError, parse_array
 from zarrfeed.errors import StoreError
-from zarrfeed.schema import ShardIndex
+from zarrfeed.store.array_metadata import UnfitError, parse_array
+from zarrfeed.store.schema import ShardIndex
 
 SHARDED: dict[str, Any] = {
     "zarr_format": 3,

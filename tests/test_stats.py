@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import transforms
 from stores import traced_pixels, write_split
 from zarrfeed import EpochStats, FeedMonitor, ZarrSequence
-from zarrfeed.report import epoch_line
-from zarrfeed.stats import model_waits
+from zarrfeed.feed.stats import model_waits
+from zarrfeed.fronts.epoch_report import epoch_line
 
 if TYPE_CHECKING:
     from pathlib import Path

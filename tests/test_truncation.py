@@ -24,7 +24,7 @@ CUT_IN_THE_COPY = """
 import os, pathlib, sys
 import numpy as np
 from zarrfeed import ReadError, SplitReader, open_split
-from zarrfeed.shards import ShardFiles
+from zarrfeed.store.shard_files import ShardFiles
 
 store = pathlib.Path(sys.argv[1])
 shard = store / "image/c/1/0/0/0"
@@ -158,7 +158,7 @@ def test_other_bus_errors_end_the_process_as_ever(kind: str, tmp_path: Path) -> 
     script = f"""
 import mmap, os, signal
 from zarrfeed import read_samples, open_split
-from zarrfeed.reader import SplitReader
+from zarrfeed.store.reader import SplitReader
 reader = SplitReader(open_split({str(store)!r}))
 reader.read([0])
 if {kind == "sent"}:

@@ -15,7 +15,7 @@ import transforms
 from kinds import KINDS, PROCESSES, children, ids_of
 from scripts import environment
 from zarrfeed import WorkerError, ZarrSequence
-from zarrfeed.workers import worker_process
+from zarrfeed.feed.workers import worker_process
 
 if TYPE_CHECKING:
     from pathlib import Path

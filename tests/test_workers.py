@@ -20,8 +20,8 @@ import transforms
 from kinds import KINDS, PROCESSES, Kind, children, ids_of, worker_threads
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import ReadError, WorkerError, ZarrSequence
-from zarrfeed.slot import ALIGNMENT
-from zarrfeed.workers import processes
+from zarrfeed.arrays import ALIGNMENT
+from zarrfeed.feed.workers import processes
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -30,7 +30,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 class TestEveryKindOfWorker:
-    """The contract of :class:`zarrfeed.workers.Workers`, as a user meets it."""
+    """The contract of :class:`zarrfeed.feed.workers.Workers`, as a user meets it."""
 
     def test_two_epochs_hold_every_sample_once_with_its_own_pixels(
         self, kind: Kind, split: Path, pixels: Pixels
@@ -353,7 +353,7 @@ def test_workers_import_neither_keras_nor_zarr(split: Path) -> None:
     found = subprocess.run(
         [
             sys.executable, "-c",
-            "import sys, zarrfeed.workers.process; "
+            "import sys, zarrfeed.feed.workers.process_main; "
             "print([m for m in ('keras', 'tensorflow', 'zarr') if m in sys.modules])",
         ],
         capture_output=True, text=True, timeout=60, check=True,

@@ -25,8 +25,8 @@ def main(what: str, *arguments: str) -> None:
 
 def opening(split: str, shuffle: str) -> dict[str, float]:
     """Open a split, take its first batch, then some more."""
-    from zarrfeed.front import FrontEnd
-    from zarrfeed.store import open_split
+    from zarrfeed.fronts.front_end import FrontEnd
+    from zarrfeed.store.split import open_split
 
     peak, held = _memory(_PEAK), _memory(*_HELD)
     began = time.perf_counter()
@@ -50,7 +50,7 @@ def order(samples: str, in_memory: str) -> dict[str, float]:
     """Order an epoch, then list batches."""
     import numpy as np
 
-    from zarrfeed.schedule import Schedule
+    from zarrfeed.order.schedule import Schedule
 
     np.random.Philox(0).random_raw(1)  # what NumPy loads for it is not the order's
     peak = _memory(_PEAK)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from growth.row import Row
-from zarrfeed.order import IN_MEMORY
-from zarrfeed.schedule import Schedule
+from zarrfeed.order.sample_order import IN_MEMORY
+from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from growth.row import Row
 from growth.stores import write
 from trial import AHEAD, take_turns
 from workload import warm
-from zarrfeed.front import FrontEnd
+from zarrfeed.fronts.front_end import FrontEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

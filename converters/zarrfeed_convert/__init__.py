@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.facts import ClassFacts, FieldFacts, classes_of, fields_of
     from zarrfeed_convert.formats import (
         FORMATS,
         Format,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
+    from zarrfeed_convert.split_summary import ClassFacts, FieldFacts, classes_of, fields_of
     from zarrfeed_convert.supervision.supervisor import (
         begin_supervised,
         set_read_timeout,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 # Where each name is defined, below this package.
 _HOME = {
     "FORMATS": "formats",
-    "ClassFacts": "facts",
-    "FieldFacts": "facts",
+    "ClassFacts": "split_summary",
+    "FieldFacts": "split_summary",
     "Format": "formats",
     "Header": "source",
     "Limits": "decoding.limits",
@@ -56,10 +56,10 @@ _HOME = {
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
     "begin_supervised": "supervision.supervisor",
-    "classes_of": "facts",
+    "classes_of": "split_summary",
     "convert": "conversion",
     "factory_of": "formats",
-    "fields_of": "facts",
+    "fields_of": "split_summary",
     "open_source": "formats",
     "options_of_text": "formats",
     "parameters_of": "formats",

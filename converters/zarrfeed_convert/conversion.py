@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
-from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
-from zarrfeed_convert.crews.crew import crew_of, require_crew
+from zarrfeed_convert.executors.selection import executor_of, require_executor
+from zarrfeed.store.address import local_path
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
-from zarrfeed_convert.sources.in_hand.samples import Samples, source_of_samples
+from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.splits.target import target_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.planning.decisions import CodecChoice, Decision
@@ -150,7 +150,7 @@ def convert(
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
     _require_known(on_error, ignore)
-    require_crew(workers, scheduler, read_timeout=read_timeout)
+    require_executor(workers, scheduler, read_timeout=read_timeout)
     place = local_path(out)
     with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
@@ -164,8 +164,8 @@ def convert(
             done = None  # a run was killed as it ended: what it left is to be cleared away
         if done is None and dry_run:
             job.refuse_left_out()
-            with job.crew(workers, scheduler) as crew:
-                plan, about_workers = job.decide(crew, target)
+            with job.executor(workers, scheduler) as executor:
+                plan, about_workers = job.decide(executor, target)
             done = report_of_plan(plan, target, source, job.failures, about_workers)
         elif done is None:
             done = job.pack(target, workers, scheduler, restart=restart)
@@ -217,11 +217,11 @@ class _Job:
             "them out with --on-error skip"
         )
 
-    def decide(self, crew: Crew, target: Target) -> tuple[Plan, Decision]:
+    def decide(self, executor: Executor, target: Target) -> tuple[Plan, Decision]:
         """Look at everything, decide, and let only as many work as memory allows."""
         plan = decide(
             self.samples,
-            crew,
+            executor,
             self.settings,
             self.failures,
             binding=target.binding,
@@ -237,12 +237,14 @@ class _Job:
             kept,
             mixes_tiles=self.settings.mixes_tiles,
         )
-        crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
+        executor.workers, about_workers = afford(executor.workers, need, free=executor.free_nbytes)
         return plan, about_workers
 
-    def crew(self, workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:
+    def executor(
+        self, workers: int | None, scheduler: str | None
+    ) -> AbstractContextManager[Executor]:
         """Gather who does the work."""
-        return crew_of(self.samples, workers, self.failures, scheduler, self.read_timeout)
+        return executor_of(self.samples, workers, self.failures, scheduler, self.read_timeout)
 
     def pack(
         self, target: Target, workers: int | None, scheduler: str | None, *, restart: bool
@@ -256,11 +258,11 @@ class _Job:
                 return done
             labels = {"classes": self.named, "ignore": self.ignore}
             journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
-            with self.crew(workers, scheduler) as crew:
-                plan, about_workers = self.decide(crew, target)
+            with self.executor(workers, scheduler) as executor:
+                plan, about_workers = self.decide(executor, target)
                 there = write_split(
                     self.samples,
-                    crew,
+                    executor,
                     plan,
                     self.settings,
                     target,

@@ -118,7 +118,7 @@ class Failures:
             self._of.setdefault(failed.item, failed)
 
 
-class Noted:
+class FailureLog:
     """What fails while a task works, so that it can go on with its other samples."""
 
     def __init__(self, source: Source) -> None:

@@ -57,7 +57,7 @@ class Labels:
         highest = max(len(self.classes) - 1, self.ignore or 0)
         return np.dtype(np.uint8 if highest <= 255 else np.uint16)
 
-    def settle(self, mask: Mask, *, name: str) -> tuple[Mask, NDArray[np.int64]]:
+    def validate(self, mask: Mask, *, name: str) -> tuple[Mask, NDArray[np.int64]]:
         """Check a mask against the classes.
 
         Parameters

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import open_split
-from zarrfeed_convert.facts import IGNORED, ClassFacts, FieldFacts, classes_of, fields_of
 from zarrfeed_convert.planning.decisions import Decision
+from zarrfeed_convert.split_summary import IGNORED, ClassFacts, FieldFacts, classes_of, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.choice import legacy_keras
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
-from zarrfeed.pixel_statistics import Normalization
-from zarrfeed.reader import SplitReader, class_pixels, read_samples
-from zarrfeed.stats import EpochStats
-from zarrfeed.store import Split, list_splits, open_split
-from zarrfeed.tiles import stitch
+from zarrfeed.feed.stats import EpochStats
+from zarrfeed.fronts.keras_version import legacy_keras
+from zarrfeed.store.pixel_statistics import Normalization
+from zarrfeed.store.reader import SplitReader, class_pixels, read_samples
+from zarrfeed.store.split import Split, list_splits, open_split
+from zarrfeed.store.tiles import stitch
 
 if TYPE_CHECKING:
-    from zarrfeed.callbacks import FeedMonitor, ResumeCallback
-    from zarrfeed.front import FrontEnd
-    from zarrfeed.sequence import ZarrSequence
+    from zarrfeed.fronts.callbacks import FeedMonitor, ResumeCallback
+    from zarrfeed.fronts.front_end import FrontEnd
+    from zarrfeed.fronts.keras_sequence import ZarrSequence
 
 __version__ = "0.1.0"
 
@@ -46,18 +46,18 @@ def __getattr__(name: str) -> Any:
     """Import Keras only when it is asked for: workers and the converter never do."""
     if name == "ZarrSequence":
         if legacy_keras():
-            from zarrfeed.legacy import ZarrSequence as LegacySequence
+            from zarrfeed.fronts.tf_keras_sequence import ZarrSequence as LegacySequence
 
             return LegacySequence
-        from zarrfeed.sequence import ZarrSequence
+        from zarrfeed.fronts.keras_sequence import ZarrSequence
 
         return ZarrSequence
     if name in ("FeedMonitor", "ResumeCallback"):
-        from zarrfeed import callbacks
+        from zarrfeed.fronts import callbacks
 
         return getattr(callbacks, name)
     if name == "FrontEnd":  # a sequence without Keras, to be iterated over by hand
-        from zarrfeed.front import FrontEnd
+        from zarrfeed.fronts.front_end import FrontEnd
 
         return FrontEnd
     raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")

@@ -23,7 +23,7 @@ from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack
 from scripts import running, wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.shards.shard_file import ShardFile
 
@@ -193,11 +193,11 @@ def times_of(source, work, item):
 
 def test_fewer_work_where_memory_allows_no_more(expected, address):
     source = PairedFolders("data/images", "data/masks")
-    with crew_of(source, 1, Failures("stop"), address) as crew:
-        assert crew.workers == 2
-        assert 0 < crew.free_nbytes <= psutil.virtual_memory().total
-        crew.workers = 1
-        times = crew.run(times_of, range(6))
+    with executor_of(source, 1, Failures("stop"), address) as executor:
+        assert executor.workers == 2
+        assert 0 < executor.free_nbytes <= psutil.virtual_memory().total
+        executor.workers = 1
+        times = executor.run(times_of, range(6))
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
 
 

@@ -91,7 +91,7 @@ def test_workers_and_a_scheduler_are_refused_together(pairs):
 
 
 def test_without_the_package_the_extra_is_named(pairs, monkeypatch):
-    monkeypatch.delitem(sys.modules, "zarrfeed_convert.crews.dask_crew", raising=False)
+    monkeypatch.delitem(sys.modules, "zarrfeed_convert.executors.dask_executor", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SourceError, match=r"needs the package distributed.*'\.\[dask\]'"):
         pack(pairs, "o.zarr", "tcp://x:1")

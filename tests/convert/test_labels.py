@@ -176,7 +176,7 @@ def test_classes_that_cannot_be_are_refused(classes):
 
 
 def test_settled_masks_are_counted():
-    mask, pixels = Labels(("a", "b"), 255).settle(np.array([[0, 1, 1, 255]]), name="m")
+    mask, pixels = Labels(("a", "b"), 255).validate(np.array([[0, 1, 1, 255]]), name="m")
     assert mask.dtype == np.uint8
     assert pixels.tolist() == [1, 2]
 
@@ -196,7 +196,7 @@ def test_ids_above_255_make_wide_masks():
 )
 def test_a_value_outside_the_classes_is_named_with_a_way_out(values, ignore, said):
     with pytest.raises(SourceError, match=r"m\.png: " + r".*" + said):
-        Labels(("a", "b"), ignore).settle(np.array([values], np.uint8), name="m.png")
+        Labels(("a", "b"), ignore).validate(np.array([values], np.uint8), name="m.png")
 
 
 def test_classes_follow_from_values():
@@ -221,7 +221,7 @@ def test_soft_edges_are_no_classes(ignore):
     assert ids([[0, 127, 128, 255]], "128..255=1,*=0") == [[0, 0, 1, 1]]
     mask = np.repeat(list(SOFT), list(SOFT.values())).astype(np.uint8)[np.newaxis]
     with pytest.raises(SourceError, match=r"--mask-map '128\.\.255=1,\*=0'"):
-        Labels(("a", "b"), ignore).settle(mask, name="m.png")
+        Labels(("a", "b"), ignore).validate(mask, name="m.png")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_the_highest_of_16_bits_is_no_class_among_65536():
 @pytest.mark.parametrize("values", [[0, 1, 255], [0, 255, 9], [0, 1, 2, 3]])
 def test_jpeg_masks_of_other_values_are_to_be_saved_as_png(values):
     with pytest.raises(SourceError, match="JPEG changes mask values: save masks as PNG") as error:
-        Labels(("a", "b"), None).settle(np.array([values], np.uint8), name="m/x.JPG")
+        Labels(("a", "b"), None).validate(np.array([values], np.uint8), name="m/x.JPG")
     assert "--ignore" not in str(error.value)
 
 

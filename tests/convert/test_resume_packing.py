@@ -17,7 +17,7 @@ from scripts import gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
 from zarrfeed_convert import PairedFolders, convert, verify
-from zarrfeed_convert.crews.work import Work
+from zarrfeed_convert.executors.work import Work
 from zarrfeed_convert.shards.packing import pack_shard
 from zarrfeed_convert.splits import writing
 from zarrfeed_convert.splits.writing import shard_tasks
@@ -39,7 +39,7 @@ KILLED = (
     """
 import os, shutil, signal, sys
 from pathlib import Path
-from zarrfeed_convert.crews import crew  # numpy and zarr are loaded now
+from zarrfeed_convert.executors import executor  # numpy and zarr are loaded now
 
 left = int(sys.argv[2])
 

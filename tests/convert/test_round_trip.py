@@ -13,7 +13,7 @@ import zarr
 from PIL import Image
 
 from zarrfeed import ZarrSequence
-from zarrfeed.array_metadata import parse_array
+from zarrfeed.store.array_metadata import parse_array
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.planning.decisions import FieldLayout
 from zarrfeed_convert.shards.shard_file import ShardFile, encoder

@@ -24,8 +24,8 @@ from zarrfeed_tools.following import followed
 from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
-    from zarrfeed.order import Shuffle
-    from zarrfeed.schema import ArrayLayout
+    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.store.schema import ArrayLayout
 
 _EPOCH_NBYTES = 1 << 30  # by default: far more than caches hold, read in seconds
 _TRAIN = "train"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zarrfeed.address import local_path
 from zarrfeed.errors import ZarrfeedError, how_to_install
+from zarrfeed.store.address import local_path
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.convert_command import convert_folders
 from zarrfeed_tools.terminal import console, shown

@@ -25,7 +25,7 @@ from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.crews.work import Crew, Progress
+    from zarrfeed_convert.executors.work import Executor, Progress
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.palettes import Palette
@@ -39,7 +39,7 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 def decide(
     samples: Source,
-    crew: Crew,
+    executor: Executor,
     settings: Settings,
     failures: Failures,
     *,
@@ -53,7 +53,7 @@ def decide(
 
     Parameters
     ----------
-    samples, crew
+    samples, executor
         What is packed, and who looks at it.
     settings
         What was asked for.
@@ -73,14 +73,14 @@ def decide(
         The samples cannot be packed as they are.
     """
     count = len(samples.keys)
-    measured = probe_all(samples, crew, failures, told(progress, "measuring", count))
+    measured = probe_all(samples, executor, failures, step_progress(progress, "measuring", count))
     channels, dtype = require_one_kind(measured.headers)
     palette = agreed_palette(
         samples,
-        crew,
+        executor,
         measured,
         palettes,
-        progress=told(progress, "comparing palettes", len(measured.items)),
+        progress=step_progress(progress, "comparing palettes", len(measured.items)),
     )
     surveyed: dict[int, int] | None = None
     if named is not None:
@@ -89,11 +89,11 @@ def decide(
         items = measured.items
         labels, about_classes, surveyed = survey.survey_labels(
             samples,
-            crew,
+            executor,
             items,
             known=binding,
             ignore=ignore,
-            progress=told(progress, "finding classes", len(items)),
+            progress=step_progress(progress, "finding classes", len(items)),
         )
     geometry, about_size, unfit = survey.decide_geometry(
         measured, settings, ignore=labels.ignore, names=samples.names
@@ -107,7 +107,7 @@ def decide(
     draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
     # Of tiles that are evenly spaced, all may be of the same corner of their images.
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
-    image, mask, about_layout = lay_out_fields(crew, settings, recipe, draft, tried)
+    image, mask, about_layout = lay_out_fields(executor, settings, recipe, draft, tried)
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
@@ -155,7 +155,7 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
 
 
 def lay_out_fields(
-    crew: Crew, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
+    executor: Executor, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
 ) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
     """Decide how images, as in `draft`, and their masks are stored; some of the rows are tried."""
     chunk_rows, about_chunks = decide_chunk_rows(
@@ -165,7 +165,7 @@ def lay_out_fields(
         draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=settings.shard_size
     )
     image_trial, mask_trial = survey.try_samples(
-        crew, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
+        executor, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
     )
     image_codec, mask_codec, about_codecs = decide_codecs(
         settings.codec, image_trial, mask_trial, chunk_rows=chunk_rows
@@ -182,8 +182,10 @@ def _sizes(count: int, measured: Measured) -> np.ndarray[tuple[int, int], np.dty
     return sizes
 
 
-def told(progress: OnProgress | None, what: str, total: int, *, before: int = 0) -> Progress | None:
-    """Let a crew's progress be that of a step.
+def step_progress(
+    progress: OnProgress | None, what: str, total: int, *, before: int = 0
+) -> Progress | None:
+    """Let an executor's progress be that of a step.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def told(progress: OnProgress | None, what: str, total: int, *, before: int = 0)
     what, total
         The step, and its samples.
     before
-        How many of them were done before the crew began.
+        How many of them were done before the executor began.
     """
     if progress is None:
         return None

@@ -15,7 +15,7 @@ from zarrfeed_convert.planning.survey_tasks import probe_samples
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from zarrfeed_convert.crews.work import Crew, Progress
+    from zarrfeed_convert.executors.work import Executor, Progress
     from zarrfeed_convert.source import Header, Source
 
 _SHOWN = 10
@@ -58,7 +58,7 @@ class Measured:
 
 
 def probe_all(
-    source: Source, crew: Crew, failures: Failures, progress: Progress | None
+    source: Source, executor: Executor, failures: Failures, progress: Progress | None
 ) -> Measured:
     """Measure every sample; those whose image and mask differ in size have failed.
 
@@ -74,7 +74,7 @@ def probe_all(
     if len(set(keys)) != count:
         twice = next(key for key, times in Counter(keys).items() if times > 1)
         raise SourceError(f"needed a different key for every sample, found {twice!r} twice")
-    parts = crew.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
+    parts = executor.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
     headers = [header for part in parts for header in part]
     measured = [(item, header) for item, header in enumerate(headers) if header is not None]
     differing, summary = _differing(source, measured)

@@ -17,7 +17,7 @@ from zarrfeed_convert.planning.survey_tasks import collect_colors
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from zarrfeed_convert.crews.work import Crew, Progress
+    from zarrfeed_convert.executors.work import Executor, Progress
     from zarrfeed_convert.planning.measuring import Measured
     from zarrfeed_convert.source import Source
 
@@ -30,7 +30,7 @@ _SURVEYED_TOGETHER = 16
 
 def agreed_palette(
     source: Source,
-    crew: Crew,
+    executor: Executor,
     measured: Measured,
     others: Mapping[str, Palette],
     *,
@@ -43,7 +43,7 @@ def agreed_palette(
 
     Parameters
     ----------
-    source, crew, measured, progress
+    source, executor, measured, progress
         What is read, who reads, which samples, who is told.
     others
         The palettes that masks of the dataset's other splits used, by the split's name.
@@ -69,7 +69,7 @@ def agreed_palette(
     shown = _shown_by(others)
     several: set[int] = set()
     jobs = [items[at : at + _SURVEYED_TOGETHER] for at in starts]
-    for first, twice in crew.run(collect_colors, jobs, progress):
+    for first, twice in executor.run(collect_colors, jobs, progress):
         several |= twice
         for pair, item in first.items():
             shown.setdefault(pair, source.names(item)[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.order import permutation
+from zarrfeed.order.sample_order import permutation
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size
 from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
@@ -29,7 +29,7 @@ from zarrfeed_convert.shards.rows import Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from zarrfeed_convert.crews.work import Crew, Progress
+    from zarrfeed_convert.executors.work import Executor, Progress
     from zarrfeed_convert.planning.measuring import Measured
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.shards.samples import Recipe
@@ -106,7 +106,7 @@ def decide_geometry(
 
 def survey_labels(
     source: Source,
-    crew: Crew,
+    executor: Executor,
     items: Sequence[int],
     *,
     known: Labels | None,
@@ -117,7 +117,7 @@ def survey_labels(
 
     Parameters
     ----------
-    source, crew, items, progress
+    source, executor, items, progress
         What is read, who reads, which samples, who is told.
     known
         Classes and ignored id of the dataset's other splits; None where there are none.
@@ -134,7 +134,7 @@ def survey_labels(
     jobs = [
         list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
     ]
-    for part in crew.run(collect_values, jobs, progress):
+    for part in executor.run(collect_values, jobs, progress):
         for value, (item, count) in part.items():
             first.setdefault(value, item)
             pixels[value] += count
@@ -238,7 +238,7 @@ def about_order(settings: Settings) -> Decision:
 
 
 def try_samples(
-    crew: Crew, recipe: Recipe, rows: Rows, *, codec: CodecChoice, chunk_rows: int
+    executor: Executor, recipe: Recipe, rows: Rows, *, codec: CodecChoice, chunk_rows: int
 ) -> tuple[Trial, Trial]:
     """Encode some evenly spaced samples of images and masks, in chunks as they will be stored."""
     image_codecs, mask_codecs = codecs_to_try(codec, chunk_rows=chunk_rows)
@@ -249,7 +249,7 @@ def try_samples(
         (recipe, rows.part(picked[at : at + chunk_rows]), image_codecs, mask_codecs)
         for at in range(0, picked.size, chunk_rows)
     ]
-    images, masks = zip(*crew.run(try_codecs, jobs), strict=True)
+    images, masks = zip(*executor.run(try_codecs, jobs), strict=True)
     return _added(images), _added(masks)
 
 

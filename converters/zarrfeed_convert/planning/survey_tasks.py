@@ -1,7 +1,7 @@
 """What does a packing process look at before anything is written?
 
-Tasks for a :class:`~zarrfeed_convert.crews.work.Crew`: measure samples, collect mask values, try
-codecs.
+Tasks for a :class:`~zarrfeed_convert.executors.work.Executor`: measure samples, collect mask
+values, try codecs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zarrfeed_convert.shards.statistics import value_counts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Header, Source
 

@@ -14,7 +14,7 @@ import xxhash
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import FORMAT_VERSION
+from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.palettes import (
     Palette,
     palette_of,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.plan import Plan
-    from zarrfeed_convert.repacking.choosing import Subset
     from zarrfeed_convert.repacking.repack_plan import RepackSettings
+    from zarrfeed_convert.repacking.row_selection import Subset
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.source import JSON

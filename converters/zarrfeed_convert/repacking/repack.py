@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
-from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
-from zarrfeed_convert.crews.crew import crew_of, require_crew
+from zarrfeed_convert.executors.selection import executor_of, require_executor
+from zarrfeed.store.address import local_path
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.palettes import require_same_palettes
-from zarrfeed_convert.repacking.choosing import chosen_rows, in_order
-from zarrfeed_convert.repacking.copying import READ_NBYTES
+from zarrfeed_convert.repacking.copy_task import READ_NBYTES
 from zarrfeed_convert.repacking.provenance import (
     asked_of,
     description_of,
@@ -33,6 +32,7 @@ from zarrfeed_convert.repacking.provenance import (
 )
 from zarrfeed_convert.repacking.repack_plan import RepackSettings, plan_repack
 from zarrfeed_convert.repacking.rewriting import rewrite_split
+from zarrfeed_convert.repacking.row_selection import chosen_rows, in_order
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of, joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
@@ -44,12 +44,12 @@ from zarrfeed_convert.splits.target import target_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
     from zarrfeed_convert.planning.decisions import Decision
     from zarrfeed_convert.planning.plan import Plan
-    from zarrfeed_convert.repacking.choosing import StoredOrder, Subset
     from zarrfeed_convert.repacking.repack_plan import RepackCodec
+    from zarrfeed_convert.repacking.row_selection import StoredOrder, Subset
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.rows import Numbers
@@ -154,7 +154,7 @@ def repack(
         seed,
     )
     settings.check()
-    require_crew(workers)
+    require_executor(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     names = None if keys is None else list(keys)
@@ -219,9 +219,9 @@ class _Job:
         failures = Failures("stop")
         with (
             closing(self._source(facts)) as source,
-            crew_of(source, workers, failures) as crew,
+            executor_of(source, workers, failures) as executor,
         ):
-            plan, about_workers = self._decide(facts, rows, crew)
+            plan, about_workers = self._decide(facts, rows, executor)
             return report_of_plan(plan, target, source, failures, about_workers)
 
     def pack(
@@ -237,13 +237,13 @@ class _Job:
             journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
             with (
                 closing(self._source(facts)) as source,
-                crew_of(source, workers, Failures("stop")) as crew,
+                executor_of(source, workers, Failures("stop")) as executor,
             ):
-                plan, about_workers = self._decide(facts, rows, crew)
+                plan, about_workers = self._decide(facts, rows, executor)
                 with understood(self.said):
                     description = description_of(self.splits, plan, self.settings, self.asked)
                 there = rewrite_split(
-                    crew, plan, facts.part(rows), target, journal, description, self.progress
+                    executor, plan, facts.part(rows), target, journal, description, self.progress
                 )
         report = report_of_split(target, there, status="packed")
         return replace(report, decisions=(*report.decisions, about_workers))
@@ -253,11 +253,11 @@ class _Job:
         with understood(self.said):
             return StoredSamples(splits, facts.keys, source_of_splits(self.splits))
 
-    def _decide(self, facts: Facts, rows: Numbers, crew: Crew) -> tuple[Plan, Decision]:
+    def _decide(self, facts: Facts, rows: Numbers, executor: Executor) -> tuple[Plan, Decision]:
         with understood(self.said):
-            plan = plan_repack(crew, self.splits, self.settings, facts, rows)
+            plan = plan_repack(executor, self.splits, self.settings, facts, rows)
         need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
-        crew.workers, about_workers = afford(crew.workers, need, free=crew.free_nbytes)
+        executor.workers, about_workers = afford(executor.workers, need, free=executor.free_nbytes)
         return plan, about_workers
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import IMAGE, MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import Geometry
 from zarrfeed_convert.planning.deciding import lay_out_fields
 from zarrfeed_convert.planning.decisions import (
@@ -22,7 +22,7 @@ from zarrfeed_convert.planning.decisions import (
     FieldLayout,
 )
 from zarrfeed_convert.planning.plan import Plan, Settings
-from zarrfeed_convert.repacking.choosing import ORDERS, StoredOrder
+from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.splits.target import listed, said
@@ -30,7 +30,7 @@ from zarrfeed_convert.splits.target import listed, said
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.rows import Numbers
@@ -84,7 +84,7 @@ class RepackSettings:
 
 
 def plan_repack(
-    crew: Crew,
+    executor: Executor,
     splits: Sequence[StoredSplit],
     settings: RepackSettings,
     facts: Facts,
@@ -94,7 +94,7 @@ def plan_repack(
 
     Parameters
     ----------
-    crew
+    executor
         Tries codecs, where that is needed.
     splits
         What is repacked.
@@ -111,7 +111,9 @@ def plan_repack(
     picked = Rows(rows, np.zeros((rows.size, 2), np.int64))
     draft = FieldLayout(IMAGE, image.sample_shape, image.dtype, "raw", 1, 1)
     wanted, kept = _with_kept(splits, settings, draft, rows.size)
-    image_layout, mask_layout, about_layout = lay_out_fields(crew, wanted, recipe, draft, picked)
+    image_layout, mask_layout, about_layout = lay_out_fields(
+        executor, wanted, recipe, draft, picked
+    )
     layouts = {IMAGE: image_layout, MASK: replace(mask_layout, dtype=mask.dtype)}
     about = {decision.what: decision for decision in about_layout} | kept.decisions
     for name, codec in kept.codecs.items():

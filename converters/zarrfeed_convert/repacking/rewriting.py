@@ -10,14 +10,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError
-from zarrfeed_convert.planning.deciding import told
-from zarrfeed_convert.repacking.copying import CopyTask, copy_shard
+from zarrfeed_convert.planning.deciding import step_progress
+from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.splits import split_writer
 from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
 from zarrfeed_convert.splits.writing import shard_tasks, write_fields
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.repacking.stored_facts import Facts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_split(
-    crew: Crew,
+    executor: Executor,
     plan: Plan,
     facts: Facts,
     target: Target,
@@ -40,7 +40,7 @@ def rewrite_split(
 
     Parameters
     ----------
-    crew, plan
+    executor, plan
         Who copies, and what was decided.
     facts
         Of the samples, in the order of the plan's rows.
@@ -68,7 +68,7 @@ def rewrite_split(
     )
     folder = split_writer.prepare(target, [layout.name for layout in layouts])
     tasks = _tasks(plan, facts, target, journal)
-    records = _copy(crew, tasks, len(plan.rows), target, journal, progress)
+    records = _copy(executor, tasks, len(plan.rows), target, journal, progress)
     write_fields(folder, layouts, shards=len(records), samples=len(plan.rows))
     height, width = plan.recipe.geometry.size
     if facts.tiles is not None:
@@ -98,7 +98,7 @@ def _tasks(plan: Plan, facts: Facts, target: Target, journal: Journal) -> list[C
 
 
 def _copy(
-    crew: Crew,
+    executor: Executor,
     tasks: list[CopyTask],
     samples: int,
     target: Target,
@@ -107,12 +107,12 @@ def _copy(
 ) -> list[ShardRecord]:
     left = [task for task in tasks if journal.record(task) is None]
     before = samples - sum(len(task.rows) for task in left)
-    crew.run(copy_shard, left, told(progress, "repacking", samples, before=before))
+    executor.run(copy_shard, left, step_progress(progress, "repacking", samples, before=before))
     records = [journal.record(task) for task in tasks]
     whole = [record for record in records if record is not None]
     if len(whole) < len(records):
         raise WorkerError(
             f"{target.folder}: shards were packed, but their files are not there as they were "
-            f"written; {crew.advice}"
+            f"written; {executor.advice}"
         )
     return whole

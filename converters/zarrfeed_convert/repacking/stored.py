@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed import Split, list_splits, open_split
-from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.store.address import local_path
+from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 from zarrfeed_convert.splits.own_entries import added_to

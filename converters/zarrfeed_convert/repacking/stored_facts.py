@@ -9,7 +9,15 @@ import numpy as np
 import xxhash
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, TILE, TILE_SIZE, TILE_SOURCE
+from zarrfeed.store.schema import (
+    CHANNEL_SUMS,
+    CLASS_PIXELS,
+    DIGEST,
+    IMAGE,
+    TILE,
+    TILE_SIZE,
+    TILE_SOURCE,
+)
 from zarrfeed_convert.verification.recorded import texts
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
-from zarrfeed.schema import IMAGE, KEY, MASK, SHARD_FILES
+from zarrfeed.store.schema import IMAGE, KEY, MASK, SHARD_FILES
 from zarrfeed_convert.source import Header
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
 from zarrfeed_convert.verification.recorded import texts

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Image, Mask, Source

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from zarrfeed.order import permutation
+from zarrfeed.order.sample_order import permutation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.geometry import Geometry, Size
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows
@@ -48,7 +48,7 @@ def read_samples(
             y, x = windows[row]
             settled: tuple[Image, Mask, Numbers] | None = None
             with work.noting(item):
-                settled = _settle(source, recipe, item, pair, (y, x))
+                settled = _validated(source, recipe, item, pair, (y, x))
             if settled is not None:
                 yield row, *settled
 
@@ -70,14 +70,14 @@ def sample_digest(image: Image, mask: Mask) -> int:
     return digest.intdigest()
 
 
-def _settle(
+def _validated(
     source: Source, recipe: Recipe, item: int, pair: tuple[Image, Mask], window: Size
 ) -> tuple[Image, Mask, Numbers]:
     image, mask = pair
     one, other = source.names(item)
     recipe.geometry.check_window(mask.shape[0], mask.shape[1], window, name=one)
     cut, ids = recipe.geometry.apply(image, mask, window=window, ignore=recipe.labels.ignore)
-    return cut, *recipe.labels.settle(ids, name=other)
+    return cut, *recipe.labels.validate(ids, name=other)
 
 
 def _read(source: Source, work: Work, item: int) -> tuple[Image, Mask]:

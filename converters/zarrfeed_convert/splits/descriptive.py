@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.schema import (
+from zarrfeed.store.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import PARTIAL
+from zarrfeed.store.schema import PARTIAL
 from zarrfeed_convert.failures import Failed, writing
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
 from zarrfeed_convert.splits.own_entries import remove, require_own

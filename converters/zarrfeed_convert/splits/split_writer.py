@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
+from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.failures import writing
 from zarrfeed_convert.shards.shard_file import blosc_settings
 from zarrfeed_convert.splits.own_entries import remove

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
+from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.planning.palettes import palette_of
 

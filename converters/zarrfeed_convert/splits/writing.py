@@ -17,8 +17,8 @@ import xxhash
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.schema import FORMAT_VERSION
-from zarrfeed_convert.planning.deciding import OnProgress, told
+from zarrfeed.store.schema import FORMAT_VERSION
+from zarrfeed_convert.planning.deciding import OnProgress, step_progress
 from zarrfeed_convert.planning.decisions import Decision
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.packing import ShardTask, pack_shard, shard_path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.crews.work import Crew
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.planning.plan import Plan, Settings
@@ -46,7 +46,7 @@ _LOOK_EVERY_S = 0.5
 
 def write_split(
     samples: Source,
-    crew: Crew,
+    executor: Executor,
     plan: Plan,
     settings: Settings,
     target: Target,
@@ -70,7 +70,7 @@ def write_split(
     failures.add(journal.failed)
     layouts = (plan.image, plan.mask)
     folder = split_writer.prepare(target, [layout.name for layout in layouts])
-    rows, records = _pack(crew, plan, target, journal, failures, settings, progress)
+    rows, records = _pack(executor, plan, target, journal, failures, settings, progress)
     write_fields(folder, layouts, shards=len(records), samples=len(rows))
     description = _description(samples, plan, settings, rows, failures)
     description["channels"] = _describe(folder, samples, plan, rows, records)
@@ -88,7 +88,7 @@ def write_split(
 
 
 def _pack(
-    crew: Crew,
+    executor: Executor,
     plan: Plan,
     target: Target,
     journal: Journal,
@@ -114,13 +114,13 @@ def _pack(
         if before and goes_on and progress is not None:
             progress("going on", before, len(rows))
         goes_on = False
-        crew.run(pack_shard, left, told(progress, "packing", len(rows), before=before))
+        executor.run(pack_shard, left, step_progress(progress, "packing", len(rows), before=before))
         if failures.items != failed:
             journal.failed = failures.found
-        elif not _are_there(journal, left, within_s=crew.settle_s):
+        elif not _are_there(journal, left, within_s=executor.visible_within_s):
             raise WorkerError(
                 f"{target.folder}: shards were packed, but their files are not there as they were "
-                f"written; {crew.advice}"
+                f"written; {executor.advice}"
             )
 
 

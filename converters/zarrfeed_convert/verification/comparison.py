@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.schema import DIGEST, TILE_SOURCE
-from zarrfeed_convert.crews.crew import crew_of
+from zarrfeed.store.schema import DIGEST, TILE_SOURCE
+from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.planning.deciding import told
+from zarrfeed_convert.planning.deciding import step_progress
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.verification.consistency import TODO, repacked_of
 from zarrfeed_convert.verification.findings import Problem
@@ -155,8 +155,10 @@ def _compared_part(
     """Make the samples again that are from one source."""
     tasks = _tasks_of(recorded, part, matched)
     step = f"comparing {recorded.split.path.name} with its originals"
-    with crew_of(originals, workers, Failures("skip"), read_timeout=read_timeout) as crew:
-        results = crew.run(compare_originals, tasks, told(progress, step, len(matched.rows)))
+    with executor_of(originals, workers, Failures("skip"), read_timeout=read_timeout) as executor:
+        results = executor.run(
+            compare_originals, tasks, step_progress(progress, step, len(matched.rows))
+        )
     problems, at = [], 0
     for task, findings in zip(tasks, results, strict=True):
         for found in findings:

@@ -1,7 +1,7 @@
 """Do originals still make the samples that were packed?
 
-A task for a :class:`~zarrfeed_convert.crews.work.Crew`. What it finds never fails it: that is its
-result.
+A task for a :class:`~zarrfeed_convert.executors.work.Executor`. What it finds never fails it: that
+is its result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zarrfeed_convert.verification.consistency import is_cut_into
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 

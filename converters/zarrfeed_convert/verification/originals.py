@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import TILE, TILE_SOURCE
+from zarrfeed.store.schema import TILE, TILE_SOURCE
 from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.schema import (
+from zarrfeed.store.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zarrfeed.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, MASK
+from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, MASK
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.statistics import channel_sums, value_counts
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import open_split
 from zarrfeed.errors import StoreError
-from zarrfeed.nodes import read_metadata
-from zarrfeed.schema import ATTRIBUTES, METADATA, PARTIAL
+from zarrfeed.store.node_metadata import read_metadata
+from zarrfeed.store.schema import ATTRIBUTES, METADATA, PARTIAL
 from zarrfeed_convert.verification.consistency import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from zarrfeed import Split
-    from zarrfeed.schema import JSON
+    from zarrfeed.store.schema import JSON
 
 
 def find_splits(path: Path) -> tuple[list[Path], list[str]]:

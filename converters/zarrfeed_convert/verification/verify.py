@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed import open_split
-from zarrfeed.address import local_path
 from zarrfeed.errors import SourceError, StoreError
-from zarrfeed.schema import DIGEST, METADATA, SHARD_FILES
+from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed.spelling import named
-from zarrfeed_convert.crews.crew import cores, crew_of, require_crew
+from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
+from zarrfeed.store.address import local_path
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.planning.deciding import told
-from zarrfeed_convert.sources.listing import is_left
+from zarrfeed_convert.planning.deciding import step_progress
+from zarrfeed_convert.sources.file_discovery import is_left
 from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
 from zarrfeed_convert.verification.consistency import FIELDS, TODO, is_older
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from zarrfeed_convert.crews.work import Crew
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.executors.work import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
 
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started
@@ -96,7 +96,7 @@ def verify(
     (True, [])
     """
     start = time.perf_counter()
-    require_crew(workers, read_timeout=read_timeout)
+    require_executor(workers, read_timeout=read_timeout)
     folders, notes = find_splits(local_path(path))
     if len(folders) > 1 and not isinstance(source, bool):
         names = ", ".join(folder.name for folder in folders)
@@ -106,9 +106,9 @@ def verify(
     nbytes = sum(split.decoded_nbytes for split in opened)
     many = workers or (1 if nbytes < _SMALL else cores())
     splits = []
-    with crew_of(NoSource(), many, Failures("skip"), read_timeout=read_timeout) as crew:
+    with executor_of(NoSource(), many, Failures("skip"), read_timeout=read_timeout) as executor:
         for split, tasks in zip(opened, checks, strict=True):
-            splits.append(_check(split, tasks, crew, progress))
+            splits.append(_check(split, tasks, executor, progress))
     if source is not False:
         splits = [
             compare(split.recorded, done, source, workers, read_timeout, progress, limits)
@@ -172,14 +172,14 @@ def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
 
 
 def _check(
-    opened: _Opened, tasks: list[CheckTask], crew: Crew, progress: OnProgress | None
+    opened: _Opened, tasks: list[CheckTask], executor: Executor, progress: OnProgress | None
 ) -> SplitVerification:
     """Compare the shards of a split with what is recorded."""
     recorded = opened.recorded
     if recorded is None:
         return SplitVerification(opened.path, 0, 0, 0, 0, None, (), opened.problems)
-    tell = told(progress, f"checking {opened.path.name}", recorded.samples)
-    findings = crew.run(check_shard, tasks, tell)
+    tell = step_progress(progress, f"checking {opened.path.name}", recorded.samples)
+    findings = executor.run(check_shard, tasks, tell)
     files = [file for shard in findings for file in shard.files]
     decoded = sum(len(task.rows) for task in tasks if task.expected is not None)
     extra = list(extra_files(recorded.split, {file.known.path for file in files}))

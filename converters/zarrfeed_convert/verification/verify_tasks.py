@@ -1,7 +1,7 @@
 """Is a shard, in all its fields, as it was packed?
 
-A task for a :class:`~zarrfeed_convert.crews.work.Crew`. What it finds never fails it: that is its
-result.
+A task for a :class:`~zarrfeed_convert.executors.work.Executor`. What it finds never fails it: that
+is its result.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from zarrfeed import Split, SplitReader
 from zarrfeed.errors import ReadError, SourceError
-from zarrfeed.schema import IMAGE, MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.verification.file_check import FileFinding, KnownFile, check_file
 from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, check_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zarrfeed_convert.crews.work import Work
+    from zarrfeed_convert.executors.work import Work
     from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 
 _STEP = 1 << 20  # bytes that are decoded at a time, unless a chunk has more

@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.formats import open_source
 from zarrfeed_convert.sources.coco.coco import locate
-from zarrfeed_convert.sources.listing import list_files, list_stacks, stem_of
+from zarrfeed_convert.sources.file_discovery import list_files, list_stacks, stem_of
 
 BESIDE = [
     "._a.tif", ".DS_Store", "Thumbs.db", "desktop.ini", "a.tif.aux.xml", "a.tif.ovr", "a.tif.md5",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.blame import reading
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.read_errors import reading
+from zarrfeed_convert.sources.value_options import Meaning
 from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.schema import ArrayLayout
+    from zarrfeed.store.schema import ArrayLayout
     from zarrfeed_tools.bench.job import Job
 
 _CHECKSUM_NBYTES = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from zarrfeed.array_metadata import parse_array
-from zarrfeed.schema import METADATA
+from zarrfeed.store.array_metadata import parse_array
+from zarrfeed.store.schema import METADATA
 from zarrfeed_tools.bench.turn import Expected, take_turn
 
 if TYPE_CHECKING:

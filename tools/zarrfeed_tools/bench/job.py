@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.order import epoch_order
+from zarrfeed.order.sample_order import epoch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.order import Shuffle
-    from zarrfeed.schema import ArrayLayout
+    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.store.schema import ArrayLayout
     from zarrfeed_tools.bench.settings import Setting
 
 

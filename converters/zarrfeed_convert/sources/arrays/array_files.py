@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed_convert.sources.arrays.addresses import Address, split_address
 from zarrfeed_convert.sources.arrays.array_attributes import Meant
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.file_discovery import list_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection

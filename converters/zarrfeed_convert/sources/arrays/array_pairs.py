@@ -18,8 +18,8 @@ from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
 from zarrfeed_convert.sources.arrays.array_sides import Side, measure_all, pair_arrays, sides_of
-from zarrfeed_convert.sources.blame import reading
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.read_errors import reading
+from zarrfeed_convert.sources.value_options import Meaning
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

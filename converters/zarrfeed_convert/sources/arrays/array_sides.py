@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack
 from zarrfeed_convert.sources.arrays.array_layout import Layout, layouts_of
-from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
+from zarrfeed_convert.sources.read_errors import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

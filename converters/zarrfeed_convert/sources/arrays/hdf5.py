@@ -20,8 +20,8 @@ from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_array
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
 from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of, require_declared_chunks
-from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.read_errors import source_errors
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401 (being imported is what it is for)

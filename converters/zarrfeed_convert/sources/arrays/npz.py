@@ -19,9 +19,9 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
-from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
+from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

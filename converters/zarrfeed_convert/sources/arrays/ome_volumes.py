@@ -28,7 +28,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     open_node,
     quiet,
 )
-from zarrfeed_convert.sources.listing import fixed_part, matches_of
+from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 from zarrfeed_convert.sources.values import packed_dtype
 

@@ -17,8 +17,8 @@ from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
-from zarrfeed_convert.sources.blame import reading, source_errors
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.read_errors import reading, source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     is_url,
     name_stores,
 )
-from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.listing import fixed_part, matches_of
+from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
+from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

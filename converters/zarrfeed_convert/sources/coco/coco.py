@@ -14,12 +14,12 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
-from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.choices import require_choice
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
-from zarrfeed_convert.sources.listing import composed, files_below
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.file_discovery import composed, files_below
+from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

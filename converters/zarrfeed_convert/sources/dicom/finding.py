@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.dicom.headers import is_segmentation, read_header, slices_of
 from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
-from zarrfeed_convert.sources.listing import list_files, without_extension
+from zarrfeed_convert.sources.file_discovery import list_files, without_extension
+from zarrfeed_convert.sources.dicom.series import series_of
+from zarrfeed_convert.sources.read_errors import blamed, reading
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.blame import blamed, reading
 from zarrfeed_convert.sources.dicom.planes import patch_of
 from zarrfeed_convert.sources.dicom.segments import series_shown, slices_shown
 from zarrfeed_convert.sources.dicom.slice_labels import Labels, Layer, SegmentLabels, VolumeLabels
+from zarrfeed_convert.sources.read_errors import blamed, reading
 from zarrfeed_convert.sources.stacks.pairing import pair_stacks
 from zarrfeed_convert.sources.stacks.volumes import measure_volume
 

@@ -10,8 +10,6 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
-from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.choices import require_choice, require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.folders import FolderPairs, pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
@@ -26,7 +24,9 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.option_checks import require_choice, require_no_masks
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed_convert.labels import Labels
-from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.choices import require_choice, require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.folders import pair_folders
 from zarrfeed_convert.sources.image_files.known_classes import (
@@ -18,7 +16,9 @@ from zarrfeed_convert.sources.image_files.known_classes import (
     cityscapes_ids_to_train_ids,
 )
 from zarrfeed_convert.sources.image_files.known_layout import SUBSETS, KnownLayout, find_layout
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.option_checks import require_choice, require_no_masks
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.source import Header, Image, Mask
-    from zarrfeed_convert.sources.meaning import Meaning
+    from zarrfeed_convert.sources.value_options import Meaning
 
 
 class FilePairs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
-from zarrfeed_convert.sources.listing import files_in, has_extension, stem_of
+from zarrfeed_convert.sources.file_discovery import files_in, has_extension, stem_of
 from zarrfeed_convert.sources.name_pairs import pairs_of
 from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
 

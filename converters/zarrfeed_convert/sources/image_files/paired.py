@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.sources.blame import source_errors
 from zarrfeed_convert.sources.class_files import find_classes
+from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
 from zarrfeed_convert.sources.image_files.folders import pair_folders
-from zarrfeed_convert.sources.listing import fixed_part
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.labels import Labels
-from zarrfeed_convert.sources.blame import source_errors
-from zarrfeed_convert.sources.choices import require_no_masks
 from zarrfeed_convert.sources.class_files import find_classes, find_list
+from zarrfeed_convert.sources.file_discovery import files_below, has_extension, stem_of
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
 from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
-from zarrfeed_convert.sources.listing import files_below, has_extension, stem_of
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.option_checks import require_no_masks
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits

@@ -10,8 +10,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
-from zarrfeed_convert.sources.blame import reading
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
+from zarrfeed_convert.sources.read_errors import reading
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.blame import blamed, reading
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.name_pairs import in_order_of
+from zarrfeed_convert.sources.read_errors import blamed, reading
 from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
 from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
@@ -72,7 +72,7 @@ class Tables:
         Parameters
         ----------
         where, what
-            As :func:`~zarrfeed_convert.sources.listing.list_files` takes them.
+            As :func:`~zarrfeed_convert.sources.file_discovery.list_files` takes them.
         columns
             That will be read.
         limits

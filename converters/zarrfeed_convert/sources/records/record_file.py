@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.name_pairs import in_order_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Records:
         Parameters
         ----------
         where, what
-            As :func:`~zarrfeed_convert.sources.listing.list_files` takes them.
+            As :func:`~zarrfeed_convert.sources.file_discovery.list_files` takes them.
         beside
             Names of the files that these belong to, one by one.
 

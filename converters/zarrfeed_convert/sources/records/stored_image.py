@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.source import Mask
-    from zarrfeed_convert.sources.meaning import Meaning
     from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
+    from zarrfeed_convert.sources.value_options import Meaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import measure
-from zarrfeed_convert.sources.blame import reading
+from zarrfeed_convert.sources.read_errors import reading
 from zarrfeed_convert.sources.records.arrow_values import held_by
 from zarrfeed_convert.sources.records.bare_numbers import size_of
 from zarrfeed_convert.sources.records.stored_image import StoredImage

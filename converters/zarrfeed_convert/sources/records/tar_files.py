@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.sources.listing import list_files
+from zarrfeed_convert.sources.file_discovery import list_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

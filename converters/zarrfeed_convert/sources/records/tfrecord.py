@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.blame import blamed, source_errors
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.read_errors import blamed, source_errors
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
-from zarrfeed_convert.sources.records.partners import require_partners
+from zarrfeed_convert.sources.records.paired_records import require_partners
 from zarrfeed_convert.sources.records.record_field import RecordField
 from zarrfeed_convert.sources.records.record_file import Records
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

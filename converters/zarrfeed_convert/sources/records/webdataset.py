@@ -12,9 +12,8 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.blame import reading, source_errors
-from zarrfeed_convert.sources.choices import require_no_masks
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.option_checks import require_no_masks
+from zarrfeed_convert.sources.read_errors import reading, source_errors
 from zarrfeed_convert.sources.records.encoded import (
     HEAD,
     decode_image,
@@ -24,6 +23,7 @@ from zarrfeed_convert.sources.records.encoded import (
 )
 from zarrfeed_convert.sources.records.tar_files import find_tars, names_of_tars
 from zarrfeed_convert.sources.records.tar_index import Member, fields_of, samples_of_tar
+from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,13 +11,13 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
-from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
-from zarrfeed_convert.sources.listing import fixed_part, list_stacks
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
+from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
+from zarrfeed_convert.sources.value_options import Meaning
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
 from zarrfeed_convert.source import Header
-from zarrfeed_convert.sources.blame import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.listing import list_stacks
-from zarrfeed_convert.sources.meaning import Meaning
+from zarrfeed_convert.sources.file_discovery import list_stacks
+from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.stacks.tiff_axes import (
     ALL,
@@ -27,6 +26,7 @@ from zarrfeed_convert.sources.stacks.tiff_axes import (
     partner,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
+from zarrfeed_convert.sources.value_options import Meaning
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

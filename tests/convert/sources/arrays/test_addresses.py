@@ -10,7 +10,7 @@ from zarrfeed_convert.sources.arrays.addresses import (
     choose_array,
     split_address,
 )
-from zarrfeed_convert.sources.listing import fixed_part, stems_of
+from zarrfeed_convert.sources.file_discovery import fixed_part, stems_of
 
 
 @pytest.mark.parametrize(

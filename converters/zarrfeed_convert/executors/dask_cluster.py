@@ -1,0 +1,257 @@
+"""Is there a Dask cluster that can work for us, and does it still answer?
+
+Every question to it has a timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dask.config
+from dask.utils import parse_timedelta
+from distributed import Client, Security, rpc
+
+from zarrfeed import __version__
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert.executors import remote_task
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from distributed import Future
+
+Answer = TypeVar("Answer")
+
+# Dask's configuration reads it as `zarrfeed.timeout`.
+TIMEOUT = "DASK_ZARRFEED__TIMEOUT"
+_LOOK_EVERY_S = 2.0
+_ASK_AGAIN_S = 0.1
+_CLOSE_S, _LEAVE_S = 5, 0.5
+_SHOWN = 10  # workers that a message names
+
+
+class Cluster:
+    """A scheduler and its workers, as seen from here.
+
+    Parameters
+    ----------
+    address
+        The scheduler's.
+    token
+        Of the conversion.
+
+    Attributes
+    ----------
+    address
+        As it was given.
+    client
+        Dask's.
+
+    Raises
+    ------
+    SourceError
+        The address is none.
+    WorkerError
+        Nobody answers there.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address, self._token = address, token
+        self._timeout = _timeout()
+        self._workers: Mapping[str, Any] = {}
+        self._given_up: WorkerError | None = None
+        self._threads, self._next_look, self._seen = 0, 0.0, time.monotonic()
+        try:
+            with ThreadPoolExecutor(1) as thread:  # where no loop runs, as one does in Jupyter
+                found = thread.submit(asyncio.run, _kind(address, self._timeout)).result()
+            if found == "Scheduler":
+                self.client: Any = Client(
+                    address, timeout=self._timeout, set_as_default=False, name="zarrfeed"
+                )
+        except ValueError as error:
+            raise SourceError(
+                f"scheduler: needed an address like tcp://HOST:8786, found {address!r}: {error}"
+            ) from error
+        except OSError as error:
+            raise self._silent("no Dask scheduler answered", "is it running?") from error
+        if found != "Scheduler":
+            raise SourceError(f"scheduler: needed Dask's scheduler, found {address}, a {found}")
+
+    def admit(self) -> int:
+        """Wait for a worker, and make sure that all can do the work.
+
+        Returns
+        -------
+        int
+            Bytes of memory that are free for them.
+
+        Raises
+        ------
+        WorkerError
+            No worker comes, or one has not this zarrfeed.
+        """
+        while not self.threads():
+            time.sleep(_ASK_AGAIN_S)
+        workers = self.tell_all(remote_task.about)
+        answers = {"the scheduler": self._ask(self._about_scheduler, "its zarrfeed"), **workers}
+        wrong = [
+            f"{who} has {said}"
+            for who, answer in answers.items()
+            if (said := _said(answer)) != __version__ and not isinstance(answer, OSError)
+        ]  # a worker that has just gone has nothing that is wrong
+        if wrong:
+            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            raise WorkerError(
+                f"{self.address}: needed zarrfeed {__version__} everywhere, as here, "
+                f"{'; '.join(wrong[:_SHOWN])}{more}; install the same there"
+            )
+        about = {who: answer for who, answer in workers.items() if isinstance(answer, tuple)}
+        return _free(self._workers, {who: free for who, (_, free) in about.items()})
+
+    async def _about_scheduler(self) -> Any:
+        try:
+            return await self.client.run_on_scheduler(remote_task.about)
+        except ImportError as error:  # it reads what is sent to the workers
+            return error
+        except Exception:  # it need not let itself be asked
+            return __version__, 0
+
+    def threads(self) -> int:
+        """Count the threads that can work; 0 where the workers that had them are being replaced.
+
+        Raises
+        ------
+        WorkerError
+            The scheduler is gone, or there has been no worker for too long.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return self._threads
+        identity = self._ask(partial(self.client.scheduler.identity, n_workers=-1), "its workers")
+        self._workers = identity["workers"]
+        able = [worker for worker in self._workers.values() if worker["status"] == "running"]
+        self._threads = sum(worker["nthreads"] for worker in able)
+        now = time.monotonic()
+        self._next_look = now + _LOOK_EVERY_S
+        if self._threads:
+            self._seen = now
+        elif now - self._seen > self._timeout:
+            statuses = Counter(worker["status"] for worker in self._workers.values())
+            found = ", ".join(f"{count} {status}" for status, count in statuses.items())
+            raise self._silent(
+                f"no worker was running (found {found or 'none'})",
+                f"start one with: dask worker {self.address}",
+            )
+        return self._threads
+
+    def tell_all(self, function: Callable[..., Answer], *arguments: object) -> dict[str, Answer]:
+        """Call a function in every worker, whatever it is at; an answer may be an exception."""
+        call = partial(self.client.run, function, *arguments, on_error="return")
+        answers: dict[str, Answer] = self._ask(call, "what its workers answer")
+        return answers
+
+    def stop(self, futures: Sequence[Future[Any]]) -> None:
+        """Let no task begin any more, cancel those that run, and wait until they have ended.
+
+        Raises
+        ------
+        WorkerError
+            They have not, or it cannot be known.
+        """
+        deadline = time.monotonic() + self._timeout
+        self._ask(partial(self.client.cancel, futures), "that it has cancelled our tasks")
+        self.tell_all(remote_task.begin_no_more, self._token)
+        while True:
+            answers = self.tell_all(remote_task.running, self._token)
+            busy = [worker for worker, count in answers.items() if count != 0]
+            if not busy:
+                return
+            if time.monotonic() > deadline:
+                raise self._silent(
+                    f"tasks did not stop on {', '.join(busy[:_SHOWN])}", "is a sample very large?"
+                )
+            time.sleep(_ASK_AGAIN_S)
+
+    def close(self) -> None:
+        """Let go of what the workers keep for us, and of the scheduler."""
+        with suppress(WorkerError):
+            self.tell_all(remote_task.forget, self._token)
+        # Where nobody listens there is no good-bye to wait for, and we have said what is wrong.
+        silent = self._given_up is not None or self.client.status != "running"
+        log = logging.getLogger("distributed.client")
+        before, log.disabled = log.disabled, silent or log.disabled
+        try:
+            self.client.close(timeout=_LEAVE_S if silent else _CLOSE_S)
+        finally:
+            log.disabled = before
+
+    def lost(self, why: BaseException | str) -> WorkerError:
+        """Say that our tasks are no longer known to the scheduler."""
+        said = " ".join(str(why).split())
+        return WorkerError(
+            f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({said}); look "
+            "whether it runs, and what its log says"
+        )
+
+    def _ask(self, question: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+        if self._given_up is not None:  # one timeout is enough
+            raise self._given_up
+        if self.client.status != "running":
+            raise self.lost(f"the connection is {self.client.status}")
+        try:
+            answer: Answer = self.client.sync(question, callback_timeout=self._timeout)
+        except TimeoutError as error:
+            who = "does it, or a worker, hang?"
+            self._given_up = self._silent(f"the Dask scheduler did not say {what}", who)
+            raise self._given_up from error
+        except OSError as error:
+            raise self.lost(error) from error
+        return answer
+
+    def _silent(self, what: str, advice: str) -> WorkerError:
+        return WorkerError(
+            f"{self.address}: {what} within {self._timeout:g} s; {advice} "
+            f"({TIMEOUT}={2 * self._timeout:g}s waits longer)"
+        )
+
+
+async def _kind(address: str, timeout: float) -> str:
+    """Ask who is there; Dask itself would wait for ever for one who listens and says nothing."""
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, connection_args=arguments) as there:
+        identity: Any = await asyncio.wait_for(there.identity(), timeout)
+    return str(identity["type"])
+
+
+def _timeout() -> float:
+    found = dask.config.get("zarrfeed.timeout", default="60s")
+    try:
+        return float(parse_timedelta(found))
+    except (TypeError, ValueError, KeyError) as error:
+        raise SourceError(f"{TIMEOUT}: needed a time like 60s, found {found!r}") from error
+
+
+def _said(answer: object) -> str:
+    """Give the version that was answered, or why there is none."""
+    return answer[0] if isinstance(answer, tuple) else f"none that works: {answer!r}"
+
+
+def _free(workers: Mapping[str, Any], available: Mapping[str, int]) -> int:
+    """Add up the memory that workers may use: within their limits, and what their machines have."""
+    rooms: defaultdict[str, int] = defaultdict(int)
+    machines: dict[str, int] = {}
+    for address, free in available.items():
+        worker = workers.get(address)
+        if worker is not None:
+            limit = worker["memory_limit"]
+            left = max(0, limit - worker["metrics"]["memory"]) if limit else free
+            rooms[worker["host"]] += left
+            machines[worker["host"]] = free
+    return sum(min(room, machines[host]) for host, room in rooms.items())

@@ -1,0 +1,279 @@
+"""How does a Dask cluster do the work of an executor?
+
+The tasks are those of the other executors. The source goes to the cluster once, as the result of a
+task that all others need, so that Dask brings it to every worker, and makes it again where the
+workers that had it have died. A worker that dies loses nothing but the tasks that it was at: Dask
+gives them to another one.
+
+Nobody writes any more when a conversion has ended: its tasks are cancelled, a task looks after
+every sample whether its worker still has it to do, and we wait until none runs. The same look ends
+the tasks of a conversion that was killed, and those of a worker that has lost the scheduler. What a
+worker of which we know nothing may still write has a name of its own; the next run removes it, and
+then it cannot take the place of a shard.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import dask.config
+from distributed import KilledWorker, Reschedule, Status, get_worker
+
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert.executors import remote_task
+from zarrfeed_convert.executors.dask_cluster import Cluster
+from zarrfeed_convert.executors.remote_task import Done, RemoteTask
+from zarrfeed_convert.shards.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from distributed import Future
+
+    from zarrfeed_convert.executors.work import Progress, Task
+    from zarrfeed_convert.failures import Failed, Failures
+    from zarrfeed_convert.source import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_LOOK_EVERY_S = 0.1
+
+
+class DaskExecutor:
+    """Runs tasks on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    source
+        What the tasks read.
+    failures
+        Takes the samples that fail.
+    address
+        The scheduler's, such as ``tcp://10.0.0.1:8786``.
+    read_timeout
+        Seconds that a sample may take to be read.
+
+    Attributes
+    ----------
+    workers
+        Threads that may work for us.
+    free_nbytes
+        Memory that they share.
+
+    Raises
+    ------
+    SourceError
+        The address is none.
+    WorkerError
+        The scheduler does not answer, there is no worker, or one has another zarrfeed.
+    """
+
+    visible_within_s = (
+        60.0  # NFS looks after 30 s at the latest, if not told otherwise, what is new
+    )
+    advice = "they must be on a path that all workers share with this machine"
+
+    def __init__(
+        self, source: Source, failures: Failures, address: str, read_timeout: float
+    ) -> None:
+        self._failures, self._source, self._read_timeout = failures, source, read_timeout
+        self._remote = remote_task.remote_task_of(source)
+        self._cluster = Cluster(address, self._remote.token)
+        self._under_way: dict[int, Future[Done | None]] = {}
+        try:
+            self.free_nbytes: int | None = self._cluster.admit()
+            self.workers = self._threads = self._cluster.threads()
+            with _large_graphs():
+                self._held = self._cluster.client.submit(
+                    _held, self._remote, key=f"source-{self._remote.token}"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        """Run a task over items; see :class:`zarrfeed_convert.executors.work.Executor`."""
+        done: dict[int, Done] = {}
+        try:
+            self._work(task, items, done, progress)
+        except BaseException as error:
+            self._stop(error)  # whoever cleans up must find nobody still writing
+            raise
+        for number in range(len(items)):
+            self._failures.add(done[number].found)
+        return [cast(Result, done[number].result) for number in range(len(items))]
+
+    def _work(
+        self,
+        task: Task[Item, Result],
+        items: Sequence[Item],
+        done: dict[int, Done],
+        progress: Progress | None,
+    ) -> None:
+        outcomes: SimpleQueue[tuple[int, object]] = SimpleQueue()
+        left = iter(enumerate(items))
+        failed: list[Failed] = []
+        key = f"{task.__name__}-{uuid.uuid4().hex[:12]}"
+        quiet_since = time.monotonic()
+        while True:
+            if time.monotonic() - quiet_since > self._read_timeout:
+                self._require_progress()
+                quiet_since = time.monotonic()
+            threads = self._cluster.threads()
+            if not failed:
+                self._submit(task, key, self._next(left, len(items), threads), outcomes)
+            if not self._under_way:
+                break
+            for number, outcome in _ready(outcomes):
+                future = self._under_way.pop(number)
+                quiet_since = time.monotonic()
+                if isinstance(outcome, BaseException):
+                    raise self._explained(outcome, future, items[number])
+                if not isinstance(outcome, Done):
+                    continue  # it was not begun
+                done[number] = outcome
+                if outcome.found and self._failures.on_error == "stop":
+                    if not failed:
+                        self._cluster.tell_all(remote_task.begin_no_more, self._remote.token)
+                    failed += outcome.found
+            if progress is not None:
+                progress(sum(outcome.ticks for outcome in done.values()))
+        if failed:
+            self._failures.add(sorted(failed))
+
+    def _next(
+        self, left: Iterator[tuple[int, Item]], count: int, threads: int
+    ) -> list[tuple[int, Item]]:
+        """Take what is to be done next: all at once, so that Dask may ask for more workers."""
+        most = count
+        if self.workers < self._threads:  # memory would not allow more
+            most = max(1, threads * self.workers // self._threads)
+        return list(islice(left, max(0, most - len(self._under_way))))
+
+    def _submit(
+        self,
+        task: Task[Item, Result],
+        key: str,
+        numbered: list[tuple[int, Item]],
+        outcomes: SimpleQueue[tuple[int, object]],
+    ) -> None:
+        if not numbered:
+            return
+        client = self._cluster.client
+        with _large_graphs():
+            futures = client.map(
+                _perform,
+                [item for _, item in numbered],
+                key=[f"{key}-{number}" for number, _ in numbered],
+                held=self._held,
+                task=task,
+            )
+
+        async def follow(number: int, future: Future[Done | None]) -> None:
+            outcome: object
+            try:
+                outcome = await future
+            except BaseException as error:
+                outcome = error
+            outcomes.put((number, outcome))
+
+        for (number, _), future in zip(numbered, futures, strict=True):
+            self._under_way[number] = future
+            client.loop.add_callback(follow, number, future)
+
+    def _require_progress(self) -> None:
+        """Refuse to wait for a worker that has been reading one sample for too long.
+
+        Raises
+        ------
+        SourceError
+            The message names the sample and the worker.
+        """
+        answers = self._cluster.tell_all(remote_task.longest_reading, self._remote.token)
+        for worker, answer in answers.items():
+            name, seconds = answer if isinstance(answer, tuple) else ("", 0.0)
+            if seconds > self._read_timeout:
+                raise SourceError(
+                    f"{name}: reading it did not end within {seconds:.0f} s on {worker}; it may be "
+                    "damaged: restore it, or take it out, and start that worker anew; where the "
+                    f"disk is slow, wait longer with --read-timeout {4 * self._read_timeout:g}"
+                )
+
+    def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:
+        if isinstance(error, KilledWorker):
+            return WorkerError(
+                f"{self._cluster.address}: {error.allowed_failures + 1} workers died over one "
+                f"task{self._samples_of(item)}, the last at {error.last_worker.address}, most "
+                "likely because memory ran out; give each more memory, or fewer threads (dask "
+                "worker --nthreads 1)"
+            )
+        return error if future.status == "error" else self._cluster.lost(error)
+
+    def _samples_of(self, item: object) -> str:
+        """Name the samples of a task, of which one may be to blame."""
+        found: Iterable[int] = item if isinstance(item, range | list) else ()
+        for part in item if isinstance(item, tuple) else (getattr(item, "rows", None),):
+            if isinstance(part, Rows):
+                found = part.item.tolist()
+        samples = sorted(set(found))
+        if not samples:
+            return ""
+        first, last = (self._source.names(sample)[0] for sample in (samples[0], samples[-1]))
+        return f" ({len(samples)} samples, from {first} to {last})"
+
+    def _stop(self, error: BaseException) -> None:
+        """End the tasks that run, and wait until they have; where that cannot be known, say so."""
+        futures = list(self._under_way.values())
+        self._under_way.clear()
+        try:
+            if futures:
+                self._cluster.stop(futures)
+        except WorkerError as untold:
+            why = "" if isinstance(error, WorkerError) else f": {untold}"
+            error.add_note(f"tasks may still be running on the cluster for a while{why}")
+
+    def close(self) -> None:
+        """Let the cluster go."""
+        self._cluster.close()
+
+
+def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, object]]:
+    """Wait for a task to end, but not for long; give all that have."""
+    try:
+        yield outcomes.get(timeout=_LOOK_EVERY_S)
+        while True:
+            yield outcomes.get_nowait()
+    except Empty:
+        return
+
+
+def _large_graphs() -> Any:
+    """Keep Dask from warning of what it carries well: a source of many paths, rows of shards."""
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GiB"})
+
+
+# -- In a Dask worker -----------------------------------------------------------------------------
+
+
+def _held(remote: RemoteTask) -> RemoteTask:
+    return remote
+
+
+def _perform(item: Item, *, held: RemoteTask, task: Task[Item, object]) -> Done | None:
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def wanted() -> None:
+        state = worker.state.tasks.get(key)
+        has_it_to_do = state is not None and state.state in ("executing", "long-running")
+        if not has_it_to_do or worker.status in (Status.closing, Status.closed, Status.failed):
+            raise Reschedule  # nobody waits for it, or it is for another worker
+
+    return remote_task.perform(held, task, item, wanted, here=worker.address)

@@ -1,0 +1,276 @@
+"""How do processes of this machine do the work of an executor?
+
+Each has one task at a time, so that it is known which one a crash ends, and writes on a board what
+it reads, so that it is known over which sample. One that reads something for too long is ended.
+Where failures are skipped, another process takes its place and its task, without that sample.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Pipe, wait
+from typing import TYPE_CHECKING, Any, cast
+
+import cloudpickle
+import psutil
+
+from zarrfeed.errors import WorkerError
+from zarrfeed_convert.executors.work import Item, Local, Progress, Result, Task
+from zarrfeed_convert.failures import Failed, Failures
+from zarrfeed_convert.supervision.board import NO_ITEM, Board
+from zarrfeed_convert.supervision.child import start
+from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from zarrfeed_convert.source import Source
+
+_LOOK_EVERY_S = 0.1
+_END_S = 10.0  # that all processes together have to end by themselves
+# They are the parallelism themselves. On two busy cores, NumPy is then imported in 115 ms
+# instead of 174.
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
+class Pool(Local):
+    """An executor of processes.
+
+    They are started anew: forks of a process that runs threads (TensorFlow's) may hang. A source
+    that is defined in the user's ``__main__`` comes with its class.
+
+    Parameters
+    ----------
+    source
+        What the tasks read.
+    workers
+        How many processes there may be; they start when there is a task for them.
+    failures
+        Takes the samples that fail.
+    read_timeout
+        Seconds that something may take to be read, besides what its size allows.
+    """
+
+    def __init__(
+        self, source: Source, workers: int, failures: Failures, read_timeout: float
+    ) -> None:
+        self.workers = workers
+        self._failures = failures
+        self._source = cloudpickle.dumps(source)
+        self._users_modules = not type(source).__module__.startswith("zarrfeed_convert.")
+        self._board = Board(workers)
+        self._board.patience = read_timeout
+        self._processes: list[_Process] = []
+        self._lost: dict[int, str] = {}  # samples over which processes were lost
+        self._memory = Memory()
+        self._closed = False
+
+    def run(
+        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
+    ) -> list[Result]:
+        """Run a task over items; see :class:`zarrfeed_convert.executors.work.Executor`."""
+        results: dict[int, tuple[Result, list[Failed]]] = {}
+        try:
+            self._work(task, items, results, progress)
+        except BaseException:
+            self.close()  # whoever cleans up must find nobody still writing
+            raise
+        for number in range(len(items)):
+            self._failures.add(results[number][1])
+        return [results[number][0] for number in range(len(items))]
+
+    def _work(
+        self,
+        task: Task[Item, Result],
+        items: Sequence[Item],
+        results: dict[int, tuple[Result, list[Failed]]],
+        progress: Progress | None,
+    ) -> None:
+        left = deque(range(len(items)))
+        failed: list[Failed] = []  # that end the conversion
+        before = self._ticks()
+        while True:
+            if failed:
+                left.clear()
+            for process in self._idle(len(left)):
+                number = left.popleft()
+                process.give(number, task, items[number], self._lost)
+            if progress is not None:
+                progress(self._ticks() - before)
+            busy = {p.connection: p for p in self._processes if p.number is not None}
+            if not busy:
+                break
+            for ready in wait(list(busy), _LOOK_EVERY_S):
+                process = busy[cast("Connection[Any, Any]", ready)]
+                number = cast("int", process.number)
+                try:
+                    error, answer = process.take()
+                except (EOFError, OSError):
+                    status = process.end(_END_S)
+                    why = process.watch.died(status)
+                    failed += self._replace_dead(process, why, left, again=is_crash(status))
+                    continue
+                if error is not None:
+                    raise error
+                results[number] = answer
+                failed += self._that_end_it(answer[1])
+            for process in [p for p in self._processes if p.number is not None]:
+                why = process.watch.overdue()
+                if why:
+                    process.end(0)
+                    failed += self._replace_dead(process, why, left, again=True)
+            self._spare_memory()
+        self._failures.add(sorted(failed))
+
+    def _that_end_it(self, found: list[Failed]) -> list[Failed]:
+        return found if self._failures.on_error == "stop" else []
+
+    def _replace_dead(
+        self, process: _Process, why: str, left: deque[int], *, again: bool
+    ) -> list[Failed]:
+        """Blame the sample over which a process was lost: its task is done again without that.
+
+        Raises
+        ------
+        WorkerError
+            No sample is to blame, or not for certain: `again`, all might be well.
+        """
+        self._processes.remove(process)
+        place, number = process.watch.place, process.number
+        reading = place.reading
+        if not again or reading.item == NO_ITEM or reading.item in self._lost or number is None:
+            raise WorkerError(why)
+        self._lost[reading.item] = why
+        place.ticks = process.ticks_before
+        left.appendleft(number)
+        return self._that_end_it([Failed(reading.item, reading.name, why)])
+
+    def _spare_memory(self) -> None:
+        """End the largest process where the machine has next to no memory left."""
+        why = self._memory.short()
+        if not why or not self._processes:
+            return
+        largest = max(self._processes, key=_Process.nbytes)
+        nbytes = largest.nbytes()
+        if nbytes < self._memory.much:
+            return  # others have taken it
+        largest.end(0)
+        raise WorkerError(
+            f"{largest.watch.place.reading.name or 'packing'}: its process was ended as it had "
+            f"taken {nbytes >> 20} MiB, and {why}; try again with fewer workers (--workers), or "
+            "take out what needs so much"
+        )
+
+    def _idle(self, wanted: int) -> list[_Process]:
+        """Give processes that have nothing to do, and start some if there are too few."""
+        busy = sum(process.number is not None for process in self._processes)
+        wanted = min(wanted, self.workers - busy)
+        idle = [process for process in self._processes if process.number is None]
+        while len(idle) < wanted:
+            taken = {process.place for process in self._processes}
+            place = next(place for place in range(len(taken) + 1) if place not in taken)
+            try:
+                process = _Process(
+                    self._board, place, self._source, users_modules=self._users_modules
+                )
+            except OSError as error:
+                raise WorkerError(
+                    f"a packing process could not be started ({error.strerror}); try again with "
+                    "fewer workers (--workers), or raise this shell's limits (ulimit -u, ulimit -n)"
+                ) from error
+            self._processes.append(process)
+            idle.append(process)
+        return idle[: max(0, wanted)]
+
+    def _ticks(self) -> int:
+        return sum(self._board.place(number).ticks for number in range(self._board.places))
+
+    def close(self) -> None:
+        """End the tasks that run, and the processes, if need be by force."""
+        if self._closed:
+            return
+        self._closed = True
+        self._board.stop()
+        for process in self._processes:
+            process.dismiss()
+        deadline = time.monotonic() + _END_S
+        for process in self._processes:
+            process.end(max(0.0, deadline - time.monotonic()))
+        self._processes.clear()
+        self._board.close()
+
+
+class _Process:
+    """A process of the pool, and what it has to do."""
+
+    def __init__(self, board: Board, place: int, source: bytes, *, users_modules: bool) -> None:
+        self.place = place
+        self.number: int | None = None  # of the task that it has
+        self.watch = Watch(board, board.place(place))
+        self.ticks_before = 0
+        self.connection, theirs = Pipe()
+        descriptors = theirs.fileno(), board.descriptor
+        with theirs, _held_interrupts():
+            self._process = start(
+                "zarrfeed_convert.executors.worker_process",
+                *map(str, (*descriptors, place)),
+                descriptors=descriptors,
+                users_modules=users_modules,
+                environment={_BLAS_THREADS: os.environ.get(_BLAS_THREADS, "1")},
+                stdin=subprocess.DEVNULL,
+            )
+        self._setup: bytes | None = source
+
+    def give(self, number: int, task: Any, item: Any, lost: dict[int, str]) -> None:
+        """Give it a task."""
+        self.number, self.ticks_before = number, self.watch.place.ticks
+        with suppress(OSError):  # it is dead, as its connection will say
+            if self._setup is not None:
+                self.connection.send_bytes(self._setup)
+                self._setup = None
+            self.connection.send((task, item, lost))
+
+    def take(self) -> tuple[BaseException | None, Any]:
+        """Take its answer: an error, or what came of its task."""
+        answer: tuple[BaseException | None, Any] = self.connection.recv()
+        self.number = None
+        return answer
+
+    def nbytes(self) -> int:
+        """Give the memory that it has."""
+        with suppress(psutil.Error):
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        return 0
+
+    def dismiss(self) -> None:
+        """Let it end when it has done its task."""
+        with suppress(OSError):
+            self.connection.send(None)
+
+    def end(self, seconds: float) -> int:
+        """Wait until it has ended, but not for long; gives its exit status."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self.connection.close()
+        return self._process.wait()
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Let processes start with Ctrl-C blocked, until they ignore it: else one prints a traceback.
+
+    They inherit the mask of the thread that starts them; here, a Ctrl-C comes as the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,84 @@
+"""What does a process of the pool do?
+
+It takes its source once, and tasks until there are no more; it ends with its parent, and leaves
+Ctrl-C to it. What it reads stands on the board.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import sys
+import traceback
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from zarrfeed.errors import WorkerError, ZarrfeedError
+from zarrfeed_convert.executors.work import Work
+from zarrfeed_convert.shards.shard_file import single_threaded_blosc
+from zarrfeed_convert.supervision.board import Board, take
+from zarrfeed_convert.supervision.child import end_with_parent
+from zarrfeed_convert.supervision.limits import limit_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zarrfeed_convert.source import Source
+
+
+class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
+    """Another task failed: this one's work is not needed."""
+
+
+def main() -> None:
+    """Serve the pool: its arguments are the descriptors of a connection and a board, a place."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor, shared, number = map(int, sys.argv[1:])
+    connection: Connection[Any, Any] = Connection(descriptor)
+    end_with_parent(descriptor)
+    limit_memory()
+    board = Board(1 + number, shared)
+    place = board.place(number)
+    take(place)
+
+    def tick() -> None:
+        if board.stops:
+            raise _Stopped
+        place.ticks += 1
+
+    try:
+        source: Source = cloudpickle.loads(connection.recv_bytes())
+    except Exception as error:  # whatever it is, the parent must hear of it
+        connection.send_bytes(_failure(error))
+        return
+    with single_threaded_blosc():
+        while (asked := connection.recv()) is not None:
+            task, item, lost = asked
+            work = Work(source, tick, lost)
+            connection.send_bytes(_answer(partial(task, source, work, item), work))
+
+
+def _answer(perform: Callable[[], object], work: Work) -> bytes:
+    try:
+        return pickle.dumps((None, (perform(), work.found)))
+    except _Stopped:
+        return pickle.dumps((None, None))
+    except BaseException as error:  # even SystemExit by a decoder
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> bytes:
+    """Pickle an error; what cannot be, or is none of ours, says where it came from."""
+    told = "".join(traceback.format_exception(error))
+    try:
+        if isinstance(error, ZarrfeedError | OSError):
+            pickle.loads(pickle.dumps(error))
+            return pickle.dumps((error, None))
+    except Exception:  # its class cannot be made of what it holds
+        pass
+    wrapped = WorkerError(f"a packing process failed: {error!r}")
+    wrapped.add_note(told.rstrip())
+    return pickle.dumps((wrapped, None))

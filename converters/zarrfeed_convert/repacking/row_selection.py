@@ -1,0 +1,140 @@
+"""Which stored samples are repacked, and in which order?
+
+Pure: names, places and wishes in, row numbers out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed.order.sample_order import permutation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.repacking.stored_facts import Facts, Tiles
+    from zarrfeed_convert.shards.rows import Numbers
+
+StoredOrder: TypeAlias = Literal["shuffled", "source", "stored"]
+ORDERS: tuple[StoredOrder, ...] = ("shuffled", "source", "stored")
+Subset: TypeAlias = "slice | Sequence[int] | NDArray[np.integer | np.bool_] | None"
+_SHOWN = 10
+
+
+def chosen_rows(facts: Facts, *, subset: Subset, keys: Sequence[str] | None) -> Numbers:
+    """Choose samples.
+
+    Parameters
+    ----------
+    facts
+        Of all samples, as they lie.
+    subset
+        Which of them by number: a slice, numbers, or a truth value for each.
+    keys
+        Which by name; of tiles, the name of their image names them all.
+
+    Returns
+    -------
+    (n,)
+        Ascending.
+
+    Raises
+    ------
+    SourceError
+        Both are given, none is chosen, or there is no such sample.
+    """
+    if subset is not None and keys is not None:
+        raise SourceError("subset and keys: needed one of them at most, found both")
+    rows = _by_number(subset, len(facts)) if keys is None else _by_name(keys, facts)
+    if not rows.size:
+        raise SourceError(f"needed at least one sample, chose none of {len(facts)}")
+    return rows
+
+
+def _by_number(subset: Subset, count: int) -> Numbers:
+    if subset is None:
+        return np.arange(count)
+    if isinstance(subset, slice):
+        return np.sort(np.arange(count)[subset])
+    given = np.asarray(subset)
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "biu"):
+        raise SourceError(
+            f"subset: needed a slice, numbers, or a truth value per sample, found {given.dtype} "
+            f"of shape {given.shape}"
+        )
+    if given.dtype == np.bool_:
+        if given.size != count:
+            raise SourceError(f"subset: needed {count} truth values, found {given.size}")
+        return np.flatnonzero(given)
+    outside = given[(given < -count) | (given >= count)]
+    if outside.size:
+        raise SourceError(f"subset: needed numbers below {count}, found {outside[0]}")
+    numbers = np.where(given < 0, given + count, given).astype(np.int64)
+    return _each_once(numbers, lambda number: f"sample {number}")
+
+
+def _by_name(keys: Sequence[str], facts: Facts) -> Numbers:
+    row_of = {key: row for row, key in enumerate(facts.keys)}
+    tiles_of = _rows_of_images(facts.tiles)
+    missing = [key for key in keys if key not in row_of and key not in tiles_of]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise SourceError(
+            f"keys: needed names of the {len(facts)} samples, such as {facts.keys[0]!r}, found "
+            f"{', '.join(map(repr, missing[:_SHOWN]))}{more}"
+        )
+    rows = [[row_of[key]] if key in row_of else tiles_of[key] for key in keys]
+    numbers = np.array([row for some in rows for row in some], np.int64)
+    return _each_once(numbers, lambda number: repr(facts.keys[number]))
+
+
+def _rows_of_images(tiles: Tiles | None) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    if tiles is not None:
+        for row, image in enumerate(map(int, tiles.place[:, 0])):
+            rows.setdefault(tiles.names[image], []).append(row)
+    return rows
+
+
+def _each_once(numbers: Numbers, name: Callable[[int], str]) -> Numbers:
+    unique, counts = np.unique(numbers, return_counts=True)
+    if (counts > 1).any():
+        twice = name(int(unique[counts > 1][0]))
+        raise SourceError(f"needed every sample at most once, found {twice} twice")
+    return unique
+
+
+def in_order(rows: Numbers, facts: Facts, *, order: StoredOrder, seed: int) -> Numbers:
+    """Put chosen samples in the order of the new split.
+
+    Parameters
+    ----------
+    rows
+        Ascending.
+    facts
+        Of all samples.
+    order
+        ``stored``: as they lie. ``source``: sorted by name, tiles by that of their image, then by
+        their place. ``shuffled``: that order, permuted, as by a conversion; but tiles go anywhere
+        in the split, for no image has to be decoded.
+    seed
+        Of the permutation.
+    """
+    if order == "stored":
+        return rows
+    ordered = np.array(sorted(rows.tolist(), key=_sort_key(facts)), np.int64)
+    return ordered if order == "source" else ordered[permutation(rows.size, seed=seed, epoch=0)]
+
+
+def _sort_key(facts: Facts) -> Callable[[int], tuple[str, int, int]]:
+    tiles = facts.tiles
+    if tiles is None:
+        return lambda row: (facts.keys[row], 0, 0)
+    names = [tiles.names[image] for image in map(int, tiles.place[:, 0])]
+    corners: list[tuple[int, int]] = list(map(tuple, tiles.place[:, 1:].tolist()))
+    return lambda row: (names[row], *corners[row])

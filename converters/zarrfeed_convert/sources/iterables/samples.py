@@ -1,0 +1,256 @@
+"""How do samples that a program has in hand, or makes one by one, become a source?
+
+Packing processes read samples in any order, and twice; an iterable gives each of them once, here.
+So its samples are kept in a spool in between, which is gone when the conversion is; of one that was
+killed, the next one removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+import numpy as np
+import PIL.Image
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.iterables.spool import SpoolWriter, names_of
+from zarrfeed_convert.sources.iterables.spool_file import spool_file
+from zarrfeed_convert.sources.read_errors import anchored
+from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.values import packable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.source import Image, Mask, Source
+
+_SOURCE = ("keys", "probe", "read", "read_mask")
+_NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
+_PARTS = ("key", "image", "mask")
+_KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
+
+
+class MapStyle(Protocol):
+    """A dataset with a length, whose samples are asked for by number, like PyTorch's."""
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Give a sample."""
+        ...
+
+
+Samples: TypeAlias = "Source | Iterable[Any] | MapStyle"
+
+
+@contextmanager
+def source_of_samples(
+    samples: Samples,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Iterator[Source]:
+    """Make a source of samples, for as long as the context lasts.
+
+    Parameters
+    ----------
+    samples
+        A source, which is given back as it is. Or a sequence, an iterable or a map-style dataset
+        of samples, each of them ``(image, mask)``, ``(key, image, mask)`` or a mapping with
+        ``image``, ``mask`` and, where it has one, ``key``; other arrays in it are refused. Images
+        are (H, W) or (H, W, C) numbers of any kind that uint8, uint16 or float32 hold, or Pillow's;
+        masks (H, W) class ids. A sample without a key is keyed by its number, ``00000000`` and so
+        on.
+    folder
+        Where the spool is: a file as large as all decoded samples. Where there is no such folder,
+        it is in the nearest one above it.
+    progress
+        Called after every sample with what is being done, how many are done, and how many there
+        are (of an iterable that does not know: how many are done).
+
+    Raises
+    ------
+    SourceError
+        A sample is none, or has no key of its own; the message names it by its number and key.
+        Or there is no room for them. What an iterable raises itself goes through.
+
+    Examples
+    --------
+    >>> cells = ((np.zeros((4, 4, 3), np.uint8), np.eye(4) > 0) for _ in range(2))
+    >>> with source_of_samples(cells, ".") as source:
+    ...     source.keys
+    ['00000000', '00000001']
+    """
+    if all(hasattr(samples, name) for name in _SOURCE):
+        yield anchored(cast("Source", samples))
+        return
+    parent = Path(folder).absolute()
+    while not parent.is_dir():
+        parent = parent.parent
+    with spool_file(parent) as (file, path):
+        writer = SpoolWriter(file, path)
+        _fill(writer, samples, parent, progress)
+        yield writer.finish()
+
+
+def _fill(
+    writer: SpoolWriter,
+    samples: Samples,
+    folder: Path,
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    total = _length(samples)
+    for number, sample in enumerate(_each(samples)):
+        name = f"samples[{number}]"
+        key, image, mask = _parts(sample, name)
+        if key is None:
+            key = f"{number:0{_KEY_DIGITS}}"
+        else:
+            name = f"{name} ({key})"
+        if key in writer:
+            raise SourceError(f"{name}: needed a key of its own, found {key!r} a second time")
+        image_name, mask_name = names_of(name)
+        ids = _mask(mask, mask_name)
+        pixels = _image(image, image_name, ids.shape)
+        try:
+            writer.append(key, pixels, ids, label=name)
+        except OSError as error:
+            raise SourceError(
+                f"{name}: cannot be kept in {folder} until it is packed: {error.strerror}; "
+                f"decoded samples need {pixels.nbytes + ids.nbytes} bytes each there"
+            ) from error
+        if progress is not None:
+            progress("taking samples", number + 1, total or number + 1)
+    if not len(writer):
+        raise SourceError("samples: needed at least one, found none")
+
+
+def _length(samples: Samples) -> int:
+    """Count samples; 0 where they cannot tell."""
+    try:
+        return len(cast("MapStyle", samples))
+    except (TypeError, NotImplementedError):  # what has no length may say so only when asked
+        return 0
+
+
+def _each(samples: Samples) -> Iterator[Any]:
+    """Go through samples once, in their order."""
+    if isinstance(samples, str | bytes | os.PathLike | Mapping):
+        raise SourceError(
+            f"samples: needed a source or samples {_NEEDED}, found {type(samples).__name__} "
+            f"{str(samples)[:60]!r}; for folders of files use PairedFolders(images, masks)"
+        )
+    if hasattr(samples, "__iter__"):
+        return iter(cast("Iterable[Any]", samples))
+    # Python would ask a dataset without __iter__ for numbers beyond its length, until it raises.
+    if hasattr(samples, "__getitem__") and hasattr(samples, "__len__"):
+        by_number = cast("MapStyle", samples)
+        return (by_number[number] for number in range(len(by_number)))
+    raise SourceError(
+        f"samples: needed a source or samples {_NEEDED}, found {type(samples).__name__}"
+    )
+
+
+def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
+    """Take a sample apart: key, image, mask."""
+    key: Any = None
+    if isinstance(sample, Mapping):
+        missing = [part for part in ("image", "mask") if part not in sample]
+        if missing:
+            has = ", ".join(map(str, sample)) or "nothing"
+            raise SourceError(f"{name}: needed an entry {missing[0]!r}, found {has}")
+        lost = [
+            str(part) for part, value in sample.items() if part not in _PARTS and _is_array(value)
+        ]
+        if lost:
+            raise SourceError(
+                f"{name}: needed no arrays but image and mask, found {', '.join(lost)}, which "
+                "would be lost; leave them out of the mapping, or pack them as masks or images of "
+                "a split of their own"
+            )
+        key, image, mask = sample.get("key"), sample["image"], sample["mask"]
+    elif isinstance(sample, tuple | list) and len(sample) == 2:
+        image, mask = sample
+    elif isinstance(sample, tuple | list) and len(sample) == 3:
+        key, image, mask = sample
+        if key is None:
+            raise SourceError(f"{name}: needed a text as key, found None")
+    else:
+        what = type(sample).__name__
+        found = f"{what} of {len(sample)}" if isinstance(sample, tuple | list) else what
+        raise SourceError(f"{name}: needed {_NEEDED}, found {found}")
+    if key is not None and not (isinstance(key, str) and key):
+        raise SourceError(f"{name}: needed a text as key, found {type(key).__name__} {key!r:.60}")
+    return key, image, mask
+
+
+def _is_array(value: Any) -> bool:
+    """Tell whether a value is more than a number or a text that says something of a sample."""
+    if isinstance(value, list | tuple):
+        return not all(isinstance(entry, str) for entry in value)
+    return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
+
+
+def _image(value: Any, name: str, mask: tuple[int, ...]) -> Image:
+    if isinstance(value, PIL.Image.Image):
+        value = _shown(value)
+    values = packable(_array(value, name), name)
+    if values.ndim == 2:
+        values = values[:, :, np.newaxis]
+    if values.ndim == 3 and values.shape[:2] == mask and values.shape[2]:
+        return np.ascontiguousarray(values)
+    if values.ndim == 3 and values.shape[1:] == mask:
+        advice = "; put the channels last, like np.moveaxis(image, 0, -1)"
+    else:
+        advice = "" if values.ndim == 3 else "; an image is (H, W) or (H, W, C)"
+    raise SourceError(
+        f"{name}: needed {mask[0]}x{mask[1]} pixels as the mask has, found the shape "
+        f"{values.shape}{advice}"
+    )
+
+
+def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Give an image in a mode that is an array of its pixels."""
+    if image.mode in ("L", "RGB", "RGBA", "F", "I") or image.mode.startswith("I;16"):
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    alpha = image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info
+    return image.convert("RGBA" if alpha else "RGB")
+
+
+def _mask(value: Any, name: str) -> Mask:
+    values = _array(value, name)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 2 or not values.size:
+        raise SourceError(f"{name}: needed class ids (H, W), found the shape {values.shape}")
+    try:
+        return Meaning("auto", MaskMap()).mask(values, name=name)
+    except SourceError as error:  # whose way out is an option of the command
+        raise SourceError(
+            f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "
+            "with ignore=255, or mask > 0.5"
+        ) from error
+
+
+def _array(value: Any, name: str) -> NDArray[Any]:
+    if isinstance(value, str | bytes | os.PathLike) or value is None:
+        raise SourceError(
+            f"{name}: needed an array, found {type(value).__name__} {value!r:.60}; decode it first"
+        )
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever is an array of its own has errors of its own
+        raise SourceError(
+            f"{name}: needed what numpy.asarray takes, found {type(value).__name__}: {error}"
+        ) from error

@@ -1,0 +1,142 @@
+"""Which input is to blame for an error, and which make no sample because of one?"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zarrfeed.errors import SourceError, ZarrfeedError
+from zarrfeed.spelling import named
+from zarrfeed.store.address import local_path
+from zarrfeed_convert.failures import unreadable
+from zarrfeed_convert.sources.listing import hidden_files
+from zarrfeed_convert.supervision.board import marked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from zarrfeed_convert.source import Source
+
+Kind = TypeVar("Kind")
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Let every failure to read something name it, whatever a library raises."""
+    try:
+        with marked(name):
+            yield
+    except ZarrfeedError:
+        raise
+    except Exception as error:
+        raise unreadable(name, error) from error
+
+
+def source_errors(kind: type[Kind]) -> type[Kind]:
+    """Let nothing but :class:`SourceError` leave a source, with the name of what was read.
+
+    A class decorator: of what opens the source, measures and reads its samples.
+    """
+    opens: Callable[..., None] = vars(kind).get("__init__", kind.__init__)
+    takes = signature(opens)
+
+    @named
+    @wraps(opens)
+    def opened(self: Any, *arguments: Any, **options: Any) -> None:
+        given = takes.bind(self, *arguments, **options)
+        for name in ("images", "masks"):
+            place = given.arguments.get(name)
+            if isinstance(place, str | bytes | os.PathLike) and place:
+                given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
+                if "://" in text and not getattr(kind, "takes_urls", False):
+                    local_path(text)  # cells.h5:/images is none
+                elif not _here():
+                    local_path(text.partition(":")[0])
+        self.opened = (_here(), given.args[1:], given.kwargs)
+        with reading(str(given.arguments["images"])), hidden_files() as hidden:
+            opens(*given.args, **given.kwargs)
+        if hidden:
+            why = f"such as {min(hidden)}: names that begin with a dot; rename files that are data"
+            remark = ("hidden files", f"{len(hidden)} passed over", why)
+            self.remarks = (*getattr(self, "remarks", ()), remark)
+
+    setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
+    for name in ("probe", "read", "read_mask"):
+        setattr(kind, name, _named(getattr(kind, name)))
+    return kind
+
+
+def anchored(source: Source) -> Source:
+    """Give a source whose relative paths are those of the folder in which it was opened.
+
+    Files are named as they were given; where the current folder has changed since, they are named
+    by their whole path.
+    """
+    there, arguments, options = getattr(source, "opened", ("", (), {}))
+    if there in ("", _here()):
+        return source
+    given = signature(type(source)).bind(*arguments, **options)
+    for name in ("images", "masks"):
+        place = given.arguments.get(name, "")
+        is_label = name == "masks" and getattr(source, "takes_labels", False) and "." not in place
+        if place and "://" not in place and not is_label:
+            given.arguments[name] = os.path.join(there, place)  # noqa: PTH118
+    return type(source)(*given.args, **given.kwargs)
+
+
+def _here() -> str:
+    """Give the current folder; nothing where it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
+
+
+def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    @wraps(read)
+    def named(self: Any, sample: int) -> Any:
+        try:
+            return read(self, sample)
+        except ZarrfeedError:
+            raise
+        except Exception as error:
+            raise unreadable(self.names(sample)[0], error) from error
+
+    return named
+
+
+def blamed(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
+    """Say which of some files an error is about, or a slice of which, and what it says of it.
+
+    Examples
+    --------
+    >>> blamed(SourceError("b.nii[z=3]: is damaged"), ["a.nii", "b.nii"])
+    ('b.nii[z=3]', 'is damaged')
+    """
+    said = str(error)
+    for path in paths:
+        if said.startswith(f"{path}: "):
+            return path, said.removeprefix(f"{path}: ")
+        if said.startswith(f"{path}[") and "]: " in said:
+            place, _, why = said[len(path) :].partition("]: ")
+            return f"{path}{place}]", why
+    return paths[0], said
+
+
+def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -> None:
+    """Refuse a dataset of which nothing is left to pack.
+
+    Raises
+    ------
+    SourceError
+        There is no sample; it says why the first input makes none.
+    """
+    if places:
+        return
+    if not left_out:
+        raise SourceError("needed samples to pack, found none: every slice was left out as empty")
+    more = f"; {len(left_out)} inputs make no sample" if len(left_out) > 1 else ""
+    raise SourceError(f"{': '.join(left_out[0])}{more}")

@@ -1,0 +1,31 @@
+"""Arrays as all layers pass them on, and memory for them that frameworks take without a copy."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+# TensorFlow and JAX take a buffer without a copy only from there (measured: 32 is not enough).
+ALIGNMENT = 64
+
+Ids: TypeAlias = range | NDArray[np.int64]
+Arrays: TypeAlias = tuple[NDArray[Any], ...]
+
+
+def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
+    """Round up to a multiple of `alignment`."""
+    return -(-nbytes // alignment) * alignment
+
+
+def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
+    """Allocate memory that starts on a 64-byte boundary, which ``numpy.empty`` does not promise.
+
+    Returns
+    -------
+    (nbytes,) uint8, uninitialised
+    """
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + nbytes]

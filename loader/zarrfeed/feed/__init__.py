@@ -1,0 +1,1 @@
+"""Batches made ahead: threads, processes and the memory they share."""

@@ -1,0 +1,209 @@
+"""Aligned memory for the batches under way, shared with worker processes, and leases on it.
+
+One anonymous mapping holds every slot. Where there are worker processes it is a memfd on Linux, an
+unlinked temporary file elsewhere: it has no name, so nothing is left behind by any kind of death,
+and a worker process gets its descriptor. A page is first touched by the worker that first writes to
+it, which costs ten times a later touch, and is then reused until the sequence is closed.
+
+A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
+tensor on it dies, the slot comes back by itself; until then nobody writes to it. The slot freed
+last is handed out first, while it is still in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.store.truncation import MAP_FIXED, map_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.arrays import Arrays
+    from zarrfeed.feed.slot import Slot, SlotLayout
+
+_GIVES_BACK = hasattr(mmap, "MADV_REMOVE")  # Linux
+
+
+class Arena:
+    """A number of equal slots in one shared mapping.
+
+    Parameters
+    ----------
+    layout
+        Of every slot.
+    slots
+        How many.
+    shared
+        Whether other processes are to write to it.
+    descriptor
+        Of another process's arena to share; None makes a new one.
+    """
+
+    def __init__(
+        self, layout: SlotLayout, slots: int, *, shared: bool = True, descriptor: int | None = None
+    ) -> None:
+        self.layout = layout
+        self.slots = slots
+        nbytes = max(1, slots) * layout.nbytes
+        self.descriptor = -1 if descriptor is None else descriptor
+        if self.descriptor < 0 and shared:
+            self.descriptor = _anonymous_file(nbytes)
+        self._map: mmap.mmap | None = (
+            mmap.mmap(self.descriptor, nbytes)
+            if self.descriptor >= 0
+            else mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        )
+        self._memory = np.frombuffer(self._map, np.uint8)
+        self._kept: dict[int, NDArray[np.uint8]] = {}  # what leased slots held before a fork
+        self.shared = self.descriptor >= 0
+        self._free: deque[_Return | int] = deque(range(slots))
+        self._slots: dict[int, Slot] = {}
+        self._full: dict[int, list[dict[str, Any]]] = {}  # what full batches look like to NumPy
+        self._returns: dict[int, _Return] = {}  # a weak reference must live to be called back
+
+    @property
+    def free(self) -> int:
+        """How many slots are neither taken nor leased."""
+        return len(self._free)
+
+    def take(self) -> int:
+        """Take the slot that was freed last.
+
+        Raises
+        ------
+        IndexError
+            All are in use; callers count what they take.
+        """
+        free = self._free.pop()
+        return free if isinstance(free, int) else free.slot
+
+    def give_back(self, slot: int) -> None:
+        """Return a slot. Safe in a finaliser on any thread: one atomic append, no lock."""
+        self._free.append(slot)
+
+    def slot(self, number: int) -> Slot:
+        """View a slot; made once for each, because it takes longer than a batch may."""
+        slot = self._slots.get(number)
+        if slot is None:
+            nbytes = self.layout.nbytes
+            memory = self._memory[number * nbytes : (number + 1) * nbytes]
+            slot = self._slots[number] = self.layout.slot(memory)
+        return slot
+
+    def lease(self, slot: int, rows: int) -> Arrays:
+        """Hand a filled slot out.
+
+        Parameters
+        ----------
+        slot
+            A taken slot; it comes back when the last of the arrays dies.
+        rows
+            How many samples it holds.
+
+        Returns
+        -------
+        tuple of (rows, *spec.shape)
+            C-contiguous, 64-byte aligned, writable.
+        """
+        lease = Lease(self._memory)
+        self._returns[slot] = _Return(lease, self._free, slot)
+        return tuple(
+            np.asarray(_Leased(interface, lease)) for interface in self._interfaces(slot, rows)
+        )
+
+    def _interfaces(self, slot: int, rows: int) -> list[dict[str, Any]]:
+        if rows < self.layout.rows:
+            return [array.__array_interface__ for array in self.slot(slot).first_rows(rows)]
+        if slot not in self._full:
+            self._full[slot] = [array.__array_interface__ for array in self.slot(slot).arrays]
+        return self._full[slot]
+
+    def close(self) -> None:
+        """Give back all memory but that of batches which are still held; that, when they die."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        if self._map is None:
+            return
+        held = self._leased()
+        if held and _GIVES_BACK:
+            advice = mmap.MADV_REMOVE if self.shared else mmap.MADV_DONTNEED
+            for slot in set(range(self.slots)) - held:
+                self._map.madvise(advice, slot * self.layout.nbytes, self.layout.nbytes)
+        self._map = None
+        self._memory = np.empty(0, np.uint8)
+        self._slots.clear()
+
+    def before_fork(self) -> None:
+        """Keep what is held and shared: the parent's workers write on while a child begins."""
+        if self.shared and self._map is not None:
+            self._kept = {slot: self.slot(slot).memory.copy() for slot in self._leased()}
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let a child keep what it holds, in memory of its own, and no more."""
+        if child and self._map is not None:
+            if self._kept:
+                flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+                access = mmap.PROT_READ | mmap.PROT_WRITE
+                map_memory(self._memory.ctypes.data, self._memory.size, access, flags, -1)
+            for slot, content in self._kept.items():
+                self.slot(slot).memory[:] = content
+            self.shared = False
+            self.close()
+        self._kept = {}
+
+    def _leased(self) -> set[int]:
+        return {slot for slot, lease in self._returns.items() if lease() is not None}
+
+
+class _Return(weakref.ref["Lease"]):
+    """Lies among the free slots once its lease has died.
+
+    That is one call into C. In a finaliser written in Python, Ctrl-C would be swallowed.
+    """
+
+    __slots__ = ("slot",)
+
+    def __new__(cls, lease: Lease, free: deque[_Return | int], slot: int) -> _Return:  # noqa: ARG004
+        return super().__new__(cls, lease, free.append)
+
+    def __init__(self, lease: Lease, free: deque[_Return | int], slot: int) -> None:
+        super().__init__(lease, free.append)  # type: ignore[call-arg]
+        self.slot = slot
+
+
+class Lease:
+    """What the arrays of a batch keep alive, and with it the arena's memory."""
+
+    __slots__ = ("__weakref__", "_memory")
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self._memory = memory
+
+
+class _Leased:
+    """The base of an array: NumPy collapses chains of views, but keeps a foreign base alive."""
+
+    __slots__ = ("__array_interface__", "_lease")
+
+    def __init__(self, interface: dict[str, Any], lease: Lease) -> None:
+        self.__array_interface__ = interface
+        self._lease = lease
+
+
+def _anonymous_file(nbytes: int) -> int:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("zarrfeed", os.MFD_CLOEXEC)
+    else:
+        descriptor, name = tempfile.mkstemp(prefix="zarrfeed-")
+        os.unlink(name)  # noqa: PTH108 - a descriptor without a path is the point
+    os.truncate(descriptor, nbytes)
+    return descriptor

@@ -1,0 +1,97 @@
+"""The schedule of this process, which may find others at any time before a pass begins.
+
+A process group or a distribution may be set up after the sequence was made, and torn down before it
+is gone: the share is decided anew for every pass, and said when it is another.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+from zarrfeed.feed.request import share_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zarrfeed.order.ranks import Asked, Found
+    from zarrfeed.order.schedule import Schedule
+
+_LOG = logging.getLogger(__name__)
+
+
+class Sharing:
+    """Decides which samples are this process's.
+
+    Parameters
+    ----------
+    name
+        Of the sequence, for messages.
+    schedule
+        In one process, or for the rank that was asked for.
+    asked
+        What the user asked for.
+    find
+        Asks the frameworks. It must not know the sequence, which could never die.
+    """
+
+    def __init__(
+        self, name: str, schedule: Schedule, *, asked: Asked, find: Callable[[], Found]
+    ) -> None:
+        self._name = name
+        self._schedule = schedule
+        self._asked = asked
+        self._find = find
+        self._told: tuple[int, int] | None = None
+
+    def now(self) -> Schedule:
+        """Give the schedule of a pass that would begin now; the same one while nothing changes.
+
+        Raises
+        ------
+        ValueError
+            There is no such rank, or not a batch for every rank.
+        """
+        return self._share(self._find())
+
+    def tell(self) -> Schedule:
+        """Give the schedule of a pass that begins, and say which share it is, once.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`now`.
+        """
+        found = self._find()
+        schedule = self._share(found)
+        share = schedule.rank, schedule.world_size
+        if share != self._told:
+            self._told = share
+            self._say(schedule, found)
+            if complaint := self._asked.complaint(found):
+                warnings.warn(complaint, UserWarning, stacklevel=4)  # who asks for a batch
+        return schedule
+
+    def _share(self, found: Found) -> Schedule:
+        self._schedule = share_schedule(self._schedule, *self._asked.share(found))
+        return self._schedule
+
+    def _say(self, schedule: Schedule, found: Found) -> None:
+        name, samples = self._name, len(schedule.ids)
+        _LOG.info(
+            "%s: rank %d of %d (%s): %d of %d samples in %d batches",
+            name, schedule.rank, schedule.world_size,
+            found.source or "no other process was found",
+            schedule.samples, samples, schedule.batches,
+        )  # fmt: skip
+        if found.doubt and schedule.world_size == 1:
+            _LOG.warning("%s: this process takes all samples, but %s", name, found.doubt)
+        if schedule.world_size > 1 and schedule.left_out:
+            when = "every epoch (others each time)" if schedule.shuffle else "every pass (the same)"
+            remedy = " in place of drop_remainder" if schedule.drop_remainder else ""
+            _LOG.warning(
+                "%s: %d of %d samples are left out of %s, so that all %d ranks have equally many; "
+                "pad_remainder=True%s takes them in",
+                name, schedule.left_out, samples, when, schedule.world_size, remedy,
+            )  # fmt: skip

@@ -1,0 +1,192 @@
+"""How does every worker thread get its own copy of the user's functions?
+
+Worker processes load theirs from a pickle. Threads could share, but a pipeline that is seeded for
+every sample must belong to one of them, wherever it is kept: in an object, a closure, a default, an
+attribute of a function, a global variable. So functions are copied with all that they refer to.
+What libraries define is shared. So are the user's classes: where these keep a state that their
+instances have in common, the copies are called one at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import types
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import WorkerError
+from zarrfeed.feed.workers.batch_maker import Turns, names_of
+from zarrfeed.feed.workers.function_references import STATELESS, References, is_full
+
+if TYPE_CHECKING:
+    from zarrfeed.feed.workers.batch_maker import BatchSpec
+
+_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__dict__", "__module__", "__qualname__")
+
+
+def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
+    """Give each of `count` threads a batch_spec with functions of its own.
+
+    Raises
+    ------
+    WorkerError
+        They cannot be copied, and there are several threads.
+    """
+    functions = batch_spec.transform, batch_spec.batch_transform
+    if functions == (None, None):
+        return [batch_spec] * count
+    try:
+        with batch_spec.turns.lock:
+            original = _Original(functions)
+            copies = [original.copy() for _ in range(count)]
+    except Exception as error:  # whatever the user's objects raise
+        if count == 1:
+            return [batch_spec]  # shared with whoever reads in the caller's thread, in turns
+        raise WorkerError(
+            f"transform {names_of(batch_spec)} cannot be copied, and each of {count} worker "
+            f"threads needs a copy of its own: {error}; make files, locks, generators and models "
+            "inside the function, or set workers=1. A function of a module can also go to worker "
+            "processes (use_multiprocessing=True), which import it by themselves"
+        ) from error
+    turns = [batch_spec.turns if original.in_turns else Turns() for _ in copies]
+    return [
+        replace(batch_spec, transform=transform, batch_transform=batch_transform, turns=turn)
+        for (transform, batch_transform), turn in zip(copies, turns, strict=True)
+    ]
+
+
+class _AsItIs:
+    """Stands for an object that is shared, whatever it is."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class _Module:
+    """Stands for a module of the user's; a copy holds those of its names that are used."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Globals:
+    """Stands for the global variables of a module."""
+
+    def __init__(self, module: _Module) -> None:
+        self.module = module
+
+
+class _Original(pickle.Pickler):
+    """The user's functions, and all that they refer to, as they are now."""
+
+    def __init__(self, functions: tuple[object, ...]) -> None:
+        self._file = io.BytesIO()
+        super().__init__(self._file, pickle.HIGHEST_PROTOCOL)
+        self._shared: list[object] = []
+        # By an object's id, and with the object: an id means something only while it lives.
+        self._stand_ins: dict[int, tuple[object, Any]] = {}  # for cells, and modules' variables
+        self._references = References(functions)
+        self.dump(functions)
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether copies have a state in common, so that they must be called one at a time."""
+        return self._references.out_of_reach
+
+    def copy(self) -> Any:
+        """Make a copy."""
+        unpickler = pickle.Unpickler(io.BytesIO(self._file.getbuffer()))
+        unpickler.persistent_load = self._shared.__getitem__  # type: ignore[method-assign]
+        return unpickler.load()
+
+    def persistent_id(self, obj: Any) -> int | None:
+        """Give what is shared a number; None for what is copied."""
+        if isinstance(obj, _AsItIs):
+            obj = obj.value
+        elif isinstance(obj, type):
+            self._references.look_at(obj)
+        elif not (
+            isinstance(obj, STATELESS)
+            or type(obj) is object  # a mark, which is compared by `is`
+            or (isinstance(obj, types.ModuleType) and not self._references.is_users(obj.__name__))
+            or (isinstance(obj, types.FunctionType) and self._references.is_librarys(obj))
+            or (isinstance(obj, np.ndarray) and not obj.flags.writeable)
+        ):
+            return None
+        self._shared.append(obj)
+        return len(self._shared) - 1
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Say how a copy is made of what pickle would refuse, or load by its name."""
+        if isinstance(obj, types.FunctionType):
+            return self._reduce(obj)
+        if isinstance(obj, functools._lru_cache_wrapper):
+            if self._references.is_users(obj.__module__):
+                return cached, (obj.__wrapped__, obj.cache_parameters())
+            return NotImplemented
+        if isinstance(obj, types.ModuleType):
+            return _itself, (self._module(vars(obj)),)
+        if isinstance(obj, types.CellType):  # a stand-in
+            return types.CellType, ()
+        if isinstance(obj, _Module):
+            return _fresh_module, (obj.name, _AsItIs(sys.modules.get(obj.name)))
+        if isinstance(obj, _Globals):
+            return vars, (obj.module,)
+        return NotImplemented
+
+    def _reduce(self, function: types.FunctionType) -> Any:
+        variables: Any = _AsItIs(function.__globals__)
+        if self._references.is_users(function.__globals__.get("__name__")):
+            variables = _Globals(self._module(function.__globals__))
+        cells = [(self._cell(cell), cell) for cell in function.__closure__ or ()]
+        names = self._references.names(function)
+        made = function.__code__, variables, function.__name__, None, tuple(c for c, _ in cells)
+        state = (
+            [(ours, cell.cell_contents) for ours, cell in cells if is_full(cell)],
+            [(self._module(home), name, home[name]) for home, name in names],
+            [(name, getattr(function, name)) for name in _ATTRIBUTES],
+        )
+        return types.FunctionType, made, state, None, None, _fill
+
+    def _cell(self, cell: types.CellType) -> types.CellType:
+        found: types.CellType = self._stand_ins.setdefault(id(cell), (cell, types.CellType()))[1]
+        return found
+
+    def _module(self, variables: dict[str, Any]) -> _Module:
+        module = _Module(variables.get("__name__", "?"))
+        found: _Module = self._stand_ins.setdefault(id(variables), (variables, module))[1]
+        return found
+
+
+# -- What makes a copy ----------------------------------------------------------------------------
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a function with an empty cache of its own."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _fresh_module(name: str, original: types.ModuleType | None) -> types.ModuleType:
+    module = types.ModuleType(name)
+    if original is not None:  # what no code names, but perhaps a text
+        module.__getattr__ = functools.partial(getattr, original)  # type: ignore[method-assign]
+    return module
+
+
+def _fill(function: types.FunctionType, state: Any) -> None:
+    cells, variables, attributes = state
+    for cell, value in cells:
+        cell.cell_contents = value
+    for module, name, value in variables:
+        vars(module)[name] = value
+    for name, value in attributes:
+        setattr(function, name, value)

@@ -1,0 +1,41 @@
+"""No worker at all (``workers=0``): a batch is read when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.feed.workers.batch_maker import BatchMaker, BatchSpec
+
+if TYPE_CHECKING:
+    from zarrfeed.feed.arena import Arena
+    from zarrfeed.feed.workers import Task
+
+
+class InlineWorkers:
+    """Fills slots in the caller's own thread."""
+
+    count = 0
+    pids: tuple[int, ...] = ()
+
+    def __init__(self, batch_spec: BatchSpec, arena: Arena) -> None:
+        self._maker = BatchMaker(batch_spec)
+        self._arena = arena
+
+    def __str__(self) -> str:
+        return "no worker"
+
+    def submit(self, task: Task) -> None:
+        """Nothing happens before :meth:`wait`."""
+
+    def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - nothing is waited for
+        """Fill the slot now."""
+        self._maker.do(task, self._arena)
+        return True
+
+    def close(self) -> None:
+        """Close the store's files."""
+        self._maker.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the same."""
+        self.close()

@@ -1,0 +1,89 @@
+"""A worker process: its arguments are the descriptors of its socket and of the arena.
+
+Started fresh, never forked: it imports numpy and numcodecs, but neither Keras nor TensorFlow nor
+the user's ``__main__``. What it needs itself is loaded before the folders of the user are looked
+into. It ends when its socket does, so it cannot outlive its parent.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from contextlib import suppress
+
+import cloudpickle  # noqa: F401 - the batch_spec's pickle needs it
+
+from zarrfeed.errors import WorkerError, ZarrfeedError
+from zarrfeed.feed.arena import Arena
+from zarrfeed.feed.workers import wire
+from zarrfeed.feed.workers.batch_maker import BatchMaker, shortened
+
+
+def main(socket_descriptor: int, arena_descriptor: int) -> None:
+    """Serve tasks until the parent hangs up."""
+    with suppress(Exception):  # standard error may be closed
+        faulthandler.enable()  # a crash in C names the line that led to it
+    # Ctrl-C goes to the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = socket.socket(fileno=socket_descriptor)
+    threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
+    # Either means that the parent has closed the sequence, or is gone.
+    with suppress(wire.Hangup, ConnectionError):
+        _serve(connection, arena_descriptor)
+
+
+def _serve(connection: socket.socket, arena_descriptor: int) -> None:
+    setup = wire.receive_bytes(connection)
+    try:
+        maker, arena = _prepare(setup, arena_descriptor)
+    except Exception as error:  # whatever it is, the parent must hear of it
+        wire.send_reply(connection, 0, _report(error))
+        return
+    wire.send_reply(connection, 0, None)
+    while True:
+        task = wire.receive_task(connection)
+        failure = None
+        try:
+            maker.do(task, arena)
+            arena.slot(task.slot).done[0] = task.number  # the parent may see it before the reply
+        except BaseException as error:  # even SystemExit in a transform
+            failure = _report(error)
+        wire.send_reply(connection, task.number, failure)
+
+
+def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
+    path, slots, recipe_pickle = pickle.loads(setup)
+    sys.path[:] = path  # what the user's functions import is found where the parent finds it
+    try:
+        batch_spec = pickle.loads(recipe_pickle)
+    except Exception as error:
+        raise WorkerError(
+            f"worker process {os.getpid()} cannot load the transform: {shortened(repr, error)}. It "
+            "does not run your script (__main__): put what it names into a module that can be "
+            "imported, or set use_multiprocessing=False"
+        ) from error
+    return BatchMaker(batch_spec), Arena(batch_spec.layout, slots, descriptor=arena_descriptor)
+
+
+def _report(error: BaseException) -> bytes:
+    """Pickle an error of ours as it is, any other as a WorkerError; the traceback as a note."""
+    text = shortened(lambda failed: "".join(traceback.format_exception(failed)).rstrip(), error)
+    if not isinstance(error, ZarrfeedError):
+        error = WorkerError(f"worker process {os.getpid()} failed: {shortened(repr, error)}")
+    kind, message = type(error), shortened(str, error)
+    return pickle.dumps((kind, message, f"In worker process {os.getpid()}:\n{text}"))
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """End at once when the parent has gone, even in the middle of a slow transform."""
+    watch = select.poll()
+    watch.register(descriptor, 0)  # only POLLHUP and POLLERR, which are always reported
+    watch.poll()
+    os._exit(0)

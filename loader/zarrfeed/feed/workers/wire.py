@@ -1,0 +1,80 @@
+"""What crosses the socket between the sequence and a worker process.
+
+A task is five numbers, a reply is two and, where it failed, a text: batches never travel::
+
+    task    number u64 | slot u32 | rows u32 | epoch u64 | batch u64
+    reply   number u64 | length i64 (-1: done) | pickled error
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from zarrfeed.feed.workers import Task
+
+if TYPE_CHECKING:
+    import socket
+
+_TASK = struct.Struct("<QIIQQ")
+_REPLY = struct.Struct("<Qq")
+_LENGTH = struct.Struct("<Q")
+
+
+class Hangup(Exception):  # noqa: N818 - an event, not an error
+    """The other side has closed the connection."""
+
+
+def send_task(connection: socket.socket, task: Task) -> None:
+    """Send a task."""
+    connection.sendall(_TASK.pack(task.number, task.slot, task.rows, task.epoch, task.batch))
+
+
+def receive_task(connection: socket.socket) -> Task:
+    """Receive a task; raises Hangup when there will be none."""
+    return Task(*_TASK.unpack(_receive(connection, _TASK.size)))
+
+
+def send_reply(connection: socket.socket, number: int, failure: bytes | None) -> None:
+    """Report a task as done (`failure` None) or failed."""
+    if failure is None:
+        connection.sendall(_REPLY.pack(number, -1))
+    else:
+        connection.sendall(_REPLY.pack(number, len(failure)) + failure)
+
+
+def receive_reply(connection: socket.socket) -> tuple[int, bytes | None]:
+    """Receive (number, failure); raises Hangup when the worker has died."""
+    number, length = _REPLY.unpack(_receive(connection, _REPLY.size))
+    return number, None if length < 0 else _receive(connection, length)
+
+
+def send_bytes(connection: socket.socket, data: bytes) -> None:
+    """Send a message of any length."""
+    connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive_bytes(connection: socket.socket) -> bytes:
+    """Receive a message of any length."""
+    [length] = _LENGTH.unpack(_receive(connection, _LENGTH.size))
+    return _receive(connection, length)
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    part = _some(connection, size)
+    if len(part) == size:  # as mostly
+        return part
+    parts = bytearray(part)
+    while len(parts) < size:
+        parts += _some(connection, size - len(parts))
+    return bytes(parts)
+
+
+def _some(connection: socket.socket, size: int) -> bytes:
+    try:
+        part = connection.recv(size)
+    except ConnectionResetError as error:
+        raise Hangup from error
+    if not part:
+        raise Hangup
+    return part

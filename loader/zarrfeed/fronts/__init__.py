@@ -1,0 +1,1 @@
+"""What frameworks take: one outside world per module."""

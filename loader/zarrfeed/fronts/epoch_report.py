@@ -1,0 +1,77 @@
+"""What limited an epoch, and what would help, in one line for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zarrfeed.feed.stats import EpochStats
+
+# Below this share of waiting, faster input would not be noticed.
+_NOTICED = 0.05
+# Above this share of work, workers are at their limit.
+_BUSY = 0.9
+
+
+def epoch_line(
+    epoch: int,
+    *,
+    steps: int,
+    seconds: float,
+    waited: float,
+    stats: EpochStats,
+    workers: int,
+    processes: bool,
+) -> str:
+    """Say how fast an epoch was, how long the model waited, for what, and what would help.
+
+    Parameters
+    ----------
+    epoch
+        From 0 on, as in Keras; the line counts from 1, as Keras' own does.
+    steps
+        Batches trained on.
+    seconds
+        That this took.
+    waited
+        Seconds of these in which the model waited for a batch.
+    stats
+        What the workers did.
+    workers, processes
+        How many there are, and whether they are processes.
+
+    Examples
+    --------
+    >>> from zarrfeed.feed.stats import EpochStats
+    >>> stats = EpochStats(0, 100, 800, 10**9, 10.0, 8.0, 1.0, 2.0, 15.0, 2.0, 10**9)
+    >>> epoch_line(
+    ...     0, steps=100, seconds=10.0, waited=0.1, stats=stats, workers=2, processes=True
+    ... )
+    'epoch 1: 10 batches/s, model waited 1% of the time: compute is the limit'
+    """
+    share = waited / seconds if seconds else 0.0
+    rate = f"{steps / seconds:.4g} batches/s"
+    line = f"epoch {epoch + 1}: {rate}, model waited {share:.0%} of the time"
+    parts = stats.shares
+    if share >= _NOTICED:
+        did = ", ".join(f"{name} {part:.0%}" for name, part in parts.items())
+        advice = _advice(parts, workers=workers, processes=processes)
+        return f"{line}: input is the limit (workers: {did}); try {advice}"
+    busy = 1.0 - parts["idle"]
+    if workers and not processes and busy > _BUSY and parts["transform"] > 0.5:
+        return (
+            f"{line}, but the worker threads were busy with the transform all the time, and share "
+            "Python's lock with the model: try use_multiprocessing=True"
+        )
+    return f"{line}: compute is the limit"
+
+
+def _advice(parts: dict[str, float], *, workers: int, processes: bool) -> str:
+    if not workers:
+        return "workers=2 or more"
+    most = max(("read", "decode", "transform"), key=parts.__getitem__)
+    if most == "transform":
+        return "more workers or a cheaper transform" if processes else "use_multiprocessing=True"
+    if most == "decode":
+        return "more workers, or a store with --codec raw"
+    return "more workers, or a faster disk"

@@ -1,0 +1,427 @@
+"""What a sequence is, whichever Keras it is for: its arguments, items, iteration and state.
+
+Knows no Keras. :mod:`zarrfeed.fronts.keras_sequence` and :mod:`zarrfeed.fronts.tf_keras_sequence`
+make of it what Keras 3 and tf_keras take.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+from zarrfeed.errors import how_to_install
+from zarrfeed.store.files import require_same
+from zarrfeed.feed.opening import open_stream
+from zarrfeed.store.pixel_statistics import normalization_of
+from zarrfeed.order.ranks import Found
+from zarrfeed.feed.request import whole
+from zarrfeed.spelling import named
+from zarrfeed.order.resume_state import position_of, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    import tensorflow as tf
+
+    from zarrfeed.arrays import Arrays
+    from zarrfeed.feed.request import ClassWeight, Subset
+    from zarrfeed.feed.stats import EpochStats
+    from zarrfeed.feed.stream import Stream
+    from zarrfeed.feed.workers.batch_maker import Transform
+    from zarrfeed.order.ranks import Auto
+    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.store.pixel_statistics import Normalization
+
+
+def share_by_torch() -> Found:
+    """Ask torch, where the program uses it, which rank this process has."""
+    if "torch" not in sys.modules:
+        return Found()
+    from zarrfeed.fronts.torch_loader import process_group
+
+    return process_group()
+
+
+# What a subclass would replace in vain.
+_NOT_TO_OVERRIDE = ("__getitem__", "__iter__", "__len__", "num_batches")
+
+
+class FrontEnd:
+    """Batches of images and masks from one split of a packed dataset: a ``keras.utils.Sequence``.
+
+    Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
+    Batch i of epoch e depends on the store, `subset`, `batch_size`, `seed`, `rank`, `world_size`
+    and the transforms alone: the number and kind of workers can not change it.
+
+    Parameters
+    ----------
+    path
+        A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0.
+    batch_size
+        Samples per batch (per rank). The last batch may be smaller.
+    shuffle
+        True: globally, anew in every epoch. "block": keep storage neighbours together, for cold or
+        remote data. False: in storage order. ``fit(shuffle=…)`` changes nothing.
+    seed
+        Of the order and of the transforms' generators.
+    fields
+        Array names, in batch order. By default those that a packed split names, ``("image",
+        "mask")``, or the only array; other names must be given. One name gives batches of one
+        array, for ``predict``. Keras takes a third array as sample weights, so for ``fit`` it must
+        have "weight" in its name.
+    subset
+        Sample ids, a slice or a boolean mask; all by default.
+    transform
+        ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
+        arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
+        The shape and dtype it returns must be the same for every sample. Every worker has its own
+        copy of all that it refers to, such as a pipeline that is seeded for every sample; several
+        threads refuse what cannot be copied.
+    batch_transform
+        ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
+        and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
+    class_weight
+        ``{class: weight}`` by name or id (others weigh 1), one weight for every class, or
+        "balanced": total pixels / (classes × the class's pixels). Every batch gets a third array,
+        the float32 weight of each pixel, (b, H, W), which Keras takes as sample weights; the
+        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.)
+    drop_remainder
+        Leave out a last batch that is not full.
+    workers
+        How many workers read ahead; 0 reads in the caller. Only tf_keras takes ``fit(workers=…)``.
+    use_multiprocessing
+        Whether they are processes, for transforms that hold the GIL, instead of threads.
+    max_queue_size
+        Batches read ahead at most; as many as help, because few stay in the processor's cache.
+        Memory for as many and 4 more, which the model may hold, is set aside, and used again.
+    pad_remainder
+        Fill a last batch that is not full with samples of weight 0, so that every batch of every
+        rank is full and no sample is left out: for exact evaluation and prediction, and for JAX,
+        which cannot split a partial batch over devices. Every batch then has weights as third
+        array: of each pixel of an integer mask, else (b, 1, …); 0 in the rows that are padding.
+        With `class_weight` these are its weights; a third field is taken as weights itself; one
+        field alone gets none. Transforms work on the padding, too. It follows the `samples`
+        that count, at the end: cut ``model.predict(seq)[: seq.samples]``.
+    rank, world_size
+        This process of a distributed run, and how many there are: disjoint, equally long shares of
+        one global order. "auto" takes them from the current ``keras.distribution`` on JAX (the
+        data shard: equal for processes that share a model replica), else from torch's process
+        group, else there is one process. Decided when iteration begins, and logged. The up to
+        ``world_size - 1`` samples left over differ from epoch to epoch.
+    timeout
+        Seconds to wait for one batch before giving up with an error.
+
+    Attributes
+    ----------
+    epoch
+        The epoch that the next iterator will go through.
+    classes
+        Class names by id; empty where the store does not say.
+    ignore
+        The mask id that counts as no class, or None.
+
+    Raises
+    ------
+    StoreError
+        There is no such split, or it lacks a field.
+    TypeError, ValueError
+        An argument is out of range.
+
+    Examples
+    --------
+    >>> train = ZarrSequence("camvid.zarr/train", batch_size=32, workers=2)  # doctest: +SKIP
+    >>> model.fit(train, epochs=20)  # doctest: +SKIP
+    """
+
+    _find_share = staticmethod(share_by_torch)
+
+    @named
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        fields: str | Sequence[str] | None = None,
+        subset: Subset = None,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        class_weight: ClassWeight | None = None,
+        drop_remainder: bool = False,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        pad_remainder: bool = False,
+        rank: Auto = "auto",
+        world_size: Auto = "auto",
+        timeout: float = 300.0,
+    ) -> None:
+        for name in _NOT_TO_OVERRIDE:
+            if getattr(type(self), name) is not getattr(FrontEnd, name):
+                raise TypeError(
+                    f"{type(self).__name__} overrides {name}, which fit and iteration do not call: "
+                    "give ZarrSequence(transform=…) a function of one sample, or batch_transform=… "
+                    "one of a batch; or write a keras.utils.PyDataset that takes its batches from "
+                    "a ZarrSequence"
+                )
+        super().__init__()  # Keras' own class, where there is one; it starts no workers
+        self._made_in = os.getpid()
+        self._arguments: dict[str, Any] = {
+            "path": path,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "fields": fields,
+            "subset": subset,
+            "transform": transform,
+            "batch_transform": batch_transform,
+            "class_weight": class_weight,
+            "drop_remainder": drop_remainder,
+            "workers": workers,
+            "use_multiprocessing": use_multiprocessing,
+            "max_queue_size": max_queue_size,
+            "pad_remainder": pad_remainder,
+            "rank": rank,
+            "world_size": world_size,
+            "timeout": timeout,
+        }
+        self._stream: Stream = open_stream(**self._arguments, find_share=self._find_share)
+        self._arguments["path"] = self._stream.split.path  # absolute
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Say what a copy is made of: no worker and no memory, but where iteration stands."""
+        state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
+        return {**state, "_position": self._stream.position, "_stamps": self._stream.recipe.stamps}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the store, for a copy; it may be another process that does."""
+        epoch, batch = state.pop("_position")
+        stamps = state.pop("_stamps")
+        self.__dict__.update(state)
+        self._stream = open_stream(**self._arguments, find_share=self._find_share)
+        for name, stamp in stamps.items():  # the split may be another one by now
+            require_same(self._stream.split.path / name, stamp)
+        later, first = divmod(batch, len(self))
+        self._stream.seek(epoch + later, first)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iterator goes through."""
+        return self._stream.epoch
+
+    @property
+    def batch(self) -> int:
+        """The batch that the next iterator begins with: 0, but after :meth:`load_state_dict`."""
+        return self._stream.first
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id; empty where the store does not say."""
+        return self._stream.split.classes
+
+    @property
+    def ignore(self) -> int | None:
+        """The mask id that counts as no class, or None."""
+        return self._stream.split.ignore
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and variance of the images' channels: ``Normalization(mean=…, variance=…)``.
+
+        Of the samples of `subset` as they are packed, before any transform: for the pair
+        ``mean, variance = train.normalization`` of a Keras layer nothing is read but their sums.
+
+        Raises
+        ------
+        StoreError
+            Nobody added the channels up when the split was packed.
+        """
+        return normalization_of(self._stream.split, self._stream.schedule.ids)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of a batch's arrays, in order; with `class_weight` the last is its weights."""
+        return tuple(spec.name for spec in self._stream.specs)
+
+    @property
+    def samples(self) -> int:
+        """Samples per epoch, before a remainder is dropped."""
+        return self._stream.schedule.samples
+
+    def __repr__(self) -> str:
+        specs = ", ".join(
+            f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in self._stream.specs
+        )
+        return (
+            f"{type(self).__name__}({str(self._stream.split.path)!r}: {self.samples} samples in "
+            f"{len(self)} batches of {self.batch_size}; {specs})"
+        )
+
+    def __len__(self) -> int:
+        return self._stream.schedule.batches
+
+    def __getitem__(self, index: int) -> Arrays:
+        """Read one batch of the coming epoch, into fresh memory.
+
+        After all batches have been taken, in any order, the next one is of the next epoch, so that
+        loops over ``range(len(seq))`` advance; ``seq[-1]`` is a look, and does not count. Where
+        Keras takes them, through a ``PyDataset`` that keeps the sequence in an attribute, our
+        epochs are Keras'.
+        """
+        self._refuse_loaders()
+        return self._stream.read(index)
+
+    def _refuse_loaders(self) -> None:
+        if self._made_in != os.getpid() and "torch.utils.data" in sys.modules:
+            from zarrfeed.fronts.torch_loader import refuse_in_worker
+
+            refuse_in_worker(type(self).__name__)
+
+    def __iter__(self) -> Generator[Arrays, None, None]:
+        """Iterate over the coming epoch, reading ahead.
+
+        The next iterator begins the next epoch as soon as the last batch was handed out, so that
+        ``zip``, ``islice(seq, len(seq))`` and counted calls of ``next`` advance, too. An iterator
+        that is given up before has no effect: the next one begins the same epoch again.
+        """
+        self._refuse_loaders()
+        return self._stream.batches()
+
+    def to_tf_dataset(self) -> tf.data.Dataset:
+        """Make a ``tf.data.Dataset`` of the same batches, to map, zip or batch further.
+
+        Returns
+        -------
+        tf.data.Dataset
+            Of tuples, of known shapes and cardinality (after :meth:`load_state_dict` it is unknown,
+            because the first pass is shorter). Every full pass goes on to the next epoch.
+            Tensors share the batches' memory, without a copy.
+        """
+        # In the middle of an epoch the first pass is shorter than the others.
+        count = None if self._stream.first else len(self)
+        return self._tf_dataset(lambda: iter(self), count=count, final=False)
+
+    def _tf_dataset(
+        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool
+    ) -> tf.data.Dataset:
+        try:
+            from zarrfeed.fronts.tf_dataset import stream_dataset
+        except ImportError as error:
+            raise ImportError(
+                f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}; or "
+                "iterate over the sequence, which needs none",
+                name=error.name,
+                path=error.path,
+            ) from error
+
+        return stream_dataset(
+            batches,
+            self._stream.specs,
+            rows=None if self.has_partial_batch else self.batch_size,
+            length=lambda: len(self) - self._stream.first,
+            count=count,
+            ranks=self._stream.schedule.world_size,
+            final=final,
+        )
+
+    def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
+        """Name the samples of a batch.
+
+        Parameters
+        ----------
+        index
+            Which batch; negative counts from the end.
+        epoch
+            Of which epoch; the coming one by default.
+
+        Returns
+        -------
+        list of str
+            One key per row of the batch: the path of the source file, without its extension.
+        """
+        return self._stream.names(index, self.epoch if epoch is None else epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iterator goes through.
+
+        Parameters
+        ----------
+        epoch
+            From 0 on. ``fit`` and full iterations advance it by one each.
+        """
+        self._stream.seek(whole("epoch", epoch, at_least=0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where iteration stands, so that it can go on from there in another process.
+
+        Counts the batches that were handed out. Iterating by hand these are the consumed ones; in
+        ``fit``, TensorFlow takes some ahead: :class:`zarrfeed.ResumeCallback` counts there.
+
+        Returns
+        -------
+        dict
+            Of numbers and strings, fit for JSON.
+        """
+        return state_of(self._stream.schedule, *self._stream.position)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another sequence of the same arguments stood.
+
+        Parameters
+        ----------
+        state
+            Of :meth:`state_dict`. The next iterators begin with its very next batch, `batch`, until
+            the epoch is over. Batches keep their numbers: the first one is ``seq[seq.batch]``.
+
+        Raises
+        ------
+        ValueError
+            It was saved with other arguments; the message names them.
+        """
+        self._stream.seek(*position_of(self._stream.schedule, state))
+
+    def stats(self) -> list[EpochStats]:
+        """Say what every pass over the data cost, the one under way included.
+
+        Returns
+        -------
+        list of EpochStats
+            In the order of the passes, the last 1000 of them: batches, samples, bytes, the seconds
+            that the consumer waited, that workers read, decoded, transformed and idled, and the
+            resident memory of this process and its workers.
+        """
+        return self._stream.stats()
+
+    def close(self) -> None:
+        """Stop the workers and free the memory that no batch is using; iterating starts anew."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def num_batches(self) -> int:
+        """Batches per epoch."""
+        return len(self)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per full batch."""
+        return self._stream.schedule.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch is smaller."""
+        return self.partial_batch_size is not None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        """Samples in the last batch, or None if it is full."""
+        rows = self._stream.schedule.rows(len(self) - 1)
+        size = rows.stop - rows.start
+        return None if size == self.batch_size else size

@@ -1,0 +1,82 @@
+"""The one module that knows JAX: which share of the data is this process's in a distributed run?
+
+Keras' own ``data_shard_id`` holds for meshes whose first axis is the batch. What counts is where
+JAX will put the rows (``jax.make_array_from_process_local_data``), so JAX itself is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from zarrfeed.order.ranks import Found
+
+
+def data_shard(distribution: Any) -> Found:
+    """Find the data shard of this process.
+
+    Parameters
+    ----------
+    distribution
+        Of ``keras.distribution.distribution()``; None where none is set.
+
+    Raises
+    ------
+    ValueError
+        The rows that processes want overlap without being the same.
+    """
+    initialized = getattr(jax.distributed, "is_initialized", lambda: False)
+    if distribution is None:
+        # Only then: to count the processes would end the chance of setting them up.
+        processes = jax.process_count() if initialized() else 1
+        doubt = f"JAX runs in {processes} processes: set a keras.distribution, or give rank"
+        return Found(doubt=f"{doubt} and world_size" if processes > 1 else "")
+    name = f"keras.distribution.{type(distribution).__name__}"
+    if not shards_datasets(distribution):
+        doubt = f"{name} has auto_shard_dataset=False: give rank and world_size to share them"
+        return Found(doubt=doubt if jax.process_count() > 1 else "")
+    rows = rows_by_process(distribution)
+    ours = rows.get(jax.process_index())
+    if ours is None or len(rows) < jax.process_count():
+        return Found(doubt=f"{name} has devices of {len(rows)} of {jax.process_count()} processes")
+    shards = sorted({tuple(sorted(wanted)) for wanted in rows.values()})
+    if sum(map(len, shards)) > len(set().union(*shards)):
+        raise ValueError(
+            f"{name}: processes want rows of a batch that overlap without being the same, "
+            f"{shards}: order the devices of the mesh so that each process has whole replicas, or "
+            "each replica whole processes"
+        )
+    return Found(shards.index(tuple(sorted(ours))), len(shards), name)
+
+
+def rows_by_process(distribution: Any) -> dict[int, set[tuple[int, int]]]:
+    """Say which rows, of a batch with one for every device, the devices of each process take."""
+    rows: dict[int, set[tuple[int, int]]] = {}
+    size = distribution.device_mesh.devices.size
+    sharding = _sharding(distribution.get_data_layout((size,)))
+    for device, (part,) in sharding.devices_indices_map((size,)).items():
+        start, stop, _ = part.indices(size)
+        rows.setdefault(device.process_index, set()).add((start, stop))
+    return rows
+
+
+def parts_of_batch(distribution: Any) -> int:
+    """Count the equal parts into which JAX splits a batch of this process."""
+    return len(rows_by_process(distribution).get(jax.process_index(), ())) or 1
+
+
+def shards_datasets(distribution: Any) -> bool:
+    """Whether Keras shards a ``tf.data.Dataset`` by itself, or takes it for one that already is."""
+    hidden = getattr(distribution, "_auto_shard_dataset", True)
+    return bool(getattr(distribution, "auto_shard_dataset", hidden))
+
+
+def _sharding(layout: Any) -> Any:
+    """Make JAX's own sharding of a Keras layout."""
+    if hasattr(layout, "backend_layout"):
+        return layout.backend_layout
+    from keras.src.backend import distribution_lib  # Keras before 3.10 or so
+
+    library: Any = distribution_lib
+    return library._to_jax_layout(layout)

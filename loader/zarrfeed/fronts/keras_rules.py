@@ -1,0 +1,128 @@
+"""What may Keras be given with a sequence, and which sequences does a user's own wrapper hold?
+
+The same rules for Keras 3 and tf_keras; knows neither.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.feed.request import WEIGHT
+from zarrfeed.fronts.front_end import FrontEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_INSTEAD = {
+    "y": "the targets are its masks: ZarrSequence(fields=…) names the arrays of a batch",
+    "sample_weight": (
+        "ZarrSequence(class_weight=…) weighs every pixel by its class, and a third array named "
+        "'weight' in ZarrSequence(fields=…) is taken as weights"
+    ),
+    "class_weight": "ZarrSequence(class_weight=…) weighs every pixel by its class",
+}
+
+
+def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
+    """Refuse what ``fit``, ``evaluate`` or ``predict`` would not use.
+
+    Parameters
+    ----------
+    sequence
+        That was given as `x`.
+    given
+        The other arguments, by Keras' names.
+
+    Raises
+    ------
+    ValueError
+        As Keras for a ``PyDataset``; and where Keras would take a third array, that is no weight,
+        as sample weights.
+    """
+    for name, instead in _INSTEAD.items():
+        if given.get(name) is not None:
+            raise ValueError(
+                f"When providing `x` as a ZarrSequence, `{name}` should not be passed. Instead, "
+                f"{instead}"
+            )
+    batch_size = given.get("batch_size")
+    if batch_size not in (None, sequence.batch_size):
+        warnings.warn(
+            f"batch_size={batch_size} does not apply to a ZarrSequence: this one was made with "
+            f"batch_size={sequence.batch_size}",
+            stacklevel=2,
+        )
+    names = sequence.fields
+    if len(names) > 3 or (len(names) == 3 and WEIGHT not in names[2].lower()):
+        raise ValueError(
+            f"Keras takes the arrays of a batch as x, y and sample weights, and would take "
+            f"{names[2]!r} as weights; this batch has {', '.join(names)}: choose "
+            f"ZarrSequence(fields={names[:2]!r}), or name a third array 'weight' if it is one"
+        )
+
+
+def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
+    """Find the sequences that a user's own dataset takes its batches from.
+
+    Parameters
+    ----------
+    holder
+        The dataset, or a sequence itself.
+    kind
+        Of datasets that may hold each other.
+
+    Returns
+    -------
+    list
+        Those in its attributes, in lists, tuples and dicts there, and in what functions close over.
+    """
+    found: dict[int, Any] = {}
+    waiting = [holder]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in found:
+            continue
+        if isinstance(value, FrontEnd):
+            found[id(value)] = value
+        elif isinstance(value, kind):
+            found[id(value)] = value
+            waiting += vars(value).values()
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, MethodType):
+            waiting.append(value.__self__)
+        elif isinstance(value, FunctionType):
+            found[id(value)] = value
+            for cell in value.__closure__ or ():
+                with suppress(ValueError):  # it is empty still
+                    waiting.append(cell.cell_contents)
+    return [value for value in found.values() if isinstance(value, FrontEnd)]
+
+
+def follow_passes(
+    holder: Any, kind: type, passes: Callable[[], Iterator[Any]], batches: int | None
+) -> Callable[[], Iterator[Any]]:
+    """Let the epochs of the sequences that a dataset holds be the passes over it.
+
+    Parameters
+    ----------
+    holder, kind
+        See :func:`held_sequences`.
+    passes
+        Begins a pass.
+    batches
+        In a pass; None where Keras does not know.
+
+    Returns
+    -------
+    callable
+        In place of `passes`.
+    """
+    for sequence in held_sequences(holder, kind):
+        passes = sequence._stream.items.follow(passes, batches or len(sequence))
+    return passes

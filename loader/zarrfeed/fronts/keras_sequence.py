@@ -1,0 +1,194 @@
+"""The Keras 3 front end: :class:`ZarrSequence` as ``keras.utils.Sequence`` and as data adapter."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from zarrfeed.feed.passes import LOOKS
+from zarrfeed.fronts.front_end import FrontEnd, share_by_torch
+from zarrfeed.fronts.keras_rules import check_given, follow_passes
+from zarrfeed.fronts.keras_version import no_keras
+
+try:
+    import keras
+except ImportError as error:
+    raise no_keras("ZarrSequence", error) from error
+
+
+def _adapter_class() -> Any:
+    """Find the class by which Keras, from 3.7 on, takes a data source as it is.
+
+    Keras then keeps its own worker pool out of the way. The import is private: where it fails, the
+    sequence is a plain ``PyDataset``, slower and as exact.
+    """
+    try:
+        from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+    except ImportError:
+        return object
+    return DataAdapter
+
+
+_DataAdapter: Any = _adapter_class()
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import tensorflow as tf
+    import torch
+
+    from zarrfeed.arrays import Arrays
+    from zarrfeed.feed.passes import Pass
+    from zarrfeed.order.ranks import Found
+
+
+def _find_share() -> Found:
+    """Ask the backend that Keras computes with; by hand, batches may go to torch under any."""
+    if keras.backend.backend() == "jax":
+        from zarrfeed.fronts.jax_distribution import data_shard
+
+        found = data_shard(keras.distribution.distribution())
+        if found.source or found.doubt:
+            return found
+    return share_by_torch()
+
+
+class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]  # noqa: D101
+    __doc__ = FrontEnd.__doc__  # as help() shows it; a class does not inherit it
+
+    _within_epoch = False
+    _find_share = staticmethod(_find_share)
+    # Keras on JAX and torch asks for another iterator when one is complete: not after a look.
+    _asks_again = False
+    _asked_after: Pass | None = None
+    # With a strategy of tf.distribute, TensorFlow looks, and takes ahead as much as it likes.
+    _fresh_dataset = False
+
+    def on_epoch_begin(self) -> None:
+        """Keras begins an epoch."""
+        if keras.backend.backend() == "jax":  # later on, JAX has taken the weights from the model
+            self._expect_whole_parts(keras.distribution.distribution())
+        self._within_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Keras ends an epoch, or says so: also before the first one, and after a look.
+
+        Epochs advance by what was handed out, so that there is little to do. A look at a sequence
+        of one or two batches takes all of them, though: then its epoch begins again.
+        """
+        stream, current = self._stream, self._stream.current
+        if current is not None and current.looks is not None:
+            if not self._within_epoch:
+                current.looks = 0  # it was no look: a new `fit` begins
+            elif (self._fresh_dataset and not current.complete) or (
+                current.complete
+                and current.taken <= LOOKS
+                and current is not self._asked_after
+                and self._asks_again
+                and stream.epoch == current.epoch + 1
+            ):
+                stream.seek(current.epoch, current.start)
+        stream.items.end(len(self))
+        self._within_epoch = self._fresh_dataset = False
+
+    def _settle_epoch(self) -> None:
+        """Say that the pass under way was no look, where a callback ended the epoch."""
+        self._asked_after = self._stream.current
+        self._within_epoch = False
+
+    def get_numpy_iterator(self) -> Iterator[Arrays]:
+        """Iterate over the coming epoch as NumPy arrays."""
+        self._note_request()
+        return self._stream.batches(looks=LOOKS)
+
+    def get_jax_iterator(self) -> Iterator[Arrays]:
+        """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
+        return self.get_numpy_iterator()
+
+    def _expect_whole_parts(self, distribution: Any) -> None:
+        """Refuse batches that JAX could not split over the devices of this process."""
+        if distribution is None:
+            return
+        from zarrfeed.fronts.jax_distribution import parts_of_batch
+
+        parts = parts_of_batch(distribution)
+        if self.batch_size % parts:
+            raise ValueError(
+                f"JAX cannot split batch_size={self.batch_size} over {parts} devices: needed a "
+                f"multiple of {parts}"
+            )
+        rows = self.partial_batch_size
+        if rows is not None and rows % parts:
+            raise ValueError(
+                f"JAX cannot split the last batch, of {rows}, over {parts} devices: give "
+                "pad_remainder=True, which fills it with samples of weight 0, or "
+                "drop_remainder=True"
+            )
+
+    def to_tf_dataset(self) -> tf.data.Dataset:  # noqa: D102 - FrontEnd's
+        distribution = keras.distribution.distribution()
+        if keras.backend.backend() == "jax" and distribution is not None:
+            from zarrfeed.fronts.jax_distribution import shards_datasets
+
+            if self._stream.schedule.world_size > 1 and shards_datasets(distribution):
+                raise ValueError(
+                    "Keras would shard a tf.data.Dataset of this process's share once more, and "
+                    "lose samples: give the sequence itself to fit, with transform=, or set "
+                    "keras.distribution's auto_shard_dataset=False and give rank and world_size"
+                )
+        return super().to_tf_dataset()
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
+        self._asks_again, self._fresh_dataset = False, True
+        self._within_epoch = False  # of an earlier `fit`, which did not say where it stopped
+        batches = functools.partial(self._stream.batches, looks=LOOKS)
+        return self._tf_dataset(batches, count=None, final=True)
+
+    def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
+        from zarrfeed.fronts.torch_loader import stream_loader
+
+        self._note_request()
+        return stream_loader(functools.partial(self._stream.batches, looks=LOOKS))
+
+    def _note_request(self) -> None:
+        # With a distribution, JAX does not ask before it needs a batch.
+        self._asks_again = keras.distribution.distribution() is None
+        self._asked_after = self._stream.current
+
+
+def _replace_choice_of_adapter() -> None:
+    """Look at what ``fit``, ``evaluate`` and ``predict`` are given with a sequence.
+
+    Keras takes a data adapter as it is, and drops the other arguments without a word. For a dataset
+    of the user's own around ours, its passes become our epochs. The function is private: where it
+    is not found, arguments are dropped, and a wrapped sequence tells epochs by what was taken.
+    """
+    try:
+        from keras.src.trainers import data_adapters
+
+        theirs = data_adapters.get_data_adapter
+        parameters = inspect.signature(theirs)
+    except (ImportError, AttributeError):
+        return
+
+    @functools.wraps(theirs)
+    def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
+        given = parameters.bind(*args, **kwargs).arguments
+        x = given.get("x")
+        if isinstance(x, ZarrSequence):
+            check_given(x, given)
+        adapter = cast("Any", theirs(*args, **kwargs))
+        passes = getattr(adapter, "_get_iterator", None)
+        if passes is not None and isinstance(x, keras.utils.PyDataset):
+            adapter._get_iterator = follow_passes(
+                x, keras.utils.PyDataset, passes, adapter.num_batches
+            )
+        return adapter
+
+    data_adapters.get_data_adapter = get_data_adapter
+
+
+_replace_choice_of_adapter()

@@ -1,0 +1,73 @@
+"""The one module that knows torch: a stream of batches as a ``DataLoader``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from zarrfeed.order.ranks import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from zarrfeed.arrays import Arrays
+
+
+class _Stream(IterableDataset[tuple[torch.Tensor, ...]]):  # type: ignore[misc, unused-ignore]
+    def __init__(self, batches: Callable[[], Iterator[Arrays]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for batch in self._batches():
+            yield tuple(torch.from_numpy(array) for array in batch)
+
+
+def stream_loader(batches: Callable[[], Iterator[Arrays]]) -> DataLoader[Any]:
+    """Wrap a stream without copying: tensors share the batches' memory.
+
+    Parameters
+    ----------
+    batches
+        Starts a pass.
+
+    Returns
+    -------
+    DataLoader
+        Of tuples of tensors; every iterator on it starts a pass. Keras would copy NumPy arrays.
+    """
+    return DataLoader(_Stream(batches), batch_size=None)
+
+
+def process_group() -> Found:
+    """Find the rank of this process in torch's default process group."""
+    distributed = torch.distributed
+    if not distributed.is_available():
+        return Found()
+    if distributed.is_initialized():
+        return Found(distributed.get_rank(), distributed.get_world_size(), "torch.distributed")
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if distributed.is_torchelastic_launched() and processes != "1":
+        return Found(
+            doubt=f"torchrun started {processes} processes: call "
+            "torch.distributed.init_process_group first, or give rank and world_size"
+        )
+    return Found()
+
+
+def refuse_in_worker(name: str) -> None:
+    """Do not be read in a process of a ``DataLoader``: there, no epoch would ever end.
+
+    Raises
+    ------
+    RuntimeError
+        This is one.
+    """
+    if get_worker_info() is not None:
+        raise RuntimeError(
+            f"a {name} reads ahead by itself, and in a worker of a DataLoader its epochs would not "
+            f"advance: iterate over it, with {name}(workers=…), or give DataLoader(sequence, "
+            "batch_size=None, num_workers=0)"
+        )

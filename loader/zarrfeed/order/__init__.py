@@ -1,0 +1,1 @@
+"""What to read: pure functions of (seed, epoch, batch)."""

@@ -1,0 +1,1 @@
+"""What is on disk, and one verb: read into given arrays."""

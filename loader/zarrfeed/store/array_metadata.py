@@ -1,0 +1,320 @@
+"""What does a Zarr v3 ``zarr.json`` say about an array, and can the direct reader read it?
+
+Pure: a metadata dictionary in, a frozen description out. Whatever the direct reader does not
+cover is not an error but an :class:`ArrayLayout` with the reason in ``indirect``. A dictionary may
+say anything: every value is checked for its type and its range before something is computed of it.
+
+Source: Zarr v3 core specification and the ``sharding_indexed`` codec 1.0
+(https://zarr-specs.readthedocs.io/en/latest/v3/).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.store.json_checks import MOST_BYTES, Damage, extents, json_object, name_of, named
+from zarrfeed.store.schema import JSON, ArrayLayout, Compression, ShardIndex
+
+# The data types that a batch can hold; the rest of Zarr's (complex, strings, structs) is not
+# something a segmentation model eats.
+_DTYPES = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+)
+_COMPRESSIONS: Mapping[str, Compression] = {
+    "blosc": "blosc",
+    "zstd": "zstd",
+    "gzip": "gzip",
+    # As numcodecs names them, and Zarr v2 with it.
+    "numcodecs.zlib": "zlib",
+    "numcodecs.bz2": "bz2",
+    "numcodecs.lzma": "lzma",
+    "numcodecs.lz4": "lz4",
+}
+# Of numcodecs: they make no more of a chunk than it is, and run nothing.
+_HARMLESS = frozenset(
+    f"numcodecs.{name}"
+    for name in ("delta", "fixedscaleoffset", "quantize", "bitround", "astype", "shuffle", "crc32")
+)
+_KNOWN = frozenset(
+    [
+        "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding",
+        "fill_value", "codecs", "attributes", "storage_transformers", "dimension_names",
+    ]
+)  # fmt: skip
+
+
+class UnfitError(StoreError):
+    """An array is as it should be, but cannot feed batches."""
+
+
+def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
+    """Read an array's ``zarr.json``.
+
+    Parameters
+    ----------
+    metadata
+        The parsed file.
+    name
+        What to call the array in an error.
+
+    Raises
+    ------
+    StoreError
+        It is not a Zarr v3 array, is damaged, or claims what cannot be.
+    UnfitError
+        Its data type or chunk grid cannot feed batches at all.
+    """
+    if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "array":
+        raise StoreError(
+            f"{name}: needed a Zarr v3 array, found zarr_format="
+            f"{metadata.get('zarr_format')!r:.99}, node_type={metadata.get('node_type')!r:.99}"
+        )
+    try:
+        require_known(metadata, _KNOWN, name)
+        return _parse(metadata, name)
+    except Damage as error:
+        raise StoreError(f"{name}: {error}") from error
+    except StoreError:
+        raise
+    except Exception as error:  # a shape of JSON that nobody thought of
+        raise StoreError(f"{name}: its metadata is damaged: {error!r:.300}") from error
+
+
+def require_known(metadata: JSON, known: frozenset[str], name: str) -> None:
+    """Refuse what a store says must be understood.
+
+    Parameters
+    ----------
+    metadata
+        Of an array or a group.
+    known
+        The names that it may hold.
+    name
+        What to call it in an error.
+
+    Raises
+    ------
+    StoreError
+        It holds a name that is not known here, and not marked as one that may be ignored.
+    """
+    for key, value in metadata.items():
+        ignorable = isinstance(value, Mapping) and value.get("must_understand") is False
+        if key not in known and not ignorable:
+            raise StoreError(
+                f"{name}: holds {key!r:.99}, which must be understood, and is not known to this "
+                "zarrfeed: upgrade it, or convert the originals"
+            )
+
+
+def _parse(metadata: JSON, name: str) -> ArrayLayout:
+    data_type = metadata.get("data_type")
+    if not isinstance(data_type, str) or data_type not in _DTYPES:
+        raise UnfitError(
+            f"{name}: needed a data type of {sorted(_DTYPES)}, found {data_type!r:.99}"
+        )
+    dtype = np.dtype(data_type)
+    shape = extents(metadata.get("shape"), "shape", least=0)
+    if not shape:
+        raise UnfitError(f"{name}: needed samples along axis 0, found a scalar (shape ())")
+    if 0 in shape[1:]:
+        raise UnfitError(f"{name}: needed samples that hold something, found shape {shape}")
+    _require_bytes(shape, dtype, "shape")
+
+    reasons: list[str] = []
+    foreign: list[str] = []
+    outer = _grid(metadata, shape, name)
+    _require_bytes(outer, dtype, "chunk shape")
+    codecs = named(metadata.get("codecs"))
+    around: list[tuple[str, JSON]] = []
+    index: ShardIndex | None = None
+    inner = outer
+    if codecs and codecs[0][0] == "sharding_indexed":
+        sharding = codecs[0][1]
+        if len(codecs) > 1:
+            foreign.append(f"codec {codecs[1][0]!r:.99} around whole shards")
+        around = [*codecs[1:], *named(sharding.get("index_codecs", ["bytes"]))]
+        inner = extents(sharding.get("chunk_shape"), "chunk shape", least=1)
+        if len(inner) != len(outer) or any(o % i for o, i in zip(outer, inner, strict=True)):
+            raise Damage(f"shards {outer} are not made of whole chunks {inner}")
+        index = _shard_index(sharding, foreign)
+        codecs = named(sharding.get("codecs"))
+    for grid, what in ((inner, "chunks"), (outer, "shards")):
+        if grid[1:] != shape[1:]:
+            reasons.append(f"{what} {grid} split a sample of shape {shape[1:]}")
+    description = _describe(codecs)
+    order = _transposed(codecs, len(shape))
+    if order is not None:
+        reasons.append("codec 'transpose'")
+    swapped, compression, checksum = _codecs(codecs, dtype, foreign)
+    if swapped:
+        other = "big" if sys.byteorder == "little" else "little"
+        reasons.append(f"{other}-endian data")
+    prefix, separator = _key_encoding(metadata.get("chunk_key_encoding"), foreign)
+    fill = _fill_value(metadata.get("fill_value", 0), dtype)
+    if metadata.get("storage_transformers"):
+        foreign.append("storage transformers")
+    if foreign:
+        _require_harmless([*codecs, *around], foreign, name)
+    return ArrayLayout(
+        shape=shape,
+        dtype=dtype,
+        chunk_rows=inner[0],
+        shard_rows=outer[0],
+        separator=separator,
+        prefix=prefix,
+        index=index,
+        compression=compression,
+        checksum=checksum,
+        fill=fill,
+        codec=description,
+        chunk_shape=inner,
+        shard_shape=outer,
+        order=order,
+        swapped=swapped,
+        indirect="; ".join([*foreign, *reasons]) or None,
+        foreign=bool(foreign),
+    )
+
+
+def _require_bytes(shape: Sequence[int], dtype: np.dtype[Any], what: str) -> None:
+    if math.prod(extent or 1 for extent in shape) * dtype.itemsize > MOST_BYTES:
+        raise Damage(f"claims a {what} {tuple(shape)!r:.99}, which no disk could hold")
+
+
+def _grid(metadata: JSON, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    grid = json_object(metadata.get("chunk_grid"), "chunk_grid")
+    kind = grid.get("name")
+    if kind != "regular":
+        if isinstance(kind, str):
+            raise UnfitError(f"{name}: needed a regular chunk grid, found {kind!r:.99}")
+        raise Damage(f"needed a chunk grid with a name, found {kind!r:.99}")
+    configuration = json_object(grid.get("configuration"), "the chunk grid's configuration")
+    outer = extents(configuration.get("chunk_shape"), "chunk shape", least=1)
+    if len(outer) != len(shape):
+        raise Damage(f"chunk shape {outer} does not fit shape {shape}")
+    return outer
+
+
+def _endian(configuration: JSON, default: str) -> str:
+    endian = configuration.get("endian", default)
+    if endian not in ("little", "big"):
+        raise Damage(f"needed little- or big-endian data, found {endian!r:.99}")
+    return str(endian)
+
+
+def _shard_index(sharding: JSON, foreign: list[str]) -> ShardIndex:
+    codecs = named(sharding.get("index_codecs", ["bytes", "crc32c"]))
+    names = [name for name, _ in codecs]
+    if names not in (["bytes"], ["bytes", "crc32c"]):
+        foreign.append(f"index codecs {names}")
+    elif _endian(codecs[0][1], "little") != "little":
+        foreign.append("a big-endian shard index")
+    location = sharding.get("index_location", "end")
+    if location not in ("start", "end"):
+        raise Damage(f"needed a shard index at the start or the end, found {location!r:.99}")
+    return ShardIndex(at_end=location == "end", checksum="crc32c" in names)
+
+
+def _require_harmless(codecs: list[tuple[str, JSON]], foreign: list[str], name: str) -> None:
+    """Refuse what zarr-python would read, but with codecs that trust what they are given.
+
+    Compressors take the memory that a chunk asks for, Blosc ends the process if its header lies,
+    and numcodecs has one that runs code.
+    """
+    for codec, _ in codecs:
+        own = codec.startswith("numcodecs.") and codec not in _HARMLESS
+        if own or codec in _COMPRESSIONS:
+            raise UnfitError(
+                f"{name}: codec {codec!r:.99} is not read together with {'; '.join(foreign)}: "
+                "write the array anew with one of bytes, blosc, zstd, gzip, crc32c"
+            )
+
+
+def _transposed(codecs: list[tuple[str, JSON]], axes: int) -> tuple[int, ...] | None:
+    """Take a transposition off the codecs; how stored axes follow from the array's."""
+    if codecs[0][0] != "transpose":
+        return None
+    order = codecs.pop(0)[1].get("order")
+    if not isinstance(order, list | tuple) or any(type(axis) is not int for axis in order):
+        raise Damage(f"needed an order of axes, found {order!r:.99}")
+    if sorted(order) != list(range(axes)):
+        raise Damage(f"needed an order of {axes} axes, found {order!r:.99}")
+    return tuple(order)
+
+
+def _codecs(
+    codecs: list[tuple[str, JSON]], dtype: np.dtype[Any], foreign: list[str]
+) -> tuple[bool, Compression, bool]:
+    """Accept ``bytes``, then at most one compressor, then at most one crc32c."""
+    rest = list(codecs)
+    swapped = False
+    if rest and rest[0][0] == "bytes":
+        endian = _endian(rest.pop(0)[1], sys.byteorder)
+        swapped = dtype.itemsize > 1 and endian != sys.byteorder
+    else:
+        foreign.append("codecs that do not begin with 'bytes'")
+    compression: Compression = "raw"
+    if rest and rest[0][0] in _COMPRESSIONS:
+        compression = _COMPRESSIONS[rest.pop(0)[0]]
+    checksum = bool(rest) and rest[0][0] == "crc32c"
+    if checksum:
+        rest.pop(0)
+    foreign.extend(f"codec {name!r:.99}" for name, _ in rest)
+    return swapped, compression, checksum
+
+
+def _key_encoding(encoding: Any, foreign: list[str]) -> tuple[str, str]:
+    name, configuration = name_of(
+        "default" if encoding is None else encoding, "the chunk key encoding"
+    )
+    if name not in ("default", "v2"):
+        foreign.append(f"chunk key encoding {name!r:.99}")
+        return "", "/"
+    separator = configuration.get("separator", "/" if name == "default" else ".")
+    if separator not in ("/", "."):  # it becomes a part of file names
+        raise Damage(f"needed '/' or '.' between the parts of chunk names, found {separator!r:.99}")
+    return f"c{separator}" if name == "default" else "", str(separator)
+
+
+def _fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:
+    if dtype.kind == "b":
+        if isinstance(value, bool):
+            return value
+    elif dtype.kind == "f":
+        if value in ("NaN", "Infinity", "-Infinity"):
+            return float(value)
+        if isinstance(value, str) and value.startswith("0x"):  # its bits
+            bits = int(value, 16).to_bytes(dtype.itemsize, "big")
+            return float(np.frombuffer(bits, dtype.newbyteorder(">"))[0])
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            limit = float(np.finfo(dtype).max)
+            if not math.isfinite(value) or -limit <= value <= limit:
+                return value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        limits = np.iinfo(dtype)
+        if limits.min <= value <= limits.max and value == int(value):
+            return int(value)
+    raise Damage(f"needed a fill value of {dtype}, found {value!r:.99}")
+
+
+def _describe(codecs: list[tuple[str, JSON]]) -> str:
+    words = []
+    for name, configuration in codecs:
+        if name == "blosc":
+            shuffle = configuration.get("shuffle", "noshuffle")
+            words.append(
+                f"blosc-{configuration.get('cname')!s:.20}"
+                + ("" if shuffle == "noshuffle" else f"-{shuffle!s:.20}")
+            )
+        elif name in ("zstd", "gzip"):
+            words.append(f"{name}-{configuration.get('level')!s:.20}")
+        elif name != "bytes":
+            words.append(f"{name:.40}")
+    return "+".join(words[:9]) or "raw"

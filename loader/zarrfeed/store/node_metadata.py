@@ -1,0 +1,152 @@
+"""What does a folder say of the group or the array that it is?
+
+Zarr v3 says it in ``zarr.json``. What Zarr v2 says in ``.zgroup``, ``.zarray`` and ``.zattrs`` is
+told as v3 would say it, so that nobody else needs to know of v2.
+
+Source: Zarr v2 specification (https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import StoreError
+from zarrfeed.store.files import read_file
+from zarrfeed.store.schema import JSON, METADATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_GROUP_V2, _ARRAY_V2, _ATTRIBUTES_V2 = ".zgroup", ".zarray", ".zattrs"
+# Both bound the memory that a file takes when it is parsed: a value of 2 bytes takes 60.
+_MOST_BYTES = 64 << 20
+_MOST_VALUES = 2_000_000
+_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
+# Of numcodecs; what else may be there could run code (``pickle``), or holds no numbers.
+_COMPRESSORS = {
+    "blosc": "blosc",
+    "zstd": "zstd",
+    "gzip": "gzip",
+    "zlib": "numcodecs.zlib",
+    "bz2": "numcodecs.bz2",
+    "lzma": "numcodecs.lzma",
+    "lz4": "numcodecs.lz4",
+}
+
+
+def read_metadata(folder: Path) -> JSON | None:
+    """Read what a folder says of itself.
+
+    Parameters
+    ----------
+    folder
+        Of a group or an array.
+
+    Returns
+    -------
+    dict or None
+        As a ``zarr.json`` has it; None where the folder is no part of a Zarr.
+
+    Raises
+    ------
+    StoreError
+        It says so in a file that cannot be read, or holds no JSON object.
+    """
+    found = _read_json(folder / METADATA)
+    if found is not None:
+        return found
+    array = _read_json(folder / _ARRAY_V2)
+    group = _read_json(folder / _GROUP_V2) if array is None else None
+    if array is None and group is None:
+        return None
+    attributes = _read_json(folder / _ATTRIBUTES_V2) or {}
+    if array is None:
+        return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    try:
+        return {**_array_of_v2(array), "attributes": attributes}
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise StoreError(f"{folder / _ARRAY_V2} is damaged: {error!r:.300}") from error
+
+
+def is_v2(folder: Path) -> bool:
+    """Tell whether a folder is a group or an array of Zarr v2."""
+    return not (folder / METADATA).exists() and any(
+        (folder / name).exists() for name in (_GROUP_V2, _ARRAY_V2)
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = read_file(path, within=os.path.realpath(path.parent), limit=_MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if not path.parent.is_dir():
+            return None
+        raise StoreError(str(error)) from error
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise StoreError(f"{path} is damaged: it holds more than {_MOST_VALUES:,} values")
+    try:
+        found = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged: {error!s:.300}") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{path} is damaged: needed an object, found {found!r:.99}")
+    return found
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name stands twice among {[name for name, _ in pairs][:9]!r:.200}")
+    return found
+
+
+def _array_of_v2(said: JSON) -> dict[str, Any]:
+    if said["zarr_format"] != 2:
+        raise ValueError(f"zarr_format={said['zarr_format']!r:.99}")
+    dtype = said["dtype"]
+    names = dtype[:1] in "<>|" and _KINDS.get(dtype[1:2]) if isinstance(dtype, str) else None
+    codecs: list[Any] = []
+    if said.get("order", "C") == "F":
+        codecs.append(
+            {
+                "name": "transpose",
+                "configuration": {"order": list(reversed(range(len(said["shape"]))))},
+            }
+        )
+    elif said.get("order", "C") != "C":
+        raise ValueError(f"order={said['order']!r:.99}")
+    codecs += [{"name": f"numcodecs.{one['id']}"} for one in said.get("filters") or ()]
+    order = {"<": "little", ">": "big"}.get(str(dtype)[:1], sys.byteorder)
+    codecs.append({"name": "bytes", "configuration": {"endian": order}})
+    compressor = said.get("compressor")
+    if compressor is not None:
+        kind = compressor["id"]
+        options = {key: value for key, value in compressor.items() if key != "id"}
+        codecs.append(
+            {"name": _COMPRESSORS.get(kind, f"numcodecs.{kind}"), "configuration": options}
+        )
+    bits = _bits(dtype) if names else None
+    fill = said.get("fill_value")
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": said["shape"],
+        "data_type": (names if names == "bool" else f"{names}{bits}") if names else dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": said["chunks"]}},
+        "chunk_key_encoding": {
+            "name": "v2",
+            "configuration": {"separator": said.get("dimension_separator", ".")},
+        },
+        "fill_value": bool(fill) if names == "bool" else 0 if fill is None else fill,
+        "codecs": codecs,
+    }
+
+
+def _bits(dtype: str) -> int:
+    """Give the bits of a data type such as ``<u2``."""
+    return 8 * int(dtype[2:])

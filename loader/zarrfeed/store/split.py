@@ -1,0 +1,323 @@
+"""What does a split on disk hold?
+
+Opening reads a handful of ``zarr.json`` files and nothing else: no shard is touched and
+zarr-python is not imported, so that a store of any size opens in milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.store.address import absolute_path
+from zarrfeed.store.array_metadata import UnfitError, parse_array, require_known
+from zarrfeed.store.attributes import read_attributes
+from zarrfeed.store.files import Stamp, stamp_of
+from zarrfeed.store.node_metadata import read_metadata
+from zarrfeed.store.schema import (
+    DESCRIPTIONS,
+    DESCRIPTIVE,
+    IMAGE,
+    JSON,
+    MASK,
+    METADATA,
+    PARTIAL,
+    ArrayLayout,
+)
+from zarrfeed.spelling import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An opened split: its arrays as they are laid out, nothing read yet.
+
+    Attributes
+    ----------
+    path
+        Of the Zarr group.
+    layouts
+        Every array of the group that can be read, by name.
+    attributes
+        The split's ``attributes.zarrfeed``; empty for a group that zarrfeed did not write.
+    dataset
+        The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty likewise.
+    unfit
+        The other arrays of the group, with why they cannot feed batches.
+    stamps
+        By which an array that takes another's place is told from it, by name.
+    """
+
+    path: Path
+    layouts: Mapping[str, ArrayLayout]
+    attributes: JSON
+    dataset: JSON
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
+
+    @property
+    def packed(self) -> bool:
+        """Whether `zarrfeed convert` wrote it: then every shard has a file, even one of zeros."""
+        return bool(self.attributes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by id; empty where the store does not say."""
+        return tuple(self.dataset.get("classes", ()))
+
+    @property
+    def ignore(self) -> int | None:
+        """The mask id that counts as no class."""
+        ignore = self.dataset.get("ignore")
+        return None if ignore is None else int(ignore)
+
+    @property
+    def says_fields(self) -> bool:
+        """Whether its attributes, or the arrays' names, say which are the images and the masks."""
+        return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)
+
+    @property
+    def default_fields(self) -> tuple[str, ...]:
+        """The fields of a batch when nobody names them."""
+        if "fields" in self.attributes:
+            return tuple(self.attributes["fields"])
+        # An image that cannot feed is missed, not left out of batches.
+        missed = self.unfit.keys() & {IMAGE, MASK}
+        names = tuple(sorted((self.layouts.keys() | missed) - DESCRIPTIVE))
+        return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
+
+    def select(self, fields: Sequence[str]) -> dict[str, ArrayLayout]:
+        """Choose arrays that can be read together.
+
+        Parameters
+        ----------
+        fields
+            Array names, in batch order.
+
+        Raises
+        ------
+        StoreError
+            One is missing, or they do not have the same number of samples.
+        """
+        if not fields:
+            raise StoreError(
+                f"{self.path}: needed at least one field, found arrays {self._names()}"
+            )
+        for name in fields:
+            if name in self.unfit:
+                raise StoreError(self.unfit[name])
+        missing = [name for name in fields if name not in self.layouts]
+        if missing:
+            raise StoreError(f"{self.path}: no field {missing[0]!r}; it holds {self._names()}")
+        chosen = {name: self.layouts[name] for name in fields}
+        lengths = {name: layout.shape[0] for name, layout in chosen.items()}
+        if len(set(lengths.values())) > 1:
+            raise StoreError(f"{self.path}: fields differ in their number of samples: {lengths}")
+        for name, layout in chosen.items():
+            require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")
+            chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
+            whole = math.prod(layout.shape) * layout.dtype.itemsize
+            if chunk > 4 * whole + _LARGE_CHUNK:  # it is taken before anything can be decoded
+                raise StoreError(
+                    f"{self.path / name}: needed chunks of at most 4 times the array and "
+                    f"{_LARGE_CHUNK:,} bytes, found {layout.chunk_shape} for {layout.shape}"
+                )
+            require_memory(self.path / name, chunk, f"a chunk {layout.chunk_shape}")
+        return chosen
+
+    def describing(self, name: str) -> ArrayLayout | None:
+        """Give an array that describes samples; None where there is none of the right kind.
+
+        Parameters
+        ----------
+        name
+            One of :data:`zarrfeed.store.schema.DESCRIPTIVE`.
+        """
+        layout = self.layouts.get(name)
+        if layout is None:
+            return None
+        kinds, extents = DESCRIPTIONS[name]
+        found = layout.sample_shape
+        fits = len(found) == len(extents) and all(
+            not allowed or extent in allowed for allowed, extent in zip(extents, found, strict=True)
+        )
+        return layout if fits and layout.dtype.kind in kinds else None
+
+    def _names(self) -> str:
+        return ", ".join(sorted(self.layouts)) or "none"
+
+
+_LARGE_CHUNK = 64 << 20
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+_KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
+
+
+def require_memory(path: Path, nbytes: int, what: str) -> None:
+    """Refuse what a store claims, but this process could never hold."""
+    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    most = min([_MEMORY, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
+    if nbytes > most:
+        raise StoreError(
+            f"{path}: {what} would take {nbytes:,} bytes, this machine has {most:,} of memory"
+            + (" for a process" if most < _MEMORY else "")
+        )
+
+
+@contextmanager
+def enough_memory(path: Path, what: str) -> Iterator[None]:
+    """Name what a store claims where there is not so much memory left.
+
+    Raises
+    ------
+    ReadError
+        In place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ReadError(f"{path}: there is not enough memory left for {what}") from error
+
+
+def open_split(path: str | os.PathLike[str]) -> Split:
+    """Open one split of a dataset, or any Zarr group of arrays aligned on axis 0.
+
+    Parameters
+    ----------
+    path
+        A local folder, such as ``camvid.zarr/train``.
+
+    Raises
+    ------
+    StoreError
+        There is no finished Zarr group of arrays; the message says what there is instead.
+    """
+    folder = absolute_path(path)
+    with _only_store_errors(folder):
+        return _open(folder)
+
+
+def _open(folder: Path) -> Split:
+    if folder.name.endswith(PARTIAL):
+        raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
+    metadata = _group(folder)
+    # Before they are read: what is newer than its stamp would not be taken for the same.
+    stamps = {child.name: stamp_of(child) for child in folder.iterdir()}
+    layouts: dict[str, ArrayLayout] = {}
+    unfit: dict[str, str] = {}
+    splits = []
+    for child, found in _children(folder):
+        if found.get("node_type") == "group":
+            splits.append(child.name)
+            continue
+        try:
+            layouts[child.name] = parse_array(found, name=str(child))
+        except UnfitError as error:
+            unfit[child.name] = str(error)
+    if not layouts:
+        hint = f"name one of its splits, such as {folder / splits[0]}" if splits else "it is empty"
+        raise StoreError(
+            next(iter(unfit.values()), f"{folder}: needed a group of arrays, found none: {hint}")
+        )
+    for name in {IMAGE, MASK} & set(splits):
+        unfit[name] = f"{folder / name}: needed an array, found a group"
+    attributes = read_attributes(metadata, str(folder))
+    dataset: JSON = {}
+    if attributes:
+        dataset = read_attributes(read_metadata(folder.parent) or {}, str(folder.parent))
+    return Split(folder, layouts, attributes, dataset, unfit, stamps)
+
+
+def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Name the finished splits of a dataset, sorted.
+
+    Raises
+    ------
+    StoreError
+        It is not a Zarr group.
+    """
+    folder = absolute_path(path)
+    with _only_store_errors(folder):
+        _group(folder)
+        return tuple(
+            sorted(
+                child.name
+                for child, found in _children(folder)
+                if found.get("node_type") == "group" and not child.name.endswith(PARTIAL)
+            )
+        )
+
+
+@contextmanager
+def _only_store_errors(folder: Path) -> Iterator[None]:
+    """Let nothing else leave, whatever stands in the folder."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be opened: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
+        raise StoreError(f"{folder}: its metadata is damaged: {error!r:.300}") from error
+
+
+def _group(folder: Path) -> JSON:
+    metadata = read_metadata(folder)
+    if metadata is None:
+        raise StoreError(f"{folder}: {_what_is_there(folder)}")
+    if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "group":
+        kind = metadata.get("node_type")
+        raise StoreError(f"{folder}: needed a Zarr group, found node_type={kind!r:.99}")
+    require_known(metadata, _KNOWN, str(folder))
+    return metadata
+
+
+def _what_is_there(folder: Path) -> str:
+    """Say why there is no group, and what could be meant."""
+    unfinished = folder.with_name(folder.name + PARTIAL)
+    if unfinished.exists():
+        return "its conversion is not finished: the same `zarrfeed convert` goes on with it"
+    if folder.is_dir() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
+        return "no split is finished yet: the same `zarrfeed convert` goes on with it"
+    if folder.exists():
+        return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
+    parent = read_metadata(folder.parent) or {}
+    if parent.get("node_type") == "group":
+        splits = list_splits(folder.parent)
+        near = nearest(folder.name, splits)
+        hint = f": is {near!r} meant?" if near else ""
+        return f"no such split; {folder.parent} has {', '.join(splits) or 'no split'}{hint}"
+    meant = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
+    hint = f"is {meant} meant?" if meant else "`zarrfeed convert` packs one"
+    return f"no such store; {hint}"
+
+
+def _nearest_store(folder: Path, split: str = "") -> Path | None:
+    """Find what is named like a folder that is not there, beside it."""
+    if folder.exists() or not folder.parent.is_dir():
+        return None
+    near = nearest(folder.name, [c.name for c in folder.parent.iterdir() if c.is_dir()])
+    if near is None:
+        return None
+    store = folder.with_name(near)
+    return store / split if (store / split).is_dir() else store
+
+
+def _children(folder: Path) -> list[tuple[Path, JSON]]:
+    folders = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    found = ((child, read_metadata(child)) for child in folders)
+    return [(child, metadata) for child, metadata in found if metadata is not None]

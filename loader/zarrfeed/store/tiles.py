@@ -1,0 +1,142 @@
+"""How do predictions of tiles become predictions of the images that were cut into them?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.store.reader import read_samples
+from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
+from zarrfeed.store.split import Split, open_split
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+def stitch(
+    split: Split | str | os.PathLike[str], predictions: NDArray[Any]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Put predictions of tiles together, one image after the other.
+
+    Parameters
+    ----------
+    split
+        A split that was packed with ``--fit tile``, or its path.
+    predictions
+        (N, h, w) or (N, h, w, K), a row for each tile **in the order of the store**, as from
+        ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
+        overlap, floats are averaged; of class ids, those of the tile count whose middle is nearest.
+
+    Returns
+    -------
+    iterator of (key, prediction)
+        The image's name in the source, and (H, W) or (H, W, K) in the predictions' dtype, of the
+        image's own size: without padding.
+
+    Raises
+    ------
+    StoreError
+        The split holds no tiles.
+    ValueError
+        There are not as many predictions as tiles, they have not their size, or are no numbers.
+
+    Examples
+    --------
+    >>> from zarrfeed import stitch
+    >>> for key, scores in stitch("city.zarr/val", predictions):  # doctest: +SKIP
+    ...     save(key, scores.argmax(axis=-1))
+    """
+    split = split if isinstance(split, Split) else open_split(split)
+    if TILE not in split.layouts:
+        raise StoreError(f"{split.path}: needed tiles, found whole images; nothing to put together")
+    described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
+    if IMAGE not in split.layouts or None in described:
+        raise StoreError(
+            f"{split.path}: needed the tiles' images, places, names and sizes; what says them is "
+            "missing or damaged: restore it, or convert again"
+        )
+    tiles = split.layouts[IMAGE].shape[:3]
+    if (
+        predictions.ndim not in (3, 4)
+        or predictions.shape[:3] != tiles
+        or predictions.dtype.kind not in "fiub"
+    ):
+        raise ValueError(
+            f"needed predictions {tiles} or {(*tiles, 'K')} of floats or integers, one for each "
+            f"tile, found {predictions.shape} {predictions.dtype}"
+        )
+    return _stitched(split, predictions)
+
+
+def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    places = read_samples(split, TILE, np.arange(len(predictions)))
+    images = range(split.layouts[TILE_SIZE].shape[0])
+    sizes = read_samples(split, TILE_SIZE, images)
+    names = read_samples(split, TILE_SOURCE, images)
+    sources = np.arange(len(images))
+    by_source = np.argsort(places[:, 0], kind="stable")
+    ends = np.searchsorted(places[by_source, 0], sources, side="right")
+    begin = 0
+    for source, end in zip(sources.tolist(), ends.tolist(), strict=True):
+        rows = by_source[begin:end]
+        begin = end
+        key = bytes(names[source]).rstrip(b"\0").decode("utf-8", "replace")
+        _require_covered(split, key, places[rows, 1:], sizes[source], predictions.shape[1:3])
+        yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
+
+
+def _require_covered(
+    split: Split,
+    key: str,
+    origins: NDArray[np.int64],
+    size: NDArray[np.int64],
+    tile: tuple[int, ...],
+) -> None:
+    """Refuse a size that the tiles do not fill: it says how much memory is taken."""
+    covered = origins.max(axis=0, initial=0) + tile
+    if (origins < 0).any() or (origins >= size).any() or not ((size > 0) & (size <= covered)).all():
+        raise StoreError(
+            f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found {size.tolist()} "
+            f"for {key!r}, whose tiles reach {covered.tolist()}: restore it, or convert again"
+        )
+
+
+def _put_together(
+    predictions: NDArray[Any],
+    rows: NDArray[np.int64],
+    origins: NDArray[np.int64],
+    size: NDArray[np.int64],
+) -> NDArray[Any]:
+    height, width = size.tolist()
+    floats = predictions.dtype.kind == "f"
+    shape = (height, width, *predictions.shape[3:])
+    total = np.zeros(shape, np.float64 if floats else predictions.dtype)
+    # Of floats, how much each pixel weighs; of ids, how near the nearest middle is.
+    weight = np.zeros((height, width), np.int64)
+    near = _nearness(*predictions.shape[1:3])
+    for row, (y, x) in zip(rows.tolist(), origins.tolist(), strict=True):
+        place = np.s_[y : y + predictions.shape[1], x : x + predictions.shape[2]]
+        inside = weight[place].shape
+        tile = predictions[row, : inside[0], : inside[1]]
+        if floats:
+            total[place] += tile
+            weight[place] += 1
+            continue
+        part = near[: inside[0], : inside[1]]
+        nearer = part > weight[place]
+        total[place][nearer] = tile[nearer]
+        weight[place][nearer] = part[nearer]
+    if floats:
+        total /= weight.reshape(height, width, *(1 for _ in shape[2:]))
+    return total.astype(predictions.dtype)
+
+
+def _nearness(height: int, width: int) -> NDArray[np.int64]:
+    """How far each pixel of a tile is from its border, from 1 on."""
+    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in (height, width))
+    return np.asarray(np.minimum(rows[:, np.newaxis], columns))
