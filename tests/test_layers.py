@@ -45,7 +45,7 @@ WORLDS = {
         "fronts.front_end",
         "fronts.keras_sequence",
         "fronts.tf_keras_sequence",  # types alone
-    },  # fmt: skip
+    },
     "torch": {"fronts.torch_loader", "fronts.keras_sequence"},
     "zarr": {"store.indirect"},
     "numcodecs": {"store.codecs"},
