@@ -18,7 +18,7 @@ from zarrfeed import ZarrSequence
 from zarrfeed.feed.feeder import HELD
 from zarrfeed.feed.lookahead import Lookahead
 from zarrfeed.feed.machine_memory import affordable_depth
-from zarrfeed.feed.workers import recipe
+from zarrfeed.feed.workers import batch_maker
 from zarrfeed.store.direct import near_together
 from zarrfeed.store.file_limits import descriptors_each, share_of
 from zarrfeed.store.reader import BatchReader
@@ -100,7 +100,7 @@ def test_a_disk_that_was_waited_for_is_read_ahead(
     """Every batch after the first that waited carries the ids of one further ahead."""
     waits = itertools.count()
     advised: list[list[int]] = []
-    monkeypatch.setattr(recipe, "_disk_reads", lambda: next(waits))
+    monkeypatch.setattr(batch_maker, "_disk_reads", lambda: next(waits))
     monkeypatch.setattr(BatchReader, "advise", lambda self, ids: advised.append(ids.tolist()))
     with ZarrSequence(split, 2, max_queue_size=3, seed=1, **workers) as seq:
         order = [mask[:, 0, 0].tolist() for _ in range(2) for _, mask in seq]
@@ -112,7 +112,7 @@ def test_a_disk_that_was_waited_for_is_read_ahead(
 def test_a_store_in_the_page_cache_is_not_advised(
     split: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe, "_disk_reads", lambda: 0)
+    monkeypatch.setattr(batch_maker, "_disk_reads", lambda: 0)
     monkeypatch.setattr(BatchReader, "advise", lambda self, ids: pytest.fail("advised"))
     with ZarrSequence(split, 2, workers=1) as seq:
         assert len(list(seq)) == 11
@@ -126,7 +126,7 @@ def test_batches_that_were_advised_are_the_same(
     compressors = None if codec == "raw" else zarr.codecs.BloscCodec(cname="lz4")
     path = write_split(tmp_path / "s", pixels, compressors=compressors)
     waits = itertools.count()
-    monkeypatch.setattr(recipe, "_disk_reads", lambda: next(waits))
+    monkeypatch.setattr(batch_maker, "_disk_reads", lambda: next(waits))
     with ZarrSequence(path, 4, workers=1, max_queue_size=2) as seq:
         for _ in range(2):
             for image, mask in seq:

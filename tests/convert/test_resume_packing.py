@@ -39,7 +39,7 @@ KILLED = (
     """
 import os, shutil, signal, sys
 from pathlib import Path
-from zarrfeed_convert.executors import executor  # numpy and zarr are loaded now
+from zarrfeed_convert.executors import selection  # numpy and zarr are loaded now
 
 left = int(sys.argv[2])
 
