@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
-from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed.store.address import local_path
+from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures, understood
 from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.palettes import require_same_palettes

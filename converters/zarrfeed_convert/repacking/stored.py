@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
 from zarrfeed.store.address import local_path
-from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 from zarrfeed_convert.splits.own_entries import added_to

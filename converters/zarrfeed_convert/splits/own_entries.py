@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import DESCRIPTIVE
+from zarrfeed.store.schema import DESCRIPTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

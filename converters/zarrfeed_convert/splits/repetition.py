@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed.schema import IMAGE, MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.splits.own_entries import added_to, require_own
 from zarrfeed_convert.splits.target import listed, said
 

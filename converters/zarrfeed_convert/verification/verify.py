@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError
-from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed.spelling import named
-from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
 from zarrfeed.store.address import local_path
+from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
+from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.deciding import step_progress
 from zarrfeed_convert.sources.file_discovery import is_left

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zarrfeed.errors import StoreError
-from zarrfeed.order.ranks import AUTO, Asked
-from zarrfeed.order.schedule import Ids, Schedule
 from zarrfeed.feed.slot import Spec
-from zarrfeed.spelling import nearest
 from zarrfeed.feed.workers.batch_maker import Transform, apply, generator
+from zarrfeed.order.ranks import AUTO, Asked
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.spelling import nearest
 
 if TYPE_CHECKING:
     from zarrfeed.arrays import Ids

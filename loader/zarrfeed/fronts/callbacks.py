@@ -7,14 +7,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.store.address import absolute_path
-from zarrfeed.fronts.keras_version import legacy_keras, no_keras
 from zarrfeed.errors import StoreError
-from zarrfeed.fronts.front_end import FrontEnd
-from zarrfeed.fronts.epoch_report import epoch_line
-from zarrfeed.spelling import named
-from zarrfeed.order.resume_state import Journal, state_of
 from zarrfeed.feed.stats import model_waits
+from zarrfeed.fronts.epoch_report import epoch_line
+from zarrfeed.fronts.front_end import FrontEnd
+from zarrfeed.fronts.keras_version import legacy_keras, no_keras
+from zarrfeed.order.resume_state import Journal, state_of
+from zarrfeed.spelling import named
+from zarrfeed.store.address import absolute_path
 
 try:
     if legacy_keras():

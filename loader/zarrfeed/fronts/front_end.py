@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 from zarrfeed.errors import how_to_install
 from zarrfeed.store.files import require_same
 from zarrfeed.feed.opening import open_stream
-from zarrfeed.store.pixel_statistics import normalization_of
-from zarrfeed.order.ranks import Found
 from zarrfeed.feed.request import whole
-from zarrfeed.spelling import named
+from zarrfeed.order.ranks import Found
 from zarrfeed.order.resume_state import position_of, state_of
+from zarrfeed.spelling import named
+from zarrfeed.store.pixel_statistics import normalization_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.spelling import nearest
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.array_metadata import UnfitError, parse_array, require_known
 from zarrfeed.store.attributes import read_attributes
@@ -29,7 +30,6 @@ from zarrfeed.store.schema import (
     PARTIAL,
     ArrayLayout,
 )
-from zarrfeed.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
