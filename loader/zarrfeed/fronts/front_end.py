@@ -11,12 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.errors import how_to_install
-from zarrfeed.store.files import require_same
 from zarrfeed.feed.opening import open_stream
 from zarrfeed.feed.request import whole
 from zarrfeed.order.ranks import Found
 from zarrfeed.order.resume_state import position_of, state_of
 from zarrfeed.spelling import named
+from zarrfeed.store.files import require_same
 from zarrfeed.store.pixel_statistics import normalization_of
 
 if TYPE_CHECKING:
@@ -193,7 +193,11 @@ class FrontEnd:
     def __getstate__(self) -> dict[str, Any]:
         """Say what a copy is made of: no worker and no memory, but where iteration stands."""
         state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
-        return {**state, "_position": self._stream.position, "_stamps": self._stream.recipe.stamps}
+        return {
+            **state,
+            "_position": self._stream.position,
+            "_stamps": self._stream.batch_spec.stamps,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the store, for a copy; it may be another process that does."""

@@ -13,7 +13,6 @@ from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
-from zarrfeed_convert.sources.dicom.series import series_of
 from zarrfeed_convert.sources.read_errors import blamed, reading
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 

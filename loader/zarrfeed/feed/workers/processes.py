@@ -24,11 +24,9 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from zarrfeed.errors import WorkerError, printable
-from zarrfeed.store.split import open_split
 from zarrfeed.feed.workers import wire
-from zarrfeed.feed.workers.function_copies import cached
 from zarrfeed.feed.workers.batch_maker import SampleNames, names_of
-from zarrfeed.feed.workers.worker_process import EXIT_SECONDS, WorkerProcess, search_path, status_text
+from zarrfeed.feed.workers.function_copies import cached
 from zarrfeed.feed.workers.worker_process import (
     EXIT_SECONDS,
     WorkerProcess,
@@ -36,6 +34,7 @@ from zarrfeed.feed.workers.worker_process import (
     status_text,
 )
 from zarrfeed.store.file_limits import with_room
+from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
@@ -243,7 +242,7 @@ def _setup(batch_spec: BatchSpec, arena: Arena) -> bytes:
     return pickle.dumps((search_path(), arena.slots, travelling.getvalue()))
 
 
-class _Travelling(cloudpickle.Pickler):
+class _Travelling(cloudpickle.Pickler):  # type: ignore[misc]
     """Takes what a script caches along, too, which cloudpickle would name: no worker runs it."""
 
     def reducer_override(self, obj: Any) -> Any:
