@@ -12,7 +12,7 @@ from zarrfeed.errors import SourceError, ZarrfeedError
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.failures import unreadable
-from zarrfeed_convert.sources.listing import hidden_files
+from zarrfeed_convert.sources.file_discovery import hidden_files
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
