@@ -75,21 +75,64 @@ def test_every_way_of_taking_batches_goes_through_the_epochs(
         for epoch in range(3):
             assert seen(WAYS[way](seq)) == right[epoch]
             state = seq.state_dict()
-            assert (state["epoch"], state["batch"]) == (epoch + 1, 0)
+            assert (state["epoch"], state["batch"]) == (epoch + 1, 0) == (seq.epoch, seq.batch)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_can_be_mixed(split: Path, way: str) -> None:
-    right = expected(split, 4)
+    right = expected(split, 6)
     with FrontEnd(split, 4, transform=noisy) as seq:
         assert seen(list(seq)) == right[0]
         assert seen(WAYS[way](seq)) == right[1]
-        if way.startswith("seq[i]"):  # the next item would be of the next epoch, an iterator not
-            assert seen(by_index(seq)) == right[2]
-            assert seen(list(seq)) == right[2]
-        else:
-            assert seen(by_next(seq)) == right[2]
+        assert seen(by_next(seq)) == right[2]
         assert seen(WAYS[way](seq)) == right[3]
+        assert seen(by_index(seq)) == right[4]
+        assert seen(list(seq)) == right[5]
+
+
+@pytest.mark.parametrize("after", ["for", "seq[i]", "seq[i] backwards"])
+def test_an_iterator_that_is_given_up_does_not_hide_what_is_taken_by_index(
+    split: Path, after: str
+) -> None:
+    right = expected(split, 2)
+    with FrontEnd(split, 4, transform=noisy) as seq:
+        assert seen([next(iter(seq))]) == right[0][:1]
+        assert seen(by_index(seq)) == right[0]
+        assert (seq.state_dict()["epoch"], seq.state_dict()["batch"]) == (1, 0)
+        assert seen(WAYS[after](seq)) == right[1]
+
+
+@pytest.mark.parametrize("after", ["for", "seq[i]", "seq[i] backwards"])
+def test_a_resumed_epoch_is_over_by_index_when_the_rest_of_it_was_taken(
+    split: Path, after: str
+) -> None:
+    right = expected(split, 2)
+    with FrontEnd(split, 4, transform=noisy) as seq:
+        seq.load_state_dict({**seq.state_dict(), "batch": 4})
+        assert seen([seq[i] for i in range(seq.batch, len(seq))]) == right[0][4:]
+        assert (seq.epoch, seq.batch) == (1, 0)
+        assert len(list(seq.to_tf_dataset())) == BATCHES
+        seq.set_epoch(0)
+        seq.load_state_dict({**seq.state_dict(), "batch": 4})
+        assert seen([seq[4], seq[5]]) == right[0][4:]
+        assert seen(WAYS[after](seq)) == right[1]
+
+
+def test_an_epoch_that_is_chosen_after_all_items_is_the_next(split: Path) -> None:
+    right = expected(split, 1)
+    with FrontEnd(split, 4, transform=noisy) as seq:
+        for way in ("seq[i]", "seq[i] backwards", "for"):
+            assert seen(WAYS[way](seq)) == right[0]
+            seq.set_epoch(0)
+            assert (seq.epoch, seq.state_dict()["epoch"]) == (0, 0)
+
+
+def test_the_names_of_batches_that_are_taken_by_index_are_theirs(split: Path) -> None:
+    with FrontEnd(split, 4) as seq:
+        for _ in range(2):
+            for i in range(len(seq)):
+                ids = ids_of(seq[i])
+                assert seq.batch_keys(i) == [f"sample {n}" for n in ids]
 
 
 def test_sequences_in_a_zip_keep_their_samples_together(split: Path) -> None:

@@ -75,11 +75,12 @@ class Clock(Protocol):
 
     Attributes
     ----------
-    epoch
-        Which one.
+    epoch, first
+        Which one, and the batch that it begins with.
     """
 
     epoch: int
+    first: int
 
     def seek(self, epoch: int) -> None:
         """Choose another."""
@@ -99,7 +100,7 @@ class Items:
     A batch that comes again tells that what was taken up to its first time was a look:
 
     >>> class First:
-    ...     epoch = 0
+    ...     epoch = first = 0
     >>> items = Items(clock := First())
     >>> for batch in (0, 1, 0, 1):
     ...     items.take(batch)
@@ -119,9 +120,13 @@ class Items:
         self._followed: tuple[int, int] | None = None
         self._told = False  # whether somebody says when an epoch is over
 
-    def turn(self, batches: int) -> None:
-        """Go on to the next epoch if all batches of this one have been taken."""
-        if self.complete(batches) and not self._told:
+    def turn(self, batches: int, *, by_iterator: bool = False) -> None:
+        """Go on to the next epoch if all batches of this one have been taken.
+
+        Not before more is asked for: until then, batches go by the names of this one. An iterator
+        does not wait for somebody who says when an epoch is over.
+        """
+        if self.complete(batches) and (by_iterator or not self._told):
             self._clock.seek(self._epoch + 1)
 
     def take(self, batch: int) -> None:
@@ -134,9 +139,18 @@ class Items:
                 pass
         self._taken[batch] = None
 
+    def forget(self) -> None:
+        """Begin anew: an epoch was chosen."""
+        self._taken.clear()
+
     def complete(self, batches: int) -> bool:
-        """Whether so many, all of an epoch, have been taken."""
-        return self._clock.epoch == self._epoch and len(self._taken) >= batches
+        """Whether all of so many, from the one on that the epoch begins with, have been taken."""
+        first, taken = self._clock.first, self._taken
+        return (
+            self._clock.epoch == self._epoch
+            and len(taken) >= batches - first
+            and all(batch in taken for batch in range(first, batches))
+        )
 
     def end(self, batches: int) -> None:
         """Take somebody's word that an epoch is over, unless it was a look.
@@ -145,7 +159,8 @@ class Items:
         ``on_epoch_end``, which also comes after a look.
         """
         if self._followed is None:
-            if self.complete(min(batches, LOOKS + 1)):
+            enough = min(batches - self._clock.first, LOOKS + 1)
+            if self._clock.epoch == self._epoch and len(self._taken) >= enough:
                 self._told = True
                 self._clock.seek(self._epoch + 1)
             self._taken.clear()

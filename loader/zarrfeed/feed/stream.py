@@ -107,15 +107,24 @@ class Stream:
     @property
     def position(self) -> tuple[int, int]:
         """Epoch and batch after the last one that was handed out."""
-        if self.current is None or self._sought:
-            seen = self.items.complete(self.schedule.batches)
-            return (self.epoch + 1, 0) if seen else (self.epoch, self.first)
+        if self.current is None or self._sought or self._all_items_taken:
+            return self.coming
         return self.current.epoch, self.current.next
+
+    @property
+    def coming(self) -> tuple[int, int]:
+        """Epoch of the next pass, and the batch that it begins with."""
+        return (self.epoch + 1, 0) if self._all_items_taken else (self.epoch, self.first)
+
+    @property
+    def _all_items_taken(self) -> bool:
+        return self.items.complete(self.schedule.batches)
 
     def seek(self, epoch: int, first: int = 0) -> None:
         """Choose the epoch that the next pass goes through, and the batch that it begins with."""
         self.epoch, self.first = epoch, first
         self._sought = True
+        self.items.forget()
 
     def use_workers(self, count: int, processes: bool) -> None:
         """Choose how many workers there are, and of which kind, from the next pass on."""
@@ -218,6 +227,8 @@ class Stream:
         return batch
 
     def _begin_pass(self, feeder: Feeder, schedule: Schedule, looks: int | None) -> Pass:
+        with self._filler_lock:
+            self.items.turn(schedule.batches, by_iterator=True)
         last = self.current
         if last is not None:
             self._past.append(last.tally.stats())

@@ -140,8 +140,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if steps < batches and self._consumed < batches and current is not None:
             at = current.epoch, self._consumed
         else:
-            at = stream.epoch, stream.first
-            self._consumed = stream.first
+            at = stream.coming
+            self._consumed = at[1]
         length = min(steps, batches - at[1])
         self._journal.note(step, epoch, length, state_of(stream.schedule, *at))
         _write_entries(self._path, self._journal.entries)

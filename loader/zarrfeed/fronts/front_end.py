@@ -213,12 +213,12 @@ class FrontEnd:
     @property
     def epoch(self) -> int:
         """The epoch that the next iterator goes through."""
-        return self._stream.epoch
+        return self._stream.coming[0]
 
     @property
     def batch(self) -> int:
         """The batch that the next iterator begins with: 0, but after :meth:`load_state_dict`."""
-        return self._stream.first
+        return self._stream.coming[1]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -269,8 +269,9 @@ class FrontEnd:
     def __getitem__(self, index: int) -> Arrays:
         """Read one batch of the coming epoch, into fresh memory.
 
-        After all batches have been taken, in any order, the next one is of the next epoch, so that
-        loops over ``range(len(seq))`` advance; ``seq[-1]`` is a look, and does not count. Where
+        After all batches have been taken, in any order, the next one is of the next epoch, and so
+        is an iterator: loops over ``range(len(seq))`` advance, or after :meth:`load_state_dict`
+        over ``range(seq.batch, len(seq))``; ``seq[-1]`` is a look, and does not count. Where
         Keras takes them, through a ``PyDataset`` that keeps the sequence in an attribute, our
         epochs are Keras'.
         """
@@ -304,7 +305,7 @@ class FrontEnd:
             Tensors share the batches' memory, without a copy.
         """
         # In the middle of an epoch the first pass is shorter than the others.
-        count = None if self._stream.first else len(self)
+        count = None if self.batch else len(self)
         return self._tf_dataset(lambda: iter(self), count=count, final=False)
 
     def _tf_dataset(
@@ -324,7 +325,7 @@ class FrontEnd:
             batches,
             self._stream.specs,
             rows=None if self.has_partial_batch else self.batch_size,
-            length=lambda: len(self) - self._stream.first,
+            length=lambda: len(self) - self.batch,
             count=count,
             ranks=self._stream.schedule.world_size,
             final=final,
@@ -338,14 +339,15 @@ class FrontEnd:
         index
             Which batch; negative counts from the end.
         epoch
-            Of which epoch; the coming one by default.
+            Of which epoch; by default of the coming one, or of that whose batches are being taken
+            by their index.
 
         Returns
         -------
         list of str
             One key per row of the batch: the path of the source file, without its extension.
         """
-        return self._stream.names(index, self.epoch if epoch is None else epoch)
+        return self._stream.names(index, self._stream.epoch if epoch is None else epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iterator goes through.
