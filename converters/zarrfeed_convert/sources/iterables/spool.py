@@ -138,7 +138,7 @@ class SpoolWriter:
         self._offset_of[key] = self._file.tell()
         self._labels.append(label)
         self._kinds.append(self._known.setdefault(kind, kind))
-        self._digest.update(f"{key}\0{kind}".encode("utf-8", "surrogatepass"))
+        self._digest.update(f"{key}\0{_recorded(kind)}".encode("utf-8", "surrogatepass"))
         for values in (image, mask):
             flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
             self._digest.update(flat)
@@ -155,6 +155,17 @@ class SpoolWriter:
             self._kinds,
             self._digest.hexdigest(),
         )
+
+
+def _recorded(kind: Kind) -> str:
+    """Write a kind as it always went into digests, whatever attributes it has by now."""
+    header = kind.header
+    return (
+        f"Kind(header=Header(height={header.height}, width={header.width}, "
+        f"channels={header.channels}, dtype={header.dtype!r}, mask_height={header.mask_height}, "
+        f"mask_width={header.mask_width}, mask_colors=(), turned=False), "
+        f"mask_dtype={kind.mask_dtype!r})"
+    )
 
 
 def names_of(label: str) -> tuple[str, str]:
