@@ -63,6 +63,10 @@ def seen(batches: Batches) -> list[tuple[list[int], bytes]]:
     return [(ids_of(batch), batch[0].tobytes()) for batch in batches]
 
 
+def names(batch: tuple[np.ndarray, ...]) -> list[str]:
+    return [f"sample {sample}" for sample in ids_of(batch)]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["inline", "three threads"])
 def test_every_way_of_taking_batches_goes_through_the_epochs(
@@ -127,12 +131,17 @@ def test_an_epoch_that_is_chosen_after_all_items_is_the_next(split: Path) -> Non
             assert (seq.epoch, seq.state_dict()["epoch"]) == (0, 0)
 
 
-def test_the_names_of_batches_that_are_taken_by_index_are_theirs(split: Path) -> None:
+def test_a_loop_names_the_batches_at_hand(split: Path) -> None:
+    """The last one, too, with which its epoch is over."""
     with FrontEnd(split, 4) as seq:
         for _ in range(2):
             for i in range(len(seq)):
-                ids = ids_of(seq[i])
-                assert seq.batch_keys(i) == [f"sample {n}" for n in ids]
+                batch = seq[i]
+                assert seq.batch_keys(i) == names(batch)
+            for i, batch in enumerate(seq):
+                assert seq.batch_keys(i) == names(batch)
+        coming = [seq.batch_keys(i) for i in range(len(seq))]
+        assert coming == [names(batch) for batch in seq]
 
 
 def test_sequences_in_a_zip_keep_their_samples_together(split: Path) -> None:

@@ -70,6 +70,49 @@ def test_a_batch_size_that_does_not_apply_is_told(split: Path, model: Any) -> No
         model.predict(seq, batch_size=4, verbose=0)
 
 
+class Around(keras.utils.PyDataset):
+    def __init__(self, sequence: ZarrSequence) -> None:
+        super().__init__()
+        self.sequence = sequence
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.sequence[index]
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_names_of_another_order_than_that_of_predictions_are_told(
+    split: Path, model: Any, around: bool
+) -> None:
+    log: list[list[int]] = []
+    with ZarrSequence(split, 4) as seq:
+        data = Around(seq) if around else seq
+        traced_model(keras, log).fit(data, verbose=0, shuffle=False)
+        seq.batch_keys(0)  # of the coming epoch: nobody has lost anything
+        model.predict(data, verbose=0)
+        with pytest.warns(UserWarning, match=r"names .* epoch 2; predict went .* epoch 1,.*=False"):
+            seq.batch_keys(0)
+        seq.batch_keys(1)  # once is enough
+        assert seq.batch_keys(0, epoch=0) == [f"sample {sample}" for sample in log[0]]
+
+
+def test_names_in_the_order_of_predictions_are_not_told(split: Path, model: Any) -> None:
+    with ZarrSequence(split, 4, shuffle=False) as seq:
+        model.predict(seq, verbose=0)
+        seq.batch_keys(0)
+    with ZarrSequence(split, 4) as seq:
+        model.predict(seq, verbose=0, steps=4)
+        seq.batch_keys(0)
+        model.predict(seq, verbose=0)
+        seq.batch_keys(0, epoch=0)
+        seq.set_epoch(0)
+        seq.batch_keys(0)
+        model.evaluate(seq, verbose=0)
+        seq.batch_keys(0)
+
+
 def test_what_is_not_ours_goes_the_way_of_keras(model: Any) -> None:
     image = np.zeros((4, 8, 6, 3), np.uint8)
     model.fit(image, np.zeros((4, 8, 6)), batch_size=2, sample_weight=image[..., 0], verbose=0)

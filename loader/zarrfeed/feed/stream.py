@@ -117,6 +117,14 @@ class Stream:
         return (self.epoch + 1, 0) if self._all_items_taken else (self.epoch, self.first)
 
     @property
+    def epoch_at_hand(self) -> int:
+        """The epoch of the batch that a loop by hand has; after it, the coming one."""
+        last = self.current
+        if last is not None and last.looks is None and last.complete and not last.ended:
+            return last.epoch if self.epoch == last.epoch + 1 else self.epoch
+        return self.epoch
+
+    @property
     def _all_items_taken(self) -> bool:
         return self.items.complete(self.schedule.batches)
 

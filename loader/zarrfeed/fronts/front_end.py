@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.errors import how_to_install
@@ -135,6 +136,8 @@ class FrontEnd:
     """
 
     _find_share = staticmethod(share_by_torch)
+    _predicted: int | None = None  # the epoch of Keras' last run, where that was `predict`
+    _told_of_names = False
 
     @named
     def __init__(
@@ -339,15 +342,35 @@ class FrontEnd:
         index
             Which batch; negative counts from the end.
         epoch
-            Of which epoch; by default of the coming one, or of that whose batches are being taken
-            by their index.
+            Of which epoch; by default of the one under way, which in a loop over the sequence is
+            that of the batch at hand, else of the coming one. After ``predict`` a shuffled
+            sequence has gone on: give the epoch, or predict with ``shuffle=False``.
 
         Returns
         -------
         list of str
             One key per row of the batch: the path of the source file, without its extension.
         """
-        return self._stream.names(index, self._stream.epoch if epoch is None else epoch)
+        if epoch is None:
+            epoch = self._stream.epoch_at_hand
+            self._warn_of_names(epoch)
+        return self._stream.names(index, epoch)
+
+    def _warn_of_names(self, epoch: int) -> None:
+        """Say once that predictions are not of the epoch whose batches are named."""
+        if self._predicted is None or self._told_of_names or not self._stream.schedule.shuffle:
+            return
+        current = self._stream.current  # None where another dataset took our batches by their index
+        predicted = self._predicted if current is None or current.looks is None else current.epoch
+        if predicted == epoch:
+            return
+        self._told_of_names = True
+        warnings.warn(
+            f"batch_keys() names the batches of epoch {epoch}; predict went through epoch "
+            f"{predicted}, in another order: for its predictions write "
+            f"batch_keys(i, epoch={predicted}), or predict with a ZarrSequence(shuffle=False)",
+            stacklevel=3,
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iterator goes through.
@@ -357,6 +380,7 @@ class FrontEnd:
         epoch
             From 0 on. ``fit`` and full iterations advance it by one each.
         """
+        self._predicted = None  # who chooses an epoch knows it
         self._stream.seek(whole("epoch", epoch, at_least=0))
 
     def state_dict(self) -> dict[str, Any]:

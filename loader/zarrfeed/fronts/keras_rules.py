@@ -5,8 +5,10 @@ The same rules for Keras 3 and tf_keras; knows neither.
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from contextlib import suppress
+from itertools import islice
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from zarrfeed.fronts.front_end import FrontEnd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+_CALLERS = 12  # between Keras' `predict` and its choice of an adapter there are fewer
 _INSTEAD = {
     "y": "the targets are its masks: ZarrSequence(fields=…) names the arrays of a batch",
     "sample_weight": (
@@ -102,6 +105,27 @@ def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
                 with suppress(ValueError):  # it is empty still
                     waiting.append(cell.cell_contents)
     return [value for value in found.values() if isinstance(value, FrontEnd)]
+
+
+def note_predictions(holder: Any, kind: type) -> None:
+    """Let the sequences of a dataset know whether it is ``predict`` that Keras now asks for it.
+
+    Keras asks in one way for all that it does: who called tells. See
+    :meth:`zarrfeed.FrontEnd.batch_keys`.
+
+    Parameters
+    ----------
+    holder, kind
+        See :func:`held_sequences`.
+    """
+    callers = (frame for frame, _ in islice(traceback.walk_stack(None), _CALLERS))
+    predicts = any(
+        caller.f_code.co_name == "predict"
+        and caller.f_globals.get("__name__", "").startswith(("keras.", "tf_keras."))
+        for caller in callers
+    )
+    for sequence in held_sequences(holder, kind):
+        sequence._predicted = sequence.epoch if predicts else None
 
 
 def follow_passes(

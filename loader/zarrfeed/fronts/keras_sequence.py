@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zarrfeed.feed.passes import LOOKS
 from zarrfeed.fronts.front_end import FrontEnd, share_by_torch
-from zarrfeed.fronts.keras_rules import check_given, follow_passes
+from zarrfeed.fronts.keras_rules import check_given, follow_passes, note_predictions
 from zarrfeed.fronts.keras_version import no_keras
 
 try:
@@ -180,6 +180,7 @@ def _replace_choice_of_adapter() -> None:
         x = given.get("x")
         if isinstance(x, ZarrSequence):
             check_given(x, given)
+        note_predictions(x, keras.utils.PyDataset)
         adapter = cast("Any", theirs(*args, **kwargs))
         passes = getattr(adapter, "_get_iterator", None)
         if passes is not None and isinstance(x, keras.utils.PyDataset):

@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.fronts.front_end import FrontEnd
-from zarrfeed.fronts.keras_rules import check_given, follow_passes, held_sequences
+from zarrfeed.fronts.keras_rules import check_given, follow_passes, held_sequences, note_predictions
 from zarrfeed.fronts.keras_version import no_keras
 
 try:
@@ -84,6 +84,7 @@ def _replace_adapter() -> None:
         x = kwargs.get("x")
         if isinstance(x, ZarrSequence):
             check_given(x, kwargs)
+        note_predictions(x, tf_keras.utils.Sequence)
         handler = get_data_handler(*args, **kwargs)
         for sequence in held_sequences(x, tf_keras.utils.Sequence):
             sequence._stream.items.end(len(sequence))  # the handler may have looked at a batch
