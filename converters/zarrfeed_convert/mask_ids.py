@@ -69,7 +69,8 @@ def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
         if meaning.colors or not (np.array_equal(red, green) and np.array_equal(red, blue)):
             return _ids_of_colors(values, meaning, name)
         values = red
-    _require_data(values, pixels, meaning, name)
+    if not meaning.alpha:
+        _require_data(values, pixels, meaning, name)
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2 and not str(meaning):
         return np.ascontiguousarray(values)
     return _ids_of_values(values, palette, meaning, name)

@@ -143,3 +143,13 @@ def test_padding_of_dicom_is_told_as_it_is_packed():
     report = convert(source, "o.zarr", split="s", workers=1, dry_run=True)
     (about,) = [each for each in report.decisions if each.what == "no data"]
     assert about.value == "-2000"
+
+
+def test_nodata_is_of_colors_not_of_the_alpha_channel():
+    where = write_tiff(IMAGE, IDS, None)
+    mask = np.stack([IDS, np.where(IDS == 1, 255, 0).astype(np.uint8)], axis=2)
+    tags = [(_GDAL, "s", 0, "0", True)]
+    tifffile.imwrite("m/a.tif", mask, photometric="minisblack", planarconfig="contig",
+                     extrasamples=["unassalpha"], extratags=tags, metadata=None)  # fmt: skip
+    source = open_source("paired", {**where, "mask_map": "alpha,255=1"})
+    np.testing.assert_array_equal(source.read_mask(0), IDS == 1)
