@@ -1,5 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv by itself.
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -41,8 +42,8 @@ help:  ## this page
 demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what it predicts (< 3 min)
 	$(BIN)/zarrfeed demo
 
-test: .venv/for-dev  ## the whole suite
-	$(BIN)/python -m pytest
+test: .venv/for-dev  ## the whole suite, by JOBS=2 processes
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs and sequences
 	$(BIN)/python -m pytest -m soak

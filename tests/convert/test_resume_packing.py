@@ -13,7 +13,7 @@ import time
 import pytest
 
 from chaos import chances
-from scripts import gone, running, wait_until
+from scripts import environment, gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
 from zarrfeed_convert import PairedFolders, convert, verify
@@ -34,14 +34,14 @@ convert(
 )
 """
 
-# The same, killed at the Nth operation that changes what is on the disk.
-KILLED = (
-    """
+# The same, killed at the operations that change what is on the disk whose numbers come on stdin.
+# Children are forked, so that what takes a second is loaded once; this process has no threads.
+KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from zarrfeed_convert.executors import selection  # numpy and zarr are loaded now
-
-left = int(sys.argv[2])
+import zarr.codecs, zarr.storage
+import zarrfeed_convert.conversion
+from zarrfeed_convert import PairedFolders, convert
 
 def counted(operation):
     def perform(*arguments, **options):
@@ -52,17 +52,29 @@ def counted(operation):
         return operation(*arguments, **options)
     return perform
 
-os.fsync = counted(os.fsync)
-os.unlink = counted(os.unlink)
-for name in ("replace", "rename", "mkdir", "rmdir"):
-    setattr(Path, name, counted(getattr(Path, name)))
-shutil.rmtree = counted(shutil.rmtree)
+def pack():
+    os.fsync, os.unlink, shutil.rmtree = map(counted, (os.fsync, os.unlink, shutil.rmtree))
+    for name in ("replace", "rename", "mkdir", "rmdir"):
+        setattr(Path, name, counted(getattr(Path, name)))
+    convert(
+        PairedFolders("data/images", "data/masks"), "o.zarr", split="train", workers=1,
+        chunk_samples=2, shard_size=1440, overwrite=len(sys.argv) > 1, on_error="skip",
+    )
+
+for line in sys.stdin:
+    left = int(line)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)
+        try:
+            pack()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
-    + PACK
-    + """
-print(left)
-"""
-)
 
 GOES_ON = """
 import os, signal
@@ -147,20 +159,26 @@ def test_a_kill_at_any_step_leaves_what_the_next_run_completes(
         write_pairs(6, name="old")
         pack(PairedFolders("old/images", "old/masks"), classes="a,b,c,d")
     old = contents(here / "o.zarr") if overwrite else None
-    for step in range(5 * len(overwrite), 400, 11):
-        command = [sys.executable, "-c", KILLED, "1", str(step), *overwrite]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        if overwrite and (here / "o.zarr" / "train").exists():
-            now = contents(here / "o.zarr" / "train")
-            assert now in (
-                {name.removeprefix("train/"): data for name, data in store.items()
-                 if name.startswith("train/")} for store in (old, expected)
-            )  # fmt: skip
-    else:
-        pytest.fail("it never came to its end")
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *overwrite],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for step in range(5 * len(overwrite), 400, 11):
+            print(step, file=process.stdin, flush=True)
+            status = int(process.stdout.readline())
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            if overwrite and (here / "o.zarr" / "train").exists():
+                now = contents(here / "o.zarr" / "train")
+                assert now in (
+                    {name.removeprefix("train/"): data for name, data in store.items()
+                     if name.startswith("train/")} for store in (old, expected)
+                )  # fmt: skip
+        else:
+            pytest.fail("it never came to its end")
     assert step > 20
     assert contents(here / "o.zarr") == expected
 
