@@ -327,6 +327,57 @@ def test_a_wrong_order_of_callbacks_is_named(split: Path, tmp_path: Path) -> Non
         )
 
 
+def fit_without_backup(
+    split: Path, folder: Path, stop_after: int, weights: Path | None = None
+) -> int:
+    """Train with ResumeCallback alone until interrupted; the user keeps the weights, or nobody."""
+    model = adam_model()
+    steps = 0
+    if weights is not None and weights.exists():
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(weights)
+
+    def interrupt(batch: int, logs: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if weights is not None:
+            model.save_weights(weights)
+        if steps == stop_after:
+            raise InterruptedFitError
+
+    with ZarrSequence(split, 4, seed=3, workers=1) as seq, pytest.raises(InterruptedFitError):
+        model.fit(
+            seq,
+            epochs=3,
+            verbose=0,
+            callbacks=[
+                ResumeCallback(seq, folder),
+                keras.callbacks.LambdaCallback(on_train_batch_end=interrupt),
+            ],
+        )
+    return int(model.optimizer.iterations.numpy())
+
+
+@saves
+def test_weights_that_nobody_restores_are_told_once(
+    split: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "zarrfeed"):
+        fit_without_backup(split, tmp_path, BATCHES + 2)
+    assert "only the position in the data is kept" in caplog.text
+    said = r"begins anew: .*zarrfeed\.json had come to step 6, .* at step 0.*BackupAndRestore bef"
+    with pytest.warns(UserWarning, match=said) as told:
+        assert fit_without_backup(split, tmp_path, BATCHES + 2) == BATCHES + 2
+    assert len([one for one in told if "ResumeCallback" in str(one.message)]) == 1
+
+
+@saves
+def test_weights_that_the_user_restores_are_followed(split: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.weights.h5"
+    fit_without_backup(split, tmp_path, BATCHES + 2, kept)
+    assert fit_without_backup(split, tmp_path, 2, kept) == BATCHES + 4
+
+
 @saves
 def test_steps_per_epoch_take_no_harm(split: Path, tmp_path: Path) -> None:
     """Keras then goes on with its iterator: two passes in four epochs of three steps."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from zarrfeed.feed.passes import Pass
     from zarrfeed.feed.stats import Tally
     from zarrfeed.fronts.keras_sequence import ZarrSequence
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -61,8 +66,10 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Notes
     -----
-    List it after ``BackupAndRestore``. With ``mixed_float16``, steps that the loss scale skips are
-    not counted by the optimizer; those of the interrupted epoch are done again.
+    List it after ``BackupAndRestore``, or load weights and optimizer before ``fit``: it restores
+    none, and warns where an interrupted run is begun anew. With ``mixed_float16``, steps that the
+    loss scale skips are not counted by the optimizer; those of the interrupted epoch are done
+    again.
 
     Examples
     --------
@@ -87,12 +94,14 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._consumed = 0  # batches of the pass under way
         self._begun_at = 0  # of these, before the Keras epoch under way
         self._restored_at: int | None = None
+        self._reached = 0  # the newest step that an earlier run wrote down
         self._short = _ShortEpoch()
         self._is_short = False  # the Keras epoch under way
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Set the sequence to where the restored weights stand."""
         self._journal = Journal(_read_entries(self._path))
+        self._reached = max([entry["step"] for entry in self._journal.entries], default=0)
         self._consumed = len(self._sequence)
         schedule = self._sequence._stream.schedule
         self._restored_at = self._step()
@@ -103,6 +112,11 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"{self._path}: {error}: remove this file to begin the epoch anew, on the restored "
                 "weights"
             ) from error
+        if not self._journal.entries:
+            _LOG.info(
+                "%s: only the position in the data is kept; BackupAndRestore, or you, keep weights "
+                "and optimizer", self._path,
+            )  # fmt: skip
         if found is None:
             if self._restored_at:
                 self._say(
@@ -129,6 +143,15 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise RuntimeError(
                 f"the optimizer was restored to step {step} after ResumeCallback had seen "
                 f"{self._restored_at}: list ResumeCallback after BackupAndRestore"
+            )
+        if self._restored_at == 0 < self._reached:
+            warnings.warn(
+                f"ResumeCallback begins anew: the run that wrote {self._path} had come to step "
+                f"{self._reached}, and the optimizer is at step 0. No weights were restored: list "
+                "keras.callbacks.BackupAndRestore before it, with a save_freq that saves in "
+                "time, or load the weights and the optimizer before fit; to begin anew, remove the "
+                "file",
+                stacklevel=2,
             )
         self._restored_at = None
         stream = self._sequence._stream
