@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines import Pair
     from transforms import Array
-    from zarrfeed.feed.workers.batch_maker import BatchSpec
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 
 def images(split: Path, transform: Any, **kind: Any) -> list[np.ndarray]:
@@ -79,7 +79,7 @@ def test_every_thread_gets_a_closure_of_its_own(batch_spec: BatchSpec) -> None:
     copies = own_copies(replace(batch_spec, transform=original), 3)
     kept = [copy.transform.__closure__[0].cell_contents for copy in copies]  # type: ignore[union-attr]
     assert len({id(pipeline) for pipeline in (*kept, original.__closure__[0].cell_contents)}) == 4  # type: ignore[attr-defined]
-    assert len({id(copy.turns) for copy in copies}) == 3  # and waits for nobody
+    assert len({id(copy.call_lock) for copy in copies}) == 3  # and waits for nobody
 
 
 def test_a_transform_and_a_batch_transform_share_what_they_shared(batch_spec: BatchSpec) -> None:
@@ -125,7 +125,7 @@ class Flip:
 def test_threads_wait_for_each_other_only_where_classes_keep_a_state(batch_spec: BatchSpec) -> None:
     for transform, alone in ((Flip(), True), (pipelines.OfTheClass(), False)):
         first, second = own_copies(replace(batch_spec, transform=transform), 2)
-        assert (first.turns is not second.turns) is alone
+        assert (first.call_lock is not second.call_lock) is alone
 
 
 # -- what cannot be copied ------------------------------------------------------------------------

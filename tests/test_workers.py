@@ -240,7 +240,7 @@ def test_a_transform_that_cannot_travel_is_named(split: Path) -> None:
 
     with (
         ZarrSequence(split, 4, transform=locked, **PROCESSES) as seq,
-        pytest.raises(WorkerError, match=r"transform locked cannot travel.*lock"),
+        pytest.raises(WorkerError, match=r"transform locked cannot be sent.*lock"),
     ):
         list(seq)
 

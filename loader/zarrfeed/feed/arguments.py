@@ -10,7 +10,7 @@ from zarrfeed.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed.feed.workers.batch_maker import Transform
+    from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.store.split import Split
 
 # Names that arrays of classes go by, for a proposal.

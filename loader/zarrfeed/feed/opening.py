@@ -26,7 +26,7 @@ from zarrfeed.feed.request import (
 from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.slot import SlotLayout, Spec
 from zarrfeed.feed.stream import Stream
-from zarrfeed.feed.workers.batch_maker import BatchSpec, Transform
+from zarrfeed.feed.workers.batch_spec import BatchSpec, Transform
 from zarrfeed.feed.workers.inline import InlineWorkers
 from zarrfeed.feed.workers.processes import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers

@@ -16,13 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from zarrfeed.errors import StoreError
 from zarrfeed.feed.slot import Spec
-from zarrfeed.feed.workers.batch_maker import Transform, apply, generator
+from zarrfeed.feed.workers.batch_maker import generator
+from zarrfeed.feed.workers.transform_calls import apply
 from zarrfeed.order.ranks import AUTO, Asked
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.spelling import nearest
 
 if TYPE_CHECKING:
     from zarrfeed.arrays import Ids
+    from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.sample_order import Shuffle
     from zarrfeed.store.schema import ArrayLayout
 

@@ -17,7 +17,7 @@ from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.feed.forks import ask_at_forks
 from zarrfeed.feed.passes import LOOKS, Items, Pass
 from zarrfeed.feed.slot import Spec, weighing
-from zarrfeed.feed.workers.batch_maker import BatchMaker, BatchSpec
+from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.store.reader import sample_names
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.feeder import Feeder
     from zarrfeed.feed.sharing import Sharing
     from zarrfeed.feed.stats import EpochStats
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
     from zarrfeed.order.schedule import Schedule
     from zarrfeed.store.split import Split
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.request import ClassWeight, Subset
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.feed.stream import Stream
-    from zarrfeed.feed.workers.batch_maker import Transform
+    from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sample_order import Shuffle
     from zarrfeed.store.pixel_statistics import Normalization

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import WorkerError
-from zarrfeed.feed.workers.batch_maker import Turns, names_of
+from zarrfeed.feed.workers.batch_spec import CallLock
 from zarrfeed.feed.workers.function_references import STATELESS, References, is_full
 
 if TYPE_CHECKING:
-    from zarrfeed.feed.workers.batch_maker import BatchSpec
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 _ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__dict__", "__module__", "__qualname__")
 
@@ -41,22 +41,22 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
     if functions == (None, None):
         return [batch_spec] * count
     try:
-        with batch_spec.turns.lock:
+        with batch_spec.call_lock.lock:
             original = _Original(functions)
             copies = [original.copy() for _ in range(count)]
     except Exception as error:  # whatever the user's objects raise
         if count == 1:
             return [batch_spec]  # shared with whoever reads in the caller's thread, in turns
         raise WorkerError(
-            f"transform {names_of(batch_spec)} cannot be copied, and each of {count} worker "
+            f"transform {batch_spec.function_names} cannot be copied, and each of {count} worker "
             f"threads needs a copy of its own: {error}; make files, locks, generators and models "
             "inside the function, or set workers=1. A function of a module can also go to worker "
             "processes (use_multiprocessing=True), which import it by themselves"
         ) from error
-    turns = [batch_spec.turns if original.in_turns else Turns() for _ in copies]
+    locks = [batch_spec.call_lock if original.shares_state else CallLock() for _ in copies]
     return [
-        replace(batch_spec, transform=transform, batch_transform=batch_transform, turns=turn)
-        for (transform, batch_transform), turn in zip(copies, turns, strict=True)
+        replace(batch_spec, transform=transform, batch_transform=batch_transform, call_lock=lock)
+        for (transform, batch_transform), lock in zip(copies, locks, strict=True)
     ]
 
 
@@ -94,7 +94,7 @@ class _Original(pickle.Pickler):
         self.dump(functions)
 
     @property
-    def in_turns(self) -> bool:
+    def shares_state(self) -> bool:
         """Whether copies have a state in common, so that they must be called one at a time."""
         return self._references.out_of_reach
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zarrfeed.feed.workers.batch_maker import BatchMaker, BatchSpec
+from zarrfeed.feed.workers.batch_maker import BatchMaker
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.workers import Task
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 
 class InlineWorkers:

@@ -23,7 +23,8 @@ import cloudpickle  # noqa: F401 - the batch_spec's pickle needs it
 from zarrfeed.errors import WorkerError, ZarrfeedError
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.workers import wire
-from zarrfeed.feed.workers.batch_maker import BatchMaker, shortened
+from zarrfeed.feed.workers.batch_maker import BatchMaker
+from zarrfeed.feed.workers.transform_calls import error_text
 
 
 def main(socket_descriptor: int, arena_descriptor: int) -> None:
@@ -52,7 +53,6 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
         failure = None
         try:
             maker.do(task, arena)
-            arena.slot(task.slot).done[0] = task.number  # the parent may see it before the reply
         except BaseException as error:  # even SystemExit in a transform
             failure = _report(error)
         wire.send_reply(connection, task.number, failure)
@@ -65,19 +65,19 @@ def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
         batch_spec = pickle.loads(recipe_pickle)
     except Exception as error:
         raise WorkerError(
-            f"worker process {os.getpid()} cannot load the transform: {shortened(repr, error)}. It "
-            "does not run your script (__main__): put what it names into a module that can be "
-            "imported, or set use_multiprocessing=False"
+            f"worker process {os.getpid()} cannot load the transform: "
+            f"{error_text(error, repr)}. It does not run your script (__main__): put what it names "
+            "into a module that can be imported, or set use_multiprocessing=False"
         ) from error
     return BatchMaker(batch_spec), Arena(batch_spec.layout, slots, descriptor=arena_descriptor)
 
 
 def _report(error: BaseException) -> bytes:
     """Pickle an error of ours as it is, any other as a WorkerError; the traceback as a note."""
-    text = shortened(lambda failed: "".join(traceback.format_exception(failed)).rstrip(), error)
+    text = error_text(error, lambda e: "".join(traceback.format_exception(e)).rstrip())
     if not isinstance(error, ZarrfeedError):
-        error = WorkerError(f"worker process {os.getpid()} failed: {shortened(repr, error)}")
-    kind, message = type(error), shortened(str, error)
+        error = WorkerError(f"worker process {os.getpid()} failed: {error_text(error, repr)}")
+    kind, message = type(error), error_text(error, str)
     return pickle.dumps((kind, message, f"In worker process {os.getpid()}:\n{text}"))
 
 

@@ -25,8 +25,8 @@ import cloudpickle
 
 from zarrfeed.errors import WorkerError, printable
 from zarrfeed.feed.workers import wire
-from zarrfeed.feed.workers.batch_maker import SampleNames, names_of
 from zarrfeed.feed.workers.function_copies import cached
+from zarrfeed.feed.workers.transform_calls import SampleNames
 from zarrfeed.feed.workers.worker_process import (
     EXIT_SECONDS,
     WorkerProcess,
@@ -39,7 +39,7 @@ from zarrfeed.store.split import open_split
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.workers import Task
-    from zarrfeed.feed.workers.batch_maker import BatchSpec
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 # Tasks that one worker has at most: a socket holds some hundreds, and then sending would block.
 _SENT = 64
@@ -235,9 +235,9 @@ def _setup(batch_spec: BatchSpec, arena: Arena) -> bytes:
         _Travelling(travelling := io.BytesIO()).dump(batch_spec)
     except Exception as error:
         raise WorkerError(
-            f"transform {names_of(batch_spec)} cannot travel to worker processes: {error}; keep "
-            "files, locks and models out of it (make them inside the function), or set "
-            "use_multiprocessing=False"
+            f"transform {batch_spec.function_names} cannot be sent to worker processes: "
+            f"{error}; keep files, locks and models out of it (make them inside the function), or "
+            "set use_multiprocessing=False"
         ) from error
     return pickle.dumps((search_path(), arena.slots, travelling.getvalue()))
 

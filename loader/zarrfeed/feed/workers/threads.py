@@ -14,7 +14,7 @@ from zarrfeed.feed.workers.function_copies import own_copies
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.workers import Task
-    from zarrfeed.feed.workers.batch_maker import BatchSpec
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 _JOIN_SECONDS = 2.0  # for all of them; they are daemons
 

@@ -1,0 +1,164 @@
+"""How are the user's functions called, and what is said when they fail?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import WorkerError
+from zarrfeed.feed.workers.batch_spec import ORIGINALS, Transform, function_name
+from zarrfeed.store.reader import sample_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.split import Split
+
+_MOST_CHARACTERS = 20_000  # of one error
+
+
+class SampleNames:
+    """The keys of samples, looked up only when an error needs them."""
+
+    def __init__(self, split: Split, ids: NDArray[np.int64]) -> None:
+        self._split = split
+        self._ids = ids.copy()
+
+    def __str__(self) -> str:
+        names = sample_names(self._split, self._ids[:4])
+        more = f" and {self._ids.size - 4} more" if self._ids.size > 4 else ""
+        return ", ".join(names) + more
+
+
+def apply(
+    function: Transform | None,
+    arrays: Sequence[NDArray[Any]],
+    rng: np.random.Generator,
+    fields: Sequence[str],
+    name: str,
+) -> list[NDArray[Any]]:
+    """Call a transform once, as a worker would, to learn what it returns."""
+    if function is None:
+        return list(arrays)
+    with ORIGINALS.lock:
+        return call_transform(function, arrays, rng, fields, name)
+
+
+def call_transform(
+    function: Transform,
+    arrays: Sequence[NDArray[Any]],
+    rng: np.random.Generator,
+    fields: Sequence[str],
+    names: object,
+) -> list[NDArray[Any]]:
+    """Call a transform.
+
+    Parameters
+    ----------
+    function
+        The user's.
+    arrays
+        One per field: of a sample, or of a batch.
+    rng
+        Its last argument.
+    fields
+        Their names, for errors.
+    names
+        Of the samples, for errors; turned into text only then.
+
+    Raises
+    ------
+    WorkerError
+        It raised, or did not return one array of numbers per field.
+    """
+    called = function_name(function)
+    try:
+        results = function(*arrays, rng)
+    except Exception as error:
+        where = _line_of_transform(error)
+        said = error_text(error, repr)
+        if not where and isinstance(error, TypeError):  # the call itself failed
+            needed = f"({', '.join(fields)}, rng)"
+            raise WorkerError(
+                f"transform {called} cannot be called as {called}{needed}: {said}; define it as "
+                f"{needed} -> ({', '.join(fields)}): one array per field, then a "
+                "numpy.random.Generator"
+            ) from error
+        raise WorkerError(f"transform {called} raised {said}{where} on {names}") from error
+    if len(arrays) == 1 and isinstance(results, np.ndarray):
+        results = (results,)
+    if not isinstance(results, tuple | list) or len(results) != len(arrays):
+        raise WorkerError(
+            f"transform {called} must return {len(arrays)} arrays, one per field "
+            f"({', '.join(fields)}), as a tuple; it returned {_describe(results)} on {names}"
+        )
+    made = [np.asarray(result) for result in results]
+    for field_name, result, array in zip(fields, results, made, strict=True):
+        if array.dtype.kind not in "biuf":
+            raise WorkerError(
+                f"transform {called} must return arrays of numbers; it returned "
+                f"{_describe(result)} as {field_name} on {names}"
+            )
+    return made
+
+
+def copy_results(
+    function: Transform,
+    results: Sequence[NDArray[Any]],
+    targets: Sequence[NDArray[Any]],
+    fields: Sequence[str],
+    names: object,
+) -> None:
+    """Copy what a transform returned to where it belongs.
+
+    Raises
+    ------
+    WorkerError
+        It has another shape or dtype than the target, which was made for the first sample.
+    """
+    for field_name, target, result in zip(fields, targets, results, strict=True):
+        if result.shape != target.shape or result.dtype != target.dtype:
+            raise WorkerError(
+                f"transform {function_name(function)} returned {field_name} of shape "
+                f"{result.shape}, {result.dtype} on {names}; needed {target.shape}, "
+                f"{target.dtype}, as on the first sample: every sample of a batch must have one "
+                "shape and dtype"
+            )
+        target[...] = result
+
+
+def error_text(error: BaseException, form: Callable[[BaseException], str]) -> str:
+    """Turn an error of the user's into text: never fails, and keeps both ends of a long one."""
+    try:
+        text = form(error)
+    except Exception as failure:
+        text = f"(an error that cannot be shown: {type(failure).__name__})"
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    half = _MOST_CHARACTERS // 2
+    return f"{text[:half]} … {len(text) - 2 * half:,} characters … {text[-half:]}"
+
+
+def _line_of_transform(error: Exception) -> str:
+    """Name the line of the user's function that led to an error; "" if it is not Python's."""
+    called = error.__traceback__ and error.__traceback__.tb_next  # below our own line
+    return f" at {called.tb_frame.f_code.co_filename}:{called.tb_lineno}" if called else ""
+
+
+def _describe(value: object) -> str:
+    """Say what a function returned, so that its author sees the mistake.
+
+    >>> _describe((1, None, np.zeros((2, 3)))), _describe({"image": 1}), _describe(None)
+    ('a tuple of 3 (int, None, ndarray)', 'a dict of 1 (image)', 'None')
+    """
+    if isinstance(value, dict):
+        return f"a dict of {len(value)} ({', '.join(map(str, list(value)[:4]))})"
+    if isinstance(value, tuple | list):
+        kinds = ", ".join("None" if v is None else type(v).__name__ for v in value[:4])
+        return f"a {type(value).__name__} of {len(value)} ({kinds})"
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}{list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
