@@ -20,7 +20,7 @@ import zarr
 from PIL import Image
 
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
-from zarrfeed_convert.sources.records.tf_example import _EXAMPLE
+from zarrfeed_convert.sources.records.features import _EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
-from zarrfeed_convert.sources.option_checks import meant
+from zarrfeed_convert.sources.options import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

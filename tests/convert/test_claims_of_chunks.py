@@ -16,7 +16,7 @@ from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import open_source
-from zarrfeed_convert.decoding import chunk_claims
+from zarrfeed_convert.sources.arrays import chunk_claims
 
 VALUES = np.arange(4 * 8 * 6, dtype=np.uint8).reshape(4, 8, 6)
 BOMB = bytes(8 << 20)

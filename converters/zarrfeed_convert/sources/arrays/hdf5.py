@@ -14,12 +14,21 @@ import h5py
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
 from zarrfeed_convert.sources.arrays.array_attributes import meant_by
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
+from zarrfeed_convert.sources.arrays.array_files import (
+    Address,
+    Found,
+    Stack,
+    choose_array,
+    find_arrays,
+    texts_of,
+)
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
-from zarrfeed_convert.sources.arrays.hdf5_links import find_dataset
-from zarrfeed_convert.sources.arrays.hdf5_storage import gaps_of, require_declared_chunks
+from zarrfeed_convert.sources.arrays.hdf5_storage import (
+    find_dataset,
+    gaps_of,
+    require_declared_chunks,
+)
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.read_errors import source_errors
 

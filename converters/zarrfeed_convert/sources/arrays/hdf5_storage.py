@@ -1,27 +1,118 @@
-"""Are the values of an HDF5 array stored, or does HDF5 make them up?
+"""Where are the values of an HDF5 array: in its file, in others, or nowhere?
 
-HDF5 gives a fill value for whatever it does not find: chunks that were never written, the parts of
-a virtual dataset whose file is gone, the end of a raw file that is too short. None of that is an
-error to it, and all of it looks like a black image, or like a mask of background.
+A file can link to any path of the machine (external links), name another file as an array's bytes
+(raw storage), and assemble an array from other files (virtual datasets); HDF5 follows them all
+silently. For what it does not find (chunks never written, missing sources, a raw file that is too
+short) it returns a fill value, which looks like a black image or a mask of background.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.chunk_claims import may_be_too_long, require_declared
 from zarrfeed_convert.sources.arrays.array_files import Gaps
+from zarrfeed_convert.sources.arrays.chunk_claims import may_be_too_long, require_declared
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.decoding.limits import Limits
+
+_MOST_LINKS = 32  # one after the other
+_THIS = "."  # the file itself, as a virtual dataset's source
+
+
+def find_dataset(
+    file: h5py.File, array: str, path: str, limits: Limits, *, depth: int = 0
+) -> h5py.Dataset | None:
+    """Find an array by its name, which may lead over links.
+
+    Parameters
+    ----------
+    file, path
+        The open file and its own path, for errors.
+    array
+        The name.
+    limits
+        Whether links may leave the file.
+    depth
+        Of virtual datasets that led here.
+
+    Returns
+    -------
+    h5py.Dataset or None
+        None where there is no array of the name.
+
+    Raises
+    ------
+    SourceError
+        A link leaves the file, or links lead to each other.
+    """
+    _follow(file, array, path, limits)
+    found = file.get(array)
+    if not isinstance(found, h5py.Dataset):
+        return None
+    require_own_bytes(found, path, limits, depth=depth)
+    return found
+
+
+def require_own_bytes(dataset: h5py.Dataset, path: str, limits: Limits, *, depth: int = 0) -> None:
+    """Refuse an array whose bytes are elsewhere, unless that is allowed.
+
+    Raises
+    ------
+    SourceError
+        They are in a raw file; or in another HDF5 file, outside the folder of this one.
+    """
+    name = f"{path}:{dataset.name}"
+    if dataset.external:
+        limits.require_external(name, f"raw storage in {dataset.external[0][0]}")
+    if not dataset.is_virtual:
+        return
+    if depth > _MOST_LINKS:
+        raise SourceError(f"{name}: needed an array, found virtual datasets of each other")
+    folder = str(Path(path).absolute().parent)
+    for source, array in {(one.file_name, one.dset_name) for one in dataset.virtual_sources()}:
+        other = path
+        if source != _THIS:
+            other = str(Path(folder, source))
+            limits.require_own(os.path.relpath(other, folder), folder, name)
+        if limits.external or not Path(other).is_file():
+            continue  # that one is not there is found out when it is read
+        with h5py.File(other, "r") as file:
+            find_dataset(file, array, other, limits, depth=depth + 1)
+
+
+def _follow(file: h5py.File, array: str, path: str, limits: Limits) -> None:
+    """Go along the parts of a name, and refuse the first that is in another file."""
+    hops = 0
+    done, left = "", [part for part in array.split("/") if part not in ("", ".")]
+    while left:
+        part = left.pop(0)
+        link: Any = file.get(f"{done}/{part}", getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            where = f"{path}:{done}/{part}"
+            limits.require_external(where, f"an array of another file, {link.filename}")
+            return
+        if isinstance(link, h5py.SoftLink):
+            hops += 1
+            if hops > _MOST_LINKS:
+                raise SourceError(f"{path}:{array}: needed an array, found links to each other")
+            target = [name for name in link.path.split("/") if name not in ("", ".")]
+            left = target + left
+            done = "" if link.path.startswith("/") else done
+        else:
+            done = f"{done}/{part}"
+
 
 # Filters, by their numbers, of which the stored bytes are known.
 _CODECS = {1: "gzip", 32001: "blosc", 32015: "zstd"}
-_THIS = "."  # the file itself, as a virtual dataset's source
 _MOST_NESTED = 32  # virtual datasets of virtual datasets
 _BLOCK = "%b"  # of a file's name: the number of a block
 

@@ -16,8 +16,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack, find_arrays, texts_of
+from zarrfeed_convert.sources.arrays.array_files import (
+    Address,
+    Found,
+    Stack,
+    choose_array,
+    find_arrays,
+    texts_of,
+)
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.npy_header import NPY, read_npy_header

@@ -20,8 +20,8 @@ from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import require_regular
-from zarrfeed_convert.sources.arrays.addresses import Address, choose_array
-from zarrfeed_convert.sources.arrays.zarr_claims import require_declared_chunks
+from zarrfeed_convert.sources.arrays.array_files import Address, choose_array
+from zarrfeed_convert.sources.arrays.chunk_claims import require_declared_chunks
 from zarrfeed_convert.sources.cache import Cache
 
 if TYPE_CHECKING:

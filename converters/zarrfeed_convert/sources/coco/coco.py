@@ -17,7 +17,7 @@ from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.options import require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import Meaning
 

@@ -12,9 +12,9 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask
 from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
-from zarrfeed_convert.sources.dicom.matching import Labelled, by_segments, by_volumes
+from zarrfeed_convert.sources.dicom.labels import Labelled, by_segments, by_volumes
 from zarrfeed_convert.sources.dicom.segments import BACKGROUND, NAMES_FROM, ids_of_names
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.options import require_choice
 from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
 from zarrfeed_convert.sources.stacks.pairing import slice_keys
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader

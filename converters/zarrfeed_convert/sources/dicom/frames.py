@@ -1,4 +1,8 @@
-"""How is one frame of a DICOM file decoded, and what do its values mean?"""
+"""How is one frame of a DICOM file decoded, and what do its values mean?
+
+pydicom leaves lossless JPEG, which hospital archives are full of, and JPEG of 12 bits to packages
+of other licences, or none on PyPI. Importing this module registers imagecodecs for both.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 from pydicom import dcmread
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import as_pixel_options, pixel_array
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
-from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
+from zarrfeed_convert.decoding.jpeg import parse_jpeg, require_whole_jpeg
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.dicom import jpeg  # noqa: F401 (for what importing it does)
+from zarrfeed_convert.sources.dicom import frames  # noqa: F401 (for what importing it does)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydicom.pixels.decoders.base import DecodeRunner
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.sources.dicom.headers import Slice
+
+_LABEL = "imagecodecs"
+_DECODERS = {
+    JPEGLossless: imagecodecs.jpegsof3_decode,
+    JPEGLosslessSV1: imagecodecs.jpegsof3_decode,
+    JPEGExtended12Bit: imagecodecs.jpeg8_decode,
+}
+# What pydicom looks for in a module of decoders is this, and the two functions below.
+DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("numpy", "imagecodecs"))
+
+
+def is_available(uid: str) -> bool:
+    """Tell whether files of a transfer syntax can be decoded."""
+    return uid in DECODER_DEPENDENCIES
+
+
+def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
+    """Decode a frame: its samples in C order, little-endian, channels last."""
+    if runner.transfer_syntax == JPEGExtended12Bit and runner.samples_per_pixel > 1:
+        raise NotImplementedError("colours of 12 bits")
+    said = parse_jpeg(src, "frame").shape
+    if said is None or said[:2] != (runner.rows, runner.columns):
+        raise ValueError(f"needed a JPEG of {runner.rows}×{runner.columns}, found {said}")
+    values = _DECODERS[runner.transfer_syntax](src)
+    return bytes(values.astype(f"<u{runner.bits_allocated // 8}", copy=False).tobytes())
+
+
+def _register(uid: UID) -> None:
+    decoder = get_decoder(uid)
+    if _LABEL not in decoder.available_plugins:
+        decoder.add_plugin(_LABEL, (__name__, decode_frame.__name__))
+
+
+for _uid in _DECODERS:
+    _register(_uid)
+
 
 _COLORS = [
     f"{part}{color}PaletteColorLookupTable{end}"

@@ -24,7 +24,7 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.option_checks import require_choice, require_no_masks
+from zarrfeed_convert.sources.options import require_choice, require_no_masks
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import Meaning
 

@@ -16,7 +16,7 @@ from zarrfeed_convert.sources.image_files.known_classes import (
     cityscapes_ids_to_train_ids,
 )
 from zarrfeed_convert.sources.image_files.known_layout import SUBSETS, KnownLayout, find_layout
-from zarrfeed_convert.sources.option_checks import require_choice, require_no_masks
+from zarrfeed_convert.sources.options import require_choice, require_no_masks
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import Meaning
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import without_extension
-from zarrfeed_convert.sources.image_files.file_pairs import FilePairs
+from zarrfeed_convert.sources.image_files.paired import FilePairs
 from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:

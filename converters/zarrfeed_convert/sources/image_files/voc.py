@@ -13,7 +13,7 @@ from zarrfeed_convert.sources.class_files import find_classes, find_list
 from zarrfeed_convert.sources.file_discovery import files_below, has_extension, stem_of
 from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
 from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
-from zarrfeed_convert.sources.option_checks import require_no_masks
+from zarrfeed_convert.sources.options import require_no_masks
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import Meaning
 

@@ -9,10 +9,10 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.columns import Column
 from zarrfeed_convert.sources.records.paired_records import require_partners
 from zarrfeed_convert.sources.records.parquet_files import Tables
 from zarrfeed_convert.sources.records.row_groups import RowGroups
-from zarrfeed_convert.sources.records.table_column import TableColumn
 from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class ParquetTables:
         self._cache_mib = cache_mib
         rows = RowGroups(cache_mib << 20, limits)
         self._image, self._mask = (
-            TableColumn(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
+            Column(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
             for tables, column, kind in zip(
                 (image_tables, mask_tables), (image, mask), numbers, strict=True
             )

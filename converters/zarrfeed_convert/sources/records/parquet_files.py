@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.read_errors import blamed, reading
-from zarrfeed_convert.sources.records.arrow_values import class_names, require_holding
+from zarrfeed_convert.sources.records.columns import class_names, require_holding
 from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
 

@@ -10,8 +10,8 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.read_errors import blamed, source_errors
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.features import Feature
 from zarrfeed_convert.sources.records.paired_records import require_partners
-from zarrfeed_convert.sources.records.record_field import RecordField
 from zarrfeed_convert.sources.records.record_file import Records
 from zarrfeed_convert.sources.value_options import Meaning
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Header, Image, Mask
-    from zarrfeed_convert.sources.records.tf_example import Example
+    from zarrfeed_convert.sources.records.features import Example
 
 
 @source_errors
@@ -120,8 +120,8 @@ class TFRecords:
         if masks:
             mask_records = Records.find(os.fspath(masks), what="masks", beside=image_records.stems)
             require_partners(image_records, mask_records, what="record")
-        self._image = RecordField("image", image_records, image, image_numbers, given, limits)
-        self._mask = RecordField("mask", mask_records, mask, mask_numbers, given, limits)
+        self._image = Feature("image", image_records, image, image_numbers, given, limits)
+        self._mask = Feature("mask", mask_records, mask, mask_numbers, given, limits)
         self._one = mask_records is image_records
         self.left_out = list(image_records.broken)
         self._look_at_first()

@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.option_checks import require_no_masks
+from zarrfeed_convert.sources.options import require_no_masks
 from zarrfeed_convert.sources.read_errors import reading, source_errors
 from zarrfeed_convert.sources.records.encoded import (
     HEAD,
@@ -21,8 +21,13 @@ from zarrfeed_convert.sources.records.encoded import (
     measure_file,
     measure_head,
 )
-from zarrfeed_convert.sources.records.tar_files import find_tars, names_of_tars
-from zarrfeed_convert.sources.records.tar_index import Member, fields_of, samples_of_tar
+from zarrfeed_convert.sources.records.tars import (
+    Member,
+    fields_of,
+    find_tars,
+    names_of_tars,
+    samples_of_tar,
+)
 from zarrfeed_convert.sources.value_options import Meaning
 
 if TYPE_CHECKING:

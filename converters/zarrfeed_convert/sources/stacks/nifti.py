@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.sources.stacks.slicing import Slicing
+    from zarrfeed_convert.sources.stacks.cases import Slicing
 
 
 @source_errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.addresses import (
+from zarrfeed_convert.sources.arrays.array_files import (
     Address,
     choose_array,
     split_address,

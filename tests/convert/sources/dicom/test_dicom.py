@@ -113,7 +113,7 @@ def test_every_slice_is_the_one_that_pydicom_decodes(syntax, dtype):
 @pytest.mark.parametrize(("dtype", "channels"), [("uint8", 1), ("uint16", 1), ("uint8", 3)])
 def test_lossless_jpeg_is_decoded_without_any_other_package(dtype, channels):
     imagecodecs = pytest.importorskip("imagecodecs")
-    jpeg = pytest.importorskip("zarrfeed_convert.sources.dicom.jpeg")
+    jpeg = pytest.importorskip("zarrfeed_convert.sources.dicom.frames")
     pixels = values(dtype=dtype, seed=4)
     pixels = pixels if channels == 1 else np.stack([pixels, pixels[::-1], pixels // 2], axis=3)
     paths = write_series("i", values(dtype=dtype))

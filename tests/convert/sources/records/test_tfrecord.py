@@ -21,7 +21,7 @@ from zarrfeed_convert.formats import source_of
 from zarrfeed_convert.sources.records.record_file import index_records
 
 tf = pytest.importorskip("tensorflow")
-tf_example = pytest.importorskip("zarrfeed_convert.sources.records.tf_example")
+tf_example = pytest.importorskip("zarrfeed_convert.sources.records.features")
 TFRecords = pytest.importorskip("zarrfeed_convert.sources.records.tfrecord").TFRecords
 
 SLIM = {"image": "image/encoded", "mask": "image/segmentation/class/encoded"}

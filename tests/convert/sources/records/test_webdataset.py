@@ -18,8 +18,7 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
-from zarrfeed_convert.sources.records.tar_files import expand_braces
-from zarrfeed_convert.sources.records.tar_index import divide
+from zarrfeed_convert.sources.records.tars import divide, expand_braces
 from zarrfeed_convert.sources.records.webdataset import WebDatasetTars
 
 SIZE = (6, 9)

@@ -1,4 +1,4 @@
-"""Which of its values was an option given?"""
+"""Which value does an option have?"""
 
 from __future__ import annotations
 

@@ -1,0 +1,205 @@
+"""Does a compressed chunk decompress to more than its array says?
+
+An array says how many bytes a chunk has. HDF5 and zarr-python decompress first, however long it
+gets, and compare later. So a chunk's own claim is checked before; a stream that claims nothing is
+decompressed piece by piece, where it could be too long at all.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+HEAD = 32  # bytes of a chunk that hold a block's claim
+_PIECE = 1 << 20
+_SLACK = 256 << 20  # bytes that do no harm, besides four times what the array says
+_MOST_DEFLATED = 1032  # bytes from one
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK = 128 << 10
+
+
+class _Stream(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+_STREAMS: Mapping[str, Callable[[], _Stream]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=47),  # with either header
+    "zlib": lambda: zlib.decompressobj(wbits=47),
+    "bz2": bz2.BZ2Decompressor,
+    "lzma": lambda: lzma.LZMADecompressor(memlimit=160 << 20),
+}
+
+
+def may_be_too_long(codec: str, stored: int, declared: int) -> bool:
+    """Tell whether so many stored bytes may become far more than are declared."""
+    if codec in ("gzip", "zlib"):
+        return stored * _MOST_DEFLATED > 4 * declared + _SLACK
+    return codec in _STREAMS or codec in _CLAIMS
+
+
+def require_declared(codec: str, data: bytes, declared: int, name: str) -> None:
+    """Refuse a chunk that becomes far more than its array says.
+
+    Parameters
+    ----------
+    codec
+        As numcodecs calls it; of others nothing is known.
+    data
+        The chunk as it is stored; of blocks, `HEAD` bytes are enough, but for ``zstd``.
+    declared
+        Bytes that the array says it has.
+    name
+        For errors.
+
+    Raises
+    ------
+    SourceError
+        It does.
+    """
+    most = 4 * declared + _SLACK
+    claimed = _CLAIMS[codec](data) if codec in _CLAIMS else _length(codec, data, most)
+    if claimed > most:
+        raise SourceError(
+            f"{name}: needed a chunk of {declared} bytes, as the array says, found one that claims "
+            f"at least {claimed} ({codec}); it is damaged: restore it, or take it out"
+        )
+
+
+def _length(codec: str, data: bytes, most: int) -> int:
+    if codec not in _STREAMS:
+        return 0
+    stream, found, piece = _STREAMS[codec](), 0, b""
+    rest = data
+    while found <= most and not stream.eof:
+        try:
+            piece = stream.decompress(rest, _PIECE)
+        except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError):
+            return found  # whoever decodes it says what is wrong
+        if not piece and not rest:
+            break
+        found += len(piece)
+        rest = getattr(stream, "unconsumed_tail", b"")
+    return found
+
+
+def _zstd(data: bytes) -> int:
+    """Count the bytes of a frame: by its header, or by its blocks, of which none is longer."""
+    if data[:4] != _ZSTD or len(data) < HEAD // 2:
+        return 0
+    flags = data[4]
+    single = flags >> 5 & 1
+    at = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3]
+    width = (single, 2, 4, 8)[flags >> 6]
+    if width:
+        size = int.from_bytes(data[at : at + width], "little")
+        return size + 256 if width == 2 else size
+    found, last = 0, False
+    while not last and at + 3 <= len(data):
+        head = int.from_bytes(data[at : at + 3], "little")
+        last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
+        found += size if kind < 2 else _ZSTD_BLOCK
+        at += 3 + (1 if kind == 1 else size)
+    return found
+
+
+_CLAIMS: Mapping[str, Callable[[bytes], int]] = {
+    "zstd": _zstd,
+    "blosc": lambda data: int.from_bytes(data[4:8], "little"),
+    "lz4": lambda data: int.from_bytes(data[:4], "little"),
+}
+
+
+_EMPTY = 2**64 - 1
+_CHECKSUM = 4  # bytes after an index
+
+
+def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> None:
+    """Refuse chunks that are needed for a part of an array, and become far more than it says.
+
+    Parameters
+    ----------
+    array, path
+        A zarr.Array, and where it is.
+    picks
+        Axis → place; all of the other axes is read.
+
+    Raises
+    ------
+    SourceError
+        There is one.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return  # a zip file or a URL
+    codec, inner = _codec_of(array)
+    if not codec:
+        return
+    outer: Sequence[int] = array.shards or array.chunks
+    declared = prod(array.chunks) * array.dtype.itemsize
+    ranges = [
+        [picks[axis] // size] if axis in picks else range(-(-length // size))
+        for axis, (size, length) in enumerate(zip(outer, array.shape, strict=True))
+    ]
+    for place in product(*ranges):
+        file = folder / array.metadata.encode_chunk_key(place)
+        if not file.is_file():
+            continue
+        name = str(file)
+        with file.open("rb") as stream:
+            for begin, nbytes in inner(stream, outer):
+                if may_be_too_long(codec, nbytes, declared):
+                    stream.seek(begin)
+                    require_declared(codec, stream.read(nbytes), declared, name)
+
+
+def _codec_of(array: Any) -> tuple[str, Any]:
+    """Name the last codec of a chunk, and give what lists the chunks of a file."""
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        compressor = metadata.compressor
+        return getattr(compressor, "codec_id", "") or "", _whole
+    codecs, of = metadata.codecs, _whole
+    if array.shards:
+        [sharding] = codecs
+        codecs, of = sharding.codecs, _Sharded(array, sharding)
+    said = [codec.to_dict()["name"] for codec in codecs]
+    return str(said[-1]).removeprefix("numcodecs."), of
+
+
+def _whole(stream: Any, outer: Sequence[int]) -> list[tuple[int, int]]:
+    del outer
+    return [(0, stream.seek(0, 2))]
+
+
+class _Sharded:
+    """Lists the chunks of a shard by its index: offset and length of each, uint64."""
+
+    def __init__(self, array: Any, sharding: Any) -> None:
+        self._chunks = array.chunks
+        self._location = getattr(sharding.index_location, "value", sharding.index_location)
+        self._checked = len(sharding.index_codecs) > 1
+
+    def __call__(self, stream: Any, outer: Sequence[int]) -> list[tuple[int, int]]:
+        count = prod(size // chunk for size, chunk in zip(outer, self._chunks, strict=True))
+        end = stream.seek(0, 2)
+        whole = 16 * count + (_CHECKSUM if self._checked else 0)
+        stream.seek(0 if self._location == "start" else max(0, end - whole))
+        index = np.frombuffer(stream.read(16 * count), "<u8")
+        if index.size < 2 * count:
+            return []
+        places = index.reshape(-1, 2).tolist()
+        return [(begin, size) for begin, size in places if begin != _EMPTY and size <= end]
