@@ -20,17 +20,17 @@ from zarrfeed_convert.failures import Failures
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.source import Source
 
 WORKERS = 2
 
 
-def decode_only(source: Source, work: Work, items: list[int]) -> None:
+def decode_only(run: TaskRun[Source], items: list[int]) -> None:
     """Decode samples, for an executor."""
     for item in items:
-        source.read(item)
-        work.tick()
+        run.context.read(item)
+        run.tick()
 
 
 def packing(images: str, masks: str, classes: str, scratch: Path, rounds: int) -> list[Figure]:

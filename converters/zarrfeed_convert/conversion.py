@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.planning.decisions import CodecChoice, Decision

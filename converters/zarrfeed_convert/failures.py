@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from zarrfeed_convert.source import Source
-
 OnError: TypeAlias = Literal["stop", "skip"]
 _SHOWN = 10  # files that a message names
 _DAMAGE = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RecursionError)
@@ -116,30 +114,6 @@ class Failures:
             raise error from cause
         for failed in found:
             self._of.setdefault(failed.item, failed)
-
-
-class FailureLog:
-    """What fails while a task works, so that it can go on with its other samples."""
-
-    def __init__(self, source: Source) -> None:
-        self.found: list[Failed] = []
-        self.cause: Exception | None = None  # of the first
-        self._source = source
-
-    @contextmanager
-    def noting(self, item: int) -> Iterator[None]:
-        """Note a failure to read a sample, whatever a decoder raises, instead of raising it.
-
-        Whoever uses the sample looks whether it is there.
-        """
-        try:
-            yield
-        except Exception as error:
-            image, mask = self._source.names(item)
-            ours = isinstance(error, SourceError)
-            why = str(error if ours else unreadable(image, error))
-            self.found.append(Failed(item, mask if why.startswith(f"{mask}:") else image, why))
-            self.cause = self.cause or error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ pickled once to every packing process, so it carries addresses (paths), never op
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -51,6 +51,7 @@ class Header:
     nodata: tuple[float, ...] = field(default=(), compare=False)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Images and masks that are to be packed. Picklable.
 

@@ -185,7 +185,7 @@ def test_a_task_that_was_given_up_cannot_put_its_shard_in_place_any_more(here, e
     assert contents(here / "o.zarr") == expected
 
 
-def times_of(source, work, item):
+def times_of(run, item):
     start = time.time()
     time.sleep(0.05)
     return start, time.time()

@@ -17,7 +17,7 @@ from scripts import environment, gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
 from zarrfeed_convert import PairedFolders, convert, verify
-from zarrfeed_convert.executors.work import Work
+from zarrfeed_convert.executors.executor import TaskRun
 from zarrfeed_convert.shards.packing import pack_shard
 from zarrfeed_convert.splits import writing
 from zarrfeed_convert.splits.writing import shard_tasks
@@ -300,9 +300,9 @@ def test_a_task_of_what_was_before_writes_nothing(pairs, here, monkeypatch):
     def begin_late(what, done, total):
         if what == "packing" and done == 30:
             with pytest.raises(WorkerError, match="was begun anew"):
-                pack_shard(pairs, Work(pairs, lambda: None), tasks[0][-1])
+                pack_shard(TaskRun(pairs), tasks[0][-1])
             with pytest.raises(WorkerError, match="was begun anew"):
-                pack_shard(pairs, Work(pairs, lambda: None), tasks[0][0])
+                pack_shard(TaskRun(pairs), tasks[0][0])
 
     pack(pairs, "expected.zarr", seed=3)
     monkeypatch.setattr(writing, "shard_tasks", noted)

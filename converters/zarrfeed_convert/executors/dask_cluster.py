@@ -99,8 +99,8 @@ class Cluster:
         """
         while not self.threads():
             time.sleep(_ASK_AGAIN_S)
-        workers = self.tell_all(remote_task.about)
-        answers = {"the scheduler": self._ask(self._about_scheduler, "its zarrfeed"), **workers}
+        workers = self.ask_workers(remote_task.version_and_memory)
+        answers = {"the scheduler": self._ask(self._scheduler_version, "its zarrfeed"), **workers}
         wrong = [
             f"{who} has {said}"
             for who, answer in answers.items()
@@ -115,9 +115,9 @@ class Cluster:
         about = {who: answer for who, answer in workers.items() if isinstance(answer, tuple)}
         return _free(self._workers, {who: free for who, (_, free) in about.items()})
 
-    async def _about_scheduler(self) -> Any:
+    async def _scheduler_version(self) -> Any:
         try:
-            return await self.client.run_on_scheduler(remote_task.about)
+            return await self.client.run_on_scheduler(remote_task.version_and_memory)
         except ImportError as error:  # it reads what is sent to the workers
             return error
         except Exception:  # it need not let itself be asked
@@ -151,7 +151,7 @@ class Cluster:
             )
         return self._threads
 
-    def tell_all(self, function: Callable[..., Answer], *arguments: object) -> dict[str, Answer]:
+    def ask_workers(self, function: Callable[..., Answer], *arguments: object) -> dict[str, Answer]:
         """Call a function in every worker, whatever it is at; an answer may be an exception."""
         call = partial(self.client.run, function, *arguments, on_error="return")
         answers: dict[str, Answer] = self._ask(call, "what its workers answer")
@@ -167,9 +167,9 @@ class Cluster:
         """
         deadline = time.monotonic() + self._timeout
         self._ask(partial(self.client.cancel, futures), "that it has cancelled our tasks")
-        self.tell_all(remote_task.begin_no_more, self._token)
+        self.ask_workers(remote_task.begin_no_more, self._token)
         while True:
-            answers = self.tell_all(remote_task.running, self._token)
+            answers = self.ask_workers(remote_task.running, self._token)
             busy = [worker for worker, count in answers.items() if count != 0]
             if not busy:
                 return
@@ -182,7 +182,7 @@ class Cluster:
     def close(self) -> None:
         """Let go of what the workers keep for us, and of the scheduler."""
         with suppress(WorkerError):
-            self.tell_all(remote_task.forget, self._token)
+            self.ask_workers(remote_task.forget, self._token)
         # Where nobody listens there is no good-bye to wait for, and we have said what is wrong.
         silent = self._given_up is not None or self.client.status != "running"
         log = logging.getLogger("distributed.client")

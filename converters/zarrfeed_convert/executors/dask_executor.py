@@ -18,7 +18,7 @@ import time
 import uuid
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import dask.config
 from distributed import KilledWorker, Reschedule, Status, get_worker
@@ -26,31 +26,29 @@ from distributed import KilledWorker, Reschedule, Status, get_worker
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.executors import remote_task
 from zarrfeed_convert.executors.dask_cluster import Cluster
-from zarrfeed_convert.executors.remote_task import Done, RemoteTask
+from zarrfeed_convert.executors.executor import Executor, Outcome
 from zarrfeed_convert.shards.rows import Rows
+from zarrfeed_convert.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from distributed import Future
 
-    from zarrfeed_convert.executors.work import Progress, Task
-    from zarrfeed_convert.failures import Failed, Failures
-    from zarrfeed_convert.source import Source
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+    from zarrfeed_convert.executors.executor import Progress, Task
+    from zarrfeed_convert.executors.remote_task import RemoteTask
+    from zarrfeed_convert.failures import Failures
 
 _LOOK_EVERY_S = 0.1
 
 
-class DaskExecutor:
+class DaskExecutor(Executor):
     """Runs tasks on the workers of a Dask cluster.
 
     Parameters
     ----------
-    source
-        What the tasks read.
+    context
+        What all tasks share.
     failures
         Takes the samples that fail.
     address
@@ -79,15 +77,16 @@ class DaskExecutor:
     advice = "they must be on a path that all workers share with this machine"
 
     def __init__(
-        self, source: Source, failures: Failures, address: str, read_timeout: float
+        self, context: object, failures: Failures, address: str, read_timeout: float
     ) -> None:
-        self._failures, self._source, self._read_timeout = failures, source, read_timeout
-        self._remote = remote_task.remote_task_of(source)
+        self._context, self._read_timeout = context, read_timeout
+        self._remote = remote_task.remote_task_of(context)
         self._cluster = Cluster(address, self._remote.token)
-        self._under_way: dict[int, Future[Done | None]] = {}
+        self._under_way: dict[int, Future[Outcome | None]] = {}
         try:
-            self.free_nbytes: int | None = self._cluster.admit()
-            self.workers = self._threads = self._cluster.threads()
+            self.free_nbytes = self._cluster.admit()
+            self._threads = self._cluster.threads()
+            super().__init__(self._threads, failures)
             with _large_graphs():
                 self._held = self._cluster.client.submit(
                     _held, self._remote, key=f"source-{self._remote.token}"
@@ -96,30 +95,16 @@ class DaskExecutor:
             self.close()
             raise
 
-    def run(
-        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
-    ) -> list[Result]:
-        """Run a task over items; see :class:`zarrfeed_convert.executors.work.Executor`."""
-        done: dict[int, Done] = {}
-        try:
-            self._work(task, items, done, progress)
-        except BaseException as error:
-            self._stop(error)  # whoever cleans up must find nobody still writing
-            raise
-        for number in range(len(items)):
-            self._failures.add(done[number].found)
-        return [cast(Result, done[number].result) for number in range(len(items))]
-
-    def _work(
+    def _run(
         self,
-        task: Task[Item, Result],
-        items: Sequence[Item],
-        done: dict[int, Done],
-        progress: Progress | None,
+        task: Task[Any, Any],
+        items: Sequence[Any],
+        done: dict[int, Outcome],
+        progress: Progress,
     ) -> None:
         outcomes: SimpleQueue[tuple[int, object]] = SimpleQueue()
         left = iter(enumerate(items))
-        failed: list[Failed] = []
+        ending = False
         key = f"{task.__name__}-{uuid.uuid4().hex[:12]}"
         quiet_since = time.monotonic()
         while True:
@@ -127,8 +112,9 @@ class DaskExecutor:
                 self._require_progress()
                 quiet_since = time.monotonic()
             threads = self._cluster.threads()
-            if not failed:
+            if not ending:
                 self._submit(task, key, self._next(left, len(items), threads), outcomes)
+            progress(sum(outcome.ticks for outcome in done.values()))
             if not self._under_way:
                 break
             for number, outcome in _ready(outcomes):
@@ -136,21 +122,16 @@ class DaskExecutor:
                 quiet_since = time.monotonic()
                 if isinstance(outcome, BaseException):
                     raise self._explained(outcome, future, items[number])
-                if not isinstance(outcome, Done):
+                if not isinstance(outcome, Outcome):
                     continue  # it was not begun
                 done[number] = outcome
-                if outcome.found and self._failures.on_error == "stop":
-                    if not failed:
-                        self._cluster.tell_all(remote_task.begin_no_more, self._remote.token)
-                    failed += outcome.found
-            if progress is not None:
-                progress(sum(outcome.ticks for outcome in done.values()))
-        if failed:
-            self._failures.add(sorted(failed))
+                if self._ends_it(outcome) and not ending:
+                    self._cluster.ask_workers(remote_task.begin_no_more, self._remote.token)
+                    ending = True
 
     def _next(
-        self, left: Iterator[tuple[int, Item]], count: int, threads: int
-    ) -> list[tuple[int, Item]]:
+        self, left: Iterator[tuple[int, Any]], count: int, threads: int
+    ) -> list[tuple[int, Any]]:
         """Take what is to be done next: all at once, so that Dask may ask for more workers."""
         most = count
         if self.workers < self._threads:  # memory would not allow more
@@ -159,9 +140,9 @@ class DaskExecutor:
 
     def _submit(
         self,
-        task: Task[Item, Result],
+        task: Task[Any, Any],
         key: str,
-        numbered: list[tuple[int, Item]],
+        numbered: list[tuple[int, Any]],
         outcomes: SimpleQueue[tuple[int, object]],
     ) -> None:
         if not numbered:
@@ -176,7 +157,7 @@ class DaskExecutor:
                 task=task,
             )
 
-        async def follow(number: int, future: Future[Done | None]) -> None:
+        async def follow(number: int, future: Future[Outcome | None]) -> None:
             outcome: object
             try:
                 outcome = await future
@@ -196,7 +177,7 @@ class DaskExecutor:
         SourceError
             The message names the sample and the worker.
         """
-        answers = self._cluster.tell_all(remote_task.longest_reading, self._remote.token)
+        answers = self._cluster.ask_workers(remote_task.longest_reading, self._remote.token)
         for worker, answer in answers.items():
             name, seconds = answer if isinstance(answer, tuple) else ("", 0.0)
             if seconds > self._read_timeout:
@@ -223,12 +204,12 @@ class DaskExecutor:
             if isinstance(part, Rows):
                 found = part.item.tolist()
         samples = sorted(set(found))
-        if not samples:
+        if not samples or not isinstance(self._context, Source):
             return ""
-        first, last = (self._source.names(sample)[0] for sample in (samples[0], samples[-1]))
+        first, last = (self._context.names(sample)[0] for sample in (samples[0], samples[-1]))
         return f" ({len(samples)} samples, from {first} to {last})"
 
-    def _stop(self, error: BaseException) -> None:
+    def _abandon(self, error: BaseException) -> None:
         """End the tasks that run, and wait until they have; where that cannot be known, say so."""
         futures = list(self._under_way.values())
         self._under_way.clear()
@@ -266,14 +247,14 @@ def _held(remote: RemoteTask) -> RemoteTask:
     return remote
 
 
-def _perform(item: Item, *, held: RemoteTask, task: Task[Item, object]) -> Done | None:
+def _perform(item: Any, *, held: RemoteTask, task: Task[Any, Any]) -> Outcome | None:
     worker = get_worker()
     key = worker.get_current_task()
 
-    def wanted() -> None:
+    def require_wanted() -> None:
         state = worker.state.tasks.get(key)
         has_it_to_do = state is not None and state.state in ("executing", "long-running")
         if not has_it_to_do or worker.status in (Status.closing, Status.closed, Status.failed):
             raise Reschedule  # nobody waits for it, or it is for another worker
 
-    return remote_task.perform(held, task, item, wanted, here=worker.address)
+    return remote_task.perform(held, task, item, require_wanted, here=worker.address)

@@ -15,29 +15,27 @@ import time
 import uuid
 import zlib
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import psutil
 
 from zarrfeed import __version__
 from zarrfeed.errors import WorkerError
-from zarrfeed_convert.executors.work import Read, Work
+from zarrfeed_convert.executors.executor import Outcome, Read, TaskRun
 from zarrfeed_convert.executors.working_folder import within_folder
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
+from zarrfeed_convert.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zarrfeed_convert.executors.work import Task, Tick
-    from zarrfeed_convert.failures import Failed
-    from zarrfeed_convert.source import Source
+    from zarrfeed_convert.executors.executor import Task
 
-Item = TypeVar("Item")
-
-_WITNESSES = 8  # samples of which one can be measured, if any can
+_PROBED = 8  # samples of which one can be measured, if any can
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ class RemoteTask:
         Where relative paths begin; None where the source has none.
     probe_sample
         A sample that can be read at home, so it can be read here, or the source is not there.
-    source
-        Pickled.
+    context
+        What all tasks share, pickled.
     """
 
     token: str
@@ -65,48 +63,30 @@ class RemoteTask:
     home: str
     folder: str | None
     probe_sample: int | None
-    source: bytes
+    context: bytes
 
 
-def remote_task_of(source: Source) -> RemoteTask:
-    """Prepare a source to be read elsewhere."""
-    count = len(source.keys)
-    names = source.names(0) if count else ()
+def remote_task_of(context: object) -> RemoteTask:
+    """Prepare what tasks share to be used elsewhere."""
+    source = context if isinstance(context, Source) and len(context.keys) else None
+    names = source.names(0) if source else ()
     return RemoteTask(
         uuid.uuid4().hex[:12],
         __version__,
         platform.node(),
         None if all(map(os.path.isabs, names)) else str(Path.cwd()),
-        next((item for item in range(min(count, _WITNESSES)) if _can_probe(source, item)), None),
+        None if source is None else _probe_sample(source),
         # By value where it is the user's own class; paths shrink to a tenth.
-        zlib.compress(cloudpickle.dumps(source), 1),
+        zlib.compress(cloudpickle.dumps(context), 1),
     )
 
 
-def _can_probe(source: Source, item: int) -> bool:
-    try:
-        source.probe(item)
-    except Exception:  # by a decoder
-        return False
-    return True
-
-
-class Done(NamedTuple):
-    """What comes back from a task.
-
-    Attributes
-    ----------
-    result
-        The task's own.
-    found
-        What failed.
-    ticks
-        The samples that it worked on.
-    """
-
-    result: object
-    found: list[Failed]
-    ticks: int
+def _probe_sample(source: Source) -> int | None:
+    for item in range(min(len(source.keys), _PROBED)):
+        with suppress(Exception):  # by a decoder
+            source.probe(item)
+            return item
+    return None
 
 
 # -- In the process -------------------------------------------------------------------------------
@@ -116,12 +96,17 @@ _state = threading.Lock()
 _reads: defaultdict[str, dict[int, tuple[str, float]]] = defaultdict(dict)  # by thread, since when
 _running: Counter[str] = Counter()  # tasks
 _closed: set[str] = set()  # no more tasks are begun
-_sources: defaultdict[str, dict[int, Source]] = defaultdict(dict)  # by thread
+_contexts: defaultdict[str, dict[int, Any]] = defaultdict(dict)  # by thread
 
 
 def perform(
-    remote: RemoteTask, task: Task[Item, object], item: Item, wanted: Tick, *, here: str
-) -> Done | None:
+    remote: RemoteTask,
+    task: Task[Any, Any],
+    item: object,
+    require_wanted: Callable[[], None],
+    *,
+    here: str,
+) -> Outcome | None:
     """Run a task; None where no more are to be begun.
 
     Parameters
@@ -130,7 +115,7 @@ def perform(
         Of the conversion.
     task, item
         What is done.
-    wanted
+    require_wanted
         Called after every sample, to raise where the work is no longer wanted.
     here
         Names this process, for errors.
@@ -146,17 +131,9 @@ def perform(
         _running[remote.token] += 1
     try:
         with single_threaded_blosc(), within_folder(remote.folder, home=remote.home, here=here):
-            source = _source_of(remote, here)
-            ticks = 0
-
-            def tick() -> None:
-                nonlocal ticks
-                ticks += 1
-                wanted()
-
-            work = _Told(source, tick, remote.token)
-            wanted()
-            return Done(task(source, work, item), work.found, ticks)
+            run = _ObservedRun(_context_of(remote, here), require_wanted, remote.token)
+            require_wanted()
+            return Outcome(task(run, item), run.failed, run.ticks)
     finally:
         with _state:
             _running[remote.token] -= 1
@@ -164,16 +141,16 @@ def perform(
                 del _running[remote.token]
 
 
-class _Told(Work):
-    """Work whose readings others may ask for."""
+class _ObservedRun(TaskRun[Any]):
+    """A task whose readings others may ask for."""
 
-    def __init__(self, source: Source, tick: Tick, token: str) -> None:
-        super().__init__(source, tick)
+    def __init__(self, context: object, after_sample: Callable[[], None], token: str) -> None:
+        super().__init__(context, after_sample)
         self._reads = _reads[token]
 
-    def _read(self, read: Callable[[int], Read], item: int) -> Read:
+    def _read(self: _ObservedRun, read: Callable[[int], Read], item: int) -> Read:
         thread = threading.get_ident()
-        self._reads[thread] = self._source.names(item)[0], time.monotonic()
+        self._reads[thread] = self.context.names(item)[0], time.monotonic()
         try:
             return super()._read(read, item)
         finally:
@@ -188,7 +165,7 @@ def longest_reading(token: str) -> tuple[str, float]:
     return name, seconds
 
 
-def about() -> tuple[str, int]:
+def version_and_memory() -> tuple[str, int]:
     """Say which zarrfeed this process has, and how many bytes of memory are free here."""
     return __version__, psutil.virtual_memory().available
 
@@ -207,42 +184,42 @@ def begin_no_more(token: str) -> None:
 def forget(token: str) -> None:
     """Let go of what is kept for a conversion."""
     with _state:
-        _sources.pop(token, None)
+        _contexts.pop(token, None)
         _reads.pop(token, None)
         _closed.discard(token)
 
 
-def _source_of(remote: RemoteTask, here: str) -> Source:
+def _context_of(remote: RemoteTask, here: str) -> Any:
     thread = threading.get_ident()
     with _state:
-        for token in [token for token in _sources if not _running[token]]:
-            del _sources[token]  # that conversion may have been killed
-        mine = _sources[remote.token]
+        for token in [token for token in _contexts if not _running[token]]:
+            del _contexts[token]  # that conversion may have been killed
+        mine = _contexts[remote.token]
     if thread not in mine:
         mine[thread] = _load(remote, here)
     return mine[thread]
 
 
-def _load(remote: RemoteTask, here: str) -> Source:
+def _load(remote: RemoteTask, here: str) -> Any:
     if remote.version != __version__:
         raise WorkerError(
             f"{here} on {platform.node()}: needed zarrfeed {remote.version}, as on {remote.home}, "
             f"found {__version__}; install the same on every worker"
         )
     try:
-        source: Source = cloudpickle.loads(zlib.decompress(remote.source))
+        context = cloudpickle.loads(zlib.decompress(remote.context))
     except Exception as error:
         raise WorkerError(
-            f"{here} on {platform.node()}: cannot load the source: {error!r}; every worker needs "
-            f"the packages that {remote.home} has"
+            f"{here} on {platform.node()}: cannot load what the tasks share: {error!r}; "
+            f"every worker needs the packages that {remote.home} has"
         ) from error
     if remote.probe_sample is not None:
         try:
-            source.probe(remote.probe_sample)
+            context.probe(remote.probe_sample)
         except Exception as error:
             raise WorkerError(
-                f"{here} on {platform.node()}: cannot read {source.names(remote.probe_sample)[0]}, "
-                f"which {remote.home} can ({error}); the source must be at the same path on every "
-                "worker"
+                f"{here} on {platform.node()}: cannot read "
+                f"{context.names(remote.probe_sample)[0]}, which {remote.home} can ({error}); "
+                "the source must be at the same path on every worker"
             ) from error
-    return source
+    return context

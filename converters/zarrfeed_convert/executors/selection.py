@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
-from zarrfeed_convert.executors.process_pool import Pool
-from zarrfeed_convert.executors.work import Executor, Item, Local, Progress, Result, Task, Work
+from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task, TaskRun
+from zarrfeed_convert.executors.process_executor import ProcessExecutor
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
 from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from zarrfeed_convert.executors.dask_executor import DaskExecutor
     from zarrfeed_convert.failures import Failures
-    from zarrfeed_convert.source import Source
 
 
 def cores() -> int:
@@ -48,20 +46,19 @@ def require_executor(
         raise SourceError(f"read_timeout: needed seconds, more than 0, found {read_timeout}")
 
 
-@contextmanager
 def executor_of(
-    source: Source,
+    context: object,
     workers: int | None,
     failures: Failures,
     scheduler: str | None = None,
     read_timeout: float = PATIENCE_S,
-) -> Iterator[Executor]:
-    """Gather an executor.
+) -> closing[Executor]:
+    """Start an executor, to be used in a ``with`` statement.
 
     Parameters
     ----------
-    source
-        What the tasks read; goes to every process once.
+    context
+        What all tasks share, such as a source; goes to every process once.
     workers
         1 for this process alone, None for as many others as there are cores.
     failures
@@ -71,24 +68,16 @@ def executor_of(
     read_timeout
         Seconds that something may take to be read, besides what its size allows.
     """
-    if workers == 1 and scheduler is None:
-        with single_threaded_blosc():
-            yield SerialExecutor(source, failures)
-        return
-    executor: Pool | DaskExecutor
-    if scheduler is None:
-        executor = Pool(source, workers or cores(), failures, read_timeout)
-    else:
-        executor = _dask_executor(source, failures, scheduler, read_timeout)
-    try:
-        yield executor
-    finally:
-        executor.close()
+    if scheduler is not None:
+        return closing(_dask_executor(context, failures, scheduler, read_timeout))
+    if workers == 1:
+        return closing(SerialExecutor(context, failures))
+    return closing(ProcessExecutor(context, workers or cores(), failures, read_timeout))
 
 
 def _dask_executor(
-    source: Source, failures: Failures, scheduler: str, read_timeout: float
-) -> DaskExecutor:
+    context: object, failures: Failures, scheduler: str, read_timeout: float
+) -> Executor:
     try:
         from zarrfeed_convert.executors.dask_executor import DaskExecutor
     except ImportError as error:
@@ -96,34 +85,34 @@ def _dask_executor(
             f"scheduler: needs the package {error.name}, which is not installed: "
             f"{how_to_install('dask')}"
         ) from error
-    return DaskExecutor(source, failures, scheduler, read_timeout)
+    return DaskExecutor(context, failures, scheduler, read_timeout)
 
 
-class SerialExecutor(Local):
+class SerialExecutor(Executor):
     """Runs tasks in this process, one after the other."""
 
-    def __init__(self, source: Source, failures: Failures) -> None:
-        self.workers = 1
-        self._source = source
-        self._failures = failures
+    def __init__(self, context: object, failures: Failures) -> None:
+        super().__init__(1, failures)
+        self._context = context
 
-    def run(
-        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
-    ) -> list[Result]:
-        """Run a task on every item, in order."""
-        done = 0
+    def _run(
+        self,
+        task: Task[Any, Any],
+        items: Sequence[Any],
+        done: dict[int, Outcome],
+        progress: Progress,
+    ) -> None:
+        ticks = 0
 
-        def tick() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done)
+        def after_sample() -> None:
+            nonlocal ticks
+            ticks += 1
+            progress(ticks)
 
-        if progress is not None:
-            progress(0)
-        results = []
-        for item in items:
-            work = Work(self._source, tick)
-            results.append(task(self._source, work, item))
-            self._failures.add(work.found, cause=work.cause)
-        return results
+        progress(0)
+        with single_threaded_blosc():
+            for number, item in enumerate(items):
+                run = TaskRun(self._context, after_sample)
+                done[number] = Outcome(task(run, item), run.failed, run.ticks, run.cause)
+                if self._ends_it(done[number]):
+                    break

@@ -1,7 +1,7 @@
-"""What does a process of the pool do?
+"""What does a process of an executor do?
 
-It takes its source once, and tasks until there are no more; it ends with its parent, and leaves
-Ctrl-C to it. What it reads stands on the board.
+It takes the context once, then tasks until there are no more. It ends with its parent, to which it
+leaves Ctrl-C. What it reads stands on the board.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ import pickle
 import signal
 import sys
 import traceback
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from zarrfeed.errors import WorkerError, ZarrfeedError
-from zarrfeed_convert.executors.work import Work
+from zarrfeed_convert.executors.executor import Outcome, TaskRun
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
 from zarrfeed_convert.supervision.board import Board, take
 from zarrfeed_convert.supervision.child import end_with_parent
 from zarrfeed_convert.supervision.limits import limit_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from zarrfeed_convert.source import Source
+    from zarrfeed_convert.executors.executor import Task
 
 
 class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
@@ -34,7 +31,7 @@ class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
 
 
 def main() -> None:
-    """Serve the pool: its arguments are the descriptors of a connection and a board, a place."""
+    """Serve an executor: its arguments are the descriptors of a connection and a board, a place."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor, shared, number = map(int, sys.argv[1:])
     connection: Connection[Any, Any] = Connection(descriptor)
@@ -44,28 +41,27 @@ def main() -> None:
     place = board.place(number)
     take(place)
 
-    def tick() -> None:
+    def after_sample() -> None:
         if board.stops:
             raise _Stopped
         place.ticks += 1
 
     try:
-        source: Source = cloudpickle.loads(connection.recv_bytes())
+        context: Any = cloudpickle.loads(connection.recv_bytes())
     except Exception as error:  # whatever it is, the parent must hear of it
         connection.send_bytes(_failure(error))
         return
     with single_threaded_blosc():
         while (asked := connection.recv()) is not None:
             task, item, lost = asked
-            work = Work(source, tick, lost)
-            connection.send_bytes(_answer(partial(task, source, work, item), work))
+            connection.send_bytes(_answer(task, TaskRun(context, after_sample, lost), item))
 
 
-def _answer(perform: Callable[[], object], work: Work) -> bytes:
+def _answer(task: Task[Any, Any], run: TaskRun[Any], item: Any) -> bytes:
     try:
-        return pickle.dumps((None, (perform(), work.found)))
+        return pickle.dumps(Outcome(task(run, item), run.failed, run.ticks))
     except _Stopped:
-        return pickle.dumps((None, None))
+        return pickle.dumps(None)
     except BaseException as error:  # even SystemExit by a decoder
         return _failure(error)
 
@@ -76,9 +72,9 @@ def _failure(error: BaseException) -> bytes:
     try:
         if isinstance(error, ZarrfeedError | OSError):
             pickle.loads(pickle.dumps(error))
-            return pickle.dumps((error, None))
+            return pickle.dumps(error)
     except Exception:  # its class cannot be made of what it holds
         pass
     wrapped = WorkerError(f"a packing process failed: {error!r}")
     wrapped.add_note(told.rstrip())
-    return pickle.dumps((wrapped, None))
+    return pickle.dumps(wrapped)

@@ -25,7 +25,7 @@ from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.executors.work import Executor, Progress
+    from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.palettes import Palette

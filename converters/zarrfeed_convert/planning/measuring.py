@@ -15,7 +15,7 @@ from zarrfeed_convert.planning.survey_tasks import probe_samples
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from zarrfeed_convert.executors.work import Executor, Progress
+    from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.source import Header, Source
 
 _SHOWN = 10

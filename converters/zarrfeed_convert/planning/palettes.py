@@ -17,7 +17,7 @@ from zarrfeed_convert.planning.survey_tasks import collect_colors
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from zarrfeed_convert.executors.work import Executor, Progress
+    from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.measuring import Measured
     from zarrfeed_convert.source import Source
 

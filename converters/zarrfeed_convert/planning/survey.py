@@ -29,7 +29,7 @@ from zarrfeed_convert.shards.rows import Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from zarrfeed_convert.executors.work import Executor, Progress
+    from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.measuring import Measured
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.shards.samples import Recipe

@@ -1,7 +1,6 @@
 """What does a packing process look at before anything is written?
 
-Tasks for a :class:`~zarrfeed_convert.executors.work.Executor`: measure samples, collect mask
-values, try codecs.
+Tasks of an executor: measure samples, collect mask values, try codecs.
 """
 
 from __future__ import annotations
@@ -20,42 +19,42 @@ from zarrfeed_convert.shards.statistics import value_counts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Header, Source
 
 
-def probe_samples(_: Source, work: Work, items: range) -> list[Header | None]:
+def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
     """Measure some of the source's samples; None for those that fail."""
     headers: list[Header | None] = []
     palettes: dict[tuple[int, ...], tuple[int, ...]] = {}  # most often one, sent once
     for item in items:
         header = None
-        with work.noting(item):
-            header = work.probe(item)
+        with run.noting(item):
+            header = run.probe(item)
             if header.mask_colors:
                 colors = palettes.setdefault(header.mask_colors, header.mask_colors)
                 header = replace(header, mask_colors=colors)
         headers.append(header)
-        work.tick()
+        run.tick()
     return headers
 
 
-def collect_values(_: Source, work: Work, items: list[int]) -> dict[int, tuple[int, int]]:
+def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[int, int]]:
     """Collect the values of some masks: value → the first sample that holds it, its pixels."""
     seen: dict[int, tuple[int, int]] = {}
     for item in items:
-        with work.noting(item):
-            pixels = value_counts(work.read_mask(item))
+        with run.noting(item):
+            pixels = value_counts(run.read_mask(item))
             for value in np.flatnonzero(pixels).tolist():
                 first, before = seen.get(value, (item, 0))
                 seen[value] = first, before + int(pixels[value])
-        work.tick()
+        run.tick()
     return seen
 
 
 def collect_colors(
-    _: Source, work: Work, items: list[int]
+    run: TaskRun[Source], items: list[int]
 ) -> tuple[dict[tuple[int, int], int], set[int]]:
     """Collect what indices some masks use, and what they show.
 
@@ -69,22 +68,22 @@ def collect_colors(
     shown: dict[tuple[int, int], int] = {}
     several: set[int] = set()
     for item in items:
-        with work.noting(item):
-            colors = work.shown_colors(item)
+        with run.noting(item):
+            colors = run.shown_colors(item)
             several |= {color for color, times in Counter(colors.values()).items() if times > 1}
             for pair in colors.items():
                 shown.setdefault(pair, item)
-        work.tick()
+        run.tick()
     return shown, several
 
 
 def try_codecs(
-    source: Source, work: Work, job: tuple[Recipe, Rows, tuple[Codec, ...], tuple[Codec, ...]]
+    run: TaskRun[Source], job: tuple[Recipe, Rows, tuple[Codec, ...], tuple[Codec, ...]]
 ) -> tuple[Trial, Trial]:
     """Encode some samples, as one chunk, with the codecs to try for images and for masks."""
     recipe, rows, image_codecs, mask_codecs = job
-    samples = list(read_samples(source, work, recipe, rows))
-    work.tick()
+    samples = list(read_samples(run, recipe, rows))
+    run.tick()
     return (
         _try([image for _, image, _, _ in samples], image_codecs),
         _try([mask for _, _, mask, _ in samples], mask_codecs),

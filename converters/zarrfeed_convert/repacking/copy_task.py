@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed_convert.repacking.stored_source import StoredSamples
 from zarrfeed_convert.shards.packing import SamplesMissing, ShardTask, shards_written
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.planning.decisions import FieldLayout
+    from zarrfeed_convert.repacking.stored_source import StoredSamples
     from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.source import Image, Mask, Source
+    from zarrfeed_convert.source import Image, Mask
 
 # Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
 # 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 at 8.)
@@ -61,12 +61,11 @@ class CopyTask(ShardTask):
         return Expected(self.digest[here], self.class_pixels[here], sums if sums.any() else None)
 
 
-def copy_shard(source: Source, work: Work, task: CopyTask) -> None:
+def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
     """Copy one shard of every field, and leave its record.
 
     After a sample that is damaged, the rest is only checked, so that all such samples are noted.
     """
-    assert isinstance(source, StoredSamples)
     record = ShardRecord(
         task.rows.fingerprint(),
         task.digest,
@@ -75,7 +74,7 @@ def copy_shard(source: Source, work: Work, task: CopyTask) -> None:
         np.empty((2, 2), np.uint64),
     )
     try:
-        _write(source, work, task, record)
+        _write(run, task, record)
     except SamplesMissing:
         return
     record.save(task.record)
@@ -86,43 +85,41 @@ def rows_together(fields: tuple[FieldLayout, ...]) -> int:
     return max(1, READ_NBYTES // max(1, sum(field.sample_nbytes for field in fields)))
 
 
-def _write(source: StoredSamples, work: Work, task: CopyTask, record: ShardRecord) -> None:
+def _write(run: TaskRun[StoredSamples], task: CopyTask, record: ShardRecord) -> None:
     no_sums = np.logical_not(task.channel_sums.any(axis=(1, 2))).tolist()
     no_pixels = np.logical_not(task.class_pixels.any(axis=1)).tolist()
     with shards_written(task, record) as append:
-        for row, image, mask in _samples(source, work, task):
-            work.tick()
+        for row, image, mask in _samples(run, task):
+            run.tick()
             if sample_digest(image, mask) != task.digest[row]:
                 item = int(task.rows.item[row])
-                with work.noting(item):
-                    raise source.changed(item, image, mask, task.expected(row))
-            if work.found:
+                with run.noting(item):
+                    raise run.context.changed(item, image, mask, task.expected(row))
+            if run.failed:
                 continue
             if no_sums[row]:
                 record.channel_sums[row] = channel_sums(image)
             if no_pixels[row]:
                 record.class_pixels[row] = _pixels(mask, record.class_pixels.shape[1])
             append(image, mask)
-        if work.found:
+        if run.failed:
             raise SamplesMissing
 
 
-def _samples(
-    source: StoredSamples, work: Work, task: CopyTask
-) -> Iterator[tuple[int, Image, Mask]]:
+def _samples(run: TaskRun[StoredSamples], task: CopyTask) -> Iterator[tuple[int, Image, Mask]]:
     """Read samples, some at a time; one by one where some of them cannot be read."""
     items = task.rows.item
     step = rows_together((task.image, task.mask))
     for at in range(0, len(items), step):
         some = items[at : at + step]
         try:
-            with marked(source.names(int(some[0]))[0]):
-                images, masks = source.read_many(some)
+            with marked(run.context.names(int(some[0]))[0]):
+                images, masks = run.context.read_many(some)
         except (ReadError, OSError):
             for row, item in enumerate(some.tolist(), at):
                 pair: tuple[Image, Mask] | None = None
-                with work.noting(item):
-                    pair = work.read(item)
+                with run.noting(item):
+                    pair = run.read(item)
                 if pair is not None:
                     yield row, *pair
             continue

@@ -44,7 +44,7 @@ from zarrfeed_convert.splits.target import target_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
     from zarrfeed_convert.planning.decisions import Decision
     from zarrfeed_convert.planning.plan import Plan

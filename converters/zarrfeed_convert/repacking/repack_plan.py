@@ -30,7 +30,7 @@ from zarrfeed_convert.splits.target import listed, said
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.rows import Numbers

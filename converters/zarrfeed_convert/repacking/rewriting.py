@@ -17,7 +17,7 @@ from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
 from zarrfeed_convert.splits.writing import shard_tasks, write_fields
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.repacking.stored_facts import Facts

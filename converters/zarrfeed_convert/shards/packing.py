@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Image, Mask, Source
@@ -80,7 +80,7 @@ class SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are not
     """The shard has gaps, so its files are of no use."""
 
 
-def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
+def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     """Pack one shard of every field, and leave its record.
 
     After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
@@ -111,22 +111,22 @@ def pack_shard(source: Source, work: Work, task: ShardTask) -> None:
         np.empty((2, 2), np.uint64),
     )
     try:
-        _write(source, work, task, record)
+        _write(run, task, record)
     except SamplesMissing:
         return
     record.save(task.record)
 
 
-def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> None:
+def _write(run: TaskRun[Source], task: ShardTask, record: ShardRecord) -> None:
     ahead: dict[int, tuple[Image, Mask]] = {}
     turn = 0
     with shards_written(task, record) as append:
-        for row, image, mask, pixels in read_samples(source, work, task.recipe, task.rows):
-            work.tick()
+        for row, image, mask, pixels in read_samples(run, task.recipe, task.rows):
+            run.tick()
             item = int(task.rows.item[row])
-            with work.noting(item):
-                _require_fit(image, mask, task, name=source.names(item)[0])
-            if work.found:
+            with run.noting(item):
+                _require_fit(image, mask, task, name=run.context.names(item)[0])
+            if run.failed:
                 ahead.clear()
                 continue
             record.digest[row] = sample_digest(image, mask)
@@ -136,7 +136,7 @@ def _write(source: Source, work: Work, task: ShardTask, record: ShardRecord) -> 
             while turn in ahead:
                 append(*ahead.pop(turn))
                 turn += 1
-        if work.found:
+        if run.failed:
             raise SamplesMissing
 
 

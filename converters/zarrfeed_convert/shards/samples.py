@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.geometry import Geometry, Size
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows
@@ -31,7 +31,7 @@ class Recipe:
 
 
 def read_samples(
-    source: Source, work: Work, recipe: Recipe, rows: Rows
+    run: TaskRun[Source], recipe: Recipe, rows: Rows
 ) -> Iterator[tuple[int, Image, Mask, Numbers]]:
     """Read samples, each once, and bring them to size: all tiles of an image follow each other.
 
@@ -40,15 +40,15 @@ def read_samples(
     windows: list[list[int]] = rows.window.tolist()
     for item, places in _visits(rows).items():
         pair: tuple[Image, Mask] | None = None
-        with work.noting(item):
-            pair = _read(source, work, item)
+        with run.noting(item):
+            pair = _read(run, item)
         if pair is None:
             continue
         for row in places:
             y, x = windows[row]
             settled: tuple[Image, Mask, Numbers] | None = None
-            with work.noting(item):
-                settled = _validated(source, recipe, item, pair, (y, x))
+            with run.noting(item):
+                settled = _validated(run.context, recipe, item, pair, (y, x))
             if settled is not None:
                 yield row, *settled
 
@@ -80,10 +80,10 @@ def _validated(
     return cut, *recipe.labels.validate(ids, name=other)
 
 
-def _read(source: Source, work: Work, item: int) -> tuple[Image, Mask]:
-    image, mask = work.read(item)
+def _read(run: TaskRun[Source], item: int) -> tuple[Image, Mask]:
+    image, mask = run.read(item)
     if image.ndim != 3 or image.shape[:2] != mask.shape:
-        one, other = source.names(item)
+        one, other = run.context.names(item)
         raise SourceError(
             f"{one}: needed an image (H, W, C) and a mask (H, W) of one size, "
             f"found {image.shape} and {mask.shape} ({other})"

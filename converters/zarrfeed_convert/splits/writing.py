@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.planning.plan import Plan, Settings

@@ -1,7 +1,6 @@
 """Do originals still make the samples that were packed?
 
-A task for a :class:`~zarrfeed_convert.executors.work.Executor`. What it finds never fails it: that
-is its result.
+A task of an executor. What it finds is its result, and never fails it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from zarrfeed_convert.verification.consistency import is_cut_into
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.executors.work import Work
+    from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 
@@ -68,37 +67,37 @@ class OriginalFinding:
     what: str
 
 
-def compare_originals(source: Source, work: Work, task: OriginalTask) -> list[OriginalFinding]:
+def compare_originals(run: TaskRun[Source], task: OriginalTask) -> list[OriginalFinding]:
     """Make samples again, and compare their digests with those that are recorded."""
     findings: list[OriginalFinding] = []
     edges = np.flatnonzero(np.diff(task.rows.item, prepend=-1, append=-1)).tolist()
     for start, stop in itertools.pairwise(edges):
-        findings += _compared(source, work, task, start, stop)
+        findings += _compared(run, task, start, stop)
         for _ in range(start, stop):
-            work.tick()
+            run.tick()
     return findings
 
 
 def _compared(
-    source: Source, work: Work, task: OriginalTask, start: int, stop: int
+    run: TaskRun[Source], task: OriginalTask, start: int, stop: int
 ) -> list[OriginalFinding]:
     """Compare the samples of one original: of its tiles, all that there are."""
     rows, item = task.rows.part(slice(start, stop)), int(task.rows.item[start])
-    names = source.names(item)
-    before = len(work.found)
+    names = run.context.names(item)
+    before = len(run.failed)
     try:
-        other = _other_tiles(work, task, rows, item)
+        other = _other_tiles(run, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {
             row: sample_digest(image, mask)
-            for row, image, mask, _ in read_samples(source, work, task.recipe, rows)
+            for row, image, mask, _ in read_samples(run, task.recipe, rows)
         }
     except Exception as error:  # by a decoder, of what it did not expect
         what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
         return [OriginalFinding(item, None, names, what)]
-    if len(work.found) > before:
-        failed = work.found[before]
+    if len(run.failed) > before:
+        failed = run.failed[before]
         return [OriginalFinding(item, None, (failed.name,), failed.why)]
     return [
         OriginalFinding(
@@ -113,12 +112,12 @@ def _compared(
     ]
 
 
-def _other_tiles(work: Work, task: OriginalTask, rows: Rows, item: int) -> str:
+def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
     """Say that an image has other tiles than those that were packed; empty where it has not."""
     geometry = task.recipe.geometry
     if geometry.fit != "tile":
         return ""
-    header = work.probe(item)
+    header = run.probe(item)
     needed = {(y, x) for y, x in rows.window.tolist()}
     if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
         return ""

@@ -26,14 +26,14 @@ from zarrfeed_convert.verification.findings import Problem, SplitVerification, V
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
 from zarrfeed_convert.verification.shard_problems import problems_of
 from zarrfeed_convert.verification.splits_found import extra_files, find_splits
-from zarrfeed_convert.verification.verify_tasks import CheckTask, NoSource, check_shard
+from zarrfeed_convert.verification.verify_tasks import CheckTask, check_shard
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.executors.work import Executor
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
 
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started
@@ -106,7 +106,7 @@ def verify(
     nbytes = sum(split.decoded_nbytes for split in opened)
     many = workers or (1 if nbytes < _SMALL else cores())
     splits = []
-    with executor_of(NoSource(), many, Failures("skip"), read_timeout=read_timeout) as executor:
+    with executor_of(None, many, Failures("skip"), read_timeout=read_timeout) as executor:
         for split, tasks in zip(opened, checks, strict=True):
             splits.append(_check(split, tasks, executor, progress))
     if source is not False:

@@ -1,7 +1,6 @@
 """Is a shard, in all its fields, as it was packed?
 
-A task for a :class:`~zarrfeed_convert.executors.work.Executor`. What it finds never fails it: that
-is its result.
+A task of an executor. What it finds is its result, and never fails it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from zarrfeed import Split, SplitReader
-from zarrfeed.errors import ReadError, SourceError
+from zarrfeed.errors import ReadError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.verification.file_check import FileFinding, KnownFile, check_file
 from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, check_sample
@@ -20,8 +19,7 @@ from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zarrfeed_convert.executors.work import Work
-    from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
+    from zarrfeed_convert.executors.executor import TaskRun
 
 _STEP = 1 << 20  # bytes that are decoded at a time, unless a chunk has more
 
@@ -60,13 +58,13 @@ class ShardFindings:
     samples: tuple[SampleFinding, ...]
 
 
-def check_shard(_source: Source, work: Work, task: CheckTask) -> ShardFindings:
+def check_shard(run: TaskRun[None], task: CheckTask) -> ShardFindings:
     """Compare the files of a shard, and the samples in it, with what is recorded of them."""
     files = tuple(check_file(known) for known in task.files)
     findings: list[SampleFinding] = []
     if task.expected is None:
         for _ in task.rows:
-            work.tick()
+            run.tick()
         return ShardFindings(files, ())
     # What the operating system cannot read would, mapped into memory, end the process.
     lost = {file.known.field: file.what for file in files if file.state in _LOST}
@@ -82,7 +80,7 @@ def check_shard(_source: Source, work: Work, task: CheckTask) -> ShardFindings:
             for place, row in enumerate(rows, at):
                 expected = task.expected.part(slice(place, place + 1))
                 findings += _checked(row, images[place - at], masks[place - at], expected, states)
-                work.tick()
+                run.tick()
     finally:
         for reader in readers.values():
             if isinstance(reader, SplitReader):
@@ -137,29 +135,3 @@ def _checked(
         return check_sample(row, image, mask, expected, states)
     except Exception as error:  # of arrays that are no images and masks
         return [SampleFinding(row, "sample-damaged", repr(error), (IMAGE, MASK))]
-
-
-class NoSource:
-    """The source of tasks that need none."""
-
-    keys: Sequence[str] = ()
-
-    def describe(self) -> JSON:
-        """Say that there is nothing."""
-        return {}
-
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name nothing."""
-        return f"sample {sample}", f"sample {sample}"
-
-    def probe(self, sample: int) -> Header:
-        """Refuse."""
-        raise SourceError(f"sample {sample}: there is no source")
-
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Refuse."""
-        raise SourceError(f"sample {sample}: there is no source")
-
-    def read_mask(self, sample: int) -> Mask:
-        """Refuse."""
-        raise SourceError(f"sample {sample}: there is no source")

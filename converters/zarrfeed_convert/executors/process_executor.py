@@ -20,7 +20,7 @@ import cloudpickle
 import psutil
 
 from zarrfeed.errors import WorkerError
-from zarrfeed_convert.executors.work import Item, Local, Progress, Result, Task
+from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.supervision.board import NO_ITEM, Board
 from zarrfeed_convert.supervision.child import start
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from zarrfeed_convert.source import Source
 
 _LOOK_EVERY_S = 0.1
 _END_S = 10.0  # that all processes together have to end by themselves
@@ -39,16 +38,16 @@ _END_S = 10.0  # that all processes together have to end by themselves
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
-class Pool(Local):
-    """An executor of processes.
+class ProcessExecutor(Executor):
+    """Runs tasks in processes.
 
-    They are started anew: forks of a process that runs threads (TensorFlow's) may hang. A source
+    They are started anew: forks of a process that runs threads (TensorFlow's) may hang. A context
     that is defined in the user's ``__main__`` comes with its class.
 
     Parameters
     ----------
-    source
-        What the tasks read.
+    context
+        What all tasks share.
     workers
         How many processes there may be; they start when there is a task for them.
     failures
@@ -58,12 +57,12 @@ class Pool(Local):
     """
 
     def __init__(
-        self, source: Source, workers: int, failures: Failures, read_timeout: float
+        self, context: object, workers: int, failures: Failures, read_timeout: float
     ) -> None:
-        self.workers = workers
-        self._failures = failures
-        self._source = cloudpickle.dumps(source)
-        self._users_modules = not type(source).__module__.startswith("zarrfeed_convert.")
+        super().__init__(workers, failures)
+        self._context = cloudpickle.dumps(context)
+        package = type(context).__module__.partition(".")[0]
+        self._users_modules = package not in ("zarrfeed_convert", "builtins")
         self._board = Board(workers)
         self._board.patience = read_timeout
         self._processes: list[_Process] = []
@@ -71,38 +70,20 @@ class Pool(Local):
         self._memory = Memory()
         self._closed = False
 
-    def run(
-        self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
-    ) -> list[Result]:
-        """Run a task over items; see :class:`zarrfeed_convert.executors.work.Executor`."""
-        results: dict[int, tuple[Result, list[Failed]]] = {}
-        try:
-            self._work(task, items, results, progress)
-        except BaseException:
-            self.close()  # whoever cleans up must find nobody still writing
-            raise
-        for number in range(len(items)):
-            self._failures.add(results[number][1])
-        return [results[number][0] for number in range(len(items))]
-
-    def _work(
+    def _run(
         self,
-        task: Task[Item, Result],
-        items: Sequence[Item],
-        results: dict[int, tuple[Result, list[Failed]]],
-        progress: Progress | None,
+        task: Task[Any, Any],
+        items: Sequence[Any],
+        done: dict[int, Outcome],
+        progress: Progress,
     ) -> None:
         left = deque(range(len(items)))
-        failed: list[Failed] = []  # that end the conversion
         before = self._ticks()
         while True:
-            if failed:
-                left.clear()
             for process in self._idle(len(left)):
                 number = left.popleft()
                 process.give(number, task, items[number], self._lost)
-            if progress is not None:
-                progress(self._ticks() - before)
+            progress(self._ticks() - before)
             busy = {p.connection: p for p in self._processes if p.number is not None}
             if not busy:
                 break
@@ -110,30 +91,36 @@ class Pool(Local):
                 process = busy[cast("Connection[Any, Any]", ready)]
                 number = cast("int", process.number)
                 try:
-                    error, answer = process.take()
+                    answer = process.take()
                 except (EOFError, OSError):
                     status = process.end(_END_S)
                     why = process.watch.died(status)
-                    failed += self._replace_dead(process, why, left, again=is_crash(status))
+                    self._replace_dead(process, why, left, done, again=is_crash(status))
                     continue
-                if error is not None:
-                    raise error
-                results[number] = answer
-                failed += self._that_end_it(answer[1])
+                if isinstance(answer, BaseException):
+                    raise answer
+                done[number] = answer
+                if self._ends_it(answer):
+                    left.clear()
             for process in [p for p in self._processes if p.number is not None]:
                 why = process.watch.overdue()
                 if why:
                     process.end(0)
-                    failed += self._replace_dead(process, why, left, again=True)
+                    self._replace_dead(process, why, left, done, again=True)
             self._spare_memory()
-        self._failures.add(sorted(failed))
 
-    def _that_end_it(self, found: list[Failed]) -> list[Failed]:
-        return found if self._failures.on_error == "stop" else []
+    def _abandon(self, error: BaseException) -> None:  # noqa: ARG002
+        self.close()
 
     def _replace_dead(
-        self, process: _Process, why: str, left: deque[int], *, again: bool
-    ) -> list[Failed]:
+        self,
+        process: _Process,
+        why: str,
+        left: deque[int],
+        done: dict[int, Outcome],
+        *,
+        again: bool,
+    ) -> None:
         """Blame the sample over which a process was lost: its task is done again without that.
 
         Raises
@@ -148,8 +135,12 @@ class Pool(Local):
             raise WorkerError(why)
         self._lost[reading.item] = why
         place.ticks = process.ticks_before
-        left.appendleft(number)
-        return self._that_end_it([Failed(reading.item, reading.name, why)])
+        blamed = Outcome(None, [Failed(reading.item, reading.name, why)])
+        if self._ends_it(blamed):
+            done[number] = blamed
+            left.clear()
+        else:
+            left.appendleft(number)
 
     def _spare_memory(self) -> None:
         """End the largest process where the machine has next to no memory left."""
@@ -177,7 +168,7 @@ class Pool(Local):
             place = next(place for place in range(len(taken) + 1) if place not in taken)
             try:
                 process = _Process(
-                    self._board, place, self._source, users_modules=self._users_modules
+                    self._board, place, self._context, users_modules=self._users_modules
                 )
             except OSError as error:
                 raise WorkerError(
@@ -207,9 +198,9 @@ class Pool(Local):
 
 
 class _Process:
-    """A process of the pool, and what it has to do."""
+    """A process of an executor, and what it has to do."""
 
-    def __init__(self, board: Board, place: int, source: bytes, *, users_modules: bool) -> None:
+    def __init__(self, board: Board, place: int, context: bytes, *, users_modules: bool) -> None:
         self.place = place
         self.number: int | None = None  # of the task that it has
         self.watch = Watch(board, board.place(place))
@@ -225,7 +216,7 @@ class _Process:
                 environment={_BLAS_THREADS: os.environ.get(_BLAS_THREADS, "1")},
                 stdin=subprocess.DEVNULL,
             )
-        self._setup: bytes | None = source
+        self._setup: bytes | None = context
 
     def give(self, number: int, task: Any, item: Any, lost: dict[int, str]) -> None:
         """Give it a task."""
@@ -236,9 +227,9 @@ class _Process:
                 self._setup = None
             self.connection.send((task, item, lost))
 
-    def take(self) -> tuple[BaseException | None, Any]:
-        """Take its answer: an error, or what came of its task."""
-        answer: tuple[BaseException | None, Any] = self.connection.recv()
+    def take(self) -> Outcome | BaseException:
+        """Take its answer: what came of its task, or an error."""
+        answer: Outcome | BaseException = self.connection.recv()
         self.number = None
         return answer
 
