@@ -13,7 +13,7 @@ import numpy as np
 from figures import Figure, quantity, ratio
 from trial import take_turns
 from zarrfeed import open_split
-from zarrfeed_convert import Header, convert
+from zarrfeed_convert import Header, Source, convert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,17 +36,22 @@ class Numbered(Sequence[str]):
         return f"{index:07}"
 
 
-class Small:
+class Small(Source):
     """Tiny images cut from one of noise, with masks of four classes."""
 
     def __init__(self, count: int) -> None:
-        self.keys: Sequence[str] = Numbered(count)
+        self._keys = Numbered(count)
         rng = np.random.default_rng(0)
         self._noise = rng.integers(0, 256, (256 + SIZE, 256 + SIZE, 1), np.uint8)
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Name the samples."""
+        return self._keys
+
     def describe(self) -> dict[str, Any]:
         """Say what this is."""
-        return {"kind": "small noise", "count": len(self.keys)}
+        return {"kind": "small noise", "count": len(self._keys)}
 
     def names(self, sample: int) -> tuple[str, str]:
         """Name a sample."""
@@ -61,10 +66,6 @@ class Small:
         y, x = sample % 256, sample // 256 % 256
         image = self._noise[y : y + SIZE, x : x + SIZE]
         return np.ascontiguousarray(image), np.ascontiguousarray(image[:, :, 0] >> 6)
-
-    def read_mask(self, sample: int) -> np.ndarray:
-        """Make only the mask."""
-        return self.read(sample)[1]
 
 
 def many_samples(scratch: Path, rounds: int, workers: int) -> list[Figure]:

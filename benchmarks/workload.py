@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trial import Workload
-from zarrfeed_convert import Header, PairedFolders, convert
+from zarrfeed_convert import Header, PairedFolders, Source, convert
 from zarrfeed_tools.cells import write_cells
 
 SMALL = 64  # samples of the small store
@@ -17,7 +17,7 @@ _DRAWN = 128  # pictures that crops are taken of where there are no real ones
 _DRAWN_SIZE = 480
 
 
-class Crops:
+class Crops(Source):
     """Random square crops of picture and mask pairs: a source for ``zarrfeed_convert.convert``.
 
     Sample i is a crop of pair ``i % pairs``, at a place that depends on (seed, i) alone.
@@ -38,7 +38,12 @@ class Crops:
         self._pairs = pairs
         self._size = size
         self._seed = seed
-        self.keys = [f"crop_{number:05d}" for number in range(samples)]
+        self._keys = [f"crop_{number:05d}" for number in range(samples)]
+
+    @property
+    def keys(self) -> list[str]:
+        """Name the crops."""
+        return self._keys
 
     def describe(self) -> dict[str, Any]:
         """Say what the crops are of; `convert` packs anew where this has changed."""
@@ -74,10 +79,6 @@ class Crops:
         y, x = (int(rng.integers(0, extent - self._size + 1)) for extent in mask.shape)
         window = slice(y, y + self._size), slice(x, x + self._size)
         return np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window])
-
-    def read_mask(self, sample: int) -> np.ndarray:
-        """Cut a crop of the mask out."""
-        return self.read(sample)[1]
 
     def _pair(self, sample: int) -> tuple[PairedFolders, int]:
         return self._pairs, sample % len(self._pairs.keys)

@@ -12,7 +12,7 @@ import pytest
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.source import Header, Source
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SAMPLES = 40
 
 
-class Ramp:
+class Ramp(Source):
     """A source of small samples, of which some are damaged."""
 
     keys = tuple(f"s{sample:02}" for sample in range(SAMPLES))

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrfeed import StoreError, ZarrSequence, open_split, read_samples, stitch
-from zarrfeed_convert import Header, convert
+from zarrfeed_convert import Header, Source, convert
 
 
 @dataclasses.dataclass
-class Pictures:
+class Pictures(Source):
     """Random images of given sizes, of up to 200 classes."""
 
     sizes: list[tuple[int, int]]

@@ -188,8 +188,7 @@ class _Job:
     @property
     def asked(self) -> JSON:
         """What decides the split's bytes, as far as it is known before the samples are."""
-        left_out = getattr(self.samples, "left_out", ())
-        found = len(self.samples.keys) + len(left_out)
+        found = len(self.samples.keys) + len(self.samples.left_out)
         return asked_for(self.samples.describe(), found, self.settings.to_json())
 
     def done_already(self, target: Target) -> Report | None:
@@ -206,7 +205,7 @@ class _Job:
 
     def refuse_left_out(self) -> None:
         """Stop before any work where there are inputs of which no sample can be made."""
-        left_out: list[tuple[str, str]] = list(getattr(self.samples, "left_out", ()))
+        left_out = self.samples.left_out
         if not left_out or self.failures.on_error == "skip":
             return
         more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
@@ -230,11 +229,10 @@ class _Job:
             ignore=self.ignore,
             progress=self.progress,
         )
-        kept: int = getattr(self.samples, "memory_nbytes", 0)
         need = need_of(
             plan.largest,
             (plan.image, plan.mask),
-            kept,
+            self.samples.memory_nbytes,
             mixes_tiles=self.settings.mixes_tiles,
         )
         executor.workers, about_workers = afford(executor.workers, need, free=executor.free_nbytes)
@@ -287,10 +285,9 @@ def _named_labels(
     """Take the classes that the user named, or else those that the format itself says."""
     if classes is not None:
         return parse_classes(classes), ignore
-    known: tuple[str, ...] | None = getattr(samples, "classes", None)
-    if known is None:
+    if samples.classes is None:
         return None, ignore
-    return parse_classes(known), getattr(samples, "ignore", None) if ignore is None else ignore
+    return parse_classes(samples.classes), samples.ignore if ignore is None else ignore
 
 
 def _require_same_labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> None:

@@ -79,7 +79,7 @@ def report_of_plan(
     about_workers
         How many would work, and what memory they need.
     """
-    left_out = tuple(getattr(samples, "left_out", ()))
+    left_out = tuple(samples.left_out)
     fields = tuple(
         FieldFacts(
             name=layout.name,

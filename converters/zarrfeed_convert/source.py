@@ -6,13 +6,14 @@ pickled once to every packing process, so it carries addresses (paths), never op
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 JSON: TypeAlias = dict[str, Any]
 Image: TypeAlias = NDArray[Any]
@@ -51,47 +52,89 @@ class Header:
     nodata: tuple[float, ...] = field(default=(), compare=False)
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Images and masks that are to be packed. Picklable.
+class Source(ABC):
+    """Images and masks to pack.
 
-    A source may also have these, and is asked by ``getattr``:
+    Subclass it to pack what zarrfeed has no format for: :attr:`keys`, :meth:`describe`,
+    :meth:`probe` and :meth:`read` are needed, the rest has defaults. A source is pickled.
 
-    - ``classes``: the class names by id, a tuple of str, where the format itself says them;
-    - ``ignore``: the id of pixels of no class, an int or None;
-    - ``left_out``: inputs that make no sample, as (name, why) pairs of str. They end a conversion,
-      unless it is told to skip what it can't pack;
-    - ``remarks``: what else whoever packs it should be told, as (what, how many, why) of str;
-    - ``shown_colors(sample)``: of a mask that has `mask_colors`, the indices that it uses, and
-      their colours, in the same way;
-    - ``memory_nbytes``: the bytes that it keeps in memory, at most, in each process.
+    Attributes
+    ----------
+    classes
+        The class names by id, where the format itself names them.
+    ignore
+        The id of pixels of no class; read only where there are `classes`.
+    left_out
+        Inputs that make no sample, as (name, why). They end a conversion unless it is told to skip
+        what it can't pack.
+    remarks
+        What else whoever packs it should be told, as (what, how many, why).
+    takes_urls, takes_labels
+        Of a format: whether its places may be URLs, and ``masks`` the name of a label.
+    opened
+        Of a format: the folder in which it was opened, and with which arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Discs(Source):
+    ...     @property
+    ...     def keys(self):
+    ...         return ["small", "large"]
+    ...     def describe(self):
+    ...         return {"kind": "discs"}
+    ...     def probe(self, sample):
+    ...         return Header(64, 64, 3, "uint8", 64, 64)
+    ...     def read(self, sample):
+    ...         y, x = np.ogrid[-32:32, -32:32]
+    ...         mask = (np.hypot(y, x) < 10 * (sample + 1)).astype(np.uint8)
+    ...         return np.repeat(mask[..., None] * np.uint8(200), 3, axis=2), mask
+    >>> Discs().names(1)
+    ('large', 'large')
     """
 
+    classes: tuple[str, ...] | None = None
+    ignore: int | None = None
+    left_out: Sequence[tuple[str, str]] = ()
+    remarks: Sequence[tuple[str, str, str]] = ()
+    takes_urls: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False
+    opened: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+
     @property
+    @abstractmethod
     def keys(self) -> Sequence[str]:
         """Name every sample; the names are unique."""
-        ...
 
+    @abstractmethod
     def describe(self) -> JSON:
         """Say where the samples come from, as JSON; the store records it.
 
         ``kind`` is the format, ``facts`` what else is worth knowing; the rest are the arguments
         by which :func:`zarrfeed_convert.formats.source_of` opens it again.
         """
-        ...
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a sample's image and mask as a person would look for them."""
-        ...
-
+    @abstractmethod
     def probe(self, sample: int) -> Header:
         """Measure a sample without decoding it."""
-        ...
 
+    @abstractmethod
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample: image (H, W, C) in its header's dtype, mask (H, W) of class ids."""
-        ...
 
     def read_mask(self, sample: int) -> Mask:
         """Decode only a sample's mask."""
-        ...
+        return self.read(sample)[1]
+
+    def names(self, sample: int) -> tuple[str, str]:
+        """Name a sample's image and mask as a person would look for them; by default, its key."""
+        return self.keys[sample], self.keys[sample]
+
+    def shown_colors(self, sample: int) -> Mapping[int, int]:  # noqa: ARG002 (of no palette)
+        """Say which indices a mask uses, and the colours that they show, as in its header."""
+        return {}
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Bytes that the source keeps in memory in each process, at most."""
+        return 0

@@ -17,7 +17,7 @@ import zarr
 
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert import PairedFolders, Source, convert
 
 LAYOUT = {"chunk_samples": 2, "shard_size": 14400}
 
@@ -101,7 +101,7 @@ def test_any_number_of_samples_opens_in_zarr_and_tensorstore(tmp_path, write_pai
 
 
 def test_no_samples_are_an_error(tmp_path):
-    class Nothing:
+    class Nothing(Source):
         keys = ()
 
         def describe(self):

@@ -17,16 +17,19 @@ from zarrfeed.store.array_metadata import parse_array
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.planning.decisions import FieldLayout
 from zarrfeed_convert.shards.shard_file import ShardFile, encoder
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.source import Header, Source
 from zarrfeed_convert.splits.split_writer import write_array
 
 
-class Arrays:
+class Arrays(Source):
     """A source of arrays; picklable, as every source."""
 
     def __init__(self, images, masks):
         self.images, self.masks = images, masks
-        self.keys = [f"s{place}" for place in range(len(images))]
+
+    @property
+    def keys(self):
+        return [f"s{place}" for place in range(len(self.images))]
 
     def describe(self):
         return {"kind": "arrays"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Header, PairedFolders, convert
+from zarrfeed_convert import Header, PairedFolders, Source, convert
 from zarrfeed_convert.shards.rows import Rows, without
 
 RESTORE = "the file is missing or damaged: restore it, or take it out"
@@ -25,7 +25,7 @@ def contents(folder):
 
 
 @dataclasses.dataclass
-class Arrays:
+class Arrays(Source):
     """Samples, some of which are bad: in which step, is said."""
 
     count: int

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Header, convert, verify
+from zarrfeed_convert import Header, Source, convert, verify
 from zarrfeed_convert.geometry import Geometry
 from zarrfeed_convert.planning.measuring import Measured
 from zarrfeed_convert.planning.survey import lay_out
@@ -70,7 +70,7 @@ def test_tiles_are_scattered_over_their_shard(seed):
 
 
 @dataclasses.dataclass
-class Pictures:
+class Pictures(Source):
     """Images of nine tiles. Some cannot be read, of some the last tile has an impossible id."""
 
     count: int
@@ -159,10 +159,11 @@ def test_the_order_is_said_and_recorded(tmp_path):
 MEMORY = """
 import sys
 import numpy as np
-from zarrfeed_convert import Header, convert
+from zarrfeed_convert import Header, Source, convert
 
-class Large:
-    keys = [f"{number:03}" for number in range(32)]
+class Large(Source):
+    @property
+    def keys(self): return [f"{number:03}" for number in range(32)]
     def describe(self): return {"kind": "large"}
     def names(self, sample): return "i", "m"
     def probe(self, sample): return Header(1024, 2048, 3, "uint8", 1024, 2048)

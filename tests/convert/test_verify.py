@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packed import CODECS, flipped, kinds, make_older, pack
-from zarrfeed_convert import Header, PairedFolders, convert, verify
+from zarrfeed_convert import Header, PairedFolders, Source, convert, verify
 from zarrfeed_convert.verification import file_check
 
 DESCRIPTIVE = ("digest", "class_pixels", "channel_sums", "shard_files", "key")
@@ -62,7 +62,7 @@ def test_images_of_other_numbers_pass_for_any_workers(tmp_path, write_pairs, dty
 
 
 def test_arrays_of_zeros_have_no_files_and_pass(tmp_path):
-    class Black:
+    class Black(Source):
         keys = ("k0", "k1", "k2")
 
         def describe(self):

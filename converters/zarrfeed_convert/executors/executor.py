@@ -95,8 +95,7 @@ class TaskRun(Generic[Context]):
 
     def shown_colors(self: TaskRun[Source], item: int) -> Mapping[int, int]:
         """Decode a sample's mask, and say what its indices show."""
-        show: Callable[[int], Mapping[int, int]] = self.context.shown_colors  # type: ignore[attr-defined]
-        return self._read(show, item)
+        return self._read(self.context.shown_colors, item)
 
     def _read(self: TaskRun[Source], read: Callable[[int], Read], item: int) -> Read:
         if item in self._lost:

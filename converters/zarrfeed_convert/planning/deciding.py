@@ -115,7 +115,7 @@ def decide(
         about_size,
         *_about_turned(measured),
         *_about_nodata(samples, measured),
-        *(Decision(*remark) for remark in getattr(samples, "remarks", ())),
+        *(Decision(*remark) for remark in samples.remarks),
         about_order,
         *about_layout,
     )

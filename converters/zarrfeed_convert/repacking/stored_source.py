@@ -11,7 +11,7 @@ import numpy as np
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
 from zarrfeed.store.schema import IMAGE, KEY, MASK, SHARD_FILES
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.source import Header, Source
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
 from zarrfeed_convert.verification.recorded import texts
 from zarrfeed_convert.verification.sample_check import Expected, check_sample
@@ -31,7 +31,7 @@ _OPEN_SPLITS = 16  # at a time
 _OPEN_FILES = 512  # of all that are open at a time, or half of what a process may have
 
 
-class StoredSamples:
+class StoredSamples(Source):
     """The samples of some splits, one split after the other: a source, to be read in many at once.
 
     Not thread-safe: every process has its own. Close it, or use it as a context manager.
@@ -47,13 +47,18 @@ class StoredSamples:
     """
 
     def __init__(self, splits: Sequence[Split], keys: Sequence[str], description: JSON) -> None:
-        self.keys = keys
+        self._keys = keys
         # Their own descriptions may be long, and reading needs to know only that they have one.
         self._splits = tuple(replace(split, attributes={"packed": {}}) for split in splits)
         self._description = description
         counts = [split.layouts[IMAGE].shape[0] for split in splits]
         self._starts = np.cumsum([0, *counts[:-1]])
         self._readers: dict[int, SplitReader] = {}
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The samples' names."""
+        return self._keys
 
     def describe(self) -> JSON:
         """Say where the samples come from."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import Source
 
-Kind = TypeVar("Kind")
+Kind = TypeVar("Kind", bound="Source")
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
             place = given.arguments.get(name)
             if isinstance(place, str | bytes | os.PathLike) and place:
                 given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
-                if "://" in text and not getattr(kind, "takes_urls", False):
+                if "://" in text and not kind.takes_urls:
                     local_path(text)  # cells.h5:/images is none
                 elif not _here():
                     local_path(text.partition(":")[0])
@@ -61,7 +61,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
         if hidden:
             why = f"such as {min(hidden)}: names that begin with a dot; rename files that are data"
             remark = ("hidden files", f"{len(hidden)} passed over", why)
-            self.remarks = (*getattr(self, "remarks", ()), remark)
+            self.remarks = (*self.remarks, remark)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
     for name in ("probe", "read", "read_mask"):
@@ -75,13 +75,13 @@ def anchored(source: Source) -> Source:
     Files are named as they were given; where the current folder has changed since, they are named
     by their whole path.
     """
-    there, arguments, options = getattr(source, "opened", ("", (), {}))
+    there, arguments, options = source.opened or ("", (), {})
     if there in ("", _here()):
         return source
     given = signature(type(source)).bind(*arguments, **options)
     for name in ("images", "masks"):
         place = given.arguments.get(name, "")
-        is_label = name == "masks" and getattr(source, "takes_labels", False) and "." not in place
+        is_label = name == "masks" and source.takes_labels and "." not in place
         if place and "://" not in place and not is_label:
             given.arguments[name] = os.path.join(there, place)  # noqa: PTH118
     return type(source)(*given.args, **given.kwargs)

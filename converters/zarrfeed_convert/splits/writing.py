@@ -211,7 +211,7 @@ def _description(
     samples: Source, plan: Plan, settings: Settings, rows: Rows, failures: Failures
 ) -> JSON:
     """Compose the split's ``attributes.zarrfeed``."""
-    left_out = list(getattr(samples, "left_out", ()))
+    left_out = list(samples.left_out)
     skipped = [(failed.name, failed.why) for failed in failures.found]
     return {
         "format": FORMAT_VERSION,

@@ -191,8 +191,7 @@ def new_originals(
         if item not in packed and is_new(*names):
             what = f"{names[0]}: needed originals that were packed or skipped, found a new one"
             yield Problem("original-new", f"{what}; convert again", key, names)
-    left_out: Sequence[tuple[str, str]] = getattr(source, "left_out", ())
-    for name, why in left_out:
+    for name, why in source.left_out:
         if is_new(name):
             what = f"{name}: {why}, which was not so when the split was packed; {TODO}"
             yield Problem("original-new", what, None, (name,))

@@ -18,7 +18,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.mask_ids import several_values
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
 from zarrfeed_convert.sources.arrays.array_files import Found, Stack
 from zarrfeed_convert.sources.arrays.array_layout import Layout, layouts_of
@@ -131,7 +131,7 @@ def sides_of(
     return Side(images, axes[0]), Side(masks, axes[1])
 
 
-class ArrayPairs:
+class ArrayPairs(Source):
     """Images and masks that are arrays in files: what all such sources share.
 
     A class for a kind of files has a `kind`, and says by :meth:`_reader` how they are read.

@@ -13,7 +13,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
@@ -33,7 +33,7 @@ _MOST_CLASSES = 256  # more values than that, which nobody named, are instances
 
 
 @source_errors
-class OmeZarr:
+class OmeZarr(Source):
     """OME-Zarr images (OME-NGFF 0.4 and 0.5) with labels, a sample per plane.
 
     Planes over t and z are samples, channels are channels. Labels whose metadata names a class for

@@ -14,6 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
@@ -32,7 +33,7 @@ _BACKGROUND = "background"
 
 
 @source_errors
-class CocoJson:
+class CocoJson(Source):
     """Images, and the shapes that a COCO JSON file draws on them: polygons and run-length codes.
 
     Class 0 is the background; the file's categories are 1, 2, … by ascending id, without gaps. A
@@ -101,7 +102,6 @@ class CocoJson:
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
         self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
-        self.left_out: list[tuple[str, str]] = []
         self._rows, self._files, unlisted = self._find_samples()
         self._keys = _keys(self._files)
         empty = np.diff(self._index.first) == 0
@@ -189,6 +189,7 @@ class CocoJson:
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images that make samples: their place in the index, their file."""
+        self.left_out = left_out = list[tuple[str, str]]()
         on_disk = _below(self._images)
         by_name = {composed(file): file for file in on_disk} | {file: file for file in on_disk}
         counts = np.diff(self._index.first)
@@ -206,7 +207,7 @@ class CocoJson:
             if file is not None:
                 listed.add(file)
             if why:
-                self.left_out.append((str(Path(self._images, file or name)), why))
+                left_out.append((str(Path(self._images, file or name)), why))
             elif file is not None and (counts[row] or self._unannotated == "background"):
                 files[file] = row
         if not files:

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
 from zarrfeed_convert.sources.dicom.labels import Labelled, by_segments, by_volumes
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @source_errors
-class DicomSeries:
+class DicomSeries(Source):
     """DICOM series with segments (SEG) or NIfTI labels: a sample per slice.
 
     Slices are sorted by where they lie in the patient. Pixels of CT, MR, PET and other images,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.folders import pair_folders
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON, Header, Image, Mask
 
 
-class FilePairs:
+class FilePairs(Source):
     """Pairs of an image file and a mask file: what all sources of such files share.
 
     Parameters

@@ -18,6 +18,7 @@ import PIL.Image
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.iterables.spool import SpoolWriter, names_of
 from zarrfeed_convert.sources.iterables.spool_file import spool_file
 from zarrfeed_convert.sources.read_errors import anchored
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Image, Mask, Source
+    from zarrfeed_convert.source import Image, Mask
 
-_SOURCE = ("keys", "probe", "read", "read_mask")
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
 _PARTS = ("key", "image", "mask")
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
@@ -64,12 +64,12 @@ def source_of_samples(
     Parameters
     ----------
     samples
-        A source, which is given back as it is. Or a sequence, an iterable or a map-style dataset
-        of samples, each of them ``(image, mask)``, ``(key, image, mask)`` or a mapping with
-        ``image``, ``mask`` and, where it has one, ``key``; other arrays in it are refused. Images
-        are (H, W) or (H, W, C) numbers of any kind that uint8, uint16 or float32 hold, or Pillow's;
-        masks (H, W) class ids. A sample without a key is keyed by its number, ``00000000`` and so
-        on.
+        A :class:`~zarrfeed_convert.Source`, which is given back as it is. Or a sequence, an
+        iterable or a map-style dataset of samples, each of them ``(image, mask)``,
+        ``(key, image, mask)`` or a mapping with ``image``, ``mask`` and, where it has one, ``key``;
+        other arrays in it are refused. Images are (H, W) or (H, W, C) numbers of any kind that
+        uint8, uint16 or float32 hold, or Pillow's; masks (H, W) class ids. A sample without a key
+        is keyed by its number, ``00000000`` and so on.
     folder
         Where the spool is: a file as large as all decoded samples. Where there is no such folder,
         it is in the nearest one above it.
@@ -90,9 +90,15 @@ def source_of_samples(
     ...     source.keys
     ['00000000', '00000001']
     """
-    if all(hasattr(samples, name) for name in _SOURCE):
-        yield anchored(cast("Source", samples))
+    if isinstance(samples, Source):
+        yield anchored(samples)
         return
+    if all(hasattr(samples, name) for name in ("keys", "probe", "read")):
+        raise SourceError(
+            f"samples: needed a subclass of zarrfeed_convert.Source, or samples; found "
+            f"{type(samples).__name__}, which has keys, probe and read but is none; write "
+            f"class {type(samples).__name__}(zarrfeed_convert.Source)"
+        )
     parent = Path(folder).absolute()
     while not parent.is_dir():
         parent = parent.parent

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.read_errors import reading
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class SpooledSamples:
+class SpooledSamples(Source):
     """The samples in a spool: a source, for as long as there is the file.
 
     Attributes
     ----------
     path
         The spool.
-    keys
+    unique_keys
         The keys that the samples came with, or their numbers.
     labels
         What the samples are called in messages.
@@ -55,11 +55,16 @@ class SpooledSamples:
     """
 
     path: Path
-    keys: Sequence[str]
+    unique_keys: Sequence[str]
     labels: Sequence[str]
     offsets: Sequence[int]
     kinds: Sequence[Kind]
     digest: str
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys that the samples came with, or their numbers."""
+        return self.unique_keys
 
     def describe(self) -> JSON:
         """Say what the samples are; where they came from is not known."""

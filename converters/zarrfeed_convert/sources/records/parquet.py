@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.columns import Column
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @source_errors
-class ParquetTables:
+class ParquetTables(Source):
     """Parquet tables with a column of images and one of masks, a sample per row.
 
     Columns may be Hugging Face images (of bytes or paths), image files as bytes (PNG, JPEG, …),

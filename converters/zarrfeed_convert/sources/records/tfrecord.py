@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.read_errors import blamed, source_errors
 from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.features import Feature
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @source_errors
-class TFRecords:
+class TFRecords(Source):
     """TFRecord files of ``tf.train.Example``, a sample per record; TensorFlow is not needed.
 
     Images and masks are encoded (PNG, JPEG, …), or tensors of ``tf.io.serialize_tensor``, or bare
@@ -123,7 +124,7 @@ class TFRecords:
         self._image = Feature("image", image_records, image, image_numbers, given, limits)
         self._mask = Feature("mask", mask_records, mask, mask_numbers, given, limits)
         self._one = mask_records is image_records
-        self.left_out = list(image_records.broken)
+        self.left_out = image_records.broken
         self._look_at_first()
         if key:
             self._keys, self._rows = self._read_keys(key)
@@ -189,12 +190,13 @@ class TFRecords:
     def _read_keys(self, feature: str) -> tuple[list[str], list[int]]:
         """Read the name of every record; leave out those that have none."""
         rows: dict[str, int] = {}
+        self.left_out = left_out = list(self.left_out)
         field = replace(self._image, option="key", feature=feature)
         for row in range(len(field.records)):
             try:
                 key = field.text(row)
             except SourceError as error:
-                self.left_out.append(blamed(error, [field.name(row)]))
+                left_out.append(blamed(error, [field.name(row)]))
                 continue
             if key in rows:
                 raise SourceError(

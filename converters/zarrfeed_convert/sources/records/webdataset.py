@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.options import require_no_masks
 from zarrfeed_convert.sources.read_errors import reading, source_errors
 from zarrfeed_convert.sources.records.encoded import (
@@ -43,7 +44,7 @@ _SHOWN = 10
 
 
 @source_errors
-class WebDatasetTars:
+class WebDatasetTars(Source):
     """Tar files as WebDataset has them: files of one name, but for what follows its first dot.
 
     ::
@@ -94,7 +95,7 @@ class WebDatasetTars:
         self._meaning = Meaning.of(color, mask_map)
         self._limits = limits or Limits()
         self._tars = find_tars(self._images)
-        self.left_out: list[tuple[str, str]] = []
+        self.left_out = left_out = list[tuple[str, str]]()
         self._keys: list[str] = []
         self._members: list[tuple[str, str]] = []
         places: list[tuple[int, int, int, int, int]] = []
@@ -106,7 +107,7 @@ class WebDatasetTars:
             for key, members in samples.items():
                 pair = choose(members, *wanted)
                 if isinstance(pair, str):
-                    self.left_out.append((f"{path}/{key}", pair))
+                    left_out.append((f"{path}/{key}", pair))
                     continue
                 one, other = pair
                 self._keys.append(key)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask
+from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @source_errors
-class NiftiVolumes:
+class NiftiVolumes(Source):
     """NIfTI volumes with label volumes: a sample per slice.
 
     Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.

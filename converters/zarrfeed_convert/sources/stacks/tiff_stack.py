@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.source import Header, Source
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.file_discovery import list_stacks
 from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
@@ -52,7 +52,7 @@ class _Stack:
 
 
 @source_errors
-class TiffStacks:
+class TiffStacks(Source):
     """Multi-page TIFF stacks: a sample per page.
 
     Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not; a

@@ -115,6 +115,14 @@ def test_a_source_is_itself(save):
         assert source is folders
 
 
+def test_a_class_with_the_methods_of_a_source_is_told_to_be_one(tmp_path):
+    class Cells:
+        keys = probe = read = ()
+
+    with pytest.raises(SourceError, match=r"write class Cells\(zarrfeed_convert.Source\)"):
+        convert(Cells(), tmp_path / "o", split="s")
+
+
 def test_iterables_are_packed_by_any_number_of_workers(tmp_path):
     for workers in (1, 2):
         with source_of_samples((sample for sample in named()), tmp_path) as source:
