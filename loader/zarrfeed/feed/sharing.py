@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from zarrfeed.feed.request import share_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +36,7 @@ class Sharing:
     """
 
     def __init__(
-        self, name: str, schedule: Schedule, *, asked: Asked, find: Callable[[], Found]
+        self, name: str, schedule: Schedule, asked: Asked, find: Callable[[], Found]
     ) -> None:
         self._name = name
         self._schedule = schedule
@@ -95,3 +94,27 @@ class Sharing:
                 "pad_remainder=True%s takes them in",
                 name, schedule.left_out, samples, when, schedule.world_size, remedy,
             )  # fmt: skip
+
+
+def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
+    """Take the share of one rank.
+
+    Raises
+    ------
+    ValueError
+        There is not a batch for every rank.
+    """
+    if (rank, world_size) != (schedule.rank, schedule.world_size):
+        schedule = replace(schedule, rank=rank, world_size=world_size)
+    if schedule.batches:
+        return schedule
+    samples, dropped = len(schedule.ids), schedule.drop_remainder
+    remedy = "fewer ranks or pad_remainder=True" if samples else "samples"
+    if dropped:
+        remedy = "a smaller batch_size or drop_remainder=False"
+    ranks = f" over {world_size} ranks" if world_size > 1 else ""
+    raise ValueError(
+        f"an epoch has no batch: {samples} samples{ranks} in batches of {schedule.batch_size}"
+        + (" with drop_remainder" if dropped else "")
+        + f"; needs {remedy}"
+    )

@@ -11,11 +11,14 @@ import operator
 import threading
 import warnings
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.feed.forks import ask_at_forks
+from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.passes import LOOKS, Items, Pass
+from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.slot import Spec, weighing
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.store.reader import sample_names
@@ -24,11 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from zarrfeed.feed.feeder import Feeder
-    from zarrfeed.feed.sharing import Sharing
+    from zarrfeed.feed.request import Request
     from zarrfeed.feed.stats import EpochStats
-    from zarrfeed.feed.workers.batch_spec import BatchSpec
+    from zarrfeed.order.ranks import Found
     from zarrfeed.order.schedule import Schedule
-    from zarrfeed.store.split import Split
 
 # Passes that are remembered: enough for any training, little memory.
 _EPOCHS_KEPT = 1000
@@ -37,55 +39,47 @@ _REPEATS = 2
 
 
 class Stream:
-    """The batches of a split.
+    """The batches of a split. The store is opened at once; workers start with the first pass.
 
     Parameters
     ----------
-    split
-        What is read.
-    sharing
-        Which samples make which batch, in this process.
-    batch_spec
-        How a batch is made.
-    start_feeder
-        Starts so many workers (processes or threads), and memory, for a schedule.
-    workers, processes
-        How many, and whether they are processes.
+    request
+        What the user asked for.
+    find_share
+        Asks the frameworks which rank this process has. It must not know the sequence, which could
+        never die.
 
     Attributes
     ----------
+    request
+        With the number and kind of workers that the next feeder starts.
+    split
+        What is read.
+    batch_spec
+        How a batch is made.
     epoch, first
         The epoch that the next pass goes through, and the batch that it begins with.
     current
         The newest pass; None before the first.
-    workers, processes
-        How many workers the next feeder starts, and whether they are processes.
     items
         What was taken by :meth:`read`.
+
+    Raises
+    ------
+    StoreError, ValueError, WorkerError
+        As :func:`zarrfeed.feed.opening.open_request`.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        sharing: Sharing,
-        batch_spec: BatchSpec,
-        start_feeder: Callable[[Schedule, int, bool], Feeder],
-        *,
-        workers: int,
-        processes: bool,
-    ) -> None:
-        self.split = split
-        self.batch_spec = batch_spec
+    def __init__(self, request: Request, find_share: Callable[[], Found]) -> None:
+        self.request = request
+        self.split, schedule, self.batch_spec = open_request(request)
         self.epoch = 0
         self.first = 0
         self.current: Pass | None = None
-        self.workers = workers
-        self.processes = processes
-        self._sharing = sharing
+        self._sharing = Sharing(str(self.split.path), schedule, request.asked, find_share)
         self._sought = True
         self._repeats = 0
         self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
-        self._start_feeder = start_feeder
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
         self.items = Items(self)
@@ -137,9 +131,10 @@ class Stream:
 
     def use_workers(self, count: int, processes: bool) -> None:
         """Choose how many workers there are, and of which kind, from the next pass on."""
-        if (count, processes) != (self.workers, self.processes):
+        before = self.request
+        self.request = replace(before, workers=count, use_multiprocessing=processes)
+        if (count, self.request.processes) != (before.workers, before.processes):
             self.close()
-            self.workers, self.processes = count, processes
 
     def batches(self, *, looks: int | None = None) -> Generator[Arrays, None, None]:
         """Go through the coming epoch. It is over when its last batch has been handed out.
@@ -267,7 +262,7 @@ class Stream:
         if self._feeder is not None and self._feeder.schedule is not schedule:
             self._feeder.close()  # processes have found each other since
         if self._feeder is None or self._feeder.closed:
-            self._feeder = self._start_feeder(schedule, self.workers, self.processes)
+            self._feeder = start_feeder(self.request, self.batch_spec, schedule)
             self._feeder.end_with(self)
         return self._feeder
 

@@ -254,15 +254,15 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
             return
         taken = self._tally.taken[self._before :]
         self._before += len(self._finished)
-        stream = self._sequence._stream
+        request = self._sequence._stream.request
         line = epoch_line(
             epoch,
             steps=len(self._finished),
             seconds=time.perf_counter() - self._began,
             waited=model_waits(taken, self._finished),
             stats=self._tally.stats(),
-            workers=stream.workers,
-            processes=stream.processes,
+            workers=request.workers,
+            processes=request.processes,
         )
         params: Any = self.params
         # Keras' progress bar stands in the line, and ends it later.

@@ -12,8 +12,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.errors import how_to_install
-from zarrfeed.feed.opening import open_stream
-from zarrfeed.feed.request import whole
+from zarrfeed.feed.request import Request, whole
+from zarrfeed.feed.stream import Stream
 from zarrfeed.order.ranks import Found
 from zarrfeed.order.resume_state import position_of, state_of
 from zarrfeed.spelling import named
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from zarrfeed.arrays import Arrays
-    from zarrfeed.feed.request import ClassWeight, Subset
+    from zarrfeed.feed.class_weights import ClassWeight
+    from zarrfeed.feed.request import Subset
     from zarrfeed.feed.stats import EpochStats
-    from zarrfeed.feed.stream import Stream
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sample_order import Shuffle
@@ -171,27 +171,14 @@ class FrontEnd:
                 )
         super().__init__()  # Keras' own class, where there is one; it starts no workers
         self._made_in = os.getpid()
-        self._arguments: dict[str, Any] = {
-            "path": path,
-            "batch_size": batch_size,
-            "shuffle": shuffle,
-            "seed": seed,
-            "fields": fields,
-            "subset": subset,
-            "transform": transform,
-            "batch_transform": batch_transform,
-            "class_weight": class_weight,
-            "drop_remainder": drop_remainder,
-            "workers": workers,
-            "use_multiprocessing": use_multiprocessing,
-            "max_queue_size": max_queue_size,
-            "pad_remainder": pad_remainder,
-            "rank": rank,
-            "world_size": world_size,
-            "timeout": timeout,
-        }
-        self._stream: Stream = open_stream(**self._arguments, find_share=self._find_share)
-        self._arguments["path"] = self._stream.split.path  # absolute
+        self._request = Request(
+            path=path, batch_size=batch_size, shuffle=shuffle, seed=seed, fields=fields,
+            subset=subset, transform=transform, batch_transform=batch_transform,
+            class_weight=class_weight, drop_remainder=drop_remainder, workers=workers,
+            use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,
+            pad_remainder=pad_remainder, rank=rank, world_size=world_size, timeout=timeout,
+        )  # fmt: skip
+        self._stream = Stream(self._request, self._find_share)
 
     def __getstate__(self) -> dict[str, Any]:
         """Say what a copy is made of: no worker and no memory, but where iteration stands."""
@@ -207,7 +194,7 @@ class FrontEnd:
         epoch, batch = state.pop("_position")
         stamps = state.pop("_stamps")
         self.__dict__.update(state)
-        self._stream = open_stream(**self._arguments, find_share=self._find_share)
+        self._stream = Stream(self._request, self._find_share)
         for name, stamp in stamps.items():  # the split may be another one by now
             require_same(self._stream.split.path / name, stamp)
         later, first = divmod(batch, len(self))

@@ -12,7 +12,7 @@ from itertools import islice
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.feed.request import WEIGHT
+from zarrfeed.feed.batch_arrays import WEIGHT
 from zarrfeed.fronts.front_end import FrontEnd
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ what the user asked for. The order itself takes the outcome as two numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-AUTO = "auto"
+AUTO: Final = "auto"
 Auto: TypeAlias = int | Literal["auto"]
 
 

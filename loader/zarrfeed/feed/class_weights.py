@@ -1,0 +1,132 @@
+"""How much does every pixel count? By its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.spelling import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.slot import Spec
+
+ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Sequence[float] | str
+
+
+def weight_table(
+    class_weight: ClassWeight,
+    mask: Spec,
+    *,
+    classes: Sequence[str],
+    ignore: int | None,
+    pixels: NDArray[np.int64] | None,
+) -> NDArray[np.float32]:
+    """Turn class weights into a table that a mask can index.
+
+    Parameters
+    ----------
+    class_weight
+        ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
+    mask
+        The last field, whose values are class ids.
+    classes
+        Names by id; empty where nobody knows them, and then any id will do.
+    ignore
+        The id that counts as no class; it weighs 0 unless given.
+    pixels
+        (classes,) how many there are of each; None where nobody counted.
+
+    Returns
+    -------
+    (256,) or (65536,) float32
+
+    Raises
+    ------
+    StoreError
+        The last field is no integer mask, or nobody counted pixels for "balanced".
+    ValueError
+        There is no such class, not one weight for each, or a weight below 0 or not finite.
+    """
+    if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        raise StoreError(
+            f"class_weight needs a uint8 or uint16 mask as the last field, not {mask.name!r} of "
+            f"{mask.dtype}"
+        )
+    table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
+    if ignore is not None:
+        table[ignore] = 0
+        if pixels is not None and ignore < pixels.size:
+            pixels = np.delete(pixels, ignore)
+    if isinstance(class_weight, str):
+        ids = [label for label in range(table.size) if label != ignore]
+        for label, weight in zip(ids, _balanced(class_weight, pixels), strict=False):
+            table[label] = weight
+        return table
+    for label, weight in _weights_by_id(class_weight, classes, table.size).items():
+        table[label] = weight
+    return table
+
+
+def _balanced(class_weight: str, pixels: NDArray[np.int64] | None) -> list[float]:
+    """Weigh classes as scikit-learn's compute_class_weight; one without pixels weighs nothing."""
+    if class_weight != "balanced":
+        raise ValueError(f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}")
+    if pixels is None:
+        raise StoreError("class_weight='balanced' needs class_pixels, which this store lacks")
+    balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
+    weights: list[float] = np.where(pixels > 0, balanced, 0.0).tolist()
+    return weights
+
+
+def _weights_by_id(
+    class_weight: Mapping[int | str, float] | Mapping[int, float] | Sequence[float],
+    classes: Sequence[str],
+    ids: int,
+) -> dict[int, float]:
+    if isinstance(class_weight, Mapping):
+        return {
+            _class_id(label, classes, ids): _weight(label, weight)
+            for label, weight in class_weight.items()
+        }
+    weights = [_weight(label, weight) for label, weight in enumerate(class_weight)]
+    if classes and len(weights) != len(classes):
+        raise ValueError(
+            f"class_weight needs one weight for each of the {len(classes)} classes, not "
+            f"{len(weights)}: {', '.join(classes)}"
+        )
+    return dict(enumerate(weights))
+
+
+def _weight(label: int | str, weight: Any) -> float:
+    try:
+        value = float(weight)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if isinstance(weight, str) or not 0 <= value < math.inf:
+        raise ValueError(
+            f"class_weight[{label!r}] must be a finite number of at least 0, not {weight!r}"
+        )
+    return value
+
+
+def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
+    if isinstance(label, str):
+        if label not in classes:
+            near = nearest(label, classes)
+            hint = f": is {near!r} meant?" if near else ""
+            raise ValueError(
+                f"class_weight names class {label!r}; the store has "
+                f"{', '.join(classes) or 'no class names'}{hint}"
+            )
+        return classes.index(label)
+    if not 0 <= label < (len(classes) or ids):
+        raise ValueError(
+            f"class_weight names class {label}, the ids go from 0 to {(len(classes) or ids) - 1}"
+        )
+    return int(label)
