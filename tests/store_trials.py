@@ -21,8 +21,7 @@ from zarr import codecs
 
 from stores import traced_pixels, write_split
 from zarrfeed import ReadError, SplitReader, StoreError, list_splits, open_split, stitch
-from zarrfeed.store.pixel_statistics import normalization_of
-from zarrfeed.store.reader import class_pixels, sample_names
+from zarrfeed.store.descriptive_arrays import class_pixels, normalization_of, sample_names
 from zarrfeed_tools.inspection import inspect_store
 
 if TYPE_CHECKING:

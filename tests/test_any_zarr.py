@@ -16,7 +16,7 @@ from zarr import codecs
 
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, SplitReader, StoreError, open_split, read_samples
-from zarrfeed.store.grid import GridField
+from zarrfeed.store.chunk_reader import ChunkReader
 from zarrfeed.store.reader import open_field
 
 if TYPE_CHECKING:
@@ -192,4 +192,4 @@ def test_chunks_of_parts_of_samples_are_not_left_to_zarr_python(tmp_path: Path) 
     group.create_array("blocks", data=PIXELS["image"], chunks=(2, 4, 4, 3))
     split = open_split(tmp_path / "s")
     layout = split.layouts["blocks"]
-    assert isinstance(open_field(split, "blocks", layout, open_files=1), GridField)
+    assert isinstance(open_field(split, "blocks", layout, open_files=1), ChunkReader)

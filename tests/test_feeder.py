@@ -17,9 +17,9 @@ from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 from zarrfeed.feed.feeder import HELD
 from zarrfeed.feed.lookahead import Lookahead
-from zarrfeed.feed.machine_memory import affordable_depth
 from zarrfeed.feed.workers import batch_maker
-from zarrfeed.store.direct import near_together
+from zarrfeed.machine_memory import affordable_depth
+from zarrfeed.store.chunk_table import near_together
 from zarrfeed.store.file_limits import descriptors_each, share_of
 from zarrfeed.store.reader import BatchReader
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
-from zarrfeed.store.mapped_shards import FlatFiles, stride
+from zarrfeed.store.mapped_shards import MappedShards, stride
 from zarrfeed.store.reader import BatchReader
 from zarrfeed.store.split import open_split
 
@@ -36,14 +36,16 @@ def test_a_stride_is_whole_pages_and_whole_samples(nbytes: int, sample: int, pag
 def test_files_begin_on_the_largest_pages_for_which_there_are_addresses(
     files: int, sample: int, page: int
 ) -> None:
-    flat = FlatFiles(files, 64, 1, 64 * sample, sample)
+    flat = MappedShards(files, 64, 1, 64 * sample, sample)
     assert flat._start % page == flat._stride % page == 0
     larger = [p for p in (64 << 10, 2 << 20) if p > page]
     assert all(flat._stride % p for p in larger)
 
 
-def flat_files(contents: list[NDArray[np.uint8]], chunks: int, rows: int, sample: int) -> FlatFiles:
-    flat = FlatFiles(len(contents), chunks, rows, max(c.size for c in contents), sample)
+def flat_files(
+    contents: list[NDArray[np.uint8]], chunks: int, rows: int, sample: int
+) -> MappedShards:
+    flat = MappedShards(len(contents), chunks, rows, max(c.size for c in contents), sample)
     for number, content in enumerate(contents):
         with tempfile.TemporaryFile() as file:
             file.write(content.tobytes())
@@ -87,14 +89,14 @@ def test_samples_that_stand_no_whole_samples_apart_are_told() -> None:
 
 
 def test_a_file_that_is_too_long_is_refused() -> None:
-    flat = FlatFiles(1, 5, 2, 100, 10)
+    flat = MappedShards(1, 5, 2, 100, 10)
     with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="1073741824 bytes"):
         flat.place(0, file.fileno(), 1 << 30)
 
 
 def test_too_many_addresses_are_refused() -> None:
     with pytest.raises(OSError, match="too many addresses"):
-        FlatFiles(1 << 20, 1 << 9, 1 << 9, 1 << 30, 4096)
+        MappedShards(1 << 20, 1 << 9, 1 << 9, 1 << 30, 4096)
 
 
 def shards_of(field: Path) -> list[Path]:
@@ -119,7 +121,7 @@ def swap_first_chunks(shard: Path, chunks: int = 4) -> None:
 
 def gathered(reader: BatchReader) -> list[bool]:
     """Whether each field's batches are one copy."""
-    return [field._files._flat is not None for _, field in reader._fields]  # type: ignore[attr-defined]
+    return [field._files.together is not None for _, field in reader._fields]  # type: ignore[attr-defined]
 
 
 def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, flat: bool, **how: int) -> None:

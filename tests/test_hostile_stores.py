@@ -29,8 +29,7 @@ from zarrfeed import (
     open_split,
     stitch,
 )
-from zarrfeed.store.pixel_statistics import normalization_of
-from zarrfeed.store.reader import sample_names
+from zarrfeed.store.descriptive_arrays import normalization_of, sample_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

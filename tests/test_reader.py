@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.store.descriptive_arrays import sample_names
 from zarrfeed.store.reader import (
     BatchReader,
     SplitReader,
     read_samples,
-    sample_names,
     warn_if_indirect,
 )
 from zarrfeed.store.split import list_splits, open_split

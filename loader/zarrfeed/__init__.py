@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
 from zarrfeed.feed.stats import EpochStats
 from zarrfeed.fronts.keras_version import legacy_keras
-from zarrfeed.store.pixel_statistics import Normalization
-from zarrfeed.store.reader import SplitReader, class_pixels, read_samples
+from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
+from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.split import Split, list_splits, open_split
 from zarrfeed.store.tiles import stitch
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from zarrfeed import open_split
-from zarrfeed.store.pixel_statistics import normalization_of
+from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed_convert import PairedFolders, convert, repack, verify
 from zarrfeed_convert.planning.memory import MIB, Need, afford
 from zarrfeed_convert.shards.statistics import channel_sums, spread_of, value_counts

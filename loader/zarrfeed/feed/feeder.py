@@ -18,10 +18,10 @@ from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.forks import ask_at_forks
 from zarrfeed.feed.lookahead import Lookahead
-from zarrfeed.feed.machine_memory import afford, resident
 from zarrfeed.feed.slot import SlotLayout, weighing
 from zarrfeed.feed.stats import Tally
 from zarrfeed.feed.workers import Task, Workers
+from zarrfeed.machine_memory import afford, resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,8 +27,9 @@ from zarrfeed.feed.workers.processes import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers
 from zarrfeed.order.ranks import Found
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.store.descriptive_arrays import class_pixels, sample_names
 from zarrfeed.store.file_limits import descriptors_each, with_room
-from zarrfeed.store.reader import class_pixels, read_samples, sample_names, warn_if_indirect
+from zarrfeed.store.reader import read_samples, warn_if_indirect
 from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:

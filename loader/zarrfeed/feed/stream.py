@@ -21,7 +21,7 @@ from zarrfeed.feed.passes import LOOKS, Items, Pass
 from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.slot import Spec, weighing
 from zarrfeed.feed.workers.batch_maker import BatchMaker
-from zarrfeed.store.reader import sample_names
+from zarrfeed.store.descriptive_arrays import sample_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

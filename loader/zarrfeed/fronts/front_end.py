@@ -17,8 +17,8 @@ from zarrfeed.feed.stream import Stream
 from zarrfeed.order.ranks import Found
 from zarrfeed.order.resume_state import position_of, state_of
 from zarrfeed.spelling import named
+from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed.store.files import require_same
-from zarrfeed.store.pixel_statistics import normalization_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sample_order import Shuffle
-    from zarrfeed.store.pixel_statistics import Normalization
+    from zarrfeed.store.descriptive_arrays import Normalization
 
 
 def share_by_torch() -> Found:

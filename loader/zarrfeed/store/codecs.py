@@ -1,8 +1,8 @@
 """Decode one chunk into memory that is already there.
 
 numcodecs' ``decompress(source, destination)`` writes into a given buffer and releases the GIL.
-Exactly the expected number of bytes comes out, and no more memory is taken than for these: what a
-header claims is compared before a decoder sees it, and streams are cut off.
+Exactly the expected number of bytes is decoded, and no more memory is taken than these need: a
+header's claim is checked before a decoder sees it, and streams are cut off.
 """
 
 from __future__ import annotations
@@ -22,20 +22,32 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zarrfeed.store.schema import Compression
+    from zarrfeed.store.schema import ArrayLayout, Compression
 
 CHECKSUM_NBYTES = 4
 # Of a Blosc 1 chunk: flags, decoded size, size of a block, own size (c-blosc README_CHUNK_FORMAT).
 _BLOSC_HEADER = struct.Struct("<2xBxIII")
 _BLOSC_COPIED = 2  # a flag: not compressed at all
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-# One chunk may be several gzip streams. Writers make one; an endless row of empty ones takes long.
+# One chunk may hold several gzip streams. Writers make one; endless empty ones would take for ever.
 _MOST_STREAMS = 1000
 
 
 def use_one_thread_per_decode() -> None:
-    """Keep Blosc from starting threads of its own: the workers are the parallelism."""
+    """Keep Blosc from starting threads of its own: workers already run in parallel."""
     numcodecs.blosc.use_threads = False
+
+
+def decode_chunk(layout: ArrayLayout, encoded: memoryview, target: memoryview) -> None:
+    """Decode one stored chunk, its checksum first.
+
+    Raises
+    ------
+    ValueError
+        The bytes are damaged, or decode to another size.
+    """
+    source = strip_checksum(encoded) if layout.checksum else encoded
+    decode_into(layout.compression, source, target)
 
 
 def decode_into(compression: Compression, source: memoryview, target: memoryview) -> None:
@@ -71,7 +83,7 @@ _BLOCKS: Mapping[Compression, Callable[[memoryview, memoryview], object]] = {
 
 
 class _Stream(Protocol):
-    """What decodes a stream of bytes piece by piece, in Python's own modules."""
+    """A decoder of Python's standard library that decodes a stream piece by piece."""
 
     @property
     def eof(self) -> bool: ...
@@ -84,18 +96,18 @@ _STREAMS: Mapping[Compression, Callable[[], _Stream]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
     "zlib": zlib.decompressobj,
     "bz2": bz2.BZ2Decompressor,
-    # Its dictionary is a claim, too; xz -9 makes one of 64 MB.
+    # The header claims a dictionary size, too; xz -9 uses 64 MB.
     "lzma": lambda: lzma.LZMADecompressor(memlimit=160 << 20),
 }
 
 
 def _inflate(compression: Compression, source: memoryview, target: memoryview) -> None:
-    """Decode streams that do not say how long they get, one after another."""
+    """Decode one or several streams that do not state their decoded size."""
     rest: memoryview | bytes = source
     filled = 0
     for _ in range(_MOST_STREAMS):
         stream = _STREAMS[compression]()
-        # One more, so that it comes to its end where its length is right.
+        # One byte more, so that a stream of the right length reaches its end.
         piece = stream.decompress(rest, target.nbytes - filled + 1)
         if filled + len(piece) > target.nbytes:
             raise ValueError(f"{compression} decodes to more than the {target.nbytes} bytes needed")
@@ -113,7 +125,7 @@ def _inflate(compression: Compression, source: memoryview, target: memoryview) -
 
 
 def _nbytes(compression: Compression, source: memoryview) -> int | None:
-    """Read the size that the header of a block claims; None where there is no claim."""
+    """Read the decoded size from a block's header; None where it does not state one."""
     if compression == "blosc":
         return _blosc_nbytes(source)
     if compression == "zstd":
@@ -124,7 +136,7 @@ def _nbytes(compression: Compression, source: memoryview) -> int | None:
 
 
 def _blosc_nbytes(source: memoryview) -> int:
-    """Check a Blosc header, which the library trusts: it is not told where the source ends."""
+    """Check a Blosc header. The library trusts it: it is not told where the source ends."""
     if len(source) < _BLOSC_HEADER.size:
         raise ValueError(f"blosc needs {_BLOSC_HEADER.size} bytes, found {len(source)}")
     flags, size, block, own = _BLOSC_HEADER.unpack_from(source)
@@ -138,7 +150,7 @@ def _blosc_nbytes(source: memoryview) -> int:
 
 
 def _zstd_nbytes(source: memoryview) -> int | None:
-    """Read the decoded size from a Zstandard frame header; None where it does not say.
+    """Read the decoded size from a Zstandard frame header; None where it is not stated.
 
     Source: RFC 8878, section 3.1.1.1.
     """

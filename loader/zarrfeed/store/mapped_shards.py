@@ -1,19 +1,19 @@
 """All files of a raw array in one range of addresses, so that one call gathers a whole batch.
 
-Raw samples are equally long, and so is the way from one to the next within a file. If every file
-begins a whole number of samples after the one before, the way from any sample to any other is a
-whole number of samples, and the files are one array::
+Raw samples have equal lengths, and so have the steps between them within a file. If every file
+begins a whole number of samples after the one before, any two samples are a whole number of samples
+apart, and the files are one array::
 
     | file 0: sample 0 … S-1 | index | gap | file 1: sample 0 … | index | gap | …
     '-------- `stride`: whole pages and whole samples --------'
 
-The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call, without the
-interpreter lock, where one call for every sample handed it over 32 times (measured with one thread:
+The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call without the
+interpreter lock, where a call per sample hands the lock over 32 times (measured with one thread:
 2,050 against 1,763 batches/s).
 
-Where there are addresses enough, the pages are huge ones: the kernel maps large pieces of a file as
-such where place in the file and address are alike (one copy of a batch: 7 to 11 % less time,
-measured on ext4 under Linux 6.18).
+Where addresses suffice, strides are multiples of a huge page: the kernel maps large parts of a file
+as huge pages where offset and address agree (copying a batch takes 7 to 11 % less time, measured on
+ext4 under Linux 6.18).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PROT_NONE = 0
-# Of the 2^47 bytes of addresses that a process has on x86 and ARM, use a part.
+# A part of the 2^47 bytes of addresses that a process has on x86 and ARM.
 _ADDRESSES = 1 << 42
-# The first that fits: a stride may be far longer than a file where the sample's length is odd.
+# The first that fits is used: with odd sample sizes, strides are far longer than files.
 _PAGES = (2 << 20, 64 << 10, mmap.PAGESIZE)
-_NOWHERE = -(1 << 62)  # below 0 with a row of the chunk added, too
+_NOWHERE = -(1 << 62)  # stays below 0 when a row is added
 
 
-class FlatFiles:
+class MappedShards:
     """A range of addresses with room for `files` files.
 
     Parameters
@@ -74,9 +74,9 @@ class FlatFiles:
         self._range = _Range(self._start, length)
         self._region = Region(self._start, length)
         weakref.finalize(self._range, _let_go, self._region, reserved, page + length)
-        self._shift: int | None = None  # of the samples, from a multiple of their size
+        self._shift: int | None = None  # from a multiple of the sample size to the first sample
         self._samples = self._range.samples(0, sample_nbytes)
-        # Where each chunk's first sample stands, in samples; below 0 where there is no such chunk.
+        # The place of each chunk's first sample, in samples; negative where there is no chunk.
         self._first = np.zeros(files * chunks, np.int64)
 
     def place(self, file: int, descriptor: int, nbytes: int) -> None:
@@ -94,19 +94,19 @@ class FlatFiles:
         map_memory(address, nbytes, mmap.PROT_READ, flags, descriptor)
 
     def locate(self, file: int, positions: NDArray[np.int64]) -> bool:
-        """Say where the chunks of a file are.
+        """Take down where the chunks of a file begin.
 
         Parameters
         ----------
         file
-            Which one; it has been placed, unless it has no chunk.
+            Which one; it was placed before, unless it has no chunk.
         positions
-            (chunks,) the byte at which each begins; -1 where there is none.
+            (chunks,) the byte at which each begins; -1 where there is no chunk.
 
         Returns
         -------
         bool
-            False if they stand no whole samples apart, or apart from those of the other files.
+            False if their distances, also to those of other files, are not whole samples.
         """
         there = positions >= 0
         step, shift = np.divmod(positions[there], self._sample)
@@ -119,7 +119,7 @@ class FlatFiles:
         return bool((shift == self._shift).all())
 
     def cut(self) -> set[int]:
-        """Say which files were found cut while they were copied; each must be placed anew."""
+        """Return the files that were found truncated while copying; each must be placed again."""
         if not self._region.cuts:
             return set()
         cuts, self._region.cuts = self._region.cuts, []
@@ -131,13 +131,14 @@ class FlatFiles:
         Parameters
         ----------
         ids
-            (b,) which; the chunks of their files have been located.
+            (b,) which; the chunks of their files were located before.
         out
             (b, sample_nbytes)
 
         Returns
         -------
-        (b,) bool: which samples there are not; their rows of `out` mean nothing.
+        (b,) bool
+            Which samples were never written; their rows of `out` mean nothing.
         """
         chunk = ids // self._rows
         step = self._first[chunk] + (ids - chunk * self._rows)
@@ -145,7 +146,7 @@ class FlatFiles:
         if absent.any():
             if absent.all():
                 return absent
-            step[absent] = step[~absent][0]  # addresses of nothing must not be read
+            step[absent] = step[~absent][0]  # where nothing is mapped, nothing may be read
         # "clip" writes straight into `out`; "raise" would go through a copy.
         np.take(self._samples, step, axis=0, out=out, mode="clip")
         return absent
@@ -169,7 +170,7 @@ def _let_go(region: Region, start: int, nbytes: int) -> None:
 
 
 class _Range:
-    """The range of addresses, kept as long as an array on it lives."""
+    """The range of addresses; reserved for as long as an array on it lives."""
 
     def __init__(self, start: int, length: int) -> None:
         self._start = start

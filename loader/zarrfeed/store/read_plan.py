@@ -1,8 +1,8 @@
 """Which chunks does a batch need, and where does each sample land?
 
-A plan is data: arrays that say what to read. It knows no store and no file; the reader turns it
-into reads. Reads stand in storage order (shard, chunk, row), because neighbours on disk are
-cheap to read together, while each lands in the batch row that the epoch's order gave it.
+A plan is data: arrays that say what to read. It knows neither store nor files; readers turn it
+into reads. Reads are sorted by their place in storage (shard, chunk, row), because neighbours on
+disk are cheap to read together, while each lands in the batch row that the epoch's order gave it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ class Reads:
 
     Attributes
     ----------
-    sample
-        (b,) int64: the sample id.
     shard
         (b,) int64: which shard, counted along axis 0.
     chunk
@@ -31,10 +29,9 @@ class Reads:
     row
         (b,) int64: which sample within its chunk.
     land
-        (b,) int64: the batch row that it is for; a permutation of ``0 … b-1``.
+        (b,) int64: the batch row to fill; a permutation of ``0 … b-1``.
     """
 
-    sample: NDArray[np.int64]
     shard: NDArray[np.int64]
     chunk: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -48,35 +45,43 @@ class Reads:
         keep
             (b,) which.
         """
-        return Reads(
-            sample=self.sample[keep],
-            shard=self.shard[keep],
-            chunk=self.chunk[keep],
-            row=self.row[keep],
-            land=self.land[keep],
-        )
+        return Reads(self.shard[keep], self.chunk[keep], self.row[keep], self.land[keep])
 
 
-def plan_reads(ids: NDArray[np.int64], *, chunk_rows: int, shard_rows: int) -> Reads:
-    """Plan the reads of a batch.
+class ReadPlan:
+    """The reads of one batch: planned once per chunk grid, however many fields share it.
 
     Parameters
     ----------
     ids
         (b,) sample ids in batch order.
-    chunk_rows, shard_rows
-        Samples per chunk and per shard; `shard_rows` is a multiple of `chunk_rows`.
 
     Examples
     --------
-    >>> reads = plan_reads(np.array([5, 0, 4]), chunk_rows=2, shard_rows=4)
-    >>> reads.sample.tolist(), reads.land.tolist()
-    ([0, 4, 5], [1, 2, 0])
+    >>> plan = ReadPlan(np.array([5, 0, 4]))
+    >>> reads = plan.on(chunk_rows=2, shard_rows=4)
     >>> reads.shard.tolist(), reads.chunk.tolist(), reads.row.tolist()
     ([0, 1, 1], [0, 0, 0], [0, 0, 1])
+    >>> reads.land.tolist()
+    [1, 2, 0]
     """
-    land = np.argsort(ids, kind="stable")
-    sample = ids[land]
-    shard, within = np.divmod(sample, shard_rows)
-    chunk, row = np.divmod(within, chunk_rows)
-    return Reads(sample=sample, shard=shard, chunk=chunk, row=row, land=land)
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self.ids = ids
+        self._reads: dict[tuple[int, int], Reads] = {}
+
+    def on(self, *, chunk_rows: int, shard_rows: int) -> Reads:
+        """Give the reads on a chunk grid.
+
+        Parameters
+        ----------
+        chunk_rows, shard_rows
+            Samples per chunk and per shard; `shard_rows` is a multiple of `chunk_rows`.
+        """
+        grid = chunk_rows, shard_rows
+        if grid not in self._reads:
+            land = np.argsort(self.ids, kind="stable")
+            shard, within = np.divmod(self.ids[land], shard_rows)
+            chunk, row = np.divmod(within, chunk_rows)
+            self._reads[grid] = Reads(shard, chunk, row, land)
+        return self._reads[grid]

@@ -140,9 +140,19 @@ class ArrayLayout:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
+    def shards(self) -> int:
+        """Files along axis 0."""
+        return -(-self.shape[0] // self.shard_rows)
+
+    @property
     def chunks_per_shard(self) -> int:
-        """Chunks in one file."""
+        """Chunks that fit in one file."""
         return self.shard_rows // self.chunk_rows
+
+    @property
+    def chunks_in_use(self) -> int:
+        """Chunks of a file that can hold samples: it may have room for more than the array."""
+        return min(self.chunks_per_shard, -(-self.shape[0] // self.chunk_rows))
 
     def shard_name(self, shard: int) -> str:
         """Name the file of a shard, relative to the array's folder.

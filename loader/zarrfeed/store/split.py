@@ -7,13 +7,12 @@ zarr-python is not imported, so that a store of any size opens in milliseconds.
 from __future__ import annotations
 
 import math
-import os
-import resource
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.errors import StoreError
+from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import nearest
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.array_metadata import UnfitError, parse_array, require_known
@@ -32,6 +31,7 @@ from zarrfeed.store.schema import (
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -156,34 +156,7 @@ class Split:
 
 
 _LARGE_CHUNK = 64 << 20
-_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
-
-
-def require_memory(path: Path, nbytes: int, what: str) -> None:
-    """Refuse what a store claims, but this process could never hold."""
-    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    most = min([_MEMORY, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
-    if nbytes > most:
-        raise StoreError(
-            f"{path}: {what} would take {nbytes:,} bytes, this machine has {most:,} of memory"
-            + (" for a process" if most < _MEMORY else "")
-        )
-
-
-@contextmanager
-def enough_memory(path: Path, what: str) -> Iterator[None]:
-    """Name what a store claims where there is not so much memory left.
-
-    Raises
-    ------
-    ReadError
-        In place of a MemoryError.
-    """
-    try:
-        yield
-    except MemoryError as error:
-        raise ReadError(f"{path}: there is not enough memory left for {what}") from error
 
 
 def open_split(path: str | os.PathLike[str]) -> Split:

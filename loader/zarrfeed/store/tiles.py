@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.store.descriptive_arrays import decode_name
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
 from zarrfeed.store.split import Split, open_split
@@ -85,7 +86,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
     for source, end in zip(sources.tolist(), ends.tolist(), strict=True):
         rows = by_source[begin:end]
         begin = end
-        key = bytes(names[source]).rstrip(b"\0").decode("utf-8", "replace")
+        key = decode_name(names[source])
         _require_covered(split, key, places[rows, 1:], sizes[source], predictions.shape[1:3])
         yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from zarrfeed.errors import WorkerError
 from zarrfeed.feed.workers.batch_spec import ORIGINALS, Transform, function_name
-from zarrfeed.store.reader import sample_names
+from zarrfeed.store.descriptive_arrays import sample_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import ReadError
+from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.files import open_file
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.store.read_plan import Reads
+    from zarrfeed.store.read_plan import ReadPlan
 
 
-class IndirectField:
-    """Reads one array.
+class ZarrPythonReader(FieldReader):
+    """Reads any array that zarr-python reads.
 
     Parameters
     ----------
@@ -30,12 +31,7 @@ class IndirectField:
     Raises
     ------
     ReadError
-        zarr-python cannot open it either.
-
-    Attributes
-    ----------
-    decode_seconds
-        Always 0: zarr-python does not tell decoding from reading.
+        zarr-python cannot open it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,32 +39,14 @@ class IndirectField:
         import zarr
 
         self._folder = folder
-        self.decode_seconds = 0.0
         try:
             self._array = zarr.open_array(_store_of(folder), mode="r")
         except Exception as error:
             raise ReadError(f"{folder}: zarr-python cannot open it: {error!s:.500}") from error
 
-    def gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:  # noqa: ARG002
-        """Leave it to :meth:`read_into`."""
-        return False
-
-    def read_into(self, reads: Reads, out: NDArray[Any]) -> None:
-        """Fill ``out[reads.land]`` with the samples of `reads`.
-
-        Parameters
-        ----------
-        reads
-            In storage order.
-        out
-            (b, *sample_shape), of the array's dtype.
-
-        Raises
-        ------
-        ReadError
-            zarr-python could not read or decode it.
-        """
-        samples, place = np.unique(reads.sample, return_inverse=True)
+    def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
+        samples, place = np.unique(plan.ids, return_inverse=True)
         try:
             found = np.asarray(self._array.oindex[samples])
         except Exception as error:
@@ -76,17 +54,11 @@ class IndirectField:
                 f"{self._folder}: zarr-python cannot read samples {samples[:9].tolist()}: "
                 f"{error!s:.500}"
             ) from error
-        out[reads.land] = found[place]
-
-    def advise(self, reads: Reads) -> None:
-        """Nothing: zarr-python does not say where its chunks lie."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        out[:] = found[place]
 
 
 def _store_of(folder: Path) -> Any:
-    """Give zarr-python the files of an array, and nothing else: a pipe would block it."""
+    """Give zarr-python the regular files of an array and nothing else: a pipe would block it."""
     from zarr.storage import LocalStore
 
     within = os.path.realpath(folder.parent)
