@@ -412,7 +412,7 @@ except (ReadError, StoreError) as error:
     ("samples", "read", "said"),
     [
         (1 << 29, 1, "the table of 134,217,728 shards .* for a process"),
-        (130_000_000, 1, "not enough memory left for what it says"),  # of 2.147 GB, 2.11
+        (130_000_000, 1, "not enough memory left for the indexes of its"),  # of 2.147 GB, 2.11
         (1 << 24, 1 << 24, "16,777,216 samples would take .* for a process"),
         (1 << 24, 13_500_000, "not enough memory left for the samples asked for"),  # 2.05
     ],
