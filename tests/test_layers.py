@@ -52,7 +52,7 @@ WORLDS = {
     "google_crc32c": {"store.codecs"},
     "psutil": {"machine_memory"},
     "resource": {"store.file_limits", "machine_memory", "feed.workers.batch_maker"},
-    "cloudpickle": {"feed.workers.process_main", "feed.workers.processes"},
+    "cloudpickle": {"feed.workers.process_main", "feed.workers.worker_process"},
     "socket": {"feed.workers.wire", "feed.workers.process_main", "feed.workers.worker_process"},
     "mmap": {
         "feed.arena",

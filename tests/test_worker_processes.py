@@ -95,7 +95,7 @@ def test_a_crash_names_the_samples_at_work(split: Path) -> None:
         split, 4, shuffle=False, transform=transforms.killed_on_nine, **PROCESSES
     ) as seq:
         names = "sample 8, sample 9, sample 10, sample 11"
-        with pytest.raises(WorkerError, match=f"batch 2 of epoch 0, at {names}, .*signal 9"):
+        with pytest.raises(WorkerError, match=rf"batch 2 of epoch 0 \({names}\): .*signal 9"):
             list(seq)
 
 

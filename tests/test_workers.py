@@ -151,7 +151,7 @@ def test_replies_and_slots_tell_the_same(
 ) -> None:
     """A slow consumer finds most batches ready: by their slots, or by replies alone."""
     monkeypatch.setattr(processes, "_STORES_IN_ORDER", in_order)
-    monkeypatch.setattr(processes, "_UNREAD", 3)
+    monkeypatch.setattr(processes, "_MOST_UNREAD", 3)
     with ZarrSequence(split, 1, shuffle=False, **PROCESSES) as seq:
         for _ in range(3):
             ids = []
@@ -160,8 +160,7 @@ def test_replies_and_slots_tell_the_same(
                 ids += ids_of(batch)
             assert ids == list(range(22))
         assert seq._stream._feeder is not None
-        for worker in seq._stream._feeder._workers._workers:  # type: ignore[attr-defined]
-            assert len(worker.unread) <= 4
+        assert seq._stream._feeder._workers._ledger.unread <= 4  # type: ignore[attr-defined]
 
 
 def test_a_process_that_was_killed_is_replaced_with_a_warning(split: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed.errors import ZarrfeedError
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -30,6 +32,29 @@ class Task:
     rows: int
     epoch: int
     batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as a worker process reports it.
+
+    Attributes
+    ----------
+    kind, message
+        Class and text.
+    note
+        The traceback, as text.
+    """
+
+    kind: type[ZarrfeedError]
+    message: str
+    note: str
+
+    def error(self) -> ZarrfeedError:
+        """Make the exception to raise."""
+        error = self.kind(self.message)
+        error.add_note(self.note)
+        return error
 
 
 class Workers(Protocol):

@@ -22,7 +22,7 @@ import cloudpickle  # noqa: F401 - the batch_spec's pickle needs it
 
 from zarrfeed.errors import WorkerError, ZarrfeedError
 from zarrfeed.feed.arena import Arena
-from zarrfeed.feed.workers import wire
+from zarrfeed.feed.workers import Failure, wire
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.transform_calls import error_text
 
@@ -45,7 +45,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
     try:
         maker, arena = _prepare(setup, arena_descriptor)
     except Exception as error:  # whatever it is, the parent must hear of it
-        wire.send_reply(connection, 0, _report(error))
+        wire.send_reply(connection, 0, _failure(error))
         return
     wire.send_reply(connection, 0, None)
     while True:
@@ -54,15 +54,15 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
         try:
             maker.do(task, arena)
         except BaseException as error:  # even SystemExit in a transform
-            failure = _report(error)
+            failure = _failure(error)
         wire.send_reply(connection, task.number, failure)
 
 
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
-    path, slots, recipe_pickle = pickle.loads(setup)
+    path, slots, pickled_spec = pickle.loads(setup)
     sys.path[:] = path  # what the user's functions import is found where the parent finds it
     try:
-        batch_spec = pickle.loads(recipe_pickle)
+        batch_spec = pickle.loads(pickled_spec)
     except Exception as error:
         raise WorkerError(
             f"worker process {os.getpid()} cannot load the transform: "
@@ -72,13 +72,13 @@ def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
     return BatchMaker(batch_spec), Arena(batch_spec.layout, slots, descriptor=arena_descriptor)
 
 
-def _report(error: BaseException) -> bytes:
-    """Pickle an error of ours as it is, any other as a WorkerError; the traceback as a note."""
+def _failure(error: BaseException) -> Failure:
+    """Report an error of ours as it is, any other as a WorkerError; the traceback as a note."""
     text = error_text(error, lambda e: "".join(traceback.format_exception(e)).rstrip())
     if not isinstance(error, ZarrfeedError):
         error = WorkerError(f"worker process {os.getpid()} failed: {error_text(error, repr)}")
-    kind, message = type(error), error_text(error, str)
-    return pickle.dumps((kind, message, f"In worker process {os.getpid()}:\n{text}"))
+    note = f"In worker process {os.getpid()}:\n{text}"
+    return Failure(type(error), error_text(error, str), note)
 
 
 def _end_with_parent(descriptor: int) -> None:

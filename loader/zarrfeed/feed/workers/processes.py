@@ -1,36 +1,30 @@
 """Worker processes, as the sequence sees them: one socket each, the arena's descriptor passed on.
 
-A task goes to the worker with the fewest waiting. A worker that dies is replaced and its tasks
-are done again once, with a warning, because the out-of-memory killer is no error of the data;
-the second death on a task ends the epoch.
+Which worker gets which task is the ledger's decision; this module sends, listens and restarts. A
+worker that dies is replaced, with a warning, because an error of the data does not kill a process
+but lack of memory does. A task that kills two workers ends the epoch.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import pickle
 import platform
 import selectors
 import subprocess
 import sys
 import time
 import warnings
-from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import cloudpickle
+from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError, printable
-from zarrfeed.feed.workers import wire
-from zarrfeed.feed.workers.function_copies import cached
+from zarrfeed.feed.workers import Failure, wire
+from zarrfeed.feed.workers.task_ledger import TaskLedger
 from zarrfeed.feed.workers.transform_calls import SampleNames
 from zarrfeed.feed.workers.worker_process import (
     EXIT_SECONDS,
     WorkerProcess,
-    search_path,
+    setup_message,
     status_text,
 )
 from zarrfeed.store.file_limits import with_room
@@ -42,26 +36,23 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 # Tasks that one worker has at most: a socket holds some hundreds, and then sending would block.
-_SENT = 64
-# Where stores are seen in the order in which they were made, a slot itself says that it is filled,
-# and the interpreter lock need not be given up for a system call. Replies may wait meanwhile.
+_MOST_SENT = 64
+# Where a processor shows stores to others in the order in which they were made, a slot itself says
+# that it is filled, which saves a system call. So many replies may wait to be read meanwhile.
 _STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
-_UNREAD = 32
+_MOST_UNREAD = 32
 
 
 class ProcessWorkers:
     """Fills slots in `count` processes."""
 
     def __init__(self, batch_spec: BatchSpec, arena: Arena, count: int) -> None:
-        self._setup = _setup(batch_spec, arena)
-        self._batch_spec = batch_spec
+        self._setup = setup_message(batch_spec, arena.slots)
+        self._path = batch_spec.path
         self._arena = arena
         self._selector = selectors.DefaultSelector()
-        self._finished: dict[int, bytes | None] = {}
-        self._retried: set[int] = set()
-        self._hopeless: bytes | None = None
+        self._ledger: TaskLedger[WorkerProcess] = TaskLedger(most_sent=_MOST_SENT)
         self._workers: list[WorkerProcess] = []
-        self._kept: deque[Task] = deque()
         self.count = count
         try:
             for _ in range(count):
@@ -73,43 +64,32 @@ class ProcessWorkers:
     def __str__(self) -> str:
         return f"{len(self._workers)} worker processes"
 
+    def __repr__(self) -> str:
+        state = f"{self}; tasks: {self._ledger}" if self._workers else "closed"
+        return f"<{type(self).__name__}: {state}>"
+
     @property
     def pids(self) -> list[int]:
         """Processes of their own."""
         return [worker.process.pid for worker in self._workers]
 
-    def _ready(self, task: Task) -> bool:
-        """Whether a task is known to be finished; costs no system call."""
-        if task.number in self._finished:
-            return True
-        if not _STORES_IN_ORDER or self._arena.slot(task.slot).done[0] != task.number:
-            return False
-        for worker in self._workers:
-            if worker.waiting.pop(task.number, None):
-                worker.unread.add(task.number)
-        self._finished[task.number] = None
-        return True
-
     def submit(self, task: Task) -> None:
-        """Send a task to the worker with the fewest, or keep it until one of them has few."""
-        if any(len(worker.unread) > _UNREAD for worker in self._workers):
+        """Send a task to the worker with the fewest, or queue it until one of them has few."""
+        if self._ledger.unread > _MOST_UNREAD:
             while self._listen(0.0):
                 pass
-        self._kept.append(task)
-        self._send_kept()
+        self._ledger.submit(task)
+        self._send()
 
     def wait(self, task: Task, timeout: float) -> bool:
         """Wait until the slot is filled, or raise what its worker raised."""
         deadline = time.monotonic() + timeout
-        while not self._ready(task) and self._hopeless is None:
+        while not self._is_answered(task):
             if not self._listen(max(0.0, deadline - time.monotonic())):
                 return False
-        failure = self._finished.pop(task.number, self._hopeless)
+        failure = self._ledger.take_answer(task)
         if failure is not None:
-            kind, message, note = pickle.loads(failure)
-            error = kind(message)
-            error.add_note(note)
-            raise error
+            raise failure.error()
         return True
 
     def close(self) -> None:
@@ -121,7 +101,7 @@ class ProcessWorkers:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
         for worker in self._workers:
-            worker.process.kill()  # nothing, where it has ended
+            worker.process.kill()  # does nothing to one that has ended
         deadline = time.monotonic() + EXIT_SECONDS
         for worker in self._workers:
             worker.stop(max(0.0, deadline - time.monotonic()))
@@ -129,141 +109,115 @@ class ProcessWorkers:
         self._selector.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the sockets, but do not hang up on the parent's workers."""
+        """In a forked child: close the sockets without a word to the parent's workers."""
         for worker in self._workers:
             worker.connection.close()
-            worker.process.returncode = 0  # not ours to wait for
+            worker.process.returncode = 0  # the parent waits for it
         self._workers.clear()
         self._selector.close()
 
+    def _is_answered(self, task: Task) -> bool:
+        """Whether a task is known to be finished; costs no system call."""
+        if self._ledger.is_answered(task):
+            return True
+        if not _STORES_IN_ORDER or self._arena.slot(task.slot).done[0] != task.number:
+            return False
+        self._ledger.finish(task)
+        return True
+
     def _listen(self, timeout: float) -> bool:
-        """Take what the workers say; False if none says anything for `timeout` seconds."""
+        """Read what the workers send; False if none sends anything for `timeout` seconds."""
         ready = self._selector.select(timeout)
         for key, _ in ready:
             self._receive(key.data)
+        self._send()
         return bool(ready)
 
-    def _start(self, *, replaces: bool = False) -> WorkerProcess:
-        worker = with_room(
-            partial(WorkerProcess, self._setup, self._arena.descriptor, replaces=replaces),
-            f"{self._batch_spec.path}: a worker process cannot be started",
-            WorkerError,
-        )
-        self._workers.append(worker)
-        self._selector.register(worker.connection, selectors.EVENT_READ, worker)
-        return worker
-
-    def _send_kept(self) -> None:
-        while self._kept and self._workers:  # where none could start, wait() says why
-            worker = min(self._workers, key=WorkerProcess.load)
-            if len(worker.waiting) >= _SENT:
-                return
-            self._send(worker, self._kept.popleft())
-
-    def _send(self, worker: WorkerProcess, task: Task) -> None:
-        worker.waiting[task.number] = task
-        try:
-            wire.send_task(worker.connection, task)
-        except (BrokenPipeError, ConnectionResetError):
-            while worker in self._workers:  # what it has said last is still to be heard
-                self._receive(worker)
-
     def _receive(self, worker: WorkerProcess) -> None:
+        """Read one message of a worker."""
+        if worker not in self._workers:  # it has been replaced meanwhile
+            return
         try:
             number, failure = wire.receive_reply(worker.connection)
         except (wire.Hangup, TimeoutError):
-            self._replace_dead(worker)
+            self._replace(worker)
             return
-        if number == 0:  # the answer to the setup: tasks count from 1
-            worker.ready = True
-            self._hopeless = self._hopeless or failure
-            return
-        if number in worker.unread:
-            worker.unread.discard(number)
-            return
-        worker.waiting.pop(number, None)
-        self._finished[number] = failure
-        self._send_kept()
+        if number:
+            self._ledger.answer(worker, number, failure)
+        elif failure is None:  # the answer to the setup: tasks count from 1
+            self._ledger.mark_ready(worker)
+        else:
+            self._ledger.fail_all(failure)
 
-    def _replace_dead(self, dead: WorkerProcess) -> None:
-        """Replace a dead worker and give its tasks to the new one, each at most once."""
-        if dead not in self._workers:
-            return
+    def _send(self) -> None:
+        """Send what the ledger assigns."""
+        while (assigned := self._ledger.assign()) is not None:
+            worker, task = assigned
+            try:
+                wire.send_task(worker.connection, task)
+            except (BrokenPipeError, ConnectionResetError):
+                while worker in self._workers:  # read what it sent before it died
+                    self._receive(worker)
+
+    def _start(self, *, replaces: bool = False) -> None:
+        worker = with_room(
+            partial(WorkerProcess, self._setup, self._arena.descriptor),
+            f"{self._path}: a worker process cannot be started",
+            WorkerError,
+        )
+        self._workers.append(worker)
+        self._ledger.add(worker, replaces=replaces)
+        self._selector.register(worker.connection, selectors.EVENT_READ, worker)
+
+    def _replace(self, dead: WorkerProcess) -> None:
+        """Start a new worker in place of a dead one, unless that would die, too."""
         self._workers.remove(dead)
         self._selector.unregister(dead.connection)
         status = dead.stop(EXIT_SECONDS)
-        if self._hopeless is not None:
-            return
-        if not dead.ready and (dead.replaces or status is None or status >= 0):
-            self._hopeless = _stillborn(status)  # the next one would fare no better
-            return
         # What is finished must not be done again: its slot may be handed out at any moment.
-        lost = [task for task in dead.waiting.values() if not self._ready(task)]
-        # Workers answer in order, so the first unanswered task is the one that it died in.
-        at_work = lost[0] if lost and dead.ready else None
-        if at_work is not None and at_work.number in self._retried:
-            self._finished[at_work.number] = _death(dead, status, at_work, self._names(at_work))
-            lost = lost[1:]
-        elif at_work is not None or not dead.ready:
-            where = "before its first batch"
-            if at_work is not None:
-                where = f"at {printable(str(self._names(at_work)))}"
-            if at_work is not None:
-                self._retried.add(at_work.number)
+        for task in self._ledger.sent_to(dead):
+            self._is_answered(task)
+        loss = self._ledger.lose(dead)
+        if not loss.ready and (loss.replaces or status is None or status >= 0):
+            self._ledger.fail_all(_startup_failure(status))
+        if self._ledger.failure is not None:
+            return
+        died = f"process {dead.process.pid} died ({status_text(status)})"
+        names = "" if loss.task is None else self._names(loss.task)
+        if loss.task is not None and loss.given_up:
+            self._ledger.fail(loss.task, _second_death(loss.task, names, died))
+        elif loss.task is not None or not loss.ready:
+            during = f"while reading {printable(names)}" if names else "before its first batch"
             warnings.warn(
-                f"worker process {dead.process.pid} died ({status_text(status)}) {where}; a new "
-                "one does it again. Signal 9 is usually the out-of-memory killer: fewer workers or "
-                "a smaller max_queue_size need less memory",
+                f"worker {died} {during}; a new one takes over its work. Signal 9 usually means "
+                "that memory ran out: use fewer workers or a smaller max_queue_size",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        replacement = self._start(replaces=True)
-        for task in lost:
-            self._send(replacement, task)
+        self._start(replaces=True)
 
     def _names(self, task: Task) -> str:
         """Name the samples of a task."""
         ids = self._arena.slot(task.slot).ids[: task.rows]
         try:
-            return str(SampleNames(open_split(self._batch_spec.path), ids))
+            return str(SampleNames(open_split(self._path), ids))
         except (OSError, ValueError):  # the store may be gone
             return f"samples {ids[:4].tolist()} …"
 
 
-def _setup(batch_spec: BatchSpec, arena: Arena) -> bytes:
-    try:
-        _Travelling(travelling := io.BytesIO()).dump(batch_spec)
-    except Exception as error:
-        raise WorkerError(
-            f"transform {batch_spec.function_names} cannot be sent to worker processes: "
-            f"{error}; keep files, locks and models out of it (make them inside the function), or "
-            "set use_multiprocessing=False"
-        ) from error
-    return pickle.dumps((search_path(), arena.slots, travelling.getvalue()))
-
-
-class _Travelling(cloudpickle.Pickler):  # type: ignore[misc]
-    """Takes what a script caches along, too, which cloudpickle would name: no worker runs it."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
-            return cached, (obj.__wrapped__, obj.cache_parameters())
-        return super().reducer_override(obj)
-
-
-def _stillborn(status: int | None) -> bytes:
+def _startup_failure(status: int | None) -> Failure:
     message = (
-        f"a worker process ended before its first batch ({status_text(status)}); its own message "
-        f"stands above on standard error; it runs {sys.executable}, workers=0 or threads do not"
+        f"a worker process ended before its first batch ({status_text(status)}); see its own "
+        f"message on standard error, above. It was started with {sys.executable}. workers=0, or "
+        "use_multiprocessing=False, starts no process"
     )
-    return pickle.dumps((WorkerError, message, "It left no traceback."))
+    return Failure(WorkerError, message, "It left no traceback.")
 
 
-def _death(worker: WorkerProcess, status: int | None, task: Task, names: str) -> bytes:
+def _second_death(task: Task, names: str, died: str) -> Failure:
     message = (
-        f"two worker processes died on batch {task.batch} of epoch {task.epoch}, at {names}, the "
-        f"last with pid {worker.process.pid} ({status_text(status)}): a transform that exits or "
-        "crashes, or too little memory; workers=0 runs it in this process, where a traceback is "
-        "seen"
+        f"two worker processes died on batch {task.batch} of epoch {task.epoch} ({names}): the "
+        f"second, {died}. The transform crashes or exits, or memory ran out. Set workers=0 to "
+        "make the batch in this process and see where it fails"
     )
-    return pickle.dumps((WorkerError, message, "It left no traceback."))
+    return Failure(WorkerError, message, "It left no traceback.")

@@ -1,17 +1,19 @@
 """What crosses the socket between the sequence and a worker process.
 
-A task is five numbers, a reply is two and, where it failed, a text: batches never travel::
+A task is five numbers; a reply is two, followed by the failure if there is one. Batches never
+cross it::
 
     task    number u64 | slot u32 | rows u32 | epoch u64 | batch u64
-    reply   number u64 | length i64 (-1: done) | pickled error
+    reply   number u64 | length i64 (-1: done) | pickled failure
 """
 
 from __future__ import annotations
 
+import pickle
 import struct
 from typing import TYPE_CHECKING
 
-from zarrfeed.feed.workers import Task
+from zarrfeed.feed.workers import Failure, Task
 
 if TYPE_CHECKING:
     import socket
@@ -35,18 +37,22 @@ def receive_task(connection: socket.socket) -> Task:
     return Task(*_TASK.unpack(_receive(connection, _TASK.size)))
 
 
-def send_reply(connection: socket.socket, number: int, failure: bytes | None) -> None:
+def send_reply(connection: socket.socket, number: int, failure: Failure | None) -> None:
     """Report a task as done (`failure` None) or failed."""
     if failure is None:
         connection.sendall(_REPLY.pack(number, -1))
     else:
-        connection.sendall(_REPLY.pack(number, len(failure)) + failure)
+        message = pickle.dumps(failure)
+        connection.sendall(_REPLY.pack(number, len(message)) + message)
 
 
-def receive_reply(connection: socket.socket) -> tuple[int, bytes | None]:
+def receive_reply(connection: socket.socket) -> tuple[int, Failure | None]:
     """Receive (number, failure); raises Hangup when the worker has died."""
     number, length = _REPLY.unpack(_receive(connection, _REPLY.size))
-    return number, None if length < 0 else _receive(connection, length)
+    if length < 0:
+        return number, None
+    failure: Failure = pickle.loads(_receive(connection, length))
+    return number, failure
 
 
 def send_bytes(connection: socket.socket, data: bytes) -> None:

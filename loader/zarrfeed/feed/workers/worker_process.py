@@ -1,8 +1,11 @@
-"""One worker process, as the sequence sees it: how it is started, spoken to and ended."""
+"""One worker process, as the sequence sees it: how it is started, set up and ended."""
 
 from __future__ import annotations
 
+import functools
+import io
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -10,14 +13,18 @@ import sys
 import sysconfig
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cloudpickle
+
+from zarrfeed.errors import WorkerError
 from zarrfeed.feed.workers import wire
+from zarrfeed.feed.workers.function_copies import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zarrfeed.feed.workers import Task
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
 
 # The very zarrfeed that runs here, wherever it lies, without a folder more on the path.
 _START = """
@@ -31,18 +38,25 @@ main(*map(int, sys.argv[3:]))
 """
 _PACKAGE = Path(__file__).parents[2] / "__init__.py"
 EXIT_SECONDS = 2.0
-# A worker that has begun to take or give a message does nothing else meanwhile.
+# For one message: a worker that has begun to read or write it does nothing else meanwhile.
 _ANSWER_SECONDS = 60.0
 
 
 class WorkerProcess:
-    """One process, its socket, and the tasks it has not answered yet."""
+    """One process and its socket.
 
-    def __init__(self, setup: bytes, arena_descriptor: int, *, replaces: bool) -> None:
-        self.replaces = replaces
+    Parameters
+    ----------
+    setup
+        Sent to it first; see :func:`setup_message`.
+    arena_descriptor
+        Of the memory that it writes to.
+    """
+
+    def __init__(self, setup: bytes, arena_descriptor: int) -> None:
         self.connection, theirs = socket.socketpair()
         try:
-            with theirs, _held_back(signal.SIGINT):
+            with theirs, _blocked(signal.SIGINT):
                 descriptors = theirs.fileno(), arena_descriptor
                 self.process = subprocess.Popen(
                     [
@@ -56,25 +70,18 @@ class WorkerProcess:
         except BaseException:
             self.connection.close()
             raise
-        self.waiting: dict[int, Task] = {}
-        self.unread: set[int] = set()  # finished, as its slot says, and the reply is still to come
-        self.ready = False
         self.connection.settimeout(_ANSWER_SECONDS)
-        with suppress(OSError):  # it died at once; its socket will say so
+        with suppress(OSError):  # it died at once; the next read of its socket says so
             wire.send_bytes(self.connection, setup)
 
-    def load(self) -> tuple[int, int]:
-        """How much it has to do: that with as many tasks, but older ones, is done sooner."""
-        return len(self.waiting), max(self.waiting, default=0)
-
     def hang_up(self) -> None:
-        """End the conversation, also where a process that the user forked holds the socket, too."""
+        """Shut the socket down, even if a process that the user forked has it open, too."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
     def stop(self, seconds: float) -> int | None:
-        """Hang up, and kill what does not end in time; returns the exit status."""
+        """Hang up, and kill the process if it does not end in time; returns the exit status."""
         self.hang_up()
         try:
             return self.process.wait(seconds)
@@ -82,12 +89,48 @@ class WorkerProcess:
             self.process.kill()
             with suppress(subprocess.TimeoutExpired):
                 return self.process.wait(EXIT_SECONDS)
-        return None  # not even a signal ends it: it waits for a disk
+        return None  # not even SIGKILL ends a process that waits for a disk
+
+
+def setup_message(spec: BatchSpec, slots: int) -> bytes:
+    """Pickle what a worker process needs to begin.
+
+    Parameters
+    ----------
+    spec
+        What it makes.
+    slots
+        Of the arena.
+
+    Raises
+    ------
+    WorkerError
+        The user's functions cannot be pickled.
+    """
+    pickled = io.BytesIO()
+    try:
+        _SpecPickler(pickled).dump(spec)
+    except Exception as error:
+        raise WorkerError(
+            f"transform {spec.function_names} cannot be sent to worker processes: {error}; keep "
+            "files, locks and models out of it (make them inside the function), or set "
+            "use_multiprocessing=False"
+        ) from error
+    return pickle.dumps((_search_path(), slots, pickled.getvalue()))
+
+
+class _SpecPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles cached functions of a script by value; by name, no worker could find them."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
+            return cached, (obj.__wrapped__, obj.cache_parameters())
+        return super().reducer_override(obj)
 
 
 @contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
-    """Hold a signal back, here and in the processes started meanwhile."""
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """Block a signal, here and in the processes started meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
@@ -96,14 +139,14 @@ def _held_back(number: signal.Signals) -> Iterator[None]:
 
 
 def _flags() -> list[str]:
-    """Have nothing loaded from the current folder, and nothing that this process would not load."""
+    """Load nothing from the current folder, and nothing that this process would not load."""
     if sys.flags.isolated:
         return ["-I"]
     return ["-P", *["-E"][: sys.flags.ignore_environment], *["-s"][: sys.flags.no_user_site]]
 
 
-def search_path() -> list[str]:
-    """Let the user's functions find their modules, but nothing of theirs stand for Python's own."""
+def _search_path() -> list[str]:
+    """List this process' folders of modules, the standard library first: nothing hides it."""
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     standard |= {os.path.join(folder, "lib-dynload") for folder in standard}  # noqa: PTH118
     with suppress(FileNotFoundError):  # the current folder may be gone
