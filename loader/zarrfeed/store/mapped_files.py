@@ -64,6 +64,11 @@ class MappedFiles:
         See :func:`zarrfeed.store.files.require_same`. Mapped files cannot be replaced.
     open_files
         Mappings to keep at most, at least 1: each holds a descriptor.
+
+    Attributes
+    ----------
+    mapped
+        The files that are mapped, by number.
     """
 
     def __init__(self, folder: Path, *, stamp: Stamp | None, open_files: int) -> None:
@@ -71,12 +76,8 @@ class MappedFiles:
         self._stamp = stamp
         self._within = os.path.realpath(folder.parent)
         self._open_files = open_files
-        self._mapped: dict[int, MappedFile] = {}
+        self.mapped: dict[int, MappedFile] = {}
         file_limits.keeps_files(self)
-
-    def get(self, number: int) -> MappedFile | None:
-        """Give a file that is mapped; None for another one."""
-        return self._mapped.get(number)
 
     def map(self, number: int, path: Path, also: Callable[[int, int, int], None]) -> MappedFile:
         """Map a file.
@@ -109,8 +110,8 @@ class MappedFiles:
                 raise
             raise ReadError(f"{path}: cannot be mapped ({error.strerror})") from error
         with file_limits.changing:
-            self._mapped[number] = mapped
-            if len(self._mapped) > self._open_files:
+            self.mapped[number] = mapped
+            if len(self.mapped) > self._open_files:
                 self.close_oldest()
         file_limits.keep_within_limit()
         return mapped
@@ -129,19 +130,19 @@ class MappedFiles:
     def forget(self, number: int) -> None:
         """Unmap a file, so that it is mapped again when it is read next."""
         with file_limits.changing:
-            self._mapped.pop(number, None)
+            self.mapped.pop(number, None)
 
     def close(self) -> None:
         """Close all; each is unmapped as soon as nobody holds its bytes any more."""
         with file_limits.changing:
-            self._mapped.clear()
+            self.mapped.clear()
 
     @property
     def kept(self) -> int:
         """The number of open files."""
-        return len(self._mapped)
+        return len(self.mapped)
 
     def close_oldest(self) -> None:
         """Close the file opened first; see :mod:`zarrfeed.store.file_limits`."""
-        if self._mapped:
-            self._mapped.pop(next(iter(self._mapped)))
+        if self.mapped:
+            self.mapped.pop(next(iter(self.mapped)))

@@ -243,12 +243,13 @@ class GatheringReader(RowReader):
         together = files.together
         if together is None:  # one of these is unlike the others
             return False
-        written = files.written(shards.tolist())
+        numbers = shards.tolist()
         if not GUARDED:
-            files.require_whole(written)
+            files.require_whole(numbers)
         absent = together.gather(ids, _bytes(out).reshape(ids.size, self._layout.sample_nbytes))
-        files.refuse(together.cut())
-        files.require_whole(written)
+        if truncated := together.cut():
+            files.refuse(truncated)
+        files.require_whole(numbers)
         if absent.any():
             out[absent] = self._layout.fill
         return True

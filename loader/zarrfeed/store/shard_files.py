@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class ShardFiles:
         self.layout = layout
         self.together = together
         self._required = required
-        self._mapped = MappedFiles(folder, stamp=stamp, open_files=open_files)
+        self._files = MappedFiles(folder, stamp=stamp, open_files=open_files)
         self._used: tuple[int, MappedFile] | None = None
         self._chunks = layout.chunks_in_use
         # Zeroed memory costs nothing until it is written to: only indexes that are used take any.
@@ -156,35 +156,32 @@ class ShardFiles:
         if used is not None:
             self._require_whole(*used)
 
-    def written(self, shards: Iterable[int]) -> list[int]:
-        """Select the known shards that have a file."""
-        return [shard for shard in shards if shard in self._size]
-
     def require_whole(self, shards: Iterable[int]) -> None:
-        """Check that known files have not become shorter.
+        """Check that the files of known shards, where there are any, have not become shorter.
 
         Raises
         ------
         ReadError
             One has, or is gone.
         """
+        mapped, sizes = self._files.mapped, self._size
         for shard in shards:
-            file = self._mapped.get(shard)
-            if file is None or file.mapping.size() < self._size[shard]:
+            file = mapped.get(shard)
+            if (file is None or file.mapping.size() < sizes[shard]) and shard in sizes:
                 self._whole(shard)  # says what is wrong
 
-    def refuse(self, truncated: set[int]) -> None:
-        """Forget files that were truncated while they were copied: there are zeros in them.
+    def refuse(self, truncated: set[int]) -> NoReturn:
+        """Forget files that were truncated while they were copied: zeros have taken their place.
 
         Raises
         ------
         ReadError
-            There is one.
+            Always.
         """
         for shard in truncated:
-            self._forget(shard)
-        if truncated:
-            raise self._truncated(min(truncated), "its end was missing")
+            self._known[shard] = False
+            self._files.forget(shard)
+        raise self._truncated(min(truncated), "its end was missing")
 
     def advise(self, shard: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to read a range of a located file ahead."""
@@ -194,7 +191,7 @@ class ShardFiles:
 
     def close(self) -> None:
         """Close the files."""
-        self._mapped.close()
+        self._files.close()
         self._used = None
         self.together = None
 
@@ -232,18 +229,14 @@ class ShardFiles:
             "again"
         )
 
-    def _forget(self, shard: int) -> None:
-        self._known[shard] = False
-        self._mapped.forget(shard)
-
     def _file(self, shard: int) -> MappedFile | None:
         """Give a file, mapped if need be; None where there is none and none is required."""
-        file = self._mapped.get(shard)
+        file = self._files.mapped.get(shard)
         if file is not None:
             return file
         path = self.path(shard)
         try:
-            return self._mapped.map(shard, path, self._place)
+            return self._files.map(shard, path, self._place)
         except FileNotFoundError as error:
             if not self._required:
                 return None
@@ -263,7 +256,7 @@ class ShardFiles:
                 file.data, index, chunks=self.layout.chunks_per_shard, size=size
             )
         except ValueError as error:
-            self._forget(shard)
+            self._files.forget(shard)
             raise ReadError(f"{self.path(shard)}: {error}; restore it or convert again") from error
         self._require_whole(shard, file)
         return offset[: self._chunks], nbytes[: self._chunks]
