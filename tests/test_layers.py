@@ -30,7 +30,8 @@ FLOORS = [
     {"planning", "executors", "sources", "formats", "split_summary"},
     {"report", "splits"},
     {"verification"},
-    {"conversion", "repacking"},
+    {"conversion_plan", "repacking"},
+    {"conversion"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -8,36 +8,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
+from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
-from zarrfeed_convert.failures import Failures, understood
+from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.deciding import OnProgress, decide
-from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.plan import Order, Settings
-from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
-from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+from zarrfeed_convert.splits.pack_job import PackJob
 from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.splits.target import target_of
-from zarrfeed_convert.splits.writing import write_split
 from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
-    from zarrfeed_convert.planning.decisions import CodecChoice, Decision
-    from zarrfeed_convert.planning.plan import Plan
+    from zarrfeed_convert.planning.decisions import CodecChoice
+    from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.target import Target
 
@@ -151,59 +149,61 @@ def convert(
     settings.check()
     _require_known(on_error, ignore)
     require_executor(workers, scheduler, read_timeout=read_timeout)
-    place = local_path(out)
+    place, failures = local_path(out), Failures(on_error)
     with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
         target = target_of(place, split)
         _require_same_labels(target, named, ignore)
-        job = _Job(
-            source, settings, named, ignore, overwrite, progress, Failures(on_error), read_timeout
+        conversion = _Conversion(
+            source, settings, target, named, ignore, failures, progress, overwrite
         )
-        done = job.done_already(target)
-        if done is not None and journal_folder(target).exists():
-            done = None  # a run was killed as it ended: what it left is to be cleared away
-        if done is None and dry_run:
-            job.refuse_left_out()
-            with job.executor(workers, scheduler) as executor:
-                plan, about_workers = job.decide(executor, target)
-            done = report_of_plan(plan, target, source, job.failures, about_workers)
-        elif done is None:
-            done = job.pack(target, workers, scheduler, restart=restart)
-    return replace(done, seconds=time.perf_counter() - start)
+        executor = partial(
+            executor_of,
+            workers=workers,
+            failures=failures,
+            scheduler=scheduler,
+            read_timeout=read_timeout,
+        )
+        job = PackJob(conversion, target, executor, progress)
+        report = job.run(restart=restart, dry_run=dry_run)
+    return replace(report, seconds=time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A conversion, and how it goes."""
+class _Conversion:
+    """A :class:`~zarrfeed_convert.splits.split_plan.Packing` of the samples of a source."""
 
     samples: Source
     settings: Settings
+    target: Target
     named: tuple[str, ...] | None
     ignore: int | None
-    overwrite: bool
-    progress: OnProgress | None
     failures: Failures
-    read_timeout: float
+    progress: OnProgress | None
+    overwrite: bool
 
     @property
     def asked(self) -> JSON:
         """What decides the split's bytes, as far as it is known before the samples are."""
+        labels = {"classes": self.named, "ignore": self.ignore}
+        return {"zarrfeed": __version__, **self._asked_of_split, **labels}
+
+    @property
+    def _asked_of_split(self) -> JSON:
         found = len(self.samples.keys) + len(self.samples.left_out)
         return asked_for(self.samples.describe(), found, self.settings.to_json())
 
-    def done_already(self, target: Target) -> Report | None:
-        """Report on the split that is there; None where it is to be packed."""
-        there = target.packed()
-        if there is None:
-            return None
+    def accepts(self, there: JSON) -> bool:
+        """Accept a split that is what would be packed; False where it is to be replaced."""
         if self.overwrite:
-            require_replaceable(target, there)
-            return None
-        with understood(target.folder):
-            require_same_split(target, there, self.asked, named=self.named, ignore=self.ignore)
-            return report_of_split(target, there, status="already packed")
+            require_replaceable(self.target, there)
+        else:
+            require_same_split(
+                self.target, there, self._asked_of_split, named=self.named, ignore=self.ignore
+            )
+        return not self.overwrite
 
-    def refuse_left_out(self) -> None:
+    def require_packable(self) -> None:
         """Stop before any work where there are inputs of which no sample can be made."""
         left_out = self.samples.left_out
         if not left_out or self.failures.on_error == "skip":
@@ -216,60 +216,20 @@ class _Job:
             "them out with --on-error skip"
         )
 
-    def decide(self, executor: Executor, target: Target) -> tuple[Plan, Decision]:
-        """Look at everything, decide, and let only as many work as memory allows."""
-        plan = decide(
+    def decide(self, executor: Executor) -> ConversionPlan:
+        """Look at everything, and decide."""
+        plan, sizes = decide(
             self.samples,
             executor,
             self.settings,
             self.failures,
-            binding=target.binding,
-            palettes=target.palettes(),
+            binding=self.target.binding,
+            palettes=self.target.palettes(),
             named=self.named,
             ignore=self.ignore,
             progress=self.progress,
         )
-        need = need_of(
-            plan.largest,
-            (plan.image, plan.mask),
-            self.samples.memory_nbytes,
-            mixes_tiles=self.settings.mixes_tiles,
-        )
-        executor.workers, about_workers = afford(executor.workers, need, free=executor.free_nbytes)
-        return plan, about_workers
-
-    def executor(
-        self, workers: int | None, scheduler: str | None
-    ) -> AbstractContextManager[Executor]:
-        """Gather who does the work."""
-        return executor_of(self.samples, workers, self.failures, scheduler, self.read_timeout)
-
-    def pack(
-        self, target: Target, workers: int | None, scheduler: str | None, *, restart: bool
-    ) -> Report:
-        """Pack the split, or what is left of it to be packed."""
-        self.refuse_left_out()
-        with opened_journal(target, restart=restart) as journal:
-            done = self.done_already(target)  # by a run that has just ended
-            if done is not None:
-                journal.finished()
-                return done
-            labels = {"classes": self.named, "ignore": self.ignore}
-            journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
-            with self.executor(workers, scheduler) as executor:
-                plan, about_workers = self.decide(executor, target)
-                there = write_split(
-                    self.samples,
-                    executor,
-                    plan,
-                    self.settings,
-                    target,
-                    journal,
-                    self.failures,
-                    self.progress,
-                )
-        report = report_of_split(target, there, status="packed")
-        return replace(report, decisions=(*report.decisions, about_workers))
+        return ConversionPlan(self.samples, self.settings, plan, sizes, self.failures)
 
 
 def _require_known(on_error: OnError, ignore: int | None) -> None:

@@ -16,11 +16,9 @@ from chaos import chances
 from scripts import environment, gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
-from zarrfeed_convert import PairedFolders, convert, verify
+from zarrfeed_convert import PairedFolders, conversion_plan, convert, verify
 from zarrfeed_convert.executors.executor import TaskRun
-from zarrfeed_convert.shards.packing import pack_shard
-from zarrfeed_convert.splits import writing
-from zarrfeed_convert.splits.writing import shard_tasks
+from zarrfeed_convert.shards.packing import ShardTask, pack_shard
 
 # Many small shards, so that there is much between which a run can be stopped.
 LAYOUT = {"chunk_samples": 2, "shard_size": 1440}
@@ -294,20 +292,20 @@ def test_a_task_of_what_was_before_writes_nothing(pairs, here, monkeypatch):
     tasks = []
 
     def noted(*arguments):
-        tasks.append(shard_tasks(*arguments))
+        tasks.append(ShardTask(*arguments))
         return tasks[-1]
 
     def begin_late(what, done, total):
         if what == "packing" and done == 30:
-            with pytest.raises(WorkerError, match="was begun anew"):
-                pack_shard(TaskRun(pairs), tasks[0][-1])
-            with pytest.raises(WorkerError, match="was begun anew"):
-                pack_shard(TaskRun(pairs), tasks[0][0])
+            for task in before:
+                with pytest.raises(WorkerError, match="was begun anew"):
+                    pack_shard(TaskRun(pairs), task)
 
     pack(pairs, "expected.zarr", seed=3)
-    monkeypatch.setattr(writing, "shard_tasks", noted)
+    monkeypatch.setattr(conversion_plan, "ShardTask", noted)
     with pytest.raises(KeyboardInterrupt):
         pack(pairs, progress=interrupt_at(30))
+    before = tasks[0], tasks[-1]
     pack(pairs, seed=3, restart=True, progress=begin_late)
     assert contents(here / "o.zarr") == contents(here / "expected.zarr")
 

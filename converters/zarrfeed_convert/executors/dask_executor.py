@@ -200,7 +200,7 @@ class DaskExecutor(Executor):
     def _samples_of(self, item: object) -> str:
         """Name the samples of a task, of which one may be to blame."""
         found: Iterable[int] = item if isinstance(item, range | list) else ()
-        for part in item if isinstance(item, tuple) else (getattr(item, "rows", None),):
+        for part in item if isinstance(item, tuple) else (_rows_of(item),):
             if isinstance(part, Rows):
                 found = part.item.tolist()
         samples = sorted(set(found))
@@ -223,6 +223,11 @@ class DaskExecutor(Executor):
     def close(self) -> None:
         """Let the cluster go."""
         self._cluster.close()
+
+
+def _rows_of(item: object) -> Rows | None:
+    """Find the rows of a task, or of its shard."""
+    return getattr(getattr(item, "shard", item), "rows", None)
 
 
 def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, object]]:

@@ -20,7 +20,7 @@ from zarrfeed_convert.planning.decisions import (
 )
 from zarrfeed_convert.planning.measuring import Measured, probe_all, require_one_kind
 from zarrfeed_convert.planning.palettes import agreed_palette
-from zarrfeed_convert.planning.plan import Plan, Settings
+from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.palettes import Palette
-    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.planning.plan import Settings, Storage
+    from zarrfeed_convert.shards.rows import Numbers, Rows
     from zarrfeed_convert.source import Source
 
 _SHOWN = 10  # values that a decision names
@@ -48,7 +49,7 @@ def decide(
     named: tuple[str, ...] | None,
     ignore: int | None,
     progress: OnProgress | None,
-) -> Plan:
+) -> tuple[Plan, Numbers]:
     """Look at everything, and decide.
 
     Parameters
@@ -66,6 +67,11 @@ def decide(
         The classes and the ignored id that the user named.
     progress
         Is told.
+
+    Returns
+    -------
+    plan, sizes
+        The latter (items, 2) height and width of the source's images; 0 where unknown.
 
     Raises
     ------
@@ -107,7 +113,7 @@ def decide(
     draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
     # Of tiles that are evenly spaced, all may be of the same corner of their images.
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
-    image, mask, about_layout = lay_out_fields(executor, settings, recipe, draft, tried)
+    image, mask, about_layout = lay_out_fields(executor, settings.storage, recipe, draft, tried)
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
@@ -119,7 +125,10 @@ def decide(
         about_order,
         *about_layout,
     )
-    return Plan(recipe, image, mask, rows, _sizes(count, measured), decisions, surveyed, palette)
+    sizes = _sizes(count, measured)
+    pixel = channels * dtype.itemsize + labels.dtype.itemsize
+    largest = pixel * int(sizes.prod(axis=1).max())
+    return Plan(recipe, image, mask, rows, largest, decisions, surveyed, palette), sizes
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:
@@ -155,20 +164,20 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
 
 
 def lay_out_fields(
-    executor: Executor, settings: Settings, recipe: Recipe, draft: FieldLayout, rows: Rows
+    executor: Executor, storage: Storage, recipe: Recipe, draft: FieldLayout, rows: Rows
 ) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
     """Decide how images, as in `draft`, and their masks are stored; some of the rows are tried."""
     chunk_rows, about_chunks = decide_chunk_rows(
-        draft.sample_nbytes, len(rows), asked=settings.chunk_samples
+        draft.sample_nbytes, len(rows), asked=storage.chunk_samples
     )
     shard_rows, about_shards = decide_shard_rows(
-        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=settings.shard_size
+        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=storage.shard_size
     )
     image_trial, mask_trial = survey.try_samples(
-        executor, recipe, rows, codec=settings.codec, chunk_rows=chunk_rows
+        executor, recipe, rows, codec=storage.codec, chunk_rows=chunk_rows
     )
     image_codec, mask_codec, about_codecs = decide_codecs(
-        settings.codec, image_trial, mask_trial, chunk_rows=chunk_rows
+        storage.codec, image_trial, mask_trial, chunk_rows=chunk_rows
     )
     labels, size = recipe.labels, recipe.geometry.size
     image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
@@ -176,7 +185,7 @@ def lay_out_fields(
     return image, mask, (about_chunks, about_shards, *about_codecs)
 
 
-def _sizes(count: int, measured: Measured) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _sizes(count: int, measured: Measured) -> Numbers:
     sizes = np.zeros((count, 2), np.int64)
     sizes[list(measured.items)] = [(header.height, header.width) for header in measured.headers]
     return sizes

@@ -10,16 +10,39 @@ from zarrfeed_convert.geometry import FITS, Fit, Size
 from zarrfeed_convert.planning.decisions import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import JSON
 
 Order: TypeAlias = Literal["shuffled", "source"]
+
+
+def require_choice(what: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse what is not among the choices."""
+    if value not in choices:
+        raise SourceError(f"{what}: needed one of {tuple(choices)}, found {value!r}")
+
+
+def require_at_least(least: int, what: str, number: int | None) -> None:
+    """Refuse a number that is too small; None is none."""
+    if number is not None and number < least:
+        raise SourceError(f"{what}: needed at least {least}, found {number}")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How fields are to be stored, as far as the user says."""
+
+    codec: CodecChoice
+    chunk_samples: int | None
+    shard_size: int | None
+
+    def check(self) -> None:
+        """Refuse numbers that mean nothing."""
+        require_at_least(1, "chunk_samples", self.chunk_samples)
+        require_at_least(1, "shard_size", self.shard_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +66,24 @@ class Settings:
         SourceError
             One is outside its range.
         """
-        for what, value, allowed in (
-            ("codec", self.codec, CODEC_CHOICES),
-            ("order", self.order, ("shuffled", "source")),
-            ("fit", self.fit, (None, *FITS)),
-        ):
-            if value not in allowed:
-                raise SourceError(f"{what}: needed one of {allowed}, found {value!r}")
-        for what, number, least in (
-            ("size", min(self.size or (1,)), 1),
-            ("chunk_samples", self.chunk_samples, 1),
-            ("shard_size", self.shard_size, 1),
-            ("seed", self.seed, 0),
-            ("overlap", self.overlap, 0),
-        ):
-            if number is not None and number < least:
-                raise SourceError(f"{what}: needed at least {least}, found {number}")
+        require_choice("codec", self.codec, CODEC_CHOICES)
+        require_choice("order", self.order, ("shuffled", "source"))
+        require_choice("fit", self.fit, (None, *FITS))
+        require_at_least(1, "size", min(self.size or (1,)))
+        self.storage.check()
+        require_at_least(0, "seed", self.seed)
+        require_at_least(0, "overlap", self.overlap)
         if self.overlap and self.fit != "tile":
             raise SourceError(f"overlap: is of tiles; found fit {self.fit or 'none'}")
         if self.size is not None and self.overlap >= min(self.size):
             raise SourceError(
                 f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
             )
+
+    @property
+    def storage(self) -> Storage:
+        """How fields are to be stored."""
+        return Storage(self.codec, self.chunk_samples, self.shard_size)
 
     @property
     def mixes_tiles(self) -> bool:
@@ -88,8 +107,8 @@ class Plan:
         The fields' layouts.
     rows
         The samples, should none of them fail; tiles of one image are neighbours.
-    sizes
-        (items, 2) height and width of the source's images; 0 where unknown.
+    largest
+        Bytes of the largest image of the source with its mask, decoded.
     decisions
         What was chosen, and why.
     surveyed
@@ -102,17 +121,10 @@ class Plan:
     image: FieldLayout
     mask: FieldLayout
     rows: Rows
-    sizes: NDArray[np.int64]
+    largest: int
     decisions: tuple[Decision, ...]
     surveyed: Mapping[int, int] | None
     palette: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def largest(self) -> int:
-        """Bytes of the largest image of the source with its mask, decoded."""
-        channels, itemsize = self.image.sample_shape[-1], self.image.dtype.itemsize
-        pixels = int(self.sizes.prod(axis=1).max())
-        return pixels * (channels * itemsize + self.mask.dtype.itemsize)
 
     @property
     def tiled(self) -> bool:

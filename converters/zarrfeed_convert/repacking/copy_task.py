@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed_convert.shards.packing import SamplesMissing, ShardTask, shards_written
+from zarrfeed_convert.repacking.stored_source import READ_NBYTES
+from zarrfeed_convert.shards.packing import shard_written
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
 from zarrfeed_convert.shards.statistics import channel_sums, value_counts
@@ -25,22 +26,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import TaskRun
-    from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.repacking.stored_source import StoredSamples
+    from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import Image, Mask
 
-# Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
-# 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 at 8.)
-READ_NBYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
-class CopyTask(ShardTask):
-    """One shard of every field, and what is recorded of the samples that go there.
+class CopyTask:
+    """A shard, and what is recorded of the samples that go there.
 
     Attributes
     ----------
+    shard
+        Which.
     digest
         (n,) uint64.
     class_pixels
@@ -50,6 +49,7 @@ class CopyTask(ShardTask):
         zarrfeed has none, and an array of zeros has no file whose loss would be seen.
     """
 
+    shard: Shard
     digest: NDArray[np.uint64]
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
@@ -66,33 +66,21 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
 
     After a sample that is damaged, the rest is only checked, so that all such samples are noted.
     """
+    shard = task.shard
     record = ShardRecord(
-        task.rows.fingerprint(),
+        shard.rows.fingerprint(),
         task.digest,
         task.class_pixels.copy(),
         task.channel_sums.copy(),
         np.empty((2, 2), np.uint64),
     )
-    try:
-        _write(run, task, record)
-    except SamplesMissing:
-        return
-    record.save(task.record)
-
-
-def rows_together(fields: tuple[FieldLayout, ...]) -> int:
-    """Choose how many samples to read at a time."""
-    return max(1, READ_NBYTES // max(1, sum(field.sample_nbytes for field in fields)))
-
-
-def _write(run: TaskRun[StoredSamples], task: CopyTask, record: ShardRecord) -> None:
     no_sums = np.logical_not(task.channel_sums.any(axis=(1, 2))).tolist()
     no_pixels = np.logical_not(task.class_pixels.any(axis=1)).tolist()
-    with shards_written(task, record) as append:
-        for row, image, mask in _samples(run, task):
+    with shard_written(run, shard, record) as append:
+        for row, image, mask in _samples(run, shard):
             run.tick()
             if sample_digest(image, mask) != task.digest[row]:
-                item = int(task.rows.item[row])
+                item = int(shard.rows.item[row])
                 with run.noting(item):
                     raise run.context.changed(item, image, mask, task.expected(row))
             if run.failed:
@@ -102,14 +90,12 @@ def _write(run: TaskRun[StoredSamples], task: CopyTask, record: ShardRecord) -> 
             if no_pixels[row]:
                 record.class_pixels[row] = _pixels(mask, record.class_pixels.shape[1])
             append(image, mask)
-        if run.failed:
-            raise SamplesMissing
 
 
-def _samples(run: TaskRun[StoredSamples], task: CopyTask) -> Iterator[tuple[int, Image, Mask]]:
+def _samples(run: TaskRun[StoredSamples], shard: Shard) -> Iterator[tuple[int, Image, Mask]]:
     """Read samples, some at a time; one by one where some of them cannot be read."""
-    items = task.rows.item
-    step = rows_together((task.image, task.mask))
+    items = shard.rows.item
+    step = max(1, READ_NBYTES // max(1, shard.image.sample_nbytes + shard.mask.sample_nbytes))
     for at in range(0, len(items), step):
         some = items[at : at + step]
         try:

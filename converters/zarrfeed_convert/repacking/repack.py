@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
@@ -18,9 +19,7 @@ from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures, understood
-from zarrfeed_convert.planning.memory import afford, need_of
 from zarrfeed_convert.planning.palettes import require_same_palettes
-from zarrfeed_convert.repacking.copy_task import READ_NBYTES
 from zarrfeed_convert.repacking.provenance import (
     asked_of,
     description_of,
@@ -30,30 +29,28 @@ from zarrfeed_convert.repacking.provenance import (
     require_same_repacked,
     source_of_splits,
 )
-from zarrfeed_convert.repacking.repack_plan import RepackSettings, plan_repack
-from zarrfeed_convert.repacking.rewriting import rewrite_split
+from zarrfeed_convert.repacking.repack_plan import RepackPlan, RepackSettings, plan_repack
 from zarrfeed_convert.repacking.row_selection import chosen_rows, in_order
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of, joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
-from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+from zarrfeed_convert.splits.pack_job import PackJob
 from zarrfeed_convert.splits.repetition import require_replaceable
 from zarrfeed_convert.splits.target import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.deciding import OnProgress
-    from zarrfeed_convert.planning.decisions import Decision
-    from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.repacking.repack_plan import RepackCodec
     from zarrfeed_convert.repacking.row_selection import StoredOrder, Subset
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.report import Report
     from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.target import Target
 
 
@@ -157,108 +154,95 @@ def repack(
     require_executor(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
-    names = None if keys is None else list(keys)
     target = _settled(target_of(local_path(out), split))
-    said = ", ".join(map(str, paths))
-    with understood(said):
+    with understood(", ".join(map(str, paths))):
         splits = open_stored(paths, prefix_keys=prefix_keys)
         require_same_labels(target, splits)
         require_same_palettes({**target.palettes(), **palettes_of(splits)})
         parts = [facts_of(stored) for stored in splits]
+        names = None if keys is None else list(keys)
         asked = asked_of(splits, parts, settings, subset=subset, keys=names)
-    job = _Job(splits, settings, asked, overwrite, progress)
-    with understood(target.folder):
-        done = job.done_already(target)
-    if done is None:
-        with understood(said):
-            facts = joined(splits, parts)
-        rows = in_order(
-            chosen_rows(facts, subset=subset, keys=names), facts, order=settings.order, seed=seed
-        )
-        if dry_run:
-            done = job.dry_run(facts, rows, target, workers)
-        else:
-            done = job.pack(facts, rows, target, workers, restart=restart)
-    elif journal_folder(target).exists():  # a run was killed as it ended
-        with opened_journal(target, restart=False) as journal:
-            journal.finished()
+    choose = partial(chosen_rows, subset=subset, keys=names)
+    repacking = _Repacking(splits, parts, settings, asked, choose, target, overwrite)
+
+    @contextmanager
+    def executor(samples: Source) -> Iterator[Executor]:
+        with (
+            closing(repacking.samples),
+            executor_of(samples, workers, repacking.failures) as executor,
+        ):
+            yield executor
+
+    report = PackJob(repacking, target, executor, progress).run(restart=restart, dry_run=dry_run)
     found = sum(len(part) for part in parts)
-    return replace(done, found=found, skipped=(), seconds=time.perf_counter() - start)
+    return replace(report, found=found, skipped=(), seconds=time.perf_counter() - start)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A repacking, and how it goes."""
+@dataclass(eq=False)
+class _Repacking:
+    """A :class:`~zarrfeed_convert.splits.split_plan.Packing` of the samples of splits."""
 
     splits: tuple[StoredSplit, ...]
+    parts: Sequence[Facts]
     settings: RepackSettings
-    asked: JSON
+    asked_of_split: JSON
+    choose: Callable[[Facts], Numbers]
+    target: Target
     overwrite: bool
-    progress: OnProgress | None
+
+    failures = Failures("stop")
+
+    @property
+    def asked(self) -> JSON:
+        """What decides the split's bytes."""
+        labels = labels_of(self.splits[0].labels)
+        return {"zarrfeed": __version__, **self.asked_of_split, **labels}
 
     @property
     def said(self) -> str:
         """What the samples come from."""
         return ", ".join(str(stored.split.path) for stored in self.splits)
 
-    def done_already(self, target: Target) -> Report | None:
-        """Report on the split that is there; None where it is to be packed."""
-        there = target.packed()
-        if there is None:
-            return None
-        replaced = any(stored.split.path.samefile(target.folder) for stored in self.splits)
-        if not (replaced and is_repeated(there, self.asked)):
-            if self.overwrite:
-                require_replaceable(target, there)
-                return None
-            require_same_repacked(target, there, self.asked, self.splits[0].labels)
-        return report_of_split(target, there, status="already packed")
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of all samples of the splits."""
+        with understood(self.said):
+            return joined(self.splits, self.parts)
 
-    def dry_run(self, facts: Facts, rows: Numbers, target: Target, workers: int | None) -> Report:
-        """Decide everything, write nothing."""
-        failures = Failures("stop")
-        with (
-            closing(self._source(facts)) as source,
-            executor_of(source, workers, failures) as executor,
-        ):
-            plan, about_workers = self._decide(facts, rows, executor)
-            return report_of_plan(plan, target, source, failures, about_workers)
+    @cached_property
+    def rows(self) -> Numbers:
+        """Those that are chosen, in order."""
+        order, seed = self.settings.order, self.settings.seed
+        return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
 
-    def pack(
-        self, facts: Facts, rows: Numbers, target: Target, workers: int | None, *, restart: bool
-    ) -> Report:
-        """Pack the split, or what is left of it to be packed."""
-        with opened_journal(target, restart=restart) as journal:
-            done = self.done_already(target)  # by a run that has just ended
-            if done is not None:
-                journal.finished()
-                return done
-            labels = labels_of(self.splits[0].labels)
-            journal.agree("asked", {"zarrfeed": __version__, **self.asked, **labels})
-            with (
-                closing(self._source(facts)) as source,
-                executor_of(source, workers, Failures("stop")) as executor,
-            ):
-                plan, about_workers = self._decide(facts, rows, executor)
-                with understood(self.said):
-                    description = description_of(self.splits, plan, self.settings, self.asked)
-                there = rewrite_split(
-                    executor, plan, facts.part(rows), target, journal, description, self.progress
-                )
-        report = report_of_split(target, there, status="packed")
-        return replace(report, decisions=(*report.decisions, about_workers))
-
-    def _source(self, facts: Facts) -> StoredSamples:
+    @cached_property
+    def samples(self) -> StoredSamples:
+        """The samples of the splits."""
         splits = [stored.split for stored in self.splits]
         with understood(self.said):
-            return StoredSamples(splits, facts.keys, source_of_splits(self.splits))
+            return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
 
-    def _decide(self, facts: Facts, rows: Numbers, executor: Executor) -> tuple[Plan, Decision]:
+    def accepts(self, there: JSON) -> bool:
+        """Accept a split that is what would be packed; False where it is to be replaced."""
+        replaced = any(stored.split.path.samefile(self.target.folder) for stored in self.splits)
+        if replaced and is_repeated(there, self.asked_of_split):
+            return True
+        if self.overwrite:
+            require_replaceable(self.target, there)
+        else:
+            require_same_repacked(self.target, there, self.asked_of_split, self.splits[0].labels)
+        return not self.overwrite
+
+    def require_packable(self) -> None:
+        """Refuse a choice of samples that cannot be made."""
+        _ = self.rows
+
+    def decide(self, executor: Executor) -> RepackPlan:
+        """Decide everything that is not known yet."""
         with understood(self.said):
-            plan = plan_repack(executor, self.splits, self.settings, facts, rows)
-        need = need_of(plan.largest, (plan.image, plan.mask), READ_NBYTES)
-        executor.workers, about_workers = afford(executor.workers, need, free=executor.free_nbytes)
-        return plan, about_workers
+            plan = plan_repack(executor, self.splits, self.settings, self.facts, self.rows)
+            description = description_of(self.splits, plan, self.settings, self.asked_of_split)
+        return RepackPlan(plan, self.facts.part(self.rows), description)
 
 
 def _settled(target: Target) -> Target:

@@ -6,11 +6,10 @@ As they are, where nothing else is asked for and they agree; otherwise as a conv
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import Geometry
 from zarrfeed_convert.planning.deciding import lay_out_fields
@@ -21,19 +20,24 @@ from zarrfeed_convert.planning.decisions import (
     Decision,
     FieldLayout,
 )
-from zarrfeed_convert.planning.plan import Plan, Settings
+from zarrfeed_convert.planning.memory import Need, need_of
+from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
+from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
+from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.splits.target import listed, said
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
-    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.shards.packing import Shard
+    from zarrfeed_convert.shards.rows import Numbers, Tiles
+    from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON
 
 RepackCodec: TypeAlias = CodecChoice | Literal["keep"]
@@ -59,28 +63,73 @@ class RepackSettings:
         SourceError
             One is outside its range.
         """
-        if self.order not in ORDERS:
-            raise SourceError(f"order: needed one of {ORDERS}, found {self.order!r}")
-        if self.codec not in _CODECS:
-            raise SourceError(f"codec: needed one of {_CODECS}, found {self.codec!r}")
-        self.of_conversion().check()
+        require_choice("order", self.order, ORDERS)
+        require_choice("codec", self.codec, _CODECS)
+        self.storage.check()
+        require_at_least(0, "seed", self.seed)
 
-    def of_conversion(self) -> Settings:
-        """Give the settings of a conversion that would ask for the same."""
-        return Settings(
-            size=None,
-            fit=None,
-            overlap=0,
-            codec="auto" if self.codec == "keep" else self.codec,
-            chunk_samples=self.chunk_samples,
-            shard_size=self.shard_size,
-            order="source" if self.order == "stored" else self.order,
-            seed=self.seed,
-        )
+    @property
+    def storage(self) -> Storage:
+        """How fields are to be stored, where they do not stay as they are."""
+        codec: CodecChoice = "auto" if self.codec == "keep" else self.codec
+        return Storage(codec, self.chunk_samples, self.shard_size)
 
     def to_json(self) -> JSON:
         """Give the settings as the store records them."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RepackPlan:
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlan` of packed samples.
+
+    Attributes
+    ----------
+    plan
+        What was decided.
+    facts
+        Of the samples, in the order of the plan's rows.
+    description
+        The split's ``attributes.zarrfeed``, but for its channels.
+    """
+
+    plan: Plan
+    facts: Facts
+    description: JSON
+
+    step: ClassVar = "repacking"
+    task: ClassVar = staticmethod(copy_shard)
+
+    @property
+    def need(self) -> Need:
+        """Sum up the memory that a worker needs."""
+        return need_of(self.plan.largest, (self.plan.image, self.plan.mask), READ_NBYTES)
+
+    @property
+    def decided(self) -> JSON:
+        """What a run that goes on must have decided just so."""
+        layouts = [f"{layout}" for layout in (self.plan.image, self.plan.mask)]
+        return {"layouts": layouts, "rows": self.plan.rows.fingerprint()}
+
+    def rows(self, failed: Collection[int]) -> Rows:  # noqa: ARG002 (a failure ends the run)
+        """Give the samples: none is ever left out."""
+        return self.plan.rows
+
+    def task_of(self, shard: Shard) -> CopyTask:
+        """Gather what is recorded of the samples of a shard."""
+        start = shard.number * self.plan.image.shard_rows
+        here, facts = slice(start, start + len(shard.rows)), self.facts
+        return CopyTask(
+            shard, facts.digest[here], facts.class_pixels[here], facts.channel_sums[here]
+        )
+
+    def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:  # noqa: ARG002
+        """Name the samples, and say where they were cut if they are tiles."""
+        return self.facts.keys, self.facts.tiles
+
+    def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:  # noqa: ARG002
+        """Compose the split's ``attributes.zarrfeed``."""
+        return self.description | {"channels": channels}
 
 
 def plan_repack(
@@ -128,7 +177,7 @@ def plan_repack(
         layouts[IMAGE],
         layouts[MASK],
         picked,
-        np.array([[height, width]]),
+        draft.sample_nbytes + layouts[MASK].sample_nbytes,
         decisions,
         _pixels(facts, rows, splits[0].labels.ignore, height * width),
     )
@@ -145,12 +194,12 @@ class _Kept:
 
 def _with_kept(
     splits: Sequence[StoredSplit], settings: RepackSettings, draft: FieldLayout, count: int
-) -> tuple[Settings, _Kept]:
+) -> tuple[Storage, _Kept]:
     """Ask for what stays as it is, so that only the rest is decided."""
     chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
     if settings.shard_size is not None:
         shard = None
-    wanted, kept = settings.of_conversion(), _Kept({}, shard, {})
+    wanted, kept = settings.storage, _Kept({}, shard, {})
     if settings.chunk_samples is None and chunk is not None:
         wanted = replace(wanted, chunk_samples=min(chunk, count))
         kept.decisions["chunk rows"] = Decision("chunk rows", str(wanted.chunk_samples), _AS_BEFORE)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.repacking.stored_facts import Facts, Tiles
-    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.shards.rows import Numbers, Tiles
 
 StoredOrder: TypeAlias = Literal["shuffled", "source", "stored"]
 ORDERS: tuple[StoredOrder, ...] = ("shuffled", "source", "stored")

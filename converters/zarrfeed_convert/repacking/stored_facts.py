@@ -18,6 +18,7 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.verification.recorded import texts
 
 if TYPE_CHECKING:
@@ -27,31 +28,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.shards.rows import Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """Where samples were cut.
-
-    Attributes
-    ----------
-    place
-        (n, 3): which image, and the tile's y and x in it.
-    names
-        Of the images.
-    sizes
-        (M, 2) their heights and widths.
-    """
-
-    place: Numbers
-    names: Sequence[str]
-    sizes: Numbers
-
-    def part(self, rows: Numbers) -> Tiles:
-        """Take some of the samples, and only the images that they were cut from."""
-        used, source = np.unique(self.place[rows, 0], return_inverse=True)
-        place = np.column_stack([source, self.place[rows, 1:]])
-        return Tiles(place, [self.names[image] for image in map(int, used)], self.sizes[used])
 
 
 @dataclass(frozen=True, slots=True)

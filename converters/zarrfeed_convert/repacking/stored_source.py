@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON, Image, Mask
 
 _FIELDS = (IMAGE, MASK)
+# Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
+# 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 at 8.)
+READ_NBYTES = 1 << 20
 _OPEN_SPLITS = 16  # at a time
 _OPEN_FILES = 512  # of all that are open at a time, or half of what a process may have
 
@@ -59,6 +62,11 @@ class StoredSamples(Source):
     def keys(self) -> Sequence[str]:
         """The samples' names."""
         return self._keys
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Bytes that are decoded at a time."""
+        return READ_NBYTES
 
     def describe(self) -> JSON:
         """Say where the samples come from."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardTask:
-    """One shard of every field.
+class Shard:
+    """One shard of every field: where it goes, and which samples are in it.
 
     Attributes
     ----------
@@ -47,19 +47,16 @@ class ShardTask:
         A file that is there for as long as the shard is wanted.
     number
         Which shard, along axis 0.
-    recipe
-        What is done to samples.
     image, mask
         The fields' layouts.
     rows
-        The shard's samples; the last shard may have fewer than it has room for.
+        The samples; the last shard may have fewer than it has room for.
     """
 
     folder: Path
     record: Path
     mark: Path
     number: int
-    recipe: Recipe
     image: FieldLayout
     mask: FieldLayout
     rows: Rows
@@ -73,10 +70,18 @@ class ShardTask:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """A shard, and what is done to its samples."""
+
+    shard: Shard
+    recipe: Recipe
+
+
 _A = {"image": "an image", "mask": "a mask"}
 
 
-class SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
+class _SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
     """The shard has gaps, so its files are of no use."""
 
 
@@ -84,48 +89,23 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     """Pack one shard of every field, and leave its record.
 
     After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
-
-    Raises
-    ------
-    WorkerError
-        The conversion's journal is not there: this is another machine, with another disk. Or the
-        split has been begun anew since.
     """
-    if not task.record.parent.is_dir():
-        raise WorkerError(
-            f"{task.record.parent}: needed the folder that the conversion has made, there is none "
-            f"on {platform.node()}; OUT must be on a path that all workers share"
-        )
-    if not task.mark.exists():
-        raise WorkerError(
-            f"{task.folder}: there is no {task.mark.name} beside it on {platform.node()}; the "
-            "split was begun anew, and needs no shard of what was before, or OUT is not on a path "
-            "that all workers share"
-        )
-    count = len(task.rows)
+    shard, count = task.shard, len(task.shard.rows)
     record = ShardRecord(
-        task.rows.fingerprint(),
+        shard.rows.fingerprint(),
         np.empty(count, np.uint64),
         np.empty((count, len(task.recipe.labels.classes)), np.int64),
-        np.empty((count, task.image.sample_shape[-1], 3)),
+        np.empty((count, shard.image.sample_shape[-1], 3)),
         np.empty((2, 2), np.uint64),
     )
-    try:
-        _write(run, task, record)
-    except SamplesMissing:
-        return
-    record.save(task.record)
-
-
-def _write(run: TaskRun[Source], task: ShardTask, record: ShardRecord) -> None:
     ahead: dict[int, tuple[Image, Mask]] = {}
     turn = 0
-    with shards_written(task, record) as append:
-        for row, image, mask, pixels in read_samples(run, task.recipe, task.rows):
+    with shard_written(run, shard, record) as append:
+        for row, image, mask, pixels in read_samples(run, task.recipe, shard.rows):
             run.tick()
-            item = int(task.rows.item[row])
+            item = int(shard.rows.item[row])
             with run.noting(item):
-                _require_fit(image, mask, task, name=run.context.names(item)[0])
+                _require_fit(image, mask, shard, name=run.context.names(item)[0])
             if run.failed:
                 ahead.clear()
                 continue
@@ -136,8 +116,6 @@ def _write(run: TaskRun[Source], task: ShardTask, record: ShardRecord) -> None:
             while turn in ahead:
                 append(*ahead.pop(turn))
                 turn += 1
-        if run.failed:
-            raise SamplesMissing
 
 
 def _owned(values: NDArray[Any]) -> NDArray[Any]:
@@ -146,29 +124,57 @@ def _owned(values: NDArray[Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def shards_written(task: ShardTask, record: ShardRecord) -> Iterator[Callable[[Image, Mask], None]]:
-    """Write one shard of every field; gives the function that adds a sample.
+def shard_written(
+    run: TaskRun[Any], shard: Shard, record: ShardRecord
+) -> Iterator[Callable[[Image, Mask], None]]:
+    """Write one shard of every field, and then its record; gives the function that adds a sample.
 
-    When all is well the files get their names, and the record their bytes; on an error nothing of
-    them is left.
+    On an error, and where samples have failed, nothing is left of it.
+
+    Raises
+    ------
+    WorkerError
+        The journal of the split is not there: this is another machine, with another disk. Or the
+        split has been begun anew since.
     """
-    with ExitStack() as stack:
-        files = [
-            stack.enter_context(_shard_file(path, layout))
-            for path, layout in zip(task.files, (task.image, task.mask), strict=True)
-        ]
-        image_chunks = ChunkWriter(files[0], task.image)
-        mask_chunks = ChunkWriter(files[1], task.mask)
+    _require_wanted(shard)
+    try:
+        with ExitStack() as stack:
+            files = [
+                stack.enter_context(_shard_file(path, layout))
+                for path, layout in zip(shard.files, (shard.image, shard.mask), strict=True)
+            ]
+            image_chunks = ChunkWriter(files[0], shard.image)
+            mask_chunks = ChunkWriter(files[1], shard.mask)
 
-        def append(image: Image, mask: Mask) -> None:
-            image_chunks.append(image)
-            mask_chunks.append(mask)
+            def append(image: Image, mask: Mask) -> None:
+                image_chunks.append(image)
+                mask_chunks.append(mask)
 
-        yield append
-        image_chunks.finish()
-        mask_chunks.finish()
+            yield append
+            if run.failed:
+                raise _SamplesMissing
+            image_chunks.finish()
+            mask_chunks.finish()
+    except _SamplesMissing:
+        return
     for place, file in enumerate(files):
         record.files[place] = file.nbytes, file.digest
+    record.save(shard.record)
+
+
+def _require_wanted(shard: Shard) -> None:
+    if not shard.record.parent.is_dir():
+        raise WorkerError(
+            f"{shard.record.parent}: needed the folder that the conversion has made, there is none "
+            f"on {platform.node()}; OUT must be on a path that all workers share"
+        )
+    if not shard.mark.exists():
+        raise WorkerError(
+            f"{shard.folder}: there is no {shard.mark.name} beside it on {platform.node()}; the "
+            "split was begun anew, and needs no shard of what was before, or OUT is not on a path "
+            "that all workers share"
+        )
 
 
 def shard_path(folder: Path, layout: FieldLayout, number: int) -> Path:
@@ -183,9 +189,9 @@ def _shard_file(path: Path, layout: FieldLayout) -> ShardFile:
     )
 
 
-def _require_fit(image: Image, mask: Mask, task: ShardTask, *, name: str) -> None:
+def _require_fit(image: Image, mask: Mask, shard: Shard, *, name: str) -> None:
     """Catch a source whose :meth:`read` does not give what its :meth:`probe` promised."""
-    for values, layout in ((image, task.image), (mask, task.mask)):
+    for values, layout in ((image, shard.image), (mask, shard.mask)):
         if values.shape != layout.sample_shape or values.dtype != layout.dtype:
             raise SourceError(
                 f"{name}: its header promised {_A[layout.name]} {layout.sample_shape} "

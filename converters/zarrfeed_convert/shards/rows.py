@@ -68,6 +68,31 @@ class Rows:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Where samples were cut.
+
+    Attributes
+    ----------
+    place
+        (n, 3): which image, and the tile's y and x in it.
+    names
+        Of the images.
+    sizes
+        (M, 2) their heights and widths.
+    """
+
+    place: Numbers
+    names: Sequence[str]
+    sizes: Numbers
+
+    def part(self, rows: Numbers) -> Tiles:
+        """Take some of the samples, and only the images that they were cut from."""
+        used, source = np.unique(self.place[rows, 0], return_inverse=True)
+        place = np.column_stack([source, self.place[rows, 1:]])
+        return Tiles(place, [self.names[image] for image in map(int, used)], self.sizes[used])
+
+
 def mixed(rows: Rows, *, block: int, seed: int) -> Rows:
     """Shuffle rows among their neighbours: those of each block, and of the rest, for themselves.
 

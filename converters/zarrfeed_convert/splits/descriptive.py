@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.shards.rows import Tiles
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON
 
@@ -68,20 +68,8 @@ def write_facts(
     return channels | ({"not_finite": left_out.tolist()} if left_out.any() else {})
 
 
-def write_tiles(folder: Path, place: Numbers, sources: Sequence[str], sizes: Numbers) -> None:
-    """Write where tiles were cut.
-
-    Parameters
-    ----------
-    folder
-        Of the split.
-    place
-        (n, 3) of every sample: which image, and the tile's y and x in it.
-    sources
-        The names of the images.
-    sizes
-        (M, 2) their heights and widths.
-    """
-    write_descriptive(folder, TILE, place, "sample", "place")
-    write_descriptive(folder, TILE_SOURCE, names_array(sources), "source", "byte")
-    write_descriptive(folder, TILE_SIZE, sizes, "source", "extent")
+def write_tiles(folder: Path, tiles: Tiles) -> None:
+    """Write where tiles were cut."""
+    write_descriptive(folder, TILE, tiles.place, "sample", "place")
+    write_descriptive(folder, TILE_SOURCE, names_array(tiles.names), "source", "byte")
+    write_descriptive(folder, TILE_SIZE, tiles.sizes, "source", "extent")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.shards.packing import ShardTask
+    from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.target import Target
 
@@ -109,13 +109,13 @@ class Journal:
         """Say where the record of a shard is, or goes."""
         return self._folder / f"{number:06}.npz"
 
-    def record(self, task: ShardTask) -> ShardRecord | None:
+    def record(self, shard: Shard) -> ShardRecord | None:
         """Find the record of a shard, if it is done."""
-        record = load_record(task.record)
-        if record is None or record.rows != task.rows.fingerprint():
+        record = load_record(shard.record)
+        if record is None or record.rows != shard.rows.fingerprint():
             return None
         try:
-            sizes = [path.stat().st_size for path in task.files]
+            sizes = [path.stat().st_size for path in shard.files]
         except OSError:
             return None
         return record if sizes == record.files[:, 0].tolist() else None

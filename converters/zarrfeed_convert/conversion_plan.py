@@ -1,0 +1,150 @@
+"""What does a conversion make of its samples, once everything is decided?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import xxhash
+
+from zarrfeed import __version__
+from zarrfeed.store.schema import FORMAT_VERSION
+from zarrfeed_convert.planning.decisions import Decision
+from zarrfeed_convert.planning.memory import Need, need_of
+from zarrfeed_convert.planning.palettes import palette_text
+from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
+from zarrfeed_convert.shards.rows import Tiles, mixed, without
+from zarrfeed_convert.shards.samples import DIGEST_METHOD
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from zarrfeed_convert.failures import Failures
+    from zarrfeed_convert.planning.plan import Plan, Settings
+    from zarrfeed_convert.shards.rows import Numbers, Rows
+    from zarrfeed_convert.shards.shard_record import ShardRecord
+    from zarrfeed_convert.source import JSON, Source
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionPlan:
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlan` of the samples of a source.
+
+    Attributes
+    ----------
+    samples, settings
+        The source, and what was asked for.
+    plan
+        What was decided.
+    sizes
+        (items, 2) height and width of the source's images; 0 where unknown.
+    failures
+        Samples that cannot be packed.
+    """
+
+    samples: Source
+    settings: Settings
+    plan: Plan
+    sizes: Numbers
+    failures: Failures
+
+    step: ClassVar = "packing"
+    task: ClassVar = staticmethod(pack_shard)
+
+    @property
+    def need(self) -> Need:
+        """Sum up the memory that a worker needs."""
+        return need_of(
+            self.plan.largest,
+            (self.plan.image, self.plan.mask),
+            self.samples.memory_nbytes,
+            mixes_tiles=self.settings.mixes_tiles,
+        )
+
+    @property
+    def decided(self) -> JSON:
+        """What a run that goes on must have found just so."""
+        keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
+        return {
+            "labels": asdict(self.plan.recipe.labels),
+            "layouts": [f"{layout}" for layout in (self.plan.image, self.plan.mask)],
+            "digest of the names of samples": keys.hexdigest(),
+            "digest of the order of samples": self.plan.rows.fingerprint(),
+        }
+
+    def rows(self, failed: Collection[int]) -> Rows:
+        """Lay out the samples without those that failed."""
+        settings, block = self.settings, self.plan.image.shard_rows
+        rows = without(self.plan.rows, failed, ordered=settings.order == "source")
+        if not (settings.mixes_tiles and len(rows)):
+            return rows
+        return mixed(rows, block=block, seed=settings.seed)
+
+    def task_of(self, shard: Shard) -> ShardTask:
+        """Say what is done to the samples of a shard."""
+        return ShardTask(shard, self.plan.recipe)
+
+    def names(self, rows: Rows) -> tuple[list[str], Tiles | None]:
+        """Name the samples, and say where they were cut if they are tiles."""
+        names = rows.keys(self.samples.keys, tiled=self.plan.tiled)
+        if not self.plan.tiled:
+            return names, None
+        items, source = np.unique(rows.item, return_inverse=True)
+        place = np.column_stack([source, rows.window])
+        sources = [self.samples.keys[item] for item in map(int, items)]
+        return names, Tiles(place, sources, self.sizes[items])
+
+    def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
+        """Compose the split's ``attributes.zarrfeed``."""
+        plan, layouts = self.plan, (self.plan.image, self.plan.mask)
+        left_out = list(self.samples.left_out)
+        skipped = [(failed.name, failed.why) for failed in self.failures.found]
+        packed = {
+            "zarrfeed": __version__,
+            "found": len(self.samples.keys) + len(left_out),
+            "skipped": [{"name": name, "why": why} for name, why in [*left_out, *skipped]],
+            "settings": self.settings.to_json(),
+            "binary": plan.recipe.labels.binary,
+            "chunk_rows": plan.image.chunk_rows,
+            "shard_rows": plan.image.shard_rows,
+            "codecs": {layout.name: layout.codec for layout in layouts},
+            "coverage": self._coverage(rows),
+            "decisions": [asdict(each) for each in (*plan.decisions, *_about_channels(channels))],
+            "digest": DIGEST_METHOD,
+        }
+        palette = self._used_palette(records)
+        return {
+            "format": FORMAT_VERSION,
+            "fields": [layout.name for layout in layouts],
+            "samples": len(rows),
+            "source": self.samples.describe(),
+            "packed": packed | ({"palette": palette} if palette else {}),
+            "channels": channels,
+        }
+
+    def _used_palette(self, records: Sequence[ShardRecord]) -> dict[str, str]:
+        """Say what palettes showed where masks used them, for other splits to compare with."""
+        pixels = sum(record.class_pixels.sum(axis=0) for record in records)
+        binary, ids = self.plan.recipe.labels.binary, np.flatnonzero(pixels).tolist()
+        indices = [255 if binary and number == 1 else number for number in ids]
+        shown = self.plan.palette
+        return palette_text({index: shown[index] for index in indices if index in shown})
+
+    def _coverage(self, rows: Rows) -> JSON:
+        """Count the source's pixels that are lost, and the stored ones that are no news."""
+        total = {"lost": 0, "repeated": 0, "padded": 0}
+        sizes, counts = np.unique(self.sizes[np.unique(rows.item)], axis=0, return_counts=True)
+        for (height, width), count in zip(sizes.tolist(), counts.tolist(), strict=True):
+            coverage = self.plan.recipe.geometry.coverage(height, width)
+            for what, pixels in asdict(coverage).items():
+                total[what] += count * pixels
+        return total
+
+
+def _about_channels(channels: JSON) -> tuple[Decision, ...]:
+    left_out = sum(channels.get("not_finite", ()))
+    if not left_out:
+        return ()
+    said = "NaN or infinite: packed as they are, but left out of the channels' mean and std"
+    return (Decision("not finite", f"{left_out:,.0f} values", said),)

@@ -1,0 +1,214 @@
+"""How does a split come to be, if need be in several runs?
+
+Ask what is there, lock the split, decide, run a task for every shard, commit. A shard that has a
+record is done. Where samples fail under way and are skipped, the rows are laid out again without
+them, and the shards that hold other rows than before are packed again: what is written depends on
+what failed, not on when, nor on how often the work was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed_convert.failures import understood
+from zarrfeed_convert.planning.deciding import step_progress
+from zarrfeed_convert.planning.memory import afford
+from zarrfeed_convert.report import Report, report_of_plan, report_of_split
+from zarrfeed_convert.shards.packing import Shard, shard_path
+from zarrfeed_convert.splits import split_writer
+from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
+from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from zarrfeed_convert.executors.executor import Executor
+    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.planning.decisions import Decision
+    from zarrfeed_convert.planning.plan import Plan
+    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.shards.shard_record import ShardRecord
+    from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.journal import Journal
+    from zarrfeed_convert.splits.split_plan import Packing, SplitPlan
+    from zarrfeed_convert.splits.target import Target
+
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PackJob:
+    """Packs one split.
+
+    Parameters
+    ----------
+    packing, target
+        What is packed, and where it goes.
+    executor
+        Starts an executor for a context.
+    progress
+        Told what is being done, and how many of how many samples are.
+    """
+
+    packing: Packing
+    target: Target
+    executor: Callable[[Source], AbstractContextManager[Executor]]
+    progress: OnProgress | None
+
+    def run(self, *, restart: bool, dry_run: bool) -> Report:
+        """Pack the split, go on with it, or report on the one that is there already.
+
+        Parameters
+        ----------
+        restart
+            Begin anew where a run was stopped.
+        dry_run
+            Decide everything, write nothing.
+
+        Raises
+        ------
+        SourceError
+            It cannot be packed.
+        """
+        done = self._already_packed()
+        left_over = journal_folder(self.target).exists()  # by a run that was killed as it ended
+        if done is not None and (dry_run or not left_over):
+            return done
+        if not dry_run:
+            return self._pack(restart=restart)
+        self.packing.require_packable()
+        with self._decided() as (_, split_plan, about_workers):
+            return report_of_plan(
+                split_plan.plan,
+                self.target,
+                self.packing.samples,
+                self.packing.failures,
+                about_workers,
+            )
+
+    def _already_packed(self) -> Report | None:
+        with understood(self.target.folder):
+            there = self.target.packed()
+            if there is None or not self.packing.accepts(there):
+                return None
+            return report_of_split(self.target, there, status="already packed")
+
+    def _pack(self, *, restart: bool) -> Report:
+        self.packing.require_packable()
+        with opened_journal(self.target, restart=restart) as journal:
+            done = self._already_packed()  # by a run that has just ended
+            if done is not None:
+                journal.finished()
+                return done
+            journal.agree("asked", self.packing.asked)
+            with self._decided() as (executor, split_plan, about_workers):
+                there = self._write(executor, split_plan, journal)
+        report = report_of_split(self.target, there, status="packed")
+        return replace(report, decisions=(*report.decisions, about_workers))
+
+    @contextmanager
+    def _decided(self) -> Iterator[tuple[Executor, SplitPlan, Decision]]:
+        """Look at everything, decide, and let only as many work as memory allows."""
+        with self.executor(self.packing.samples) as executor:
+            split_plan = self.packing.decide(executor)
+            executor.workers, about_workers = afford(
+                executor.workers, split_plan.need, free=executor.free_nbytes
+            )
+            yield executor, split_plan, about_workers
+
+    def _write(self, executor: Executor, split_plan: SplitPlan, journal: Journal) -> JSON:
+        """Pack what is not packed yet, and let the split be seen; gives what it says of itself."""
+        plan, failures = split_plan.plan, self.packing.failures
+        journal.agree("decided", split_plan.decided)
+        failures.add(journal.failed)
+        layouts = (plan.image, plan.mask)
+        folder = split_writer.prepare(self.target, [layout.name for layout in layouts])
+        rows, records = self._run_tasks(executor, split_plan, journal)
+        for layout in layouts:
+            paths = {shard_path(folder, layout, number) for number in range(len(records))}
+            split_writer.prune(folder, layout.name, paths)
+            split_writer.write_array(folder, layout, samples=len(rows))
+        names, tiles = split_plan.names(rows)
+        if tiles is not None:
+            write_tiles(folder, tiles)
+        height, width = plan.recipe.geometry.size
+        channels = write_facts(folder, records, names=names, pixels=height * width)
+        description = split_plan.describe(rows, records, channels)
+        split_writer.finish(self.target, folder, labels=plan.recipe.labels, description=description)
+        journal.finished()
+        return description
+
+    def _run_tasks(
+        self, executor: Executor, split_plan: SplitPlan, journal: Journal
+    ) -> tuple[Rows, list[ShardRecord]]:
+        failures, step, goes_on = self.packing.failures, split_plan.step, True
+        while True:
+            failed = failures.items
+            rows = split_plan.rows(failed)
+            if not len(rows):
+                raise SourceError("needed samples that can be packed, found none: all were skipped")
+            shards = self._shards(split_plan.plan, rows, journal)
+            _remove_unfinished(shards)
+            records = [journal.record(shard) for shard in shards]
+            left = [shard for shard, done in zip(shards, records, strict=True) if done is None]
+            if not left:
+                return rows, [record for record in records if record is not None]
+            before = len(rows) - sum(len(shard.rows) for shard in left)
+            if before and goes_on and self.progress is not None:
+                self.progress("going on", before, len(rows))
+            goes_on = False
+            executor.run(
+                split_plan.task,
+                [split_plan.task_of(shard) for shard in left],
+                step_progress(self.progress, step, len(rows), before=before),
+            )
+            if failures.items != failed:
+                journal.failed = failures.found
+            elif not _are_there(journal, left, within_s=executor.visible_within_s):
+                raise WorkerError(
+                    f"{self.target.folder}: shards were packed, but their files are not there as "
+                    f"they were written; {executor.advice}"
+                )
+
+    def _shards(self, plan: Plan, rows: Rows, journal: Journal) -> list[Shard]:
+        """Divide rows into shards."""
+        folder = split_writer.partial_folder(self.target).absolute()
+        mark = journal.mark().absolute()
+        return [
+            Shard(
+                folder,
+                journal.record_path(number).absolute(),
+                mark,
+                number,
+                plan.image,
+                plan.mask,
+                part,
+            )
+            for number, part in enumerate(plan.parts(rows))
+        ]
+
+
+def _remove_unfinished(shards: Sequence[Shard]) -> None:
+    """Remove what others were writing: who still does, on a lost machine, cannot finish it."""
+    files = {path for shard in shards for path in shard.files}
+    for layout in (shards[0].image, shards[0].mask):
+        split_writer.prune(shards[0].folder, layout.name, files)
+
+
+def _are_there(journal: Journal, shards: Sequence[Shard], *, within_s: float) -> bool:
+    """Look for the shards that are packed; other machines' may take a while to be seen."""
+    deadline = time.monotonic() + within_s
+    while (missing := [shard for shard in shards if journal.record(shard) is None]) and (
+        time.monotonic() < deadline
+    ):
+        for folder in {path.parent for shard in missing for path in (shard.record, *shard.files)}:
+            with suppress(OSError):
+                next(folder.iterdir(), None)  # lets NFS look again
+        time.sleep(_LOOK_EVERY_S)
+        shards = missing
+    return not missing
