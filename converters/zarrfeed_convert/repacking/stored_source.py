@@ -165,7 +165,7 @@ class StoredSamples(Source):
 
         While more than a pipe holds goes to a process that is only starting, no other is started.
         """
-        return self.__dict__ | {"_readers": {}, "keys": (), "_description": {}}
+        return self.__dict__ | {"_readers": {}, "_keys": (), "_description": {}}
 
     def _place(self, sample: int) -> tuple[int, int]:
         split = int(np.searchsorted(self._starts, sample, side="right")) - 1
