@@ -11,14 +11,13 @@ import xxhash
 from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.decisions import Decision
-from zarrfeed_convert.planning.memory import Need, need_of
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
-from zarrfeed_convert.shards.rows import Tiles, mixed, without
+from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.shards.samples import DIGEST_METHOD
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.plan import Plan, Settings
@@ -53,16 +52,6 @@ class ConversionPlan:
     task: ClassVar = staticmethod(pack_shard)
 
     @property
-    def need(self) -> Need:
-        """Sum up the memory that a worker needs."""
-        return need_of(
-            self.plan.largest,
-            (self.plan.image, self.plan.mask),
-            self.samples.memory_nbytes,
-            mixes_tiles=self.settings.mixes_tiles,
-        )
-
-    @property
     def decided(self) -> JSON:
         """What a run that goes on must have found just so."""
         keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
@@ -72,14 +61,6 @@ class ConversionPlan:
             "digest of the names of samples": keys.hexdigest(),
             "digest of the order of samples": self.plan.rows.fingerprint(),
         }
-
-    def rows(self, failed: Collection[int]) -> Rows:
-        """Lay out the samples without those that failed."""
-        settings, block = self.settings, self.plan.image.shard_rows
-        rows = without(self.plan.rows, failed, ordered=settings.order == "source")
-        if not (settings.mixes_tiles and len(rows)):
-            return rows
-        return mixed(rows, block=block, seed=settings.seed)
 
     def task_of(self, shard: Shard) -> ShardTask:
         """Say what is done to the samples of a shard."""

@@ -128,7 +128,19 @@ def decide(
     sizes = _sizes(count, measured)
     pixel = channels * dtype.itemsize + labels.dtype.itemsize
     largest = pixel * int(sizes.prod(axis=1).max())
-    return Plan(recipe, image, mask, rows, largest, decisions, surveyed, palette), sizes
+    plan = Plan(
+        recipe,
+        image,
+        mask,
+        rows,
+        largest,
+        decisions,
+        surveyed,
+        palette,
+        ordered=settings.order == "source",
+        mixing_seed=settings.seed if settings.mixes_tiles else None,
+    )
+    return plan, sizes
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:

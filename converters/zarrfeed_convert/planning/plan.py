@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.geometry import FITS, Fit, Size
 from zarrfeed_convert.planning.decisions import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
+from zarrfeed_convert.planning.memory import need_of
+from zarrfeed_convert.shards.rows import mixed, without
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from zarrfeed_convert.planning.memory import Need
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import JSON
@@ -115,6 +118,10 @@ class Plan:
         The pixels of each id in the masks as they are, if they were all looked at.
     palette
         What the masks' palettes show at indices that are class ids, if they have any.
+    ordered
+        Whether samples stay in order where some are left out.
+    mixing_seed
+        Scatters tiles of one image over the shard that they are in; None where they stay together.
     """
 
     recipe: Recipe
@@ -125,11 +132,25 @@ class Plan:
     decisions: tuple[Decision, ...]
     surveyed: Mapping[int, int] | None
     palette: Mapping[int, int] = field(default_factory=dict)
+    ordered: bool = True
+    mixing_seed: int | None = None
 
     @property
     def tiled(self) -> bool:
         """Whether a sample of the source may be several of the store."""
         return self.recipe.geometry.fit == "tile"
+
+    def need(self, source_nbytes: int) -> Need:
+        """Sum up the memory that a worker needs, where a source keeps so much in memory."""
+        fields, mixes = (self.image, self.mask), self.mixing_seed is not None
+        return need_of(self.largest, fields, source_nbytes, mixes_tiles=mixes)
+
+    def rows_without(self, failed: Collection[int]) -> Rows:
+        """Lay out the samples that are left where some have failed."""
+        rows = without(self.rows, failed, ordered=self.ordered)
+        if self.mixing_seed is None or not len(rows):
+            return rows
+        return mixed(rows, block=self.image.shard_rows, seed=self.mixing_seed)
 
     def parts(self, rows: Rows) -> list[Rows]:
         """Divide rows into shards."""

@@ -20,17 +20,15 @@ from zarrfeed_convert.planning.decisions import (
     Decision,
     FieldLayout,
 )
-from zarrfeed_convert.planning.memory import Need, need_of
 from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
-from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.splits.target import listed, said
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.repacking.stored import StoredSplit
@@ -101,19 +99,10 @@ class RepackPlan:
     task: ClassVar = staticmethod(copy_shard)
 
     @property
-    def need(self) -> Need:
-        """Sum up the memory that a worker needs."""
-        return need_of(self.plan.largest, (self.plan.image, self.plan.mask), READ_NBYTES)
-
-    @property
     def decided(self) -> JSON:
         """What a run that goes on must have decided just so."""
         layouts = [f"{layout}" for layout in (self.plan.image, self.plan.mask)]
         return {"layouts": layouts, "rows": self.plan.rows.fingerprint()}
-
-    def rows(self, failed: Collection[int]) -> Rows:  # noqa: ARG002 (a failure ends the run)
-        """Give the samples: none is ever left out."""
-        return self.plan.rows
 
     def task_of(self, shard: Shard) -> CopyTask:
         """Gather what is recorded of the samples of a shard."""

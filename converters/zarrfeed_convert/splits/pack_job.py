@@ -116,8 +116,9 @@ class PackJob:
         """Look at everything, decide, and let only as many work as memory allows."""
         with self.executor(self.packing.samples) as executor:
             split_plan = self.packing.decide(executor)
+            need = split_plan.plan.need(self.packing.samples.memory_nbytes)
             executor.workers, about_workers = afford(
-                executor.workers, split_plan.need, free=executor.free_nbytes
+                executor.workers, need, free=executor.free_nbytes
             )
             yield executor, split_plan, about_workers
 
@@ -149,7 +150,7 @@ class PackJob:
         failures, step, goes_on = self.packing.failures, split_plan.step, True
         while True:
             failed = failures.items
-            rows = split_plan.rows(failed)
+            rows = split_plan.plan.rows_without(failed)
             if not len(rows):
                 raise SourceError("needed samples that can be packed, found none: all were skipped")
             shards = self._shards(split_plan.plan, rows, journal)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from zarrfeed_convert.executors.executor import Executor, Task
     from zarrfeed_convert.failures import Failures
-    from zarrfeed_convert.planning.memory import Need
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Rows, Tiles
@@ -65,10 +64,6 @@ class SplitPlan(Protocol):
         """What a run that goes on must have decided just so."""
 
     @property
-    def need(self) -> Need:
-        """Memory that a worker needs."""
-
-    @property
     def step(self) -> str:
         """A word for the progress: what is done to every shard."""
 
@@ -78,9 +73,6 @@ class SplitPlan(Protocol):
 
     def task_of(self, shard: Shard) -> object:
         """Gather what the function needs to know of a shard: its item."""
-
-    def rows(self, failed: Collection[int]) -> Rows:
-        """Lay out the samples without those that failed."""
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:
         """Name the samples, and say where they were cut if they are tiles."""
