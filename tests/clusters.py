@@ -74,8 +74,13 @@ def pids(cluster: LocalCluster) -> list[int]:
 def idle(address: str) -> bool:
     """Whether no worker works, and none is changed by what it did."""
     with Client(address, set_as_default=False) as client:
-        states = client.run(lambda: (sum(remote_task._running.values()), working_folder._folder))
+        states = client.run(_busy)
     return set(states.values()) == {(0, None)}
+
+
+def _busy(dask_worker: Any) -> tuple[int, str | None]:
+    states = remote_task.states_of(dask_worker).values()
+    return sum(len(state.running) for state in states), working_folder._folder
 
 
 class Processes:

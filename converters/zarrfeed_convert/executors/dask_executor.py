@@ -262,4 +262,4 @@ def _perform(item: Any, *, held: RemoteTask, task: Task[Any, Any]) -> Outcome | 
         if not has_it_to_do or worker.status in (Status.closing, Status.closed, Status.failed):
             raise Reschedule  # nobody waits for it, or it is for another worker
 
-    return remote_task.perform(held, task, item, require_wanted, here=worker.address)
+    return remote_task.perform(held, task, item, require_wanted, dask_worker=worker)

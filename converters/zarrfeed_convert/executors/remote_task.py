@@ -2,8 +2,8 @@
 
 Such a process, a Dask worker, has several threads, a working directory of its own and perhaps
 another zarrfeed; it serves other conversions at the same time, and lives on when this one has
-ended. So every thread gets a source of its own, and whatever a task changes in the process is as
-it was before when the last task has gone.
+ended. So every thread gets a source of its own, the worker holds what is known of a conversion, and
+whatever a task changes in the process is as it was before when the last task has gone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import time
 import uuid
 import zlib
-from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +90,37 @@ def _probe_sample(source: Source) -> int | None:
 
 # -- In the process -------------------------------------------------------------------------------
 
-_state = threading.Lock()
-# By the conversions' tokens:
-_reads: defaultdict[str, dict[int, tuple[str, float]]] = defaultdict(dict)  # by thread, since when
-_running: Counter[str] = Counter()  # tasks
-_closed: set[str] = set()  # no more tasks are begun
-_contexts: defaultdict[str, dict[int, Any]] = defaultdict(dict)  # by thread
+
+class WorkerState:
+    """What a worker knows of a conversion.
+
+    Attributes
+    ----------
+    contexts
+        What the tasks share, by thread: nothing of it need be thread-safe.
+    reads
+        What a thread reads, and since when.
+    running
+        Threads that run a task.
+    closed
+        Whether no more tasks are begun.
+    """
+
+    def __init__(self) -> None:
+        self.contexts: dict[int, Any] = {}
+        self.reads: dict[int, tuple[str, float]] = {}
+        self.running: set[int] = set()
+        self.closed = False
+
+
+def states_of(dask_worker: Any) -> dict[str, WorkerState]:
+    """Give what a Dask worker knows of conversions, by their tokens."""
+    states: dict[str, WorkerState] = vars(dask_worker).setdefault("zarrfeed_conversions", {})
+    return states
+
+
+def _state(dask_worker: Any, token: str) -> WorkerState:
+    return states_of(dask_worker).setdefault(token, WorkerState())
 
 
 def perform(
@@ -105,7 +129,7 @@ def perform(
     item: object,
     require_wanted: Callable[[], None],
     *,
-    here: str,
+    dask_worker: Any,
 ) -> Outcome | None:
     """Run a task; None where no more are to be begun.
 
@@ -117,36 +141,44 @@ def perform(
         What is done.
     require_wanted
         Called after every sample, to raise where the work is no longer wanted.
-    here
-        Names this process, for errors.
+    dask_worker
+        Who does it.
 
     Raises
     ------
     WorkerError
         The source cannot be read in this process, though it can be at home.
     """
-    with _state:
-        if remote.token in _closed:
-            return None
-        _running[remote.token] += 1
+    state, here = _state(dask_worker, remote.token), dask_worker.address
+    thread = threading.get_ident()
+    state.running.add(thread)  # first, so that whoever closes it sees us, or we see that
     try:
+        if state.closed:
+            return None
+        for other in [*states_of(dask_worker).values()]:
+            if not other.running:
+                other.contexts.clear()  # that conversion may have been killed
         with single_threaded_blosc(), within_folder(remote.folder, home=remote.home, here=here):
-            run = _ObservedRun(_context_of(remote, here), require_wanted, remote.token)
+            if thread not in state.contexts:
+                state.contexts[thread] = _load(remote, here)
+            run = _ObservedRun(state.contexts[thread], require_wanted, state.reads)
             require_wanted()
             return Outcome(task(run, item), run.failed, run.ticks)
     finally:
-        with _state:
-            _running[remote.token] -= 1
-            if not _running[remote.token]:
-                del _running[remote.token]
+        state.running.discard(thread)
 
 
 class _ObservedRun(TaskRun[Any]):
     """A task whose readings others may ask for."""
 
-    def __init__(self, context: object, after_sample: Callable[[], None], token: str) -> None:
+    def __init__(
+        self,
+        context: object,
+        after_sample: Callable[[], None],
+        reads: dict[int, tuple[str, float]],
+    ) -> None:
         super().__init__(context, after_sample)
-        self._reads = _reads[token]
+        self._reads = reads
 
     def _read(self: _ObservedRun, read: Callable[[int], Read], item: int) -> Read:
         thread = threading.get_ident()
@@ -157,10 +189,10 @@ class _ObservedRun(TaskRun[Any]):
             del self._reads[thread]
 
 
-def longest_reading(token: str) -> tuple[str, float]:
-    """Say what has been read here for the longest time, and for how many seconds."""
+def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
+    """Say what a worker has been reading for the longest time, and for how many seconds."""
     now = time.monotonic()
-    reads = [(now - since, name) for name, since in [*_reads[token].values()]]
+    reads = [(now - since, name) for name, since in [*_state(dask_worker, token).reads.values()]]
     seconds, name = max(reads, default=(0.0, ""))
     return name, seconds
 
@@ -170,34 +202,19 @@ def version_and_memory() -> tuple[str, int]:
     return __version__, psutil.virtual_memory().available
 
 
-def running(token: str) -> int:
-    """Count the tasks of a conversion that run here."""
-    return _running[token]
+def running(token: str, dask_worker: Any) -> int:
+    """Count the tasks of a conversion that a worker runs."""
+    return len(_state(dask_worker, token).running)
 
 
-def begin_no_more(token: str) -> None:
+def begin_no_more(token: str, dask_worker: Any) -> None:
     """Let the tasks that run come to their end, and begin no other of that conversion."""
-    with _state:
-        _closed.add(token)
+    _state(dask_worker, token).closed = True
 
 
-def forget(token: str) -> None:
-    """Let go of what is kept for a conversion."""
-    with _state:
-        _contexts.pop(token, None)
-        _reads.pop(token, None)
-        _closed.discard(token)
-
-
-def _context_of(remote: RemoteTask, here: str) -> Any:
-    thread = threading.get_ident()
-    with _state:
-        for token in [token for token in _contexts if not _running[token]]:
-            del _contexts[token]  # that conversion may have been killed
-        mine = _contexts[remote.token]
-    if thread not in mine:
-        mine[thread] = _load(remote, here)
-    return mine[thread]
+def forget(token: str, dask_worker: Any) -> None:
+    """Let go of what a worker knows of a conversion."""
+    states_of(dask_worker).pop(token, None)
 
 
 def _load(remote: RemoteTask, here: str) -> Any:
