@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 from scripts import gone, wait_until
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.executors import remote_task, working_folder
+from zarrfeed_convert.executors import remote_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,15 +72,15 @@ def pids(cluster: LocalCluster) -> list[int]:
 
 
 def idle(address: str) -> bool:
-    """Whether no worker works, and none is changed by what it did."""
+    """Whether no worker works."""
     with Client(address, set_as_default=False) as client:
         states = client.run(_busy)
-    return set(states.values()) == {(0, None)}
+    return set(states.values()) == {0}
 
 
-def _busy(dask_worker: Any) -> tuple[int, str | None]:
+def _busy(dask_worker: Any) -> int:
     states = remote_task.states_of(dask_worker).values()
-    return sum(len(state.running) for state in states), working_folder._folder
+    return sum(len(state.running) for state in states)
 
 
 class Processes:

@@ -189,7 +189,9 @@ def test_a_path_that_workers_do_not_share_is_named(pairs, processes, here):
     processes.add_worker(prefix=alone)
     shutil.copytree("data", hidden / "data")
 
-    with pytest.raises(WorkerError, match=r"cannot read hidden/data/images/s000.png, which .* can"):
+    with pytest.raises(
+        WorkerError, match=rf"cannot read {hidden}/data/images/s000.png, which .* can"
+    ):
         pack(Slow("hidden/data/images", "hidden/data/masks"), "o.zarr", processes.address)
     out = hidden / "o.zarr"
     with pytest.raises(WorkerError, match=r"OUT must be on a path that all workers share"):

@@ -1,4 +1,4 @@
-"""Is there a Dask cluster that can work for us, and does it still answer?
+"""Is there a Dask cluster that can run our tasks, and does it still answer?
 
 Every question to it has a timeout.
 """
@@ -85,7 +85,7 @@ class Cluster:
             raise SourceError(f"scheduler: needed Dask's scheduler, found {address}, a {found}")
 
     def admit(self) -> int:
-        """Wait for a worker, and make sure that all can do the work.
+        """Wait for a worker, and check that all have this zarrfeed.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Cluster:
             return __version__, 0
 
     def threads(self) -> int:
-        """Count the threads that can work; 0 where the workers that had them are being replaced.
+        """Count the threads of running workers; 0 while lost workers are being replaced.
 
         Raises
         ------
@@ -152,13 +152,13 @@ class Cluster:
         return self._threads
 
     def ask_workers(self, function: Callable[..., Answer], *arguments: object) -> dict[str, Answer]:
-        """Call a function in every worker, whatever it is at; an answer may be an exception."""
+        """Call a function in every worker, even a busy one; an answer may be an exception."""
         call = partial(self.client.run, function, *arguments, on_error="return")
         answers: dict[str, Answer] = self._ask(call, "what its workers answer")
         return answers
 
     def stop(self, futures: Sequence[Future[Any]]) -> None:
-        """Let no task begin any more, cancel those that run, and wait until they have ended.
+        """Begin no more tasks, cancel those that run, and wait until they have ended.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Cluster:
             time.sleep(_ASK_AGAIN_S)
 
     def close(self) -> None:
-        """Let go of what the workers keep for us, and of the scheduler."""
+        """Drop what the workers keep for us, and disconnect from the scheduler."""
         with suppress(WorkerError):
             self.ask_workers(remote_task.forget, self._token)
         # Where nobody listens there is no good-bye to wait for, and we have said what is wrong.
@@ -193,7 +193,7 @@ class Cluster:
             log.disabled = before
 
     def lost(self, why: BaseException | str) -> WorkerError:
-        """Say that our tasks are no longer known to the scheduler."""
+        """Describe a scheduler that no longer knows our tasks."""
         said = " ".join(str(why).split())
         return WorkerError(
             f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({said}); look "
@@ -223,7 +223,7 @@ class Cluster:
 
 
 async def _kind(address: str, timeout: float) -> str:
-    """Ask who is there; Dask itself would wait for ever for one who listens and says nothing."""
+    """Ask who is there; Dask itself would wait for ever for one that accepts and stays silent."""
     arguments = Security().get_connection_args("client")
     async with rpc(address, connection_args=arguments) as there:
         identity: Any = await asyncio.wait_for(there.identity(), timeout)
@@ -239,12 +239,12 @@ def _timeout() -> float:
 
 
 def _said(answer: object) -> str:
-    """Give the version that was answered, or why there is none."""
+    """Return the version in an answer, or why there is none."""
     return answer[0] if isinstance(answer, tuple) else f"none that works: {answer!r}"
 
 
 def _free(workers: Mapping[str, Any], available: Mapping[str, int]) -> int:
-    """Add up the memory that workers may use: within their limits, and what their machines have."""
+    """Add up the memory that workers may use, within their limits and those of their machines."""
     rooms: defaultdict[str, int] = defaultdict(int)
     machines: dict[str, int] = {}
     for address, free in available.items():

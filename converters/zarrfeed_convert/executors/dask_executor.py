@@ -1,15 +1,13 @@
-"""How does a Dask cluster do the work of an executor?
+"""How does a Dask cluster run tasks?
 
-The tasks are those of the other executors. The source goes to the cluster once, as the result of a
-task that all others need, so that Dask brings it to every worker, and makes it again where the
-workers that had it have died. A worker that dies loses nothing but the tasks that it was at: Dask
-gives them to another one.
+The context goes to the cluster once, as the result of a task that all others depend on: Dask copies
+it to every worker, and makes it again where the workers that had it have died. A worker that dies
+loses only the tasks that it was running: Dask gives them to another one.
 
-Nobody writes any more when a conversion has ended: its tasks are cancelled, a task looks after
-every sample whether its worker still has it to do, and we wait until none runs. The same look ends
-the tasks of a conversion that was killed, and those of a worker that has lost the scheduler. What a
-worker of which we know nothing may still write has a name of its own; the next run removes it, and
-then it cannot take the place of a shard.
+Nobody writes after a run has ended: its tasks are cancelled, a task checks after every sample that
+it is still wanted, and we wait until none is running. The same check ends the tasks of a run that
+was killed, and those of a worker that has lost the scheduler. What a worker that we have lost may
+still write has a name of its own; the next run removes it, and then it cannot replace a shard.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from zarrfeed_convert.executors.dask_cluster import Cluster
 from zarrfeed_convert.executors.executor import Executor, Outcome
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.source import Source
+from zarrfeed_convert.sources.read_errors import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.executors.executor import Progress, Task
     from zarrfeed_convert.executors.remote_task import RemoteTask
-    from zarrfeed_convert.failures import Failures
+    from zarrfeed_convert.failures import Failed, Failures
 
 _LOOK_EVERY_S = 0.1
 
@@ -54,7 +53,7 @@ class DaskExecutor(Executor):
     address
         The scheduler's, such as ``tcp://10.0.0.1:8786``.
     read_timeout
-        Seconds that a sample may take to be read.
+        Seconds that reading a sample may take.
 
     Attributes
     ----------
@@ -80,7 +79,8 @@ class DaskExecutor(Executor):
         self, context: object, failures: Failures, address: str, read_timeout: float
     ) -> None:
         self._context, self._read_timeout = context, read_timeout
-        self._remote = remote_task.remote_task_of(context)
+        remote, self._places = resolved(context) if isinstance(context, Source) else (context, {})
+        self._remote = remote_task.remote_task_of(remote)
         self._cluster = Cluster(address, self._remote.token)
         self._under_way: dict[int, Future[Outcome | None]] = {}
         try:
@@ -124,15 +124,24 @@ class DaskExecutor(Executor):
                     raise self._explained(outcome, future, items[number])
                 if not isinstance(outcome, Outcome):
                     continue  # it was not begun
-                done[number] = outcome
+                done[number] = outcome._replace(failed=[*map(self._as_given, outcome.failed)])
                 if self._ends_it(outcome) and not ending:
                     self._cluster.ask_workers(remote_task.begin_no_more, self._remote.token)
                     ending = True
 
+    def _as_given(self, failed: Failed) -> Failed:
+        """Name files as the user does, not by the absolute paths that workers read."""
+        return failed._replace(name=self._shortened(failed.name), why=self._shortened(failed.why))
+
+    def _shortened(self, text: str) -> str:
+        for whole, place in self._places.items():
+            text = text.replace(whole, place)
+        return text
+
     def _next(
         self, left: Iterator[tuple[int, Any]], count: int, threads: int
     ) -> list[tuple[int, Any]]:
-        """Take what is to be done next: all at once, so that Dask may ask for more workers."""
+        """Choose what to submit: everything at once, so that Dask may ask for more workers."""
         most = count
         if self.workers < self._threads:  # memory would not allow more
             most = max(1, threads * self.workers // self._threads)
@@ -170,7 +179,7 @@ class DaskExecutor(Executor):
             client.loop.add_callback(follow, number, future)
 
     def _require_progress(self) -> None:
-        """Refuse to wait for a worker that has been reading one sample for too long.
+        """Give up where a worker has been reading one sample for too long.
 
         Raises
         ------
@@ -182,9 +191,10 @@ class DaskExecutor(Executor):
             name, seconds = answer if isinstance(answer, tuple) else ("", 0.0)
             if seconds > self._read_timeout:
                 raise SourceError(
-                    f"{name}: reading it did not end within {seconds:.0f} s on {worker}; it may be "
-                    "damaged: restore it, or take it out, and start that worker anew; where the "
-                    f"disk is slow, wait longer with --read-timeout {4 * self._read_timeout:g}"
+                    f"{self._shortened(name)}: reading it did not end within {seconds:.0f} s on "
+                    f"{worker}; it may be damaged: restore it, or take it out, and start that "
+                    "worker anew; where the disk is slow, wait longer with --read-timeout "
+                    f"{4 * self._read_timeout:g}"
                 )
 
     def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:
@@ -198,7 +208,7 @@ class DaskExecutor(Executor):
         return error if future.status == "error" else self._cluster.lost(error)
 
     def _samples_of(self, item: object) -> str:
-        """Name the samples of a task, of which one may be to blame."""
+        """Name the samples of a task; one of them may be to blame."""
         found: Iterable[int] = item if isinstance(item, range | list) else ()
         for part in item if isinstance(item, tuple) else (_rows_of(item),):
             if isinstance(part, Rows):
@@ -210,7 +220,7 @@ class DaskExecutor(Executor):
         return f" ({len(samples)} samples, from {first} to {last})"
 
     def _abandon(self, error: BaseException) -> None:
-        """End the tasks that run, and wait until they have; where that cannot be known, say so."""
+        """Cancel the tasks that run, and wait until they have ended; say so if that is unknown."""
         futures = list(self._under_way.values())
         self._under_way.clear()
         try:
@@ -221,7 +231,7 @@ class DaskExecutor(Executor):
             error.add_note(f"tasks may still be running on the cluster for a while{why}")
 
     def close(self) -> None:
-        """Let the cluster go."""
+        """Disconnect from the cluster."""
         self._cluster.close()
 
 
@@ -241,7 +251,7 @@ def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, obj
 
 
 def _large_graphs() -> Any:
-    """Keep Dask from warning of what it carries well: a source of many paths, rows of shards."""
+    """Silence Dask's warning of large graphs: it carries sources of many paths well."""
     return dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GiB"})
 
 

@@ -1,8 +1,8 @@
-"""How do processes of this machine do the work of an executor?
+"""How do processes of this machine run tasks?
 
-Each has one task at a time, so that it is known which one a crash ends, and writes on a board what
-it reads, so that it is known over which sample. One that reads something for too long is ended.
-Where failures are skipped, another process takes its place and its task, without that sample.
+Each has one task at a time, so that a crash ends only one, and writes on a board what it reads, so
+that the crash can be blamed on a sample. A process that reads one thing for too long is killed.
+Where failures are skipped, another process takes over its task, without that sample.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 _LOOK_EVERY_S = 0.1
-_END_S = 10.0  # that all processes together have to end by themselves
-# They are the parallelism themselves. On two busy cores, NumPy is then imported in 115 ms
+_END_S = 10.0  # for all processes together to end by themselves
+# The processes are the parallelism. With one BLAS thread, two busy cores import NumPy in 115 ms
 # instead of 174.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
@@ -41,19 +41,19 @@ _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 class ProcessExecutor(Executor):
     """Runs tasks in processes.
 
-    They are started anew: forks of a process that runs threads (TensorFlow's) may hang. A context
-    that is defined in the user's ``__main__`` comes with its class.
+    They do not fork: forks of a process that runs threads (TensorFlow's) may hang. A context whose
+    class is defined in the user's ``__main__`` takes its class along.
 
     Parameters
     ----------
     context
         What all tasks share.
     workers
-        How many processes there may be; they start when there is a task for them.
+        How many processes there may be; each starts when there is a task for it.
     failures
         Takes the samples that fail.
     read_timeout
-        Seconds that something may take to be read, besides what its size allows.
+        Seconds that reading one thing may take, besides what its size allows.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class ProcessExecutor(Executor):
         *,
         again: bool,
     ) -> None:
-        """Blame the sample over which a process was lost: its task is done again without that.
+        """Blame the sample that a lost process was reading; repeat its task without that sample.
 
         Raises
         ------
         WorkerError
-            No sample is to blame, or not for certain: `again`, all might be well.
+            No sample can be blamed, or the process might not be lost `again`.
         """
         self._processes.remove(process)
         place, number = process.watch.place, process.number
@@ -159,7 +159,7 @@ class ProcessExecutor(Executor):
         )
 
     def _idle(self, wanted: int) -> list[_Process]:
-        """Give processes that have nothing to do, and start some if there are too few."""
+        """Find idle processes, and start more if there are too few."""
         busy = sum(process.number is not None for process in self._processes)
         wanted = min(wanted, self.workers - busy)
         idle = [process for process in self._processes if process.number is None]
@@ -183,7 +183,7 @@ class ProcessExecutor(Executor):
         return sum(self._board.place(number).ticks for number in range(self._board.places))
 
     def close(self) -> None:
-        """End the tasks that run, and the processes, if need be by force."""
+        """Stop the tasks and end the processes, if need be by force."""
         if self._closed:
             return
         self._closed = True
@@ -198,7 +198,7 @@ class ProcessExecutor(Executor):
 
 
 class _Process:
-    """A process of an executor, and what it has to do."""
+    """A worker process and its task."""
 
     def __init__(self, board: Board, place: int, context: bytes, *, users_modules: bool) -> None:
         self.place = place
@@ -221,31 +221,31 @@ class _Process:
     def give(self, number: int, task: Any, item: Any, lost: dict[int, str]) -> None:
         """Give it a task."""
         self.number, self.ticks_before = number, self.watch.place.ticks
-        with suppress(OSError):  # it is dead, as its connection will say
+        with suppress(OSError):  # it has died; its connection will say so
             if self._setup is not None:
                 self.connection.send_bytes(self._setup)
                 self._setup = None
             self.connection.send((task, item, lost))
 
     def take(self) -> Outcome | BaseException:
-        """Take its answer: what came of its task, or an error."""
+        """Receive the outcome of its task, or an error."""
         answer: Outcome | BaseException = self.connection.recv()
         self.number = None
         return answer
 
     def nbytes(self) -> int:
-        """Give the memory that it has."""
+        """Measure its memory."""
         with suppress(psutil.Error):
             return int(psutil.Process(self._process.pid).memory_info().rss)
         return 0
 
     def dismiss(self) -> None:
-        """Let it end when it has done its task."""
+        """Let it end after its task."""
         with suppress(OSError):
             self.connection.send(None)
 
     def end(self, seconds: float) -> int:
-        """Wait until it has ended, but not for long; gives its exit status."""
+        """Wait for it to end, kill it after `seconds`; return its exit status."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -256,9 +256,9 @@ class _Process:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Let processes start with Ctrl-C blocked, until they ignore it: else one prints a traceback.
+    """Start processes with Ctrl-C blocked until they ignore it; else they print tracebacks.
 
-    They inherit the mask of the thread that starts them; here, a Ctrl-C comes as the block ends.
+    They inherit the mask of this thread, where a Ctrl-C arrives when the block ends.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -1,14 +1,12 @@
-"""How does a task run in a process that is somebody else's?
+"""How does a task run in a Dask worker?
 
-Such a process, a Dask worker, has several threads, a working directory of its own and perhaps
-another zarrfeed; it serves other conversions at the same time, and lives on when this one has
-ended. So every thread gets a source of its own, the worker holds what is known of a conversion, and
-whatever a task changes in the process is as it was before when the last task has gone.
+Such a process has several threads, a working directory of its own and perhaps another zarrfeed. It
+serves other conversions at the same time, and outlives them. So paths are absolute, every thread
+loads a context of its own, and what is known of a conversion is kept on the worker.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import time
@@ -16,7 +14,6 @@ import uuid
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -25,7 +22,6 @@ import psutil
 from zarrfeed import __version__
 from zarrfeed.errors import WorkerError
 from zarrfeed_convert.executors.executor import Outcome, Read, TaskRun
-from zarrfeed_convert.executors.working_folder import within_folder
 from zarrfeed_convert.shards.shard_file import single_threaded_blosc
 from zarrfeed_convert.source import Source
 
@@ -39,20 +35,18 @@ _PROBED = 8  # samples of which one can be measured, if any can
 
 @dataclass(frozen=True, slots=True)
 class RemoteTask:
-    """What a process must know of a conversion before it works for it; sent to it once.
+    """What a worker must know of a conversion before it runs its tasks; sent to it once.
 
     Attributes
     ----------
     token
         Tells the conversion from others.
     version
-        The zarrfeed that asks.
+        Of zarrfeed, at home.
     home
-        The machine that asks.
-    folder
-        Where relative paths begin; None where the source has none.
+        The machine that the conversion was started on.
     probe_sample
-        A sample that can be read at home, so it can be read here, or the source is not there.
+        A sample that can be measured at home; a worker that cannot measure it lacks the source.
     context
         What all tasks share, pickled.
     """
@@ -60,21 +54,17 @@ class RemoteTask:
     token: str
     version: str
     home: str
-    folder: str | None
     probe_sample: int | None
     context: bytes
 
 
 def remote_task_of(context: object) -> RemoteTask:
-    """Prepare what tasks share to be used elsewhere."""
-    source = context if isinstance(context, Source) and len(context.keys) else None
-    names = source.names(0) if source else ()
+    """Prepare a context, which has no relative paths, to be used by workers."""
     return RemoteTask(
         uuid.uuid4().hex[:12],
         __version__,
         platform.node(),
-        None if all(map(os.path.isabs, names)) else str(Path.cwd()),
-        None if source is None else _probe_sample(source),
+        _probe_sample(context) if isinstance(context, Source) else None,
         # By value where it is the user's own class; paths shrink to a tenth.
         zlib.compress(cloudpickle.dumps(context), 1),
     )
@@ -131,7 +121,7 @@ def perform(
     *,
     dask_worker: Any,
 ) -> Outcome | None:
-    """Run a task; None where no more are to be begun.
+    """Run a task; returns None where no more are to begin.
 
     Parameters
     ----------
@@ -158,7 +148,7 @@ def perform(
         for other in [*states_of(dask_worker).values()]:
             if not other.running:
                 other.contexts.clear()  # that conversion may have been killed
-        with single_threaded_blosc(), within_folder(remote.folder, home=remote.home, here=here):
+        with single_threaded_blosc():
             if thread not in state.contexts:
                 state.contexts[thread] = _load(remote, here)
             run = _ObservedRun(state.contexts[thread], require_wanted, state.reads)
@@ -169,7 +159,7 @@ def perform(
 
 
 class _ObservedRun(TaskRun[Any]):
-    """A task whose readings others may ask for."""
+    """A run of a task that records what it reads."""
 
     def __init__(
         self,
@@ -190,7 +180,7 @@ class _ObservedRun(TaskRun[Any]):
 
 
 def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
-    """Say what a worker has been reading for the longest time, and for how many seconds."""
+    """Find what a worker has been reading for the longest time, and for how many seconds."""
     now = time.monotonic()
     reads = [(now - since, name) for name, since in [*_state(dask_worker, token).reads.values()]]
     seconds, name = max(reads, default=(0.0, ""))
@@ -198,7 +188,7 @@ def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
 
 
 def version_and_memory() -> tuple[str, int]:
-    """Say which zarrfeed this process has, and how many bytes of memory are free here."""
+    """Return this process's version of zarrfeed, and the bytes of memory that are free here."""
     return __version__, psutil.virtual_memory().available
 
 
@@ -208,12 +198,12 @@ def running(token: str, dask_worker: Any) -> int:
 
 
 def begin_no_more(token: str, dask_worker: Any) -> None:
-    """Let the tasks that run come to their end, and begin no other of that conversion."""
+    """Begin no more tasks of a conversion; those that run may end."""
     _state(dask_worker, token).closed = True
 
 
 def forget(token: str, dask_worker: Any) -> None:
-    """Let go of what a worker knows of a conversion."""
+    """Drop what a worker knows of a conversion."""
     states_of(dask_worker).pop(token, None)
 
 

@@ -1,4 +1,4 @@
-"""Who does the work: this process, some processes beside it, or a Dask cluster?"""
+"""Which executor runs the tasks: this process, other processes, or a Dask cluster?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cores() -> int:
 def require_executor(
     workers: int | None, scheduler: str | None = None, *, read_timeout: float = PATIENCE_S
 ) -> None:
-    """Refuse what nobody could work by; arguments as :func:`executor_of` takes them.
+    """Check the arguments that choose an executor; see :func:`executor_of`.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def executor_of(
     scheduler
         The address of a Dask cluster whose workers do the work instead.
     read_timeout
-        Seconds that something may take to be read, besides what its size allows.
+        Seconds that reading one thing may take, besides what its size allows.
     """
     if scheduler is not None:
         return closing(_dask_executor(context, failures, scheduler, read_timeout))

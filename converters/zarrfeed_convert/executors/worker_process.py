@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
-    """Another task failed: this one's work is not needed."""
+    """The run has ended; this task's result is not needed."""
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
 
     try:
         context: Any = cloudpickle.loads(connection.recv_bytes())
-    except Exception as error:  # whatever it is, the parent must hear of it
+    except Exception as error:  # the parent must hear of any
         connection.send_bytes(_failure(error))
         return
     with single_threaded_blosc():
@@ -67,7 +67,7 @@ def _answer(task: Task[Any, Any], run: TaskRun[Any], item: Any) -> bytes:
 
 
 def _failure(error: BaseException) -> bytes:
-    """Pickle an error; what cannot be, or is none of ours, says where it came from."""
+    """Pickle an error; wrap it, with its traceback, if it is not ours or cannot be pickled."""
     told = "".join(traceback.format_exception(error))
     try:
         if isinstance(error, ZarrfeedError | OSError):

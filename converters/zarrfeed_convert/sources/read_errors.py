@@ -75,16 +75,32 @@ def anchored(source: Source) -> Source:
     Files are named as they were given; where the current folder has changed since, they are named
     by their whole path.
     """
+    there = source.opened[0] if source.opened else ""
+    return source if there in ("", _here()) else resolved(source)[0]
+
+
+def resolved(source: Source) -> tuple[Source, dict[str, str]]:
+    """Open a source again by absolute paths, unless it has only such, or is not of a format.
+
+    Returns
+    -------
+    source
+        One that reads the same samples, wherever the current folder is.
+    places
+        The absolute paths, and how they were given.
+    """
     there, arguments, options = source.opened or ("", (), {})
-    if there in ("", _here()):
-        return source
+    if not there:
+        return source, {}
     given = signature(type(source)).bind(*arguments, **options)
+    places = {}
     for name in ("images", "masks"):
         place = given.arguments.get(name, "")
         is_label = name == "masks" and source.takes_labels and "." not in place
-        if place and "://" not in place and not is_label:
-            given.arguments[name] = os.path.join(there, place)  # noqa: PTH118
-    return type(source)(*given.args, **given.kwargs)
+        if place and "://" not in place and not is_label and not os.path.isabs(place):  # noqa: PTH117
+            given.arguments[name] = whole = os.path.join(there, place)  # noqa: PTH118
+            places[whole] = place
+    return (type(source)(*given.args, **given.kwargs) if places else source), places
 
 
 def _here() -> str:

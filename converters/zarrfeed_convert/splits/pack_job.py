@@ -1,9 +1,9 @@
-"""How does a split come to be, if need be in several runs?
+"""How is a split packed, if need be in several runs?
 
-Ask what is there, lock the split, decide, run a task for every shard, commit. A shard that has a
-record is done. Where samples fail under way and are skipped, the rows are laid out again without
-them, and the shards that hold other rows than before are packed again: what is written depends on
-what failed, not on when, nor on how often the work was interrupted.
+Look at what is there, lock the split, decide, run a task for every shard, commit. A shard that has
+a record is done. Where samples fail on the way and are skipped, the rows are laid out again without
+them, and shards whose rows have changed are packed again: what is written depends on what failed,
+not on when, nor on how often the work was interrupted.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ class PackJob:
         """
         done = self._already_packed()
         left_over = journal_folder(self.target).exists()  # by a run that was killed as it ended
-        if done is not None and (dry_run or not left_over):
+        if done is None:
+            self.packing.require_packable()
+        elif dry_run or not left_over:
             return done
         if not dry_run:
             return self._pack(restart=restart)
-        self.packing.require_packable()
         with self._decided() as (_, split_plan, about_workers):
             return report_of_plan(
                 split_plan.plan,
@@ -99,7 +100,6 @@ class PackJob:
             return report_of_split(self.target, there, status="already packed")
 
     def _pack(self, *, restart: bool) -> Report:
-        self.packing.require_packable()
         with opened_journal(self.target, restart=restart) as journal:
             done = self._already_packed()  # by a run that has just ended
             if done is not None:
