@@ -25,6 +25,7 @@ LAYERS = ["", "store", "order", "feed", "fronts", "page"]
 # The rooms of the converter: packages and modules, from the ground up.
 CONVERTER = ROOT / "converters" / "zarrfeed_convert"
 FLOORS = [
+    {"atomic_files", "locks"},
     {"source", "failures", "geometry", "decoding", "shards", "supervision"},
     {"labels", "mask_map", "mask_ids"},
     {"planning", "executors", "sources", "formats", "split_summary"},

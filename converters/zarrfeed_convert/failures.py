@@ -9,7 +9,6 @@ from zarrfeed.errors import SourceError, ZarrfeedError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 OnError: TypeAlias = Literal["stop", "skip"]
 _SHOWN = 10  # files that a message names
@@ -128,17 +127,6 @@ def understood(place: object) -> Iterator[None]:
             f"{place}: what it says of itself cannot be understood ({error!r:.200}); restore its "
             "zarr.json, or pack it anew"
         ) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Let what cannot be written name its file: a full disk, by itself, does not."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def unreadable(name: str, error: Exception) -> SourceError:

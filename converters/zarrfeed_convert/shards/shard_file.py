@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import google_crc32c
@@ -26,7 +25,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from zarrfeed_convert.failures import writing
+from zarrfeed_convert.atomic_files import atomic_file, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,8 +119,6 @@ class ShardFile:
 
     def __init__(self, path: Path, *, chunks: int, encode: Encode) -> None:
         self._path, self._encode = path, encode
-        # A name of its own: a process that was given up on another machine may still be writing.
-        self._temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
         self._digest = xxhash.xxh3_64()
         self._table = np.full((chunks, 2), _EMPTY, "<u8")
         self._count = 0
@@ -132,12 +129,13 @@ class ShardFile:
         self._syncing: Future[None] | None = None
         self._synced = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("wb", _WRITE_NBYTES)
+        self._end = ExitStack()
+        self._file = self._end.enter_context(atomic_file(path, buffering=_WRITE_NBYTES))
 
     def append(self, chunk: NDArray[Any]) -> None:
         """Write the next chunk, an array of full size."""
         encoded = memoryview(self._encode(chunk)).cast("B")
-        with writing(self._temporary):
+        with writing(self._path):
             self._write(encoded)
 
     def _write(self, encoded: memoryview) -> None:
@@ -169,20 +167,12 @@ class ShardFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        whole = False
         self._syncs.shutdown()  # nobody may use the descriptor when it is closed
-        try:
-            if kind is None:
-                with writing(self._temporary):
-                    self._finish()
-                whole = True
-        finally:
-            if not whole:
-                with suppress(OSError):  # what is left of it cannot be written, either
-                    self._file.close()
-                self._temporary.unlink(missing_ok=True)
-        if whole:
-            self._temporary.replace(self._path)
+        if kind is None:
+            with self._end, writing(self._path):
+                self._finish()
+        else:
+            self._end.__exit__(kind, error, traceback)
 
     def _finish(self) -> None:
         if self._syncing is not None:
@@ -192,9 +182,6 @@ class ShardFile:
         self._file.write(table)
         self._digest.update(table)
         self._offset += len(table)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
 
     def _is_synced(self) -> bool:
         """Whether the last sync has ended; raises if it failed."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed_convert.failures import writing
+from zarrfeed_convert.atomic_files import atomic_file, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +47,7 @@ class ShardRecord:
 
         The record itself may be lost with the machine's power: its shard is then packed again.
         """
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-        with writing(temporary), temporary.open("wb") as file:
+        with atomic_file(path, sync=False) as file, writing(path):
             np.savez(
                 file,
                 rows=np.array(self.rows),
@@ -58,7 +56,6 @@ class ShardRecord:
                 channel_sums=self.channel_sums,
                 files=self.files,
             )
-        temporary.replace(path)
 
 
 def load_record(path: Path) -> ShardRecord | None:

@@ -14,16 +14,16 @@ however it ends.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import PARTIAL
-from zarrfeed_convert.failures import Failed, writing
+from zarrfeed_convert.atomic_files import atomic_file, writing
+from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
 from zarrfeed_convert.splits.own_entries import remove, require_own
 from zarrfeed_convert.splits.repetition import differences
@@ -200,34 +200,20 @@ def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
 @contextmanager
 def _locked(target: Target) -> Iterator[Journal]:
     folder = journal_folder(target)
-    descriptor = _take_lock(folder)
-    try:
+    with ExitStack() as held:
+        while True:
+            folder.mkdir(exist_ok=True)
+            try:
+                held.enter_context(locked(folder))
+                break
+            except FileNotFoundError:  # its owner has just finished
+                continue
+            except BlockingIOError:
+                raise SourceError(
+                    f"{folder}: another run is packing this split at the moment; wait for it to "
+                    "end, or stop it first"
+                ) from None
         yield Journal(target)
-    finally:
-        os.close(descriptor)
-
-
-def _take_lock(folder: Path) -> int:
-    while True:
-        folder.mkdir(exist_ok=True)
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # its owner has just finished
-            continue
-        try:
-            with writing(folder):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise SourceError(
-                f"{folder}: another run is packing this split at the moment; wait for it to end, "
-                "or stop it first"
-            ) from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
 
 
 def _make_parents(target: Target) -> list[Path]:
@@ -249,10 +235,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    remove(temporary)  # of a run that was killed
-    with writing(path), temporary.open("x", encoding="utf-8") as file:
-        json.dump(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with atomic_file(path) as file, writing(path):
+        file.write(json.dumps(values).encode())

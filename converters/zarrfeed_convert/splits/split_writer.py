@@ -7,9 +7,7 @@ so that it is what zarr-python would have written itself.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,8 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
-from zarrfeed_convert.failures import writing
+from zarrfeed_convert.atomic_files import atomic_file, sync_entry, sync_tree, writing
+from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_file import blosc_settings
 from zarrfeed_convert.splits.own_entries import remove
 from zarrfeed_convert.splits.target import target_of
@@ -139,19 +138,18 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
     """
     import zarr
 
-    _sync(folder)
+    sync_tree(folder)
     with _dataset_locked(target):
         now = target_of(target.out, target.split)  # another split may have been packed meanwhile
         now.require_same_labels(labels)
         if now.binding is None:
-            with writing(folder / _ROOT):
-                (folder / _ROOT).write_bytes(_root_metadata(labels))
-            _sync_entry(folder / _ROOT)
+            with atomic_file(folder / _ROOT) as file, writing(folder / _ROOT):
+                file.write(_root_metadata(labels))
         # Last, for only with it the folder is a group: what a kill leaves before has none.
         with writing(folder / METADATA):
             zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
-        _sync_entry(folder / METADATA)
-        _sync_entry(folder)
+        sync_entry(folder / METADATA)
+        sync_entry(folder)
         _exchange(target, folder)
     remove(_aside(target))
 
@@ -173,24 +171,14 @@ def recover(target: Target) -> None:
 @contextmanager
 def _dataset_locked(target: Target) -> Iterator[None]:
     """Let one split of a dataset at a time take its place."""
-    descriptor = os.open(target.out, os.O_RDONLY)
-    deadline = time.monotonic() + _LOCK_S
     try:
-        while True:
-            try:
-                with writing(target.out):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise SourceError(
-                        f"{target.out}: another run has been putting a split in place for "
-                        f"{_LOCK_S} s; stop it, and repeat this command"
-                    ) from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
+        with locked(target.out.resolve(), wait_s=_LOCK_S):
+            yield
+    except BlockingIOError:
+        raise SourceError(
+            f"{target.out}: another run has been putting a split in place for {_LOCK_S} s; stop "
+            "it, and repeat this command"
+        ) from None
 
 
 def _root_metadata(labels: Labels) -> bytes:
@@ -220,7 +208,7 @@ def _exchange(target: Target, folder: Path) -> None:
             target.folder.rename(folder)
         if replaces and not target.folder.exists():
             aside.rename(target.folder)
-        _restore(metadata, before, folder / _ROOT)
+        _restore(metadata, before)
         raise
 
 
@@ -228,34 +216,17 @@ def _put_in_place(target: Target, folder: Path) -> None:
     if (folder / _ROOT).exists():
         (folder / _ROOT).replace(target.out / METADATA)
     folder.rename(target.folder)
-    _sync_entry(target.out)
+    sync_entry(target.out)
 
 
-def _restore(metadata: Path, before: bytes | None, by_way_of: Path) -> None:
+def _restore(metadata: Path, before: bytes | None) -> None:
     if before is None:
         metadata.unlink(missing_ok=True)
     elif metadata.read_bytes() != before:
-        by_way_of.write_bytes(before)
-        by_way_of.replace(metadata)
+        with atomic_file(metadata) as file, writing(metadata):
+            file.write(before)
 
 
 def _aside(target: Target) -> Path:
     """Where a split waits for its replacement; no split's name has a tilde."""
     return target.folder.with_name(f"{target.split}~old{PARTIAL}")
-
-
-def _sync(folder: Path) -> None:
-    """Bring what others wrote, and every folder, to the disk: a rename must not overtake it."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            _sync_entry(Path(parent, name))
-        _sync_entry(Path(parent))
-
-
-def _sync_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with writing(path):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

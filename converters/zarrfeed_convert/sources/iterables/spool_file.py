@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from zarrfeed_convert.sources.stale_files import hold, own_prefix, remove_abandoned
+from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.stale_files import hold, own_prefix, remove_abandoned
+from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
