@@ -57,9 +57,9 @@ class ByIndex(Loader):
 
     def keras(self) -> Any:
         """Make a Keras ``Sequence`` of it, with Keras' own workers."""
-        from compare.sequence import sequence_of
+        from compare.sequence import PlainSequence
 
-        return sequence_of(self)
+        return PlainSequence(self.work, self.read, workers=self.workers, processes=self.processes)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -1,8 +1,8 @@
-"""What does a Zarr v3 ``zarr.json`` say about an array, and can the direct reader read it?
+"""What does a Zarr v3 ``zarr.json`` say about an array, and can a mapped reader read it?
 
-Pure: a metadata dictionary in, a frozen description out. Whatever the direct reader does not
-cover is not an error but an :class:`ArrayLayout` with the reason in ``indirect``. A dictionary may
-say anything: every value is checked for its type and its range before something is computed of it.
+Pure: a metadata dictionary in, a frozen description out. What mapped readers do not cover is no
+error but an :class:`ArrayLayout` with the reason in ``indirect``. A dictionary may hold anything:
+the type and the range of every value are checked before anything is computed from it.
 
 Source: Zarr v3 core specification and the ``sharding_indexed`` codec 1.0
 (https://zarr-specs.readthedocs.io/en/latest/v3/).
@@ -12,17 +12,28 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.store.json_checks import MOST_BYTES, Damage, extents, json_object, name_of, named
+from zarrfeed.store.json_checks import (
+    MOST_BYTES,
+    Damage,
+    extents,
+    json_object,
+    name_of,
+    named,
+    one_of,
+    require_node,
+)
 from zarrfeed.store.schema import JSON, ArrayLayout, Compression, ShardIndex
 
-# The data types that a batch can hold; the rest of Zarr's (complex, strings, structs) is not
-# something a segmentation model eats.
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The data types that a batch can hold; a model is not fed with Zarr's others (complex, strings,
+# structs).
 _DTYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
@@ -37,7 +48,7 @@ _COMPRESSIONS: Mapping[str, Compression] = {
     "numcodecs.lzma": "lzma",
     "numcodecs.lz4": "lz4",
 }
-# Of numcodecs: they make no more of a chunk than it is, and run nothing.
+# Codecs of numcodecs that neither expand a chunk nor run code.
 _HARMLESS = frozenset(
     f"numcodecs.{name}"
     for name in ("delta", "fixedscaleoffset", "quantize", "bitround", "astype", "shuffle", "crc32")
@@ -51,7 +62,7 @@ _KNOWN = frozenset(
 
 
 class UnfitError(StoreError):
-    """An array is as it should be, but cannot feed batches."""
+    """An array is valid, but cannot feed batches."""
 
 
 def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
@@ -67,17 +78,12 @@ def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
     Raises
     ------
     StoreError
-        It is not a Zarr v3 array, is damaged, or claims what cannot be.
+        It is no Zarr v3 array, is damaged, or claims something impossible.
     UnfitError
         Its data type or chunk grid cannot feed batches at all.
     """
-    if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "array":
-        raise StoreError(
-            f"{name}: needed a Zarr v3 array, found zarr_format="
-            f"{metadata.get('zarr_format')!r:.99}, node_type={metadata.get('node_type')!r:.99}"
-        )
     try:
-        require_known(metadata, _KNOWN, name)
+        require_node(metadata, "array", _KNOWN)
         return _parse(metadata, name)
     except Damage as error:
         raise StoreError(f"{name}: {error}") from error
@@ -85,32 +91,6 @@ def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
         raise
     except Exception as error:  # a shape of JSON that nobody thought of
         raise StoreError(f"{name}: its metadata is damaged: {error!r:.300}") from error
-
-
-def require_known(metadata: JSON, known: frozenset[str], name: str) -> None:
-    """Refuse what a store says must be understood.
-
-    Parameters
-    ----------
-    metadata
-        Of an array or a group.
-    known
-        The names that it may hold.
-    name
-        What to call it in an error.
-
-    Raises
-    ------
-    StoreError
-        It holds a name that is not known here, and not marked as one that may be ignored.
-    """
-    for key, value in metadata.items():
-        ignorable = isinstance(value, Mapping) and value.get("must_understand") is False
-        if key not in known and not ignorable:
-            raise StoreError(
-                f"{name}: holds {key!r:.99}, which must be understood, and is not known to this "
-                "zarrfeed: upgrade it, or convert the originals"
-            )
 
 
 def _parse(metadata: JSON, name: str) -> ArrayLayout:
@@ -203,10 +183,7 @@ def _grid(metadata: JSON, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
 
 
 def _endian(configuration: JSON, default: str) -> str:
-    endian = configuration.get("endian", default)
-    if endian not in ("little", "big"):
-        raise Damage(f"needed little- or big-endian data, found {endian!r:.99}")
-    return str(endian)
+    return one_of(("little", "big"), configuration.get("endian", default), "byte order")
 
 
 def _shard_index(sharding: JSON, foreign: list[str]) -> ShardIndex:
@@ -216,17 +193,15 @@ def _shard_index(sharding: JSON, foreign: list[str]) -> ShardIndex:
         foreign.append(f"index codecs {names}")
     elif _endian(codecs[0][1], "little") != "little":
         foreign.append("a big-endian shard index")
-    location = sharding.get("index_location", "end")
-    if location not in ("start", "end"):
-        raise Damage(f"needed a shard index at the start or the end, found {location!r:.99}")
+    location = one_of(("start", "end"), sharding.get("index_location", "end"), "index location")
     return ShardIndex(at_end=location == "end", checksum="crc32c" in names)
 
 
 def _require_harmless(codecs: list[tuple[str, JSON]], foreign: list[str], name: str) -> None:
-    """Refuse what zarr-python would read, but with codecs that trust what they are given.
+    """Refuse what zarr-python would decode with codecs that trust their input.
 
-    Compressors take the memory that a chunk asks for, Blosc ends the process if its header lies,
-    and numcodecs has one that runs code.
+    Compressors allocate what a chunk asks for, Blosc ends the process if its header lies, and
+    numcodecs has a codec that runs code.
     """
     for codec, _ in codecs:
         own = codec.startswith("numcodecs.") and codec not in _HARMLESS
@@ -238,7 +213,7 @@ def _require_harmless(codecs: list[tuple[str, JSON]], foreign: list[str], name: 
 
 
 def _transposed(codecs: list[tuple[str, JSON]], axes: int) -> tuple[int, ...] | None:
-    """Take a transposition off the codecs; how stored axes follow from the array's."""
+    """Remove a transposition from the codecs and return the order of the stored axes."""
     if codecs[0][0] != "transpose":
         return None
     order = codecs.pop(0)[1].get("order")
@@ -278,9 +253,8 @@ def _key_encoding(encoding: Any, foreign: list[str]) -> tuple[str, str]:
         foreign.append(f"chunk key encoding {name!r:.99}")
         return "", "/"
     separator = configuration.get("separator", "/" if name == "default" else ".")
-    if separator not in ("/", "."):  # it becomes a part of file names
-        raise Damage(f"needed '/' or '.' between the parts of chunk names, found {separator!r:.99}")
-    return f"c{separator}" if name == "default" else "", str(separator)
+    separator = one_of(("/", "."), separator, "separator")  # it becomes a part of file names
+    return f"c{separator}" if name == "default" else "", separator
 
 
 def _fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:

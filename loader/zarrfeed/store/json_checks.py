@@ -1,4 +1,4 @@
-"""Is a value of JSON what it must be? Each check gives the value, or says what was found."""
+"""Is a JSON value what it must be? Each check returns the value or says what was found."""
 
 from __future__ import annotations
 
@@ -6,18 +6,46 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from zarrfeed.store.schema import JSON
 
-MOST_AXES = 32  # as NumPy had for long
+MOST_AXES = 32  # NumPy's limit before version 2
 MOST_BYTES = 1 << 62  # no file system holds more, and sums of such sizes do not wrap
 
 
-class Damage(Exception):  # noqa: N818 (what is damaged is added at the door)
+class Damage(Exception):  # noqa: N818 (the caller says of what)
     """Says what is wrong."""
 
 
+def require_node(metadata: JSON, kind: str, known: AbstractSet[str]) -> None:
+    """Refuse metadata of another kind, or of a Zarr that must be understood and is not.
+
+    Parameters
+    ----------
+    metadata
+        As ``zarr.json`` holds it.
+    kind
+        "array" or "group".
+    known
+        Names that it may hold besides those that are marked as optional.
+    """
+    version, node = metadata.get("zarr_format"), metadata.get("node_type")
+    if version != 3 or node != kind:
+        raise Damage(
+            f"needed a Zarr v3 {kind}, found zarr_format={version!r:.99}, node_type={node!r:.99}"
+        )
+    for key, value in metadata.items():
+        optional = isinstance(value, Mapping) and value.get("must_understand") is False
+        if key not in known and not optional:
+            raise Damage(
+                f"holds {key!r:.99}, which must be understood and is unknown to this zarrfeed: "
+                "upgrade it, or convert the originals"
+            )
+
+
 def extents(value: Any, what: str, *, least: int) -> tuple[int, ...]:
-    """Take a list of whole numbers."""
+    """Check a list of whole numbers."""
     if not isinstance(value, list | tuple) or len(value) > MOST_AXES:
         raise Damage(f"needed a {what} of at most {MOST_AXES} whole numbers, found {value!r:.99}")
     for extent in value:
@@ -26,22 +54,29 @@ def extents(value: Any, what: str, *, least: int) -> tuple[int, ...]:
     return tuple(value)
 
 
+def one_of(choices: tuple[str, ...], value: Any, what: str) -> str:
+    """Check a choice."""
+    if value not in choices:
+        raise Damage(f"needed {' or '.join(map(repr, choices))} as {what}, found {value!r:.99}")
+    return str(value)
+
+
 def json_object(value: Any, what: str) -> JSON:
-    """Take an object."""
+    """Check an object."""
     if not isinstance(value, Mapping):
         raise Damage(f"needed an object as {what}, found {value!r:.99}")
     return value
 
 
 def named(codecs: Any) -> list[tuple[str, JSON]]:
-    """Normalise codecs to (name, configuration): a bare string is a name without configuration."""
+    """Normalise codecs to (name, configuration)."""
     if not isinstance(codecs, list | tuple) or not codecs:
         raise Damage(f"needed a list of codecs, found {codecs!r:.99}")
     return [name_of(codec, "a codec") for codec in codecs]
 
 
 def name_of(value: Any, what: str) -> tuple[str, JSON]:
-    """Take an extension: its name and its configuration."""
+    """Split an extension into name and configuration; a bare string has no configuration."""
     if isinstance(value, str):
         return value, {}
     value = json_object(value, what)

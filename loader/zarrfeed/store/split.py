@@ -15,9 +15,10 @@ from zarrfeed.errors import StoreError
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import nearest
 from zarrfeed.store.address import absolute_path
-from zarrfeed.store.array_metadata import UnfitError, parse_array, require_known
+from zarrfeed.store.array_metadata import UnfitError, parse_array
 from zarrfeed.store.attributes import read_attributes
 from zarrfeed.store.files import Stamp, stamp_of
+from zarrfeed.store.json_checks import Damage, require_node
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.schema import (
     DESCRIPTIONS,
@@ -252,10 +253,10 @@ def _group(folder: Path) -> JSON:
     metadata = read_metadata(folder)
     if metadata is None:
         raise StoreError(f"{folder}: {_what_is_there(folder)}")
-    if metadata.get("zarr_format") != 3 or metadata.get("node_type") != "group":
-        kind = metadata.get("node_type")
-        raise StoreError(f"{folder}: needed a Zarr group, found node_type={kind!r:.99}")
-    require_known(metadata, _KNOWN, str(folder))
+    try:
+        require_node(metadata, "group", _KNOWN)
+    except Damage as error:
+        raise StoreError(f"{folder}: {error}") from error
     return metadata
 
 
