@@ -131,6 +131,21 @@ class TestEveryKindOfWorker:
         ):
             list(seq)
 
+    def test_its_repr_shows_its_state(self, kind: Kind, split: Path) -> None:
+        with ZarrSequence(split, 4, **kind) as seq:
+            batches = iter(seq)
+            next(batches)
+            feeder = seq._stream._feeder
+            assert feeder is not None
+            state = repr(feeder._workers)
+            of = "processes" if "use_multiprocessing" in kind else "threads"
+            who = f"{kind['workers']} worker {of}" if kind["workers"] else "no worker"
+            name = type(feeder._workers).__name__
+            assert state.startswith(f"<{name}: {who}; tasks: ")
+            tasks = map(int, re.findall(r"\d+", state.partition("tasks")[2]))
+            assert sum(tasks) == len(feeder._pending)
+        assert repr(feeder._workers) == f"<{name}: closed>"
+
     def test_a_damaged_shard_is_an_error(self, kind: Kind, tmp_path: Path) -> None:
         path = write_split(tmp_path / "s", traced_pixels(22))
         shard = path / "image/c/3/0/0/0"
@@ -201,7 +216,7 @@ def test_a_close_from_another_thread_ends_the_waiting(split: Path) -> None:
     seq = ZarrSequence(split, 4, shuffle=False, transform=transforms.sleeps, **PROCESSES)
     threading.Timer(1.0, seq.close).start()
     started = time.monotonic()
-    with pytest.raises(WorkerError, match="closed while a batch was waited for"):
+    with pytest.raises(WorkerError, match="closed while it waited for a batch"):
         list(seq)
     assert time.monotonic() - started < 10
     assert not children()

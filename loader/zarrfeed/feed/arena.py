@@ -1,13 +1,13 @@
 """Aligned memory for the batches under way, shared with worker processes, and leases on it.
 
-One anonymous mapping holds every slot. Where there are worker processes it is a memfd on Linux, an
-unlinked temporary file elsewhere: it has no name, so nothing is left behind by any kind of death,
-and a worker process gets its descriptor. A page is first touched by the worker that first writes to
-it, which costs ten times a later touch, and is then reused until the sequence is closed.
+One anonymous mapping holds every slot. For worker processes it is a memfd on Linux and an unlinked
+temporary file elsewhere: it has no name, so that nothing is left behind however the processes end,
+and workers get its descriptor. The first touch of a page costs ten times a later one, so pages are
+reused until the sequence is closed.
 
 A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
-tensor on it dies, the slot comes back by itself; until then nobody writes to it. The slot freed
-last is handed out first, while it is still in the processor's cache.
+tensor on it dies, the slot returns by itself; until then nobody writes to it. The slot freed last
+is handed out first, because it is still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Arena:
     shared
         Whether other processes are to write to it.
     descriptor
-        Of another process's arena to share; None makes a new one.
+        Of another process's arena, to share it; None makes a new one.
     """
 
     def __init__(
@@ -62,17 +62,31 @@ class Arena:
             else mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         )
         self._memory = np.frombuffer(self._map, np.uint8)
-        self._kept: dict[int, NDArray[np.uint8]] = {}  # what leased slots held before a fork
+        self._copies: dict[int, NDArray[np.uint8]] = {}  # of leased slots, during a fork
         self.shared = self.descriptor >= 0
         self._free: deque[_Return | int] = deque(range(slots))
         self._slots: dict[int, Slot] = {}
-        self._full: dict[int, list[dict[str, Any]]] = {}  # what full batches look like to NumPy
+        self._full: dict[int, list[dict[str, Any]]] = {}  # array interfaces of full batches
         self._returns: dict[int, _Return] = {}  # a weak reference must live to be called back
+
+    def __repr__(self) -> str:
+        name, leased = type(self).__name__, self.leased
+        if self._map is None:
+            return f"<{name}: closed, {leased} leased>"
+        return (
+            f"<{name} of {self.slots} × {self.layout.nbytes:,} bytes: {self.free} free, "
+            f"{self.slots - self.free - leased} taken, {leased} leased>"
+        )
 
     @property
     def free(self) -> int:
-        """How many slots are neither taken nor leased."""
+        """Slots that are neither taken nor leased."""
         return len(self._free)
+
+    @property
+    def leased(self) -> int:
+        """Slots that consumers hold."""
+        return len(self._leased())
 
     def take(self) -> int:
         """Take the slot that was freed last.
@@ -80,7 +94,7 @@ class Arena:
         Raises
         ------
         IndexError
-            All are in use; callers count what they take.
+            All are in use; see :attr:`free`.
         """
         free = self._free.pop()
         return free if isinstance(free, int) else free.slot
@@ -90,7 +104,7 @@ class Arena:
         self._free.append(slot)
 
     def slot(self, number: int) -> Slot:
-        """View a slot; made once for each, because it takes longer than a batch may."""
+        """View a slot. Views are kept: making one takes longer than some batches."""
         slot = self._slots.get(number)
         if slot is None:
             nbytes = self.layout.nbytes
@@ -99,12 +113,12 @@ class Arena:
         return slot
 
     def lease(self, slot: int, rows: int) -> Arrays:
-        """Hand a filled slot out.
+        """Hand out a filled slot.
 
         Parameters
         ----------
         slot
-            A taken slot; it comes back when the last of the arrays dies.
+            A taken slot; it returns when the last of the arrays dies.
         rows
             How many samples it holds.
 
@@ -127,7 +141,7 @@ class Arena:
         return self._full[slot]
 
     def close(self) -> None:
-        """Give back all memory but that of batches which are still held; that, when they die."""
+        """Release the memory; that of leased slots is released when their arrays die."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -143,31 +157,31 @@ class Arena:
         self._slots.clear()
 
     def before_fork(self) -> None:
-        """Keep what is held and shared: the parent's workers write on while a child begins."""
+        """Copy leased slots that are shared: the parent's workers write on meanwhile."""
         if self.shared and self._map is not None:
-            self._kept = {slot: self.slot(slot).memory.copy() for slot in self._leased()}
+            self._copies = {slot: self.slot(slot).memory.copy() for slot in self._leased()}
 
     def after_fork(self, *, child: bool) -> None:
-        """Let a child keep what it holds, in memory of its own, and no more."""
+        """Give a child the leased slots, in memory of its own, and close it for all else."""
         if child and self._map is not None:
-            if self._kept:
+            if self._copies:
                 flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
                 access = mmap.PROT_READ | mmap.PROT_WRITE
                 map_memory(self._memory.ctypes.data, self._memory.size, access, flags, -1)
-            for slot, content in self._kept.items():
+            for slot, content in self._copies.items():
                 self.slot(slot).memory[:] = content
             self.shared = False
             self.close()
-        self._kept = {}
+        self._copies = {}
 
     def _leased(self) -> set[int]:
-        return {slot for slot, lease in self._returns.items() if lease() is not None}
+        return {slot for slot, lease in list(self._returns.items()) if lease() is not None}
 
 
 class _Return(weakref.ref["Lease"]):
-    """Lies among the free slots once its lease has died.
+    """A weak reference that joins the free slots when its lease dies.
 
-    That is one call into C. In a finaliser written in Python, Ctrl-C would be swallowed.
+    That is a single call into C: a finaliser written in Python would swallow Ctrl-C.
     """
 
     __slots__ = ("slot",)
@@ -181,7 +195,7 @@ class _Return(weakref.ref["Lease"]):
 
 
 class Lease:
-    """What the arrays of a batch keep alive, and with it the arena's memory."""
+    """Kept alive by the arrays of a batch; keeps the arena's memory alive."""
 
     __slots__ = ("__weakref__", "_memory")
 

@@ -1,8 +1,8 @@
 """Hands out finished batches in order, and keeps the workers busy with the ones to come.
 
-There is no thread of its own: whoever takes a batch also sends the next tasks. A task is sent as
-soon as a slot is free, across the end of an epoch too, so that the first batches of the next one
-are read while the last of this one are consumed.
+It has no thread of its own: whoever takes a batch also sends the next tasks. A task is sent as soon
+as a slot is free, even across the end of an epoch, so that the first batches of the next one are
+read while the last ones of this one are consumed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.feed.arena import Arena
-from zarrfeed.feed.forks import ask_at_forks
+from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.lookahead import Lookahead
-from zarrfeed.feed.slot import SlotLayout, weighing
+from zarrfeed.feed.slot import SlotLayout, zero_padding_weights
 from zarrfeed.feed.stats import Tally
 from zarrfeed.feed.workers import Task, Workers
 from zarrfeed.machine_memory import afford, resident
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 HELD = 4
 # Small batches may queue as long as they stay in the processor's cache together.
 _CACHE_NBYTES = 16 << 20
-# After a batch that had to wait for the disk, so many are read ahead: advice prevents the very
-# waits by which a cold disk is known.
+# After a batch that had to wait for the disk, this many are read ahead: reading ahead prevents the
+# very waits by which a cold disk is known.
 _COLD_BATCHES = 64
-_TURN = 0.2  # seconds
+_POLL_SECONDS = 0.2
 
 
 class Feeder:
@@ -49,10 +49,10 @@ class Feeder:
     layout
         Of a batch in memory.
     start_workers
-        Makes the workers for an arena.
+        Starts the workers on an arena.
     depth
-        Batches under way or finished at the same time, at least 1; fewer, with a warning, where
-        the machine's free memory would not hold them.
+        Most batches that are under way or ready at the same time, at least 1. It is lowered, with a
+        warning, if they would take more than half of the free memory.
     timeout
         Seconds to wait for one batch.
     shared
@@ -81,19 +81,30 @@ class Feeder:
         except BaseException:
             self._arena.close()
             raise
-        # One more than there are workers: none waits for its next task.
+        # One more than there are workers, so that none waits for its next task.
         least = max(self._workers.count + 1, _CACHE_NBYTES // layout.nbytes)
         self._ahead = Lookahead(least=min(depth, least), most=depth, workers=self._workers.count)
         self._pending: deque[Task] = deque()
         self._epoch = self._batch = 0  # of the next task to be sent
-        self._cold = 0  # batches that are still read ahead from the disk
+        self._cold = 0  # batches for which the disk is still read ahead
         self._sent = 0
         self._taken = 0.0  # when the last batch was handed out
         self._ticket = 0
         self._closing = False
         self.closed = False
-        self._end: weakref.finalize[..., object] | None = None
-        ask_at_forks(self)
+        self._finalizer: weakref.finalize[..., object] | None = None
+        register_at_fork(self)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<{type(self).__name__}: closed>"
+        pending = tuple(self._pending)
+        ready = sum(self._arena.slot(task.slot).done[0] == task.number for task in pending)
+        epoch, batch = (pending[0].epoch, pending[0].batch) if pending else self._later(0)
+        return (
+            f"<{type(self).__name__} epoch {epoch}, batch {batch}: {ready} ready, "
+            f"{len(pending) - ready} under way, {self._arena.leased} held>"
+        )
 
     def begin(self, epoch: int, batch: int) -> int:
         """Start an epoch from one of its batches.
@@ -101,7 +112,7 @@ class Feeder:
         Returns
         -------
         int
-            A ticket for :meth:`take`. Every ticket ends the one before.
+            A ticket for :meth:`take`. It makes the earlier ones invalid.
         """
         with self._lock:
             try:
@@ -120,7 +131,7 @@ class Feeder:
         return self._ticket
 
     def tally(self, epoch: int) -> Tally:
-        """Begin to count an epoch."""
+        """Make the counter of an epoch that begins."""
         return Tally(epoch, max(1, self._workers.count))
 
     def take(self, ticket: int, tally: Tally) -> Arrays | None:
@@ -131,7 +142,7 @@ class Feeder:
         ticket
             Of the pass that asks.
         tally
-            Where the batch is counted.
+            Counts the batch.
 
         Returns
         -------
@@ -149,13 +160,13 @@ class Feeder:
             try:
                 return self._take(tally)
             except BaseException:
-                # Whatever it was, Ctrl-C too: nobody knows who writes to which slot. Start afresh.
+                # After any exception, Ctrl-C too, workers may still write to any slot: start anew.
                 self.close()
                 raise
 
     def _take(self, tally: Tally) -> Arrays:
         began = time.perf_counter()
-        # What the consumer has dropped since the last batch is written to first.
+        # Slots that the consumer has dropped since the last batch are used first.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
         if task.batch == self.schedule.batches - 1:  # measured while the workers work
@@ -163,7 +174,7 @@ class Feeder:
         self._wait(task)
         now = time.perf_counter()
         *spent, from_disk = self._arena.slot(task.slot).spent.tolist()
-        if task.batch:  # before an epoch there may be a pause, which says nothing
+        if task.batch:  # a pause before an epoch says nothing about the workers
             self._ahead.note(seconds=now - self._taken, waited=now - began, worked=sum(spent))
         self._taken = now
         rows = self.schedule.real_rows(task.batch)
@@ -176,8 +187,8 @@ class Feeder:
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1
         batch = self._hand_out(task)
         if rows < task.rows:
-            batch = weighing(batch, rows)
-        # Every worker has a task; one more can wait for the slot that the consumer drops now.
+            batch = zero_padding_weights(batch, rows)
+        # Every worker has a task; the next one can wait for the slot that the consumer drops now.
         ahead = self._ahead.batches
         self._send(min(ahead, max(ahead - 1, self._workers.count)))
         return batch
@@ -187,40 +198,40 @@ class Feeder:
         return resident(self._workers.pids)
 
     def close(self) -> None:
-        """Stop the workers and let go of the memory. May be called twice."""
+        """Stop the workers and release the memory. May be called twice."""
         self._closing = True
         with self._lock:
             if not self.closed:
-                self._forget()
+                self._mark_closed()
                 self._workers.close()
                 self._arena.close()
 
-    def end_with(self, owner: object) -> None:
+    def close_with(self, owner: object) -> None:
         """Close when the owner dies."""
-        self._end = weakref.finalize(owner, self.close)
+        self._finalizer = weakref.finalize(owner, self.close)
 
     def before_fork(self) -> None:
-        """Keep what a child may hold; see :mod:`zarrfeed.feed.forks`."""
+        """Keep the batches that a child may hold; see :mod:`zarrfeed.feed.forks`."""
         self._arena.before_fork()
 
     def after_fork(self, *, child: bool) -> None:
-        """In a child, be closed: workers are the parent's, and its threads hold locks."""
+        """Be closed in a child: the workers are the parent's, and its threads hold locks."""
         if child:
             self._closing = True
             self._lock = threading.RLock()
-            self._forget()
+            self._mark_closed()
             self._workers.abandon()
         self._arena.after_fork(child=child)
 
-    def _forget(self) -> None:
-        """Be closed, and be known as such to nobody's finaliser, which would keep the memory."""
+    def _mark_closed(self) -> None:
+        """Forget the tasks, and the finaliser, which would keep this object and its memory."""
         self.closed = True
         self._pending.clear()
-        if self._end is not None:
-            self._end.detach()
+        if self._finalizer is not None:
+            self._finalizer.detach()
 
     def _hand_out(self, task: Task) -> Arrays:
-        """Lease the slot, or copy it where the consumer holds so many that workers lack slots."""
+        """Lease the slot; copy it if the consumer holds so many that the workers lack slots."""
         if self._arena.free + len(self._pending) >= self._depth:
             return self._arena.lease(task.slot, task.rows)
         layout = self._arena.layout
@@ -240,9 +251,9 @@ class Feeder:
             self._epoch, self._batch = self._epoch + 1, 0
         ids = schedule.batch_ids(self._epoch, self._batch)
         slot = self._arena.take()
-        # A page that is in memory already costs as much to advise as to copy.
-        coming = schedule.batch_ids(*self._later(self._depth)) if self._cold > 0 else None
-        self._arena.slot(slot).set_ids(ids, coming)
+        # Only from a cold disk: advice on a page that is in memory costs as much as its copy.
+        later = schedule.batch_ids(*self._later(self._depth)) if self._cold > 0 else None
+        self._arena.slot(slot).set_ids(ids, later)
         self._sent += 1
         task = Task(self._sent, slot, ids.size, self._epoch, self._batch)
         self._pending.append(task)
@@ -255,26 +266,28 @@ class Feeder:
         return self._epoch + epochs, batch
 
     def _discard(self) -> None:
-        """Wait for tasks that nobody wants any more; their failures matter to nobody either."""
+        """Wait for tasks that nobody wants any more; ignore their failures."""
         while self._pending:
             task = self._pending.popleft()
             try:
                 self._wait(task)
             except WorkerTimeout:
                 raise
-            except ZarrfeedError:  # of a batch that nobody gets
+            except ZarrfeedError:
                 pass
             self._arena.give_back(task.slot)
 
     def _wait(self, task: Task) -> None:
-        """Wait for a task, a little at a time, so that another thread may close meanwhile."""
+        """Wait for a task, a little at a time, so that another thread can close meanwhile."""
         deadline = time.monotonic() + self._timeout
-        while not self._workers.wait(task, max(0.0, min(_TURN, deadline - time.monotonic()))):
+        left = self._timeout
+        while not self._workers.wait(task, min(_POLL_SECONDS, left)):
+            left = max(0.0, deadline - time.monotonic())
             if self._closing:
-                raise WorkerTimeout("the sequence was closed while a batch was waited for")
-            if time.monotonic() >= deadline:
+                raise WorkerTimeout("the sequence was closed while it waited for a batch")
+            if not left:
                 raise WorkerTimeout(
                     f"batch {task.batch} of epoch {task.epoch} did not come within "
-                    f"{self._timeout:g} s from {self._workers}: raise ZarrSequence(timeout=…) if "
-                    "the storage or the transform is that slow"
+                    f"{self._timeout:g} s from {self._workers}: if the storage or the transform is "
+                    "that slow, raise ZarrSequence(timeout=…)"
                 )

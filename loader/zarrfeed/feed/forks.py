@@ -1,8 +1,8 @@
-"""What becomes of workers, memory and locks in a process that was forked?
+"""What becomes of workers, memory and locks when a process forks?
 
-A child gets a copy of every object, but no thread, and the very sockets and shared pages of its
-parent. So whoever owns such things is asked to make them the parent's alone, before anything else
-runs in the child; it then starts anew.
+A child gets a copy of every object, but no thread, and it shares its parent's sockets and pages. So
+whoever owns such things is told of every fork: it leaves them to the parent, and the child starts
+anew.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from zarrfeed.live_objects import Living
+from zarrfeed.live_objects import LiveObjects
 
 
 class Owner(Protocol):
-    """Has something that a child must not go on with."""
+    """Owns something that a child must not use."""
 
     def before_fork(self) -> None:
         """Prepare, in the parent."""
         ...
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on in the parent, or begin anew in the child. Nothing may be waited for."""
+        """Go on in the parent, or start anew in the child. Must not wait for anything."""
         ...
 
 
-_owners: Living[Owner] = Living()
+_owners: LiveObjects[Owner] = LiveObjects()
 
 
-def ask_at_forks(owner: Owner) -> None:
-    """Have an object asked at every fork, as long as it lives."""
+def register_at_fork(owner: Owner) -> None:
+    """Tell an object of every fork, as long as it lives."""
     _owners.add(owner)
 
 

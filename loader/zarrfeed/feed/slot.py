@@ -1,10 +1,10 @@
 """Where do the arrays of one batch lie in one piece of memory?
 
 A slot holds the sample ids of a batch, those of a later one (to be read ahead), what the batch cost
-its worker, and then its fields, each on a 64-byte boundary, because TensorFlow and JAX take a
-buffer without a copy only from there (measured: 32 is not enough); it ends on a page boundary::
+its worker, and then its fields. Each field starts on a 64-byte boundary, because TensorFlow and JAX
+copy a buffer that does not (measured: 32 is not enough); a slot ends on a page boundary::
 
-    | ids int64[b] | coming int64[b] | spent float64[4] | done int64 | pad | image … | pad | … |
+    | ids int64[b] | later_ids int64[b] | spent float64[4] | done int64 | pad | image … | pad | … |
 
 Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
 """
@@ -109,12 +109,12 @@ class SlotLayout:
         memory
             (nbytes,) uint8
         """
-        ids, coming, spent = (n * _WORD for n in (self.rows, 2 * self.rows, 2 * self.rows + SPENT))
+        ids, later, spent = (n * _WORD for n in (self.rows, 2 * self.rows, 2 * self.rows + SPENT))
         return Slot(
             memory=memory,
             ids=memory[:ids].view(np.int64),
-            coming=memory[ids:coming].view(np.int64),
-            spent=memory[coming:spent].view(np.float64),
+            later_ids=memory[ids:later].view(np.int64),
+            spent=memory[later:spent].view(np.float64),
             done=memory[spent : spent + _WORD].view(np.int64),
             arrays=tuple(
                 memory[offset : offset + self.rows * spec.nbytes]
@@ -135,43 +135,43 @@ class Slot:
         (nbytes,) uint8: all of it.
     ids
         (rows,) int64: the samples of the batch.
-    coming
-        (rows,) int64: the samples of a later batch; `NOTHING` where there is none.
+    later_ids
+        (rows,) int64: samples of a later batch, to be read ahead; `NOTHING` where there is none.
     spent
         (4,) float64: seconds of reading, decoding, transforming; pages that came from the disk.
     done
-        (1,) int64: the number of the task that filled it last.
+        (1,) int64: number of the task that last filled it.
     arrays
         One (rows, *spec.shape) per field.
     """
 
     memory: NDArray[np.uint8]
     ids: NDArray[np.int64]
-    coming: NDArray[np.int64]
+    later_ids: NDArray[np.int64]
     spent: NDArray[np.float64]
     done: NDArray[np.int64]
     arrays: Arrays
 
-    def set_ids(self, ids: NDArray[np.int64], coming: NDArray[np.int64] | None = None) -> None:
-        """Say which samples the slot is for, and which will be needed later."""
+    def set_ids(self, ids: NDArray[np.int64], later: NDArray[np.int64] | None = None) -> None:
+        """Set the samples of the batch, and those of a later one."""
         self.ids[: ids.size] = ids
-        self.coming[:] = NOTHING
-        if coming is not None:
-            self.coming[: coming.size] = coming
+        self.later_ids[:] = NOTHING
+        if later is not None:
+            self.later_ids[: later.size] = later
 
     def first_rows(self, rows: int) -> Arrays:
-        """Give the first rows of each field."""
+        """Return the first rows of each field."""
         if rows == self.ids.size:
             return self.arrays
         return tuple(array[:rows] for array in self.arrays)
 
 
-def weighing(batch: Arrays, rows: int) -> Arrays:
-    """Let only the first rows of a batch count: Keras takes a third array as sample weights.
+def zero_padding_weights(batch: Arrays, rows: int) -> Arrays:
+    """Set the weights of all but the first rows to 0; Keras takes a third array as weights.
 
     Examples
     --------
-    >>> batch = weighing((np.ones(3), np.ones(3), np.ones(3)), rows=2)
+    >>> batch = zero_padding_weights((np.ones(3), np.ones(3), np.ones(3)), rows=2)
     >>> [array.tolist() for array in batch]
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
     """

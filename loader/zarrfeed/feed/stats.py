@@ -1,4 +1,4 @@
-"""What did an epoch cost: the time the consumer waited, and what the workers did meanwhile.
+"""How long did the consumer wait in an epoch, and what did the workers do meanwhile?
 
 A worker writes the seconds that it spent on a batch beside the batch; whoever takes the batch adds
 them up.
@@ -23,20 +23,20 @@ class EpochStats:
     epoch
         Which one.
     batches, samples, nbytes
-        Handed out so far; bytes of the finished batches.
+        Handed out so far.
     seconds
         From the first batch asked for to the last one handed out.
     waited
-        Seconds of these in which the consumer waited for a batch. TensorFlow takes batches ahead in
-        a thread of its own, which may wait while the model computes; how long the *model* waited is
-        what :class:`zarrfeed.FeedMonitor` says.
+        Of these, seconds in which the consumer waited for a batch. TensorFlow takes batches ahead
+        in a thread of its own, which may wait while the model computes;
+        :class:`zarrfeed.FeedMonitor` reports how long the *model* waited.
     read, decoded, transformed
-        Seconds that the workers, added up, spent on these batches: reading them from their files,
-        decoding their chunks, in the user's functions.
+        Seconds that all workers together spent on these batches: reading files, decoding chunks,
+        calling the user's functions.
     idle
-        Seconds that the workers, added up, had nothing to do: ``workers × seconds`` less the three.
+        Seconds that all workers together were idle: ``workers × seconds`` less the three above.
     rss
-        Bytes of resident memory of this process and its workers; what they share counts in each.
+        Bytes of resident memory of this process and its workers; shared memory counts in each.
     """
 
     epoch: int
@@ -61,12 +61,12 @@ class EpochStats:
 
     @property
     def batches_per_second(self) -> float:
-        """Batches over seconds; 0 where none has come yet."""
+        """Batches per second; 0 before the first."""
         return self.batches / self.seconds if self.seconds else 0.0
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share out the workers' time over ``read``, ``decode``, ``transform`` and ``idle``."""
+        """Shares of the workers' time: ``read``, ``decode``, ``transform`` and ``idle``."""
         parts = {
             "read": self.read,
             "decode": self.decoded,
@@ -79,16 +79,16 @@ class EpochStats:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts while an epoch goes on.
+    """The counts of an epoch under way.
 
     Attributes
     ----------
     epoch
         Which one.
     workers
-        How many there are; 1 where the consumer reads by itself.
+        How many there are; 1 if the consumer reads by itself.
     taken
-        The moment (``time.perf_counter``) at which each batch was handed out.
+        When each batch was handed out (``time.perf_counter``).
     """
 
     epoch: int
@@ -102,16 +102,16 @@ class Tally:
     taken: list[float] = field(default_factory=list)
 
     def add(self, *, rows: int, nbytes: int, waited: float, spent: Sequence[float]) -> None:
-        """Count a batch that is handed out now.
+        """Count a batch that is being handed out.
 
         Parameters
         ----------
         rows, nbytes
             Its samples and their bytes.
         waited
-            Seconds that it was waited for.
+            Seconds that the consumer waited for it.
         spent
-            Seconds of its worker: reading, decoding, transforming.
+            Seconds that its worker spent reading, decoding and transforming.
         """
         self.taken.append(time.perf_counter())
         self.samples += rows
@@ -120,7 +120,7 @@ class Tally:
         self.spent = [total + part for total, part in zip(self.spent, spent, strict=True)]
 
     def stats(self) -> EpochStats:
-        """Sum up what was counted so far."""
+        """Sum up the counts so far."""
         seconds = self.taken[-1] - self.started if self.taken else 0.0
         read, decoded, transformed = self.spent
         return EpochStats(
@@ -141,21 +141,21 @@ class Tally:
 def model_waits(taken: Sequence[float], finished: Sequence[float]) -> float:
     """Work out how long a model waited for its batches.
 
-    A step can begin when the one before has finished and its batch has been handed out; where the
-    batch came later than that, the model waited in between. This also holds where a framework
-    takes batches ahead, which makes the loader wait while the model does not.
+    A step can begin when the step before has finished and its batch has been handed out; if the
+    batch comes later, the model waits in between. This also holds if a framework takes batches
+    ahead, so that it waits for the loader while the model does not.
 
     Parameters
     ----------
     taken
-        (n,) moments at which the batches were handed out.
+        (n,) times at which the batches were handed out.
     finished
-        (m,) moments at which the steps on them ended; only the first ``min(n, m)`` count.
+        (m,) times at which the steps on them ended; only the first ``min(n, m)`` count.
 
     Returns
     -------
     float
-        Seconds, over all steps but the first, whose model is still being traced.
+        Seconds, over all steps but the first, in which the model is still being traced.
 
     Examples
     --------

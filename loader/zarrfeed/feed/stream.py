@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.arrays import Arrays, aligned_empty
-from zarrfeed.feed.forks import ask_at_forks
+from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.passes import LOOKS, Items, Pass
 from zarrfeed.feed.sharing import Sharing
-from zarrfeed.feed.slot import Spec, weighing
+from zarrfeed.feed.slot import Spec, zero_padding_weights
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.store.descriptive_arrays import sample_names
 
@@ -84,7 +84,7 @@ class Stream:
         self._maker: BatchMaker | None = None
         self.items = Items(self)
         self._filler_lock = threading.Lock()
-        ask_at_forks(self)
+        register_at_fork(self)
 
     @property
     def schedule(self) -> Schedule:
@@ -263,7 +263,7 @@ class Stream:
             self._feeder.close()  # processes have found each other since
         if self._feeder is None or self._feeder.closed:
             self._feeder = start_feeder(self.request, self.batch_spec, schedule)
-            self._feeder.end_with(self)
+            self._feeder.close_with(self)
         return self._feeder
 
     def _fill(self, schedule: Schedule, epoch: int, index: int) -> Arrays:
@@ -275,7 +275,7 @@ class Stream:
         if self._maker is None:
             self._maker = BatchMaker(self.batch_spec)
         self._maker.fill(slot, rows=ids.size, epoch=epoch, batch=index)
-        return weighing(slot.first_rows(ids.size), schedule.real_rows(index))
+        return zero_padding_weights(slot.first_rows(ids.size), schedule.real_rows(index))
 
     def _position(self, index: int) -> int:
         length = self.schedule.batches

@@ -14,7 +14,7 @@ import resource
 import threading
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from zarrfeed.live_objects import Living
+from zarrfeed.live_objects import LiveObjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Reader(Protocol):
 
 
 changing = threading.RLock()  # held where a reader opens or closes a file to be kept
-_readers: Living[Reader] = Living()
+_readers: LiveObjects[Reader] = LiveObjects()
 
 
 def _renew() -> None:

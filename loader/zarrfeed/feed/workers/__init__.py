@@ -20,7 +20,7 @@ class Task:
     number
         Counts the tasks of a feeder; never used twice.
     slot
-        Where it goes; the sample ids already stand there.
+        Where the batch goes; the sample ids already stand there.
     rows
         How many samples.
     epoch, batch
@@ -58,16 +58,16 @@ class Failure:
 
 
 class Workers(Protocol):
-    """Fills slots in any order; results are asked for in the order that the caller wants."""
+    """Fills slots in any order; the caller waits for the tasks in an order of its own."""
 
     @property
     def count(self) -> int:
-        """How many there are; 0 where the caller does the work."""
+        """How many there are; 0 if the caller does the work."""
         ...
 
     @property
     def pids(self) -> Sequence[int]:
-        """Processes of their own."""
+        """Ids of their processes, if they are not threads of this one."""
         ...
 
     def submit(self, task: Task) -> None:
@@ -96,5 +96,5 @@ class Workers(Protocol):
         ...
 
     def abandon(self) -> None:
-        """In a forked child: forget the workers, which are the parent's. Nothing is waited for."""
+        """In a forked child: forget the workers, which are the parent's, without waiting."""
         ...

@@ -68,8 +68,8 @@ class BatchMaker:
             A transform raised, or returned another shape or dtype than at first.
         """
         ids = slot.ids[:rows]
-        if slot.coming[0] != NOTHING:
-            self._reader.advise(slot.coming[slot.coming != NOTHING])
+        if slot.later_ids[0] != NOTHING:
+            self._reader.advise(slot.later_ids[slot.later_ids != NOTHING])
         outputs = slot.first_rows(rows)
         targets = outputs[: len(self._fields)]
         sources = targets

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zarrfeed.feed.forks import ask_at_forks
+from zarrfeed.feed.forks import register_at_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ class CallLock:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        ask_at_forks(self)
+        register_at_fork(self)
 
     def before_fork(self) -> None:
         """Nothing to do; see :mod:`zarrfeed.feed.forks`."""

@@ -21,22 +21,31 @@ class InlineWorkers:
     def __init__(self, batch_spec: BatchSpec, arena: Arena) -> None:
         self._maker = BatchMaker(batch_spec)
         self._arena = arena
+        self._queued = 0
+        self._closed = False
 
     def __str__(self) -> str:
         return "no worker"
 
-    def submit(self, task: Task) -> None:
-        """Nothing happens before :meth:`wait`."""
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self}; tasks: {self._queued} queued"
+        return f"<{type(self).__name__}: {state}>"
 
-    def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - nothing is waited for
+    def submit(self, task: Task) -> None:  # noqa: ARG002 - it is done when it is asked for
+        """Nothing happens before :meth:`wait`."""
+        self._queued += 1
+
+    def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - never waits
         """Fill the slot now."""
+        self._queued -= 1
         self._maker.do(task, self._arena)
         return True
 
     def close(self) -> None:
         """Close the store's files."""
+        self._closed = True
         self._maker.close()
 
     def abandon(self) -> None:
-        """In a forked child: the same."""
+        """In a forked child: close the copies of the files."""
         self.close()

@@ -1,4 +1,4 @@
-"""Worker threads: they share the arena by being in the same process."""
+"""Worker threads: they write to the arena of their own process."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class ThreadWorkers:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
         self._finished: dict[int, BaseException | None] = {}
+        self._untaken = 0  # tasks whose answer was not asked for yet
         self.count = count
         self._threads = [
             threading.Thread(
@@ -44,8 +45,15 @@ class ThreadWorkers:
     def __str__(self) -> str:
         return f"{len(self._threads)} worker threads"
 
+    def __repr__(self) -> str:
+        queued, answered = self._tasks.qsize(), len(self._finished) + self._answers.qsize()
+        sent = self._untaken - queued - answered
+        state = f"{self}; tasks: {queued} queued, {sent} sent, {answered} answered"
+        return f"<{type(self).__name__}: {state if self._threads else 'closed'}>"
+
     def submit(self, task: Task) -> None:
         """Queue a task."""
+        self._untaken += 1
         self._tasks.put(task)
 
     def wait(self, task: Task, timeout: float) -> bool:
@@ -57,6 +65,7 @@ class ThreadWorkers:
             except queue.Empty:
                 return False
             self._finished[number] = failure
+        self._untaken -= 1
         failure = self._finished.pop(task.number)
         if failure is not None:
             raise failure
@@ -70,6 +79,7 @@ class ThreadWorkers:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        self._threads.clear()
 
     def abandon(self) -> None:
         """In a forked child: there are no threads."""
@@ -82,7 +92,7 @@ def _work(
     tasks: queue.SimpleQueue[Task | None],
     answers: queue.SimpleQueue[tuple[int, BaseException | None]],
 ) -> None:
-    """Run one thread. It holds no reference to its owner, so that a dropped owner can die."""
+    """Run one thread. It has no reference to the pool, so that a dropped pool can die."""
     while (task := tasks.get()) is not None:
         failure: BaseException | None = None
         try:
