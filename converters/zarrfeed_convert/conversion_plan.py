@@ -14,7 +14,8 @@ from zarrfeed_convert.planning.decisions import Decision
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
 from zarrfeed_convert.shards.rows import Tiles
-from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.shards.samples import digest_method
+from zarrfeed_convert.source import roles_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ class ConversionPlan:
         keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
         return {
             "labels": asdict(self.plan.recipe.labels),
-            "layouts": [f"{layout}" for layout in (self.plan.image, self.plan.mask)],
+            "layouts": [f"{layout}" for layout in self.plan.fields],
             "digest of the names of samples": keys.hexdigest(),
             "digest of the order of samples": self.plan.rows.fingerprint(),
         }
@@ -78,7 +79,7 @@ class ConversionPlan:
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
         """Compose the split's ``attributes.zarrfeed``."""
-        plan, layouts = self.plan, (self.plan.image, self.plan.mask)
+        plan, layouts = self.plan, self.plan.fields
         left_out = list(self.samples.left_out)
         skipped = [(failed.name, failed.why) for failed in self.failures.found]
         packed = {
@@ -87,12 +88,13 @@ class ConversionPlan:
             "skipped": [{"name": name, "why": why} for name, why in [*left_out, *skipped]],
             "settings": self.settings.to_json(),
             "binary": plan.recipe.labels.binary,
-            "chunk_rows": plan.image.chunk_rows,
-            "shard_rows": plan.image.shard_rows,
+            "chunk_rows": layouts[0].chunk_rows,
+            "shard_rows": plan.shard_rows,
             "codecs": {layout.name: layout.codec for layout in layouts},
             "coverage": self._coverage(rows),
             "decisions": [asdict(each) for each in (*plan.decisions, *_about_channels(channels))],
-            "digest": DIGEST_METHOD,
+            "digest": digest_method(layout.name for layout in layouts),
+            **roles_recorded(self.samples.fields),
         }
         palette = self._used_palette(records)
         return {

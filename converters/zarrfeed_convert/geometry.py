@@ -1,6 +1,6 @@
 """How does a sample become the size that the store needs?
 
-Pure. Image and mask go through it together: images may interpolate, masks never do.
+Pure. All fields of a sample go through it together: images may interpolate, the others never do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Image, Mask
+    from zarrfeed_convert.source import Field, Image, Role, Sample
 
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
@@ -104,14 +106,16 @@ class Geometry:
             )
 
     def apply(
-        self, image: Image, mask: Mask, *, window: Size, ignore: int | None
-    ) -> tuple[Image, Mask]:
+        self, sample: Sample, fields: Sequence[Field], *, window: Size, ignore: int | None
+    ) -> dict[str, NDArray[Any]]:
         """Bring a sample to size.
 
         Parameters
         ----------
-        image, mask
-            (H, W, C) and (H, W).
+        sample
+            Arrays (H, W, …), by field.
+        fields
+            Their roles.
         window
             One of :meth:`windows`.
         ignore
@@ -119,23 +123,31 @@ class Geometry:
 
         Returns
         -------
-        image, mask
-            (h, w, C) and (h, w), C-contiguous.
+        dict
+            Arrays (h, w, …), by field, C-contiguous.
         """
+        fill = 0 if ignore is None else ignore
+        return {
+            field.name: np.ascontiguousarray(
+                self._fitted(sample[field.name], field.role, window, fill)
+            )
+            for field in fields
+        }
+
+    def _fitted(self, values: NDArray[Any], role: Role, window: Size, ignore: int) -> NDArray[Any]:
         height, width = self.size
-        if image.shape[:2] == self.size:
-            return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+        if values.shape[:2] == self.size:
+            return values
         if self.fit == "resize":
-            return resize_image(image, self.size), resize_mask(mask, self.size)
+            resize = resize_image if role == "image" else resize_nearest
+            return resize(values, self.size)
         y, x = window
         if self.fit == "crop":
-            y, x = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-        part = (slice(y, y + height), slice(x, x + width))
-        image, mask = image[part], mask[part]
-        if image.shape[:2] != self.size:
-            image = _padded(image, self.size, 0)
-            mask = _padded(mask, self.size, 0 if ignore is None else ignore)
-        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+            y, x = (values.shape[0] - height) // 2, (values.shape[1] - width) // 2
+        values = values[y : y + height, x : x + width]
+        if values.shape[:2] != self.size:
+            values = _padded(values, self.size, ignore if role == "mask" else 0)
+        return values
 
     def coverage(self, height: int, width: int) -> Coverage:
         """Count what becomes of the pixels of a sample of this size."""
@@ -215,16 +227,16 @@ def resize_image(image: Image, size: Size) -> Image:
     return out
 
 
-def resize_mask(mask: Mask, size: Size) -> Mask:
-    """Resize by taking the pixel at the centre of each new one; no id is ever invented.
+def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
+    """Resize (H, W, …) by taking the pixel at the centre of each new one; no value is invented.
 
     Examples
     --------
-    >>> resize_mask(np.array([[1, 2, 3, 4]]), (1, 2)).tolist()
+    >>> resize_nearest(np.array([[1, 2, 3, 4]]), (1, 2)).tolist()
     [[2, 4]]
     """
     y, x = (
         ((2 * np.arange(new) + 1) * old) // (2 * new)
-        for new, old in zip(size, mask.shape, strict=True)
+        for new, old in zip(size, values.shape[:2], strict=True)
     )
-    return np.ascontiguousarray(mask[np.ix_(y, x)])
+    return np.ascontiguousarray(values[np.ix_(y, x)])

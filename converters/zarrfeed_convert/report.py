@@ -91,7 +91,7 @@ def report_of_plan(
             decoded_bytes=len(plan.rows) * layout.sample_nbytes,
             stored_bytes=None,
         )
-        for layout in (plan.image, plan.mask)
+        for layout in plan.fields
     )
     return Report(
         status="dry run",

@@ -7,17 +7,55 @@ pickled once to every packing process, so it carries addresses (paths), never op
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
+from zarrfeed.store.schema import IMAGE, MASK
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 JSON: TypeAlias = dict[str, Any]
 Image: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[Any]
+Sample: TypeAlias = Mapping[str, NDArray[Any]]  # by field, in the order of the fields
+Role: TypeAlias = Literal["image", "mask", "target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One array of every sample.
+
+    Attributes
+    ----------
+    name
+        Of the array in the store.
+    role
+        ``image``: may be interpolated. ``mask``: class ids, never interpolated. ``target``: any
+        numbers, never interpolated either.
+    """
+
+    name: str
+    role: Role
+
+
+PAIR = (Field(IMAGE, "image"), Field(MASK, "mask"))
+
+
+def roles_recorded(fields: Sequence[Field]) -> JSON:
+    """Give the entry by which a split records its fields; none where they are image and mask."""
+    if tuple(fields) == PAIR:
+        return {}
+    return {"roles": {field.name: field.role for field in fields}}
+
+
+def recorded_fields(packed: JSON) -> tuple[Field, ...]:
+    """Read what :func:`roles_recorded` has written to a split's ``packed``."""
+    roles = packed.get("roles")
+    return PAIR if roles is None else tuple(Field(name, role) for name, role in roles.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +98,8 @@ class Source(ABC):
 
     Attributes
     ----------
+    fields
+        What :meth:`read` gives, the image first.
     classes
         The class names by id, where the format itself names them.
     ignore
@@ -93,6 +133,7 @@ class Source(ABC):
     ('large', 'large')
     """
 
+    fields: tuple[Field, ...] = PAIR
     classes: tuple[str, ...] | None = None
     ignore: int | None = None
     left_out: Sequence[tuple[str, str]] = ()
@@ -119,16 +160,19 @@ class Source(ABC):
         """Measure a sample without decoding it."""
 
     @abstractmethod
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a sample: image (H, W, C) in its header's dtype, mask (H, W) of class ids."""
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a sample: an array for each field.
+
+        By default image (H, W, C) in its header's dtype, and mask (H, W) of class ids.
+        """
 
     def read_mask(self, sample: int) -> Mask:
         """Decode only a sample's mask."""
         return self.read(sample)[1]
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a sample's image and mask as a person would look for them; by default, its key."""
-        return self.keys[sample], self.keys[sample]
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name each field of a sample as a person would look for it; by default, by its key."""
+        return (self.keys[sample],) * len(self.fields)
 
     def shown_colors(self, sample: int) -> Mapping[int, int]:  # noqa: ARG002 (of no palette)
         """Say which indices a mask uses, and the colours that they show, as in its header."""

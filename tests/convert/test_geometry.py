@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.geometry import Geometry, resize_image
+from zarrfeed_convert.source import PAIR, Field
 
 extents = st.tuples(st.integers(1, 40), st.integers(1, 40))
 IGNORE = 9
@@ -18,6 +19,10 @@ def pair(size, channels=3, dtype="uint8", seed=0):
     rng = np.random.default_rng(seed)
     image = (rng.random((*size, channels)) * 200 + 1).astype(dtype)
     return image, rng.choice(np.array([0, 3, 7], np.uint8), size)
+
+
+def fitted(geometry, image, mask, **how):
+    return geometry.apply({"image": image, "mask": mask}, PAIR, **how).values()
 
 
 @given(extents, extents)
@@ -38,7 +43,7 @@ def test_tiles_put_together_are_the_sample(size, tile):
     image, mask = pair(size)
     whole, ids = np.zeros_like(image), np.zeros_like(mask)
     for y, x in geometry.windows(*size):
-        part, part_ids = geometry.apply(image, mask, window=(y, x), ignore=IGNORE)
+        part, part_ids = fitted(geometry, image, mask, window=(y, x), ignore=IGNORE)
         height, width = min(tile[0], size[0] - y), min(tile[1], size[1] - x)
         whole[y : y + height, x : x + width] = part[:height, :width]
         ids[y : y + height, x : x + width] = part_ids[:height, :width]
@@ -62,7 +67,7 @@ def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(size, wanted, fit
         return
     image, mask = pair(size, channels, dtype)
     for window in geometry.windows(*size):
-        cut, ids = geometry.apply(image, mask, window=window, ignore=IGNORE)
+        cut, ids = fitted(geometry, image, mask, window=window, ignore=IGNORE)
         assert cut.shape == (*wanted, channels)
         assert cut.dtype == dtype
         assert ids.shape == wanted
@@ -72,14 +77,14 @@ def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(size, wanted, fit
 
 def test_a_crop_is_the_centre():
     image, mask = pair((6, 8))
-    cut, ids = Geometry((2, 4), "crop").apply(image, mask, window=(0, 0), ignore=None)
+    cut, ids = fitted(Geometry((2, 4), "crop"), image, mask, window=(0, 0), ignore=None)
     np.testing.assert_array_equal(cut, image[2:4, 2:6])
     np.testing.assert_array_equal(ids, mask[2:4, 2:6])
 
 
 def test_padding_is_below_and_at_the_right():
     image, mask = pair((2, 2))
-    cut, ids = Geometry((3, 3), "pad").apply(image, mask, window=(0, 0), ignore=300)
+    cut, ids = fitted(Geometry((3, 3), "pad"), image, mask, window=(0, 0), ignore=300)
     np.testing.assert_array_equal(cut[:2, :2], image)
     assert not cut[2].any()
     assert not cut[:, 2].any()
@@ -99,3 +104,18 @@ def test_resizing_averages_and_keeps_constant_images(dtype):
     board = np.indices((32, 32)).sum(axis=0)[..., np.newaxis] % 2 * 200
     small = resize_image(board.astype(dtype), (4, 4))
     assert abs(small.astype(float) - 100).max() <= 10
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad", "tile"])
+def test_a_target_shows_the_same_pixels_as_the_mask_and_is_never_interpolated(fit):
+    image, mask = pair((12, 10))
+    depth = np.stack([mask * 0.5, mask * 2.0], axis=-1)
+    fields = (*PAIR, Field("depth", "target"))
+    geometry = Geometry((16, 16) if fit == "pad" else (5, 7), fit)
+    for window in geometry.windows(12, 10):
+        found = geometry.apply(
+            {"image": image, "mask": mask, "depth": depth}, fields, window=window, ignore=None
+        )
+        assert found["depth"].dtype == depth.dtype
+        np.testing.assert_array_equal(found["depth"][..., 0], found["mask"] * 0.5)
+        np.testing.assert_array_equal(found["depth"][..., 1], found["mask"] * 2.0)

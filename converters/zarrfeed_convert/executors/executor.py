@@ -17,7 +17,9 @@ from zarrfeed_convert.failures import Failed, Failures, unreadable
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.source import Header, Image, Mask, Source
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.source import Header, Mask, Source
 
 Context = TypeVar("Context", covariant=True)
 Item = TypeVar("Item")
@@ -75,17 +77,18 @@ class TaskRun(Generic[Context]):
         try:
             yield
         except Exception as error:
-            image, mask = self.context.names(item)
+            names = self.context.names(item)
             ours = isinstance(error, SourceError)
-            why = str(error if ours else unreadable(image, error))
-            self.failed.append(Failed(item, mask if why.startswith(f"{mask}:") else image, why))
+            why = str(error if ours else unreadable(names[0], error))
+            blamed = next((name for name in names if why.startswith(f"{name}:")), names[0])
+            self.failed.append(Failed(item, blamed, why))
             self.cause = self.cause or error
 
     def probe(self: TaskRun[Source], item: int) -> Header:
         """Measure a sample."""
         return self._read(self.context.probe, item)
 
-    def read(self: TaskRun[Source], item: int) -> tuple[Image, Mask]:
+    def read(self: TaskRun[Source], item: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample."""
         return self._read(self.context.read, item)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
 from zarrfeed_convert.planning.decisions import (
@@ -110,10 +111,16 @@ def decide(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
     )
     recipe = Recipe(geometry, labels)
-    draft = FieldLayout("image", (*geometry.size, channels), dtype, "raw", 1, 1)
+    kinds = {IMAGE: ((channels,), dtype), MASK: ((), labels.dtype)}
+    drafts = tuple(
+        FieldLayout(
+            field.name, (*geometry.size, *kinds[field.name][0]), kinds[field.name][1], "raw", 1, 1
+        )
+        for field in samples.fields
+    )
     # Of tiles that are evenly spaced, all may be of the same corner of their images.
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
-    image, mask, about_layout = lay_out_fields(executor, settings.storage, recipe, draft, tried)
+    fields, about_layout = lay_out_fields(executor, settings.storage, recipe, drafts, tried)
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
@@ -126,12 +133,11 @@ def decide(
         *about_layout,
     )
     sizes = _sizes(count, measured)
-    pixel = channels * dtype.itemsize + labels.dtype.itemsize
-    largest = pixel * int(sizes.prod(axis=1).max())
+    stored = sum(layout.sample_nbytes for layout in fields)
+    largest = int(sizes.prod(axis=1).max()) * stored // math.prod(geometry.size)
     plan = Plan(
         recipe,
-        image,
-        mask,
+        fields,
         rows,
         largest,
         decisions,
@@ -176,25 +182,38 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
 
 
 def lay_out_fields(
-    executor: Executor, storage: Storage, recipe: Recipe, draft: FieldLayout, rows: Rows
-) -> tuple[FieldLayout, FieldLayout, tuple[Decision, ...]]:
-    """Decide how images, as in `draft`, and their masks are stored; some of the rows are tried."""
-    chunk_rows, about_chunks = decide_chunk_rows(
-        draft.sample_nbytes, len(rows), asked=storage.chunk_samples
-    )
+    executor: Executor,
+    storage: Storage,
+    recipe: Recipe,
+    drafts: Sequence[FieldLayout],
+    rows: Rows,
+) -> tuple[tuple[FieldLayout, ...], tuple[Decision, ...]]:
+    """Decide how fields, of the shapes and dtypes of `drafts`, are stored; try some of the rows."""
+    nbytes = largest_nbytes(drafts)
+    chunk_rows, about_chunks = decide_chunk_rows(nbytes, len(rows), asked=storage.chunk_samples)
     shard_rows, about_shards = decide_shard_rows(
-        draft.sample_nbytes, len(rows), chunk_rows=chunk_rows, asked=storage.shard_size
+        nbytes, len(rows), chunk_rows=chunk_rows, asked=storage.shard_size
     )
-    image_trial, mask_trial = survey.try_samples(
-        executor, recipe, rows, codec=storage.codec, chunk_rows=chunk_rows
+    trials = survey.try_samples(
+        executor, recipe, rows, drafts, codec=storage.codec, chunk_rows=chunk_rows
     )
-    image_codec, mask_codec, about_codecs = decide_codecs(
-        storage.codec, image_trial, mask_trial, chunk_rows=chunk_rows
+    codecs = decide_codecs(
+        storage.codec, [draft.name for draft in drafts], trials, chunk_rows=chunk_rows
     )
-    labels, size = recipe.labels, recipe.geometry.size
-    image = replace(draft, codec=image_codec, chunk_rows=chunk_rows, shard_rows=shard_rows)
-    mask = FieldLayout("mask", size, labels.dtype, mask_codec, chunk_rows, shard_rows)
-    return image, mask, (about_chunks, about_shards, *about_codecs)
+    fields = tuple(
+        replace(draft, codec=codecs[draft.name][0], chunk_rows=chunk_rows, shard_rows=shard_rows)
+        for draft in drafts
+    )
+    about_codecs = (Decision(f"{name} codec", *about) for name, about in codecs.items())
+    return fields, (about_chunks, about_shards, *about_codecs)
+
+
+def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
+    """Give the decoded bytes of a sample by which chunks and shards are chosen; never the mask's.
+
+    The mask's are a fraction of the image's, unless both are small.
+    """
+    return max(field.sample_nbytes for field in fields if field.name != MASK)
 
 
 def _sizes(count: int, measured: Measured) -> Numbers:

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from zarrfeed.store.schema import IMAGE, MASK
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
@@ -55,7 +57,7 @@ class FieldLayout:
     Attributes
     ----------
     name
-        ``image`` or ``mask``.
+        ``image``, ``mask``, …
     sample_shape
         Of one sample.
     dtype
@@ -174,53 +176,56 @@ class Trial:
 
 
 def codecs_to_try(
-    choice: CodecChoice, *, chunk_rows: int
-) -> tuple[tuple[Codec, ...], tuple[Codec, ...]]:
-    """List the codecs that need a trial, for images and for masks."""
+    choice: CodecChoice, fields: Iterable[str], *, chunk_rows: int
+) -> dict[str, tuple[Codec, ...]]:
+    """List the codecs that need a trial, by field; empty where none does."""
     if choice != "auto" or chunk_rows > 1:
-        return (), ()
-    return ("blosc-lz4",), ("blosc-lz4hc", "zstd-1")
+        return {}
+    return {name: ("blosc-lz4hc", "zstd-1") if name == MASK else ("blosc-lz4",) for name in fields}
 
 
 def decide_codecs(
-    choice: CodecChoice, image: Trial, mask: Trial, *, chunk_rows: int
-) -> tuple[Codec, Codec, tuple[Decision, ...]]:
-    """Choose the codecs of images and masks.
+    choice: CodecChoice, fields: Sequence[str], trials: Mapping[str, Trial], *, chunk_rows: int
+) -> dict[str, tuple[Codec, str]]:
+    """Choose the codec of each field, and say why.
 
     Parameters
     ----------
     choice
         What the user asked for.
-    image, mask
-        Trials of the codecs of :func:`codecs_to_try`, on the same samples.
+    fields
+        Their names.
+    trials
+        Of the codecs of :func:`codecs_to_try`, on the same samples.
     chunk_rows
         Samples per chunk. Where they share one, a global shuffle decodes all of them for nearly
         every sample: 28×28 masks as lz4hc in chunks of 84 came at a 20th of the speed of raw ones,
         64×64 masks in chunks of 6 at a 6th (measured, one process).
     """
     if choice != "auto":
-        return _the_same(_NAMED[choice], "asked for")
+        of_others, of_masks = _NAMED[choice]
+        return {name: (of_masks if name == MASK else of_others, "asked for") for name in fields}
     if chunk_rows > 1:
         reason = f"a shuffled batch would decode the {chunk_rows} samples of a chunk to take one"
-        return _the_same(("raw", "raw"), reason)
-    ratio = image.ratio("blosc-lz4")
-    pays = ratio >= IMAGE_RATIO
-    image_codec: Codec = "blosc-lz4" if pays else "raw"
-    because = (
-        f"lz4 makes the images {ratio:.2f} times smaller, {'at least' if pays else 'less than'}"
-    )
-    image_decision = Decision("image codec", image_codec, f"{because} {IMAGE_RATIO}")
-    mask_codec, reason = _decide_mask(mask, image.encoded["blosc-lz4"] if pays else image.decoded)
-    return image_codec, mask_codec, (image_decision, Decision("mask codec", mask_codec, reason))
+        return dict.fromkeys(fields, ("raw", reason))
+    decided, stored = {}, 0  # bytes of all fields but the mask
+    for name in fields:
+        if name != MASK:
+            codec, reason = _decide_numbers(trials[name], name)
+            decided[name] = codec, reason
+            stored += trials[name].encoded.get(codec, trials[name].decoded)
+    return {
+        name: _decide_mask(trials[name], stored) if name == MASK else decided[name]
+        for name in fields
+    }
 
 
-def _the_same(
-    codecs: tuple[Codec, Codec], reason: str
-) -> tuple[Codec, Codec, tuple[Decision, ...]]:
-    """Decide for both fields by one reason."""
-    image, mask = codecs
-    decisions = (Decision("image codec", image, reason), Decision("mask codec", mask, reason))
-    return image, mask, decisions
+def _decide_numbers(trial: Trial, name: str) -> tuple[Codec, str]:
+    ratio = trial.ratio("blosc-lz4")
+    what = f"the field {name}" if name != IMAGE else "the images"
+    if ratio >= IMAGE_RATIO:
+        return "blosc-lz4", f"lz4 makes {what} {ratio:.2f} times smaller, at least {IMAGE_RATIO}"
+    return "raw", f"lz4 makes {what} {ratio:.2f} times smaller, less than {IMAGE_RATIO}"
 
 
 def _decide_mask(mask: Trial, image_stored: int) -> tuple[Codec, str]:

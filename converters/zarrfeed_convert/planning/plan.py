@@ -106,12 +106,12 @@ class Plan:
     ----------
     recipe
         What is done to every sample.
-    image, mask
-        The fields' layouts.
+    fields
+        How each is stored, in the order of the source's.
     rows
         The samples, should none of them fail; tiles of one image are neighbours.
     largest
-        Bytes of the largest image of the source with its mask, decoded.
+        Bytes of the largest sample of the source, decoded.
     decisions
         What was chosen, and why.
     surveyed
@@ -125,8 +125,7 @@ class Plan:
     """
 
     recipe: Recipe
-    image: FieldLayout
-    mask: FieldLayout
+    fields: tuple[FieldLayout, ...]
     rows: Rows
     largest: int
     decisions: tuple[Decision, ...]
@@ -136,23 +135,28 @@ class Plan:
     mixing_seed: int | None = None
 
     @property
+    def shard_rows(self) -> int:
+        """Samples per file."""
+        return self.fields[0].shard_rows
+
+    @property
     def tiled(self) -> bool:
         """Whether a sample of the source may be several of the store."""
         return self.recipe.geometry.fit == "tile"
 
     def need(self, source_nbytes: int) -> Need:
         """Sum up the memory that a worker needs, where a source keeps so much in memory."""
-        fields, mixes = (self.image, self.mask), self.mixing_seed is not None
-        return need_of(self.largest, fields, source_nbytes, mixes_tiles=mixes)
+        mixes = self.mixing_seed is not None
+        return need_of(self.largest, self.fields, source_nbytes, mixes_tiles=mixes)
 
     def rows_without(self, failed: Collection[int]) -> Rows:
         """Lay out the samples that are left where some have failed."""
         rows = without(self.rows, failed, ordered=self.ordered)
         if self.mixing_seed is None or not len(rows):
             return rows
-        return mixed(rows, block=self.image.shard_rows, seed=self.mixing_seed)
+        return mixed(rows, block=self.shard_rows, seed=self.mixing_seed)
 
     def parts(self, rows: Rows) -> list[Rows]:
         """Divide rows into shards."""
-        step = self.image.shard_rows
+        step = self.shard_rows
         return [rows.part(slice(at, at + step)) for at in range(0, len(rows), step)]

@@ -18,6 +18,7 @@ from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
 from zarrfeed_convert.planning.decisions import (
     CodecChoice,
     Decision,
+    FieldLayout,
     Trial,
     codecs_to_try,
     spread,
@@ -27,7 +28,7 @@ from zarrfeed_convert.planning.survey_tasks import collect_values, try_codecs
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.measuring import Measured
@@ -44,7 +45,7 @@ def decide_geometry(
     settings: Settings,
     *,
     ignore: int | None,
-    names: Callable[[int], tuple[str, str]],
+    names: Callable[[int], tuple[str, ...]],
 ) -> tuple[Geometry, Decision, list[Failed]]:
     """Decide how samples get their common size.
 
@@ -238,23 +239,28 @@ def about_order(settings: Settings) -> Decision:
 
 
 def try_samples(
-    executor: Executor, recipe: Recipe, rows: Rows, *, codec: CodecChoice, chunk_rows: int
-) -> tuple[Trial, Trial]:
-    """Encode some evenly spaced samples of images and masks, in chunks as they will be stored."""
-    image_codecs, mask_codecs = codecs_to_try(codec, chunk_rows=chunk_rows)
-    if not image_codecs:
-        return Trial(0, {}), Trial(0, {})
+    executor: Executor,
+    recipe: Recipe,
+    rows: Rows,
+    fields: Sequence[FieldLayout],
+    *,
+    codec: CodecChoice,
+    chunk_rows: int,
+) -> dict[str, Trial]:
+    """Encode some evenly spaced samples of each field, in chunks as they will be stored."""
+    codecs = codecs_to_try(codec, [field.name for field in fields], chunk_rows=chunk_rows)
+    if not codecs:
+        return {}
     picked = np.array(spread(len(rows)))
     jobs = [
-        (recipe, rows.part(picked[at : at + chunk_rows]), image_codecs, mask_codecs)
+        (recipe, rows.part(picked[at : at + chunk_rows]), codecs)
         for at in range(0, picked.size, chunk_rows)
     ]
-    images, masks = zip(*executor.run(try_codecs, jobs), strict=True)
-    return _added(images), _added(masks)
+    trials = executor.run(try_codecs, jobs)
+    return {name: _added([trial[name] for trial in trials]) for name in codecs}
 
 
-def _added(trials: Iterable[Trial]) -> Trial:
-    trials = list(trials)
+def _added(trials: Sequence[Trial]) -> Trial:
     codecs = trials[0].encoded
     return Trial(
         sum(trial.decoded for trial in trials),

@@ -17,6 +17,8 @@ from zarrfeed_convert.shards.shard_file import encoder
 from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import TaskRun
@@ -78,16 +80,15 @@ def collect_colors(
 
 
 def try_codecs(
-    run: TaskRun[Source], job: tuple[Recipe, Rows, tuple[Codec, ...], tuple[Codec, ...]]
-) -> tuple[Trial, Trial]:
-    """Encode some samples, as one chunk, with the codecs to try for images and for masks."""
-    recipe, rows, image_codecs, mask_codecs = job
-    samples = list(read_samples(run, recipe, rows))
+    run: TaskRun[Source], job: tuple[Recipe, Rows, Mapping[str, tuple[Codec, ...]]]
+) -> dict[str, Trial]:
+    """Encode some samples, as one chunk, with the codecs to try for each field."""
+    recipe, rows, codecs = job
+    samples = [sample for _, sample, _ in read_samples(run, recipe, rows)]
     run.tick()
-    return (
-        _try([image for _, image, _, _ in samples], image_codecs),
-        _try([mask for _, _, mask, _ in samples], mask_codecs),
-    )
+    return {
+        field: _try([sample[field] for sample in samples], some) for field, some in codecs.items()
+    }
 
 
 def _try(values: list[NDArray[Any]], codecs: tuple[Codec, ...]) -> Trial:

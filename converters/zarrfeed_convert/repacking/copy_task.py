@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.packing import shard_written
 from zarrfeed_convert.shards.samples import sample_digest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.stored_source import StoredSamples
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.source import Image, Mask
+    from zarrfeed_convert.source import Mask, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,44 +73,46 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
         task.digest,
         task.class_pixels.copy(),
         task.channel_sums.copy(),
-        np.empty((2, 2), np.uint64),
+        np.empty((len(shard.fields), 2), np.uint64),
     )
     no_sums = np.logical_not(task.channel_sums.any(axis=(1, 2))).tolist()
     no_pixels = np.logical_not(task.class_pixels.any(axis=1)).tolist()
     with shard_written(run, shard, record) as append:
-        for row, image, mask in _samples(run, shard):
+        for row, sample in _samples(run, shard):
             run.tick()
-            if sample_digest(image, mask) != task.digest[row]:
+            if sample_digest(sample) != task.digest[row]:
                 item = int(shard.rows.item[row])
                 with run.noting(item):
-                    raise run.context.changed(item, image, mask, task.expected(row))
+                    raise run.context.changed(item, sample, task.expected(row))
             if run.failed:
                 continue
             if no_sums[row]:
-                record.channel_sums[row] = channel_sums(image)
-            if no_pixels[row]:
-                record.class_pixels[row] = _pixels(mask, record.class_pixels.shape[1])
-            append(image, mask)
+                record.channel_sums[row] = channel_sums(sample[IMAGE])
+            if no_pixels[row] and MASK in sample:
+                record.class_pixels[row] = _pixels(sample[MASK], record.class_pixels.shape[1])
+            append(sample)
 
 
-def _samples(run: TaskRun[StoredSamples], shard: Shard) -> Iterator[tuple[int, Image, Mask]]:
+def _samples(run: TaskRun[StoredSamples], shard: Shard) -> Iterator[tuple[int, Sample]]:
     """Read samples, some at a time; one by one where some of them cannot be read."""
     items = shard.rows.item
-    step = max(1, READ_NBYTES // max(1, shard.image.sample_nbytes + shard.mask.sample_nbytes))
+    names = [layout.name for layout in shard.fields]
+    step = max(1, READ_NBYTES // max(1, sum(layout.sample_nbytes for layout in shard.fields)))
     for at in range(0, len(items), step):
         some = items[at : at + step]
         try:
             with marked(run.context.names(int(some[0]))[0]):
-                images, masks = run.context.read_many(some)
+                samples = run.context.read_many(some)
         except (ReadError, OSError):
             for row, item in enumerate(some.tolist(), at):
-                pair: tuple[Image, Mask] | None = None
+                sample: Sample | None = None
                 with run.noting(item):
-                    pair = run.read(item)
-                if pair is not None:
-                    yield row, *pair
+                    sample = dict(zip(names, run.read(item), strict=True))
+                if sample is not None:
+                    yield row, sample
             continue
-        yield from zip(range(at, at + len(some)), images, masks, strict=True)
+        for place in range(len(some)):
+            yield at + place, {name: values[place] for name, values in samples.items()}
 
 
 def _pixels(mask: Mask, classes: int) -> Numbers:

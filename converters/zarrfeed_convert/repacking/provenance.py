@@ -21,7 +21,8 @@ from zarrfeed_convert.planning.palettes import (
     palette_text,
     require_same_palettes,
 )
-from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.shards.samples import digest_method
+from zarrfeed_convert.source import roles_recorded
 from zarrfeed_convert.splits.repetition import differences, require_replaceable
 from zarrfeed_convert.splits.target import listed, said
 
@@ -146,7 +147,7 @@ def description_of(
     coverage = [before.get("coverage") for before in packed]
     described: JSON = {
         "format": FORMAT_VERSION,
-        "fields": [plan.image.name, plan.mask.name],
+        "fields": [layout.name for layout in plan.fields],
         "samples": len(plan.rows),
         "source": source_of_splits(splits),
         "packed": {
@@ -155,11 +156,12 @@ def description_of(
             "skipped": [skipped for before in packed for skipped in before.get("skipped", ())],
             "settings": _settings(packed, settings),
             "binary": _same([before.get("binary") for before in packed]),
-            "chunk_rows": plan.image.chunk_rows,
-            "shard_rows": plan.image.shard_rows,
-            "codecs": {layout.name: layout.codec for layout in (plan.image, plan.mask)},
+            "chunk_rows": plan.fields[0].chunk_rows,
+            "shard_rows": plan.shard_rows,
+            "codecs": {layout.name: layout.codec for layout in plan.fields},
             "decisions": [asdict(decision) for decision in plan.decisions],
-            "digest": DIGEST_METHOD,
+            "digest": digest_method(layout.name for layout in plan.fields),
+            **roles_recorded(splits[0].fields),
             REPACKED: asked,
         },
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import Geometry
-from zarrfeed_convert.planning.deciding import lay_out_fields
+from zarrfeed_convert.planning.deciding import largest_nbytes, lay_out_fields
 from zarrfeed_convert.planning.decisions import (
     CODEC_CHOICES,
     Codec,
@@ -101,12 +101,12 @@ class RepackPlan:
     @property
     def decided(self) -> JSON:
         """What a run that goes on must have decided just so."""
-        layouts = [f"{layout}" for layout in (self.plan.image, self.plan.mask)]
+        layouts = [f"{layout}" for layout in self.plan.fields]
         return {"layouts": layouts, "rows": self.plan.rows.fingerprint()}
 
     def task_of(self, shard: Shard) -> CopyTask:
         """Gather what is recorded of the samples of a shard."""
-        start = shard.number * self.plan.image.shard_rows
+        start = shard.number * self.plan.shard_rows
         here, facts = slice(start, start + len(shard.rows)), self.facts
         return CopyTask(
             shard, facts.digest[here], facts.class_pixels[here], facts.channel_sums[here]
@@ -143,32 +143,32 @@ def plan_repack(
     rows
         Those that are chosen, in order.
     """
-    image, mask = (splits[0].split.layouts[name] for name in (IMAGE, MASK))
-    height, width, _ = image.sample_shape
+    stored = {field.name: splits[0].split.layouts[field.name] for field in splits[0].fields}
+    height, width, *_ = stored[IMAGE].sample_shape
     recipe = Recipe(Geometry((height, width), None), splits[0].labels)
     picked = Rows(rows, np.zeros((rows.size, 2), np.int64))
-    draft = FieldLayout(IMAGE, image.sample_shape, image.dtype, "raw", 1, 1)
-    wanted, kept = _with_kept(splits, settings, draft, rows.size)
-    image_layout, mask_layout, about_layout = lay_out_fields(
-        executor, wanted, recipe, draft, picked
-    )
-    layouts = {IMAGE: image_layout, MASK: replace(mask_layout, dtype=mask.dtype)}
+    drafts = [
+        FieldLayout(name, layout.sample_shape, layout.dtype, "raw", 1, 1)
+        for name, layout in stored.items()
+    ]
+    wanted, kept = _with_kept(splits, settings, largest_nbytes(drafts), rows.size)
+    fields, about_layout = lay_out_fields(executor, wanted, recipe, drafts, picked)
     about = {decision.what: decision for decision in about_layout} | kept.decisions
-    for name, codec in kept.codecs.items():
-        layouts[name] = replace(layouts[name], codec=codec)
+    fields = tuple(
+        replace(layout, codec=kept.codecs.get(layout.name, layout.codec)) for layout in fields
+    )
     if kept.shard_rows is not None:
-        found, before = image_layout.shard_rows, kept.shard_rows
+        found, before = fields[0].shard_rows, kept.shard_rows
         why = _AS_BEFORE if found == before else f"it was {before}, of which chunks allow so many"
         about["shard rows"] = Decision("shard rows", str(found), why)
     decisions = (*_about_samples(splits, settings, facts, rows), *about.values())
     return Plan(
         recipe,
-        layouts[IMAGE],
-        layouts[MASK],
+        fields,
         picked,
-        draft.sample_nbytes + layouts[MASK].sample_nbytes,
+        sum(layout.sample_nbytes for layout in fields),
         decisions,
-        _pixels(facts, rows, splits[0].labels.ignore, height * width),
+        _pixels(facts, rows, splits[0].labels.ignore, height * width) if MASK in stored else None,
     )
 
 
@@ -182,7 +182,7 @@ class _Kept:
 
 
 def _with_kept(
-    splits: Sequence[StoredSplit], settings: RepackSettings, draft: FieldLayout, count: int
+    splits: Sequence[StoredSplit], settings: RepackSettings, sample_nbytes: int, count: int
 ) -> tuple[Storage, _Kept]:
     """Ask for what stays as it is, so that only the rest is decided."""
     chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
@@ -193,7 +193,7 @@ def _with_kept(
         wanted = replace(wanted, chunk_samples=min(chunk, count))
         kept.decisions["chunk rows"] = Decision("chunk rows", str(wanted.chunk_samples), _AS_BEFORE)
     if shard is not None:
-        wanted = replace(wanted, shard_size=shard * draft.sample_nbytes)
+        wanted = replace(wanted, shard_size=shard * sample_nbytes)
     codecs = _common_codecs(splits) if settings.codec == "keep" else None
     if codecs is not None:
         wanted = replace(wanted, codec="raw")  # no trial is needed
@@ -207,7 +207,9 @@ def _with_kept(
 def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
     """Find the rows of chunks or shards that all fields of all splits have; None if they differ."""
     found = {
-        getattr(stored.split.layouts[name], what) for stored in splits for name in (IMAGE, MASK)
+        getattr(stored.split.layouts[field.name], what)
+        for stored in splits
+        for field in stored.fields
     }
     return int(found.pop()) if len(found) == 1 else None
 
@@ -218,7 +220,7 @@ def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
     first = found[0]
     if any(codecs != first for codecs in found) or not {*first.values()} <= {*get_args(Codec)}:
         return None
-    return {name: first[name] for name in (IMAGE, MASK)}
+    return {field.name: first[field.name] for field in splits[0].fields}
 
 
 def _about_samples(
@@ -226,7 +228,7 @@ def _about_samples(
 ) -> tuple[Decision, ...]:
     first = splits[0]
     ignored = "" if first.labels.ignore is None else f"; {said(first.labels.ignore)} is ignored"
-    height, width, _ = first.split.layouts[IMAGE].sample_shape
+    height, width, *_ = first.split.layouts[IMAGE].sample_shape
     samples = "all" if rows.size == len(facts) else f"{rows.size} of {len(facts)}"
     of_what = f"of {', '.join(stored.name for stored in splits)}"
     why = {

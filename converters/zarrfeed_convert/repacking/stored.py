@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError
 from zarrfeed.store.address import local_path
-from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.store.schema import IMAGE, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
-from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.shards.samples import digest_method
+from zarrfeed_convert.source import Field, recorded_fields
 from zarrfeed_convert.splits.own_entries import added_to
 from zarrfeed_convert.splits.target import listed, said
 from zarrfeed_convert.verification.consistency import repacked_of
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.splits.target import Target
     from zarrfeed_convert.verification.recorded import Recorded
-
-FIELDS = (IMAGE, MASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,11 @@ class StoredSplit:
     def split(self) -> Split:
         """Where it is, and how it is laid out."""
         return self.recorded.split
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What its samples have."""
+        return recorded_fields(self.split.attributes["packed"])
 
     @property
     def whole_prefix(self) -> str:
@@ -150,16 +154,18 @@ def _stored(split: Split, prefix: str) -> StoredSplit:
 def _require_known(split: Split, name: str) -> None:
     """Refuse what repacking would lose, or could not check."""
     others = [*split.default_fields, *added_to(split.path, split.default_fields)]
-    if others != [*FIELDS]:
+    needed = [field.name for field in recorded_fields(split.attributes["packed"])]
+    if others != needed:
         raise SourceError(
-            f"{name}: needed the arrays {' and '.join(FIELDS)}, and those that describe them, "
+            f"{name}: needed the arrays {' and '.join(needed)}, and those that describe them, "
             f"found {', '.join(others)}; take what is not zarrfeed's out of a copy of the split"
         )
     method = split.attributes["packed"].get("digest")
-    if method != DIGEST_METHOD:
+    wanted = digest_method(needed)
+    if method != wanted:
         raise SourceError(
-            f"{name}: needed digests by {DIGEST_METHOD!r}, found {method!r}: what is copied could "
-            "not be checked; use the zarrfeed that packed it"
+            f"{name}: needed digests by {wanted!r}, found {method!r}: what is copied could not be "
+            "checked; use the zarrfeed that packed it"
         )
 
 
@@ -175,14 +181,14 @@ def _require_alike(one: StoredSplit, other: StoredSplit) -> None:
 def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
     """List what all splits that become one must have in common."""
     split, layouts = stored.split, stored.split.layouts
+    names = [field.name for field in stored.fields]
     return [
         ("classes", split.classes),
         ("the ignored id", said(split.ignore)),
         ("fields", ", ".join(split.default_fields)),
-        ("height, width and channels of images", layouts[IMAGE].sample_shape),
-        ("height and width of masks", layouts[MASK].sample_shape),
-        ("the data type of images", str(layouts[IMAGE].dtype)),
-        ("the data type of masks", str(layouts[MASK].dtype)),
+        ("roles", ", ".join(field.role for field in stored.fields)),
+        *((f"the shape of each {name}", layouts[name].sample_shape) for name in names),
+        *((f"the data type of each {name}", str(layouts[name].dtype)) for name in names),
         ("samples", "tiles" if TILE in layouts else "whole images"),
     ]
 

@@ -92,7 +92,8 @@ def facts_of(stored: StoredSplit) -> Facts:
     return Facts(
         [stored.prefix + key for key in stored.recorded.keys],
         arrays[DIGEST],
-        arrays[CLASS_PIXELS].astype(np.int64),
+        # None where there are no masks.
+        arrays.get(CLASS_PIXELS, np.zeros((count, 0))).astype(np.int64),
         sums,
         tiles,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
 from zarrfeed.store.schema import IMAGE, KEY, MASK, SHARD_FILES
-from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.source import Header, Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
 from zarrfeed_convert.verification.recorded import texts
 from zarrfeed_convert.verification.sample_check import Expected, check_sample
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from zarrfeed import Split
     from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.source import JSON, Image, Mask
+    from zarrfeed_convert.source import JSON, Mask, Sample
 
-_FIELDS = (IMAGE, MASK)
 # Decoded at a time: few enough to stay in a processor's cache until they are encoded. (A sample of
 # 256×256 RGB to lz4: 0.63 ms where one is read at a time, 0.56 with 1 MiB, 0.57 with 2, 0.68 at 8.)
 READ_NBYTES = 1 << 20
@@ -54,6 +53,7 @@ class StoredSamples(Source):
         # Their own descriptions may be long, and reading needs to know only that they have one.
         self._splits = tuple(replace(split, attributes={"packed": {}}) for split in splits)
         self._description = description
+        self.fields = recorded_fields(splits[0].attributes["packed"])
         counts = [split.layouts[IMAGE].shape[0] for split in splits]
         self._starts = np.cumsum([0, *counts[:-1]])
         self._readers: dict[int, SplitReader] = {}
@@ -72,10 +72,9 @@ class StoredSamples(Source):
         """Say where the samples come from."""
         return self._description
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name the files that hold a sample's image and mask."""
-        image, mask = self._paths(sample)
-        return str(image), str(mask)
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name the files that hold a sample's fields."""
+        return tuple(map(str, self._paths(sample).values()))
 
     def probe(self, sample: int) -> Header:  # noqa: ARG002 (all are alike)
         """Measure a sample."""
@@ -85,7 +84,7 @@ class StoredSamples(Source):
         dtype = str(layouts[IMAGE].dtype)
         return Header(height, width, channels, dtype, mask_height, mask_width)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample.
 
         Raises
@@ -94,21 +93,22 @@ class StoredSamples(Source):
             It cannot be read: the message names its file, its name and its split.
         """
         try:
-            images, masks = self.read_many(np.array([sample]))
+            found = self.read_many(np.array([sample]))
         except (ReadError, OSError) as error:
             raise SourceError(f"{error} ({self._text(sample)})") from error
-        return images[0], masks[0]
+        return tuple(values[0] for values in found.values())
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask."""
         return self.read(sample)[1]
 
-    def read_many(self, samples: Numbers) -> tuple[NDArray[Any], NDArray[Any]]:
+    def read_many(self, samples: Numbers) -> dict[str, NDArray[Any]]:
         """Decode samples.
 
         Returns
         -------
-        (n, H, W, C) images and (n, H, W) masks
+        dict
+            (n, H, W, …) arrays, by field.
 
         Raises
         ------
@@ -119,41 +119,40 @@ class StoredSamples(Source):
         rows = samples - self._starts[of_split]
         first = int(of_split[0])
         if (of_split == first).all():
-            found = self._reader(first).read(rows)
-            return found[IMAGE], found[MASK]
+            return self._reader(first).read(rows)
         layouts = self._splits[0].layouts
-        images, masks = (
-            np.empty((len(samples), *layouts[name].sample_shape), layouts[name].dtype)
-            for name in _FIELDS
-        )
+        gathered = {
+            name: np.empty((len(samples), *layouts[name].sample_shape), layouts[name].dtype)
+            for name in self._names
+        }
         for split in np.unique(of_split).tolist():
             here = of_split == split
-            found = self._reader(split).read(rows[here])
-            images[here], masks[here] = found[IMAGE], found[MASK]
-        return images, masks
+            for name, values in self._reader(split).read(rows[here]).items():
+                gathered[name][here] = values
+        return gathered
 
-    def changed(self, sample: int, image: Image, mask: Mask, expected: Expected) -> SourceError:
+    def changed(self, number: int, sample: Sample, expected: Expected) -> SourceError:
         """Say what is wrong with a sample whose digest is not the recorded one.
 
         Parameters
         ----------
-        sample
+        number
             Which.
-        image, mask
-            As they were read.
+        sample
+            As it was read.
         expected
             What is recorded of this sample.
         """
-        split, row = self._place(sample)
-        paths: dict[str, Path] = dict(zip(_FIELDS, self._paths(sample), strict=True))
+        split, row = self._place(number)
+        paths = self._paths(number)
         states = {
             field: check_file(KnownFile(field, path, self._fact(split, row, place))).state
             for place, (field, path) in enumerate(paths.items())
         }
-        finding = check_sample(row, image, mask, expected, states)[0]
+        finding = check_sample(row, sample, expected, states)[0]
         folder = self._splits[split].path
         blamed = " or ".join(str(paths.get(name, folder / name)) for name in finding.blamed)
-        return SourceError(f"{blamed}: {self._text(sample)}: {finding.what}")
+        return SourceError(f"{blamed}: {self._text(number)}: {finding.what}")
 
     def close(self) -> None:
         """Let go of files."""
@@ -167,18 +166,21 @@ class StoredSamples(Source):
         """
         return self.__dict__ | {"_readers": {}, "_keys": (), "_description": {}}
 
+    @property
+    def _names(self) -> list[str]:
+        return [field.name for field in self.fields]
+
     def _place(self, sample: int) -> tuple[int, int]:
         split = int(np.searchsorted(self._starts, sample, side="right")) - 1
         return split, sample - int(self._starts[split])
 
-    def _paths(self, sample: int) -> tuple[Path, Path]:
+    def _paths(self, sample: int) -> dict[str, Path]:
         number, row = self._place(sample)
         split = self._splits[number]
-        image, mask = (
-            split.path / name / layout.shard_name(row // layout.shard_rows)
-            for name, layout in ((name, split.layouts[name]) for name in _FIELDS)
-        )
-        return image, mask
+        return {
+            name: split.path / name / layout.shard_name(row // layout.shard_rows)
+            for name, layout in ((name, split.layouts[name]) for name in self._names)
+        }
 
     def _text(self, sample: int) -> str:
         """Name a sample and its split, as they are in the store."""
@@ -212,6 +214,6 @@ class StoredSamples(Source):
             allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             files = _OPEN_FILES if allowed < 0 else min(_OPEN_FILES, allowed // 2)  # -1: unlimited
             each = max(2, files // min(len(self._splits), _OPEN_SPLITS))
-            reader = SplitReader(self._splits[split], _FIELDS, open_files=each)
+            reader = SplitReader(self._splits[split], self._names, open_files=each)
             self._readers[split] = reader
         return reader

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.shards.samples import Recipe, read_samples, sample_digest
 from zarrfeed_convert.shards.shard_file import ShardFile, encoder
 from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.planning.decisions import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
-    from zarrfeed_convert.source import Image, Mask, Source
+    from zarrfeed_convert.source import Sample, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Shard:
         A file that is there for as long as the shard is wanted.
     number
         Which shard, along axis 0.
-    image, mask
-        The fields' layouts.
+    fields
+        How each is stored, in the order of the source's.
     rows
         The samples; the last shard may have fewer than it has room for.
     """
@@ -57,17 +58,13 @@ class Shard:
     record: Path
     mark: Path
     number: int
-    image: FieldLayout
-    mask: FieldLayout
+    fields: tuple[FieldLayout, ...]
     rows: Rows
 
     @property
-    def files(self) -> tuple[Path, Path]:
-        """The image's and the mask's file."""
-        return (
-            shard_path(self.folder, self.image, self.number),
-            shard_path(self.folder, self.mask, self.number),
-        )
+    def files(self) -> tuple[Path, ...]:
+        """The fields' files."""
+        return tuple(shard_path(self.folder, layout, self.number) for layout in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +73,6 @@ class ShardTask:
 
     shard: Shard
     recipe: Recipe
-
-
-_A = {"image": "an image", "mask": "a mask"}
 
 
 class _SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
@@ -91,30 +85,31 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
     """
     shard, count = task.shard, len(task.shard.rows)
+    has_mask = any(layout.name == MASK for layout in shard.fields)
     record = ShardRecord(
         shard.rows.fingerprint(),
         np.empty(count, np.uint64),
-        np.empty((count, len(task.recipe.labels.classes)), np.int64),
-        np.empty((count, shard.image.sample_shape[-1], 3)),
-        np.empty((2, 2), np.uint64),
+        np.empty((count, len(task.recipe.labels.classes) if has_mask else 0), np.int64),
+        np.empty((count, shard.fields[0].sample_shape[-1], 3)),
+        np.empty((len(shard.fields), 2), np.uint64),
     )
-    ahead: dict[int, tuple[Image, Mask]] = {}
+    ahead: dict[int, Sample] = {}
     turn = 0
     with shard_written(run, shard, record) as append:
-        for row, image, mask, pixels in read_samples(run, task.recipe, shard.rows):
+        for row, sample, pixels in read_samples(run, task.recipe, shard.rows):
             run.tick()
             item = int(shard.rows.item[row])
             with run.noting(item):
-                _require_fit(image, mask, shard, name=run.context.names(item)[0])
+                _require_fit(sample, shard, name=run.context.names(item)[0])
             if run.failed:
                 ahead.clear()
                 continue
-            record.digest[row] = sample_digest(image, mask)
+            record.digest[row] = sample_digest(sample)
             record.class_pixels[row] = pixels
-            record.channel_sums[row] = channel_sums(image)
-            ahead[row] = _owned(image), _owned(mask)
+            record.channel_sums[row] = channel_sums(sample[IMAGE])
+            ahead[row] = {name: _owned(values) for name, values in sample.items()}
             while turn in ahead:
-                append(*ahead.pop(turn))
+                append(ahead.pop(turn))
                 turn += 1
 
 
@@ -126,7 +121,7 @@ def _owned(values: NDArray[Any]) -> NDArray[Any]:
 @contextmanager
 def shard_written(
     run: TaskRun[Any], shard: Shard, record: ShardRecord
-) -> Iterator[Callable[[Image, Mask], None]]:
+) -> Iterator[Callable[[Sample], None]]:
     """Write one shard of every field, and then its record; gives the function that adds a sample.
 
     On an error, and where samples have failed, nothing is left of it.
@@ -142,20 +137,22 @@ def shard_written(
         with ExitStack() as stack:
             files = [
                 stack.enter_context(_shard_file(path, layout))
-                for path, layout in zip(shard.files, (shard.image, shard.mask), strict=True)
+                for path, layout in zip(shard.files, shard.fields, strict=True)
             ]
-            image_chunks = ChunkWriter(files[0], shard.image)
-            mask_chunks = ChunkWriter(files[1], shard.mask)
+            chunks = {
+                layout.name: ChunkWriter(file, layout)
+                for file, layout in zip(files, shard.fields, strict=True)
+            }
 
-            def append(image: Image, mask: Mask) -> None:
-                image_chunks.append(image)
-                mask_chunks.append(mask)
+            def append(sample: Sample) -> None:
+                for name, values in sample.items():
+                    chunks[name].append(values)
 
             yield append
             if run.failed:
                 raise _SamplesMissing
-            image_chunks.finish()
-            mask_chunks.finish()
+            for writer in chunks.values():
+                writer.finish()
     except _SamplesMissing:
         return
     for place, file in enumerate(files):
@@ -189,13 +186,14 @@ def _shard_file(path: Path, layout: FieldLayout) -> ShardFile:
     )
 
 
-def _require_fit(image: Image, mask: Mask, shard: Shard, *, name: str) -> None:
+def _require_fit(sample: Sample, shard: Shard, *, name: str) -> None:
     """Catch a source whose :meth:`read` does not give what its :meth:`probe` promised."""
-    for values, layout in ((image, shard.image), (mask, shard.mask)):
+    for layout in shard.fields:
+        values = sample[layout.name]
         if values.shape != layout.sample_shape or values.dtype != layout.dtype:
             raise SourceError(
-                f"{name}: its header promised {_A[layout.name]} {layout.sample_shape} "
-                f"{layout.dtype}, it decoded to {values.shape} {values.dtype}"
+                f"{name}: its header promised {layout.sample_shape} "
+                f"{layout.dtype} as {layout.name}, it decoded to {values.shape} {values.dtype}"
             )
 
 

@@ -9,17 +9,16 @@ import numpy as np
 import xxhash
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.schema import IMAGE, MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.geometry import Geometry, Size
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows
-    from zarrfeed_convert.source import Image, Mask, Source
-
-DIGEST_METHOD = "xxh3_64 of the image's bytes, then the mask's, in C order, little-endian"
+    from zarrfeed_convert.source import Sample, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +31,26 @@ class Recipe:
 
 def read_samples(
     run: TaskRun[Source], recipe: Recipe, rows: Rows
-) -> Iterator[tuple[int, Image, Mask, Numbers]]:
+) -> Iterator[tuple[int, Sample, Numbers]]:
     """Read samples, each once, and bring them to size: all tiles of an image follow each other.
 
-    Gives a row's number, image, mask and class pixels; rows that fail are noted and left out.
+    Gives a row's number, its sample and the pixels of each class in its mask, if it has one; rows
+    that fail are noted and left out.
     """
     windows: list[list[int]] = rows.window.tolist()
     for item, places in _visits(rows).items():
-        pair: tuple[Image, Mask] | None = None
+        sample: Sample | None = None
         with run.noting(item):
-            pair = _read(run, item)
-        if pair is None:
+            sample = _read(run, item)
+        if sample is None:
             continue
         for row in places:
             y, x = windows[row]
-            settled: tuple[Image, Mask, Numbers] | None = None
+            validated: tuple[Sample, Numbers] | None = None
             with run.noting(item):
-                settled = _validated(run.context, recipe, item, pair, (y, x))
-            if settled is not None:
-                yield row, *settled
+                validated = _validated(run.context, recipe, item, sample, (y, x))
+            if validated is not None:
+                yield row, *validated
 
 
 def _visits(rows: Rows) -> dict[int, list[int]]:
@@ -61,31 +61,56 @@ def _visits(rows: Rows) -> dict[int, list[int]]:
     return visits
 
 
-def sample_digest(image: Image, mask: Mask) -> int:
-    """Digest a decoded sample, by `DIGEST_METHOD`."""
+def digest_method(fields: Iterable[str]) -> str:
+    """Say what the digest of a sample is of, for the store to record.
+
+    Examples
+    --------
+    >>> digest_method(["image", "mask"])
+    "xxh3_64 of the image's bytes, then the mask's, in C order, little-endian"
+    """
+    first, *others = fields
+    then = "".join(f", then the {name}'s" for name in others)
+    return f"xxh3_64 of the {first}'s bytes{then}, in C order, little-endian"
+
+
+def sample_digest(sample: Sample) -> int:
+    """Digest a decoded sample, by :func:`digest_method` of its fields."""
     digest = xxhash.xxh3_64()
-    for values in (image, mask):
+    for values in sample.values():
         flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)
         digest.update(flat.view(np.uint8).data)
     return digest.intdigest()
 
 
+_NO_CLASSES = np.zeros(0, np.int64)
+
+
 def _validated(
-    source: Source, recipe: Recipe, item: int, pair: tuple[Image, Mask], window: Size
-) -> tuple[Image, Mask, Numbers]:
-    image, mask = pair
-    one, other = source.names(item)
-    recipe.geometry.check_window(mask.shape[0], mask.shape[1], window, name=one)
-    cut, ids = recipe.geometry.apply(image, mask, window=window, ignore=recipe.labels.ignore)
-    return cut, *recipe.labels.validate(ids, name=other)
+    source: Source, recipe: Recipe, item: int, sample: Sample, window: Size
+) -> tuple[Sample, Numbers]:
+    names = source.names(item)
+    height, width = sample[IMAGE].shape[:2]
+    recipe.geometry.check_window(height, width, window, name=names[0])
+    cut = recipe.geometry.apply(sample, source.fields, window=window, ignore=recipe.labels.ignore)
+    pixels = _NO_CLASSES
+    if MASK in cut:
+        cut[MASK], pixels = recipe.labels.validate(cut[MASK], name=names[1])
+    return cut, pixels
 
 
-def _read(run: TaskRun[Source], item: int) -> tuple[Image, Mask]:
-    image, mask = run.read(item)
-    if image.ndim != 3 or image.shape[:2] != mask.shape:
-        one, other = run.context.names(item)
-        raise SourceError(
-            f"{one}: needed an image (H, W, C) and a mask (H, W) of one size, "
-            f"found {image.shape} and {mask.shape} ({other})"
-        )
-    return image, mask
+def _read(run: TaskRun[Source], item: int) -> Sample:
+    fields = run.context.fields
+    sample = {field.name: values for field, values in zip(fields, run.read(item), strict=True)}
+    image, names = sample[IMAGE], run.context.names(item)
+    if image.ndim != 3:
+        raise SourceError(f"{names[0]}: needed an image (H, W, C), found {image.shape}")
+    for field, name in zip(fields, names, strict=True):
+        values = sample[field.name]
+        if values.shape[:2] != image.shape[:2] or (field.role == "mask" and values.ndim != 2):
+            axes = "H, W" if field.role == "mask" else "H, W, …"
+            raise SourceError(
+                f"{names[0]}: needed an image (H, W, C) and a {field.name} ({axes}) of one size, "
+                f"found {image.shape} and {values.shape} ({name})"
+            )
+    return sample

@@ -57,10 +57,11 @@ def write_facts(
     if not left_out.any():
         sums = sums[:, :, :2]
     files = np.stack([record.files for record in records])
-    narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
     write_descriptive(folder, KEY, names_array(names), "sample", "byte")
     write_descriptive(folder, DIGEST, digest, "sample")
-    write_descriptive(folder, CLASS_PIXELS, narrow, "sample", "class")
+    if class_pixels.shape[1]:  # there are masks
+        narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
+        write_descriptive(folder, CLASS_PIXELS, narrow, "sample", "class")
     write_descriptive(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
     write_descriptive(folder, SHARD_FILES, files, "shard", "field", "fact")
     mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)

@@ -127,10 +127,9 @@ class PackJob:
         plan, failures = split_plan.plan, self.packing.failures
         journal.agree("decided", split_plan.decided)
         failures.add(journal.failed)
-        layouts = (plan.image, plan.mask)
-        folder = split_writer.prepare(self.target, [layout.name for layout in layouts])
+        folder = split_writer.prepare(self.target, [layout.name for layout in plan.fields])
         rows, records = self._run_tasks(executor, split_plan, journal)
-        for layout in layouts:
+        for layout in plan.fields:
             paths = {shard_path(folder, layout, number) for number in range(len(records))}
             split_writer.prune(folder, layout.name, paths)
             split_writer.write_array(folder, layout, samples=len(rows))
@@ -186,8 +185,7 @@ class PackJob:
                 journal.record_path(number).absolute(),
                 mark,
                 number,
-                plan.image,
-                plan.mask,
+                plan.fields,
                 part,
             )
             for number, part in enumerate(plan.parts(rows))
@@ -197,7 +195,7 @@ class PackJob:
 def _remove_unfinished(shards: Sequence[Shard]) -> None:
     """Remove what others were writing: who still does, on a lost machine, cannot finish it."""
     files = {path for shard in shards for path in shard.files}
-    for layout in (shards[0].image, shards[0].mask):
+    for layout in shards[0].fields:
         split_writer.prune(shards[0].folder, layout.name, files)
 
 

@@ -24,8 +24,9 @@ from zarrfeed.store.schema import (
     TILE_SOURCE,
 )
 from zarrfeed_convert.geometry import Geometry, Size
-from zarrfeed_convert.shards.samples import DIGEST_METHOD
+from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
+from zarrfeed_convert.source import recorded_fields
 from zarrfeed_convert.verification.findings import Kind, Problem
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON
 
-FIELDS = (IMAGE, MASK)
 # One row per sample.
 PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
 TODO = "restore it, or convert again"
 _PRECISION = 1e-9
+
+
+def field_names(split: Split) -> list[str]:
+    """Name the arrays that a sample of the split has."""
+    return [field.name for field in recorded_fields(split.attributes["packed"])]
 
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
@@ -79,7 +84,8 @@ def is_older(split: Split) -> bool:
 
 def check_arrays(split: Split) -> list[Problem]:
     """See whether all arrays are there, and hold as many samples as the split says."""
-    needed = {*FIELDS, KEY, DIGEST, CLASS_PIXELS}
+    fields = field_names(split)
+    needed = {*fields, KEY, DIGEST, *((CLASS_PIXELS,) if MASK in fields else ())}
     if not is_older(split):
         tiles = (TILE, TILE_SOURCE, TILE_SIZE) if is_tiled(split) else ()
         needed |= {CHANNEL_SUMS, SHARD_FILES, *tiles}
@@ -91,17 +97,17 @@ def check_arrays(split: Split) -> list[Problem]:
     lengths = {
         name: layout.shape[0]
         for name, layout in split.layouts.items()
-        if name in (*FIELDS, *PER_SAMPLE)
+        if name in (*fields, *PER_SAMPLE)
     }
     if set(lengths.values()) != {said}:
         what = f"needed arrays of {said} samples, as the split says, found {lengths}; {TODO}"
         problems.append(about(split, "metadata", what))
-    grids = {field: split.layouts[field].shard_rows for field in FIELDS if field in split.layouts}
+    grids = {field: split.layouts[field].shard_rows for field in fields if field in split.layouts}
     if len(set(grids.values())) > 1:
         what = f"needed as many samples in the shards of every field, found {grids}; {TODO}"
         problems.append(about(split, "metadata", what))
     elif SHARD_FILES in split.layouts and grids:
-        needed_shape = (-(-said // max(grids.values())), len(FIELDS), 2)
+        needed_shape = (-(-said // max(grids.values())), len(fields), 2)
         found_shape = split.layouts[SHARD_FILES].shape
         if found_shape != needed_shape:
             what = f"needed facts of {needed_shape} shards, fields, found {found_shape}; {TODO}"
@@ -120,14 +126,16 @@ def check_arrays(split: Split) -> list[Problem]:
 def check_attributes(split: Split) -> list[Problem]:
     """See whether the split says what it must."""
     problems = []
-    if tuple(split.attributes["fields"]) != FIELDS:
-        what = f"needed the fields {list(FIELDS)}, found {split.attributes['fields']}; {TODO}"
+    fields = field_names(split)
+    if split.attributes["fields"] != fields:
+        what = f"needed the fields {fields}, found {split.attributes['fields']}; {TODO}"
         problems.append(about(split, "metadata", what))
     method = split.attributes["packed"]["digest"]
-    if method != DIGEST_METHOD:
-        what = f"needed digests that are {DIGEST_METHOD!r}, found {method!r}: use that zarrfeed"
+    wanted = digest_method(fields)
+    if method != wanted:
+        what = f"needed digests that are {wanted!r}, found {method!r}: use that zarrfeed"
         problems.append(about(split, "metadata", what))
-    if not split.classes:
+    if not split.classes and MASK in fields:
         root = split.path.parent / METADATA
         what = f"{root}: needed the dataset's classes, found none; {TODO}"
         problems.append(Problem("metadata", what, files=(str(root),)))

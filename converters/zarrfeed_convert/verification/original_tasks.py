@@ -90,8 +90,7 @@ def _compared(
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {
-            row: sample_digest(image, mask)
-            for row, image, mask, _ in read_samples(run, task.recipe, rows)
+            row: sample_digest(sample) for row, sample, _ in read_samples(run, task.recipe, rows)
         }
     except Exception as error:  # by a decoder, of what it did not expect
         what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
@@ -104,8 +103,9 @@ def _compared(
             item,
             start + row,
             names,
-            f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: it or its "
-            f"mask, {names[1]}, is not what was packed; restore it, or convert again",
+            f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: "
+            f"{' or '.join(dict.fromkeys(names))} is not what was packed; restore it, or convert "
+            "again",
         )
         for row, needed in enumerate(task.digest[start:stop].tolist())
         if made[row] != needed

@@ -22,7 +22,6 @@ from zarrfeed.store.schema import (
     TILE_SOURCE,
 )
 from zarrfeed_convert.verification.consistency import (
-    FIELDS,
     PER_SAMPLE,
     TODO,
     about,
@@ -31,6 +30,7 @@ from zarrfeed_convert.verification.consistency import (
     check_channels,
     check_keys,
     check_tiles,
+    field_names,
     is_older,
 )
 from zarrfeed_convert.verification.file_check import KnownFile
@@ -73,6 +73,11 @@ class Recorded:
     absent: Mapping[str, str]
 
     @property
+    def fields(self) -> list[str]:
+        """The names of the arrays that a sample has."""
+        return field_names(self.split)
+
+    @property
     def expected(self) -> Expected:
         """What is recorded of the samples one by one."""
         return Expected(
@@ -81,15 +86,16 @@ class Recorded:
 
     @property
     def aligned(self) -> bool:
-        """Whether images and masks are both there, the same samples in shards of one number."""
-        layouts = self.split.layouts
-        fields = [layouts[field].shard_rows for field in FIELDS if field in layouts]
-        return len(fields) == len(FIELDS) and len(set(fields)) == 1
+        """Whether all fields are there, the same samples in shards of one number."""
+        layouts, names = self.split.layouts, self.fields
+        fields = [layouts[field].shard_rows for field in names if field in layouts]
+        return len(fields) == len(names) and len(set(fields)) == 1
 
     @property
     def shards(self) -> list[tuple[range, tuple[KnownFile, ...]]]:
         """The samples of every shard, and its files."""
-        layouts = {name: self.split.layouts[name] for name in FIELDS if name in self.split.layouts}
+        fields = self.fields
+        layouts = {name: self.split.layouts[name] for name in fields if name in self.split.layouts}
         step = max((layout.shard_rows for layout in layouts.values()), default=1)
         facts = self.arrays.get(SHARD_FILES)
         count = -(-self.samples // step) if facts is None else len(facts)
@@ -100,7 +106,7 @@ class Recorded:
                     KnownFile(
                         name,
                         self.split.path / name / layout.shard_name(number),
-                        None if facts is None else _fact(facts[number, FIELDS.index(name)]),
+                        None if facts is None else _fact(facts[number, fields.index(name)]),
                     )
                     for name, layout in layouts.items()
                 ),
@@ -137,8 +143,10 @@ def recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
 
 def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
     problems = [*check_attributes(split), *check_arrays(split)]
+    fields = field_names(split)
+    per_sample = {*fields, *PER_SAMPLE}
     samples = min(
-        [layout.shape[0] for name, layout in split.layouts.items() if name in _PER_SAMPLE],
+        [layout.shape[0] for name, layout in split.layouts.items() if name in per_sample],
         default=0,
     )
     arrays: dict[str, NDArray[Any]] = {}
@@ -146,9 +154,9 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         if name not in split.layouts:
             continue
         length, *rest = split.layouts[name].shape
-        if name in _PER_SAMPLE:
+        if name in per_sample:
             length = samples
-        elif name == SHARD_FILES and rest != [len(FIELDS), 2]:
+        elif name == SHARD_FILES and rest != [len(fields), 2]:
             continue
         try:
             arrays[name] = _read(split, name, length)
@@ -160,9 +168,6 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
     recorded = Recorded(split, samples, arrays, keys, dict(_absent(split)))
     problems += _check(recorded)
     return recorded, problems
-
-
-_PER_SAMPLE = frozenset({*FIELDS, *PER_SAMPLE})
 
 
 def texts(names: NDArray[np.uint8]) -> list[str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.source import Sample
+
 # Sums of floats depend, in their last digits, on how a machine adds.
 _PRECISION = 1e-9
 
@@ -74,8 +76,7 @@ class SampleFinding:
 
 def check_sample(
     row: int,
-    image: NDArray[Any],
-    mask: NDArray[Any],
+    sample: Sample,
     expected: Expected,
     states: Mapping[str, str],
 ) -> list[SampleFinding]:
@@ -85,17 +86,19 @@ def check_sample(
     ----------
     row
         Which.
-    image, mask
-        (H, W, C) and (H, W), as they are stored.
+    sample
+        As it is stored.
     expected
         Of this sample alone.
     states
         Those of the files that hold it, by field; see
         :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
     """
-    statistics = [*_check_sums(image, expected), *_check_counts(mask, expected)]
+    statistics = _check_sums(sample[IMAGE], expected)
+    if MASK in sample:
+        statistics += _check_counts(sample[MASK], expected)
     if expected.digest is not None:
-        needed, found = int(expected.digest[0]), sample_digest(image, mask)
+        needed, found = int(expected.digest[0]), sample_digest(sample)
         if needed != found:
             what = f"needed pixels of digest {needed:016x}, found {found:016x}"
             differing = [IMAGE if name == CHANNEL_SUMS else MASK for name, _ in statistics]
@@ -114,7 +117,7 @@ def _changed(
     # Of two damaged files, one may hold no damage of this sample.
     blamed = [field for field in damaged if field in differing] or damaged or [*differing]
     todo = "restore the file, or convert again"
-    return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or (IMAGE, MASK))
+    return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or tuple(states))
 
 
 def _check_sums(image: NDArray[Any], expected: Expected) -> list[tuple[str, str]]:

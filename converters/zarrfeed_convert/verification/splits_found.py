@@ -10,7 +10,7 @@ from zarrfeed import open_split
 from zarrfeed.errors import StoreError
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.schema import ATTRIBUTES, METADATA, PARTIAL
-from zarrfeed_convert.verification.consistency import FIELDS
+from zarrfeed_convert.verification.consistency import field_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -65,7 +65,7 @@ def extra_files(split: Split, expected: Collection[Path]) -> Iterator[Path]:
     expected
         Its shards.
     """
-    for field in FIELDS:
+    for field in field_names(split):
         for folder, _, names in os.walk(split.path / field):
             for name in sorted(names):
                 file = Path(folder, name)

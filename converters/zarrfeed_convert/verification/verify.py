@@ -21,7 +21,7 @@ from zarrfeed_convert.planning.deciding import step_progress
 from zarrfeed_convert.sources.file_discovery import is_left
 from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
-from zarrfeed_convert.verification.consistency import FIELDS, TODO, is_older
+from zarrfeed_convert.verification.consistency import TODO, is_older
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
 from zarrfeed_convert.verification.shard_problems import problems_of
@@ -130,7 +130,9 @@ class _Opened:
         if self.recorded is None:
             return 0
         layouts = self.recorded.split.layouts
-        each = sum(layouts[field].sample_nbytes for field in FIELDS if field in layouts)
+        each = sum(
+            layouts[field].sample_nbytes for field in self.recorded.fields if field in layouts
+        )
         return self.recorded.samples * each
 
 
@@ -157,7 +159,7 @@ def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
         return []
     split = recorded.split
     # A reader needs no more of it, and it goes to every process with every task.
-    fields = {field: split.layouts[field] for field in FIELDS if field in split.layouts}
+    fields = {field: split.layouts[field] for field in recorded.fields if field in split.layouts}
     bare = replace(split, layouts=fields, attributes={"format": 1}, dataset={})
     decode = recorded.aligned and not (quick and SHARD_FILES in recorded.arrays)
     return [
@@ -221,5 +223,7 @@ def _notes(recorded: Recorded, decoded: int) -> list[str]:
             "and compared, bytes that no pixel depends on were not"
         )
     if recorded.samples and not recorded.aligned and not decoded:
-        notes.append("no sample was decoded: images and masks do not lie in shards of one number")
+        notes.append(
+            "no sample was decoded: fields are missing, or do not lie in shards of one number"
+        )
     return notes

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from zarrfeed import Split, SplitReader
 from zarrfeed.errors import ReadError
-from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.verification.file_check import FileFinding, KnownFile, check_file
 from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, check_sample
 
@@ -69,17 +68,18 @@ def check_shard(run: TaskRun[None], task: CheckTask) -> ShardFindings:
     # What the operating system cannot read would, mapped into memory, end the process.
     lost = {file.known.field: file.what for file in files if file.state in _LOST}
     readers: dict[str, Reader] = {
-        field: lost.get(field) or _opened(task.split, field) for field in (IMAGE, MASK)
+        field: lost.get(field) or _opened(task.split, field) for field in task.split.layouts
     }
     states = {file.known.field: file.state for file in files}
     try:
         step = _step(task.split)
         for at in range(0, len(task.rows), step):
             rows = task.rows[at : at + step]
-            images, masks = (_read(reader, field, rows) for field, reader in readers.items())
+            fields = {field: _read(reader, field, rows) for field, reader in readers.items()}
             for place, row in enumerate(rows, at):
+                sample = {field: values[place - at] for field, values in fields.items()}
                 expected = task.expected.part(slice(place, place + 1))
-                findings += _checked(row, images[place - at], masks[place - at], expected, states)
+                findings += _checked(row, sample, expected, states)
                 run.tick()
     finally:
         for reader in readers.values():
@@ -93,7 +93,7 @@ _LOST = ("missing", "unreadable")
 
 def _step(split: Split) -> int:
     """Choose how many samples to decode at a time: whole chunks."""
-    layouts = [split.layouts[field] for field in (IMAGE, MASK)]
+    layouts = split.layouts.values()
     chunk = max(layout.chunk_rows for layout in layouts)
     nbytes = max(layout.sample_nbytes for layout in layouts)
     return chunk * max(1, _STEP // max(1, chunk * nbytes))
@@ -123,15 +123,13 @@ def _said(error: Exception, name: str) -> str:
 
 
 def _checked(
-    row: int, image: Values, mask: Values, expected: Expected, states: Mapping[str, str]
+    row: int, values: Mapping[str, Values], expected: Expected, states: Mapping[str, str]
 ) -> list[SampleFinding]:
-    if isinstance(image, str) or isinstance(mask, str):
-        return [
-            SampleFinding(row, "sample-damaged", values, (field,))
-            for field, values in ((IMAGE, image), (MASK, mask))
-            if isinstance(values, str)
-        ]
+    lost = {field: why for field, why in values.items() if isinstance(why, str)}
+    if lost:
+        return [SampleFinding(row, "sample-damaged", why, (field,)) for field, why in lost.items()]
+    sample = {field: array for field, array in values.items() if not isinstance(array, str)}
     try:
-        return check_sample(row, image, mask, expected, states)
+        return check_sample(row, sample, expected, states)
     except Exception as error:  # of arrays that are no images and masks
-        return [SampleFinding(row, "sample-damaged", repr(error), (IMAGE, MASK))]
+        return [SampleFinding(row, "sample-damaged", repr(error), tuple(sample))]
