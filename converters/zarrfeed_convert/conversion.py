@@ -1,7 +1,6 @@
 """How does a source become a split of a dataset?
 
-The steps, in order: look at everything, decide, write. What each of them is stands in its own
-module; here is only how they follow each other.
+Check what the user asks for, and give it to a :class:`~zarrfeed_convert.splits.pack_job.PackJob`.
 """
 
 from __future__ import annotations
@@ -184,7 +183,7 @@ class _Conversion:
 
     @property
     def asked(self) -> JSON:
-        """What decides the split's bytes, as far as it is known before the samples are."""
+        """What decides the split's bytes, as far as it is known before samples are looked at."""
         labels = {"classes": self.named, "ignore": self.ignore}
         return {"zarrfeed": __version__, **self._asked_of_split, **labels}
 
@@ -242,7 +241,7 @@ def _require_known(on_error: OnError, ignore: int | None) -> None:
 def _named_labels(
     samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
 ) -> tuple[tuple[str, ...] | None, int | None]:
-    """Take the classes that the user named, or else those that the format itself says."""
+    """Take the classes that the user names, or else those of the format."""
     if classes is not None:
         return parse_classes(classes), ignore
     if samples.classes is None:

@@ -1,7 +1,7 @@
-"""What does a process do that copies samples of one split into another?
+"""How are samples copied from one split to another?
 
-It reads some, recomputes the digest of each and compares it with the recorded one, and writes them
-to one shard of every field. Where one does not fit, the shard is not written.
+A task writes one shard of every field. It recomputes the digest of every sample and compares it
+with the recorded one; if any differs, the shard is not written.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CopyTask:
     channel_sums: NDArray[np.float64]
 
     def expected(self, row: int) -> Expected:
-        """Give what is recorded of one sample."""
+        """Return what is recorded of one sample."""
         here = slice(row, row + 1)
         sums = self.channel_sums[here]
         return Expected(self.digest[here], self.class_pixels[here], sums if sums.any() else None)
@@ -65,7 +65,7 @@ class CopyTask:
 def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
     """Copy one shard of every field, and leave its record.
 
-    After a sample that is damaged, the rest is only checked, so that all such samples are noted.
+    After a damaged sample the rest is only checked, so that all damaged samples are noted.
     """
     shard = task.shard
     record = ShardRecord(

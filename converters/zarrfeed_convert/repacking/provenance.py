@@ -1,7 +1,7 @@
-"""What does a repacked split say of where it comes from?
+"""What does a repacked split record of its origin?
 
-A split that is made of one goes on naming the source of that one, so that it can still be compared
-with its originals. One that is made of several names theirs, each with its path and its settings.
+A split made of one other keeps naming the source of that one, so that it can still be compared with
+its originals. A split made of several names all their sources, with their paths and settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def asked_of(
     subset: Subset,
     keys: Sequence[str] | None,
 ) -> JSON:
-    """Gather what a run was asked for, as far as it decides a split's bytes."""
+    """Gather what decides a split's bytes, as far as it was asked for."""
     return {
         "splits": [stored.name for stored in splits],
         "samples": [len(part) for part in facts],
@@ -94,10 +94,10 @@ def require_same_repacked(target: Target, there: JSON, asked: JSON, labels: Labe
 
 
 def is_repeated(there: JSON, asked: JSON) -> bool:
-    """Tell whether a split that takes the place of what it is made of was asked for just so.
+    """Tell whether a split that has replaced its own input was asked for in the same way.
 
-    Then its samples are not those that the first run found, nor in their order; but to do the same
-    to them again, such as to leave out every other one, is not what a repeated command means.
+    Its samples, or their order, then differ from what the first run found; but repeating a command
+    does not mean doing the same again, such as leaving out every other sample once more.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def is_repeated(there: JSON, asked: JSON) -> bool:
 
 
 def labels_of(labels: Labels) -> JSON:
-    """Say what the classes are."""
+    """Return the classes as they are recorded."""
     return {"classes": listed(labels.classes), "ignore": said(labels.ignore)}
 
 
@@ -174,7 +174,7 @@ def description_of(
 
 
 def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
-    """Say with what settings a conversion would have packed the same, as far as splits agree."""
+    """Return the settings of a conversion that would pack the same, as far as splits agree."""
     before: list[JSON] = [part.get("settings", {}) for part in packed]
     common = {
         name: value
@@ -190,7 +190,7 @@ def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
 
 
 def palettes_of(splits: Sequence[StoredSplit]) -> dict[str, Palette]:
-    """Give what palettes showed where masks used them, by the split's name."""
+    """Return what palettes showed where masks used them, by split."""
     return {stored.name: palette_of(stored.split.attributes) for stored in splits}
 
 
@@ -200,7 +200,7 @@ def _packed(stored: StoredSplit) -> JSON:
 
 
 def _same(values: Sequence[Any]) -> Any:
-    """Give what all have in common, or None."""
+    """Return the value that all have in common, or None."""
     return values[0] if all(value == values[0] for value in values) else None
 
 
@@ -219,6 +219,6 @@ def _subset(subset: Subset) -> str | None:
 
 
 def _counted(text: str, count: int) -> str:
-    """Tell a long list from others."""
+    """Shorten a long list to its length and digest."""
     digest = xxhash.xxh3_64(text.encode(errors="surrogateescape")).hexdigest()
     return f"{count} (xxh3_64 {digest})"

@@ -1,7 +1,7 @@
 """How do packed splits become another one, without their sources?
 
-The steps, in order: open the splits and see that they fit together, choose samples, decide, copy.
-What each of them is stands in its own module; here is only how they follow each other.
+Open the splits, check that they fit together, and give the samples that are chosen to a
+:class:`~zarrfeed_convert.splits.pack_job.PackJob`.
 """
 
 from __future__ import annotations
@@ -200,18 +200,18 @@ class _Repacking:
 
     @property
     def said(self) -> str:
-        """What the samples come from."""
+        """Name the splits, for errors."""
         return ", ".join(str(stored.split.path) for stored in self.splits)
 
     @cached_property
     def facts(self) -> Facts:
-        """What is known of all samples of the splits."""
+        """What the splits record of their samples."""
         with understood(self.said):
             return joined(self.splits, self.parts)
 
     @cached_property
     def rows(self) -> Numbers:
-        """Those that are chosen, in order."""
+        """The samples that are chosen, in the new order."""
         order, seed = self.settings.order, self.settings.seed
         return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
 
@@ -234,11 +234,11 @@ class _Repacking:
         return not self.overwrite
 
     def require_packable(self) -> None:
-        """Refuse a choice of samples that cannot be made."""
+        """Refuse a choice of samples that is none."""
         _ = self.rows
 
     def decide(self, executor: Executor) -> RepackPlan:
-        """Decide everything that is not known yet."""
+        """Decide how the new split is laid out."""
         with understood(self.said):
             plan = plan_repack(executor, self.splits, self.settings, self.facts, self.rows)
             description = description_of(self.splits, plan, self.settings, self.asked_of_split)
@@ -246,7 +246,7 @@ class _Repacking:
 
 
 def _settled(target: Target) -> Target:
-    """Complete what a killed run had begun to put in place: it may be what is to be read now."""
+    """Finish a replacement that a killed run had begun: it may be an input now."""
     if target.folder.exists() or not journal_folder(target).exists():
         return target
     with opened_journal(target, restart=False):

@@ -1,6 +1,6 @@
-"""How is a split laid out that is made of packed ones?
+"""How is a repacked split laid out?
 
-As they are, where nothing else is asked for and they agree; otherwise as a conversion decides.
+Like its inputs, where they agree and nothing else is asked for; else as a conversion decides.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RepackSettings:
 
     @property
     def storage(self) -> Storage:
-        """How fields are to be stored, where they do not stay as they are."""
+        """How fields are to be stored where they do not stay as they are."""
         codec: CodecChoice = "auto" if self.codec == "keep" else self.codec
         return Storage(codec, self.chunk_samples, self.shard_size)
 
@@ -128,7 +128,7 @@ def plan_repack(
     facts: Facts,
     rows: Numbers,
 ) -> Plan:
-    """Decide everything that is not known yet.
+    """Decide how the new split is laid out.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class _Kept:
 def _with_kept(
     splits: Sequence[StoredSplit], settings: RepackSettings, sample_nbytes: int, count: int
 ) -> tuple[Storage, _Kept]:
-    """Ask for what stays as it is, so that only the rest is decided."""
+    """Fix what stays as it is, so that only the rest is decided."""
     chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
     if settings.shard_size is not None:
         shard = None
@@ -205,7 +205,7 @@ def _with_kept(
 
 
 def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
-    """Find the rows of chunks or shards that all fields of all splits have; None if they differ."""
+    """Return the rows per chunk or shard that all fields share; None if they differ."""
     found = {
         getattr(stored.split.layouts[field.name], what)
         for stored in splits
@@ -215,7 +215,7 @@ def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
 
 
 def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
-    """Find the codecs that all splits have; None where they differ, or are not among ours."""
+    """Return the codecs that all splits share; None if they differ or are not ours."""
     found: list[dict[str, Any]] = [stored.split.attributes["packed"]["codecs"] for stored in splits]
     first = found[0]
     if any(codecs != first for codecs in found) or not {*first.values()} <= {*get_args(Codec)}:

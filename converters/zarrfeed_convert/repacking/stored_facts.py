@@ -1,4 +1,4 @@
-"""What is known of the samples of splits that become one?"""
+"""What do splits that become one record of their samples?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of samples, in one order.
+    """What is recorded of samples, in one order.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Facts:
     channel_sums
         (n, C, 3) float64; zeros where the store, of an older zarrfeed, does not say.
     tiles
-        None where they are whole images.
+        Where they were cut; None if they are whole images.
     """
 
     keys: Sequence[str]
@@ -69,14 +69,14 @@ class Facts:
         )
 
     def fingerprint(self) -> str:
-        """Tell these samples, in this order, from others."""
+        """Digest the names and contents of the samples, in this order."""
         digest = xxhash.xxh3_128("\0".join(self.keys).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.digest, "<u8").tobytes())
         return digest.hexdigest()
 
 
 def facts_of(stored: StoredSplit) -> Facts:
-    """Gather what a split says of its samples."""
+    """Gather what a split records of its samples."""
     arrays, count = stored.recorded.arrays, stored.recorded.samples
     channels = stored.split.layouts[IMAGE].sample_shape[-1]
     tiles = None
@@ -100,7 +100,7 @@ def facts_of(stored: StoredSplit) -> Facts:
 
 
 def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
-    """Put the samples of several splits after one another.
+    """Concatenate what several splits record.
 
     Parameters
     ----------

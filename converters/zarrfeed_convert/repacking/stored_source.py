@@ -34,9 +34,9 @@ _OPEN_FILES = 512  # of all that are open at a time, or half of what a process m
 
 
 class StoredSamples(Source):
-    """The samples of some splits, one split after the other: a source, to be read in many at once.
+    """A source of the samples of packed splits, one split after the other; reads many at once.
 
-    Not thread-safe: every process has its own. Close it, or use it as a context manager.
+    Not thread-safe: every process has its own. Close it after use.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class StoredSamples(Source):
         return gathered
 
     def changed(self, number: int, sample: Sample, expected: Expected) -> SourceError:
-        """Say what is wrong with a sample whose digest is not the recorded one.
+        """Explain why a sample's digest is not the recorded one.
 
         Parameters
         ----------
@@ -155,14 +155,14 @@ class StoredSamples(Source):
         return SourceError(f"{blamed}: {self._text(number)}: {finding.what}")
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close all files."""
         while self._readers:
             self._readers.popitem()[1].close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the addresses: what is open stays here, and so do the names.
+        """Pickle addresses alone: no open files, and no names.
 
-        While more than a pipe holds goes to a process that is only starting, no other is started.
+        As long as a pickle exceeds a pipe's buffer, sending it blocks the start of other processes.
         """
         return self.__dict__ | {"_readers": {}, "_keys": (), "_description": {}}
 
@@ -183,7 +183,7 @@ class StoredSamples(Source):
         }
 
     def _text(self, sample: int) -> str:
-        """Name a sample and its split, as they are in the store."""
+        """Name a sample and its split."""
         number, row = self._place(sample)
         split = self._splits[number]
         try:
@@ -194,7 +194,7 @@ class StoredSamples(Source):
         return f"sample {name} of {split.path}"
 
     def _fact(self, split: int, row: int, field: int) -> tuple[int, int] | None:
-        """Look up the bytes and the digest of a shard's file."""
+        """Look up the recorded size and digest of a shard's file."""
         opened = self._splits[split]
         if SHARD_FILES not in opened.layouts:
             return None

@@ -1,9 +1,9 @@
-"""What does a packing process write?
+"""How is a shard of every field written?
 
-One shard of every field, from decoding to its final name, and the record of it. It streams: at
-most one decoded sample and one chunk of each field are in memory, besides tiles that wait for
-their turn. Chunks could lie in a shard in any order, but then neighbours in the split would be none
-in the file: what the loader reads in one piece would be many.
+From decoded samples to files with their final names, and the shard's record. It streams: at most
+one decoded sample and one chunk of each field are in memory, besides tiles that wait for their
+turn. Chunks lie in a shard in the order of their samples, so that the loader reads neighbours in
+one piece.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are no
 def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     """Pack one shard of every field, and leave its record.
 
-    After a sample that cannot be packed, the rest is only read, so that all such samples are noted.
+    After a sample that fails the rest is only read, so that all failures are noted.
     """
     shard, count = task.shard, len(task.shard.rows)
     has_mask = any(layout.name == MASK for layout in shard.fields)
@@ -122,15 +122,15 @@ def _owned(values: NDArray[Any]) -> NDArray[Any]:
 def shard_written(
     run: TaskRun[Any], shard: Shard, record: ShardRecord
 ) -> Iterator[Callable[[Sample], None]]:
-    """Write one shard of every field, and then its record; gives the function that adds a sample.
+    """Write one shard of every field, then its record; yields the function that adds a sample.
 
-    On an error, and where samples have failed, nothing is left of it.
+    On an error, or if samples have failed, nothing is left of it.
 
     Raises
     ------
     WorkerError
-        The journal of the split is not there: this is another machine, with another disk. Or the
-        split has been begun anew since.
+        The split's journal is not there: this machine has another disk. Or the split has been
+        begun anew since.
     """
     _require_wanted(shard)
     try:

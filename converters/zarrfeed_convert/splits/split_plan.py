@@ -1,4 +1,4 @@
-"""What do a conversion and a repacking supply to the job that packs a split?"""
+"""What do `convert` and `repack` supply to the job that packs a split?"""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""What does a process read at the moment? It stands where others see it, whatever happens.
+"""What is a process reading? A board shows it to others, even if the process crashes or hangs.
 
-Files of unknown origin are decoded by libraries that crash or hang over some of them. So the work
-is done in processes of its own, and whoever begins to read something writes it on a board, an
-anonymous piece of memory that the processes share with the one that watches them::
+Libraries that decode files of unknown origin crash or hang over some of them. So separate processes
+do the work. Each writes what it begins to read on a board, anonymous memory that they share with
+the process that watches them::
 
-    page 0      stop: whether those that work are to end; patience: seconds
+    page 0      stop: whether the workers are to end; patience: seconds
     page 1 …    a place for every process: serial, ticks, item, what it reads, the file opened last
 
-A place has one writer. A reader may find half a name, of a process that goes on; of one that is
-dead or hangs, which alone matters, what stands there is whole.
+A place has one writer. While its process runs, a reader may see half a name; once the process is
+dead or hangs, which is when it matters, the entry is whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Seconds that something may take to be read, besides what its size allows.
+# Seconds that reading one thing may take, besides what its size allows.
 PATIENCE_S = 120.0
 
 _PAGE = 4096
@@ -41,11 +41,11 @@ class Reading(NamedTuple):
     Attributes
     ----------
     name
-        As a person would look for it; empty where it reads nothing.
+        As a person would look for it; empty while nothing is read.
     file
-        That was opened last meanwhile; may be empty.
+        The file opened last meanwhile; may be empty.
     item
-        Which of the source's samples; -1 where it is none.
+        Which of the source's samples; -1 if it is none.
     """
 
     name: str
@@ -65,16 +65,16 @@ class Board:
     Parameters
     ----------
     places
-        How many there are; of a board that is there already, this one's is enough.
+        Processes; whoever opens a board needs only the places up to its own.
     descriptor
-        Of the board, where another process has made it.
+        Of a board that another process has made.
 
     Attributes
     ----------
     places
         How many there are.
     descriptor
-        To be passed to processes that share it.
+        Passed to the processes that share the board.
     """
 
     def __init__(self, places: int, descriptor: int | None = None) -> None:
@@ -87,12 +87,12 @@ class Board:
 
     @property
     def stops(self) -> bool:
-        """Whether those that work are to end."""
+        """Whether the workers are to end."""
         return bool(self._memory[0])
 
     @property
     def patience(self) -> float:
-        """Seconds that something may take to be read."""
+        """Seconds that reading one thing may take."""
         return float(_HEADER.unpack_from(self._memory)[1])
 
     @patience.setter
@@ -100,15 +100,15 @@ class Board:
         _HEADER.pack_into(self._memory, 0, 0, seconds)
 
     def stop(self) -> None:
-        """Tell those that work that they are to end."""
+        """Tell the workers to end."""
         self._memory[0] = 1
 
     def place(self, number: int) -> Place:
-        """Give a process its place, or look at it."""
+        """Return the place of a process."""
         return Place(self._memory, _PAGE * (1 + number))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the board."""
         os.close(self.descriptor)
 
 
@@ -121,7 +121,7 @@ class Place:
 
     @property
     def serial(self) -> int:
-        """Another number after everything that was begun or opened."""
+        """Counts what was begun or opened."""
         return int(_SERIAL.unpack_from(self._memory, self._offset + _SERIAL_AT)[0])
 
     @property
@@ -135,7 +135,7 @@ class Place:
 
     @property
     def reading(self) -> Reading:
-        """What the process reads, as it stands on the board."""
+        """What the process reads, by the board."""
         item, *lengths = _AT.unpack_from(self._memory, self._offset + _AT_AT)
         names, at = [], self._offset + _NAMES_AT
         for length in lengths:
@@ -150,7 +150,7 @@ class Place:
         return self._now.item
 
     def begin(self, reading: Reading) -> Reading:
-        """Write down what is read from now on; gives what was before."""
+        """Write what is read from now on; return what was read before."""
         before, self._now = self._now, reading
         memory, at = self._memory, self._offset + _NAMES_AT
         lengths = []
@@ -164,11 +164,11 @@ class Place:
         return before
 
     def go_on(self) -> None:
-        """Show that reading goes on."""
+        """Show that reading makes progress."""
         _SERIAL.pack_into(self._memory, self._offset + _SERIAL_AT, self.serial + 1)
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Note that a file is opened, or a folder is looked into: an audit hook of Python's."""
+        """Note that a file is opened or a folder listed: an audit hook of Python's."""
         if event == "open":
             path = arguments[0]
             if self._now.name and isinstance(path, str) and not path.endswith(_CODE):
@@ -179,12 +179,12 @@ class Place:
 
 _CODE = (".py", ".pyc", ".so")
 
-# Of this process, if it is watched. It has one place for all its life.
+# The place of this process, if it is watched; it never changes.
 _mine: Place | None = None
 
 
 def take(place: Place) -> None:
-    """Let this process write what it reads there, from now on."""
+    """Write what this process reads there from now on."""
     global _mine
     place.begin(NOTHING)
     _mine = place
@@ -193,14 +193,14 @@ def take(place: Place) -> None:
 
 @contextmanager
 def marked(name: str, item: int | None = None) -> Iterator[None]:
-    """Let whoever watches this process see what it reads meanwhile; costs some microseconds.
+    """Show on the board what this process reads meanwhile; costs some microseconds.
 
     Parameters
     ----------
     name
-        What is read. Within something else that is read, a part of it.
+        What is read; when nested, a part of what the outer call reads.
     item
-        Which of the source's samples, if it is one; a part is of the same as the whole.
+        Which of the source's samples; by default, that of the outer call.
     """
     place = _mine
     if place is None:

@@ -1,7 +1,7 @@
-"""How is a process started that works for this one, and ends with it?
+"""How does this process start another one that ends with it?
 
-It looks for modules where this one does, but not in the current folder, nor beside the script: a
-``random.py`` in a folder that somebody has downloaded is data, too.
+The child looks for modules where this process does, but not in the current folder or beside the
+script: a ``random.py`` in a downloaded folder is data, too. It never imports ``__main__``.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def start(
     module, arguments
         The module, and ``sys.argv[1:]`` there.
     descriptors
-        That it shares.
+        Descriptors that it inherits.
     users_modules
-        Whether it may need modules of the user's, after all others.
+        Whether it may also import modules of the user's, which come last.
     environment
-        Variables besides those of this process.
+        Variables added to those of this process.
     stdin
         As :class:`subprocess.Popen` takes it.
     """
@@ -57,7 +57,7 @@ def start(
 
 
 def module_path(*, users_modules: bool) -> list[str]:
-    """Say where a process may look for modules."""
+    """List the folders from which a child may import."""
     foreign = {_real("")}
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) and main.__spec__ is None:  # a script, no python -m
@@ -75,7 +75,7 @@ def module_path(*, users_modules: bool) -> list[str]:
 
 
 def _real(entry: str) -> str:
-    """Give where an entry of ``sys.path`` is; nowhere, if the current folder is gone."""
+    """Resolve an entry of ``sys.path``; empty if the current folder is gone."""
     try:
         return os.path.realpath(entry)
     except OSError:
@@ -83,7 +83,7 @@ def _real(entry: str) -> str:
 
 
 def _root(package: str) -> str:
-    """Find the folder of `sys.path` that holds a package, which need not be loaded yet."""
+    """Find the folder of `sys.path` that holds a package, loaded or not."""
     found = find_spec(package)
     assert found is not None
     assert found.origin is not None
@@ -91,12 +91,12 @@ def _root(package: str) -> str:
 
 
 def end_with_parent(descriptor: int) -> None:
-    """Let this process end when its parent does.
+    """End this process when its parent ends.
 
     Parameters
     ----------
     descriptor
-        Of a pipe or socket that the parent holds the other end of.
+        A pipe or socket whose other end the parent holds.
     """
     with suppress(Exception):  # Linux ends even what holds Python's lock for ever
         import ctypes

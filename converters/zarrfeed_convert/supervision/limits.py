@@ -1,6 +1,6 @@
-"""How long may a process read something, and how much memory may it take for that?
+"""How long may a process read one thing, and how much memory may that take?
 
-The last line of defence: readers refuse by themselves what claims too much.
+This is the last line of defence: readers refuse what claims too much.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from zarrfeed_convert.supervision.board import NO_ITEM
 if TYPE_CHECKING:
     from zarrfeed_convert.supervision.board import Board, Place, Reading
 
-# A slow disk or network reads as much in a second; a decoder should, too.
+# Even a slow disk, network or decoder reads this much per second.
 _NBYTES_PER_S = 1 << 20
-_FOLDER_NBYTES = 1 << 30  # to list one takes as long as to read so much
-# Of the machine's memory: what one process may take, and what is to be left for all others.
+_FOLDER_NBYTES = 1 << 30  # listing a folder may take as long as reading this
+# Shares of the machine's memory: what one process may take, and what must stay free.
 _SHARE, _SPARE = 0.75, 0.04
-_MUCH = 0.1  # a process that has less is not the one that fills it
+_MUCH = 0.1  # a process with less is not to blame
 _MEMORY_EVERY_S = 0.5
 _CRASHES = (
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP,
 )  # fmt: skip
-_STEP_S = 1.0  # that may pass between two looks; more is time in which we did not run either
+_STEP_S = 1.0  # between two looks at most; if more has passed, this process was asleep, too
 
 ADVICE = "it may be damaged: restore it, or take it out"
 
 
 class Watch:
-    """Looks after what one process reads.
+    """Watches what one process reads.
 
     Parameters
     ----------
     board, place
-        Where the process writes it.
+        Where the process writes what it reads.
     """
 
     def __init__(self, board: Board, place: Place) -> None:
@@ -46,7 +46,7 @@ class Watch:
         self._serial, self._looked, self._waited = -1, 0.0, 0.0
 
     def overdue(self) -> str:
-        """Say that something has been read for too long; empty where it has not."""
+        """Describe a reading that takes too long; empty if there is none."""
         now, serial = time.monotonic(), self.place.serial
         passed, self._looked = min(now - self._looked, _STEP_S), now
         if serial != self._serial:
@@ -65,7 +65,7 @@ class Watch:
         )
 
     def died(self, status: int) -> str:
-        """Say what a process read that has ended by itself."""
+        """Describe what a process that has died was reading."""
         reading = self.place.reading
         what = f"{reading}: " if reading.name else ""
         if -status == signal.SIGKILL:
@@ -80,17 +80,17 @@ class Watch:
 
 
 def is_crash(status: int) -> bool:
-    """Whether a process has ended by what it did itself, and would again."""
+    """Whether a process crashed, and would crash again."""
     return -status in _CRASHES
 
 
 class Memory:
-    """Looks after the machine's memory: what fills it is ended before the kernel ends just any.
+    """Watches the machine's memory, to end what fills it before the kernel kills any process.
 
     Attributes
     ----------
     much
-        Bytes of a process that may be to blame.
+        Bytes that a process must have to be blamed.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Memory:
         self.much = int(_MUCH * machine_memory()[0])
 
     def short(self) -> str:
-        """Say that there is next to no memory left; empty where there is."""
+        """Say how little memory is left; empty if there is enough."""
         now = time.monotonic()
         if now < self._next:
             return ""
@@ -110,7 +110,7 @@ class Memory:
 
 
 def limit_memory() -> None:
-    """Let this process have no more than its share: what asks for more gets a MemoryError."""
+    """Limit this process to its share of memory: asking for more raises MemoryError."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -121,7 +121,7 @@ def limit_memory() -> None:
 
 
 def machine_memory() -> tuple[int, int]:
-    """Give the bytes of memory that there are, and that are free: the machine's or container's."""
+    """Return total and free bytes of memory, of the machine or the container."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -136,7 +136,7 @@ def machine_memory() -> tuple[int, int]:
 
 
 def _size(reading: Reading) -> int:
-    """Give the bytes of the file that is read; of a part of one, those of the whole."""
+    """Return the size of the file that is read, in whole or in part."""
     for name in filter(None, (reading.file, reading.name, reading.name.partition("[")[0])):
         with suppress(OSError, ValueError):
             if reading.item == NO_ITEM and (Path(name).is_dir() or glob.has_magic(name)):

@@ -1,7 +1,7 @@
-"""Who answers to the user where reading a file crashes or hangs?
+"""Who tells the user when reading a file crashes or hangs?
 
-A command works in a process of its own. This one only waits for it, passes signals on, and looks at
-what it reads. It loads next to nothing, so that it costs next to nothing.
+A command runs in a child process. This process waits for it, passes signals on, and watches what it
+reads. It loads next to nothing, so it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.25
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar has hidden it
-# A terminal sends Ctrl-C to both processes, others to one: what is passed on comes as another
-# signal, which counts only where the first has not come.
+# A terminal sends Ctrl-C to both processes, `kill` only to this one: it is passed on as another
+# signal, which counts only if the first has not arrived.
 _PASSED_ON = {
     signal.SIGINT: signal.SIGUSR1,
     signal.SIGTERM: signal.SIGTERM,
@@ -32,21 +32,21 @@ _PASSED_ON = {
 }
 _HELD = {*_PASSED_ON, signal.SIGUSR1}  # while the process starts
 _INTERRUPTED = "interrupted"
-_ENOUGH = 3  # times that Ctrl-C is pressed before it does not matter any more what becomes of it
+_ENOUGH = 3  # Ctrl-C pressed so often kills the child
 
 _board: Board | None = None
 
 
 def supervise(module: str, arguments: Sequence[str]) -> int:
-    """Run ``main()`` of a module in a process of its own, which calls :func:`begin_supervised`.
+    """Run ``main()`` of a module in a child process, which calls :func:`begin_supervised`.
 
     Returns
     -------
     int
-        The exit status: its own, or 1 where it had to be ended, or ended without a word.
+        The child's exit status; 1 if it crashed or had to be killed.
     """
     board = Board(1)
-    ours, theirs = os.pipe()  # it lives as long as this process holds the other end
+    ours, theirs = os.pipe()  # the child lives while this process holds the other end
     with _signals() as heard:
         try:
             process = start(
@@ -59,13 +59,15 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
             print(f"error: no process could be started: {error}", file=sys.stderr)
             return 1
         os.close(ours)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # there, when it can tell them apart
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, _HELD
+        )  # in the child, once it can tell them apart
         why = _follow(process, board, heard)
     os.close(theirs)
     status = process.returncode
     if why is None and status < 0 and not is_crash(status) and -status != signal.SIGKILL:
         signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)  # whoever waits for us sees how it was ended
+        os.kill(os.getpid(), -status)  # our parent sees how the child ended
     if why is None and status >= 0:
         return status
     if why == _INTERRUPTED:
@@ -82,7 +84,7 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
 
 
 def begin_supervised() -> list[str]:
-    """Work under supervision from now on; gives the arguments of the command."""
+    """Start to work under supervision; return the arguments of the command."""
     global _board
     shared, *arguments = sys.argv[1:]
     board, pipe = map(int, shared.split(","))
@@ -96,13 +98,13 @@ def begin_supervised() -> list[str]:
 
 
 def set_read_timeout(seconds: float) -> None:
-    """Let the process that watches this one, if one does, wait so long for anything to be read."""
+    """Set how long the process that watches this one, if any, waits for one thing to be read."""
     if _board is not None:
         _board.patience = seconds
 
 
 def _interrupted_once() -> None:
-    """Raise KeyboardInterrupt once for a Ctrl-C that comes here and is passed on, too."""
+    """Raise KeyboardInterrupt only once for a Ctrl-C that arrives here and is also passed on."""
     came = False
 
     def interrupt(number: int, _: object) -> None:
@@ -119,7 +121,7 @@ def _interrupted_once() -> None:
 def _follow(
     process: subprocess.Popen[bytes], board: Board, heard: Callable[[], list[int]]
 ) -> str | None:
-    """Wait until it has ended; says why, where it was ended from here."""
+    """Wait until the process has ended; say why, if it was ended from here."""
     watch, memory = Watch(board, board.place(0)), Memory()
     interrupts = 0
     while process.poll() is None:
@@ -148,7 +150,7 @@ def _nbytes(pid: int) -> int:
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], list[int]]]:
-    """Give the function that waits for a signal, also the end of a child, but not for long."""
+    """Yield a function that waits briefly for a signal, or for the end of a child."""
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
