@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
-from zarrfeed.spelling import named
+from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.target import Target
-
-_SHOWN = 10  # inputs that a message names
 
 
 @named
@@ -207,11 +205,10 @@ class _Conversion:
         left_out = self.samples.left_out
         if not left_out or self.failures.on_error == "skip":
             return
-        more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-        listed = "; ".join(f"{name}: {why}" for name, why in left_out[:_SHOWN])
+        listed = few((f"{name}: {why}" for name, why in left_out), joint="; ")
         inputs = f"{len(left_out)} inputs make" if len(left_out) > 1 else "1 input makes"
         raise SourceError(
-            f"{inputs} no sample: {listed}{more}; add what is missing, take them out, or leave "
+            f"{inputs} no sample: {listed}; add what is missing, take them out, or leave "
             "them out with --on-error skip"
         )
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from zarrfeed.errors import SourceError, ZarrfeedError, printable
+from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 OnError: TypeAlias = Literal["stop", "skip"]
-_SHOWN = 10  # files that a message names
 _DAMAGE = (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RecursionError)
 _SAY_LITTLE = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
@@ -53,10 +53,9 @@ class SamplesError(SourceError):
         files = list(dict.fromkeys(failed.name for failed in self.found))
         if len(files) == 1:
             return first
-        more = " …" if len(files) > _SHOWN else ""
         return printable(
             f"{first}; {len(files)} files failed so far, there may be more: "
-            f"{', '.join(files[:_SHOWN])}{more}"
+            f"{few(files, counted=True)}"
         )
 
 

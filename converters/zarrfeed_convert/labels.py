@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.text import read_text
 from zarrfeed_convert.shards.statistics import value_counts
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Mask
 
 MAX_ID = 65535
-_SHOWN = 10  # values that a message names
 _JPEG = (".jpg", ".jpeg")
 # Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
 _JPEG_VALUES = 16
@@ -109,7 +109,7 @@ class Labels:
         allowed = f"0 … {len(self.classes) - 1}"
         if self.ignore is not None:
             allowed += f" or {self.ignore} (ignored)"
-        shown = ", ".join(map(str, values[:_SHOWN])) + (" …" if len(values) > _SHOWN else "")
+        shown = few(map(str, values))
         plural = "s" if len(values) > 1 else ""
         return SourceError(
             f"{name}: needed class ids {allowed}, found the value{plural} {shown}; {hint}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.labels import JPEG_HINT, MAX_ID, is_jpeg
 from zarrfeed_convert.mask_map import ONE_HOT, within
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import Mask
 
-_SHOWN = 10  # colours that a message names
 _RGBA = 4  # channels
 _COLORS = 256  # more than any palette holds: that is no mask
 _TABLE = 1 << 17  # values that a lookup table may span
@@ -284,8 +284,7 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
             f"{name}: needed a mask of class ids or of a few colours, found {len(colors):,} "
             "colours, like a photograph; are --images and --masks swapped?" + jpeg
         )
-    shown = [f"#{color:06X}" for color in colors[:_SHOWN]]
-    more = f" and {len(colors) - _SHOWN} more" if len(colors) > _SHOWN else ""
+    shown = [f"#{color:06X}" for color in colors]
     example = ",".join(f"{color}={number}" for number, color in enumerate(shown[:3]))
     hint = (
         "add them to --mask-map, or give everything else an id with *=ID"
@@ -295,4 +294,4 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
     if is_jpeg(name):
         hint = JPEG_HINT
     what = "colours that --mask-map does not name" if known else "a colour-coded mask"
-    return SourceError(f"{name}: found {what}: {', '.join(shown)}{more}; {hint}")
+    return SourceError(f"{name}: found {what}: {few(shown)}; {hint}")

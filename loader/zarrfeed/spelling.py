@@ -1,4 +1,4 @@
-"""What is meant by a name that there is not: of an argument, a class, a split?
+"""How does a message name things, and what is meant by a name that there is not?
 
 Pure; the converter uses it, too.
 """
@@ -15,6 +15,34 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def few(names: Iterable[str], *, shown: int = 10, joint: str = ", ", counted: bool = False) -> str:
+    """Name a few of many.
+
+    Parameters
+    ----------
+    names
+        All of them.
+    shown
+        How many are named.
+    joint
+        What stands between them.
+    counted
+        Whether the message says already how many there are: an ellipsis stands for the rest.
+
+    Examples
+    --------
+    >>> few(["a", "b", "c", "d"], shown=2)
+    'a, b and 2 more'
+    >>> few(["a", "b", "c", "d"], shown=2, counted=True)
+    'a, b …'
+    """
+    names = list(names)
+    rest = len(names) - shown
+    if rest <= 0:
+        return joint.join(names)
+    return joint.join(names[:shown]) + (" …" if counted else f" and {rest} more")
 
 
 def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:

@@ -20,6 +20,7 @@ from distributed import Client, Security, rpc
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.spelling import few
 from zarrfeed_convert.executors import remote_task
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ TIMEOUT = "DASK_ZARRFEED__TIMEOUT"
 _LOOK_EVERY_S = 2.0
 _ASK_AGAIN_S = 0.1
 _CLOSE_S, _LEAVE_S = 5, 0.5
-_SHOWN = 10  # workers that a message names
 
 
 class Cluster:
@@ -107,10 +107,9 @@ class Cluster:
             if (said := _said(answer)) != __version__ and not isinstance(answer, OSError)
         ]  # a worker that has just gone has nothing that is wrong
         if wrong:
-            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             raise WorkerError(
                 f"{self.address}: needed zarrfeed {__version__} everywhere, as here, "
-                f"{'; '.join(wrong[:_SHOWN])}{more}; install the same there"
+                f"{few(wrong, joint='; ')}; install the same there"
             )
         about = {who: answer for who, answer in workers.items() if isinstance(answer, tuple)}
         return _free(self._workers, {who: free for who, (_, free) in about.items()})
@@ -174,9 +173,7 @@ class Cluster:
             if not busy:
                 return
             if time.monotonic() > deadline:
-                raise self._silent(
-                    f"tasks did not stop on {', '.join(busy[:_SHOWN])}", "is a sample very large?"
-                )
+                raise self._silent(f"tasks did not stop on {few(busy)}", "is a sample very large?")
             time.sleep(_ASK_AGAIN_S)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from zarrfeed.spelling import few
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers, Rows
     from zarrfeed_convert.source import Source
 
-_SHOWN = 10  # values that a decision names
 # What is being done, how many samples of it are done, of how many.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
@@ -175,10 +175,7 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
         f"{samples.names(item)[0]} declares {shown_value(value)} as no data: such pixels of images "
         "are packed as they are, and count in the channels' mean and std"
     )
-    shown = ", ".join(map(shown_value, list(first)[:_SHOWN])) + (
-        " …" if len(first) > _SHOWN else ""
-    )
-    return (Decision("no data", shown, reason),)
+    return (Decision("no data", few(map(shown_value, first), counted=True), reason),)
 
 
 def lay_out_fields(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.planning.survey_tasks import probe_samples
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.source import Header, Source
 
-_SHOWN = 10
 _COLORS = 4  # channels that --color converts
 _PROBED_TOGETHER = 64
 
@@ -137,5 +137,4 @@ def _ranges(count: int, together: int) -> list[range]:
 def counted(counter: Counter[str]) -> str:
     """Write a count of things: ``90 of 480x360, 10 of 640x480``, most frequent first."""
     ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
-    shown = ", ".join(f"{count} of {what}" for what, count in ranked[:_SHOWN])
-    return shown + (f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else "")
+    return few(f"{count} of {what}" for what, count in ranked)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # Index → 0xRRGGBB.
 Palette: TypeAlias = "Mapping[int, int]"
 
-_SHOWN = 8  # colours of an example
 _SURVEYED_TOGETHER = 16
 
 
@@ -178,4 +177,4 @@ def _require_one_meaning(shown: Mapping[tuple[int, int], str], several: Collecti
 
 
 def _some(parts: list[str]) -> str:
-    return ",".join(parts[:_SHOWN]) + (",…" if len(parts) > _SHOWN else "")
+    return ",".join(parts[:8] + ["…"] * (len(parts) > 8))

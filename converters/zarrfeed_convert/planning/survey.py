@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.order.sample_order import permutation
+from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size
 from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import Source
 
-_SHOWN = 10
 _SURVEYED_TOGETHER = 16
 
 
@@ -140,7 +140,7 @@ def survey_labels(
             first.setdefault(value, item)
             pixels[value] += count
     binary = 255 in first and first.keys() <= {0, 255}
-    said = ", ".join(map(str, sorted(first)[:_SHOWN])) + (" …" if len(first) > _SHOWN else "")
+    said = few(map(str, sorted(first)), counted=True)
     as_one = " and 255 means 1 (foreground)"
     if known is not None:
         binary = binary and known.ignore is None and len(known.classes) == 2
@@ -168,7 +168,7 @@ def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, 
 
 
 def _classes(labels: Labels, reason: str) -> Decision:
-    shown = ", ".join(labels.classes[:_SHOWN]) + (" …" if len(labels.classes) > _SHOWN else "")
+    shown = few(labels.classes, counted=True)
     ignored = "" if labels.ignore is None else f"; {labels.ignore} is ignored"
     return Decision("classes", f"{len(labels.classes)} ({shown}){ignored}", reason)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.order.sample_order import permutation
+from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 StoredOrder: TypeAlias = Literal["shuffled", "source", "stored"]
 ORDERS: tuple[StoredOrder, ...] = ("shuffled", "source", "stored")
 Subset: TypeAlias = "slice | Sequence[int] | NDArray[np.integer | np.bool_] | None"
-_SHOWN = 10
 
 
 def chosen_rows(facts: Facts, *, subset: Subset, keys: Sequence[str] | None) -> Numbers:
@@ -83,10 +83,9 @@ def _by_name(keys: Sequence[str], facts: Facts) -> Numbers:
     tiles_of = _rows_of_images(facts.tiles)
     missing = [key for key in keys if key not in row_of and key not in tiles_of]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise SourceError(
             f"keys: needed names of the {len(facts)} samples, such as {facts.keys[0]!r}, found "
-            f"{', '.join(map(repr, missing[:_SHOWN]))}{more}"
+            f"{few(map(repr, missing))}"
         )
     rows = [[row_of[key]] if key in row_of else tiles_of[key] for key in keys]
     numbers = np.array([row for some in rows for row in some], np.int64)

@@ -15,11 +15,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-_SHOWN = 10
 # "case12/img" is case, 12, img: names differ in whole words and whole numbers.
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 
@@ -155,6 +155,5 @@ def _number(word: str) -> str:
 
 
 def _counted(names: Sequence[str], what: str, partner: str) -> str:
-    shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
     some = f"{len(names)} {what}{'' if len(names) == 1 else 's'} without {partner}"
-    return f"{some}: {shown}" if names else some
+    return f"{some}: {few(names, counted=True)}" if names else some

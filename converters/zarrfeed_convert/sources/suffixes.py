@@ -11,12 +11,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _LOOKED_AT = 1000  # names of a side: as many as tell what all are like
-_SHOWN = 5
 
 
 def files_by_key(
@@ -90,7 +90,7 @@ def advise_suffixes(
         ):
             if ends:
                 whole = [end + given for end in ends]
-                parts.append(f"{what}s end in {' or '.join(map(repr, whole[:_SHOWN]))}")
+                parts.append(f"{what}s end in {few(map(repr, whole), shown=5, joint=' or ')}")
                 options.append(f"--{what}-suffix {whole[0]}")
         if options:
             which = ", or another of these" if len(mask_ends) > 1 else ""

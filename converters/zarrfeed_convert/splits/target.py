@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.planning.palettes import palette_of
@@ -177,8 +178,7 @@ def _holds_only_partials(out: Path) -> bool:
 
 def listed(classes: Sequence[str]) -> str:
     """Count classes, and name the first."""
-    shown = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
-    return f"{len(classes)} ({shown})"
+    return f"{len(classes)} ({few(classes, counted=True)})"
 
 
 def said(ignore: int | None) -> str:

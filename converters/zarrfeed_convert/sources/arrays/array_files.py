@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.sources.arrays.array_attributes import Meant
 from zarrfeed_convert.sources.file_discovery import list_files
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.arrays.array_layout import Shape
-
-_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,13 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
         raise SourceError(f"{address.file}: needed an array, found none in it; give another file")
     if not wanted and len(found) == 1:
         return next(iter(found))
-    shown = ", ".join(f"{name} {what}".strip() for name, what in list(found.items())[:_SHOWN])
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    shown = few(f"{name} {what}".strip() for name, what in found.items())
     if not wanted:
         raise SourceError(
-            f"{address.file}: needed the name of one array, found {len(found)}: {shown}{more}; "
+            f"{address.file}: needed the name of one array, found {len(found)}: {shown}; "
             f"add it, like {address.file}{joint}{next(iter(found))}"
         )
-    raise SourceError(
-        f"{address.file}{joint}{address.array}: no such array; there are {shown}{more}"
-    )
+    raise SourceError(f"{address.file}{joint}{address.array}: no such array; there are {shown}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,5 +180,5 @@ def _runs(shapes: Sequence[Shape], layout: Layout) -> list[tuple[tuple[int, int]
 
 def _said(shapes: Sequence[Shape]) -> str:
     different = list(dict.fromkeys(shapes))
-    shown = ", ".join(map(str, different[:3])) + (" …" if len(different) > 3 else "")
+    shown = few(map(str, different), shown=3)
     return shown if len(shapes) == 1 else f"{len(shapes)} arrays of {shown}"

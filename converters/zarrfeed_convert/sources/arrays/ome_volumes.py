@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.sources.arrays.ome_metadata import (
     Multiscale,
     choose_channels,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
 
-_SHOWN = 10
 _STORE = ".zarr"
 
 
@@ -232,7 +232,7 @@ def _instead(path: str, node: Any, ome: Mapping[str, Any]) -> str:
             name for name, child in node.groups() if ome_of(child.attrs.asdict()).get("multiscales")
         )
     if inside:
-        shown = ", ".join(f"{path}/{name}" for name in inside[:_SHOWN])
+        shown = few(f"{path}/{name}" for name in inside)
         return f"a group of {len(inside)} images: {shown}"
     return "a Zarr group without multiscales metadata; --format zarr reads its arrays"
 
@@ -250,7 +250,7 @@ def _label(image: str, name: str, limits: Limits) -> str:
         found = str(wanted or there[0])
         limits.require_own(found, f"{image}/labels", image)
         return f"{image}/labels/{found}"
-    found = f"found {', '.join(map(str, there[:_SHOWN]))}" if there else "found none in it"
+    found = f"found {few(map(str, there))}" if there else "found none in it"
     needed = f"the label {wanted!r}" if wanted else "one label"
     advice = "; say which with --masks" if there and not wanted else ""
     raise SourceError(f"{image}: needed {needed}, {found}{advice}")

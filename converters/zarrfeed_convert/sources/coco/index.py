@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.coco.shapes import has_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -269,5 +270,4 @@ def _said(error: Exception) -> str:
 
 
 def _some(ids: Mapping[Any, Any]) -> str:
-    shown: Sequence[Any] = list(ids)[:5]
-    return ", ".join(map(repr, shown)) + (" …" if len(ids) > len(shown) else "")
+    return few(map(repr, ids), shown=5)

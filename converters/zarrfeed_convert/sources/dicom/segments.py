@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.sources.dicom.headers import functional_groups, macro, plane_of_frame
 from zarrfeed_convert.sources.dicom.planes import Plane, same_grid
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 NAMES_FROM = ("label", "type")  # where a segment's name is
 BACKGROUND = "background"
-_SHOWN = 10
 
 # The frames that show a slice, and the segment of each; None: its values are segment numbers.
 Shown: TypeAlias = list[tuple[int, int | None]]
@@ -175,10 +175,9 @@ def ids_of_names(segmentations: Iterable[Segmentation], wanted: Sequence[str]) -
     lowest.pop(BACKGROUND, None)
     found = sorted(lowest, key=lambda name: (lowest[name], name))
     if wanted and not set(wanted) & set(found):
-        some = ", ".join(found[:_SHOWN]) + (" …" if len(found) > _SHOWN else "")
         raise SourceError(
             f"option segments: needed names of segments, found {', '.join(wanted)}; "
-            f"there are {some}"
+            f"there are {few(found)}"
         )
     return {name: number for number, name in enumerate(wanted or found, 1)}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import files_in, has_extension, stem_of
 from zarrfeed_convert.sources.name_pairs import pairs_of
@@ -14,8 +15,6 @@ from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_SHOWN = 10  # files that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +100,9 @@ def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: st
     """Say in a sentence which files have no partner; in none where all have one."""
     if not keys:
         return []
-    shown = ", ".join(Path(files[key]).name for key in keys[:_SHOWN])
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    shown = few(Path(files[key]).name for key in keys)
     count = f"{len(keys)} {what}{'s have' if len(keys) > 1 else ' has'}"
-    return [f"{count} no {partner}: {shown}{more}"]
+    return [f"{count} no {partner}: {shown}"]
 
 
 def _image_files(where: str, what: str) -> dict[str, str]:

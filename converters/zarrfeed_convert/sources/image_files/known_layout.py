@@ -11,6 +11,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.paired import FilePairs
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 SUBSETS = ("train", "val", "test")
 
-_SHOWN = 10  # folders that a message names
 _ENDS = "|".join(map(re.escape, sorted(EXTENSIONS)))
 _LONGEST_NAME = 240  # bytes; file systems take 255 with extension
 
@@ -107,7 +107,7 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
         path for path in (*inside, *below) if any(has_folders(path, names) for names in layouts)
     ]
     advice = f"it lies in {hits[0]}: give that" if hits else "give the folder that holds them"
-    found = ", ".join(f"{path.name}/" for path in inside[:_SHOWN]) or "no folder"
+    found = few(f"{path.name}/" for path in inside) or "no folder"
     raise SourceError(f"{root}: needed {needed}, found {found}; {advice}")
 
 

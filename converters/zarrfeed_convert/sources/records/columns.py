@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.sources.read_errors import reading
 from zarrfeed_convert.sources.records.bare_numbers import size_of
@@ -131,9 +132,7 @@ def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
     while not pa.types.is_primitive(values.type) and pa.types.is_nested(values.type):
         lengths = pc.call_function("list_value_length", [values]).unique().to_pylist()
         if len(lengths) != 1 or lengths[0] is None:
-            raise SourceError(
-                f"{name}: needed lists of one length, found {', '.join(map(str, lengths[:10]))}"
-            )
+            raise SourceError(f"{name}: needed lists of one length, found {few(map(str, lengths))}")
         shape.append(lengths[0])
         values = values.flatten()
     if values.null_count:

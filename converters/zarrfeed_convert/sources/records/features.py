@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.sources.records.bare_numbers import size_of
 from zarrfeed_convert.sources.records.stored_image import StoredImage
 
@@ -146,7 +147,6 @@ def _messages() -> tuple[Any, Any]:
 _EXAMPLE, _TENSOR_PROTO = _messages()
 
 
-_SHOWN = 20  # features that a message names
 # What TF-Slim and DeepLab call them.
 _SLIM = ("image/encoded", "image/segmentation/class/encoded")
 
@@ -188,13 +188,12 @@ class Feature:
         if self.feature in example:
             return
         names = sorted(example)
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         advice = f"name it by -o {self.option}=FEATURE"
         if all(feature in example for feature in _SLIM):
             advice = f"add -o image={_SLIM[0]} -o mask={_SLIM[1]}"
         raise SourceError(
             f"{name}: needed the feature {self.feature!r}, found "
-            f"{', '.join(names[:_SHOWN]) or 'none'}{more}; {advice}"
+            f"{few(names, shown=20) or 'none'}; {advice}"
         )
 
     def stored(self, example: Example, row: int) -> StoredImage:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.read_errors import blamed, reading
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".parquet", ".pq")
 
-_SHOWN = 20  # columns that a message names
 _MOST_LACKING = 1 << 20  # rows that are left out one by one
 
 
@@ -158,10 +158,9 @@ class Tables:
             schema = schema_of(path)
             if column not in schema.names:
                 names = sorted(schema.names)
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
                 raise SourceError(
-                    f"{path}: needed the column {column!r}, found {', '.join(names[:_SHOWN])}"
-                    f"{more}; name it by -o {option}=COLUMN"
+                    f"{path}: needed the column {column!r}, found {few(names, shown=20)}; "
+                    f"name it by -o {option}=COLUMN"
                 )
 
     def require_images(self, column: str, *, option: str) -> None:

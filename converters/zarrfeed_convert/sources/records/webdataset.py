@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.options import require_no_masks
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _IMAGES = "jpg;jpeg;png;webp;tif;tiff;bmp;npy;image.jpg;image.png;image.npy"
 _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;png;npy"
-_SHOWN = 10
 
 
 @source_errors
@@ -121,7 +121,7 @@ class WebDatasetTars(Source):
             self._keys = [
                 f"{names[place[0]]}/{key}" for place, key in zip(places, self._keys, strict=True)
             ]
-        shown = dict(sorted(fields.most_common(_SHOWN)))
+        shown = dict(sorted(fields.most_common(10)))
         self._facts = {"tars": len(self._tars), "fields": shown}
 
     @property
@@ -206,7 +206,7 @@ def choose(
     if image is not None and mask is not None:
         return members[image], members[mask]
     lacks = "no mask" if image else "no image" if mask else "neither image nor mask"
-    return f"it has {lacks}; its files are {', '.join(sorted(members)[:_SHOWN])}"
+    return f"it has {lacks}; its files are {few(sorted(members))}"
 
 
 def _fields(option: str, text: str) -> tuple[str, ...]:
@@ -220,7 +220,7 @@ def _fields(option: str, text: str) -> tuple[str, ...]:
 
 
 def _nothing(where: str, wanted: tuple[Sequence[str], Sequence[str]], fields: Counter[str]) -> str:
-    counted = ", ".join(f"{field} ({count})" for field, count in fields.most_common(_SHOWN))
+    counted = few(f"{field} ({count})" for field, count in fields.most_common())
     found = f"found files {counted}" if counted else "found no files"
     return (
         f"{where}: needed samples with an image ({'; '.join(wanted[0])}) and a mask "
