@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         options_of_text,
         parameters_of,
     )
-    from zarrfeed_convert.planning.deciding import OnProgress
-    from zarrfeed_convert.planning.decisions import text_of_bytes
+    from zarrfeed_convert.planning.layout import text_of_bytes
+    from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.repacking.repack import repack
     from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import Header, Source
@@ -46,7 +46,7 @@ _HOME = {
     "Format": "formats",
     "Header": "source",
     "Limits": "decoding.limits",
-    "OnProgress": "planning.deciding",
+    "OnProgress": "planning.planner",
     "OptionError": "formats",
     "Originals": "verification.comparison",
     "PairedFolders": "sources.image_files.paired",
@@ -66,7 +66,7 @@ _HOME = {
     "repack": "repacking.repack",
     "set_read_timeout": "supervision.supervisor",
     "supervise": "supervision.supervisor",
-    "text_of_bytes": "planning.decisions",
+    "text_of_bytes": "planning.layout",
     "verify": "verification.verify",
 }
 

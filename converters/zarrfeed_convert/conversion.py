@@ -18,8 +18,8 @@ from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
-from zarrfeed_convert.planning.deciding import OnProgress, decide
 from zarrfeed_convert.planning.plan import Order, Settings
+from zarrfeed_convert.planning.planner import OnProgress, decide
 from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
 from zarrfeed_convert.splits.pack_job import PackJob
 from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
-    from zarrfeed_convert.planning.decisions import CodecChoice
+    from zarrfeed_convert.planning.layout import CodecChoice
     from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.target import Target

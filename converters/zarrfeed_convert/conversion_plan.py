@@ -10,7 +10,7 @@ import xxhash
 
 from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
-from zarrfeed_convert.planning.decisions import Decision
+from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
 from zarrfeed_convert.shards.rows import Tiles

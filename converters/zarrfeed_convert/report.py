@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import open_split
-from zarrfeed_convert.planning.decisions import Decision
+from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.split_summary import IGNORED, ClassFacts, FieldFacts, classes_of, fields_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from zarrfeed import open_split
 from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed_convert import PairedFolders, convert, repack, verify
-from zarrfeed_convert.planning.memory import MIB, Need, afford
+from zarrfeed_convert.planning.memory import MIB, Need, fit_workers
 from zarrfeed_convert.shards.statistics import channel_sums, spread_of, value_counts
 
 IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
@@ -85,7 +85,7 @@ def test_values_are_counted_as_numpy_counts_them(mask):
 )
 def test_no_more_work_than_memory_allows(workers, sample, chunks, free):
     need = Need(sample, chunks, ahead=0, source=0)
-    few, decision = afford(workers, need, free=free)
+    few, decision = fit_workers(workers, need, free=free)
     assert 1 <= few <= workers
     assert few == 1 or few * need.nbytes <= 0.8 * free
     assert few == workers or (few + 1) * need.nbytes > 0.8 * free

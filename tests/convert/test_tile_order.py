@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, Source, convert, verify
 from zarrfeed_convert.geometry import Geometry
-from zarrfeed_convert.planning.measuring import Measured
 from zarrfeed_convert.planning.survey import lay_out
+from zarrfeed_convert.planning.survey_tasks import Measured
 from zarrfeed_convert.shards.rows import mixed
 
 TILE = 4

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from zarrfeed_convert.planning.decisions import Decision, text_of_bytes
+from zarrfeed_convert.planning.layout import Decision, text_of_bytes
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.planning.decisions import FieldLayout
+    from zarrfeed_convert.planning.layout import FieldLayout
 
 MIB = 1 << 20
 # Python with its decoders; 50 MiB were measured.
@@ -74,7 +74,7 @@ def need_of(
     return Need(largest, chunks, shard if mixes_tiles else 0, source)
 
 
-def afford(workers: int, need: Need, *, free: int | None = None) -> tuple[int, Decision]:
+def fit_workers(workers: int, need: Need, *, free: int | None = None) -> tuple[int, Decision]:
     """Choose how many workers pack at the same time.
 
     Parameters
@@ -88,7 +88,8 @@ def afford(workers: int, need: Need, *, free: int | None = None) -> tuple[int, D
 
     Examples
     --------
-    >>> afford(8, Need(sample=100 * MIB, chunks=50 * MIB, ahead=0, source=0), free=2000 * MIB)[0]
+    >>> need = Need(sample=100 * MIB, chunks=50 * MIB, ahead=0, source=0)
+    >>> fit_workers(8, need, free=2000 * MIB)[0]
     2
     """
     free = psutil.virtual_memory().available if free is None else free

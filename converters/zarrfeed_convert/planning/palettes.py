@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from zarrfeed_convert.executors.executor import Executor, Progress
-    from zarrfeed_convert.planning.measuring import Measured
+    from zarrfeed_convert.planning.survey_tasks import Measured
     from zarrfeed_convert.source import Source
 
 # Index → 0xRRGGBB.

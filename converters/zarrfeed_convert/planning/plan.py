@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.geometry import FITS, Fit, Size
-from zarrfeed_convert.planning.decisions import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
+from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.rows import mixed, without
 

@@ -1,29 +1,152 @@
-"""What does a packing process look at before anything is written?
+"""What is measured of samples before anything is written, and are they of one kind?
 
-Tasks of an executor: measure samples, collect mask values, try codecs.
+Tasks for an executor (measure samples, collect mask values, try codecs), and what they find.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed_convert.planning.decisions import Codec, Trial
-from zarrfeed_convert.shards.samples import Recipe, read_samples
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
+from zarrfeed_convert.failures import Failed, Failures
+from zarrfeed_convert.planning.layout import Codec, Trial
+from zarrfeed_convert.shards.samples import Recipe, read_rows
 from zarrfeed_convert.shards.shard_file import encoder
 from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.executors.executor import TaskRun
+    from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Header, Source
+
+_COLORS = 4  # channels that --color converts
+_PROBED_TOGETHER = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The samples that can be measured.
+
+    Attributes
+    ----------
+    items
+        Which of the source's samples, ascending.
+    headers
+        Theirs.
+    """
+
+    items: tuple[int, ...]
+    headers: tuple[Header, ...]
+
+    def without(self, failed: Collection[int]) -> Measured:
+        """Leave samples out.
+
+        Raises
+        ------
+        SourceError
+            Nothing is left.
+        """
+        kept = [
+            (item, header)
+            for item, header in zip(self.items, self.headers, strict=True)
+            if item not in failed
+        ]
+        if not kept:
+            raise SourceError("needed samples that can be packed, found none: all were skipped")
+        items, headers = zip(*kept, strict=True)
+        return Measured(items, headers)
+
+
+def probe_all(
+    source: Source, executor: Executor, failures: Failures, progress: Progress | None
+) -> Measured:
+    """Measure every sample; those whose image and mask differ in size have failed.
+
+    Raises
+    ------
+    SourceError
+        There is no sample, a key is given twice, or samples fail and end the conversion.
+    """
+    keys = source.keys
+    count = len(keys)
+    if not count:
+        raise SourceError("needed samples to pack, found none")
+    if len(set(keys)) != count:
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
+        raise SourceError(f"needed a different key for every sample, found {twice!r} twice")
+    parts = executor.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
+    headers = [header for part in parts for header in part]
+    measured = [(item, header) for item, header in enumerate(headers) if header is not None]
+    differing, summary = _differing(source, measured)
+    failures.add(differing, summary=summary)
+    items = tuple(item for item, _ in measured)
+    return Measured(items, tuple(header for _, header in measured)).without(failures.items)
+
+
+def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:
+    found = []
+    for item, header in measured:
+        if (header.height, header.width) != (header.mask_height, header.mask_width):
+            image, mask = source.names(item)
+            sizes = (
+                f"{image} is {header.height}x{header.width}, "
+                f"{mask} is {header.mask_height}x{header.mask_width}"
+            )
+            if header.turned and (header.width, header.height) == (
+                header.mask_height,
+                header.mask_width,
+            ):
+                sizes += (
+                    " (the image was turned, as its EXIF orientation says; if the mask was drawn "
+                    "on its pixels as they are stored, save the image without EXIF)"
+                )
+            found.append(Failed(item, image, f"image and mask differ in size: {sizes}"))
+    others = f" ({len(found)} pairs differ)" if len(found) > 1 else ""
+    first = found[0].why.removeprefix("image and mask differ in size") if found else ""
+    return found, f"image and mask differ in size{others}{first}; they must show the same pixels"
+
+
+def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
+    """Find the channels and the dtype that all images have.
+
+    Raises
+    ------
+    SourceError
+        They differ: the message says how many there are of each.
+    """
+    channels = Counter(header.channels for header in headers)
+    dtypes = Counter(header.dtype for header in headers)
+    if len(channels) > 1:
+        words = {1: "grey", 3: "RGB", 4: "RGBA"}
+        kinds = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
+        advice = "use --color grey, rgb or rgba to convert them all"
+        if max(channels) > _COLORS:
+            advice = "pack those of each kind into a dataset of their own"
+        raise SourceError(f"needed images of one kind, found {counted(kinds)}; {advice}")
+    if len(dtypes) > 1:
+        raise SourceError(
+            f"needed images of one number type, found {counted(dtypes)}; convert the files first"
+        )
+    return headers[0].channels, np.dtype(headers[0].dtype)
+
+
+def _ranges(count: int, together: int) -> list[range]:
+    return [range(at, min(count, at + together)) for at in range(0, count, together)]
+
+
+def counted(counter: Counter[str]) -> str:
+    """Write a count of things: ``90 of 480x360, 10 of 640x480``, most frequent first."""
+    ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
+    return few(f"{count} of {what}" for what, count in ranked)
 
 
 def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
@@ -84,7 +207,7 @@ def try_codecs(
 ) -> dict[str, Trial]:
     """Encode some samples, as one chunk, with the codecs to try for each field."""
     recipe, rows, codecs = job
-    samples = [sample for _, sample, _ in read_samples(run, recipe, rows)]
+    samples = [sample for _, sample, _ in read_rows(run, recipe, rows)]
     run.tick()
     return {
         field: _try([sample[field] for sample in samples], some) for field, some in codecs.items()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from zarrfeed_convert.executors.executor import Executor
-    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.repacking.repack_plan import RepackCodec
     from zarrfeed_convert.repacking.row_selection import StoredOrder, Subset
     from zarrfeed_convert.repacking.stored import StoredSplit

@@ -17,7 +17,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.shards.samples import Recipe, read_samples, sample_digest
+from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 from zarrfeed_convert.shards.shard_file import ShardFile, encoder
 from zarrfeed_convert.shards.shard_record import ShardRecord
 from zarrfeed_convert.shards.statistics import channel_sums
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import TaskRun
-    from zarrfeed_convert.planning.decisions import FieldLayout
+    from zarrfeed_convert.planning.layout import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Sample, Source
 
@@ -96,7 +96,7 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     ahead: dict[int, Sample] = {}
     turn = 0
     with shard_written(run, shard, record) as append:
-        for row, sample, pixels in read_samples(run, task.recipe, shard.rows):
+        for row, sample, pixels in read_rows(run, task.recipe, shard.rows):
             run.tick()
             item = int(shard.rows.item[row])
             with run.noting(item):

@@ -29,7 +29,7 @@ class Recipe:
     labels: Labels
 
 
-def read_samples(
+def read_rows(
     run: TaskRun[Source], recipe: Recipe, rows: Rows
 ) -> Iterator[tuple[int, Sample, Numbers]]:
     """Read samples, each once, and bring them to size: all tiles of an image follow each other.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import understood
-from zarrfeed_convert.planning.deciding import step_progress
-from zarrfeed_convert.planning.memory import afford
+from zarrfeed_convert.planning.memory import fit_workers
+from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.shards.packing import Shard, shard_path
 from zarrfeed_convert.splits import split_writer
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from zarrfeed_convert.executors.executor import Executor
-    from zarrfeed_convert.planning.deciding import OnProgress
-    from zarrfeed_convert.planning.decisions import Decision
+    from zarrfeed_convert.planning.layout import Decision
     from zarrfeed_convert.planning.plan import Plan
+    from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON, Source
@@ -117,7 +117,7 @@ class PackJob:
         with self.executor(self.packing.samples) as executor:
             split_plan = self.packing.decide(executor)
             need = split_plan.plan.need(self.packing.samples.memory_nbytes)
-            executor.workers, about_workers = afford(
+            executor.workers, about_workers = fit_workers(
                 executor.workers, need, free=executor.free_nbytes
             )
             yield executor, split_plan, about_workers

@@ -13,7 +13,7 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.store.schema import DIGEST, TILE_SOURCE
 from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.planning.deciding import step_progress
+from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.verification.consistency import TODO, repacked_of
 from zarrfeed_convert.verification.findings import Problem
@@ -29,7 +29,7 @@ from zarrfeed_convert.verification.originals import (
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.verification.findings import SplitVerification
     from zarrfeed_convert.verification.originals import Matched, Part
     from zarrfeed_convert.verification.recorded import Recorded

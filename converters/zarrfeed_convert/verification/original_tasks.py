@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.shards.samples import Recipe, read_samples, sample_digest
+from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 from zarrfeed_convert.verification.consistency import is_cut_into
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def _compared(
         other = _other_tiles(run, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
-        made = {
-            row: sample_digest(sample) for row, sample, _ in read_samples(run, task.recipe, rows)
-        }
+        made = {row: sample_digest(sample) for row, sample, _ in read_rows(run, task.recipe, rows)}
     except Exception as error:  # by a decoder, of what it did not expect
         what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
         return [OriginalFinding(item, None, names, what)]

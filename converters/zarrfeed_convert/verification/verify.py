@@ -17,7 +17,7 @@ from zarrfeed.store.address import local_path
 from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.planning.deciding import step_progress
+from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.sources.file_discovery import is_left
 from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.executors.executor import Executor
-    from zarrfeed_convert.planning.deciding import OnProgress
+    from zarrfeed_convert.planning.planner import OnProgress
 
 _SMALL = 1 << 30  # decoded bytes that are compared before another process has started
 

@@ -13,16 +13,16 @@ from zarrfeed.spelling import few
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
-from zarrfeed_convert.planning.decisions import (
+from zarrfeed_convert.planning.layout import (
     Decision,
     FieldLayout,
     decide_chunk_rows,
     decide_codecs,
     decide_shard_rows,
 )
-from zarrfeed_convert.planning.measuring import Measured, probe_all, require_one_kind
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
+from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_one_kind
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 
