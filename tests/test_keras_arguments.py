@@ -154,3 +154,27 @@ def test_a_callback_beside_something_else_than_its_sequence_is_told(
         model.fit(image, image[..., 0], verbose=0, callbacks=[callback(seq)])
     with pytest.raises(TypeError, match=f"{name} needs the ZarrSequence .*, got a ndarray"):
         callback(image)
+
+
+@pytest.mark.parametrize("used", ["never", "before", "for validation"])
+@pytest.mark.parametrize("name", ["FeedMonitor", "ResumeCallback"])
+def test_a_callback_beside_another_sequence_than_its_own_is_told(
+    split: Path, tmp_path: Path, model: Any, name: str, used: str
+) -> None:
+    with ZarrSequence(split, 4) as seq, ZarrSequence(split, 2, shuffle=False) as other:
+        callback = FeedMonitor(other) if name == "FeedMonitor" else ResumeCallback(other, tmp_path)
+        if used != "never":
+            model.evaluate(other, verbose=0)
+        validation = other if used == "for validation" else None
+        with pytest.raises(RuntimeError, match=rf"{name} follows a .* got ZarrSequence\(.*of 2;"):
+            model.fit(seq, validation_data=validation, verbose=0, callbacks=[callback])
+
+
+def test_a_callback_follows_its_sequence_from_one_fit_to_the_next(split: Path, model: Any) -> None:
+    lines: list[str] = []
+    with ZarrSequence(split, 4) as seq:
+        monitor = FeedMonitor(seq, lines.append)
+        for _ in range(2):
+            model.fit(seq, validation_data=seq, epochs=2, verbose=0, callbacks=[monitor])
+            model.fit(seq, steps_per_epoch=2, epochs=2, verbose=0, callbacks=[monitor])
+    assert len(lines) == 8

@@ -2,22 +2,20 @@
 
 Knows no framework. What a batch holds is decided in :mod:`zarrfeed.order.schedule`, how it is read
 in the workers, when in :mod:`zarrfeed.feed.feeder`; here they are put together, started when first
-needed, and closed.
+needed, and closed. Which batch comes next is :mod:`zarrfeed.feed.position`'s.
 """
 
 from __future__ import annotations
 
 import operator
 import threading
-import warnings
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
-from zarrfeed.feed.passes import LOOKS, Items, Pass
+from zarrfeed.feed.position import Position
 from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.slot import Spec, zero_padding_weights
 from zarrfeed.feed.workers.batch_maker import BatchMaker
@@ -27,15 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from zarrfeed.feed.feeder import Feeder
+    from zarrfeed.feed.passes import Pass
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.order.ranks import Found
     from zarrfeed.order.schedule import Schedule
-
-# Passes that are remembered: enough for any training, little memory.
-_EPOCHS_KEPT = 1000
-# Passes that are given up, one after another, before a warning: a look may be given up, too.
-_REPEATS = 2
 
 
 class Stream:
@@ -57,12 +51,8 @@ class Stream:
         What is read.
     batch_spec
         How a batch is made.
-    epoch, first
-        The epoch that the next pass goes through, and the batch that it begins with.
-    current
-        The newest pass; None before the first.
-    items
-        What was taken by :meth:`read`.
+    position
+        Which batch comes next.
 
     Raises
     ------
@@ -73,61 +63,23 @@ class Stream:
     def __init__(self, request: Request, find_share: Callable[[], Found]) -> None:
         self.request = request
         self.split, schedule, self.batch_spec = open_request(request)
-        self.epoch = 0
-        self.first = 0
-        self.current: Pass | None = None
         self._sharing = Sharing(str(self.split.path), schedule, request.asked, find_share)
-        self._sought = True
-        self._repeats = 0
-        self._past: deque[EpochStats] = deque(maxlen=_EPOCHS_KEPT)
+        random = (request.transform, request.batch_transform) != (None, None)
+        self.position = Position(self._sharing, random=random)
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
-        self.items = Items(self)
         self._filler_lock = threading.Lock()
         register_at_fork(self)
 
     @property
     def schedule(self) -> Schedule:
-        """Which samples make which batch: of the pass under way, or of one that would begin now.
-
-        Processes may have found each other since the last time, or since the sequence was made.
-        """
-        return self._under_way or self._sharing.now()
+        """See :attr:`zarrfeed.feed.position.Position.schedule`."""
+        return self.position.schedule
 
     @property
     def specs(self) -> tuple[Spec, ...]:
         """One sample of each array of a batch."""
         return self.batch_spec.layout.specs
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """Epoch and batch after the last one that was handed out."""
-        if self.current is None or self._sought or self._all_items_taken:
-            return self.coming
-        return self.current.epoch, self.current.next
-
-    @property
-    def coming(self) -> tuple[int, int]:
-        """Epoch of the next pass, and the batch that it begins with."""
-        return (self.epoch + 1, 0) if self._all_items_taken else (self.epoch, self.first)
-
-    @property
-    def epoch_at_hand(self) -> int:
-        """The epoch of the batch that a loop by hand has; after it, the coming one."""
-        last = self.current
-        if last is not None and last.looks is None and last.complete and not last.ended:
-            return last.epoch if self.epoch == last.epoch + 1 else self.epoch
-        return self.epoch
-
-    @property
-    def _all_items_taken(self) -> bool:
-        return self.items.complete(self.schedule.batches)
-
-    def seek(self, epoch: int, first: int = 0) -> None:
-        """Choose the epoch that the next pass goes through, and the batch that it begins with."""
-        self.epoch, self.first = epoch, first
-        self._sought = True
-        self.items.forget()
 
     def use_workers(self, count: int, processes: bool) -> None:
         """Choose how many workers there are, and of which kind, from the next pass on."""
@@ -151,7 +103,8 @@ class Stream:
         """
         schedule = self._sharing.tell()
         feeder = self._ready_feeder(schedule)
-        current = self._begin_pass(feeder, schedule, looks)
+        with self._filler_lock:
+            current = self.position.begin(schedule, looks, feeder.tally)
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
@@ -161,11 +114,15 @@ class Stream:
 
     def stats(self) -> list[EpochStats]:
         """Sum up every pass so far, the one under way included."""
-        if self.current is None:
-            return list(self._past)
-        if self._feeder is not None and not self._feeder.closed and not self.current.complete:
-            self.current.tally.rss = self._feeder.resident()
-        return [*self._past, self.current.tally.stats()]
+        current, feeder = self.position.current, self._feeder
+        if (
+            current is not None
+            and not current.complete
+            and feeder is not None
+            and not feeder.closed
+        ):
+            current.tally.rss = feeder.resident()
+        return self.position.stats()
 
     def read(self, index: int) -> Arrays:
         """Read one batch of the epoch under way into fresh memory.
@@ -180,19 +137,20 @@ class Stream:
         TypeError
             It is no whole number.
         """
-        schedule = self._under_way or self._sharing.tell()
-        batch = self._position(index)
+        position = self.position
+        schedule = position.under_way or self._sharing.tell()
+        batch = self._batch_number(index)
         with self._filler_lock:
             if index >= 0:
-                self.items.turn(schedule.batches)
-            arrays = self._fill(schedule, self.epoch, batch)
+                position.items.turn(schedule.batches)
+            arrays = self._fill(schedule, position.epoch, batch)
             if index >= 0:
-                self.items.take(batch)
+                position.items.take(batch)
         return arrays
 
     def names(self, index: int, epoch: int) -> list[str]:
         """Name the samples of a batch by their keys, row by row."""
-        schedule, index = self.schedule, self._position(index)
+        schedule, index = self.schedule, self._batch_number(index)
         ids = schedule.batch_ids(epoch, index)[: schedule.real_rows(index)]
         return sample_names(self.split, ids)
 
@@ -214,49 +172,13 @@ class Stream:
             self._filler_lock = threading.Lock()
             self._maker = None
 
-    @property
-    def _under_way(self) -> Schedule | None:
-        current = self.current
-        return None if current is None or current.ended or current.complete else current.schedule
-
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
             with self._filler_lock:
                 batch = self._fill(current.schedule, current.epoch, current.next)
-        current.next += 1
-        # Not if another pass was faster, or somebody chose an epoch meanwhile.
-        if current.complete and self.epoch == current.epoch and not self._sought:
-            self.seek(current.epoch + 1)
+        self.position.advance(current)
         return batch
-
-    def _begin_pass(self, feeder: Feeder, schedule: Schedule, looks: int | None) -> Pass:
-        with self._filler_lock:
-            self.items.turn(schedule.batches, by_iterator=True)
-        last = self.current
-        if last is not None:
-            self._past.append(last.tally.stats())
-            if last.counts and not self._sought:
-                self.epoch, self.first = last.epoch + 1, 0
-            self._warn_of_repeats(last, schedule, looks)
-        tally = feeder.tally(self.epoch)
-        self.current = Pass(self.epoch, self.first, schedule, tally, self.first, looks)
-        self._sought = False
-        return self.current
-
-    def _warn_of_repeats(self, last: Pass, schedule: Schedule, looks: int | None) -> None:
-        """Say so once where passes by hand are broken off, and begin with the same batches."""
-        given_up = last.taken > LOOKS and not last.complete and not self._sought
-        self._repeats = self._repeats + 1 if given_up and looks is last.looks is None else 0
-        batch_spec = self.batch_spec
-        varies = schedule.shuffle or batch_spec.transform or batch_spec.batch_transform
-        if self._repeats == _REPEATS and varies:
-            warnings.warn(
-                f"epoch {self.epoch} begins once more, after {_REPEATS} passes that were given up: "
-                f"all begin with the same batches. Take all {schedule.batches}, keep one "
-                "iterator, or call set_epoch() before each pass",
-                stacklevel=4,  # the line that asks for a batch
-            )
 
     def _ready_feeder(self, schedule: Schedule) -> Feeder:
         if self._feeder is not None and self._feeder.schedule is not schedule:
@@ -277,7 +199,7 @@ class Stream:
         self._maker.fill(slot, rows=ids.size, epoch=epoch, batch=index)
         return zero_padding_weights(slot.first_rows(ids.size), schedule.real_rows(index))
 
-    def _position(self, index: int) -> int:
+    def _batch_number(self, index: int) -> int:
         length = self.schedule.batches
         try:
             index = operator.index(index)

@@ -14,7 +14,7 @@ from zarrfeed.feed.stats import model_waits
 from zarrfeed.fronts.epoch_report import epoch_line
 from zarrfeed.fronts.front_end import FrontEnd
 from zarrfeed.fronts.keras_version import legacy_keras, no_keras
-from zarrfeed.order.resume_state import Journal, state_of
+from zarrfeed.order.resume_state import Journal
 from zarrfeed.spelling import named
 from zarrfeed.store.address import absolute_path
 
@@ -38,7 +38,50 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class _Follower(keras.callbacks.Callback):  # type: ignore[misc]
+    """Follows the passes over the sequence that is trained on."""
+
+    def __init__(self, sequence: ZarrSequence) -> None:
+        super().__init__()
+        if not isinstance(sequence, FrontEnd):
+            raise TypeError(
+                f"{type(self).__name__} needs the ZarrSequence that is trained on, got a "
+                f"{type(sequence).__name__}"
+            )
+        self._sequence = sequence
+        # Where the sequence stood when training began; None once it has moved.
+        self._at_begin: tuple[Pass | None, int] | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Note where the sequence stands."""
+        current = self._sequence._stream.position.current
+        self._at_begin = current, 0 if current is None else current.next
+
+    def _current_pass(self) -> Pass:
+        """Give the pass that the model is trained on.
+
+        Raises
+        ------
+        RuntimeError
+            The model was trained on a batch, and none was taken from the sequence.
+        """
+        current = self._sequence._stream.position.current
+        if current is None or (
+            self._at_begin is not None
+            and current is self._at_begin[0]
+            and current.next == self._at_begin[1]
+        ):
+            name = type(self).__name__
+            raise RuntimeError(
+                f"{name} follows a ZarrSequence, and fit took no batch of it: needed the sequence "
+                f"that fit trains on, got {self._sequence!r}. Give fit the sequence itself, not a "
+                f"dataset around it, and {name} the same one"
+            )
+        self._at_begin = None
+        return current
+
+
+class ResumeCallback(_Follower):
     """Go on with the very next batch after training was killed, beside ``BackupAndRestore``.
 
     ``BackupAndRestore`` restores weights and optimizer, but begins the interrupted epoch again.
@@ -81,13 +124,12 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @named
     def __init__(self, sequence: ZarrSequence, path: str | os.PathLike[str]) -> None:
-        super().__init__()
+        super().__init__(sequence)
         if legacy_keras():
             raise NotImplementedError(
                 "ResumeCallback needs Keras 3, and TF_USE_LEGACY_KERAS asks for tf_keras; there, "
                 "keep sequence.state_dict() beside the weights"
             )
-        self._sequence = _require_sequence(self, sequence)
         journal = absolute_path(path)
         self._path = journal if journal.suffix else journal / "zarrfeed.json"
         self._journal = Journal()
@@ -100,6 +142,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Set the sequence to where the restored weights stand."""
+        super().on_train_begin()
         self._journal = Journal(_read_entries(self._path))
         self._reached = max([entry["step"] for entry in self._journal.entries], default=0)
         self._consumed = len(self._sequence)
@@ -154,26 +197,26 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 stacklevel=2,
             )
         self._restored_at = None
-        stream = self._sequence._stream
+        position = self._sequence._stream.position
         params: Any = self.params
         batches = len(self._sequence)
         steps = params["steps"] or batches
-        current = stream.current
+        current = position.current
         # With fewer steps_per_epoch Keras goes on with the iterator that it has.
         if steps < batches and self._consumed < batches and current is not None:
             at = current.epoch, self._consumed
         else:
-            at = stream.coming
+            at = position.coming
             self._consumed = at[1]
         length = min(steps, batches - at[1])
-        self._journal.note(step, epoch, length, state_of(stream.schedule, *at))
+        self._journal.note(step, epoch, length, position.state(at))
         _write_entries(self._path, self._journal.entries)
         self._begun_at = self._consumed
         self._is_short = steps >= batches and at[1] > 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Count: `batch` is the number of the step in its epoch."""
-        _require_pass(self, self._sequence)
+        self._current_pass()
         self._consumed = self._begun_at + batch + 1
         if self._is_short and self._consumed == len(self._sequence):
             # Keras expects more. A step that found no batch would still count as a step on
@@ -209,7 +252,7 @@ class _ShortEpoch:
     """In place of True in ``model.stop_training``: who asked to stop."""
 
 
-class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
+class FeedMonitor(_Follower):
     """Print one line per epoch: batches/s, how long the model waited, and what the limit is.
 
     Parameters
@@ -227,8 +270,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     @named
     def __init__(self, sequence: ZarrSequence, print_line: Callable[[str], Any] = print) -> None:
-        super().__init__()
-        self._sequence = _require_sequence(self, sequence)
+        super().__init__(sequence)
         self._print = print_line
         self._finished: list[float] = []
         self._tally: Tally | None = None
@@ -242,7 +284,7 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Note when a step ended."""
-        current = _require_pass(self, self._sequence)
+        current = self._current_pass()
         if current.tally is not self._tally:
             self._tally, self._before = current.tally, 0
         steps = batch + 1 - len(self._finished)  # more than one with steps_per_execution
@@ -267,27 +309,6 @@ class FeedMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         params: Any = self.params
         # Keras' progress bar stands in the line, and ends it later.
         self._print(f"\n{line}" if params.get("verbose") == 1 else line)
-
-
-def _require_sequence(callback: object, sequence: ZarrSequence) -> ZarrSequence:
-    if not isinstance(sequence, FrontEnd):
-        raise TypeError(
-            f"{type(callback).__name__} needs the ZarrSequence that is trained on, got a "
-            f"{type(sequence).__name__}"
-        )
-    return sequence
-
-
-def _require_pass(callback: object, sequence: ZarrSequence) -> Pass:
-    """Give the pass that the model is trained on."""
-    current = sequence._stream.current
-    if current is None:
-        name = type(callback).__name__
-        raise RuntimeError(
-            f"{name} follows a ZarrSequence, and fit was given something else: give the sequence "
-            f"itself to fit, or leave {name} out"
-        )
-    return current
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from zarrfeed.errors import how_to_install
 from zarrfeed.feed.request import Request, whole
 from zarrfeed.feed.stream import Stream
 from zarrfeed.order.ranks import Found
-from zarrfeed.order.resume_state import position_of, state_of
 from zarrfeed.spelling import named
 from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed.store.files import require_same
@@ -185,7 +184,7 @@ class FrontEnd:
         state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
         return {
             **state,
-            "_position": self._stream.position,
+            "_position": self._stream.position.reached,
             "_stamps": self._stream.batch_spec.stamps,
         }
 
@@ -198,17 +197,17 @@ class FrontEnd:
         for name, stamp in stamps.items():  # the split may be another one by now
             require_same(self._stream.split.path / name, stamp)
         later, first = divmod(batch, len(self))
-        self._stream.seek(epoch + later, first)
+        self._stream.position.seek(epoch + later, first)
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iterator goes through."""
-        return self._stream.coming[0]
+        return self._stream.position.coming[0]
 
     @property
     def batch(self) -> int:
         """The batch that the next iterator begins with: 0, but after :meth:`load_state_dict`."""
-        return self._stream.coming[1]
+        return self._stream.position.coming[1]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -339,7 +338,7 @@ class FrontEnd:
             One key per row of the batch: the path of the source file, without its extension.
         """
         if epoch is None:
-            epoch = self._stream.epoch_at_hand
+            epoch = self._stream.position.epoch_at_hand
             self._warn_of_names(epoch)
         return self._stream.names(index, epoch)
 
@@ -347,7 +346,9 @@ class FrontEnd:
         """Say once that predictions are not of the epoch whose batches are named."""
         if self._predicted is None or self._told_of_names or not self._stream.schedule.shuffle:
             return
-        current = self._stream.current  # None where another dataset took our batches by their index
+        current = (
+            self._stream.position.current
+        )  # None where another dataset took our batches by their index
         predicted = self._predicted if current is None or current.looks is None else current.epoch
         if predicted == epoch:
             return
@@ -368,7 +369,7 @@ class FrontEnd:
             From 0 on. ``fit`` and full iterations advance it by one each.
         """
         self._predicted = None  # who chooses an epoch knows it
-        self._stream.seek(whole("epoch", epoch, at_least=0))
+        self._stream.position.seek(whole("epoch", epoch, at_least=0))
 
     def state_dict(self) -> dict[str, Any]:
         """Say where iteration stands, so that it can go on from there in another process.
@@ -381,7 +382,7 @@ class FrontEnd:
         dict
             Of numbers and strings, fit for JSON.
         """
-        return state_of(self._stream.schedule, *self._stream.position)
+        return self._stream.position.state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another sequence of the same arguments stood.
@@ -397,7 +398,7 @@ class FrontEnd:
         ValueError
             It was saved with other arguments; the message names them.
         """
-        self._stream.seek(*position_of(self._stream.schedule, state))
+        self._stream.position.restore(state)
 
     def stats(self) -> list[EpochStats]:
         """Say what every pass over the data cost, the one under way included.

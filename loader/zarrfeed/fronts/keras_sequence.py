@@ -77,7 +77,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         Epochs advance by what was handed out, so that there is little to do. A look at a sequence
         of one or two batches takes all of them, though: then its epoch begins again.
         """
-        stream, current = self._stream, self._stream.current
+        position, current = self._stream.position, self._stream.position.current
         if current is not None and current.looks is not None:
             if not self._within_epoch:
                 current.looks = 0  # it was no look: a new `fit` begins
@@ -86,15 +86,15 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 and current.taken <= LOOKS
                 and current is not self._asked_after
                 and self._asks_again
-                and stream.epoch == current.epoch + 1
+                and position.epoch == current.epoch + 1
             ):
-                stream.seek(current.epoch, current.start)
-        stream.items.end(len(self))
+                position.seek(current.epoch, current.start)
+        position.items.end(len(self))
         self._within_epoch = self._fresh_dataset = False
 
     def _settle_epoch(self) -> None:
         """Say that the pass under way was no look, where a callback ended the epoch."""
-        self._asked_after = self._stream.current
+        self._asked_after = self._stream.position.current
         self._within_epoch = False
 
     def get_numpy_iterator(self) -> Iterator[Arrays]:
@@ -156,7 +156,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
     def _note_request(self) -> None:
         # With a distribution, JAX does not ask before it needs a batch.
         self._asks_again = keras.distribution.distribution() is None
-        self._asked_after = self._stream.current
+        self._asked_after = self._stream.position.current
 
 
 def _replace_choice_of_adapter() -> None:

@@ -28,7 +28,7 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
 
     def on_epoch_end(self) -> None:
         """End an epoch; epochs advance by what was handed out, where that can be seen."""
-        self._stream.items.end(len(self))
+        self._stream.position.items.end(len(self))
 
     def legacy_dataset(self, *, workers: int, use_multiprocessing: bool) -> tf.data.Dataset:
         """Make the dataset that ``fit``, ``evaluate`` and ``predict`` of tf_keras read.
@@ -87,7 +87,9 @@ def _replace_adapter() -> None:
         note_predictions(x, tf_keras.utils.Sequence)
         handler = get_data_handler(*args, **kwargs)
         for sequence in held_sequences(x, tf_keras.utils.Sequence):
-            sequence._stream.items.end(len(sequence))  # the handler may have looked at a batch
+            sequence._stream.position.items.end(
+                len(sequence)
+            )  # the handler may have looked at a batch
         return handler
 
     adapters[place] = SequenceAdapter
