@@ -13,9 +13,10 @@ from zarrfeed.store.split import Split, list_splits, open_split
 from zarrfeed.store.tiles import stitch
 
 if TYPE_CHECKING:
-    from zarrfeed.fronts.callbacks import FeedMonitor, ResumeCallback
+    from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
+    from zarrfeed.fronts.resume_callback import ResumeCallback
 
 __version__ = "0.1.0"
 
@@ -52,10 +53,14 @@ def __getattr__(name: str) -> Any:
         from zarrfeed.fronts.keras_sequence import ZarrSequence
 
         return ZarrSequence
-    if name in ("FeedMonitor", "ResumeCallback"):
-        from zarrfeed.fronts import callbacks
+    if name == "FeedMonitor":
+        from zarrfeed.fronts.callbacks import FeedMonitor
 
-        return getattr(callbacks, name)
+        return FeedMonitor
+    if name == "ResumeCallback":
+        from zarrfeed.fronts.resume_callback import ResumeCallback
+
+        return ResumeCallback
     if name == "FrontEnd":  # a sequence without Keras, to be iterated over by hand
         from zarrfeed.fronts.front_end import FrontEnd
 
