@@ -17,7 +17,7 @@ from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, ReadError, StoreError, WorkerError, open_split
 from zarrfeed_tools.bench import cold
 from zarrfeed_tools.bench.decoding import decode, encoded_chunks
-from zarrfeed_tools.bench.turn import Consumer, Expected
+from zarrfeed_tools.bench.turn import Consumer, EpochContent
 from zarrfeed_tools.bench.words import sum_of_words
 from zarrfeed_tools.cli import app
 
@@ -197,7 +197,7 @@ def test_failures_of_the_data_or_the_transform_are_errors(split: Path, tmp_path:
 
 def test_an_epoch_that_lost_a_sample_is_told(split: Path) -> None:
     whole = sum_of_words(list(traced_pixels(22).values()))
-    for expected in (Expected(22, whole), Expected(22, None), Expected(21, None)):
+    for expected in (EpochContent(22, whole), EpochContent(22, None), EpochContent(21, None)):
         with FrontEnd(split, 4, workers=1) as sequence:
             consumer = Consumer(sequence, expected)
             for _ in range(5):
@@ -209,7 +209,7 @@ def test_an_epoch_that_lost_a_sample_is_told(split: Path) -> None:
             with pytest.raises(ReadError, match="did not hold every sample once"):
                 consumer.take()
     with FrontEnd(split, 4, workers=0) as sequence:
-        consumer = Consumer(sequence, Expected(22, whole + 1))
+        consumer = Consumer(sequence, EpochContent(22, whole + 1))
         for _ in range(5):
             consumer.take()
         with pytest.raises(ReadError, match="its words add up"):

@@ -20,7 +20,7 @@ from kinds import ids_of
 from stores import traced_pixels, write_split
 from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
-from zarrfeed.order.resume_state import Journal, position_of, state_of
+from zarrfeed.order.resume_state import ResumeJournal, position_of, state_of
 from zarrfeed.order.schedule import Schedule
 
 CLIENT = Path(__file__).with_name("resume_client.py")
@@ -124,7 +124,7 @@ def test_weights_of_any_step_find_their_next_batch(
 ) -> None:
     """Train; at each kill go back to the weights of some earlier step, and on from there."""
     plan = schedule(batches)
-    journal = Journal()
+    journal = ResumeJournal()
     step = 0
     for backwards in [*kills, 0]:
         restored = max(0, step - backwards)
@@ -143,7 +143,7 @@ def test_weights_of_any_step_find_their_next_batch(
 
 
 def test_a_journal_that_does_not_reach_says_nothing() -> None:
-    journal = Journal()
+    journal = ResumeJournal()
     assert journal.look_up(3, schedule(6)) is None
     journal.note(10, 0, 6, state_of(schedule(6), 0, 0))
     assert journal.look_up(9, schedule(6)) is None

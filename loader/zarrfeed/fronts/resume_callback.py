@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import StoreError
 from zarrfeed.fronts.callbacks import SequenceCallback
 from zarrfeed.fronts.keras_version import legacy_keras
-from zarrfeed.order.resume_state import Journal
+from zarrfeed.order.resume_state import ResumeJournal
 from zarrfeed.spelling import named
 from zarrfeed.store.address import absolute_path
 
@@ -74,7 +74,7 @@ class ResumeCallback(SequenceCallback):
             )
         journal = absolute_path(path)
         self._path = journal if journal.suffix else journal / "zarrfeed.json"
-        self._journal = Journal()
+        self._journal = ResumeJournal()
         self._consumed = 0  # batches of the pass under way
         self._begun_at = 0  # of these, before the Keras epoch under way
         self._restored_at: int | None = None
@@ -85,7 +85,7 @@ class ResumeCallback(SequenceCallback):
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Set the sequence to where the restored weights stand."""
         super().on_train_begin()
-        self._journal = Journal(_read_entries(self._path))
+        self._journal = ResumeJournal(_read_entries(self._path))
         self._reached = max([entry["step"] for entry in self._journal.entries], default=0)
         self._consumed = len(self._sequence)
         schedule = self._sequence._stream.schedule

@@ -91,7 +91,7 @@ def _arguments(schedule: Schedule) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Journal:
+class ResumeJournal:
     """Which batch did the model see at which of its training steps?
 
     The optimizer counts steps and is saved with the weights, so a model that was restored says

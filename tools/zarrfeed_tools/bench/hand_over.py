@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.store.array_metadata import parse_array
 from zarrfeed.store.schema import METADATA
-from zarrfeed_tools.bench.turn import Expected, take_turn
+from zarrfeed_tools.bench.turn import EpochContent, take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,5 +61,5 @@ def empty_batches(job: Job) -> Iterator[Job]:
 
 def handing_rate(job: Job, setting: Setting) -> float:
     """Go through a job of :func:`empty_batches`; samples per second."""
-    turn = take_turn(job, setting, Expected(job.samples, None))
+    turn = take_turn(job, setting, EpochContent(job.samples, None))
     return turn.samples / turn.seconds

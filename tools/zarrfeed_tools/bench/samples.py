@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrfeed import SplitReader, open_split
 from zarrfeed_tools.bench.job import affordable_samples, endless_batches
-from zarrfeed_tools.bench.turn import Expected
+from zarrfeed_tools.bench.turn import EpochContent
 from zarrfeed_tools.bench.words import MODULUS, WORD, sum_of_words
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Loaded:
     """
 
     arrays: tuple[NDArray[Any], ...]
-    expected: Expected
+    expected: EpochContent
 
     @property
     def samples(self) -> int:
@@ -67,7 +67,7 @@ def load(job: Job, progress: OnProgress) -> Loaded:
             progress("reading once", stop, job.samples)
     changed = job.transform is not None or job.batch_transform is not None
     odd = any(layout.sample_nbytes % WORD for layout in job.layouts.values())
-    return Loaded(arrays, Expected(job.samples, None if changed or odd else total))
+    return Loaded(arrays, EpochContent(job.samples, None if changed or odd else total))
 
 
 def copying_rate(job: Job, loaded: Loaded, threads: int) -> float:

@@ -31,7 +31,7 @@ _EPOCHS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class EpochContent:
     """What every whole epoch holds.
 
     Attributes
@@ -49,7 +49,7 @@ class Expected:
 class Consumer:
     """Takes batches of a sequence, epoch after epoch, and reads every byte."""
 
-    def __init__(self, sequence: FrontEnd, expected: Expected) -> None:
+    def __init__(self, sequence: FrontEnd, expected: EpochContent) -> None:
         self._sequence = sequence
         self._expected = expected
         self._pass: Iterator[tuple[NDArray[Any], ...]] = iter(sequence)
@@ -107,7 +107,7 @@ def open_sequence(job: Job, setting: Setting) -> FrontEnd:
     )
 
 
-def take_turn(job: Job, setting: Setting, expected: Expected) -> Turn:
+def take_turn(job: Job, setting: Setting, expected: EpochContent) -> Turn:
     """Go through epochs by hand for a while, after warming up.
 
     A job on cold data doesn't warm up, but for its first batch, nor read anything twice: its turn

@@ -97,7 +97,7 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundArray:
     """An array that an address means, not yet opened.
 
     Attributes
@@ -177,7 +177,7 @@ class Stack:
         What the array's attributes say of its values.
     """
 
-    found: Found
+    found: FoundArray
     shape: Shape
     dtype: np.dtype[Any]
     together: int
@@ -202,11 +202,11 @@ class ArrayFiles(Protocol):
 
     bound: int
 
-    def find(self, address: str, what: str) -> list[Found]:
+    def find(self, address: str, what: str) -> list[FoundArray]:
         """List what an address means, sorted by file; never nothing."""
         ...
 
-    def measure(self, found: Found) -> Stack:
+    def measure(self, found: FoundArray) -> Stack:
         """Read an array's header."""
         ...
 
@@ -222,7 +222,7 @@ class ArrayFiles(Protocol):
         ...
 
 
-def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Found]:
+def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[FoundArray]:
     """List the arrays that ``FILE:ARRAY`` means, one per file, sorted by file.
 
     Parameters
@@ -242,7 +242,7 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
     colon_of_name = Path(address).exists()
     where = Address(address, "") if colon_of_name else split_address(address)
     files = list_files(where.file, what=what, extensions=extensions)
-    return [Found(file, where.array, stem) for file, stem in files.items()]
+    return [FoundArray(file, where.array, stem) for file, stem in files.items()]
 
 
 def texts_of(values: NDArray[Any]) -> list[str]:

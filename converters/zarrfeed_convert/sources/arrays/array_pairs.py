@@ -20,7 +20,7 @@ from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
-from zarrfeed_convert.sources.arrays.array_files import Found, Stack
+from zarrfeed_convert.sources.arrays.array_files import FoundArray, Stack
 from zarrfeed_convert.sources.arrays.array_layout import Layout, layouts_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 from zarrfeed_convert.sources.read_errors import reading
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.arrays.array_files import ArrayFiles
 
 # An error stands for an array that cannot be read.
-Measured: TypeAlias = tuple[Found, Stack | SourceError]
+Measured: TypeAlias = tuple[FoundArray, Stack | SourceError]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_attributes import meant_by
 from zarrfeed_convert.sources.arrays.array_files import (
     Address,
-    Found,
+    FoundArray,
     Stack,
     choose_array,
     find_arrays,
@@ -109,10 +109,10 @@ class _Hdf5Files:
         self._open: Cache[h5py.Dataset] = Cache(_OPEN, _weight)
         self._checked: set[tuple[str, str, int | None]] = set()  # runs of chunks along axis 0
 
-    def find(self, address: str, what: str) -> list[Found]:
+    def find(self, address: str, what: str) -> list[FoundArray]:
         return find_arrays(address, what, _SUFFIXES)
 
-    def measure(self, found: Found) -> Stack:
+    def measure(self, found: FoundArray) -> Stack:
         with h5py.File(found.file, "r") as file:
             name, dataset = _dataset(file, found, self._limits)
             if dataset.shape is None:
@@ -149,7 +149,7 @@ class _Hdf5Files:
 
     def texts(self, file: str, array: str) -> list[str]:
         with h5py.File(file, "r") as opened:
-            name, dataset = _dataset(opened, Found(file, array, ""), self._limits)
+            name, dataset = _dataset(opened, FoundArray(file, array, ""), self._limits)
             self._limits.require(dataset.shape or (1,), dataset.dtype, f"{file}:{name}", "keys")
             return texts_of(dataset[()])
 
@@ -157,7 +157,7 @@ class _Hdf5Files:
 def _opened(path: str, array: str, limits: Limits) -> h5py.Dataset:
     """Open an array so that the chunks of one entry stay decoded; the file is open as long."""
     with h5py.File(path, "r") as file:
-        needed = _entry_chunks(_dataset(file, Found(path, array, ""), limits)[1])
+        needed = _entry_chunks(_dataset(file, FoundArray(path, array, ""), limits)[1])
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), _CHUNK_CACHE), 0.75)
     file_id = h5py.File(path, "r").id
@@ -176,7 +176,7 @@ def _weight(dataset: h5py.Dataset) -> int:
     return max(_OPEN // _OPEN_ARRAYS, min(_entry_chunks(dataset), _CHUNK_CACHE))
 
 
-def _dataset(file: h5py.File, found: Found, limits: Limits) -> tuple[str, h5py.Dataset]:
+def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h5py.Dataset]:
     """Give the array of an address, which a link may lead to; list the others if there is none."""
     chosen = find_dataset(file, found.array, found.file, limits) if found.array else None
     if chosen is not None:

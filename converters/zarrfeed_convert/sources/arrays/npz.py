@@ -18,7 +18,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_files import (
     Address,
-    Found,
+    FoundArray,
     Stack,
     choose_array,
     find_arrays,
@@ -127,10 +127,10 @@ class _NpzFiles:
         self._limits = limits
         self._decompressed: Cache[NDArray[Any]] = Cache(_KEPT, _nbytes)
 
-    def find(self, address: str, what: str) -> list[Found]:
+    def find(self, address: str, what: str) -> list[FoundArray]:
         return find_arrays(address, what, _SUFFIXES)
 
-    def measure(self, found: Found) -> Stack:
+    def measure(self, found: FoundArray) -> Stack:
         with Path(found.file).open("rb") as file:
             stamp = _stamp(file)
             if file.read(len(NPY)) == NPY:
@@ -146,7 +146,7 @@ class _NpzFiles:
                 return stack
 
     def _measured(
-        self, stream: IO[bytes], found: Found, *, offset: int | None, stamp: tuple[int, int]
+        self, stream: IO[bytes], found: FoundArray, *, offset: int | None, stamp: tuple[int, int]
     ) -> Stack:
         """Read an array's header; its own bytes begin at the offset, if they are not compressed."""
         shape, fortran, dtype = read_npy_header(stream, found.name)
@@ -182,7 +182,7 @@ class _NpzFiles:
         return np.array(values[row])
 
     def texts(self, file: str, array: str) -> list[str]:
-        return texts_of(_decompress(self.measure(Found(file, array, "")).found))
+        return texts_of(_decompress(self.measure(FoundArray(file, array, "")).found))
 
 
 def _nbytes(values: NDArray[Any]) -> int:
@@ -194,12 +194,12 @@ def _stamp(file: IO[bytes]) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _require_no_member(found: Found) -> None:
+def _require_no_member(found: FoundArray) -> None:
     if found.array:
         raise SourceError(f"{found.name}: a .npy file is one array; leave ':{found.array}' out")
 
 
-def _member(archive: zipfile.ZipFile, found: Found) -> tuple[Found, zipfile.ZipInfo]:
+def _member(archive: zipfile.ZipFile, found: FoundArray) -> tuple[FoundArray, zipfile.ZipInfo]:
     """Find the member that an address means."""
     members = {
         info.filename.removesuffix(".npy"): info
@@ -242,7 +242,7 @@ def _lying(file: IO[bytes], stack: Stack, offset: int, row: int | None) -> NDArr
     return values.reshape(shape)
 
 
-def _decompress(found: Found) -> NDArray[Any]:
+def _decompress(found: FoundArray) -> NDArray[Any]:
     with np.load(found.file, allow_pickle=False) as archive:
         values: NDArray[Any] = archive[found.array]
     return values

@@ -75,7 +75,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class OmeVolume:
     """An image and its label.
 
     Attributes
@@ -159,7 +159,7 @@ def open_volume(
     channel: str,
     anywhere: bool,
     limits: Limits,
-) -> Volume:
+) -> OmeVolume:
     """Read the metadata of an image and of its label.
 
     Raises
@@ -189,7 +189,7 @@ def open_volume(
     packed_dtype(ids.dtype, ids.path)
     limits.require((*pixels.size, len(channels)), pixels.dtype, pixels.path, "a plane")
     limits.require(ids.size, ids.dtype, ids.path, "a plane")
-    volume = Volume(stem, pixels, ids, channels, label_names(mask_ome))
+    volume = OmeVolume(stem, pixels, ids, channels, label_names(mask_ome))
     limits.require_count(prod(volume.planes), pixels.path)
     return volume
 

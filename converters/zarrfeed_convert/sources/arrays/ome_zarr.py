@@ -15,7 +15,7 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
-from zarrfeed_convert.sources.arrays.ome_volumes import Level, Volume, find_pairs, open_volume
+from zarrfeed_convert.sources.arrays.ome_volumes import Level, OmeVolume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.read_errors import reading, source_errors
 from zarrfeed_convert.sources.value_options import Meaning
@@ -104,7 +104,7 @@ class OmeZarr(Source):
         self._meaning = Meaning.of(color, mask_map)
         self._reading = ZarrReading()
         limits = limits or Limits()
-        volumes: list[Volume] = []
+        volumes: list[OmeVolume] = []
         first: SourceError | None = None
         left_out: list[tuple[str, str]] = []
         for stem, image, mask in find_pairs(os.fspath(images), os.fspath(masks)):
@@ -205,7 +205,7 @@ class OmeZarr(Source):
             )
         return self._meaning.mask(Pixels(values), name=name)
 
-    def _locate(self, sample: int) -> tuple[Volume, tuple[int, int]]:
+    def _locate(self, sample: int) -> tuple[OmeVolume, tuple[int, int]]:
         place = bisect_right(self._ends, sample)
         volume = self._volumes[place]
         before = self._ends[place - 1] if place else 0

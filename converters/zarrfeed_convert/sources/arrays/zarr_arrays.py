@@ -11,7 +11,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_attributes import meant_by
-from zarrfeed_convert.sources.arrays.array_files import Found, Gaps, Stack, texts_of
+from zarrfeed_convert.sources.arrays.array_files import FoundArray, Gaps, Stack, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     BLOCKS_NBYTES,
@@ -98,7 +98,7 @@ class _ZarrFiles:
         self._limits = limits
         self._reading = ZarrReading()
 
-    def find(self, address: str, what: str) -> list[Found]:
+    def find(self, address: str, what: str) -> list[FoundArray]:
         where = address.rstrip("/")
         if is_url(where) or not glob.has_magic(where) or Path(where).exists():
             paths, base = [where], str(PurePath(where).parent)
@@ -108,10 +108,11 @@ class _ZarrFiles:
             if not paths:
                 raise SourceError(f"{what}: nothing is at {where}; check the path")
         return [
-            Found(path, "", stem) for path, stem in zip(paths, _stems(paths, base), strict=True)
+            FoundArray(path, "", stem)
+            for path, stem in zip(paths, _stems(paths, base), strict=True)
         ]
 
-    def measure(self, found: Found) -> Stack:
+    def measure(self, found: FoundArray) -> Stack:
         path = array_at(found.file)
         array = self._reading.open(path)
         shape = tuple(map(int, array.shape))

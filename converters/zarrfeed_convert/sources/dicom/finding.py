@@ -26,7 +26,7 @@ _DICOM = (".dcm", ".dicom", ".ima")  # extensions of files that claim to be
 
 
 @dataclass(slots=True)
-class Found:
+class FoundFiles:
     """What there is.
 
     Attributes
@@ -53,7 +53,7 @@ class Found:
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> Found:
+def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> FoundFiles:
     """Look at all files, one header after the other.
 
     Parameters
@@ -75,7 +75,7 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
         list_files(where, what=what, extensions=("",))
         for where, what in ((images, "images"), (masks, "masks"))
     )
-    found, slices = Found(), _Slices()
+    found, slices = FoundFiles(), _Slices()
     for path in sorted({*image_files, *mask_files}):
         if path.lower().endswith(VOLUMES):
             if path in mask_files:
@@ -110,7 +110,7 @@ def _look(
     is_image: bool,
     is_mask: bool,
     names_from: str,
-    found: Found,
+    found: FoundFiles,
     slices: _Slices,
 ) -> None:
     if header is None:
@@ -128,7 +128,7 @@ def _look(
         slices.numbers |= {one.series: str(header.get("SeriesNumber") or "") for one in some}
 
 
-def _once(slices: list[Slice], found: Found) -> list[Slice]:
+def _once(slices: list[Slice], found: FoundFiles) -> list[Slice]:
     """Take every image once, of whichever of its files comes first."""
     first: dict[tuple[str, str, int], Slice] = {}
     repeated: dict[str, str] = {}
@@ -156,7 +156,7 @@ def _is_copy(one: Slice, other: Slice) -> bool:
     return same_grid(one.plane, other.plane, one.size)
 
 
-def _remark_same_places(found: Found) -> None:
+def _remark_same_places(found: FoundFiles) -> None:
     """Tell of images of one series that lie at the same place, as those of several times do."""
     pairs = [pair for series in found.series for pair in at_one_place(series.slices)]
     if pairs:
@@ -166,7 +166,7 @@ def _remark_same_places(found: Found) -> None:
         found.remarks.append(("same place", count, why))
 
 
-def _require(found: Found, slices: _Slices, images: str, masks: str) -> None:
+def _require(found: FoundFiles, slices: _Slices, images: str, masks: str) -> None:
     first = f"; {': '.join(found.left_out[0])}" if found.left_out else ""
     if not slices.found:
         raise SourceError(

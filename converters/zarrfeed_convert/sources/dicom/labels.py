@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader
 
 
-class Labels(Protocol):
+class SliceLabels(Protocol):
     """The labels of a series. Picklable."""
 
     def name(self, number: int) -> str:
@@ -150,7 +150,7 @@ class Labelled:
     key: str
     place: str
     slices: tuple[Slice, ...]
-    labels: Labels
+    labels: SliceLabels
 
 
 @dataclass(slots=True)
