@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
-from zarrfeed_convert.sources.options import meant
+from zarrfeed.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -109,7 +109,7 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     unknown = [option for option in arguments if option not in known]
     if unknown:
         has = [option for option in known if option not in COMMON]
-        hint = meant(unknown[0], [_flag(one) for one in known])
+        hint = did_you_mean(unknown[0], [_flag(one) for one in known])
         raise OptionError(
             f"format {name}: there is no option {unknown[0]!r}; "
             + (f"its options are {', '.join(has)}" if has else "it has none of its own")
@@ -170,7 +170,7 @@ def factory_of(name: str) -> Callable[..., Source]:
     """
     known = FORMATS.get(name)
     if known is None:
-        hint = meant(name, FORMATS)
+        hint = did_you_mean(name, FORMATS)
         raise OptionError(
             f"format: needed one of {', '.join(FORMATS)}, found {name!r}" + (hint and f"; {hint}")
         )

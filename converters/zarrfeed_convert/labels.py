@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.decoding.text import read_text
+from zarrfeed_convert.decoding.limits import read_text
 from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:

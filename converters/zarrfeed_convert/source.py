@@ -111,8 +111,9 @@ class Source(ABC):
         What else whoever packs it should be told, as (what, how many, why).
     takes_urls, takes_labels
         Of a format: whether its places may be URLs, and ``masks`` the name of a label.
-    opened
-        Of a format: the folder in which it was opened, and with which arguments.
+    opened, arguments
+        Of a format: the folder in which it was opened, and with which arguments; all its options
+        as :meth:`describe` records them.
 
     Examples
     --------
@@ -141,6 +142,7 @@ class Source(ABC):
     takes_urls: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     opened: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+    arguments: JSON = {}  # noqa: RUF012 (each format has its own, set when it is opened)
 
     @property
     @abstractmethod

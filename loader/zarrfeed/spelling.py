@@ -72,6 +72,18 @@ def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | 
     return lower[near[0]] if near else None
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Ask whether the nearest of some names is meant; nothing where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("ocoo", ("coco", "voc"))
+    "is 'coco' meant?"
+    """
+    near = nearest(name, names)
+    return f"is {near!r} meant?" if near else ""
+
+
 def named(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function or a constructor name itself, and what a misspelt argument means.
 

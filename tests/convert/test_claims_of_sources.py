@@ -24,7 +24,7 @@ from PIL import Image
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source, parameters_of
-from zarrfeed_convert.decoding.text import read_text
+from zarrfeed_convert.decoding.limits import read_text
 from zarrfeed_tools.source_options import limits_of
 
 PIXELS = np.arange(2 * 8 * 6, dtype=np.uint8).reshape(2, 8, 6)

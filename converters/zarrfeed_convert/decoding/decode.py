@@ -212,7 +212,7 @@ def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
 
 
 def _palette(image: Image.Image) -> bytes:
-    """Give a palette's colours without decoding the pixels, as Pillow's own `getpalette` would."""
+    """Return a palette's colours without decoding the pixels, unlike Pillow's `getpalette`."""
     if image.mode != "P" or image.palette is None:
         return b""
     raw = image.palette.rawmode or image.palette.mode

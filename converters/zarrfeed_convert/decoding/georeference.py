@@ -46,7 +46,7 @@ class Place:
     system: str = ""
 
     def at(self, row: int, column: int) -> tuple[float, float]:
-        """Give the coordinates of a pixel."""
+        """Return the coordinates of a pixel."""
         x, y = (
             first + row * down + column * across
             for first, down, across in zip(self.first, self.row, self.column, strict=True)

@@ -65,7 +65,7 @@ class Jpeg:
 
     @property
     def whole(self) -> bool:
-        """Tell whether there are an end, and all passes before it."""
+        """Return whether there are an end, and all passes before it."""
         return self.end is not None and not any(any(bits) for bits in self.missing.values())
 
 

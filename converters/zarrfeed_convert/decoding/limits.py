@@ -83,7 +83,7 @@ class Limits:
         Raises
         ------
         SourceError
-            It has no or less than no entries, or more than may be decoded at once.
+            The array has no entries, or more than may be decoded at once.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
         claim = f"{'×'.join(map(str, shape))} {kind}"
@@ -97,7 +97,7 @@ class Limits:
         Raises
         ------
         SourceError
-            They are more.
+            `nbytes` exceeds the limit.
         """
         if nbytes > self.sample_nbytes:
             said = f"{claim}, {_mib(nbytes)}" if claim else _mib(nbytes)
@@ -113,7 +113,7 @@ class Limits:
         Raises
         ------
         SourceError
-            Their names alone take more memory than a sample may.
+            Their names alone would take more memory than a sample may.
         """
         most = self.sample_nbytes // _KEY_NBYTES
         if count > most:
@@ -128,9 +128,9 @@ class Limits:
         Raises
         ------
         SourceError
-            It is one.
+            The path is a pipe, a device or too large a file.
         OSError
-            It is not there.
+            The path does not exist.
         """
         require_regular(path)
         self.require_nbytes(path.stat().st_size, str(path), "a file")
@@ -153,7 +153,7 @@ class Limits:
         Raises
         ------
         SourceError
-            It is, and such files are not allowed.
+            The file is outside, and external files are not allowed.
         """
         inside = os.path.abspath(folder)  # noqa: PTH100 (Path keeps "..", or follows links)
         found = os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
@@ -167,7 +167,7 @@ class Limits:
         Raises
         ------
         SourceError
-            It is not allowed.
+            External data are not allowed.
         """
         if not self.external:
             raise SourceError(
@@ -182,9 +182,9 @@ def require_regular(path: Path) -> None:
     Raises
     ------
     SourceError
-        It is one.
+        The path is a pipe, a socket or a device.
     OSError
-        It is not there.
+        The path does not exist.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -193,3 +193,35 @@ def require_regular(path: Path) -> None:
 
 def _mib(nbytes: int) -> str:
     return f"{nbytes / (1 << 20):.0f} MiB" if nbytes >= 1 << 20 else f"{nbytes} bytes"
+
+
+_LONGEST = 64 << 20  # bytes: the names of a million files
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text, UTF-8 with or without a mark in front.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be read, is no text, or too long for a list of names.
+    """
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise SourceError(
+            f"{path}: cannot be read: {error.strerror}; make it readable, or take it out"
+        ) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: needed text in UTF-8, found the byte {data[error.start]:#04x} at byte "
+            f"{error.start}; save it as UTF-8"
+        ) from error
+    if len(data) > _LONGEST or "\0" in text:
+        found = "zero bytes" if "\0" in text else f"more than {_LONGEST >> 20} MiB"
+        raise SourceError(f"{path}: needed a text of names, found {found}; restore the file")
+    return text

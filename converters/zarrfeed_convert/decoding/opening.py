@@ -1,9 +1,9 @@
 """Which of Pillow's decoders may open a file, and does it hold the pixels that it claims?
 
-Pillow knows some forty formats, and finds by itself which a file is of. One of them starts a
-program (EPS: whatever ``gs`` is found first), others read more files. Here is a list of those that
-may, by how files begin; a name says nothing. Pillow's own limit of 179 million pixels, which holds
-for a whole process, does not apply: ours travels with the source.
+Pillow detects some forty formats. One of them starts a program (EPS runs the first ``gs`` in the
+path), others open more files. So formats are allowed by the first bytes of a file, never by its
+name. Pillow's own limit of 179 million pixels is global to the process and does not apply; ours
+travels with the source.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def require_whole_png(data: bytes) -> None:
     Raises
     ------
     ValueError
-        It has fewer.
+        The file has fewer pixels.
     """
     unpacked, left, at = zlib.decompressobj(), _png_nbytes(data), 8
     while left > 0 and at < len(data):

@@ -69,7 +69,7 @@ class Measure:
 
 
 def step_of(bits: int) -> int:
-    """Say what grey of so many bits is multiplied by, to be of 8.
+    """Return what grey of so many bits is multiplied by, to be of 8.
 
     Examples
     --------

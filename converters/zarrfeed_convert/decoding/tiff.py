@@ -91,7 +91,7 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
 
 
 def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
-    """Say what a page's values show, turned the way viewers show them.
+    """Return what a page's values show, turned the way viewers show them.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
 
 
 def palette_of(page: Any) -> NDArray[np.uint8]:
-    """Give the colours of a page that has a palette, (n, 3)."""
+    """Return the colours of a page that has a palette, (n, 3)."""
     colors = np.asarray(page.colormap).T
     # Some write 8 bits where 16 belong, which libtiff takes for what they are, too.
     return np.ascontiguousarray(colors >> 8 if colors.max(initial=0) > 255 else colors, np.uint8)
@@ -134,7 +134,7 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Say which of :func:`_scaled` values are none."""
+    """Return which of :func:`_scaled` values are none."""
     declared = nodata_of(page)
     if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or dtype.kind not in "bu":
         return declared
@@ -169,18 +169,18 @@ def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
 
 
 def _has_bands(page: Any) -> bool:
-    """Tell whether samples of a pixel are neither colours nor grey and alpha."""
+    """Return whether samples of a pixel are neither colours nor grey and alpha."""
     alpha = any(kind in (_EXTRA.ASSOCALPHA, _EXTRA.UNASSALPHA) for kind in page.extrasamples)
     return page.samplesperpixel > 4 or (page.samplesperpixel == 2 and not alpha)
 
 
 def _keyed(page: Any) -> Any:
-    """Give a frame's page: frames are later pages that tifffile has read only in part."""
+    """Return a frame's page: frames are later pages that tifffile has read only in part."""
     return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
 
 
 def needs_conversion(page: Any) -> bool:
-    """Tell whether a page's colours are of a kind that tifffile leaves as they are stored."""
+    """Return whether a page's colours are of a kind that tifffile leaves as they are stored."""
     photometric = page.photometric
     known = tifffile.PHOTOMETRIC
     if photometric == known.YCBCR:  # tifffile converts it only while it decodes JPEG

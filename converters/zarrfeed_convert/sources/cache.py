@@ -1,4 +1,4 @@
-"""What does a process keep of what it read, so that it need not read it again?"""
+"""What does a process keep in memory so as not to read it again?"""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 Thing = TypeVar("Thing")
-_AT_LEAST = 2  # an image's and its mask's
+_AT_LEAST = 2  # one for images and one for masks
 
 
 class Cache(Generic[Thing]):
-    """The things that were asked for last, within bounds. Safe in threads; travels empty.
+    """A least-recently-used cache. Thread-safe; pickled empty.
 
-    What threads ask for at the same time is made once.
+    Threads that ask for the same key at the same time share one call.
 
     Parameters
     ----------
     bound
-        How much is kept; the last two things are, whatever they weigh.
+        Total weight to keep. The last two things are always kept.
     weigh
-        How much a thing is, such as its bytes.
+        Weight of a thing, such as its bytes.
     """
 
     def __init__(self, bound: int, weigh: Callable[[Thing], int]) -> None:
@@ -33,7 +33,7 @@ class Cache(Generic[Thing]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Thing]) -> Thing:
-        """Give the thing of a key; make it, where it is not kept."""
+        """Return the thing of a key, made if it is not cached."""
         with self._lock:
             there = key in self._kept
             future = self._kept.setdefault(key, Future())

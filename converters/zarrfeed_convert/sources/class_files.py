@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.text import read_text
+from zarrfeed_convert.decoding.limits import read_text
 from zarrfeed_convert.labels import MAX_ID, Labels
 from zarrfeed_convert.mask_map import MaskMap
-from zarrfeed_convert.sources.image_files.known_classes import voc_color
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -240,6 +239,23 @@ def _color(path: Path, line: str, parts: Iterable[Any]) -> int:
     except ValueError:
         raise _damaged(path, line) from None
     return red << 16 | green << 8 | blue
+
+
+def voc_color(index: int) -> int:
+    """Return the colour of VOC's palette, ``0xRRGGBB``.
+
+    Bit 3k of the index is bit 7-k of red, bit 3k+1 of green, bit 3k+2 of blue.
+
+    Examples
+    --------
+    >>> hex(voc_color(15)), hex(voc_color(255))
+    ('0xc08080', '0xe0e0c0')
+    """
+    color = 0
+    for channel, shift in enumerate((16, 8, 0)):
+        for bit in range(3):
+            color |= (index >> (3 * bit + channel) & 1) << (7 - bit) << shift
+    return color
 
 
 _READERS: Mapping[str, Callable[[Path, list[str]], NamedClasses | None]] = {

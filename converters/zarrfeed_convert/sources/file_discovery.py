@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _PART = re.compile(r"-\d+-of-\d+$")
 # Folders of thumbnails, of what was deleted, and of what macOS adds to archives; in lower case.
-_LEFT = frozenset(
+_SYSTEM_FOLDERS = frozenset(
     ["@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle"]
 )
-_LEFT_FILES = frozenset([".ds_store", "thumbs.db", "desktop.ini", ".directory", ".localized"])
+_SYSTEM_FILES = frozenset([".ds_store", "thumbs.db", "desktop.ini", ".directory", ".localized"])
 
 
 _hidden: ContextVar[set[str] | None] = ContextVar("hidden", default=None)
@@ -30,7 +30,7 @@ _hidden: ContextVar[set[str] | None] = ContextVar("hidden", default=None)
 
 @contextmanager
 def hidden_files() -> Iterator[set[str]]:
-    """Collect the hidden files that :func:`files_below` passes over, which may be data."""
+    """Collect hidden files that :func:`files_below` skips although they may be data."""
     found: set[str] = set()
     before = _hidden.set(found)
     try:
@@ -40,21 +40,25 @@ def hidden_files() -> Iterator[set[str]]:
 
 
 def _is_hidden_data(name: str) -> bool:
-    """Tell whether a file is hidden that may be data: ``.a.png``, ``._a``; not ``.gitignore``."""
-    hidden = name.startswith(".") and name.lower() not in _LEFT_FILES
+    """Return whether a file is hidden that may be data: ``.a.png``, ``._a``; not ``.gitignore``."""
+    hidden = name.startswith(".") and name.lower() not in _SYSTEM_FILES
     return hidden and (name.startswith("._") or "." in name[1:])
 
 
-def is_left(path: str) -> bool:
-    """Tell whether a file or a folder is what an operating system leaves beside others.
+def is_system_file(path: str) -> bool:
+    """Return whether a file or folder is a leftover of an operating system.
 
     Examples
     --------
-    >>> is_left("d/.DS_Store"), is_left("d/._a.png"), is_left("@eaDir/a.png"), is_left("d/a.png")
-    (True, True, True, False)
+    >>> [is_system_file(path) for path in ("d/.DS_Store", "d/._a.png", "@eaDir/a.png", "d/a.png")]
+    [True, True, True, False]
     """
     *folders, name = PurePath(path.lower()).parts
-    return name.startswith("._") or name in _LEFT_FILES or not _LEFT.isdisjoint([*folders, name])
+    return (
+        name.startswith("._")
+        or name in _SYSTEM_FILES
+        or not _SYSTEM_FOLDERS.isdisjoint([*folders, name])
+    )
 
 
 def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[str, str]:
@@ -78,7 +82,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     Raises
     ------
     SourceError
-        There is none.
+        No file matches.
     """
     is_folder = Path(where).is_dir()
     found = (str(Path(where).parent), [where]) if Path(where).is_file() else files_in(where)
@@ -101,7 +105,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
 
 
 def has_extension(name: str, extensions: Iterable[str]) -> bool:
-    """Tell whether a name ends in an extension, or is the part of a file that does.
+    """Return whether a name ends in an extension, or is the part of a file that does.
 
     Examples
     --------
@@ -128,7 +132,7 @@ def list_stacks(
     Raises
     ------
     SourceError
-        There is none.
+        No file matches.
     """
     found = list_files(where, what=what, extensions=extensions)
     return {
@@ -169,7 +173,7 @@ def matches_of(pattern: str) -> list[str]:
 
 
 def fixed_part(pattern: str) -> str:
-    """Give the folder that all matches of a glob are below.
+    """Return the folder that all matches of a glob are below.
 
     Folders that are there, such as ``data[1]``, are these folders, whatever their names mean in a
     glob.
@@ -188,14 +192,14 @@ def fixed_part(pattern: str) -> str:
 
 
 def files_below(folder: str) -> list[str]:
-    """Find all files below a folder, but what is hidden (as for globs) or left by some system.
+    """Find all files below a folder, except hidden ones and leftovers of operating systems.
 
-    Links are followed, but none that leads back to a folder that it is in, for ever.
+    Links are followed unless they lead back to a folder above.
 
     Raises
     ------
     SourceError
-        A folder cannot be read: its files would be missed in silence.
+        A folder cannot be read; its files would be missed silently.
     """
     found = []
     noted = _hidden.get()
@@ -203,20 +207,20 @@ def files_below(folder: str) -> list[str]:
         found += [str(Path(parent, name)) for name in names if not name.startswith(".")]
         if noted is not None:
             noted.update(str(Path(parent, name)) for name in names if _is_hidden_data(name))
-        below = [Path(parent, name) for name in folders if not _is_left(name)]
+        below = [Path(parent, name) for name in folders if not _is_system_folder(name)]
         folders[:] = [path.name for path in below if not _leads_back(path)]
     return found
 
 
 def _is_aside(path: str, base: str) -> bool:
-    """Tell whether a file is in a folder that is left by some system, below another one."""
+    """Return whether a file is in a folder that is left by some system, below another one."""
     inside = PurePath(path)
     parts = inside.relative_to(base).parts if inside.is_relative_to(base) else inside.parts
-    return any(part.lower() in _LEFT for part in parts[:-1])
+    return any(part.lower() in _SYSTEM_FOLDERS for part in parts[:-1])
 
 
-def _is_left(folder: str) -> bool:
-    return folder.startswith(".") or folder.lower() in _LEFT
+def _is_system_folder(folder: str) -> bool:
+    return folder.startswith(".") or folder.lower() in _SYSTEM_FOLDERS
 
 
 def _leads_back(path: Path) -> bool:

@@ -1,13 +1,13 @@
-"""Which name of an image and which of a mask mean the same sample? One rule for all formats.
+"""Which image and which mask are the same sample, by their names? One rule for all formats.
 
-Pure: names in, pairs out. Names pair where they are equal. Where few are, the words are left out
-that all names of a side have, in front, behind, between, or as folders (``image_1``, ``gt_1``);
-what is left is compared word by word, in any case, numbers at last without leading zeros. Names
-that pair in no such way are never paired by their order.
+Pure: names in, pairs out. Equal names pair. If few are equal, the words that all names of a side
+share are dropped (``image_1``, ``gt_1``), wherever they stand, and the rest is compared word by
+word, ignoring case and finally leading zeros. Names are never paired by order alone.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from functools import reduce
@@ -20,6 +20,7 @@ from zarrfeed.spelling import few
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+_LOOKED_AT = 1000  # names of a side: as many as tell what all are like
 # "case12/img" is case, 12, img: names differ in whole words and whole numbers.
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 
@@ -27,7 +28,7 @@ Words: TypeAlias = tuple[str, ...]
 
 
 def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
-    """Find the mask of every image, as far as there is one.
+    """Find the mask of every image that has one.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
     Returns
     -------
     dict
-        Image → mask, sorted by image; empty where no rule pairs half of either side.
+        Image → mask, sorted by image; empty if no rule pairs half of either side.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def in_order_of(images: Sequence[str], masks: Mapping[str, str]) -> dict[str, st
 
 
 def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
-    """Say which names have no partner; empty if all have one, or sides of other lengths none."""
+    """Return which names have no partner; empty if all have one, or sides of other lengths none."""
     found = pairs_of(images, masks)
     if not found and len(images) != len(masks):
         return ""
@@ -157,3 +158,76 @@ def _number(word: str) -> str:
 def _counted(names: Sequence[str], what: str, partner: str) -> str:
     some = f"{len(names)} {what}{'' if len(names) == 1 else 's'} without {partner}"
     return f"{some}: {few(names, counted=True)}" if names else some
+
+
+def advise_suffixes(
+    images: Collection[str], masks: Collection[str], *, image_suffix: str, mask_suffix: str
+) -> str | None:
+    """Return which suffixes would pair the names that have no partner.
+
+    Parameters
+    ----------
+    images, masks
+        Names without a partner, `image_suffix` and `mask_suffix` cut off already.
+
+    Returns
+    -------
+    str or None
+        None where no suffix pairs half of either side.
+
+    Examples
+    --------
+    >>> advise_suffixes(["a", "b"], ["a_mask", "b_mask"], image_suffix="", mask_suffix="")
+    "masks end in '_mask': add --mask-suffix _mask"
+    """
+    few_images, few_masks = sorted(images)[:_LOOKED_AT], sorted(masks)[:_LOOKED_AT]
+    for image_end, mask_ends in _candidates(few_images, few_masks):
+        parts, options = [], []
+        for what, ends, given in (
+            ("image", [image_end] if image_end else [], image_suffix),
+            ("mask", mask_ends, mask_suffix),
+        ):
+            if ends:
+                whole = [end + given for end in ends]
+                parts.append(f"{what}s end in {few(map(repr, whole), shown=5, joint=' or ')}")
+                options.append(f"--{what}-suffix {whole[0]}")
+        if options:
+            which = ", or another of these" if len(mask_ends) > 1 else ""
+            return f"{', '.join(parts)}: add {' '.join(options)}{which}"
+    return None
+
+
+def _candidates(images: list[str], masks: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Return what images may end in, and what masks then end in."""
+    yield "", _ends(masks, images)
+    for end in _ends(images, masks)[:1]:
+        yield end, []
+    shared = _shared_end(images)
+    if shared:
+        cut = [name.removesuffix(shared) for name in images]
+        ends = _ends(masks, cut)
+        if ends:
+            yield shared, ends
+
+
+def _ends(longer: Collection[str], shorter: Collection[str]) -> list[str]:
+    """List what most names of one side have after a name of the other."""
+    names = set(shorter)
+    counts = Counter(
+        name[at:]
+        for name in longer
+        for at in range(name.rfind("/") + 2, len(name))
+        if name[:at] in names
+    )
+    most = max(counts.values(), default=0)
+    if not most or 2 * most < min(len(longer), len(names)):
+        return []
+    return sorted(end for end, count in counts.items() if count == most)
+
+
+def _shared_end(names: Collection[str]) -> str:
+    """Return what all names end in, from its first separator on."""
+    reversed_names = [name[::-1] for name in names]
+    end = os.path.commonprefix(reversed_names)[::-1]  # noqa: RUF071 (ends, not folders)
+    found = re.search(r"[_\-. ].*", end.rpartition("/")[2])
+    return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""Which input is to blame for an error, and which make no sample because of one?"""
+"""Which input is an error about, and which inputs make no sample because of one?"""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Kind = TypeVar("Kind", bound="Source")
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Let every failure to read something name it, whatever a library raises."""
+def naming_errors(name: str) -> Iterator[None]:
+    """Turn whatever a library raises into a SourceError that names what was read."""
     try:
         with marked(name):
             yield
@@ -36,9 +36,10 @@ def reading(name: str) -> Iterator[None]:
 
 
 def source_errors(kind: type[Kind]) -> type[Kind]:
-    """Let nothing but :class:`SourceError` leave a source, with the name of what was read.
+    """Decorate a source so that it raises SourceErrors that name the input, and no others.
 
-    A class decorator: of what opens the source, measures and reads its samples.
+    Wraps the constructor, ``probe``, ``read`` and ``read_mask``. The constructor's arguments are
+    kept in ``arguments``, so that no source has to list its options again to describe itself.
     """
     opens: Callable[..., None] = vars(kind).get("__init__", kind.__init__)
     takes = signature(opens)
@@ -56,7 +57,12 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
                 elif not _here():
                     local_path(text.partition(":")[0])
         self.opened = (_here(), given.args[1:], given.kwargs)
-        with reading(str(given.arguments["images"])), hidden_files() as hidden:
+        self.arguments = {
+            name: given.arguments.get(name, parameter.default)
+            for name, parameter in takes.parameters.items()
+            if name not in ("self", "limits")
+        }
+        with naming_errors(str(given.arguments["images"])), hidden_files() as hidden:
             opens(*given.args, **given.kwargs)
         if hidden:
             why = f"such as {min(hidden)}: names that begin with a dot; rename files that are data"
@@ -70,10 +76,9 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
 
 
 def anchored(source: Source) -> Source:
-    """Give a source whose relative paths are those of the folder in which it was opened.
+    """Resolve a source's relative paths against the folder in which it was opened.
 
-    Files are named as they were given; where the current folder has changed since, they are named
-    by their whole path.
+    Files keep the names that they were given, unless the current folder has changed since.
     """
     there = source.opened[0] if source.opened else ""
     return source if there in ("", _here()) else resolved(source)[0]
@@ -104,7 +109,7 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
 
 
 def _here() -> str:
-    """Give the current folder; nothing where it has been removed."""
+    """Return the current folder, or an empty text if it was deleted."""
     try:
         return os.getcwd()  # noqa: PTH109
     except OSError:
@@ -124,12 +129,12 @@ def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
     return named
 
 
-def blamed(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
-    """Say which of some files an error is about, or a slice of which, and what it says of it.
+def place_and_reason(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
+    """Split an error into the file, or slice of a file, that it names and the reason.
 
     Examples
     --------
-    >>> blamed(SourceError("b.nii[z=3]: is damaged"), ["a.nii", "b.nii"])
+    >>> place_and_reason(SourceError("b.nii[z=3]: is damaged"), ["a.nii", "b.nii"])
     ('b.nii[z=3]', 'is damaged')
     """
     said = str(error)
@@ -148,7 +153,7 @@ def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -
     Raises
     ------
     SourceError
-        There is no sample; it says why the first input makes none.
+        There is no sample; the message gives the reason for the first input.
     """
     if places:
         return

@@ -1,4 +1,4 @@
-"""What do decoded values mean, whichever format they come from?"""
+"""Which values may options have, and how do ``color`` and ``mask_map`` change decoded values?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import did_you_mean
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
 from zarrfeed_convert.mask_ids import mask_ids
@@ -16,6 +17,8 @@ from zarrfeed_convert.source import Header
 from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Color, Measure
@@ -25,8 +28,8 @@ _COLORS = 4  # channels that a colour may have
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """How decoded values become images and masks: the two options that every source has.
+class ValueOptions:
+    """The two options of every format: how decoded values become images and masks.
 
     Attributes
     ----------
@@ -35,8 +38,8 @@ class Meaning:
     mask_map
         What mask values mean; see :func:`zarrfeed_convert.mask_map.parse_mask_map`.
     known
-        Whether the map is that of a known layout: the user did not say that indices are ids,
-        whatever their palettes show.
+        Whether the map comes from a known layout. The user then did not state that palette
+        indices are ids.
     """
 
     color: Color
@@ -44,28 +47,28 @@ class Meaning:
     known: bool = False
 
     @classmethod
-    def of(cls, color: Color, mask_map: str | MaskMap) -> Meaning:
-        """Take the options as a source's constructor is given them.
+    def of(cls, color: Color, mask_map: str | MaskMap) -> ValueOptions:
+        """Parse the options of a source's constructor.
 
         Raises
         ------
         SourceError
-            The mask map's text says nothing.
+            The mask map cannot be parsed.
         """
         return cls(color, parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map)
 
-    def one_hot(self) -> Meaning:
-        """Mean masks with a channel for each class, if the map does not say so already."""
+    def one_hot(self) -> ValueOptions:
+        """Expect masks with a channel for each class, unless the map says so already."""
         if self.mask_map.one_hot is not None:
             return self
         return replace(self, mask_map=replace(self.mask_map, one_hot=0))
 
     def describe(self) -> JSON:
-        """Give both options as a source's constructor takes them."""
+        """Return both options as a source's constructor takes them."""
         return {"color": self.color, "mask_map": str(self.mask_map)}
 
     def header(self, image: Measure, mask: Measure, *, name: str) -> Header:
-        """Say what :meth:`image` will give, how large the mask is, and what its palette shows.
+        """Build a header: the image as :meth:`image` returns it, the mask's size and palette.
 
         Parameters
         ----------
@@ -77,8 +80,8 @@ class Meaning:
         Raises
         ------
         SourceError
-            Its numbers cannot be packed, it has too many channels for the colour, or the mask lies
-            elsewhere.
+            The image's numbers cannot be packed, it has too many channels for the colour, or the
+            mask lies at another place.
         """
         require_same_place(image.place, mask.place, (image.height, image.width), name=name)
         channels = self.channels(image.channels, name=name)
@@ -97,12 +100,12 @@ class Meaning:
         )
 
     def channels(self, found: int, *, name: str) -> int:
-        """Count the channels of an image that has so many before conversion.
+        """Count the channels of an image after conversion.
 
         Raises
         ------
         SourceError
-            They are no colours, which could be converted.
+            The image has too many channels to be colours.
         """
         if self.color == "auto":
             return found
@@ -114,9 +117,9 @@ class Meaning:
         return CHANNELS[self.color]
 
     def image(self, values: Pixels | NDArray[Any], *, name: str) -> Image:
-        """Make an image of decoded values, (H, W) or (H, W, C): (H, W, C), C-contiguous.
+        """Convert decoded values, (H, W) or (H, W, C), to an image (H, W, C), C-contiguous.
 
-        Two channels of an array are two channels; of an image file, they are grey and alpha.
+        Two channels of an array stay two channels; those of an image file are grey and alpha.
 
         Raises
         ------
@@ -129,16 +132,16 @@ class Meaning:
         return as_image(pixels, self.color)
 
     def mask(self, values: Pixels | NDArray[Any], *, name: str) -> Mask:
-        """Make a mask of decoded values: (H, W) of class ids.
+        """Convert decoded values to a mask (H, W) of class ids.
 
-        Whatever a format holds comes here: truth values, integers of any kind, floats, grey values,
-        palette indices and colours mean the same in all of them. Grey of 1, 2 or 4 bits is ids as
-        the bits hold them (0 … 3), unless the map names what viewers show (85, 170, 255).
+        Booleans, integers, floats, grey values, palette indices and colours mean the same in every
+        format. Grey of 1, 2 or 4 bits is read as stored (0 … 3), unless the map names the values
+        that viewers show (85, 170, 255).
 
         Raises
         ------
         SourceError
-            They are colours that the map does not name, or values that are no ids.
+            A colour is not in the map, or a value is no id.
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values)
         if pixels.palette is None:
@@ -148,7 +151,7 @@ class Meaning:
         return mask_ids(pixels, self._of_ids, name=name)
 
     def mask_colors(self, palette: bytes) -> tuple[int, ...]:
-        """Say what a palette shows, and where its indices are class ids for no other reason.
+        """List a palette's colours, and tell which of its indices the map does not explain.
 
         Parameters
         ----------
@@ -170,7 +173,7 @@ class Meaning:
         return tuple(shown) if any(color >= 0 for color in shown) else ()
 
     def shown_colors(self, pixels: Pixels) -> dict[int, int]:
-        """Say the same of the indices that a mask uses."""
+        """Do the same for the indices that a mask uses."""
         if pixels.palette is None:
             return {}
         shown = self.mask_colors(np.ascontiguousarray(pixels.palette[:, :3]).tobytes())
@@ -187,7 +190,7 @@ class Meaning:
         return not (mapped or said.rest is not None or said.colors)
 
     def _numbers(self, values: NDArray[Any], name: str) -> NDArray[Any]:
-        """Give a value for every pixel, or its colour."""
+        """Return one value or colour per pixel."""
         packed_dtype(values.dtype, name)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[:, :, 0]
@@ -199,5 +202,47 @@ class Meaning:
 
     @property
     def _of_ids(self) -> MaskMap:
-        """What is left of the map once channels have become ids."""
+        """The part of the map that still applies once channels have become ids."""
         return self.mask_map if self.mask_map.one_hot is None else MaskMap(self.mask_map.values)
+
+
+def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    """Check an option's value against its choices.
+
+    Raises
+    ------
+    SourceError
+        The value is not among the choices.
+
+    Examples
+    --------
+    >>> require_choice("subset", "val", ("train", "val"))
+    """
+    known = tuple(choices)
+    if value not in known:
+        hint = f"; {did_you_mean(value, known) or 'choose one'}"
+        raise SourceError(
+            f"option {option}: needed one of {', '.join(known)}, found {value!r}{hint}"
+        )
+
+
+def require_no_masks(masks: str, where: str) -> None:
+    """Refuse ``--masks`` for a format whose masks lie beside its images.
+
+    Parameters
+    ----------
+    masks
+        The option's value.
+    where
+        What `images` is called, which holds the masks as well.
+
+    Raises
+    ------
+    SourceError
+        `masks` is not empty.
+    """
+    if masks:
+        raise SourceError(
+            f"masks: needed none, found {masks}; the masks are found in {where} itself, "
+            "so leave --masks out"
+        )

@@ -1,7 +1,7 @@
 """Which numbers of an array can be packed, as pixels or as class ids?
 
-Pure: arrays in, arrays out. Nothing is clipped, wrapped or rounded without being told, but for
-float64, whose digits beyond float32's are dropped.
+Pure: arrays in, arrays out. Values are never clipped, wrapped or rounded silently, except that
+float64 is rounded to float32.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _EXACT = 2**24  # float32 holds every integer up to here
 
 
 def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
-    """Tell in which dtype an image of some other is packed.
+    """Return the dtype in which an image is packed.
 
     Returns
     -------
     str
-        uint8 and uint16 stay; truth values become uint8, all other numbers float32.
+        uint8 and uint16 stay; booleans become uint8, all other numbers float32.
 
     Raises
     ------
     SourceError
-        They are no numbers, or complex ones.
+        The dtype is complex, or not numeric.
 
     Examples
     --------
@@ -45,12 +45,12 @@ def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
 
 
 def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Give an image's values in the dtype of :func:`packed_dtype`, in native byte order.
+    """Convert an image to the dtype of :func:`packed_dtype`, in native byte order.
 
     Raises
     ------
     SourceError
-        An integer is too large for float32 to hold exactly, or a float for it to hold at all.
+        float32 cannot hold an integer exactly, or a float at all.
     """
     dtype = packed_dtype(values.dtype, name)
     if dtype != "float32":
@@ -82,22 +82,22 @@ def ids_of_one_hot(
     Parameters
     ----------
     values
-        (H, W, K): in every pixel one of them is 1 (or another number, the same everywhere, such
-        as 255), the others are 0.
+        (H, W, K): in every pixel one channel is 1 (or another number, the same everywhere, such
+        as 255) and the others are 0.
     first
         The id of the first channel.
     none
-        The id of pixels that are in no channel; None refuses them.
+        The id of pixels that are 0 in every channel; None refuses them.
 
     Returns
     -------
     (H, W) uint8 or uint16
-        The place of the 1, counted from `first`.
+        The channel of the 1, counted from `first`.
 
     Raises
     ------
     SourceError
-        A pixel has no class, or several; or values are something between.
+        A pixel has no class or several, or a value is neither 0 nor the maximum.
     """
     packed_dtype(values.dtype, name)
     hot = values != 0

@@ -18,7 +18,7 @@ from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
-from zarrfeed_convert.sources.file_discovery import is_left
+from zarrfeed_convert.sources.file_discovery import is_system_file
 from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Originals, compare
 from zarrfeed_convert.verification.consistency import TODO, is_older
@@ -185,7 +185,7 @@ def _check(
     files = [file for shard in findings for file in shard.files]
     decoded = sum(len(task.rows) for task in tasks if task.expected is not None)
     extra = list(extra_files(recorded.split, {file.known.path for file in files}))
-    aside = [path for path in extra if is_left(str(path.relative_to(opened.path)))]
+    aside = [path for path in extra if is_system_file(str(path.relative_to(opened.path)))]
     problems = (
         *opened.problems,
         *problems_of(recorded, findings, decoded=decoded > 0 and DIGEST in recorded.arrays),

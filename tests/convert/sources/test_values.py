@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.read_errors import reading
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.read_errors import naming_errors
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
@@ -45,7 +45,7 @@ IDS = hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)) | hnp.arrays(
 
 
 def mask_of(values, text=""):
-    return Meaning.of("auto", text).mask(values, name="m")
+    return ValueOptions.of("auto", text).mask(values, name="m")
 
 
 @given(values=IDS)
@@ -119,7 +119,7 @@ def test_what_is_not_one_hot_is_refused():
 
 def test_whatever_a_library_raises_names_what_was_read():
     cannot = r"^f:x\[3\]: cannot be read: no such key; the file"
-    with pytest.raises(SourceError, match=cannot), reading("f:x[3]"):
+    with pytest.raises(SourceError, match=cannot), naming_errors("f:x[3]"):
         raise RuntimeError("no\n such  key")
-    with pytest.raises(SourceError, match=r"^mine$"), reading("f"):
+    with pytest.raises(SourceError, match=r"^mine$"), naming_errors("f"):
         raise SourceError("mine")

@@ -26,8 +26,8 @@ _COLUMNS = {"x", "lon", "longitude", "col", "cols", "column", "columns", "width"
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
-    """What stored values mean.
+class ValueEncoding:
+    """How values are stored.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Meant:
 
     @property
     def scales(self) -> bool:
-        """Tell whether values are others than those that are stored."""
+        """Return whether values are others than those that are stored."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
     @property
@@ -64,7 +64,7 @@ class Meant:
 
         Examples
         --------
-        >>> Meant(missing=(255,)).nodata, Meant(scale=0.5, missing=(255,)).nodata
+        >>> ValueEncoding(missing=(255,)).nodata, ValueEncoding(scale=0.5, missing=(255,)).nodata
         ((255,), ())
         """
         if self.scales:
@@ -84,11 +84,11 @@ class Meant:
         return np.dtype(f"{kind}{stored.itemsize}").newbyteorder(stored.byteorder)
 
     def values(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Give the values that stored ones mean.
+        """Return the values that stored ones mean.
 
         Examples
         --------
-        >>> Meant(scale=0.5, offset=1.0, missing=(9,)).values(np.array([2, 9])).tolist()
+        >>> ValueEncoding(scale=0.5, offset=1.0, missing=(9,)).values(np.array([2, 9])).tolist()
         [2.0, nan]
         """
         if self.white is not None:
@@ -102,9 +102,9 @@ class Meant:
         return values
 
 
-def meant_by(
+def encoding_of(
     attributes: Mapping[str, Any], axes: Sequence[str], dtype: np.dtype[Any], *, name: str
-) -> Meant:
+) -> ValueEncoding:
     """Read an array's attributes.
 
     Parameters
@@ -125,7 +125,7 @@ def meant_by(
 
     Examples
     --------
-    >>> meant_by({"scale_factor": 0.5}, ["t", "lat", "lon"], np.dtype("i2"), name="a").order
+    >>> encoding_of({"scale_factor": 0.5}, ["t", "lat", "lon"], np.dtype("i2"), name="a").order
     'yx'
     """
     found = {key: _plain(value) for key, value in attributes.items() if key in _KNOWN}
@@ -151,10 +151,12 @@ def meant_by(
     signed = None if unsigned is None else not unsigned
     if signed is not None and dtype.kind in "iu":
         missing = tuple(_with_sign(value, 8 * dtype.itemsize, signed=signed) for value in missing)
-    return Meant(scale, offset, missing, white, str(origin), _order(axes), signed)
+    return ValueEncoding(scale, offset, missing, white, str(origin), _order(axes), signed)
 
 
-def require_one_way_up(images: Sequence[Meant], masks: Sequence[Meant], *, name: str) -> None:
+def require_one_way_up(
+    images: Sequence[ValueEncoding], masks: Sequence[ValueEncoding], *, name: str
+) -> None:
     """Refuse images and masks whose attributes put the same value at different places.
 
     Raises
@@ -211,7 +213,7 @@ def _fill(value: Any) -> float:
 
 
 def _with_sign(value: float, bits: int, *, signed: bool) -> float:
-    """Give a stored number the sign that is meant."""
+    """Return a stored number the sign that is meant."""
     if not float(value).is_integer():
         return value
     whole = int(value) % (1 << bits)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.sources.arrays.array_attributes import Meant
+from zarrfeed_convert.sources.arrays.array_attributes import ValueEncoding
 from zarrfeed_convert.sources.file_discovery import list_files
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.sources.arrays.array_layout import Shape
+
+Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class FoundArray:
 
 
 @dataclass(frozen=True, slots=True)
-class Gaps:
+class UnwrittenParts:
     """Parts of an array that were never written.
 
     Attributes
@@ -134,26 +135,26 @@ class Gaps:
         Those of which a part was never written.
     wholly
         Those of which nothing ever was.
-    meant
-        Whether a fill value may be meant, in masks.
+    fill_is_mask
+        Whether a mask may consist of the fill value.
     """
 
     run: int
     count: int
     partly: frozenset[int]
     wholly: frozenset[int]
-    meant: bool
+    fill_is_mask: bool
 
     @property
     def everywhere(self) -> bool:
-        """Tell whether nothing was written at all."""
+        """Return whether nothing was written at all."""
         return len(self.wholly) == self.count
 
-    def spoil(self, row: int | None, *, mask: bool) -> bool:
-        """Tell whether an entry, or the whole array, lacks what makes it an image, or a mask."""
+    def affects(self, row: int | None, *, mask: bool) -> bool:
+        """Return whether an entry, or the whole array, lacks what makes it an image, or a mask."""
         if mask:
             lacks = self.everywhere if row is None else row // self.run in self.wholly
-            return lacks and not self.meant
+            return lacks and not self.fill_is_mask
         return bool(self.partly) if row is None else row // self.run in self.partly
 
 
@@ -171,9 +172,9 @@ class Stack:
         Samples along axis 0 that can only be decoded together.
     kept
         Decoded bytes of it that a process keeps at most, while it reads sample by sample.
-    gaps
+    unwritten
         Where a fill value is read, because nothing was written.
-    meant
+    encoding
         What the array's attributes say of its values.
     """
 
@@ -182,13 +183,13 @@ class Stack:
     dtype: np.dtype[Any]
     together: int
     kept: int
-    gaps: Gaps | None = field(default=None, kw_only=True)
-    meant: Meant = field(default=Meant(), kw_only=True)
+    unwritten: UnwrittenParts | None = field(default=None, kw_only=True)
+    encoding: ValueEncoding = field(default=ValueEncoding(), kw_only=True)
 
     @property
     def shown_dtype(self) -> np.dtype[Any]:
-        """Say of which dtype the values are that are meant."""
-        return self.meant.dtype(self.dtype)
+        """Return the dtype of the decoded values."""
+        return self.encoding.dtype(self.dtype)
 
 
 class ArrayFiles(Protocol):
@@ -246,7 +247,7 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
 
 
 def texts_of(values: NDArray[Any]) -> list[str]:
-    """Give the texts of an array, which may be stored as bytes.
+    """Return the texts of an array, which may be stored as bytes.
 
     Examples
     --------

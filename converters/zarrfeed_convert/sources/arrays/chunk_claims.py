@@ -45,7 +45,7 @@ _STREAMS: Mapping[str, Callable[[], _Stream]] = {
 
 
 def may_be_too_long(codec: str, stored: int, declared: int) -> bool:
-    """Tell whether so many stored bytes may become far more than are declared."""
+    """Return whether so many stored bytes may become far more than are declared."""
     if codec in ("gzip", "zlib"):
         return stored * _MOST_DEFLATED > 4 * declared + _SLACK
     return codec in _STREAMS or codec in _CLAIMS
@@ -68,7 +68,7 @@ def require_declared(codec: str, data: bytes, declared: int, name: str) -> None:
     Raises
     ------
     SourceError
-        It does.
+        It would decompress to more.
     """
     most = 4 * declared + _SLACK
     claimed = _CLAIMS[codec](data) if codec in _CLAIMS else _length(codec, data, most)
@@ -140,7 +140,7 @@ def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> 
     Raises
     ------
     SourceError
-        There is one.
+        A chunk would decompress to more.
     """
     folder = Path(path)
     if not folder.is_dir():

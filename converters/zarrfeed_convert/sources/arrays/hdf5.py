@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.array_attributes import meant_by
+from zarrfeed_convert.sources.arrays.array_attributes import encoding_of
 from zarrfeed_convert.sources.arrays.array_files import (
     Address,
     FoundArray,
@@ -26,8 +26,8 @@ from zarrfeed_convert.sources.arrays.array_files import (
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.hdf5_storage import (
     find_dataset,
-    gaps_of,
     require_declared_chunks,
+    unwritten_parts,
 )
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.read_errors import source_errors
@@ -125,12 +125,14 @@ class _Hdf5Files:
             whole = replace(found, array=name)
             together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
             kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
-            gaps = gaps_of(dataset, found.file)
+            unwritten = unwritten_parts(dataset, found.file)
             shape = tuple(map(int, dataset.shape))
             axes = [str(axis[0].name if len(axis) else axis.label) for axis in dataset.dims]
             axes = [axis.rpartition("/")[2] for axis in axes]
-            meant = meant_by(dict(dataset.attrs), axes, dataset.dtype, name=found.name)
-            return Stack(whole, shape, dataset.dtype, together, kept, gaps=gaps, meant=meant)
+            encoding = encoding_of(dict(dataset.attrs), axes, dataset.dtype, name=found.name)
+            return Stack(
+                whole, shape, dataset.dtype, together, kept, unwritten=unwritten, encoding=encoding
+            )
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         file, array = stack.found.file, stack.found.array
@@ -177,7 +179,7 @@ def _weight(dataset: h5py.Dataset) -> int:
 
 
 def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h5py.Dataset]:
-    """Give the array of an address, which a link may lead to; list the others if there is none."""
+    """Return the array of an address, following links; if there is none, list the others."""
     chosen = find_dataset(file, found.array, found.file, limits) if found.array else None
     if chosen is not None:
         return f"/{found.array.strip('/')}", chosen
@@ -195,7 +197,7 @@ def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h
 
 
 def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:
-    """Say which compression is missing, where HDF5 says only which folder it looked in."""
+    """Return which compression is missing, where HDF5 says only which folder it looked in."""
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_nfilters()):
         code, _, _, said = properties.get_filter(number)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.array_files import Gaps
+from zarrfeed_convert.sources.arrays.array_files import UnwrittenParts
 from zarrfeed_convert.sources.arrays.chunk_claims import may_be_too_long, require_declared
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ _MOST_NESTED = 32  # virtual datasets of virtual datasets
 _BLOCK = "%b"  # of a file's name: the number of a block
 
 
-def gaps_of(dataset: h5py.Dataset, path: str) -> Gaps | None:
+def unwritten_parts(dataset: h5py.Dataset, path: str) -> UnwrittenParts | None:
     """Find out which entries along axis 0 were never written.
 
     Parameters
@@ -129,7 +129,7 @@ def gaps_of(dataset: h5py.Dataset, path: str) -> Gaps | None:
 
     Returns
     -------
-    Gaps or None
+    UnwrittenParts or None
         None where all of it was.
 
     Raises
@@ -141,11 +141,15 @@ def gaps_of(dataset: h5py.Dataset, path: str) -> Gaps | None:
     if dataset.is_virtual or dataset.external or not dataset.size:
         return None
     defined = dataset.id.get_create_plist().fill_value_defined()
-    meant = bool(defined == h5py.h5d.FILL_VALUE_USER_DEFINED)
+    fill_is_mask = bool(defined == h5py.h5d.FILL_VALUE_USER_DEFINED)
     if dataset.chunks is None:
         all_of_it = frozenset({0})
         written = dataset.id.get_storage_size() > 0
-        return None if written else Gaps(dataset.shape[0], 1, all_of_it, all_of_it, meant)
+        return (
+            None
+            if written
+            else UnwrittenParts(dataset.shape[0], 1, all_of_it, all_of_it, fill_is_mask)
+        )
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     if dataset.id.get_num_chunks() == prod(grid):
         return None
@@ -154,7 +158,7 @@ def gaps_of(dataset: h5py.Dataset, path: str) -> Gaps | None:
     dataset.id.chunk_iter(lambda chunk: found.update([chunk.chunk_offset[0] // run]))
     partly = frozenset(number for number in range(grid[0]) if found[number] < prod(grid[1:]))
     wholly = frozenset(number for number in partly if not found[number])
-    return Gaps(run, grid[0], partly, wholly, meant)
+    return UnwrittenParts(run, grid[0], partly, wholly, fill_is_mask)
 
 
 def _require_sources(dataset: h5py.Dataset, path: str, depth: int = 0) -> None:
@@ -231,7 +235,7 @@ def require_declared_chunks(dataset: h5py.Dataset, path: str, row: int | None, n
     Raises
     ------
     SourceError
-        There is one.
+        A chunk would decompress to more.
     """
     if not dataset.chunks:
         return

@@ -26,7 +26,7 @@ from zarrfeed_convert.sources.arrays.array_files import (
 )
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.npy_header import NPY, read_npy_header
+from zarrfeed_convert.sources.npy import NPY, read_npy_header
 from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _member(archive: zipfile.ZipFile, found: FoundArray) -> tuple[FoundArray, zi
 
 
 def _begin(file: IO[bytes], member: zipfile.ZipInfo) -> int | None:
-    """Say where a member's bytes begin in the file, if they are there as they are."""
+    """Return where a member's bytes begin in the file, if they are there as they are."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:  # 1: encrypted
         return None
     file.seek(member.header_offset)

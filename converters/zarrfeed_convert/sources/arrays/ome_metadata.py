@@ -12,7 +12,9 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.ome_places import Place, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+
+    from zarrfeed_convert.sources.axes import Axes
 
 _AXES = "tczyx"  # of OME-NGFF 0.1 and 0.2, which do not name them
 # Under which of its properties a label's class is named; the specification leaves that open.
@@ -39,7 +41,7 @@ class Multiscale:
     places: tuple[Place | None, ...] = ()
 
     def level(self, number: int, name: str) -> str:
-        """Give the path of a resolution's array.
+        """Return the path of a resolution's array.
 
         Raises
         ------
@@ -55,7 +57,7 @@ class Multiscale:
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give what is OME's of a group's attributes: 0.5 puts it under ``ome``."""
+    """Return what is OME's of a group's attributes: 0.5 puts it under ``ome``."""
     found = attributes.get("ome", attributes)
     return found if isinstance(found, dict) else {}
 
@@ -105,7 +107,7 @@ def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
 
 
 def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """Say which of an image's channels become those of a sample.
+    """Return which of an image's channels become those of a sample.
 
     Parameters
     ----------
@@ -201,9 +203,7 @@ def classes_of_names(named: Iterable[tuple[str, Mapping[int, str]]]) -> tuple[st
     return tuple(name_of.get(value, str(value)) for value in range(max(name_of) + 1))
 
 
-def require_same_planes(
-    image: Sequence[int], image_axes: str, label: Sequence[int], label_axes: str, *, name: str
-) -> None:
+def require_same_planes(image: Axes, label: Axes, *, name: str) -> None:
     """Refuse a label that has not the image's planes, or several channels.
 
     Raises
@@ -211,11 +211,10 @@ def require_same_planes(
     SourceError
         The message gives both shapes.
     """
-    sizes = dict(zip(image_axes, image, strict=True)), dict(zip(label_axes, label, strict=True))
-    if any(sizes[0].get(axis, 1) != sizes[1].get(axis, 1) for axis in "tz"):
+    if any(image.length(axis) != label.length(axis) for axis in "tz"):
         raise SourceError(
             f"{name}: needed a label plane for every image plane, found the shape "
-            f"{tuple(label)} ({label_axes}) for {tuple(image)} ({image_axes})"
+            f"{label.sizes} ({label.letters}) for {image.sizes} ({image.letters})"
         )
-    if sizes[1].get("c", 1) != 1:
-        raise SourceError(f"{name}: needed a label of one channel, found {sizes[1]['c']}")
+    if label.channel_count != 1:
+        raise SourceError(f"{name}: needed a label of one channel, found {label.channel_count}")

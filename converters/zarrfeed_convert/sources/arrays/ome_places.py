@@ -131,7 +131,7 @@ def require_same_place(
 
 
 def _factor(unit: str, wanted: str) -> float | None:
-    """Give what a unit is in another; None where nobody knows."""
+    """Return what a unit is in another; None where nobody knows."""
     if unit == wanted or not unit or not wanted:
         return 1.0
     if unit in _METRES and wanted in _METRES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
     open_node,
     quiet,
 )
+from zarrfeed_convert.sources.axes import Axes
 from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 from zarrfeed_convert.sources.values import packed_dtype
@@ -50,28 +50,18 @@ class Level:
     path
         Of the array.
     axes
-        A letter per axis, of t, c, z, y and x.
-    shape, dtype, chunks
+        Of t, c, z, y and x; planes along t and z are samples.
+    dtype, chunks
         Of the array.
     stored
         Whether any of its chunks is there.
     """
 
     path: str
-    axes: str
-    shape: tuple[int, ...]
+    axes: Axes
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
     stored: bool
-
-    def length(self, axis: str) -> int:
-        """Give the length of an axis; 1 where there is none."""
-        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.length("y"), self.length("x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +89,15 @@ class OmeVolume:
     @property
     def planes(self) -> tuple[int, int]:
         """Count the places along t, and along z."""
-        return self.image.length("t"), self.image.length("z")
+        return self.image.axes.length("t"), self.image.axes.length("z")
 
     @property
     def shares_chunks(self) -> bool:
-        """Tell whether a chunk holds a part of several planes or channels."""
+        """Return whether a chunk holds a part of several planes or channels."""
         return any(
             chunk > 1 and axis not in "yx"
             for level in (self.image, self.mask)
-            for axis, chunk in zip(level.axes, level.chunks, strict=True)
+            for axis, chunk in zip(level.axes.letters, level.chunks, strict=True)
         )
 
     def plane_keys(self) -> list[str]:
@@ -173,9 +163,9 @@ def open_volume(
     mask_ome, mask_scales = _open(where)
     pixels = _level(image, image_scales, level, limits)
     ids = _level(where, mask_scales, level, limits)
-    require_same_planes(pixels.shape, pixels.axes, ids.shape, ids.axes, name=ids.path)
+    require_same_planes(pixels.axes, ids.axes, name=ids.path)
     if not anywhere:
-        lengths = {axis: pixels.length(axis) for axis in "zyx"}
+        lengths = {axis: pixels.axes.length(axis) for axis in "zyx"}
         require_same_place(
             image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
         )
@@ -184,18 +174,18 @@ def open_volume(
             f"{pixels.path}: needed an image, found an array of which no chunk is there; check "
             "that its chunks were copied with it"
         )
-    channels = choose_channels(channel, pixels.length("c"), image_ome, image)
+    channels = choose_channels(channel, pixels.axes.channel_count, image_ome, image)
     packed_dtype(pixels.dtype, pixels.path)
     packed_dtype(ids.dtype, ids.path)
-    limits.require((*pixels.size, len(channels)), pixels.dtype, pixels.path, "a plane")
-    limits.require(ids.size, ids.dtype, ids.path, "a plane")
+    limits.require((*pixels.axes.size, len(channels)), pixels.dtype, pixels.path, "a plane")
+    limits.require(ids.axes.size, ids.dtype, ids.path, "a plane")
     volume = OmeVolume(stem, pixels, ids, channels, label_names(mask_ome))
-    limits.require_count(prod(volume.planes), pixels.path)
+    limits.require_count(pixels.axes.count, pixels.path)
     return volume
 
 
 def _list(where: str, what: str) -> tuple[list[str], list[str]]:
-    """Give stems and paths, sorted by path."""
+    """Return stems and paths, sorted by path."""
     where = where.rstrip("/")
     if is_url(where) or not glob.has_magic(where) or Path(where).exists():
         found, base = [where], str(PurePath(where).parent)
@@ -220,7 +210,7 @@ def _open(path: str) -> tuple[Mapping[str, Any], Multiscale]:
 
 
 def _instead(path: str, node: Any, ome: Mapping[str, Any]) -> str:
-    """Say what a place holds that is no image, and where images are."""
+    """Return what a place holds that is no image, and where images are."""
     if not isinstance(node, zarr.Group):
         return "a plain array; --format zarr reads those"
     if "plate" in ome:
@@ -268,5 +258,5 @@ def _level(path: str, scales: Multiscale, number: int, limits: Limits) -> Level:
         )
     dtype = np.dtype(array.dtype)
     limits.require(array.chunks, dtype, f"{path}/{inside}", "a chunk")
-    shape, chunks = tuple(array.shape), tuple(array.chunks)
-    return Level(f"{path}/{inside}", scales.axes, shape, dtype, chunks, has_chunks(array))
+    axes = Axes.named(scales.axes, array.shape, samples="tz", spatial="yx", channels="c")
+    return Level(f"{path}/{inside}", axes, dtype, tuple(array.chunks), has_chunks(array))

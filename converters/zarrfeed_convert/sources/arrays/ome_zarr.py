@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from itertools import accumulate
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +12,16 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
-from zarrfeed_convert.sources.arrays.ome_volumes import Level, OmeVolume, find_pairs, open_volume
+from zarrfeed_convert.sources.arrays.ome_volumes import (
+    Level,
+    OmeVolume,
+    find_pairs,
+    open_volume,
+)
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
-from zarrfeed_convert.sources.read_errors import reading, source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.item_index import ItemIndex
+from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -92,16 +95,8 @@ class OmeZarr(Source):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._arguments = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "level": level,
-            "channel": channel,
-            "binary": binary,
-            "ignore_transformations": ignore_transformations,
-        }
         self._binary = binary
-        self._meaning = Meaning.of(color, mask_map)
+        self._options = ValueOptions.of(color, mask_map)
         self._reading = ZarrReading()
         limits = limits or Limits()
         volumes: list[OmeVolume] = []
@@ -109,7 +104,7 @@ class OmeZarr(Source):
         left_out: list[tuple[str, str]] = []
         for stem, image, mask in find_pairs(os.fspath(images), os.fspath(masks)):
             try:
-                with reading(image):
+                with naming_errors(image):
                     volume = open_volume(
                         stem,
                         image,
@@ -132,9 +127,9 @@ class OmeZarr(Source):
             )
         self.left_out = tuple(left_out)
         self._volumes = tuple(volumes)
-        self._ends = list(accumulate(prod(volume.planes) for volume in volumes))
+        self._index = ItemIndex.of(volume.image.axes.count for volume in volumes)
         self._keys = [key for volume in volumes for key in volume.plane_keys()]
-        self._named = not (binary or str(self._meaning.mask_map))
+        self._named = not (binary or str(self._options.mask_map))
         named = [(volume.mask.path, volume.names) for volume in volumes]
         self.classes = classes_of_names(named) if self._named else None
 
@@ -149,15 +144,15 @@ class OmeZarr(Source):
         return BLOCKS_NBYTES if any(volume.shares_chunks for volume in self._volumes) else 0
 
     def describe(self) -> JSON:
-        """Say where the images are, as JSON."""
+        """Return where the images are, as JSON."""
         first = self._volumes[0]
         return {
             "kind": "ome-zarr",
-            **self._arguments,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": {
                 "images": len(self._volumes),
-                "axes": [first.image.axes, first.mask.axes],
+                "axes": [first.image.axes.letters, first.mask.axes.letters],
                 "dtypes": [first.image.dtype.name, first.mask.dtype.name],
             },
         }
@@ -167,33 +162,35 @@ class OmeZarr(Source):
         volume, plane = self._locate(sample)
         parts = [
             f"{axis}={place}"
-            for axis, place, size in zip("tz", plane, volume.planes, strict=True)
+            for axis, place, size in zip(
+                "tz", divmod(plane, volume.planes[1]), volume.planes, strict=True
+            )
             if size > 1
         ]
         place = f"[{','.join(parts)}]" if parts else ""
         return f"{volume.image.path}{place}", f"{volume.mask.path}{place}"
 
     def probe(self, sample: int) -> Header:
-        """Give what the metadata says of a plane."""
+        """Return what the metadata says of a plane."""
         volume, _ = self._locate(sample)
         name = self.names(sample)[0]
-        channels = self._meaning.channels(len(volume.channels), name=name)
+        channels = self._options.channels(len(volume.channels), name=name)
         dtype = packed_dtype(volume.image.dtype, name)
-        return Header(*volume.image.size, channels, dtype, *volume.mask.size)
+        return Header(*volume.image.axes.size, channels, dtype, *volume.mask.axes.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a plane."""
         volume, plane = self._locate(sample)
         name = self.names(sample)[0]
-        with reading(name):
+        with naming_errors(name):
             values = self._plane(volume.image, plane, volume.channels)
-        return self._meaning.image(values, name=name), self.read_mask(sample)
+        return self._options.image(values, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a plane's labels."""
         volume, plane = self._locate(sample)
         name = self.names(sample)[1]
-        with reading(name):
+        with naming_errors(name):
             values = self._plane(volume.mask, plane, (0,))[:, :, 0]
         if self._binary:
             values = (values > 0).astype(np.uint8)
@@ -203,27 +200,18 @@ class OmeZarr(Source):
                 "instances; use --option binary=yes, which makes them 1, or give them ids with "
                 "--mask-map"
             )
-        return self._meaning.mask(Pixels(values), name=name)
+        return self._options.mask(Pixels(values), name=name)
 
-    def _locate(self, sample: int) -> tuple[OmeVolume, tuple[int, int]]:
-        place = bisect_right(self._ends, sample)
-        volume = self._volumes[place]
-        before = self._ends[place - 1] if place else 0
-        t, z = divmod(sample - before, volume.planes[1])
-        return volume, (t, z)
+    def _locate(self, sample: int) -> tuple[OmeVolume, int]:
+        place, plane = self._index.locate(sample)
+        return self._volumes[place], plane
 
-    def _plane(
-        self, array: Level, plane: tuple[int, int], channels: tuple[int, ...]
-    ) -> NDArray[Any]:
+    def _plane(self, array: Level, plane: int, channels: tuple[int, ...]) -> NDArray[Any]:
         """Read (y, x, channels) of a plane; of channels that are not wanted, nothing."""
-        axis_of = {axis: number for number, axis in enumerate(array.axes)}
-        picks = {
-            axis_of[axis]: place for axis, place in zip("tz", plane, strict=True) if axis in axis_of
-        }
-        if "c" not in axis_of:
-            planes = [self._reading.read(array.path, picks)]
-        else:
-            planes = [self._reading.read(array.path, {**picks, axis_of["c"]: c}) for c in channels]
-        if axis_of["x"] < axis_of["y"]:
-            planes = [values.T for values in planes]
+        planes = []
+        for channel in channels:
+            index = enumerate(array.axes.index(plane, channel))
+            picks = {axis: at for axis, at in index if isinstance(at, int)}
+            values = self._reading.read(array.path, picks)
+            planes.append(array.axes.arrange(values, channel))
         return np.stack(planes, axis=-1)

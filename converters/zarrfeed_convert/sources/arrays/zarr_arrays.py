@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.array_attributes import meant_by
-from zarrfeed_convert.sources.arrays.array_files import FoundArray, Gaps, Stack, texts_of
+from zarrfeed_convert.sources.arrays.array_attributes import encoding_of
+from zarrfeed_convert.sources.arrays.array_files import FoundArray, Stack, UnwrittenParts, texts_of
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     BLOCKS_NBYTES,
@@ -120,17 +120,17 @@ class _ZarrFiles:
         self._limits.require(array.chunks, array.dtype, found.name, "a chunk")
         together = min(array.chunks[0], shape[0]) if shape else 1
         kept = min(array.nbytes, BLOCKS_NBYTES // 2) if together > 1 else 0
-        gaps, all_of_it = None, frozenset({0})
+        unwritten, all_of_it = None, frozenset({0})
         if shape and not has_chunks(array):  # Zarr leaves out chunks of nothing but fill values
-            gaps = Gaps(shape[0], 1, all_of_it, all_of_it, meant=True)
+            unwritten = UnwrittenParts(shape[0], 1, all_of_it, all_of_it, fill_is_mask=True)
         dtype = np.dtype(array.dtype)
         attributes: dict[str, Any] = dict(array.attrs.asdict())
         named: Any = attributes.get("_ARRAY_DIMENSIONS")
         named = named or getattr(array.metadata, "dimension_names", None)
         axes = list(map(str, named)) if isinstance(named, list | tuple) else []
-        meant = meant_by(attributes, axes, dtype, name=found.name)
+        encoding = encoding_of(attributes, axes, dtype, name=found.name)
         whole = replace(found, file=path)
-        return Stack(whole, shape, dtype, together, kept, gaps=gaps, meant=meant)
+        return Stack(whole, shape, dtype, together, kept, unwritten=unwritten, encoding=encoding)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         array = self._reading.open(stack.found.file)

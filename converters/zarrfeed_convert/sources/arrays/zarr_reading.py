@@ -43,7 +43,7 @@ _BLOCK_NBYTES, BLOCKS_NBYTES = 128 * 2**20, 384 * 2**20
 
 
 def is_url(path: str) -> bool:
-    """Tell whether fsspec opens it."""
+    """Return whether fsspec opens it."""
     return "://" in path
 
 
@@ -145,7 +145,7 @@ def array_at(path: str) -> str:
 
 
 def has_chunks(array: AnyArray) -> bool:
-    """Tell whether any chunk of an array is there; of those behind a URL, that they are."""
+    """Return whether any chunk of an array is there; of those behind a URL, that they are."""
     store, path = array.store_path.store, array.store_path.path
     if not isinstance(store, LocalStore | ZipStore):
         return True

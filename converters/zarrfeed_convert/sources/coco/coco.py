@@ -18,9 +18,8 @@ from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
-from zarrfeed_convert.sources.options import require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,24 +89,23 @@ class CocoJson(Source):
         require_choice("crowd", crowd, ("class", "ignore"))
         require_choice("unannotated", unannotated, ("background", "leave_out"))
         self._images, self._masks = os.fspath(images), os.fspath(masks)
-        self._order, self._crowd, self._unannotated = order, crowd, unannotated
-        self._meaning = Meaning.of(color, mask_map)
+        self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)
         unlabelled = 255 if len(names) <= 255 else MAX_ID
         self._ignored = unlabelled if crowd == "ignore" or order == "none" else None
-        mapped = bool(str(self._meaning.mask_map))
+        mapped = bool(str(self._options.mask_map))
         self.classes: tuple[str, ...] | None = None if mapped else names
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
         self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
         self._rows, self._files, unlisted = self._find_samples()
         self._keys = _keys(self._files)
-        empty = np.diff(self._index.first) == 0
+        annotated = np.diff(self._index.of_image.ends, prepend=0)
         self._facts = {
             **self._index.facts,
-            "images_without_annotation": int(empty.sum()),
+            "images_without_annotation": int((annotated == 0).sum()),
             "images_not_in_json": unlisted,
         }
 
@@ -117,15 +115,11 @@ class CocoJson(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the samples come from, as JSON."""
+        """Describe where the samples come from, as JSON."""
         return {
             "kind": "coco",
-            "images": self._images,
-            "masks": self._masks,
-            "order": self._order,
-            "crowd": self._crowd,
-            "unannotated": self._unannotated,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": self._facts,
         }
 
@@ -139,12 +133,12 @@ class CocoJson(Source):
         path = self._path(sample)
         image = measure(Path(path), self._limits)
         self._require_size(sample, image.height, image.width)
-        return self._meaning.header(image, replace(image, palette=b""), name=path)
+        return self._options.header(image, replace(image, palette=b""), name=path)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode an image, and draw its mask."""
         path = self._path(sample)
-        image = self._meaning.image(decode(Path(path), self._limits), name=path)
+        image = self._options.image(decode(Path(path), self._limits), name=path)
         height, width = image.shape[:2]
         self._require_size(sample, height, width)
         return image, self._draw(sample, height, width)
@@ -175,9 +169,9 @@ class CocoJson(Source):
                 self._index.annotations(self._rows[sample]),
                 self._ids,
                 (height, width),
-                order=self._order,
-                crowd=self._ignored if self._crowd == "ignore" else None,
-                clash=self._ignored if self._order == "none" else None,
+                order=self.arguments["order"],
+                crowd=self._ignored if self.arguments["crowd"] == "ignore" else None,
+                clash=self._ignored if self.arguments["order"] == "none" else None,
                 dtype=self._dtype,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -185,14 +179,15 @@ class CocoJson(Source):
                 f"{name}: needed shapes of an image of {height}x{width}, found {error}; correct "
                 "the file, or take the image out of it"
             ) from error
-        return self._meaning.mask(ids, name=name)
+        return self._options.mask(ids, name=name)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images that make samples: their place in the index, their file."""
         self.left_out = left_out = list[tuple[str, str]]()
         on_disk = _below(self._images)
         by_name = {composed(file): file for file in on_disk} | {file: file for file in on_disk}
-        counts = np.diff(self._index.first)
+        keep_empty = self.arguments["unannotated"] == "background"
+        counts = np.diff(self._index.of_image.ends, prepend=0)
         files: dict[str, int] = {}
         listed = set()
         for row, name in enumerate(self._index.names):
@@ -208,7 +203,7 @@ class CocoJson(Source):
                 listed.add(file)
             if why:
                 left_out.append((str(Path(self._images, file or name)), why))
-            elif file is not None and (counts[row] or self._unannotated == "background"):
+            elif file is not None and (counts[row] or keep_empty):
                 files[file] = row
         if not files:
             first = "; {}: {}".format(*self.left_out[0]) if self.left_out else ""
@@ -222,7 +217,7 @@ class CocoJson(Source):
 
 
 def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str, ...]]:
-    """Give each category a class id, without gaps, and name the classes.
+    """Return each category a class id, without gaps, and name the classes.
 
     Examples
     --------

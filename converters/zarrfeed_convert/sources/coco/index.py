@@ -20,6 +20,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.coco.shapes import has_shape
+from zarrfeed_convert.sources.item_index import ItemIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,8 +48,8 @@ class CocoIndex:
         Of the images, in the file's order.
     sizes
         (n, 2) int64: their heights and widths; 0 where the file does not say.
-    first
-        (n + 1,) int64: the annotations of image i are those from ``first[i]`` to ``first[i + 1]``.
+    of_image
+        Which annotations are those of an image.
     spans
         (m, 2) int64: begin and end of every annotation in the file, in bytes; by image, and in the
         file's order.
@@ -63,7 +64,7 @@ class CocoIndex:
     path: str
     names: tuple[str, ...]
     sizes: NDArray[np.int64]
-    first: NDArray[np.int64]
+    of_image: ItemIndex
     spans: NDArray[np.int64]
     categories: Mapping[Any, str]
     shapeless: NDArray[np.int64]
@@ -73,7 +74,7 @@ class CocoIndex:
         """Read the annotations of an image from the file."""
         found = []
         with Path(self.path).open("rb") as file:
-            for begin, end in self.spans[self.first[image] : self.first[image + 1]].tolist():
+            for begin, end in self.spans[self.of_image.span(image)].tolist():
                 file.seek(begin)
                 found.append(json.loads(file.read(end - begin)))
         return found
@@ -185,7 +186,7 @@ def _indexed(
             [[entry.get("height") or 0, entry.get("width") or 0] for entry in images.values()],
             np.int64,
         ),
-        first=np.searchsorted(rows[order], np.arange(len(images) + 1)),
+        of_image=ItemIndex.of(np.bincount(rows[order], minlength=len(images)).tolist()),
         spans=spans[order],
         # Ids are numbers in COCO's own files, texts in some tools' exports.
         categories=dict(sorted(categories.items(), key=lambda e: (isinstance(e[0], str), e[0]))),
@@ -199,7 +200,7 @@ def _indexed(
 
 
 def _name(image: Mapping[str, Any]) -> str:
-    """Give an image's file; LVIS has only the address that it was at."""
+    """Return an image's file; LVIS has only the address that it was at."""
     name = image.get("file_name") or image.get("coco_url")
     return str(name or image["id"]).replace("\\", "/")
 
@@ -213,7 +214,7 @@ def _add_once(entries: dict[Any, Any], number: Any, entry: Any, what: str) -> No
 
 
 def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
-    """Give the entries of the arrays that count, one by one: array, entry, begin, end.
+    """Return the entries of the arrays that count, one by one: array, entry, begin, end.
 
     The text is UTF-8 read as Latin-1: a character is a byte, and JSON's own signs are the same.
     """

@@ -73,7 +73,7 @@ def area_of(runs: NDArray[np.int64]) -> int:
 def paint(
     flat: NDArray[np.integer], runs: NDArray[np.int64], number: int, clash: int | None
 ) -> None:
-    """Give the pixels inside a number.
+    """Return the pixels inside a number.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def mask_of(
 
 
 def has_shape(segmentation: Any) -> bool:
-    """Tell whether a segmentation draws anything: a code, or a polygon of three points or more.
+    """Return whether a segmentation draws anything: a code, or a polygon of three points or more.
 
     Examples
     --------
@@ -216,12 +216,12 @@ def has_shape(segmentation: Any) -> bool:
 
 
 def _require_pixels(annotation: Mapping[str, Any], covered: int, size: tuple[int, int]) -> None:
-    """Refuse a shape that covers nothing, or one pixel, of what its box says is an object.
+    """Refuse a shape of at most one pixel in a box that is larger.
 
     Raises
     ------
     ValueError
-        So it is, as of polygons in shares of the image's size.
+        The shape is that small, like a polygon in fractions of the image's size.
     """
     box = annotation.get("bbox")
     if covered > 1 or not isinstance(box, list | tuple) or len(box) != 4:

@@ -14,11 +14,15 @@ from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
 from zarrfeed_convert.sources.dicom.labels import Labelled, by_segments, by_volumes
 from zarrfeed_convert.sources.dicom.segments import BACKGROUND, NAMES_FROM, ids_of_names
-from zarrfeed_convert.sources.options import require_choice
-from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
-from zarrfeed_convert.sources.stacks.pairing import slice_keys
+from zarrfeed_convert.sources.file_pairs import slice_keys
+from zarrfeed_convert.sources.read_errors import (
+    naming_errors,
+    place_and_reason,
+    require_any,
+    source_errors,
+)
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
@@ -109,29 +113,17 @@ class DicomSeries(Source):
                 f"option threshold: needed a fraction above 0, found {threshold}; give one "
                 "up to 1, like 0.5"
             )
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "image_suffix": image_suffix,
-            "mask_suffix": mask_suffix,
-            "rescale": rescale,
-            "segments": segments,
-            "names_from": names_from,
-            "threshold": threshold,
-            "skip_empty": skip_empty,
-        }
-        self._meaning = Meaning.of(color, mask_map)
+        self._rescale, self._skip_empty = rescale, skip_empty
+        self._options = ValueOptions.of(color, mask_map)
         limits = limits or Limits()
-        found = find_files(
-            self._arguments["images"], self._arguments["masks"], names_from, limits=limits
-        )
+        found = find_files(os.fspath(images), os.fspath(masks), names_from, limits=limits)
         self._frames = FrameReader(limits)
         self._volumes = VolumeReader(list(found.volumes))
         self.classes: tuple[str, ...] | None = None
         if found.segmentations:
             wanted = [name.strip() for name in segments.split(",") if name.strip()]
             ids = ids_of_names(found.segmentations, wanted)
-            if not str(self._meaning.describe()["mask_map"]):
+            if not str(self._options.describe()["mask_map"]):
                 self.classes = (BACKGROUND, *ids)
             labelled = by_segments(found.series, found.segmentations, ids, threshold)
         else:
@@ -156,11 +148,11 @@ class DicomSeries(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the series come from, as JSON."""
+        """Describe where the series come from, as JSON."""
         return {
             "kind": "dicom",
-            **self._arguments,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": self._facts,
         }
 
@@ -170,19 +162,19 @@ class DicomSeries(Source):
         return series.slices[number].name, series.labels.name(number)
 
     def probe(self, sample: int) -> Header:
-        """Give what the slice's header says."""
+        """Return what the slice's header says."""
         one = self._slice(sample)
-        channels = self._meaning.channels(one.channels, name=one.name)
-        dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._arguments["rescale"])
+        channels = self._options.channels(one.channels, name=one.name)
+        dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._rescale)
         return Header(*one.size, channels, dtype, *one.size, nodata=nodata)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a slice and its labels."""
         one = self._slice(sample)
-        with reading(one.name):
-            values = self._frames.read_slice(one, rescale=self._arguments["rescale"])
+        with naming_errors(one.name):
+            values = self._frames.read_slice(one, rescale=self._rescale)
         values = packable(values, one.name).astype(self._dtype, copy=False)
-        return self._meaning.image(values, name=one.name), self.read_mask(sample)
+        return self._options.image(values, name=one.name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a slice's labels."""
@@ -198,15 +190,15 @@ class DicomSeries(Source):
 
     def _mask(self, series: Labelled, number: int) -> tuple[Mask, int]:
         name = series.labels.name(number)
-        with reading(name):
+        with naming_errors(name):
             ids, overlapping = series.labels.read(
                 number, series.slices[number].size, self._frames, self._volumes
             )
-        return self._meaning.mask(ids, name=name), overlapping
+        return self._options.mask(ids, name=name), overlapping
 
     def _look_at_masks(self) -> None:
         """List the samples; look only at masks that may be empty, or whose segments may overlap."""
-        skip_empty, empty, overlapping = self._arguments["skip_empty"], 0, 0
+        skip_empty, empty, overlapping = self._skip_empty, 0, 0
         left_out = list(self.left_out)
         for place, series in enumerate(self._series):
             numbers = []
@@ -222,7 +214,7 @@ class DicomSeries(Source):
                     else:
                         empty += 1
             except SourceError as error:
-                left_out.append(blamed(error, [series.place]))
+                left_out.append(place_and_reason(error, [series.place]))
                 continue
             self._places += [(place, number) for number in numbers]
             self._keys += slice_keys(series.key, numbers, len(series.slices))

@@ -13,7 +13,7 @@ from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
-from zarrfeed_convert.sources.read_errors import blamed, reading
+from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
                 found.volumes[path] = without_extension(mask_files[path], VOLUMES)
             continue
         try:
-            with reading(path):
+            with naming_errors(path):
                 header = read_header(path, limits)
                 _look(path, header, path in image_files, path in mask_files, names_from, found,
                       slices)  # fmt: skip
         except SourceError as error:
-            found.left_out.append(blamed(error, [path]))
+            found.left_out.append(place_and_reason(error, [path]))
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
     _require(found, slices, images, masks)
     once = _once(slices.found, found)
@@ -148,7 +148,7 @@ def _once(slices: list[Slice], found: FoundFiles) -> list[Slice]:
 
 
 def _is_copy(one: Slice, other: Slice) -> bool:
-    """Tell whether files of one UID are of one image; some tools give the same UID to all."""
+    """Return whether files of one UID are of one image; some tools give the same UID to all."""
     if replace(one, path=other.path) != other:
         return False
     if one.plane is None or other.plane is None:

@@ -43,7 +43,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("numpy", "imagecodecs"))
 
 
 def is_available(uid: str) -> bool:
-    """Tell whether files of a transfer syntax can be decoded."""
+    """Return whether files of a transfer syntax can be decoded."""
     return uid in DECODER_DEPENDENCIES
 
 

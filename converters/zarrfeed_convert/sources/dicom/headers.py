@@ -98,7 +98,7 @@ class Slice:
 
     @property
     def has_rescale(self) -> bool:
-        """Tell whether the file says what stored values mean."""
+        """Return whether the file says what stored values mean."""
         return self.table or self.slope is not None
 
     def packed(self, *, rescale: bool) -> str:
@@ -108,7 +108,7 @@ class Slice:
         return packed_dtype(np.dtype(self.stored), self.name)
 
     def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
-        """Say what padding is among the values that are packed; as it is stored for tables."""
+        """Return what padding is among the values that are packed; as it is stored for tables."""
         if not rescale or self.slope is None or self.table or self.negative:
             return self.padding
         return tuple(value * self.slope + (self.intercept or 0) for value in self.padding)
@@ -154,7 +154,7 @@ def _require_deflated_end(path: str, limits: Limits) -> None:
 
 
 def is_segmentation(header: Any) -> bool:
-    """Tell whether a file holds segments, not an image."""
+    """Return whether a file holds segments, not an image."""
     return header.get("SOPClassUID") in _SEGMENTS
 
 
@@ -201,7 +201,7 @@ def _padding(header: Any) -> tuple[float, ...]:
 
 
 def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
-    """Give what an enhanced file says of all frames, and of each; None where it says nothing."""
+    """Return what an enhanced file says of all frames, and of each; None where it says nothing."""
     shared = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), None)
     each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     for number in range(frames):
@@ -215,7 +215,7 @@ def macro(name: str, *groups: Any) -> Any:
 
 
 def plane_of_frame(header: Any, shared: Any, frame: Any) -> Plane | None:
-    """Say where a frame lies, by its functional groups, or by the header of a plain file."""
+    """Return where a frame lies, by its functional groups, or by the header of a plain file."""
     parts = [
         _numbers(macro(sequence, frame, shared), header, name, count)
         for sequence, name, count in (
@@ -238,7 +238,7 @@ def _numbers(item: Any, header: Any, name: str, count: int) -> Sequence[float] |
 
 
 def _decoded(header: Any) -> tuple[int, str]:
-    """Say how many channels there are once colours are looked up, and of which dtype."""
+    """Return how many channels there are once colours are looked up, and of which dtype."""
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
     if header.get("PhotometricInterpretation") == "PALETTE COLOR" and descriptor:
         return 3, "uint16" if int(descriptor[2]) > 8 else "uint8"
@@ -266,7 +266,7 @@ def _require_consistent(path: str, header: Any) -> None:
 
 
 def _negative(header: Any, shared: Any, frame: Any) -> bool:
-    """Tell whether the least value is white; Hounsfield units and the like mean what they say."""
+    """Return whether the least value is white; Hounsfield units and the like mean what they say."""
     if header.get("PhotometricInterpretation") != "MONOCHROME1":
         return False
     item = _transformation(header, shared, frame)

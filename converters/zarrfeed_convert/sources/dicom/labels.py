@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.dicom.planes import patch_of
 from zarrfeed_convert.sources.dicom.segments import series_shown, slices_shown
-from zarrfeed_convert.sources.read_errors import blamed, reading
-from zarrfeed_convert.sources.stacks.pairing import pair_stacks
+from zarrfeed_convert.sources.file_pairs import pair_stacks
+from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import measure_volume
 
 if TYPE_CHECKING:
@@ -28,22 +29,22 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader
 
 
-class SliceLabels(Protocol):
+class SliceLabels(ABC):
     """The labels of a series. Picklable."""
 
+    @abstractmethod
     def name(self, number: int) -> str:
         """Name a slice's labels as a person would look for them."""
-        ...
 
-    def may_overlap(self, number: int) -> bool:
-        """Tell whether a pixel of a slice may have several labels."""
-        ...
-
+    @abstractmethod
     def read(
         self, number: int, size: tuple[int, int], frames: FrameReader, volumes: VolumeReader
     ) -> tuple[NDArray[Any], int]:
         """Read a slice's labels: (H, W), and how many pixels have several."""
-        ...
+
+    def may_overlap(self, number: int) -> bool:  # noqa: ARG002 (of no slice, by default)
+        """Return whether a pixel of a slice may have several labels."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,6 @@ class Layer:
 
     Attributes
     ----------
-    path, frame
-        Which.
     ids
         A value of the frame → its class; what it does not have is left as it is.
     least
@@ -73,7 +72,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentLabels:
+class SegmentLabels(SliceLabels):
     """Segments that were drawn on a series.
 
     Attributes
@@ -101,7 +100,7 @@ class SegmentLabels:
         return f"{path}[frame={','.join(frames)}]" if frames else f"{path}[no frame]"
 
     def may_overlap(self, number: int) -> bool:
-        """Tell whether several frames show a slice, and may overlap."""
+        """Return whether several frames show a slice, and may overlap."""
         return not self.disjoint and len(self.layers.get(number, ())) > 1
 
     def read(
@@ -119,7 +118,7 @@ class SegmentLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeLabels:
+class VolumeLabels(SliceLabels):
     """A label volume that shows a series."""
 
     volume: Volume
@@ -128,11 +127,6 @@ class VolumeLabels:
     def name(self, number: int) -> str:
         """Name the file and the slice of the series."""
         return f"{self.volume.path}[slice={number}]"
-
-    def may_overlap(self, number: int) -> bool:
-        """Tell that voxels have one label."""
-        del number
-        return False
 
     def read(
         self, number: int, size: tuple[int, int], frames: FrameReader, volumes: VolumeReader
@@ -199,7 +193,7 @@ def by_segments(
             labels, elsewhere = _segment_labels(one, drawn[one.uid], ids, threshold)
         except SourceError as error:
             paths = [segmentation.path for segmentation in drawn[one.uid]]
-            found.left_out.append(blamed(error, [one.place, *paths]))
+            found.left_out.append(place_and_reason(error, [one.place, *paths]))
             continue
         found.facts["frames_of_other_images"] += elsewhere
         found.series.append(Labelled(one.key, one.place, one.slices, labels))
@@ -277,7 +271,7 @@ def by_volumes(
         try:
             labels = _volume_labels(one, pair.mask)
         except SourceError as error:
-            found.left_out.append(blamed(error, [pair.images[0], pair.mask]))
+            found.left_out.append(place_and_reason(error, [pair.images[0], pair.mask]))
             continue
         found.series.append(Labelled(one.key, one.place, one.slices, labels))
     found.facts = {"label_volumes": len(found.series)}
@@ -285,7 +279,7 @@ def by_volumes(
 
 
 def _volume_labels(series: Series, path: str) -> VolumeLabels:
-    with reading(path):
+    with naming_errors(path):
         volume = measure_volume(path)
     if volume.channels > 1:
         raise SourceError(f"{path}: needed labels of one value a voxel, found {volume.channels}")

@@ -26,7 +26,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 def plane_of(
     position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float]
 ) -> Plane:
-    """Say where a slice lies.
+    """Return where a slice lies.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def height(plane: Plane, normal: NDArray[Any]) -> float:
 
 
 def normal_of(plane: Plane) -> NDArray[Any]:
-    """Give the direction that slices follow each other in."""
+    """Return the direction that slices follow each other in."""
     normal: NDArray[Any] = np.cross(plane[:, 1], plane[:, 0])
     return normal / (np.linalg.norm(normal) or 1.0)
 
 
 def same_grid(one: Plane, other: Plane, size: Size) -> bool:
-    """Tell whether two slices of one size have their pixels at the same places."""
+    """Return whether two slices of one size have their pixels at the same places."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
     apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
     return bool(apart <= _TOLERANCE * pixel)
@@ -131,6 +131,6 @@ def _run(start: int, step: int, count: int) -> slice:
 
 
 def _corners(size: Size) -> NDArray[Any]:
-    """Give (row, column, 1) of the four corner pixels, a column each."""
+    """Return (row, column, 1) of the four corner pixels, a column each."""
     last = size[0] - 1, size[1] - 1
     return np.array([[0, last[0], 0, last[0]], [0, 0, last[1], last[1]], [1, 1, 1, 1]])

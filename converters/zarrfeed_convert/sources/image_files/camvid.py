@@ -11,26 +11,63 @@ from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.class_files import find_classes
-from zarrfeed_convert.sources.image_files.folders import FolderPairs, pair_folders
-from zarrfeed_convert.sources.image_files.known_classes import (
-    CAMVID_11,
-    CAMVID_COLORS,
-    IGNORED,
-    camvid_colors_to_ids,
-)
 from zarrfeed_convert.sources.image_files.known_layout import (
+    IGNORED,
     SUBSETS,
     KnownLayout,
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.options import require_choice, require_no_masks
+from zarrfeed_convert.sources.image_files.paired import pair_folders
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.sources.file_pairs import Pairing
+
+# SegNet's CamVid: the mask value is the place; 11 is unlabelled.
+CAMVID_11 = (
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car",
+    "Pedestrian", "Bicyclist",
+)  # fmt: skip
+
+# CamVid as it was published, in the order of its label_colors.txt; Void, #000000, is unlabelled.
+CAMVID_COLORS = {
+    "Animal": 0x408040,
+    "Archway": 0xC00080,
+    "Bicyclist": 0x0080C0,
+    "Bridge": 0x008040,
+    "Building": 0x800000,
+    "Car": 0x400080,
+    "CartLuggagePram": 0x4000C0,
+    "Child": 0xC08040,
+    "Column_Pole": 0xC0C080,
+    "Fence": 0x404080,
+    "LaneMkgsDriv": 0x8000C0,
+    "LaneMkgsNonDriv": 0xC00040,
+    "Misc_Text": 0x808040,
+    "MotorcycleScooter": 0xC000C0,
+    "OtherMoving": 0x804040,
+    "ParkingBlock": 0x40C080,
+    "Pedestrian": 0x404000,
+    "Road": 0x804080,
+    "RoadShoulder": 0x8080C0,
+    "Sidewalk": 0x0000C0,
+    "SignSymbol": 0xC08080,
+    "Sky": 0x808080,
+    "SUVPickupTruck": 0x4080C0,
+    "TrafficCone": 0x000040,
+    "TrafficLight": 0x004040,
+    "Train": 0xC04080,
+    "Tree": 0x808000,
+    "Truck_Bus": 0xC080C0,
+    "Tunnel": 0x400040,
+    "VegetationMisc": 0xC0C000,
+    "Wall": 0x40C000,
+}
+CAMVID_VOID = 0x000000
 
 
 @source_errors
@@ -75,6 +112,8 @@ class CamVid(KnownLayout):
     ('Sky', 'Building', 'Pole', …)
     """
 
+    kind = "camvid"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -86,7 +125,7 @@ class CamVid(KnownLayout):
         limits: Limits | None = None,
     ) -> None:
         require_no_masks(os.fspath(masks), "--images")
-        root, meaning = Path(images), Meaning.of(color, mask_map)
+        root, options = Path(images), ValueOptions.of(color, mask_map)
         if not has_folders(root, (subset, f"{subset}annot")):
             require_choice("subset", subset, (*SUBSETS, "all"))
         indices, colors = (subset, f"{subset}annot"), (subset, f"{subset}_labels")
@@ -106,14 +145,13 @@ class CamVid(KnownLayout):
         pairs = pair_folders(
             str(root / folders[0]), str(root / folders[1]), image_suffix="", mask_suffix=suffix
         )
-        named = None if str(meaning.mask_map) else find_classes([root])
+        named = None if str(options.mask_map) else find_classes([root])
         if named is not None and (folders != indices or _are_colored(pairs, limits)):
             labels, known = named.labels, MaskMap(colors=named.mask_map.colors)
             facts["classes_from"] = named.file
         super().__init__(
-            {"kind": "camvid", "images": str(root), "masks": "", "subset": subset},
             pairs.files,
-            meaning,
+            options,
             pairs.left_out,
             known_map=known,
             labels=labels,
@@ -122,9 +160,15 @@ class CamVid(KnownLayout):
         )
 
 
-def _are_colored(pairs: FolderPairs, limits: Limits | None) -> bool:
-    """Tell whether masks are colours, as the first of them is; SegNet's are grey."""
+def _are_colored(pairs: Pairing, limits: Limits | None) -> bool:
+    """Return whether masks are colours, as the first of them is; SegNet's are grey."""
     try:
         return measure(Path(min(pairs.files.values())[1]), limits).channels > 1
     except (SourceError, ValueError):  # what is wrong with it is told when it is read
         return False
+
+
+def camvid_colors_to_ids() -> MaskMap:
+    """Map CamVid's colours to the places of its classes, Void to `IGNORED`."""
+    ids = {color: number for number, color in enumerate(CAMVID_COLORS.values())}
+    return MaskMap(colors={**ids, CAMVID_VOID: IGNORED})

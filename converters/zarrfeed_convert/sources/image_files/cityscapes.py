@@ -7,24 +7,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.class_files import find_classes
-from zarrfeed_convert.sources.image_files.folders import pair_folders
-from zarrfeed_convert.sources.image_files.known_classes import (
-    CITYSCAPES_19,
-    CITYSCAPES_34,
+from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
-    cityscapes_ids_to_train_ids,
+    SUBSETS,
+    KnownLayout,
+    find_layout,
 )
-from zarrfeed_convert.sources.image_files.known_layout import SUBSETS, KnownLayout, find_layout
-from zarrfeed_convert.sources.options import require_choice, require_no_masks
+from zarrfeed_convert.sources.image_files.paired import pair_folders
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
+
+# Cityscapes: the id is the place. "license plate" has the id -1, which no mask holds.
+CITYSCAPES_34 = (
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground",
+    "road", "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail",
+    "bridge", "tunnel", "pole", "polegroup", "traffic light", "traffic sign", "vegetation",
+    "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan", "trailer", "train",
+    "motorcycle", "bicycle",
+)  # fmt: skip
+
+# The trainId is the place; all others have the trainId 255.
+CITYSCAPES_19 = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
+    "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
+    "motorcycle", "bicycle",
+)  # fmt: skip
 
 
 @source_errors
@@ -69,6 +83,8 @@ class Cityscapes(KnownLayout):
     'frankfurt/frankfurt_000000_000294'
     """
 
+    kind = "cityscapes"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -85,7 +101,7 @@ class Cityscapes(KnownLayout):
         require_choice("labels", labels, ("train", "all"))
         require_choice("annotations", annotations, ("gtFine", "gtCoarse"))
         require_no_masks(os.fspath(masks), "--images")
-        root, meaning = Path(images), Meaning.of(color, mask_map)
+        root, options = Path(images), ValueOptions.of(color, mask_map)
         folders = find_layout(root, [(f"leftImg8bit/{subset}", f"{annotations}/{subset}")])
         ids, train_ids = f"_{annotations}_labelIds", f"_{annotations}_labelTrainIds"
         found = {
@@ -94,7 +110,7 @@ class Cityscapes(KnownLayout):
         }
         suffix, known, meant = ids, None, Labels(CITYSCAPES_34, None)
         facts: JSON = {}
-        named = None if str(meaning.mask_map) else find_classes([root])
+        named = None if str(options.mask_map) else find_classes([root])
         if named is not None and not set(named.listed) <= {*CITYSCAPES_34, "license plate"}:
             meant = Labels(named.listed, None)
             facts["classes_from"] = named.file
@@ -111,19 +127,19 @@ class Cityscapes(KnownLayout):
             mask_suffix=suffix,
         )
         super().__init__(
-            {
-                "kind": "cityscapes",
-                "images": str(root),
-                "masks": "",
-                "subset": subset,
-                "labels": labels,
-                "annotations": annotations,
-            },
             pairs.files,
-            meaning,
+            options,
             pairs.left_out,
             known_map=known,
             labels=meant,
             facts={"masks": suffix[1:], **facts},
             limits=limits,
         )
+
+
+def cityscapes_ids_to_train_ids() -> MaskMap:
+    """Map Cityscapes' 34 ids to the 19 that are trained; a value that is no id stays."""
+    train_ids = {name: number for number, name in enumerate(CITYSCAPES_19)}
+    return MaskMap(
+        {number: train_ids.get(name, IGNORED) for number, name in enumerate(CITYSCAPES_34)}
+    )

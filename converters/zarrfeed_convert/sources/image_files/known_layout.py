@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
@@ -15,11 +16,10 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.paired import FilePairs
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
-    from pathlib import Path
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.labels import Labels
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 SUBSETS = ("train", "val", "test")
+IGNORED = 255
 
 _ENDS = "|".join(map(re.escape, sorted(EXTENSIONS)))
 _LONGEST_NAME = 240  # bytes; file systems take 255 with extension
@@ -35,13 +36,13 @@ _LONGEST_NAME = 240  # bytes; file systems take 255 with extension
 class KnownLayout(FilePairs):
     """Pairs that a layout has found, and the classes that it is known to have.
 
+    A class for a dataset has a `kind`, as ``--format`` takes it.
+
     Parameters
     ----------
-    description
-        ``kind`` and the arguments, but for those of the meaning.
     files
         Key → image file and mask file.
-    meaning
+    options
         As the user gave it. A mask map takes the place of the known one and of the classes, whose
         ids it changes.
     left_out
@@ -54,11 +55,12 @@ class KnownLayout(FilePairs):
         What the files may claim.
     """
 
+    kind: str
+
     def __init__(
         self,
-        description: JSON,
         files: Mapping[str, tuple[str, str]],
-        meaning: Meaning,
+        options: ValueOptions,
         left_out: Sequence[tuple[str, str]],
         *,
         known_map: MaskMap | None,
@@ -66,22 +68,28 @@ class KnownLayout(FilePairs):
         facts: JSON,
         limits: Limits | None = None,
     ) -> None:
-        self._description: JSON = {**description, **meaning.describe(), "facts": facts}
+        self._description: JSON = {
+            "kind": self.kind,
+            **self.arguments,
+            "images": str(Path(self.arguments["images"])),
+            **options.describe(),
+            "facts": facts,
+        }
         self.classes: tuple[str, ...] | None = labels.classes
         self.ignore: int | None = labels.ignore
-        if str(meaning.mask_map):
+        if str(options.mask_map):
             self.classes = self.ignore = None
         elif known_map is not None:
-            meaning = Meaning(meaning.color, known_map, known=True)
-        super().__init__(files, meaning, left_out, limits)
+            options = ValueOptions(options.color, known_map, known=True)
+        super().__init__(files, options, left_out, limits)
 
     def describe(self) -> JSON:
-        """Say where the samples come from, as JSON."""
+        """Describe where the samples come from, as JSON."""
         return self._description
 
 
 def has_folders(root: Path, folders: Sequence[str]) -> bool:
-    """Tell whether all these folders are there."""
+    """Return whether all these folders are there."""
     return all((root / folder).is_dir() for folder in folders)
 
 
@@ -151,7 +159,7 @@ def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
 
 
 def _listed(line: str, known: Container[str]) -> str:
-    """Give the name that a line means: the first that is there, else the likeliest."""
+    """Return the name that a line means: the first that is there, else the likeliest."""
     one = re.fullmatch(rf"(.+?({_ENDS}))(?:\s.*)?", line, re.IGNORECASE)
     path = unicodedata.normalize("NFC", one[1] if one else line)
     bare = without_extension(path.rpartition("/")[2], EXTENSIONS)

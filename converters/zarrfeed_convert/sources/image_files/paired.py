@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.decoding.decode import decode, measure
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
+from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.class_files import find_classes
-from zarrfeed_convert.sources.file_discovery import fixed_part
-from zarrfeed_convert.sources.image_files.folders import pair_folders
+from zarrfeed_convert.sources.file_discovery import files_in, fixed_part, has_extension, stem_of
+from zarrfeed_convert.sources.file_pairs import files_by_key, pair_by_key
+from zarrfeed_convert.sources.name_pairs import advise_suffixes
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.sources.file_pairs import Pairing
 
 
 class FilePairs(Source):
@@ -30,7 +34,7 @@ class FilePairs(Source):
     ----------
     files
         Key → the two files.
-    meaning
+    options
         Of what they hold.
     left_out
         What makes no sample, as (name, why).
@@ -41,14 +45,14 @@ class FilePairs(Source):
     def __init__(
         self,
         files: Mapping[str, tuple[str, str]],
-        meaning: Meaning,
+        options: ValueOptions,
         left_out: Sequence[tuple[str, str]],
         limits: Limits | None = None,
     ) -> None:
         self._keys = sorted(files)
         self._files = [files[key] for key in self._keys]
-        self._meaning = meaning
-        self.left_out = left_out
+        self._options = options
+        self.left_out = list(left_out)
         self._limits = limits or Limits()
 
     @property
@@ -64,23 +68,72 @@ class FilePairs(Source):
         """Read the headers of a pair's two files."""
         image_path, mask_path = map(Path, self._files[sample])
         image, mask = (measure(path, self._limits) for path in (image_path, mask_path))
-        return self._meaning.header(image, mask, name=str(image_path))
+        return self._options.header(image, mask, name=str(image_path))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a pair."""
         path = Path(self._files[sample][0])
-        return self._meaning.image(decode(path, self._limits), name=str(path)), self.read_mask(
+        return self._options.image(decode(path, self._limits), name=str(path)), self.read_mask(
             sample
         )
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a pair's mask."""
         path = Path(self._files[sample][1])
-        return self._meaning.mask(decode(path, self._limits), name=str(path))
+        return self._options.mask(decode(path, self._limits), name=str(path))
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Say what the palette of a pair's mask shows where it is used."""
-        return self._meaning.shown_colors(decode(Path(self._files[sample][1]), self._limits))
+        """Return what the palette of a pair's mask shows where it is used."""
+        return self._options.shown_colors(decode(Path(self._files[sample][1]), self._limits))
+
+
+def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str) -> Pairing:
+    """Pair files by :func:`~zarrfeed_convert.sources.name_pairs.pairs_of` of their stems.
+
+    Parameters
+    ----------
+    images, masks
+        Folders or globs; both may be the same.
+    image_suffix, mask_suffix
+        What names have besides the one that both share.
+
+    Raises
+    ------
+    SourceError
+        A folder is missing or empty, a glob matches nothing, most files are unpaired, or two have
+        the same name.
+    """
+    found_images, found_masks = _image_files(images, "images"), _image_files(masks, "masks")
+    # One folder for both: without its masks, the rest are the images.
+    shared = found_images.keys() & found_masks.keys()
+    if shared and not mask_suffix and not image_suffix:
+        raise SourceError(
+            f"images and masks: needed different files, found {len(shared)} of {images} on both "
+            "sides; say how masks are told apart, like --mask-suffix _mask"
+        )
+    not_suffix = mask_suffix if shared else ""
+    image_of = files_by_key(found_images, image_suffix, "images", but_not=not_suffix)
+    mask_of = files_by_key(found_masks, mask_suffix, "masks")
+    left_aside = len(found_images) - len(image_of), len(found_masks) - len(mask_of)
+    pairing = pair_by_key({key: (path,) for key, path in image_of.items()}, mask_of, [], left_aside)
+    taken = {path for pair in pairing.files.values() for path in pair}
+    lone_images, lone_masks = (
+        sorted(key for key, path in files.items() if path not in taken)
+        for files in (image_of, mask_of)
+    )
+    if pairing.left_out:
+        advice = advise_suffixes(
+            lone_images, lone_masks, image_suffix=image_suffix, mask_suffix=mask_suffix
+        )
+        if not taken or (advice is not None and len(pairing.pairs) <= len(lone_images)):
+            # So many are alone that something else is meant.
+            advice = advice or _nothing_shared(lone_images[0], lone_masks[0], images, masks)
+            alone = [
+                *_alone("image", lone_images, image_of, "mask"),
+                *_alone("mask", lone_masks, mask_of, "image"),
+            ]
+            raise SourceError(f"{advice}; {'; '.join(alone)}")
+    return pairing
 
 
 @source_errors
@@ -130,28 +183,27 @@ class PairedFolders(FilePairs):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "image_suffix": image_suffix,
-            "mask_suffix": mask_suffix,
-        }
-        pairs = pair_folders(**self._arguments)
+        pairs = pair_folders(
+            os.fspath(images),
+            os.fspath(masks),
+            image_suffix=image_suffix,
+            mask_suffix=mask_suffix,
+        )
         self._left_aside = pairs.left_aside
-        meaning = Meaning.of(color, mask_map)
-        self._description: JSON = {**self._arguments, **meaning.describe()}
+        options = ValueOptions.of(color, mask_map)
+        self._description: JSON = {**self.arguments, **options.describe()}
         self._facts: JSON = {}
         self.classes: tuple[str, ...] | None = None
         self.ignore: int | None = None
-        named = None if str(meaning.mask_map) else find_classes(_folders(os.fspath(masks)))
+        named = None if str(options.mask_map) else find_classes(_folders(os.fspath(masks)))
         if named is not None:
             self.classes, self.ignore = named.labels.classes, named.labels.ignore
             self._facts["classes_from"] = named.file
-            meaning = Meaning(color, named.mask_map, known=True)
-        super().__init__(pairs.files, meaning, pairs.left_out, limits)
+            options = ValueOptions(color, named.mask_map, known=True)
+        super().__init__(pairs.files, options, pairs.left_out, limits)
 
     def describe(self) -> JSON:
-        """Say where the pairs come from, as JSON."""
+        """Describe where the pairs come from, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "paired",
@@ -164,3 +216,43 @@ def _folders(masks: str) -> list[Path]:
     """List where a file may lie that says what masks mean."""
     folder = Path(masks) if Path(masks).is_dir() else Path(fixed_part(masks))
     return [folder, folder.parent]
+
+
+def _nothing_shared(image: str, mask: str, images: str, masks: str) -> str:
+    return (
+        f"images and masks have no name in common, {image!r} is an image and {mask!r} a mask: "
+        f"check that both folders are of one set, {images} and {masks}, or rename files so that an "
+        "image and its mask share their name"
+    )
+
+
+def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: str) -> list[str]:
+    """Say in a sentence which files have no partner; in none where all have one."""
+    if not keys:
+        return []
+    shown = few(Path(files[key]).name for key in keys)
+    count = f"{len(keys)} {what}{'s have' if len(keys) > 1 else ' has'}"
+    return [f"{count} no {partner}: {shown}"]
+
+
+def _image_files(where: str, what: str) -> dict[str, str]:
+    """Find image files: path → path below the folder, or the fixed part of the glob, as a stem."""
+    found = files_in(where)
+    if found is None:
+        found_file = "a file, no folder" if Path(where).is_file() else "no such folder"
+        raise SourceError(
+            f"{what}: needed a folder of images, found {found_file}: {where}; give a folder, or "
+            "a glob in quotes like 'data/*.png'"
+        )
+    base, paths = found
+    stems = {
+        str(path): stem_of(path.relative_to(base).as_posix(), EXTENSIONS)
+        for path in map(Path, sorted(paths))
+        if has_extension(path.name, EXTENSIONS)
+    }
+    if not stems:
+        raise SourceError(
+            f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
+            f"looked for {' '.join(sorted(EXTENSIONS))}"
+        )
+    return stems

@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.labels import Labels
-from zarrfeed_convert.sources.class_files import find_classes, find_list
+from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.class_files import find_classes, find_list, voc_color
 from zarrfeed_convert.sources.file_discovery import files_below, has_extension, stem_of
-from zarrfeed_convert.sources.image_files.known_classes import IGNORED, VOC_21, voc_to_ids
-from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout, read_list
-from zarrfeed_convert.sources.options import require_no_masks
+from zarrfeed_convert.sources.image_files.known_layout import (
+    IGNORED,
+    KnownLayout,
+    find_layout,
+    read_list,
+)
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_no_masks
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
+
+# The palette's index is the place; 255 is the border of objects.
+VOC_21 = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
 
 
 @source_errors
@@ -66,6 +76,8 @@ class Voc(KnownLayout):
     '2007_000033'
     """
 
+    kind = "voc"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -78,7 +90,7 @@ class Voc(KnownLayout):
         limits: Limits | None = None,
     ) -> None:
         require_no_masks(os.fspath(masks), "--images")
-        root, meaning = Path(images), Meaning.of(color, mask_map)
+        root, options = Path(images), ValueOptions.of(color, mask_map)
         find_layout(root, [("JPEGImages", annotations, "ImageSets/Segmentation")])
         image_of = _by_name(root / "JPEGImages", ".jpg")
         mask_of = _by_name(root / annotations, ".png")
@@ -99,19 +111,12 @@ class Voc(KnownLayout):
                 f"which image and mask are there; missing is {missing[0][0]}"
             )
         named = None
-        if not str(meaning.mask_map):
+        if not str(options.mask_map):
             named = find_classes([root]) or find_list(root)
         facts: JSON = {"listed": len(listed), "missing": len(missing)}
         super().__init__(
-            {
-                "kind": "voc",
-                "images": str(root),
-                "masks": "",
-                "subset": subset,
-                "annotations": annotations,
-            },
             there,
-            meaning,
+            options,
             missing,
             known_map=named.mask_map if named else voc_to_ids(),
             labels=named.labels if named else Labels(VOC_21, IGNORED),
@@ -129,3 +134,14 @@ def _by_name(folder: Path, usual: str) -> dict[str, str]:
             if name not in files or path.lower().endswith(usual):
                 files[name] = path
     return files
+
+
+def voc_to_ids() -> MaskMap:
+    """Map VOC's palette indices, which are ids, and the colours that they show.
+
+    So that masks which some tool has saved as colours mean the same.
+    """
+    ids = [*range(len(VOC_21)), IGNORED]
+    return MaskMap(
+        {number: number for number in ids}, {voc_color(number): number for number in ids}
+    )

@@ -19,10 +19,9 @@ import PIL.Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.source import Source
-from zarrfeed_convert.sources.iterables.spool import SpoolWriter, names_of
-from zarrfeed_convert.sources.iterables.spool_file import spool_file
+from zarrfeed_convert.sources.iterables.spool import SpoolWriter, names_of, spool_file
 from zarrfeed_convert.sources.read_errors import anchored
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
 _PARTS = ("key", "image", "mask")
+_PLAIN = ValueOptions("auto", MaskMap())
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
 
 
@@ -45,7 +45,7 @@ class MapStyle(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> Any:
-        """Give a sample."""
+        """Return a sample."""
         ...
 
 
@@ -200,7 +200,7 @@ def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
 
 
 def _is_array(value: Any) -> bool:
-    """Tell whether a value is more than a number or a text that says something of a sample."""
+    """Return whether a value is more than a number or a text that says something of a sample."""
     if isinstance(value, list | tuple):
         return not all(isinstance(entry, str) for entry in value)
     return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
@@ -209,11 +209,10 @@ def _is_array(value: Any) -> bool:
 def _image(value: Any, name: str, mask: tuple[int, ...]) -> Image:
     if isinstance(value, PIL.Image.Image):
         value = _shown(value)
-    values = packable(_array(value, name), name)
-    if values.ndim == 2:
-        values = values[:, :, np.newaxis]
-    if values.ndim == 3 and values.shape[:2] == mask and values.shape[2]:
-        return np.ascontiguousarray(values)
+    values = _array(value, name)
+    if values.ndim in (2, 3) and values.shape[:2] == mask and values.size:
+        return _PLAIN.image(values, name=name)
+    packable(values, name)
     if values.ndim == 3 and values.shape[1:] == mask:
         advice = "; put the channels last, like np.moveaxis(image, 0, -1)"
     else:
@@ -225,7 +224,7 @@ def _image(value: Any, name: str, mask: tuple[int, ...]) -> Image:
 
 
 def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Give an image in a mode that is an array of its pixels."""
+    """Return an image in a mode that is an array of its pixels."""
     if image.mode in ("L", "RGB", "RGBA", "F", "I") or image.mode.startswith("I;16"):
         return image
     if image.mode == "1":
@@ -241,7 +240,7 @@ def _mask(value: Any, name: str) -> Mask:
     if values.ndim != 2 or not values.size:
         raise SourceError(f"{name}: needed class ids (H, W), found the shape {values.shape}")
     try:
-        return Meaning("auto", MaskMap()).mask(values, name=name)
+        return _PLAIN.mask(values, name=name)
     except SourceError as error:  # whose way out is an option of the command
         raise SourceError(
             f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "

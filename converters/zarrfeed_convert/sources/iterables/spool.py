@@ -5,20 +5,46 @@ In one file, decoded, one after the other: packing processes read them from ther
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
+from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
-from zarrfeed_convert.sources.read_errors import reading
+from zarrfeed_convert.sources.read_errors import naming_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+
+@contextmanager
+def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Create a file for the duration of the context, and delete those that killed runs left.
+
+    Parameters
+    ----------
+    folder
+        An existing folder.
+    """
+    prefix = own_prefix(".zarrfeed-spool")
+    remove_abandoned(folder, prefix)
+    handle, name = tempfile.mkstemp(".spool", prefix, folder)
+    path = Path(name)
+    held = hold(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file, path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +93,7 @@ class SpooledSamples(Source):
         return self.unique_keys
 
     def describe(self) -> JSON:
-        """Say what the samples are; where they came from is not known."""
+        """Return what the samples are; where they came from is not known."""
         return {"kind": "samples", "facts": {"samples": len(self.keys), "digest": self.digest}}
 
     def names(self, sample: int) -> tuple[str, str]:
@@ -75,14 +101,14 @@ class SpooledSamples(Source):
         return names_of(self.labels[sample])
 
     def probe(self, sample: int) -> Header:
-        """Say what a sample is."""
+        """Return what a sample is."""
         return self.kinds[sample].header
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a sample."""
         header = self.probe(sample)
         shape = header.height, header.width, header.channels
-        with reading(self.names(sample)[0]):
+        with naming_errors(self.names(sample)[0]):
             image = self._stored(shape, header.dtype, self.offsets[sample])
         return image, self.read_mask(sample)
 
@@ -90,7 +116,7 @@ class SpooledSamples(Source):
         """Read a sample's mask."""
         kind = self.kinds[sample]
         shape = kind.header.mask_height, kind.header.mask_width
-        with reading(self.names(sample)[1]):
+        with naming_errors(self.names(sample)[1]):
             return self._stored(shape, kind.mask_dtype, self.offsets[sample] + kind.image_nbytes)
 
     def _stored(self, shape: tuple[int, ...], dtype: str, offset: int) -> NDArray[Any]:
@@ -118,7 +144,7 @@ class SpoolWriter:
         self._digest = xxhash.xxh3_64()
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether a sample of this key is there already."""
+        """Return whether a sample of this key is there already."""
         return key in self._offset_of
 
     def __len__(self) -> int:
@@ -150,7 +176,7 @@ class SpoolWriter:
             self._file.write(flat)
 
     def finish(self) -> SpooledSamples:
-        """Give the samples, now that they are all there."""
+        """Return the samples, now that they are all there."""
         self._file.flush()
         return SpooledSamples(
             self._path,

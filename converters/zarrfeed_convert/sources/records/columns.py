@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
-from zarrfeed_convert.sources.read_errors import reading
-from zarrfeed_convert.sources.records.bare_numbers import size_of
-from zarrfeed_convert.sources.records.stored_image import StoredImage
+from zarrfeed_convert.sources.read_errors import naming_errors
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +24,17 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
-    from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
+    from zarrfeed_convert.sources.records.embedded import Numbers, Value
     from zarrfeed_convert.sources.records.parquet_files import Tables
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
 # A str is the path of an image file.
-Held: TypeAlias = "Value | str | None"
+CellValue: TypeAlias = "Value | str | None"
 
 _NEEDED = "images as bytes, paths, nested lists or tensors"
 
 
-def require_holding(kind: pa.DataType, *, name: str) -> None:
+def require_image_type(kind: pa.DataType, *, name: str) -> None:
     """Refuse a column whose values cannot be images.
 
     Raises
@@ -54,8 +53,8 @@ def require_holding(kind: pa.DataType, *, name: str) -> None:
         raise SourceError(f"{name}: needed {_NEEDED}, found {kind}")
 
 
-def held_by(column: pa.ChunkedArray, row: int, *, name: str) -> Held:
-    """Give what a row of a column holds.
+def cell_value(column: pa.ChunkedArray, row: int, *, name: str) -> CellValue:
+    """Return what a row of a column holds.
 
     Returns
     -------
@@ -68,16 +67,16 @@ def held_by(column: pa.ChunkedArray, row: int, *, name: str) -> Held:
         A list holds several images, lists of different lengths, or nothing in places.
     """
     value = column[row]
-    return _held_in(value, name)
+    return _value_in(value, name)
 
 
-def _held_in(value: pa.Scalar, name: str) -> Held:
+def _value_in(value: pa.Scalar, name: str) -> CellValue:
     if not value.is_valid:
         return None
     kind = value.type
     if pa.types.is_struct(kind):
         fields = {field.name: value[field.name].as_py() for field in kind}
-        held: Held = fields.get("bytes")
+        held: CellValue = fields.get("bytes")
         return fields.get("path") if held is None else held
     if _is_tensor(kind):
         tensor: NDArray[Any] = value.to_numpy()
@@ -86,13 +85,13 @@ def _held_in(value: pa.Scalar, name: str) -> Held:
         if not _is_image(kind.value_type):
             return _array_of(value.values, name)
         if len(value.values) < 2:  # a list of one image is that image
-            return _held_in(value.values[0], name) if len(value.values) else None
+            return _value_in(value.values[0], name) if len(value.values) else None
         raise SourceError(
             f"{name}: needed one image a row, found a list of {len(value.values)} ({kind}); choose "
             "another column by -o image=COLUMN or -o mask=COLUMN, or make one mask of class ids of "
             "several"
         )
-    plain: Held = value.as_py()
+    plain: CellValue = value.as_py()
     return plain
 
 
@@ -142,7 +141,7 @@ def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
 
 
 def _is_image(kind: pa.DataType) -> bool:
-    """Tell whether values of a list are images themselves, instead of numbers or lists of them."""
+    """Return whether the values of a list are images, not numbers or lists of numbers."""
     return bool(pa.types.is_struct(kind) or _is_bytes(kind) or _is_text(kind))
 
 
@@ -193,18 +192,18 @@ class Column:
         return self.tables.name(row, self.column)
 
     def block_nbytes(self) -> int:
-        """Say how many bytes are decoded at once, at most, to read a cell and its shape."""
+        """Return how many bytes are decoded at once, at most, to read a cell and its shape."""
         parts = (part for part in self.shape if isinstance(part, str))
         return self.tables.block_nbytes({self.column, *parts})
 
     def holds_nothing(self, row: int) -> bool:
-        """Tell whether a cell is empty; one that cannot be read is not."""
+        """Return whether a cell is empty; one that cannot be read is not."""
         try:
-            return self._held(row, self.column) is None
+            return self._cell(row, self.column) is None
         except SourceError:
             return False
 
-    def stored(self, row: int) -> StoredImage:
+    def stored(self, row: int) -> EmbeddedImage:
         """Read a cell, or the file that it names.
 
         Raises
@@ -214,9 +213,7 @@ class Column:
         """
         held = self._image(row)
         if not isinstance(held, str):
-            return StoredImage(
-                held, self.numbers, self._shape_of(held, row), self.name(row), self.limits
-            )
+            return self._embedded(held, row)
         try:
             data = self._file(held, row).read_bytes()
         except OSError as error:
@@ -224,9 +221,7 @@ class Column:
                 f"{self.name(row)}: needed the file {error.filename}, found none that can be "
                 f"read: {error.strerror}"
             ) from error
-        return StoredImage(
-            data, self.numbers, self._shape_of(data, row), self.name(row), self.limits
-        )
+        return self._embedded(data, row)
 
     def measured_file(self, row: int) -> Measure | None:
         """Measure the file that a cell names; None where it holds the image itself.
@@ -245,19 +240,23 @@ class Column:
         except SourceError as error:
             raise SourceError(f"{self.name(row)}: {error}") from error
 
+    def _embedded(self, value: Value, row: int) -> EmbeddedImage:
+        shape = self._shape_of(value, row)
+        return EmbeddedImage(value, self.name(row), self.limits, self.numbers, shape)
+
     def _image(self, row: int) -> Value | str:
-        held = self._held(row, self.column)
+        held = self._cell(row, self.column)
         if held is None:
             raise SourceError(f"{self.name(row)}: needed an image, found nothing")
         return held
 
     def _shape_of(self, value: Value, row: int) -> tuple[int, ...] | None:
         """Find the shape of bare numbers; None where there is none, or none is needed."""
-        if not self.shape or self.numbers.encloses(value):
+        if not self.shape or self.numbers.is_file(value):
             return None
         numbers: list[int] = []
         for part in self.shape:
-            held = part if isinstance(part, int) else self._held(row, part)
+            held = part if isinstance(part, int) else self._cell(row, part)
             try:
                 numbers += np.ravel(np.array(held, np.int64)).tolist()
             except (TypeError, ValueError) as error:
@@ -266,12 +265,12 @@ class Column:
                 ) from error
         return size_of(numbers, self.shape, self.name(row))
 
-    def _held(self, row: int, column: str) -> Held:
+    def _cell(self, row: int, column: str) -> CellValue:
         name = self.name(row)
         place = self.tables.place(row)
-        with reading(name):
+        with naming_errors(name):
             block, number = self.rows.locate(place, column)
-            return held_by(block, number, name=name)
+            return cell_value(block, number, name=name)
 
     def _file(self, path: str, row: int) -> Path:
         """Find a file: its path counts from the table's folder."""

@@ -16,14 +16,13 @@ from google.protobuf.message import DecodeError
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.sources.records.bare_numbers import size_of
-from zarrfeed_convert.sources.records.stored_image import StoredImage
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.sources.records.bare_numbers import Numbers
+    from zarrfeed_convert.sources.records.embedded import Numbers
     from zarrfeed_convert.sources.records.record_file import Records
 
 # The name of each feature -> the feature, a message.
@@ -77,7 +76,7 @@ def parse_example(data: bytes, *, name: str) -> Example:
 
 
 def value_of(feature: Any, *, name: str) -> bytes | NDArray[Any]:
-    """Give a feature's one value: its bytes, its numbers in a row, or the tensor in its bytes.
+    """Return a feature's one value: its bytes, its numbers in a row, or the tensor in its bytes.
 
     Raises
     ------
@@ -196,8 +195,8 @@ class Feature:
             f"{few(names, shown=20) or 'none'}; {advice}"
         )
 
-    def stored(self, example: Example, row: int) -> StoredImage:
-        """Give the image in a record, not yet decoded.
+    def stored(self, example: Example, row: int) -> EmbeddedImage:
+        """Return the image in a record, not yet decoded.
 
         Raises
         ------
@@ -210,9 +209,10 @@ class Feature:
         if isinstance(value, bytes) and not self.numbers.dtype:
             tensor = tensor_of(value, name=name)
             if tensor is None:  # an image file knows its shape
-                return StoredImage(value, self.numbers, None, name, self.limits)
+                return EmbeddedImage(value, name, self.limits, self.numbers)
             value = tensor
-        return StoredImage(value, self.numbers, self._shape_in(example, name), name, self.limits)
+        shape = self._shape_in(example, name)
+        return EmbeddedImage(value, name, self.limits, self.numbers, shape)
 
     def text(self, row: int) -> str:
         """Read a value that is a name."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
+from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
 from zarrfeed_convert.sources.records.columns import Column
-from zarrfeed_convert.sources.records.paired_records import require_partners
+from zarrfeed_convert.sources.records.embedded import Numbers, parse_shape
 from zarrfeed_convert.sources.records.parquet_files import Tables
 from zarrfeed_convert.sources.records.row_groups import RowGroups
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ParquetTables(Source):
     """Parquet tables with a column of images and one of masks, a sample per row.
 
-    Columns may be Hugging Face images (of bytes or paths), image files as bytes (PNG, JPEG, …),
+    Columns may be Hugging Face images (of bytes or paths), image or ``.npy`` files as bytes,
     paths that count from the table's folder, nested lists, Arrow's fixed-shape tensors, or bare
     numbers, as bytes with a `dtype` or as plain lists, which need a shape. Class names are taken
     from the Hugging Face description of the masks, if they are ``ClassLabel``.
@@ -107,21 +107,7 @@ class ParquetTables(Source):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._meaning = Meaning.of(color, mask_map)
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "image": image,
-            "mask": mask,
-            "key": key,
-            "shape": shape,
-            "height": height,
-            "width": width,
-            "dtype": dtype,
-            "mask_dtype": mask_dtype,
-            "channels_first": channels_first,
-            **self._meaning.describe(),
-        }
+        self._options = ValueOptions.of(color, mask_map)
         numbers = (
             Numbers(dtype, channels_first),
             Numbers(mask_dtype, channels_first, option="mask_dtype"),
@@ -138,8 +124,9 @@ class ParquetTables(Source):
                 limits=limits,
                 beside=image_tables.stems,
             )
-            require_partners(image_tables, mask_tables, what="row")
+            require_one_mask_each(image_tables, mask_tables, what="row")
         self._cache_mib = cache_mib
+        del self.arguments["cache_mib"]  # the samples do not depend on it
         rows = RowGroups(cache_mib << 20, limits)
         self._image, self._mask = (
             Column(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
@@ -149,7 +136,7 @@ class ParquetTables(Source):
         )
         image_tables.require_images(image, option="image")
         mask_tables.require_images(mask, option="mask")
-        unmapped = not str(self._meaning.mask_map)
+        unmapped = not str(self._options.mask_map)
         self.classes = mask_tables.classes(mask) if unmapped else None
         self._rows, self.left_out = self._find_rows()
         self._keys = [image_tables.key(row) for row in self._rows]
@@ -169,10 +156,10 @@ class ParquetTables(Source):
         return (self._cache_mib << 20) + blocks
 
     def describe(self) -> JSON:
-        """Say where the rows come from, as JSON; how they are cached makes no other samples."""
+        """Describe where the rows come from, as JSON."""
         tables = self._image.tables
         facts = {"files": len(tables.paths), "rows": len(tables)}
-        return {"kind": "parquet", **self._arguments, "facts": facts}
+        return {"kind": "parquet", **self.arguments, **self._options.describe(), "facts": facts}
 
     def names(self, sample: int) -> tuple[str, str]:
         """Name a row's image and mask by file, number and column."""
@@ -185,21 +172,21 @@ class ParquetTables(Source):
         image = self._image.measured_file(row) or self._image.stored(row).measure()
         mask = self._mask.measured_file(row)
         mask = mask or self._mask.stored(row).measure_mask()
-        return self._meaning.header(image, mask, name=self._image.name(row))
+        return self._options.header(image, mask, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a row's image and mask."""
         row = self._rows[sample]
         pixels = self._image.stored(row).pixels()
-        return self._meaning.image(pixels, name=self._image.name(row)), self.read_mask(sample)
+        return self._options.image(pixels, name=self._image.name(row)), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a row's mask; its image is not looked at."""
-        return self._mask.stored(self._rows[sample]).ids(self._meaning)
+        return self._mask.stored(self._rows[sample]).ids(self._options)
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Say what the palette of a row's mask shows where it is used."""
-        return self._mask.stored(self._rows[sample]).shown_colors(self._meaning)
+        """Return what the palette of a row's mask shows where it is used."""
+        return self._mask.stored(self._rows[sample]).shown_colors(self._options)
 
     def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
         """Find the rows that hold something, and say of the others what they lack."""
@@ -235,7 +222,7 @@ class ParquetTables(Source):
 def _shape(
     tables: Tables, shape: str, height: str, width: str
 ) -> tuple[int, ...] | tuple[str, ...]:
-    """Say what gives bare numbers their shape: an option, or columns, as far as they are there."""
+    """Return the shape of bare numbers from the option, or the columns that hold it."""
     given = parse_shape(shape)
     if given is not None:
         return given

@@ -219,7 +219,7 @@ def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> Non
 
 
 def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
-    """Say how many bytes a row can have at most that is in a dictionary, by the file."""
+    """Return how many bytes a row can have at most that is in a dictionary, by the file."""
     with Path(path).open("rb") as file:
         return sum(
             read_page(file, part.dictionary)[0].unpacked for part in parts if part.dictionary
@@ -232,7 +232,7 @@ def read_page(file: BinaryIO, at: int) -> tuple[Page, int]:
     Raises
     ------
     ValueError, KeyError, TypeError
-        There is none.
+        There is no page header at this byte.
     """
     file.seek(at)
     reader = ThriftReader(file.read(_HEADER))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.sources.file_discovery import list_files
+from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.name_pairs import in_order_of
-from zarrfeed_convert.sources.read_errors import blamed, reading
-from zarrfeed_convert.sources.records.columns import class_names, require_holding
+from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
+from zarrfeed_convert.sources.records.columns import class_names, require_image_type
 from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
 
@@ -39,10 +38,8 @@ class Tables:
     ----------
     paths, stems
         The files, and how keys of their rows begin.
-    group_ends
-        (groups,) int64: how many rows of all files there are up to the end of each row group.
-    group_file, group_number
-        (groups,) int64: which file a row group is in, and the how many-th it is there.
+    rows, groups
+        Which row group holds which row, and which file holds which row group.
     broken
         Files that are no Parquet files, and why.
     limits
@@ -51,9 +48,8 @@ class Tables:
 
     paths: tuple[str, ...]
     stems: tuple[str, ...]
-    group_ends: NDArray[np.int64]
-    group_file: NDArray[np.int64]
-    group_number: NDArray[np.int64]
+    rows: ItemIndex
+    groups: ItemIndex
     broken: tuple[tuple[str, str], ...]
     limits: Limits
 
@@ -88,19 +84,17 @@ class Tables:
         files = list_files(where, what=what, extensions=EXTENSIONS)
         files = in_order_of(beside, files) if beside else files
         whole: dict[str, str] = {}
-        broken, rows, file_of, number_of = [], [], [], []
+        broken, rows, counts = [], [], []
         for path, stem in files.items():
             try:
-                with reading(path):
+                with naming_errors(path):
                     groups = read_groups(path, limits)
                     require_affordable(path, groups, columns, limits)
             except SourceError as error:
-                broken.append(blamed(error, [path]))
+                broken.append(place_and_reason(error, [path]))
                 continue
-            for number, group in enumerate(groups):
-                rows.append(group.rows)
-                file_of.append(len(whole))
-                number_of.append(number)
+            rows += [group.rows for group in groups]
+            counts.append(len(groups))
             whole[path] = stem
         if not sum(rows):
             if broken:
@@ -110,27 +104,24 @@ class Tables:
                 "other files"
             )
         limits.require_count(sum(rows), where, "rows")
-        ends = np.cumsum(rows, dtype=np.int64)
         return cls(
             paths=tuple(whole),
             stems=tuple(whole.values()),
-            group_ends=ends,
-            group_file=np.array(file_of, np.int64),
-            group_number=np.array(number_of, np.int64),
+            rows=ItemIndex.of(rows),
+            groups=ItemIndex.of(counts),
             broken=tuple(broken),
             limits=limits,
         )
 
     def __len__(self) -> int:
         """Count the rows."""
-        return int(self.group_ends[-1])
+        return len(self.rows)
 
     def place(self, row: int) -> Place:
         """Find a row."""
-        group = int(np.searchsorted(self.group_ends, row, side="right"))
-        start = int(self.group_ends[group - 1]) if group else 0
-        path = self.paths[self.group_file[group]]
-        return Place(path, int(self.group_number[group]), row - start)
+        group, number = self.rows.locate(row)
+        file, place = self.groups.locate(group)
+        return Place(self.paths[file], place, number)
 
     def key(self, row: int) -> str:
         """Name a row by its file and its number."""
@@ -143,7 +134,7 @@ class Tables:
         return f"{self.paths[file]}[row={number}, {column}]"
 
     def have(self, *columns: str) -> bool:
-        """Tell whether all files have some columns."""
+        """Return whether all files have some columns."""
         return all(set(columns) <= set(schema_of(path).names) for path in self.paths)
 
     def require(self, column: str, *, option: str) -> None:
@@ -174,19 +165,18 @@ class Tables:
         self.require(column, option=option)
         for path in self.paths:
             kind = schema_of(path).field(column).type
-            require_holding(kind, name=f"{path}: column {column}")
+            require_image_type(kind, name=f"{path}: column {column}")
 
     def values(self, column: str) -> Iterator[object]:
         """Read the column's values of all rows."""
         for path in self.paths:
-            with reading(path), pq.ParquetFile(path) as file:
+            with naming_errors(path), pq.ParquetFile(path) as file:
                 values = file.read(columns=[column]).column(column).to_pylist()
             yield from values
 
     def doubtful_rows(self, column: str) -> list[int]:
         """List the rows of row groups whose statistics say that a column lacks values."""
         rows: list[int] = []
-        ends = self.group_ends.tolist()
         for file, path in enumerate(self.paths):
             groups = self._groups(path)
             lacking = sum(min((p.nulls or 0 for p in g.of(column)), default=0) for g in groups)
@@ -195,13 +185,13 @@ class Tables:
                     f"{path}: needed at most {_MOST_LACKING} rows that hold nothing in {column}, "
                     f"found a claim of {lacking}; leave them out of the table"
                 )
-            for group in np.flatnonzero(self.group_file == file).tolist():
-                if _lacks(groups[int(self.group_number[group])], column):
-                    rows += range(ends[group - 1] if group else 0, ends[group])
+            for group, about in zip(self.groups.span(file), groups, strict=True):
+                if _lacks(about, column):
+                    rows += self.rows.span(group)
         return rows
 
     def block_nbytes(self, columns: Collection[str]) -> int:
-        """Say how many bytes the largest blocks of some columns have together."""
+        """Return how many bytes the largest blocks of some columns have together."""
         largest = dict.fromkeys(columns, 0)
         for path in self.paths:
             for group, column in product(self._groups(path), largest):
@@ -214,14 +204,13 @@ class Tables:
         return class_names(schema_of(self.paths[0]).metadata, column)
 
     def _groups(self, path: str) -> list[Group]:
-        with reading(path):
+        with naming_errors(path):
             return read_groups(path, self.limits)
 
     def _in_file(self, row: int) -> tuple[int, int]:
-        group = int(np.searchsorted(self.group_ends, row, side="right"))
-        file = int(self.group_file[group])
-        first = int(np.searchsorted(self.group_file, file))
-        return file, row - (int(self.group_ends[first - 1]) if first else 0)
+        file, _ = self.groups.locate(self.rows.locate(row)[0])
+        first = self.rows.span(self.groups.span(file).start)
+        return file, row - first.start
 
 
 def schema_of(path: str) -> pa.Schema:
@@ -232,10 +221,10 @@ def schema_of(path: str) -> pa.Schema:
     SourceError
         It is no Parquet file.
     """
-    with reading(path):
+    with naming_errors(path):
         return pq.read_schema(path)
 
 
 def _lacks(group: Group, column: str) -> bool:
-    """Tell whether a row may hold nothing: every part of the column lacks some of its values."""
+    """Return whether a row may hold nothing: every part of the column lacks some of its values."""
     return all(part.nulls for part in group.of(column))

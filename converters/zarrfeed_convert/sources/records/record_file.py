@@ -19,6 +19,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.file_discovery import list_files
+from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.name_pairs import in_order_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Records:
     ----------
     paths, stems
         The files, and what each is called in keys.
-    ends
-        (files,) int64: how many records there are up to the end of each file.
+    index
+        Which file holds which record.
     offsets
         (records,) int64: where in its file each record begins.
     broken
@@ -52,7 +53,7 @@ class Records:
 
     paths: tuple[str, ...]
     stems: tuple[str, ...]
-    ends: NDArray[np.int64]
+    index: ItemIndex
     offsets: NDArray[np.int64]
     broken: tuple[tuple[str, str], ...]
 
@@ -80,8 +81,8 @@ class Records:
             for path, (offsets, why) in zip(files, found, strict=True)
             if why
         ]
-        ends = np.cumsum([len(offsets) for offsets, _ in found], dtype=np.int64)
-        if not ends[-1]:
+        index = ItemIndex.of(len(offsets) for offsets, _ in found)
+        if not len(index):
             if broken:
                 raise SourceError(f"{next(iter(files))}: {broken[0][1]}")
             raise SourceError(
@@ -89,30 +90,25 @@ class Records:
                 "give other files"
             )
         offsets = np.concatenate([offsets for offsets, _ in found])
-        return cls(tuple(files), tuple(files.values()), ends, offsets, tuple(broken))
+        return cls(tuple(files), tuple(files.values()), index, offsets, tuple(broken))
 
     def __len__(self) -> int:
         """Count the records."""
-        return self.offsets.size
-
-    def place(self, record: int) -> tuple[int, int]:
-        """Give the number of a record's file, and of the record in it."""
-        file = int(np.searchsorted(self.ends, record, side="right"))
-        return file, record - (int(self.ends[file - 1]) if file else 0)
+        return len(self.index)
 
     def key(self, record: int) -> str:
         """Name a record by its file and its number."""
-        file, number = self.place(record)
+        file, number = self.index.locate(record)
         return f"{self.stems[file]}/{number:06}"
 
     def name(self, record: int, feature: str) -> str:
         """Name a feature of a record as a person would look for it."""
-        file, number = self.place(record)
+        file, number = self.index.locate(record)
         return name_of_record(self.paths[file], number, feature)
 
     def read(self, record: int, *, name: str) -> bytes:
         """Read a record's payload, as :func:`read_record` does."""
-        file, _ = self.place(record)
+        file, _ = self.index.locate(record)
         return read_record(self.paths[file], int(self.offsets[record]), name=name)
 
 

@@ -70,7 +70,7 @@ class RowGroups:
         return RowGroups, (self._bound, self._limits)
 
     def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
-        """Give a block of a column, and where in it a row is.
+        """Return a block of a column, and where in it a row is.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class _Reading:
         self._batches: Iterator[pa.RecordBatch] = iter(())
 
     def block_rows(self, group: int) -> int:
-        """Say how many rows of a group are decoded at once: as many as their bytes allow."""
+        """Return how many rows of a group are decoded at once: as many as their bytes allow."""
         rows = self._rows.get(group)
         if rows is None:
             about = self._groups[group]
@@ -163,7 +163,7 @@ def _bytes_of(rows: pa.ChunkedArray) -> int:
 
 
 def block_nbytes(group: Group, column: str) -> int:
-    """Say how many bytes a block of a row group has: a few MiB, or one row that is larger."""
+    """Return how many bytes a block of a row group has: a few MiB, or one row that is larger."""
     return _block_rows(group, column) * _nbytes(group, column) // max(group.rows, 1)
 
 

@@ -155,7 +155,7 @@ def divide(name: str) -> tuple[str, str] | None:
 
 
 def fields_of(samples: Mapping[str, Mapping[str, Member]]) -> Iterator[str]:
-    """Give the fields of all samples, as often as they occur."""
+    """Return the fields of all samples, as often as they occur."""
     return (field for members in samples.values() for field in members)
 
 

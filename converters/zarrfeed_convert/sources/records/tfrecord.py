@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
-from zarrfeed_convert.sources.read_errors import blamed, source_errors
-from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.item_index import require_one_mask_each
+from zarrfeed_convert.sources.read_errors import place_and_reason, source_errors
+from zarrfeed_convert.sources.records.embedded import Numbers, parse_shape
 from zarrfeed_convert.sources.records.features import Feature
-from zarrfeed_convert.sources.records.paired_records import require_partners
 from zarrfeed_convert.sources.records.record_file import Records
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,20 +99,7 @@ class TFRecords(Source):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._meaning = Meaning.of(color, mask_map)
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "image": image,
-            "mask": mask,
-            "key": key,
-            "shape": shape,
-            "height": height,
-            "width": width,
-            "dtype": dtype,
-            "mask_dtype": mask_dtype,
-            **self._meaning.describe(),
-        }
+        self._options = ValueOptions.of(color, mask_map)
         limits = limits or Limits()
         given = parse_shape(shape) or ((shape,) if shape else (height, width))
         image_numbers, mask_numbers = Numbers(dtype), Numbers(mask_dtype, option="mask_dtype")
@@ -120,7 +107,7 @@ class TFRecords(Source):
         mask_records = image_records
         if masks:
             mask_records = Records.find(os.fspath(masks), what="masks", beside=image_records.stems)
-            require_partners(image_records, mask_records, what="record")
+            require_one_mask_each(image_records, mask_records, what="record")
         self._image = Feature("image", image_records, image, image_numbers, given, limits)
         self._mask = Feature("mask", mask_records, mask, mask_numbers, given, limits)
         self._one = mask_records is image_records
@@ -138,10 +125,10 @@ class TFRecords(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the records come from, as JSON."""
+        """Describe where the records come from, as JSON."""
         records = self._image.records
         facts = {"files": len(records.paths), "records": len(records)}
-        return {"kind": "tfrecord", **self._arguments, "facts": facts}
+        return {"kind": "tfrecord", **self.arguments, **self._options.describe(), "facts": facts}
 
     def names(self, sample: int) -> tuple[str, str]:
         """Name a record's image and mask by file, number and feature."""
@@ -154,25 +141,25 @@ class TFRecords(Source):
         image_example, mask_example = self._examples(row)
         image = self._image.stored(image_example, row).measure()
         mask = self._mask.stored(mask_example, row).measure_mask()
-        return self._meaning.header(image, mask, name=self._image.name(row))
+        return self._options.header(image, mask, name=self._image.name(row))
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a record's image and mask."""
         row = self._rows[sample]
         image_example, mask_example = self._examples(row)
         pixels = self._image.stored(image_example, row).pixels()
-        image = self._meaning.image(pixels, name=self._image.name(row))
-        return image, self._mask.stored(mask_example, row).ids(self._meaning)
+        image = self._options.image(pixels, name=self._image.name(row))
+        return image, self._mask.stored(mask_example, row).ids(self._options)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a record's mask."""
         row = self._rows[sample]
-        return self._mask.stored(self._mask.example(row), row).ids(self._meaning)
+        return self._mask.stored(self._mask.example(row), row).ids(self._options)
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Say what the palette of a record's mask shows where it is used."""
+        """Return what the palette of a record's mask shows where it is used."""
         row = self._rows[sample]
-        return self._mask.stored(self._mask.example(row), row).shown_colors(self._meaning)
+        return self._mask.stored(self._mask.example(row), row).shown_colors(self._options)
 
     def _examples(self, row: int) -> tuple[Example, Example]:
         example = self._image.example(row)
@@ -196,7 +183,7 @@ class TFRecords(Source):
             try:
                 key = field.text(row)
             except SourceError as error:
-                left_out.append(blamed(error, [field.name(row)]))
+                left_out.append(place_and_reason(error, [field.name(row)]))
                 continue
             if key in rows:
                 raise SourceError(

@@ -14,13 +14,10 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
-from zarrfeed_convert.sources.options import require_no_masks
-from zarrfeed_convert.sources.read_errors import reading, source_errors
-from zarrfeed_convert.sources.records.encoded import (
+from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.records.embedded import (
     HEAD,
-    decode_image,
-    decode_mask,
-    measure_file,
+    EmbeddedImage,
     measure_head,
 )
 from zarrfeed_convert.sources.records.tars import (
@@ -30,7 +27,7 @@ from zarrfeed_convert.sources.records.tars import (
     names_of_tars,
     samples_of_tar,
 )
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions, require_no_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,11 +87,10 @@ class WebDatasetTars(Source):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._images, self._image, self._mask = os.fspath(images), image, mask
         require_no_masks(os.fspath(masks), "the tars of --images")
-        self._meaning = Meaning.of(color, mask_map)
+        self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
-        self._tars = find_tars(self._images)
+        self._tars = find_tars(os.fspath(images))
         self.left_out = left_out = list[tuple[str, str]]()
         self._keys: list[str] = []
         self._members: list[tuple[str, str]] = []
@@ -114,7 +110,7 @@ class WebDatasetTars(Source):
                 self._members.append((one.name, other.name))
                 places.append((number, one.offset, one.size, other.offset, other.size))
         if not places:
-            raise SourceError(_nothing(self._images, wanted, fields))
+            raise SourceError(_nothing(os.fspath(images), wanted, fields))
         self._places = np.array(places, np.int64)
         if len(set(self._keys)) < len(self._keys):
             names = names_of_tars(self._tars)
@@ -130,14 +126,11 @@ class WebDatasetTars(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the samples come from, as JSON."""
+        """Describe where the samples come from, as JSON."""
         return {
             "kind": "webdataset",
-            "images": self._images,
-            "masks": "",
-            "image": self._image,
-            "mask": self._mask,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": self._facts,
         }
 
@@ -149,39 +142,39 @@ class WebDatasetTars(Source):
 
     def probe(self, sample: int) -> Header:
         """Read the headers of a sample's two files."""
-        image_name, mask_name = self.names(sample)
-        image = self._measure(sample, 0, image_name)
-        mask = self._measure(sample, 1, mask_name)
-        return self._meaning.header(image, mask, name=image_name)
+        image, mask = (self._measure(sample, which) for which in (0, 1))
+        return self._options.header(image, mask, name=self.names(sample)[0])
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a sample."""
         name = self.names(sample)[0]
-        image = decode_image(self._bytes(sample, 0, name), name, self._limits)
-        return self._meaning.image(image, name=name), self.read_mask(sample)
+        return self._options.image(self._file(sample, 0).pixels(), name=name), self.read_mask(
+            sample
+        )
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask."""
-        name = self.names(sample)[1]
-        pixels = decode_mask(self._bytes(sample, 1, name), name, self._limits)
-        return self._meaning.mask(pixels, name=name)
+        return self._file(sample, 1).ids(self._options)
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Say what the palette of a sample's mask shows where it is used."""
-        name = self.names(sample)[1]
-        pixels = decode_mask(self._bytes(sample, 1, name), name, self._limits)
-        return self._meaning.shown_colors(pixels)
+        """Return what the palette of a sample's mask shows where it is used."""
+        return self._file(sample, 1).shown_colors(self._options)
 
-    def _measure(self, sample: int, which: int, name: str) -> Measure:
+    def _file(self, sample: int, which: int) -> EmbeddedImage:
+        name = self.names(sample)[which]
+        return EmbeddedImage(self._bytes(sample, which, name), name, self._limits)
+
+    def _measure(self, sample: int, which: int) -> Measure:
+        name = self.names(sample)[which]
         found = measure_head(self._bytes(sample, which, name, HEAD), name, self._limits)
-        return found or measure_file(self._bytes(sample, which, name), name, self._limits)
+        return found or self._file(sample, which).measure()
 
     def _bytes(self, sample: int, which: int, name: str, most: int | None = None) -> bytes:
         """Read the contents of a sample's image (0) or mask (1), or their beginning."""
         place = self._places[sample].tolist()
         offset, size = place[1 + 2 * which : 3 + 2 * which]
         wanted = size if most is None else min(size, most)
-        with reading(name), Path(self._tars[place[0]]).open("rb") as tar:
+        with naming_errors(name), Path(self._tars[place[0]]).open("rb") as tar:
             tar.seek(offset)
             data = tar.read(wanted)
             if len(data) != wanted:

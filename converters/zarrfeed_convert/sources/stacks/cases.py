@@ -14,6 +14,7 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_ids import several_values
+from zarrfeed_convert.sources.axes import Axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,77 +23,41 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.sources.stacks.volumes import Volume
 
-Shape = tuple[int, int, int]
 _TOLERANCE = 0.1  # of a voxel: what rounding of affines makes is a hundredth of it
+_AS_STORED = np.array([[0, 1], [1, 1], [2, 1]])
 
 
-@dataclass(frozen=True, slots=True)
-class Slicing:
-    """How slices of a volume are cut along one of its axes.
+def volume_axes(
+    shape: Sequence[int], channels: int, *, axis: int, orientation: NDArray[Any] = _AS_STORED
+) -> Axes:
+    """Return which axes of a stored volume are slices, rows, columns and channels.
 
-    Attributes
+    Parameters
     ----------
+    shape, channels
+        (3,) of its voxels; values of a voxel.
     axis
-        Of the volume as it is cut, after it was turned.
-    stored
-        (3,) the stored axis that each axis of the turned volume is.
-    flipped
-        (3,) whether each axis of the turned volume runs against the stored one.
+        To cut along, once the volume is turned.
+    orientation
+        (3, 2) as nibabel has it: for each stored axis, which axis it becomes, and 1 or -1.
     """
+    stored = _stored(orientation)
+    slices = stored.pop(axis)
+    rows, columns = stored
+    return Axes(
+        "xyzc" if channels > 1 else "xyz",
+        (*shape, channels) if channels > 1 else tuple(shape),
+        (slices,),
+        (rows, columns),
+        3 if channels > 1 else None,
+        frozenset(at for at in range(3) if orientation[at, 1] < 0),
+    )
 
-    axis: int
-    stored: tuple[int, int, int] = (0, 1, 2)
-    flipped: tuple[bool, bool, bool] = (False, False, False)
 
-    @classmethod
-    def along(cls, axis: int, orientation: NDArray[Any]) -> Slicing:
-        """Turn a volume as its orientation says.
-
-        Parameters
-        ----------
-        axis
-            To cut along, of the turned volume.
-        orientation
-            (3, 2) as nibabel has it: for each stored axis, which axis it becomes, and 1 or -1.
-        """
-        becomes = [int(number) for number in orientation[:, 0]]
-        first, second, third = (becomes.index(number) for number in range(3))
-        one, two, three = (bool(orientation[at, 1] < 0) for at in (first, second, third))
-        return cls(axis, (first, second, third), (one, two, three))
-
-    def turned(self, shape: Sequence[int]) -> Shape:
-        """Give the shape of a stored volume once it is turned."""
-        first, second, third = (shape[at] for at in self.stored)
-        return first, second, third
-
-    def count(self, shape: Sequence[int]) -> int:
-        """Count the slices of a stored volume."""
-        return shape[self.stored[self.axis]]
-
-    def size(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Give the height and width of a stored volume's slices."""
-        height, width = (shape[self.stored[axis]] for axis in self._across)
-        return height, width
-
-    def index(self, shape: Sequence[int], number: int) -> tuple[int | slice, ...]:
-        """Index a stored volume with it to get a slice."""
-        index: list[int | slice] = [slice(None)] * 3
-        last = self.count(shape) - 1
-        index[self.stored[self.axis]] = last - number if self.flipped[self.axis] else number
-        return tuple(index)
-
-    def turn(self, part: NDArray[Any]) -> NDArray[Any]:
-        """Turn what :meth:`index` gives: (H, W) or (H, W, C)."""
-        across = self._across
-        if self.stored[across[0]] > self.stored[across[1]]:
-            part = part.swapaxes(0, 1)
-        steps = tuple(slice(None, None, -1 if self.flipped[axis] else 1) for axis in across)
-        return part[steps]
-
-    @property
-    def _across(self) -> tuple[int, int]:
-        first, second = (axis for axis in range(3) if axis != self.axis)
-        return first, second
+def _stored(orientation: NDArray[Any]) -> list[int]:
+    """Return the stored axis that each axis of a turned volume is."""
+    becomes = [int(number) for number in orientation[:, 0]]
+    return [becomes.index(number) for number in range(3)]
 
 
 def apart(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> float:
@@ -113,7 +78,7 @@ def apart(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> float
 
 
 def alike(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> bool:
-    """Tell whether two affines put a volume's voxels at nearly the same places."""
+    """Return whether two affines put a volume's voxels at nearly the same places."""
     return apart(one, other, shape) <= _TOLERANCE
 
 
@@ -127,17 +92,15 @@ class Case:
         Names it.
     images, labels
         The files.
-    cuts
-        How each of the images is cut.
-    labels_cut
-        How the labels are.
+    image_axes, label_axes
+        Of each of the images, and of the labels; slices are samples.
     """
 
     key: str
     images: tuple[Volume, ...]
     labels: Volume
-    cuts: tuple[Slicing, ...]
-    labels_cut: Slicing
+    image_axes: tuple[Axes, ...]
+    label_axes: Axes
 
     @property
     def channels(self) -> int:
@@ -148,12 +111,12 @@ class Case:
     @property
     def count(self) -> int:
         """How many slices there are."""
-        return self.cuts[0].count(self.images[0].shape)
+        return self.image_axes[0].count
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the slices."""
-        return self.cuts[0].size(self.images[0].shape)
+        return self.image_axes[0].size
 
 
 def case_of(
@@ -186,27 +149,32 @@ def case_of(
     SourceError
         Shapes or places differ, or there are channels where none may be.
     """
-    cuts = [_cut(volume, axis, canonical=canonical) for volume in images]
-    labels_cut = cuts[0] if ignore_affine else _cut(labels, axis, canonical=canonical)
-    case = Case(key, tuple(images), labels, tuple(cuts), labels_cut)
+    turns = [_orientation(volume, canonical=canonical) for volume in images]
+    turns.append(turns[0] if ignore_affine else _orientation(labels, canonical=canonical))
+    volumes = (*images, labels)
+    axes = [
+        volume_axes(volume.shape, volume.channels, axis=axis, orientation=turn)
+        for volume, turn in zip(volumes, turns, strict=True)
+    ]
+    case = Case(key, tuple(images), labels, tuple(axes[:-1]), axes[-1])
     _require_channels(case, one_hot=one_hot)
-    for other, cut in zip((*images[1:], labels), (*cuts[1:], labels_cut), strict=True):
-        _require_same_shape(images[0], cuts[0], other, cut)
+    for other, turn in zip(volumes[1:], turns[1:], strict=True):
+        _require_same_shape(images[0], turns[0], other, turn)
         if not ignore_affine:
-            _require_same_place(images[0], cuts[0], other, cut)
+            _require_same_place(images[0], turns[0], other, turn)
     return case
 
 
-def _cut(volume: Volume, axis: int, *, canonical: bool) -> Slicing:
+def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
     if not canonical:
-        return Slicing(axis)
-    orientation = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
+        return _AS_STORED
+    orientation: NDArray[Any] = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
     if not np.isfinite(orientation).all():
         raise SourceError(
             f"{volume.path}: needed an affine that says how the volume lies, found "
             f"{_rounded(volume.affine)}; leave out --option canonical=yes"
         )
-    return Slicing.along(axis, orientation)
+    return orientation
 
 
 def _require_channels(case: Case, *, one_hot: bool) -> None:
@@ -221,8 +189,10 @@ def _require_channels(case: Case, *, one_hot: bool) -> None:
         raise SourceError(several_values(case.labels.path, case.labels.channels))
 
 
-def _require_same_shape(image: Volume, cut: Slicing, other: Volume, other_cut: Slicing) -> None:
-    shape, other_shape = cut.turned(image.shape), other_cut.turned(other.shape)
+def _require_same_shape(
+    image: Volume, turn: NDArray[Any], other: Volume, other_turn: NDArray[Any]
+) -> None:
+    shape, other_shape = _turned_shape(image, turn), _turned_shape(other, other_turn)
     if shape != other_shape:
         raise SourceError(
             f"{image.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, and "
@@ -230,9 +200,11 @@ def _require_same_shape(image: Volume, cut: Slicing, other: Volume, other_cut: S
         )
 
 
-def _require_same_place(image: Volume, cut: Slicing, other: Volume, other_cut: Slicing) -> None:
-    affine, other_affine = _turned(image, cut), _turned(other, other_cut)
-    if not alike(affine, other_affine, cut.turned(image.shape)):
+def _require_same_place(
+    image: Volume, turn: NDArray[Any], other: Volume, other_turn: NDArray[Any]
+) -> None:
+    affine, other_affine = _turned_affine(image, turn), _turned_affine(other, other_turn)
+    if not alike(affine, other_affine, _turned_shape(image, turn)):
         raise SourceError(
             f"{image.path}: needed volumes at one place, found the affine {_rounded(affine)}, and "
             f"{_rounded(other_affine)} of {other.path}; if their voxels belong together all the "
@@ -240,11 +212,11 @@ def _require_same_place(image: Volume, cut: Slicing, other: Volume, other_cut: S
         )
 
 
-def _turned(volume: Volume, cut: Slicing) -> NDArray[Any]:
-    """Give the affine that a volume has once it is turned."""
-    orientation = np.empty((3, 2))
-    for axis, stored in enumerate(cut.stored):
-        orientation[stored] = axis, -1 if cut.flipped[axis] else 1
+def _turned_shape(volume: Volume, orientation: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(volume.shape[at] for at in _stored(orientation))
+
+
+def _turned_affine(volume: Volume, orientation: NDArray[Any]) -> NDArray[Any]:
     stored_affine = inv_ornt_aff(orientation, volume.shape)  # type: ignore[no-untyped-call]
     affine: NDArray[Any] = volume.affine @ stored_affine
     return affine

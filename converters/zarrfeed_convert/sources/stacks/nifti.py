@@ -13,11 +13,16 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
-from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
+from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.read_errors import (
+    naming_errors,
+    place_and_reason,
+    require_any,
+    source_errors,
+)
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
-from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.sources.stacks.cases import Slicing
+    from zarrfeed_convert.sources.axes import Axes
 
 
 @source_errors
@@ -100,23 +105,15 @@ class NiftiVolumes(Source):
     ) -> None:
         if axis not in (0, 1, 2):
             raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}; choose one of these")
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "axis": axis,
-            "image_suffix": image_suffix,
-            "mask_suffix": mask_suffix,
-            "canonical": canonical,
-            "ignore_affine": ignore_affine,
-            "skip_empty": skip_empty,
-        }
-        self._meaning = Meaning.of(color, mask_map)
-        named = None if str(self._meaning.mask_map) else _named(Path(masks))
+        self._axis, self._canonical = axis, canonical
+        self._ignore_affine, self._skip_empty = ignore_affine, skip_empty
+        self._options = ValueOptions.of(color, mask_map)
+        named = None if str(self._options.mask_map) else _named(Path(masks))
         self.classes: tuple[str, ...] | None = named.classes if named else None
         self.ignore: int | None = named.ignore if named else None
         found = pair_stacks(
-            list_stacks(self._arguments["images"], what="images", extensions=VOLUMES),
-            list_stacks(self._arguments["masks"], what="masks", extensions=VOLUMES),
+            list_stacks(os.fspath(images), what="images", extensions=VOLUMES),
+            list_stacks(os.fspath(masks), what="masks", extensions=VOLUMES),
             image_suffixes=image_suffix.split(","),
             mask_suffix=mask_suffix,
         )
@@ -131,7 +128,7 @@ class NiftiVolumes(Source):
             try:
                 self._add(self._measured(pair))
             except SourceError as error:
-                left_out.append(blamed(error, (*pair.images, pair.mask)))
+                left_out.append(place_and_reason(error, (*pair.images, pair.mask)))
         require_any(self._places, left_out)
         self.left_out = tuple(left_out)
         self._left_aside = found.left_aside
@@ -144,12 +141,12 @@ class NiftiVolumes(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the volumes come from, as JSON."""
+        """Describe where the volumes come from, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "nifti",
-            **self._arguments,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": {
                 "volumes": len(self._cases),
                 "empty_slices_left_out": self._empty,
@@ -163,9 +160,9 @@ class NiftiVolumes(Source):
         return self._named(case.images[0], number), self._named(case.labels, number)
 
     def probe(self, sample: int) -> Header:
-        """Give what the volumes' headers say of a slice."""
+        """Return what the volumes' headers say of a slice."""
         case, _ = self._locate(sample)
-        channels = self._meaning.channels(case.channels, name=case.images[0].path)
+        channels = self._options.channels(case.channels, name=case.images[0].path)
         return Header(*case.size, channels, str(self._dtype), *case.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
@@ -173,13 +170,13 @@ class NiftiVolumes(Source):
         case, number = self._locate(sample)
         name = self._named(case.images[0], number)
         parts = []
-        for volume, cut in zip(case.images, case.cuts, strict=True):
+        for volume, axes in zip(case.images, case.image_axes, strict=True):
             about = name if volume is case.images[0] else f"{name}: {volume.path}"
-            with reading(about):
-                values = self._cut(volume, cut, number, about)
+            with naming_errors(about):
+                values = self._slice(volume, axes, number, about)
             parts.append(packable(values, about).astype(self._dtype, copy=False))
         image = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
-        return self._meaning.image(image, name=name), self.read_mask(sample)
+        return self._options.image(image, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a slice of a label volume."""
@@ -191,24 +188,24 @@ class NiftiVolumes(Source):
         return self._cases[case], number
 
     def _named(self, volume: Volume, number: int) -> str:
-        return f"{volume.path}[{'xyz'[self._arguments['axis']]}={number}]"
+        return f"{volume.path}[{'xyz'[self.arguments['axis']]}={number}]"
 
     def _mask(self, case: Case, number: int) -> Mask:
         name = self._named(case.labels, number)
-        with reading(name):
-            values = self._cut(case.labels, case.labels_cut, number, name)
-        return self._meaning.mask(values, name=name)
+        with naming_errors(name):
+            values = self._slice(case.labels, case.label_axes, number, name)
+        return self._options.mask(values, name=name)
 
-    def _cut(self, volume: Volume, cut: Slicing, number: int, name: str) -> NDArray[Any]:
+    def _slice(self, volume: Volume, axes: Axes, number: int, name: str) -> NDArray[Any]:
         try:
-            return cut.turn(self._reader.read(volume, cut.index(volume.shape, number)))
+            return axes.arrange(self._reader.read(volume, axes.index(number)[:3]))
         except SourceError as error:  # it names the file, not the slice
             raise SourceError(f"{name}: {str(error).removeprefix(f'{volume.path}: ')}") from error
 
     def _add(self, case: Case) -> None:
         """Take a case's slices, but for the empty ones if those are not wanted."""
         numbers = list(range(case.count))
-        if self._arguments["skip_empty"]:
+        if self._skip_empty:
             numbers = [number for number in numbers if self._mask(case, number).any()]
         self._empty += case.count - len(numbers)
         self._places += [(len(self._cases), number) for number in numbers]
@@ -218,16 +215,16 @@ class NiftiVolumes(Source):
     def _measured(self, pair: Pair) -> Case:
         volumes = []
         for path in (*pair.images, pair.mask):
-            with reading(path):
+            with naming_errors(path):
                 volumes.append(measure_volume(path))
         case = case_of(
             pair.key,
             volumes[:-1],
             volumes[-1],
-            axis=self._arguments["axis"],
-            canonical=self._arguments["canonical"],
-            ignore_affine=self._arguments["ignore_affine"],
-            one_hot=self._meaning.mask_map.one_hot is not None,
+            axis=self._axis,
+            canonical=self._canonical,
+            ignore_affine=self._ignore_affine,
+            one_hot=self._options.mask_map.one_hot is not None,
         )
         self._limits.require((*case.size, case.channels), case.images[0].dtype, pair.images[0],
                              "a slice")  # fmt: skip

@@ -7,95 +7,20 @@ page's; ``C`` (planes) and ``S`` (samples of a pixel) are channels; all others c
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_ids import several_values
+from zarrfeed_convert.sources.axes import ALL, Axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
 
 Stored: TypeAlias = tuple[str, tuple[int, ...]]  # letters and lengths of axes
-ALL = -1  # of the channels
 _PLANES = (1, 3, 4)  # channels that an image has, as a rule
-
-
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """A stack's axes; of length 1 there are none but Y and X.
-
-    Attributes
-    ----------
-    letters, sizes
-        Of each axis. Letters may come twice.
-    samples
-        The places of the axes that count samples, in the order of the file.
-    channels
-        The place of the channels' axis, or None.
-    """
-
-    letters: str
-    sizes: tuple[int, ...]
-    samples: tuple[int, ...]
-    channels: int | None
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """The lengths of the axes that count samples."""
-        return tuple(self.sizes[axis] for axis in self.samples)
-
-    @property
-    def count(self) -> int:
-        """How many samples the stack has."""
-        return prod(self.counts)
-
-    @property
-    def counted(self) -> str:
-        """The letters of the axes that count samples."""
-        return "".join(self.letters[axis] for axis in self.samples)
-
-    @property
-    def plane_count(self) -> int:
-        """How many channels lie in planes of their own."""
-        planes = self.channels is not None and self.letters[self.channels] == "C"
-        return self.sizes[self.channels] if planes and self.channels is not None else 1
-
-    def place(self, sample: int) -> tuple[int, ...]:
-        """Say where a sample is, along each axis that counts samples."""
-        return tuple(int(at) for at in np.unravel_index(sample, self.counts))
-
-    def label(self, sample: int) -> str:
-        """Name a sample as a person counts, from 0: ``z=12``, or ``t=1,z=12``."""
-        if not self.samples:
-            return "page=0"
-        names = [
-            letter.lower() if letter in "TZC" else "page" if len(self.samples) == 1 else letter
-            for letter in self.counted
-        ]
-        return ",".join(f"{name}={at}" for name, at in zip(names, self.place(sample), strict=True))
-
-    def index(self, sample: int, channel: int) -> tuple[int | slice, ...]:
-        """Index the stack's array with it to get a sample."""
-        index: list[int | slice] = [slice(None)] * len(self.sizes)
-        for axis, at in zip(self.samples, self.place(sample), strict=True):
-            index[axis] = at
-        if self.channels is not None and channel != ALL:
-            index[self.channels] = channel
-        return tuple(index)
-
-    def arrange(self, values: NDArray[np.generic], channel: int) -> NDArray[np.generic]:
-        """Turn what :meth:`index` gives into (H, W) or (H, W, C)."""
-        channels = self.channels if channel == ALL else None
-        kept = [axis for axis in range(len(self.sizes)) if axis not in self.samples]
-        kept = [axis for axis in kept if axis == channels or self.letters[axis] in "YX"]
-        order = sorted(kept, key=lambda axis: "YX".find(self.letters[axis]) % 3)
-        return values.transpose([kept.index(axis) for axis in order])
 
 
 def axes_of_pair(
@@ -126,7 +51,7 @@ def axes_of_pair(
     Raises
     ------
     SourceError
-        Axes are missing or of unknown meaning, or the numbers of samples differ.
+        Axes are missing or of unknown options, or the numbers of samples differ.
 
     Examples
     --------
@@ -142,7 +67,7 @@ def axes_of_pair(
     planes = ["".join(set(letters) - set("YXS")) for letters, _ in (images, masks)]
     as_samples = not along and channel == ALL and "C" in "".join(planes)
     image = axes_of(*images, along=along, must=True, name=names[0])
-    if as_samples and image.plane_count not in _PLANES:
+    if as_samples and plane_count(image) not in _PLANES:
         with suppress(SourceError):
             return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names, one_hot)
     try:
@@ -168,17 +93,17 @@ def _axes_of_pair(
     if image.channels is not None and mask.channels is not None and not one_hot:
         _require_no_pages(image, mask, names[0])
     try:
-        partner(image, mask, 0)
+        mask_sample(image, mask, 0)
     except ValueError:
-        per_sample = image.channels is not None and image.sizes[image.channels] == mask.count
+        per_sample = image.channels is not None and image.channel_count == mask.count
         advice = "; count the samples of a pixel by --option axis=S" if per_sample else ""
         raise SourceError(
             f"{names[0]}: needed as many masks as images, found {image.count} pages (axes "
             f"{image.letters}) and {mask.count} (axes {mask.letters}) in {names[1]}{advice}"
         ) from None
-    if mask.plane_count > 1 and not one_hot:
+    if plane_count(mask) > 1 and not one_hot:
         raise SourceError(
-            f"{several_values(names[1], mask.plane_count)}; or count them as samples by --option "
+            f"{several_values(names[1], plane_count(mask))}; or count them as samples by --option "
             "axis=C"
         )
     return image, mask
@@ -186,8 +111,8 @@ def _axes_of_pair(
 
 def _require_no_pages(image: Axes, mask: Axes, name: str) -> None:
     """Refuse pages that were saved as samples of a pixel, on both sides."""
-    count = 1 if image.channels is None else image.sizes[image.channels]
-    both = mask.channels is not None and mask.sizes[mask.channels] == count
+    count = image.channel_count
+    both = mask.channels is not None and mask.channel_count == count
     if both and count > max(_PLANES):
         raise SourceError(
             f"{name}: needed masks of one value a pixel, found {count} in images and masks (axes "
@@ -247,7 +172,26 @@ def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name:
             f"{name}: needed axes that count samples, or channels, found the {shown}; add "
             f"{letters[min(rest)]} to --option axis={along}"
         )
-    return Axes(letters, tuple(sizes), samples, letters.index(channel) if channel else None)
+    spatial = letters.index("Y"), letters.index("X")
+    channels = letters.index(channel) if channel else None
+    return Axes(letters, tuple(sizes), samples, spatial, channels)
+
+
+def plane_count(axes: Axes) -> int:
+    """Count the channels that lie in planes of their own."""
+    planes = axes.channels is not None and axes.letters[axes.channels] == "C"
+    return axes.channel_count if planes else 1
+
+
+def label_of(axes: Axes, sample: int) -> str:
+    """Name a sample as a person counts, from 0: ``z=12``, or ``t=1,z=12``."""
+    if not axes.samples:
+        return "page=0"
+    names = [
+        letter.lower() if letter in "TZC" else "page" if len(axes.samples) == 1 else letter
+        for letter in axes.counted
+    ]
+    return ",".join(f"{name}={at}" for name, at in zip(names, axes.place(sample), strict=True))
 
 
 def count_channels(axes: Axes, channel: int, name: str) -> int:
@@ -258,7 +202,7 @@ def count_channels(axes: Axes, channel: int, name: str) -> int:
     SourceError
         There is no such channel.
     """
-    count = 1 if axes.channels is None else axes.sizes[axes.channels]
+    count = axes.channel_count
     if channel != ALL:
         if not 0 <= channel < count:
             raise SourceError(
@@ -269,7 +213,7 @@ def count_channels(axes: Axes, channel: int, name: str) -> int:
     return count
 
 
-def partner(images: Axes, masks: Axes, sample: int) -> int:
+def mask_sample(images: Axes, masks: Axes, sample: int) -> int:
     """Find the sample of a stack of masks that belongs to one of a stack of images.
 
     Axes of the same letters go together, in whatever order they are stored; others as they are
@@ -284,7 +228,7 @@ def partner(images: Axes, masks: Axes, sample: int) -> int:
     --------
     >>> images = axes_of("TZYX", (2, 5, 8, 8), along="", must=True, name="a.tif")
     >>> masks = axes_of("ZTYX", (5, 2, 8, 8), along="", must=True, name="b.tif")
-    >>> images.place(6), masks.place(partner(images, masks, 6))
+    >>> images.place(6), masks.place(mask_sample(images, masks, 6))
     ((1, 1), (1, 1))
     """
     letters = images.counted

@@ -87,7 +87,7 @@ def _require_own_ome(text: str, path: str) -> None:
 
 
 def _is_other(uuid: ElementTree.Element, path: str, own: set[str | None]) -> bool:
-    """Tell whether a plane is in another file; one of this name is in this one."""
+    """Return whether a plane is in another file; one of this name is in this one."""
     same = uuid.attrib.get("FileName", "").lower() == re.split(r"[/\\]", path)[-1].lower()
     if same and own == {None}:
         own.add(uuid.text)

@@ -14,19 +14,25 @@ from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
 from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.sources.axes import ALL, Axes
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.file_discovery import list_stacks
-from zarrfeed_convert.sources.read_errors import blamed, reading, require_any, source_errors
-from zarrfeed_convert.sources.stacks.pairing import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.item_index import ItemIndex
+from zarrfeed_convert.sources.read_errors import (
+    naming_errors,
+    place_and_reason,
+    require_any,
+    source_errors,
+)
 from zarrfeed_convert.sources.stacks.tiff_axes import (
-    ALL,
-    Axes,
     axes_of_pair,
     count_channels,
-    partner,
+    label_of,
+    mask_sample,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.value_options import Meaning
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -107,15 +113,9 @@ class TiffStacks(Source):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        self._arguments: JSON = {
-            "images": os.fspath(images),
-            "masks": os.fspath(masks),
-            "image_suffix": image_suffix,
-            "mask_suffix": mask_suffix,
-            "axis": axis.upper(),
-            "channel": channel,
-        }
-        self._meaning = Meaning.of(color, mask_map)
+        self.arguments["axis"] = self._axis = axis.upper()
+        self._channel = channel
+        self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
         self._open: Cache[TiffPages] = Cache(_OPEN, _one)
         found = pair_stacks(
@@ -132,14 +132,10 @@ class TiffStacks(Source):
             try:
                 self._stacks.append(self._measured(pair))
             except SourceError as error:
-                left_out.append(blamed(error, (*pair.images, pair.mask)))
+                left_out.append(place_and_reason(error, (*pair.images, pair.mask)))
         require_any(self._stacks, left_out)
         self.left_out = tuple(left_out)
-        self._places = [
-            (number, page)
-            for number, stack in enumerate(self._stacks)
-            for page in range(stack.images.count)
-        ]
+        self._index = ItemIndex.of(stack.images.count for stack in self._stacks)
         self._keys = [
             key
             for stack in self._stacks
@@ -152,12 +148,12 @@ class TiffStacks(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Say where the stacks come from, as JSON."""
+        """Describe where the stacks come from, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "tiff",
-            **self._arguments,
-            **self._meaning.describe(),
+            **self.arguments,
+            **self._options.describe(),
             "facts": {
                 "stacks": len(self._stacks),
                 "left_aside": {"images": images, "masks": masks},
@@ -167,49 +163,49 @@ class TiffStacks(Source):
     def names(self, sample: int) -> tuple[str, str]:
         """Name the files and the places in them, like ``scan.tif[z=12]``."""
         stack, page = self._locate(sample)
-        mask_page = partner(stack.images, stack.masks, page)
+        mask_page = mask_sample(stack.images, stack.masks, page)
         return (
-            f"{stack.pair.images[0]}[{stack.images.label(page)}]",
-            f"{stack.pair.mask}[{stack.masks.label(mask_page)}]",
+            f"{stack.pair.images[0]}[{label_of(stack.images, page)}]",
+            f"{stack.pair.mask}[{label_of(stack.masks, mask_page)}]",
         )
 
     def probe(self, sample: int) -> Header:
-        """Give what the stack's header says of every page."""
+        """Return what the stack's header says of every page."""
         return self._locate(sample)[0].header
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a page of both stacks."""
         stack, page = self._locate(sample)
         name = self.names(sample)[0]
-        channel = self._arguments["channel"]
+        channel = self._channel
         pixels = self._page(stack.pair.images[0], stack.images, page, channel, name)
-        return self._meaning.image(pixels, name=name), self.read_mask(sample)
+        return self._options.image(pixels, name=name), self.read_mask(sample)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a page of the stack of masks."""
-        return self._meaning.mask(self._mask_page(sample), name=self.names(sample)[1])
+        return self._options.mask(self._mask_page(sample), name=self.names(sample)[1])
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Say what the palette of a page of masks shows where it is used."""
-        return self._meaning.shown_colors(self._mask_page(sample))
+        """Return what the palette of a page of masks shows where it is used."""
+        return self._options.shown_colors(self._mask_page(sample))
 
     def _locate(self, sample: int) -> tuple[_Stack, int]:
-        number, page = self._places[sample]
+        number, page = self._index.locate(sample)
         return self._stacks[number], page
 
     def _mask_page(self, sample: int) -> Pixels:
         stack, page = self._locate(sample)
-        mask_page = partner(stack.images, stack.masks, page)
+        mask_page = mask_sample(stack.images, stack.masks, page)
         return self._page(stack.pair.mask, stack.masks, mask_page, ALL, self.names(sample)[1])
 
     def _page(self, path: str, axes: Axes, page: int, channel: int, name: str) -> Pixels:
-        with reading(name):
+        with naming_errors(name):
             try:
                 opened = self._pages(path)
                 values = opened.read(axes.index(page, channel))
             except SourceError as error:  # it names the file, not the page
                 raise SourceError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from error
-            return arrange_page(np.asarray(axes.arrange(values, channel)), opened.page)
+            return arrange_page(axes.arrange(values, channel), opened.page)
 
     def _pages(self, path: str) -> TiffPages:
         """Find a stack's pages, unless it's known where they are and the file is the same."""
@@ -218,12 +214,12 @@ class TiffStacks(Source):
         return self._open.get(key, lambda: TiffPages(path, self._limits))
 
     def _measured(self, pair: Pair) -> _Stack:
-        path, channel = pair.images[0], self._arguments["channel"]
-        with reading(path):
+        path, channel = pair.images[0], self._channel
+        with naming_errors(path):
             images = self._pages(path)
             image = images.measured
             dtype = packed_dtype(np.dtype(image.dtype), path)
-        with reading(pair.mask):
+        with naming_errors(pair.mask):
             masks = self._pages(pair.mask)
             mask = masks.measured
         for pages, name in ((images, path), (masks, pair.mask)):
@@ -231,16 +227,16 @@ class TiffStacks(Source):
         axes = axes_of_pair(
             (images.letters, images.sizes),
             (masks.letters, masks.sizes),
-            along=self._arguments["axis"],
+            along=self._axis,
             channel=channel,
             names=(path, pair.mask),
-            one_hot=self._meaning.mask_map.one_hot is not None,
+            one_hot=self._options.mask_map.one_hot is not None,
         )
         channels = count_channels(axes[0], channel, path)
         if images.page.photometric == PALETTE or channels == images.page.samplesperpixel:
             channels = image.channels
-        shown = self._meaning.channels(channels, name=path)
-        colors = self._meaning.mask_colors(mask.palette)
+        shown = self._options.channels(channels, name=path)
+        colors = self._options.mask_colors(mask.palette)
         require_same_place(image.place, mask.place, (image.height, image.width), name=path)
         header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors,
                         nodata=image.nodata)  # fmt: skip

@@ -126,7 +126,7 @@ def _is_packed(path: str) -> bool:
 
 
 def _millimetres(image: Any) -> NDArray[np.float64]:
-    """Give a volume's affine in millimetres: nibabel takes the header's numbers as they are."""
+    """Return a volume's affine in millimetres: nibabel takes the header's numbers as they are."""
     affine = np.array(image.affine, np.float64)
     unit = image.header.get_xyzt_units()[0]
     affine[:3] *= _UNITS.get(unit, 1.0)
@@ -176,7 +176,7 @@ def _scaling(image: Any) -> tuple[float, float] | None:
 
 
 def _extent(shape: Sequence[int], path: str) -> tuple[int, int, int, int]:
-    """Give three axes of voxels and one of channels; a fourth of one is time, before vectors."""
+    """Return three axes of voxels and one of channels; a fourth of one is time, before vectors."""
     voxels = [*shape[:3], 1, 1, 1][:3]
     channels = [size for size in shape[3:] if size > 1]
     if len(channels) > 1:

@@ -12,14 +12,9 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
-from zarrfeed_convert.sources.image_files.camvid import CamVid
-from zarrfeed_convert.sources.image_files.cityscapes import Cityscapes
-from zarrfeed_convert.sources.image_files.known_classes import (
-    CAMVID_COLORS,
-    CITYSCAPES_19,
-    CITYSCAPES_34,
-    voc_color,
-)
+from zarrfeed_convert.sources.class_files import voc_color
+from zarrfeed_convert.sources.image_files.camvid import CAMVID_COLORS, CamVid
+from zarrfeed_convert.sources.image_files.cityscapes import CITYSCAPES_19, CITYSCAPES_34, Cityscapes
 from zarrfeed_convert.sources.image_files.voc import Voc
 
 SIZE = (6, 8)

@@ -135,6 +135,22 @@ def test_plain_bytes_are_image_files(kind):
         agree(source, sample, *pair(sample))
 
 
+def npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def test_bytes_may_be_npy_files():
+    write("a.parquet", pairs(3, npy))
+    source = ParquetTables("a.parquet")
+    for sample in range(3):
+        agree(source, sample, *pair(sample))
+    write("b.parquet", pairs(1, lambda values: npy(values)[:-1]))
+    with pytest.raises(SourceError, match=r"^b\.parquet\[row=0, image\]: "):
+        ParquetTables("b.parquet").read(0)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 1), (6, 8, 3)])
 def test_bare_numbers_get_their_shape_from_columns_or_from_an_option(dtype, shape):

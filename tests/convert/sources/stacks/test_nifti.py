@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
-from zarrfeed_convert.sources.stacks.cases import Slicing
+from zarrfeed_convert.sources.stacks.cases import volume_axes
 
 nib = pytest.importorskip("nibabel")
 decompressed = pytest.importorskip("zarrfeed_convert.sources.stacks.decompressed")
@@ -245,13 +245,12 @@ def test_law_slices_of_a_turned_volume_are_slices_after_turning(order, signs, ax
     volume = np.arange(np.prod(SHAPE)).reshape(SHAPE)
     orientation = np.array(list(zip(order, signs, strict=True)))
     whole = nib.orientations.apply_orientation(volume, orientation)
-    cut = Slicing.along(axis, orientation)
-    assert cut.turned(SHAPE) == whole.shape
-    assert cut.count(SHAPE) == whole.shape[axis]
+    axes = volume_axes(SHAPE, 1, axis=axis, orientation=orientation)
+    assert axes.count == whole.shape[axis]
     for number in range(whole.shape[axis]):
-        part = cut.turn(volume[cut.index(SHAPE, number)])
+        part = axes.arrange(volume[axes.index(number)])
         np.testing.assert_array_equal(part, whole.take(number, axis))
-        assert part.shape == cut.size(SHAPE)
+        assert part.shape == axes.size
 
 
 def test_labels_must_lie_where_the_image_does():

@@ -20,7 +20,7 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
-from zarrfeed_convert.sources.stacks.tiff_axes import axes_of, partner
+from zarrfeed_convert.sources.stacks.tiff_axes import axes_of, mask_sample
 from zarrfeed_convert.sources.stacks.tiff_stack import TiffStacks
 
 PAGES, HEIGHT, WIDTH = 5, 12, 10
@@ -391,7 +391,7 @@ def test_law_partners_are_at_the_same_place_along_every_axis(data):
         )
         for order in orders
     )
-    found = [partner(images, masks, sample) for sample in range(images.count)]
+    found = [mask_sample(images, masks, sample) for sample in range(images.count)]
     assert sorted(found) == list(range(masks.count))
     for sample, other in enumerate(found):
         one = dict(zip(images.counted, images.place(sample), strict=True))

@@ -1,7 +1,4 @@
-"""Which stack of masks belongs to which stack of images, and what are its slices called?
-
-Pure: names in, pairs and keys out.
-"""
+"""Which image files and which mask files belong together, and what are the samples called?"""
 
 from __future__ import annotations
 
@@ -9,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.name_pairs import pairs_of
-from zarrfeed_convert.sources.suffixes import advise_suffixes, files_by_key
+from zarrfeed_convert.sources.name_pairs import advise_suffixes, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,18 +14,60 @@ if TYPE_CHECKING:
 _DIGITS = 4  # of a slice's number at least, so that most stacks of a dataset have equally many
 
 
+def files_by_key(
+    stems: Mapping[str, str], suffix: str, what: str, *, but_not: str = ""
+) -> dict[str, str]:
+    """Key the files that have a suffix: stem without it → file.
+
+    Parameters
+    ----------
+    stems
+        Path → stem.
+    suffix
+        What stems have besides the name that images and masks share.
+    what
+        ``images`` or ``masks``, for errors.
+    but_not
+        What stems must not end in, if anything.
+
+    Raises
+    ------
+    SourceError
+        No file has the suffix, or two have the same key.
+
+    Examples
+    --------
+    >>> files_by_key({"m/a_seg.tif": "a_seg", "m/readme.tif": "readme"}, "_seg", "masks")
+    {'a': 'm/a_seg.tif'}
+    """
+    files: dict[str, str] = {}
+    for path, stem in stems.items():
+        if not stem.endswith(suffix) or (but_not and stem.endswith(but_not)):
+            continue
+        key = stem.removesuffix(suffix)
+        if key in files:
+            raise SourceError(
+                f"{what}: {files[key]} and {path} are both named {key!r}; keep one of them"
+            )
+        files[key] = path
+    if not files:
+        found = f"; one is {min(stems)}" if stems else ""
+        raise SourceError(f"{what}: none of {len(stems)} files has the suffix {suffix!r}{found}")
+    return files
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A stack of images and its masks.
+    """A file of images and one of masks.
 
     Attributes
     ----------
     key
         The stem that both share.
     images
-        The stack's file; several where each holds a channel.
+        One file; several where each holds a channel.
     mask
-        The masks' file.
+        The other.
     """
 
     key: str
@@ -54,6 +92,11 @@ class Pairing:
     pairs: tuple[Pair, ...]
     left_out: tuple[tuple[str, str], ...]
     left_aside: tuple[int, int]
+
+    @property
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Key → image file and mask file."""
+        return {pair.key: (pair.images[0], pair.mask) for pair in self.pairs}
 
 
 def pair_stacks(
@@ -100,17 +143,32 @@ def pair_stacks(
     mask_of = files_by_key(masks, mask_suffix, "masks")
     left_out: list[tuple[str, str]] = []
     image_of = _whole(channels, image_suffixes, left_out)
+    left_aside = len(images) - sum(map(len, channels)), len(masks) - len(mask_of)
+    pairing = pair_by_key(image_of, mask_of, left_out, left_aside)
+    if not pairing.pairs:
+        names = sorted(image_of), sorted(mask_of)
+        raise SourceError(_no_pairs(*names, left_out, image_suffixes, mask_suffix))
+    return pairing
+
+
+def pair_by_key(
+    image_of: Mapping[str, tuple[str, ...]],
+    mask_of: Mapping[str, str],
+    left_out: Sequence[tuple[str, str]],
+    left_aside: tuple[int, int],
+) -> Pairing:
+    """Pair files by their keys; the others are left out."""
     pairs = pairs_of(image_of, mask_of)
     lone_images = sorted(image_of.keys() - pairs.keys())
     lone_masks = sorted(mask_of.keys() - set(pairs.values()))
-    if not pairs:
-        raise SourceError(_no_pairs(lone_images, lone_masks, left_out, image_suffixes, mask_suffix))
-    left_out += [(image_of[key][0], "this image has no mask") for key in lone_images]
-    left_out += [(mask_of[key], "this mask has no image") for key in lone_masks]
     return Pairing(
         tuple(Pair(image, image_of[image], mask_of[mask]) for image, mask in pairs.items()),
-        tuple(left_out),
-        (len(images) - sum(map(len, channels)), len(masks) - len(mask_of)),
+        (
+            *left_out,
+            *((image_of[key][0], "this image has no mask") for key in lone_images),
+            *((mask_of[key], "this mask has no image") for key in lone_masks),
+        ),
+        left_aside,
     )
 
 

@@ -1,0 +1,131 @@
+"""Which axes of an array are samples, rows, columns and channels, and where is sample i?
+
+Pure: letters and lengths in, indices out. TIFF stacks (``TZCYX``), arrays (``NHWC``), NIfTI volumes
+(``xyz``, some of whose axes run backwards) and OME-Zarr (``tczyx``) share one law:
+
+    arrange(array[index(i)])  is sample i, as (rows, columns) or (rows, columns, channels)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ALL = -1  # of the channels
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What the axes of an array are.
+
+    Attributes
+    ----------
+    letters, sizes
+        Name and length of each axis. Letters may come twice.
+    samples
+        The axes that count samples, the slowest first.
+    spatial
+        The axes of rows and of columns.
+    channels
+        The axis of channels, or None.
+    flipped
+        The axes that run backwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> axes = Axes.named("NCHW", (10, 3, 4, 5))
+    >>> axes.count, axes.size, axes.channel_count, axes.index(7)
+    (10, (4, 5), 3, (7, slice(None, None, None), slice(None, None, None), slice(None, None, None)))
+    >>> axes.arrange(np.zeros((3, 4, 5))).shape
+    (4, 5, 3)
+    """
+
+    letters: str
+    sizes: tuple[int, ...]
+    samples: tuple[int, ...]
+    spatial: tuple[int, int]
+    channels: int | None = None
+    flipped: frozenset[int] = frozenset()
+
+    @classmethod
+    def named(
+        cls,
+        letters: str,
+        sizes: Sequence[int],
+        *,
+        samples: str = "N",
+        spatial: str = "HW",
+        channels: str = "C",
+    ) -> Axes:
+        """Name axes by a letter each; what is not among the `letters` is not there."""
+        rows, columns = (letters.index(letter) for letter in spatial)
+        return cls(
+            letters,
+            tuple(sizes),
+            tuple(letters.index(letter) for letter in samples if letter in letters),
+            (rows, columns),
+            letters.index(channels) if channels in letters else None,
+        )
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The lengths of the axes that count samples."""
+        return tuple(self.sizes[axis] for axis in self.samples)
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return prod(self.counts)
+
+    @property
+    def counted(self) -> str:
+        """The letters of the axes that count samples."""
+        return "".join(self.letters[axis] for axis in self.samples)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of samples."""
+        rows, columns = self.spatial
+        return self.sizes[rows], self.sizes[columns]
+
+    @property
+    def channel_count(self) -> int:
+        """The number of channels; 1 where no axis counts them."""
+        return 1 if self.channels is None else self.sizes[self.channels]
+
+    def length(self, letter: str) -> int:
+        """Return the length of an axis; 1 where there is none."""
+        return self.sizes[self.letters.index(letter)] if letter in self.letters else 1
+
+    def place(self, sample: int) -> tuple[int, ...]:
+        """Return where a sample is along each axis that counts samples."""
+        place = []
+        for size in reversed(self.counts):
+            sample, at = divmod(sample, size)
+            place.append(int(at))
+        return tuple(reversed(place))
+
+    def index(self, sample: int, channel: int = ALL) -> tuple[int | slice, ...]:
+        """Index the array with it to get a sample, or one channel of it."""
+        index: list[int | slice] = [slice(None)] * len(self.sizes)
+        for axis, at in zip(self.samples, self.place(sample), strict=True):
+            index[axis] = self.sizes[axis] - 1 - at if axis in self.flipped else at
+        if self.channels is not None and channel != ALL:
+            index[self.channels] = channel
+        return tuple(index)
+
+    def arrange(self, part: NDArray[Any], channel: int = ALL) -> NDArray[Any]:
+        """View what :meth:`index` gives as (H, W) or (H, W, C)."""
+        order: list[int] = list(self.spatial)
+        if self.channels is not None and channel == ALL:
+            order.append(self.channels)
+        kept = sorted(order)
+        turned = part.transpose([kept.index(axis) for axis in order])
+        return turned[tuple(slice(None, None, -1 if axis in self.flipped else 1) for axis in order)]
