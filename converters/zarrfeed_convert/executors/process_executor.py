@@ -22,7 +22,7 @@ import psutil
 from zarrfeed.errors import WorkerError
 from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task
 from zarrfeed_convert.failures import Failed, Failures
-from zarrfeed_convert.supervision.board import NO_ITEM, Board
+from zarrfeed_convert.supervision.board import NO_ITEM, NOTHING, Board
 from zarrfeed_convert.supervision.child import start
 from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash
 
@@ -135,6 +135,7 @@ class ProcessExecutor(Executor):
             raise WorkerError(why)
         self._lost[reading.item] = why
         place.ticks = process.ticks_before
+        place.begin(NOTHING)  # else the next process there is blamed for it while it starts
         blamed = Outcome(None, [Failed(reading.item, reading.name, why)])
         if self._ends_it(blamed):
             done[number] = blamed
