@@ -131,6 +131,7 @@ def test_when_all_workers_are_gone_the_run_ends_and_keeps_what_is_done(pairs, pr
 
 def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here, caplog):
     worker = processes.add_worker()
+    processes.wait_for_workers(1)
     killed = []
 
     def kill():
@@ -147,6 +148,7 @@ def test_a_scheduler_that_dies_ends_the_run_at_once(pairs, processes, here, capl
 
 def test_a_scheduler_that_hangs_is_given_up(pairs, processes):
     processes.add_worker()
+    processes.wait_for_workers(1)
 
     def freeze():
         os.kill(processes.scheduler.pid, signal.SIGSTOP)
@@ -187,6 +189,7 @@ def test_a_path_that_workers_do_not_share_is_named(pairs, processes, here):
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("needs mount namespaces")
     processes.add_worker(prefix=alone)
+    processes.wait_for_workers(1)
     shutil.copytree("data", hidden / "data")
 
     with pytest.raises(
