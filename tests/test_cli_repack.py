@@ -131,13 +131,13 @@ def test_ctrl_c_leaves_what_is_done_to_be_gone_on_with(packed, here):
     arguments = [packed.split, "o.zarr", "--split", "s", "--workers", 2, "--codec", "lz4"]
     script = f"""
 import sys, time
-from zarrfeed_convert.repacking import copying
-write = copying.ShardRecord.save
+from zarrfeed_convert.repacking import copy_task
+write = copy_task.ShardRecord.save
 def slowly(record, path):
     write(record, path)
     print("packed a shard", file=sys.stderr, flush=True)
     time.sleep(60)
-copying.ShardRecord.save = slowly
+copy_task.ShardRecord.save = slowly
 sys.argv = ["zarrfeed", "repack", *{list(map(str, arguments[:-3]))}, "1", "--codec", "lz4"]
 from zarrfeed_tools.application import run
 run(sys.argv[1:])
