@@ -1,8 +1,13 @@
-"""An import may only point down, and each outside world has one module that knows it."""
+"""An import may only point down, and each outside world has one module that knows it.
+
+Every import counts: at the top of a module, in a function, for type checking alone.
+"""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -17,24 +22,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADER = ROOT / "loader" / "zarrfeed"
-
-# The loader's layers are its folders, from the ground up; the modules beside them are the ground,
-# and the public page stands on all of them.
-LAYERS = ["", "store", "order", "feed", "fronts", "page"]
-
-# The rooms of the converter: packages and modules, from the ground up.
 CONVERTER = ROOT / "converters" / "zarrfeed_convert"
-FLOORS = [
-    {"atomic_files", "locks"},
-    {"source", "failures", "geometry", "decoding", "shards", "supervision"},
-    {"labels", "mask_map", "mask_ids"},
-    {"planning", "executors", "sources", "formats", "split_summary"},
-    {"report", "splits"},
-    {"verification"},
-    {"conversion_plan", "repacking"},
-    {"conversion"},
-]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+TOOLS = ROOT / "tools" / "zarrfeed_tools"
+BENCHMARKS = ROOT / "benchmarks"
+
+# The rooms of a package are its folders and the modules beside them; "" is its page. Here the main
+# ones stand in their order, from the ground up. Where the others stand follows from their imports.
+LAYERS = {
+    LOADER: ["errors", "store", "feed", "fronts", ""],
+    CONVERTER: [
+        "source", "decoding", "sources", "executors", "shards", "planning", "splits",
+        "verification", "repacking", "",
+    ],
+    TOOLS: ["terminal", "bench", "cli"],
+}  # fmt: skip
 
 # Outside world -> the only modules that may import it.
 WORLDS = {
@@ -81,59 +82,108 @@ def modules(package: Path) -> Iterator[tuple[str, Path]]:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, at any depth, also for type checking."""
+    """Every module, and every name of one, that a file imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: {ast.unparse(node)} does not say from where"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def imports_when_loaded(path: Path) -> Iterator[str]:
-    """Every module that a file imports when it is loaded itself: not later, not for types alone."""
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def graph_of(package: Path) -> dict[str, set[str]]:
+    """Which modules of a package does each of them import? "" is the package itself."""
+    known = dict(modules(package))
+    found = {module: set[str]() for module in known}
+    for module, path in known.items():
+        for name in imports(path):
+            if package != BENCHMARKS:  # whose modules are imported by their own names
+                above, _, name = name.partition(".")
+                if above != package.name:
+                    continue
+            # A module, or a name of one.
+            target = name if name in known else name.rpartition(".")[0]
+            if target in known and target != module and (name or package != BENCHMARKS):
+                found[module].add(target)
+    return found
 
 
-@pytest.mark.parametrize(("module", "path"), [m for m in modules(CONVERTER) if m[0]], ids=str)
-def test_the_converters_rooms_stand_on_each_other(module: str, path: Path) -> None:
-    room = module.split(".")[0]
-    assert room in FLOOR, f"{room} has no floor yet"
-    for imported in imports_when_loaded(path):
-        package, _, below = imported.partition(".")
-        other = below.split(".")[0]
-        if package == "zarrfeed_convert" and other in FLOOR:
-            assert FLOOR[other] <= FLOOR[room], f"{module} imports {imported} from above"
+def rooms_of(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    rooms: dict[str, set[str]] = {}
+    for module, targets in graph.items():
+        room = module.split(".")[0]
+        rooms.setdefault(room, set()).update({t.split(".")[0] for t in targets} - {room})
+    return rooms
 
 
-def layer_of(module: str) -> str:
-    """Name the layer of a module of the loader, by its folder; "page" for the package itself."""
-    return module.rpartition(".")[0].split(".")[0] or ("" if module else "page")
+def in_order(graph: dict[str, set[str]]) -> list[str]:
+    """Sort what imports each other from the ground up; a circle is an error that names it."""
+    return list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def below(room: str, rooms: dict[str, set[str]]) -> set[str]:
+    """All that a room stands on."""
+    found: set[str] = set()
+    left = [room]
+    while left:
+        new = rooms[left.pop()] - found
+        found |= new
+        left += new
+    return found
+
+
+@pytest.mark.parametrize("package", [LOADER, CONVERTER, TOOLS, BENCHMARKS], ids=lambda p: p.name)
+def test_no_imports_go_in_circles(package: Path) -> None:
+    graph = graph_of(package)
+    if package != CONVERTER:
+        assert len(in_order(graph)) == len(graph)
+    if package != BENCHMARKS:
+        assert in_order(rooms_of(graph))
+
+
+@pytest.mark.parametrize("package", LAYERS, ids=lambda p: p.name)
+def test_imports_point_down(package: Path) -> None:
+    rooms = rooms_of(graph_of(package))
+    assert set(LAYERS[package]) <= set(rooms)
+    for lower, higher in itertools.combinations(LAYERS[package], 2):
+        assert higher not in below(lower, rooms), f"{lower} imports {higher}, if not directly"
 
 
 def test_every_folder_of_the_loader_is_a_layer() -> None:
-    assert {path.name for path in LOADER.iterdir() if (path / "__init__.py").exists()} == {
-        *LAYERS[1:-1]
-    }
+    rooms = rooms_of(graph_of(LOADER))
+    folders = {path.parent.name for path in LOADER.glob("*/__init__.py")}
+    assert folders == {"store", "order", "feed", "fronts"}
+    assert not below("order", rooms) & folders, "order is pure"
+    assert "order" not in below("store", rooms)
+    for room in rooms.keys() - folders - {""}:
+        assert not below(room, rooms) & folders, f"{room}.py stands beside the folders, not above"
 
 
-@pytest.mark.parametrize(("module", "path"), list(modules(LOADER)), ids=str)
-def test_imports_point_down(module: str, path: Path) -> None:
-    known = {name for name, _ in modules(LOADER)}
-    for imported in imports(path):
-        package, _, target = imported.partition(".")
-        if package != "zarrfeed" or target not in known or not module:
-            continue
-        # A folder's own page belongs to the layer, and `import zarrfeed` to the page.
-        layer = target.split(".")[0] if target in LAYERS else layer_of(target)
-        assert LAYERS.index(layer) <= LAYERS.index(
-            module if module in LAYERS else layer_of(module)
-        ), f"{module} imports {imported} from above"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import zarrfeed",
+        "import zarrfeed as z",
+        "from zarrfeed import FrontEnd",
+        "def later():\n    from zarrfeed.feed import stream",
+        "if TYPE_CHECKING:\n    from zarrfeed.fronts.front_end import FrontEnd",
+    ],
+)
+def test_no_way_to_import_from_above_is_overlooked(line: str, tmp_path: Path) -> None:
+    house = tmp_path / "zarrfeed"
+    for path in ("store", "feed", "fronts"):
+        (house / path).mkdir(parents=True)
+        (house / path / "__init__.py").write_text("")
+    (house / "__init__.py").write_text("from zarrfeed.fronts.front_end import FrontEnd\n")
+    (house / "fronts/front_end.py").write_text("from zarrfeed.feed.stream import Stream\n")
+    (house / "feed/stream.py").write_text("from zarrfeed.store import reader\n")
+    (house / "store/reader.py").write_text("")
+    assert in_order(rooms_of(graph_of(house))) == ["store", "feed", "fronts", ""]
+    (house / "store/reader.py").write_text(line + "\n")
+    with pytest.raises(graphlib.CycleError):
+        in_order(rooms_of(graph_of(house)))
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules(LOADER)), ids=str)

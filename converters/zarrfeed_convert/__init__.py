@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from zarrfeed_convert.planning.layout import text_of_bytes
     from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.repacking.repack import repack
-    from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
     from zarrfeed_convert.split_summary import ClassFacts, FieldFacts, classes_of, fields_of
+    from zarrfeed_convert.splits.report import Report
     from zarrfeed_convert.supervision.supervisor import (
         begin_supervised,
         set_read_timeout,
@@ -51,7 +51,7 @@ _HOME = {
     "Originals": "verification.comparison",
     "PairedFolders": "sources.image_files.paired",
     "Problem": "verification.findings",
-    "Report": "report",
+    "Report": "splits.report",
     "Source": "source",
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.planning.layout import CodecChoice
-    from zarrfeed_convert.report import Report
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.report import Report
     from zarrfeed_convert.splits.target import Target
 
 

@@ -15,8 +15,9 @@ from hypothesis.extra import numpy as arrays
 from zarrfeed import open_split
 from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed_convert import PairedFolders, convert, repack, verify
+from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.memory import MIB, Need, fit_workers
-from zarrfeed_convert.shards.statistics import channel_sums, spread_of, value_counts
+from zarrfeed_convert.shards.statistics import channel_sums, spread_of
 
 IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
     lambda dtype: arrays.arrays(

@@ -19,13 +19,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import dask.config
+import numpy as np
 from distributed import KilledWorker, Reschedule, Status, get_worker
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.executors import remote_task
 from zarrfeed_convert.executors.dask_cluster import Cluster
 from zarrfeed_convert.executors.executor import Executor, Outcome
-from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.read_errors import resolved
 
@@ -210,9 +210,12 @@ class DaskExecutor(Executor):
     def _samples_of(self, item: object) -> str:
         """Name the samples of a task; one of them may be to blame."""
         found: Iterable[int] = item if isinstance(item, range | list) else ()
-        for part in item if isinstance(item, tuple) else (_rows_of(item),):
-            if isinstance(part, Rows):
-                found = part.item.tolist()
+        # A shard has rows, and rows the items that they come from.
+        rows = getattr(getattr(item, "shard", item), "rows", None)
+        for part in item if isinstance(item, tuple) else (rows,):
+            items = getattr(part, "item", None)
+            if isinstance(items, np.ndarray):
+                found = items.tolist()
         samples = sorted(set(found))
         if not samples or not isinstance(self._context, Source):
             return ""
@@ -233,11 +236,6 @@ class DaskExecutor(Executor):
     def close(self) -> None:
         """Disconnect from the cluster."""
         self._cluster.close()
-
-
-def _rows_of(item: object) -> Rows | None:
-    """Find the rows of a task, or of its shard."""
-    return getattr(getattr(item, "shard", item), "rows", None)
 
 
 def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, object]]:

@@ -14,10 +14,10 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed, Failures
+from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Codec, Trial
 from zarrfeed_convert.shards.samples import Recipe, read_rows
 from zarrfeed_convert.shards.shard_file import encoder
-from zarrfeed_convert.shards.statistics import value_counts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -13,11 +13,12 @@ import numpy as np
 
 from zarrfeed.errors import ReadError
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.packing import shard_written
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
-from zarrfeed_convert.shards.statistics import channel_sums, value_counts
+from zarrfeed_convert.shards.statistics import channel_sums
 from zarrfeed_convert.supervision.board import marked
 from zarrfeed_convert.verification.sample_check import Expected
 

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.row_selection import StoredOrder, Subset
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
-    from zarrfeed_convert.report import Report
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.report import Report
     from zarrfeed_convert.splits.target import Target
 
 

@@ -12,10 +12,9 @@ Source: Zarr v3 ``sharding_indexed`` codec 1.0, index codecs ``bytes`` (little) 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import google_crc32c
@@ -74,32 +73,6 @@ def blosc_settings(codec: Codec) -> dict[str, Any]:
     decoding the pair's PNGs). Plain lz4: 0.06 and 0.036 (14.3).
     """
     return {"cname": codec.removeprefix("blosc-"), "clevel": 3 if codec == "blosc-lz4hc" else 5}
-
-
-_blosc = threading.Lock()
-_blosc_users = 0
-_blosc_before: bool | None = None
-
-
-@contextmanager
-def single_threaded_blosc() -> Iterator[None]:
-    """Keep blosc from starting threads of its own: they make bytes depend on the machine.
-
-    Blosc has one switch for all threads of a process: the last to leave puts it back.
-    """
-    global _blosc_users, _blosc_before
-    with _blosc:
-        if not _blosc_users:
-            _blosc_before = numcodecs.blosc.use_threads
-            numcodecs.blosc.use_threads = False
-        _blosc_users += 1
-    try:
-        yield
-    finally:
-        with _blosc:
-            _blosc_users -= 1
-            if not _blosc_users:
-                numcodecs.blosc.use_threads = _blosc_before
 
 
 class ShardFile:

@@ -13,12 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Image, Mask
+    from zarrfeed_convert.source import Image
 
 # Rows that are summed at a time in float32, where integers are exact below 2**24: as many squares
 # of bytes add up to less than 2**23. (Of a CamVid image: 8 rows 0.37 ms, 32 0.20, 128 0.16.)
 _ROWS = 128
-_LARGE = 1 << 14  # pixels
 
 
 def channel_sums(image: Image) -> NDArray[np.float64]:
@@ -60,25 +59,6 @@ def _sums(image: Image) -> NDArray[np.float64]:
         np.multiply(some, some, out=some)
         sums[1] += np.add.reduce(some, axis=0)
     return np.ascontiguousarray(sums.reshape(2, width, channels).sum(axis=1).T)
-
-
-def value_counts(mask: Mask) -> NDArray[np.int64]:
-    """Count the pixels of every value of a mask, from 0 to the highest that is possible or found.
-
-    Examples
-    --------
-    >>> value_counts(np.array([[0, 2, 2]], np.uint8))[:3].tolist()
-    [1, 0, 2]
-    """
-    # NumPy makes int64 of a mask first: of a CamVid mask, 0.33 against 0.13 ms. Pillow's calls take
-    # 30 µs each, in which NumPy has counted a small one.
-    if mask.dtype == np.uint8 and mask.size >= _LARGE:
-        from PIL import Image as PillowImage
-
-        plane = np.ascontiguousarray(mask).reshape(-1, mask.shape[-1])
-        counts = PillowImage.fromarray(plane).histogram()
-        return np.array(counts, np.int64)
-    return np.bincount(mask.ravel()).astype(np.int64, copy=False)
 
 
 def spread_of(

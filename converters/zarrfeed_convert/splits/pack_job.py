@@ -17,11 +17,11 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import understood
 from zarrfeed_convert.planning.memory import fit_workers
 from zarrfeed_convert.planning.planner import step_progress
-from zarrfeed_convert.report import Report, report_of_plan, report_of_split
 from zarrfeed_convert.shards.packing import Shard, shard_path
 from zarrfeed_convert.splits import split_writer
 from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+from zarrfeed_convert.splits.report import Report, report_of_plan, report_of_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

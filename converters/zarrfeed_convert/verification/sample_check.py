@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, MASK
+from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.shards.samples import sample_digest
-from zarrfeed_convert.shards.statistics import channel_sums, value_counts
+from zarrfeed_convert.shards.statistics import channel_sums
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
