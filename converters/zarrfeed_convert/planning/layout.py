@@ -6,22 +6,20 @@ timings: the same input must give the same store on every machine.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.store.schema import IMAGE, MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
+    from zarrfeed_convert.shards.field_layout import Codec
 
 KIB, MIB = 1 << 10, 1 << 20
 
 CodecChoice: TypeAlias = Literal["auto", "raw", "lz4", "zstd"]
 CODEC_CHOICES: tuple[CodecChoice, ...] = ("auto", "raw", "lz4", "zstd")
-Codec: TypeAlias = Literal["raw", "blosc-lz4", "blosc-lz4hc", "zstd-1"]
 
 # Below this, what a read costs besides its bytes (a call, an index entry) outweighs the bytes.
 CHUNK_BYTES = 64 * KIB
@@ -48,42 +46,6 @@ class Decision:
     what: str
     value: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class FieldLayout:
-    """How a field is stored.
-
-    Attributes
-    ----------
-    name
-        ``image``, ``mask``, …
-    sample_shape
-        Of one sample.
-    dtype
-        Of its numbers.
-    codec
-        Of a chunk.
-    chunk_rows, shard_rows
-        Samples per chunk and per file; the same for every field of a split.
-    """
-
-    name: str
-    sample_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    codec: Codec
-    chunk_rows: int
-    shard_rows: int
-
-    @property
-    def sample_nbytes(self) -> int:
-        """Bytes of one decoded sample."""
-        return math.prod(self.sample_shape) * self.dtype.itemsize
-
-    @property
-    def chunks_per_shard(self) -> int:
-        """Chunks in one file."""
-        return self.shard_rows // self.chunk_rows
 
 
 def decide_chunk_rows(

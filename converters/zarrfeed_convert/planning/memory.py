@@ -13,7 +13,7 @@ import psutil
 from zarrfeed_convert.planning.layout import Decision, text_of_bytes
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.planning.layout import FieldLayout
+    from zarrfeed_convert.shards.field_layout import FieldLayout
 
 MIB = 1 << 20
 # Python with its decoders; 50 MiB were measured.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.geometry import FITS, Fit, Size
-from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision, FieldLayout
+from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.rows import mixed, without
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from zarrfeed_convert.planning.memory import Need
+    from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import JSON

@@ -15,7 +15,6 @@ from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
 from zarrfeed_convert.planning.layout import (
     Decision,
-    FieldLayout,
     decide_chunk_rows,
     decide_codecs,
     decide_shard_rows,
@@ -23,6 +22,7 @@ from zarrfeed_convert.planning.layout import (
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_one_kind
+from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 

@@ -15,7 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.labels import value_counts
-from zarrfeed_convert.planning.layout import Codec, Trial
+from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.samples import Recipe, read_rows
 from zarrfeed_convert.shards.shard_file import encoder
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
+    from zarrfeed_convert.shards.field_layout import Codec
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Header, Source
 

@@ -12,17 +12,12 @@ import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import Geometry
-from zarrfeed_convert.planning.layout import (
-    CODEC_CHOICES,
-    Codec,
-    CodecChoice,
-    Decision,
-    FieldLayout,
-)
+from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision
 from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
 from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
+from zarrfeed_convert.shards.field_layout import Codec, FieldLayout
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.splits.target import listed, said

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import TaskRun
-    from zarrfeed_convert.planning.layout import FieldLayout
+    from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Sample, Source
 

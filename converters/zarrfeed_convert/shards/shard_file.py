@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from zarrfeed_convert.planning.layout import Codec
+    from zarrfeed_convert.shards.field_layout import Codec
 
 _SYNC_NBYTES = 2 << 20
 # Written at a time: of chunks of 170 kB, one by one, ext4 takes a fifth longer; and what is written

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
     from zarrfeed_convert.labels import Labels
-    from zarrfeed_convert.planning.layout import FieldLayout
+    from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.target import Target
 

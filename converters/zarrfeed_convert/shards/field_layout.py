@@ -1,0 +1,48 @@
+"""How is one field of a split stored?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Codec: TypeAlias = Literal["raw", "blosc-lz4", "blosc-lz4hc", "zstd-1"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """How a field is stored.
+
+    Attributes
+    ----------
+    name
+        ``image``, ``mask``, …
+    sample_shape
+        Of one sample.
+    dtype
+        Of its numbers.
+    codec
+        Of a chunk.
+    chunk_rows, shard_rows
+        Samples per chunk and per file; the same for every field of a split.
+    """
+
+    name: str
+    sample_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    codec: Codec
+    chunk_rows: int
+    shard_rows: int
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Bytes of one decoded sample."""
+        return math.prod(self.sample_shape) * self.dtype.itemsize
+
+    @property
+    def chunks_per_shard(self) -> int:
+        """Chunks in one file."""
+        return self.shard_rows // self.chunk_rows
