@@ -1,10 +1,10 @@
 """How does every worker thread get its own copy of the user's functions?
 
-Worker processes load theirs from a pickle. Threads could share, but a pipeline that is seeded for
-every sample must belong to one of them, wherever it is kept: in an object, a closure, a default, an
-attribute of a function, a global variable. So functions are copied with all that they refer to.
-What libraries define is shared. So are the user's classes: where these keep a state that their
-instances have in common, the copies are called one at a time.
+Worker processes load theirs from a pickle. Threads could share functions, but a pipeline that is
+seeded for every sample must belong to one thread, wherever it is kept: in an object, a closure, a
+default, an attribute of a function, a global variable. So functions are copied with all that they
+refer to. What libraries define is shared, and so are the user's classes: if instances of a class
+have a state in common, the copies are called one at a time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__dict__", "__module__", "__qu
 
 
 def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
-    """Give each of `count` threads a batch_spec with functions of its own.
+    """Make a spec with functions of its own for each of `count` threads.
 
     Raises
     ------
     WorkerError
-        They cannot be copied, and there are several threads.
+        The functions cannot be copied, and there are several threads.
     """
     functions = batch_spec.transform, batch_spec.batch_transform
     if functions == (None, None):
@@ -44,9 +44,9 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
         with batch_spec.call_lock.lock:
             original = _Original(functions)
             copies = [original.copy() for _ in range(count)]
-    except Exception as error:  # whatever the user's objects raise
+    except Exception as error:  # the user's objects may raise anything
         if count == 1:
-            return [batch_spec]  # shared with whoever reads in the caller's thread, in turns
+            return [batch_spec]  # shared with reads in the caller's thread, under one lock
         raise WorkerError(
             f"transform {batch_spec.function_names} cannot be copied, and each of {count} worker "
             f"threads needs a copy of its own: {error}; make files, locks, generators and models "
@@ -60,15 +60,15 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
     ]
 
 
-class _AsItIs:
-    """Stands for an object that is shared, whatever it is."""
+class _Shared:
+    """Stands for an object that copies share."""
 
     def __init__(self, value: object) -> None:
         self.value = value
 
 
 class _Module:
-    """Stands for a module of the user's; a copy holds those of its names that are used."""
+    """Stands for a module of the user's; a copy holds the names that are used."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -95,8 +95,8 @@ class _Original(pickle.Pickler):
 
     @property
     def shares_state(self) -> bool:
-        """Whether copies have a state in common, so that they must be called one at a time."""
-        return self._references.out_of_reach
+        """Whether copies have a state in common and must be called one at a time."""
+        return self._references.shares_state
 
     def copy(self) -> Any:
         """Make a copy."""
@@ -105,16 +105,19 @@ class _Original(pickle.Pickler):
         return unpickler.load()
 
     def persistent_id(self, obj: Any) -> int | None:
-        """Give what is shared a number; None for what is copied."""
-        if isinstance(obj, _AsItIs):
+        """Return a number for an object that is shared, None for one that is copied."""
+        if isinstance(obj, _Shared):
             obj = obj.value
         elif isinstance(obj, type):
-            self._references.look_at(obj)
+            self._references.inspect_class(obj)
         elif not (
             isinstance(obj, STATELESS)
-            or type(obj) is object  # a mark, which is compared by `is`
-            or (isinstance(obj, types.ModuleType) and not self._references.is_users(obj.__name__))
-            or (isinstance(obj, types.FunctionType) and self._references.is_librarys(obj))
+            or type(obj) is object  # a sentinel, which is compared by `is`
+            or (
+                isinstance(obj, types.ModuleType)
+                and not self._references.is_user_module(obj.__name__)
+            )
+            or (isinstance(obj, types.FunctionType) and self._references.is_library_function(obj))
             or (isinstance(obj, np.ndarray) and not obj.flags.writeable)
         ):
             return None
@@ -122,26 +125,26 @@ class _Original(pickle.Pickler):
         return len(self._shared) - 1
 
     def reducer_override(self, obj: Any) -> Any:
-        """Say how a copy is made of what pickle would refuse, or load by its name."""
+        """Copy what pickle would refuse, or load by name."""
         if isinstance(obj, types.FunctionType):
             return self._reduce(obj)
         if isinstance(obj, functools._lru_cache_wrapper):
-            if self._references.is_users(obj.__module__):
+            if self._references.is_user_module(obj.__module__):
                 return cached, (obj.__wrapped__, obj.cache_parameters())
             return NotImplemented
         if isinstance(obj, types.ModuleType):
-            return _itself, (self._module(vars(obj)),)
+            return _identity, (self._module(vars(obj)),)
         if isinstance(obj, types.CellType):  # a stand-in
             return types.CellType, ()
         if isinstance(obj, _Module):
-            return _fresh_module, (obj.name, _AsItIs(sys.modules.get(obj.name)))
+            return _fresh_module, (obj.name, _Shared(sys.modules.get(obj.name)))
         if isinstance(obj, _Globals):
             return vars, (obj.module,)
         return NotImplemented
 
     def _reduce(self, function: types.FunctionType) -> Any:
-        variables: Any = _AsItIs(function.__globals__)
-        if self._references.is_users(function.__globals__.get("__name__")):
+        variables: Any = _Shared(function.__globals__)
+        if self._references.is_user_module(function.__globals__.get("__name__")):
             variables = _Globals(self._module(function.__globals__))
         cells = [(self._cell(cell), cell) for cell in function.__closure__ or ()]
         names = self._references.names(function)
@@ -166,18 +169,18 @@ class _Original(pickle.Pickler):
 # -- What makes a copy ----------------------------------------------------------------------------
 
 
-def _itself(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
 def cached(function: Any, parameters: dict[str, Any]) -> Any:
-    """Make a function with an empty cache of its own."""
+    """Wrap a function with an empty cache of its own."""
     return functools.lru_cache(**parameters)(function)
 
 
 def _fresh_module(name: str, original: types.ModuleType | None) -> types.ModuleType:
     module = types.ModuleType(name)
-    if original is not None:  # what no code names, but perhaps a text
+    if original is not None:  # for names that code looks up by text
         module.__getattr__ = functools.partial(getattr, original)  # type: ignore[method-assign]
     return module
 

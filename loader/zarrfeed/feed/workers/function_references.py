@@ -1,6 +1,6 @@
-"""What does a function of the user's refer to, and is there something in it that changes?
+"""What does a function of the user's refer to, and does any of it change?
 
-Looks at code and at variables; nothing is called.
+Reads code and variables; calls nothing.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Without a state, or with one for every thread.
+# Types without state, or with a state per thread.
 STATELESS = (
     threading.local, contextvars.ContextVar, types.CodeType, types.BuiltinFunctionType,
     types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType,
 )  # fmt: skip
-_OURS = {"zarrfeed", "zarrfeed_convert", "zarrfeed_tools"}
+_OWN_PACKAGES = {"zarrfeed", "zarrfeed_convert", "zarrfeed_tools"}
 _INSTALLED = {"site-packages", "dist-packages"}
 _CONSTANT = (
     type(None), bool, int, float, complex, str, bytes, range, slice, type(...), np.dtype,
     np.generic, np.ufunc, re.Pattern, Enum, PurePath, types.ModuleType, types.MemberDescriptorType,
     *STATELESS,
 )  # fmt: skip
-# What Python makes for a class, and keeps to itself; a dataclass' repr remembers where it is.
-_PYTHONS_OWN = {"_abc_impl", "_field_defaults", "__repr__"}
+# Members that Python makes for a class; a dataclass' repr keeps a set of running calls.
+_MADE_BY_PYTHON = {"_abc_impl", "_field_defaults", "__repr__"}
 _NAMES_A_VARIABLE = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
-# What finds a variable, or a module's, by a text that is not known before.
+# What looks a variable up by a text that code does not show.
 _NAMES_BY_TEXT = {
     "globals", "eval", "exec", "getattr", "vars", "__import__", "import_module", "modules",
 }  # fmt: skip
-# What sets a generator that the whole process has: of Python, NumPy, torch, Keras, TensorFlow.
+# What seeds a generator of the whole process: of Python, NumPy, torch, Keras, TensorFlow.
 _SEEDS = {"seed", "manual_seed", "seed_everything", "set_random_seed", "set_seed"}
 _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"}
 _PARTS = {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
@@ -49,58 +49,58 @@ _STORES = {"STORE_FAST", "STORE_DEREF", "STORE_NAME"}
 
 
 class References:
-    """Knows what is the user's, and what is a library's.
+    """Tells the user's objects from those of libraries.
 
     Parameters
     ----------
     functions
-        That the user names: they are the user's, wherever they are installed.
+        The transforms. They count as the user's, wherever they are installed.
 
     Attributes
     ----------
-    out_of_reach
-        Whether a state was seen that a copy of a function would have in common with the original.
+    shares_state
+        Whether a state was found that a copy of a function would share with the original.
     """
 
     def __init__(self, functions: tuple[object, ...]) -> None:
         named = (innermost(function) or type(function) for function in functions)
-        self._packages = {_package(kind.__module__) for kind in named}
+        self._packages = {_package_of(kind.__module__) for kind in named}
         self._seen: dict[int, object] = {}  # an id means something only while its object lives
-        self.out_of_reach = False
+        self.shares_state = False
 
-    def look_at(self, kind: type) -> None:
-        """Look for a state that a class holds, or that its methods know."""
-        self.out_of_reach = self._is_state(kind) or self.out_of_reach
+    def inspect_class(self, kind: type) -> None:
+        """Look for a state in a class or its methods."""
+        self.shares_state = self._has_state(kind) or self.shares_state
 
     def names(self, function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str]]:
-        """Give the variables, of modules of the user's, that a function may use."""
-        if not self.is_users(function.__globals__.get("__name__")):
+        """Yield the variables of the user's modules that a function may use."""
+        if not self.is_user_module(function.__globals__.get("__name__")):
             return
         variables = function.__globals__
         names, attributes = set[str](), set[str]()
-        self.out_of_reach = self._seeds_a_library(function) or self.out_of_reach
+        self.shares_state = self._seeds_a_library(function) or self.shares_state
         for code in _codes(function.__code__):
             for step in dis.get_instructions(code):
                 if step.opname == "IMPORT_NAME" and self._is_imported(step.argval, function):
-                    self.out_of_reach = True  # it gets the module itself
+                    self.shares_state = True  # an import returns the module itself
                 elif step.opname in _NAMES_A_VARIABLE:
                     names.add(step.argval)
             attributes.update(code.co_names)
         if attributes & _NAMES_BY_TEXT:
-            self.out_of_reach = True
+            self.shares_state = True
             names.update(name for name in variables if name[:2] != "__")
         homes = [(variables, names)]
         for home, wanted in homes:
             for name in sorted(wanted & home.keys()):
                 yield home, name
                 value = home[name]
-                if isinstance(value, types.ModuleType) and self.is_users(value.__name__):
+                if isinstance(value, types.ModuleType) and self.is_user_module(value.__name__):
                     further = vars(value), attributes
                     if not any(further[0] is met and further[1] is w for met, w in homes):
                         homes.append(further)
 
     def _seeds_a_library(self, function: types.FunctionType) -> bool:
-        """Whether a function sets a generator that others have, too, such as ``np.random.seed``."""
+        """Whether a function seeds a generator that others use, as ``np.random.seed`` does."""
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         held = {name: cell.cell_contents for name, cell in cells if is_full(cell)}
         held = {**function.__globals__, **held}
@@ -120,41 +120,43 @@ class References:
                 elif step.opname not in ("SWAP", "POP_TOP"):  # between the parts of an import
                     found = None
                 if inspect.isroutine(found) and found.__name__ in _SEEDS:
-                    return not self.is_users(getattr(found, "__module__", None) or "builtins")
+                    return not self.is_user_module(getattr(found, "__module__", None) or "builtins")
         return False
 
     def _is_imported(self, name: str, function: types.FunctionType) -> bool:
-        """Whether a function that imports something gets a module of the user's."""
+        """Whether an import inside a function returns a module of the user's."""
         beside = f"{function.__globals__.get('__package__')}.{name}".rstrip(".")
-        return any(found in sys.modules and self.is_users(found) for found in (name, beside))
+        return any(found in sys.modules and self.is_user_module(found) for found in (name, beside))
 
-    def _is_state(self, value: Any) -> bool:
-        """Whether there is something to change in what is not copied."""
+    def _has_state(self, value: Any) -> bool:
+        """Whether an object that is not copied can change."""
         if isinstance(value, _CONSTANT) or type(value).__module__ in ("typing", "logging"):
             return False
         if id(value) in self._seen:
             return False
         self._seen[id(value)] = value
         if isinstance(value, tuple | frozenset):
-            return any(map(self._is_state, value))
+            return any(map(self._has_state, value))
         if isinstance(value, type):
-            return self.is_users(value.__module__) and any(
-                map(self._is_state, self._members(value))
+            return self.is_user_module(value.__module__) and any(
+                map(self._has_state, self._members(value))
             )
         if isinstance(value, types.FunctionType):
-            return not self.is_librarys(value) and any(map(self._is_state, self._refers_to(value)))
+            return not self.is_library_function(value) and any(
+                map(self._has_state, self._refers_to(value))
+            )
         if isinstance(value, property):
-            return any(map(self._is_state, (value.fget, value.fset, value.fdel)))
+            return any(map(self._has_state, (value.fget, value.fset, value.fdel)))
         if isinstance(value, functools.cached_property):
-            return self._is_state(value.func)
-        return innermost(value) is None or self._is_state(_parts(value))
+            return self._has_state(value.func)
+        return innermost(value) is None or self._has_state(_parts(value))
 
     def _members(self, kind: type) -> Iterator[Any]:
-        """Give what all instances of a class of the user's have in common."""
+        """Yield what all instances of a class of the user's share."""
         for base in inspect.getmro(kind) + inspect.getmro(type(kind)):
-            if self.is_users(base.__module__) and not issubclass(base, Enum):
+            if self.is_user_module(base.__module__) and not issubclass(base, Enum):
                 for name, member in vars(base).items():
-                    if name not in _PYTHONS_OWN and (name[:2] != "__" or innermost(member)):
+                    if name not in _MADE_BY_PYTHON and (name[:2] != "__" or innermost(member)):
                         yield member
 
     def _refers_to(self, function: types.FunctionType) -> Iterator[Any]:
@@ -164,19 +166,19 @@ class References:
         yield from (cell.cell_contents for cell in function.__closure__ or () if is_full(cell))
         yield from (home[name] for home, name in self.names(function))
 
-    def is_librarys(self, function: types.FunctionType) -> bool:
-        """Whether a function is one that a library defines, not one that it makes for the user."""
-        if self.is_users(function.__module__):
+    def is_library_function(self, function: types.FunctionType) -> bool:
+        """Whether a library defines a function, and did not make it for the user."""
+        if self.is_user_module(function.__module__):
             return False
         found: Any = sys.modules.get(function.__module__)
         for name in function.__qualname__.split("."):
             found = getattr(found, name, None)
         return found is function
 
-    def is_users(self, name: str | None) -> bool:
-        """Whether a module is the user's: not Python's, not installed, not ours."""
-        package = _package(name)
-        if package in _OURS or package in sys.stdlib_module_names:
+    def is_user_module(self, name: str | None) -> bool:
+        """Whether a module is the user's: not Python's, not installed, not zarrfeed's."""
+        package = _package_of(name)
+        if package in _OWN_PACKAGES or package in sys.stdlib_module_names:
             return False
         if package in self._packages or name not in sys.modules:
             return True
@@ -187,12 +189,12 @@ class References:
         return not file.endswith((".so", ".pyd")) and not _INSTALLED & set(Path(file).parts)
 
 
-def _package(module: str | None) -> str:
+def _package_of(module: str | None) -> str:
     return str(module).partition(".")[0]
 
 
 def innermost(function: Any) -> types.FunctionType | None:
-    """Find the function in partial objects and methods; None for anything else."""
+    """Unwrap the function of partial objects and methods; None for anything else."""
     while isinstance(function, functools.partial | types.MethodType | staticmethod | classmethod):
         function = _parts(function)[0]
     return function if isinstance(function, types.FunctionType) else None
@@ -206,7 +208,7 @@ def _parts(function: Any) -> tuple[Any, ...]:
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Give the code of a function and of those that it defines."""
+    """Yield the code of a function and of the functions that it defines."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -216,7 +218,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def is_full(cell: types.CellType) -> bool:
     """Whether a variable has a value."""
     try:
-        cell.cell_contents  # noqa: B018 - this very look raises
+        cell.cell_contents  # noqa: B018 - raises if it is empty
     except ValueError:
         return False
     return True

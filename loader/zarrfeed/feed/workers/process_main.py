@@ -1,8 +1,8 @@
 """A worker process: its arguments are the descriptors of its socket and of the arena.
 
 Started fresh, never forked: it imports numpy and numcodecs, but neither Keras nor TensorFlow nor
-the user's ``__main__``. What it needs itself is loaded before the folders of the user are looked
-into. It ends when its socket does, so it cannot outlive its parent.
+the user's ``__main__``. It loads what it needs itself before it looks into the user's folders. It
+ends when its socket is closed, so it cannot outlive its parent.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from zarrfeed.feed.workers.transform_calls import error_text
 def main(socket_descriptor: int, arena_descriptor: int) -> None:
     """Serve tasks until the parent hangs up."""
     with suppress(Exception):  # standard error may be closed
-        faulthandler.enable()  # a crash in C names the line that led to it
+        faulthandler.enable()  # a crash in C names the line of Python that led to it
     # Ctrl-C goes to the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=socket_descriptor)
     threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
-    # Either means that the parent has closed the sequence, or is gone.
+    # Both mean that the parent has closed the sequence, or is gone.
     with suppress(wire.Hangup, ConnectionError):
         _serve(connection, arena_descriptor)
 
@@ -44,7 +44,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
     setup = wire.receive_bytes(connection)
     try:
         maker, arena = _prepare(setup, arena_descriptor)
-    except Exception as error:  # whatever it is, the parent must hear of it
+    except Exception as error:  # of any kind: the parent must hear of it
         wire.send_reply(connection, 0, _failure(error))
         return
     wire.send_reply(connection, 0, None)
@@ -60,14 +60,14 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
 
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
     path, slots, pickled_spec = pickle.loads(setup)
-    sys.path[:] = path  # what the user's functions import is found where the parent finds it
+    sys.path[:] = path  # the user's functions find their modules where the parent does
     try:
         batch_spec = pickle.loads(pickled_spec)
     except Exception as error:
         raise WorkerError(
             f"worker process {os.getpid()} cannot load the transform: "
-            f"{error_text(error, repr)}. It does not run your script (__main__): put what it names "
-            "into a module that can be imported, or set use_multiprocessing=False"
+            f"{error_text(error, repr)}. It does not run your script (__main__): put what the "
+            "transform uses into a module, or set use_multiprocessing=False"
         ) from error
     return BatchMaker(batch_spec), Arena(batch_spec.layout, slots, descriptor=arena_descriptor)
 
@@ -82,8 +82,8 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _end_with_parent(descriptor: int) -> None:
-    """End at once when the parent has gone, even in the middle of a slow transform."""
+    """End at once when the parent is gone, even in the middle of a slow transform."""
     watch = select.poll()
-    watch.register(descriptor, 0)  # only POLLHUP and POLLERR, which are always reported
+    watch.register(descriptor, 0)  # POLLHUP and POLLERR alone, which are always reported
     watch.poll()
     os._exit(0)
