@@ -1,4 +1,4 @@
-"""How much does every pixel count? By its class."""
+"""Which weight has each pixel? That of its class."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def weight_table(
     class_weight
         ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
     mask
-        The last field, whose values are class ids.
+        The last field; its values are class ids.
     classes
-        Names by id; empty where nobody knows them, and then any id will do.
+        Names by id; empty if unknown, and then every id is valid.
     ignore
-        The id that counts as no class; it weighs 0 unless given.
+        The id that is no class; it weighs 0 unless `class_weight` names it.
     pixels
-        (classes,) how many there are of each; None where nobody counted.
+        (classes,) pixels of each class; None if they were not counted.
 
     Returns
     -------
@@ -49,9 +49,9 @@ def weight_table(
     Raises
     ------
     StoreError
-        The last field is no integer mask, or nobody counted pixels for "balanced".
+        The last field is no integer mask, or "balanced" lacks the counts of pixels.
     ValueError
-        There is no such class, not one weight for each, or a weight below 0 or not finite.
+        A class is unknown, weights are missing, or a weight is negative or not finite.
     """
     if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
         raise StoreError(
@@ -78,7 +78,10 @@ def _balanced(class_weight: str, pixels: NDArray[np.int64] | None) -> list[float
     if class_weight != "balanced":
         raise ValueError(f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}")
     if pixels is None:
-        raise StoreError("class_weight='balanced' needs class_pixels, which this store lacks")
+        raise StoreError(
+            "class_weight='balanced' needs class_pixels, which this store lacks: give a weight per "
+            "class"
+        )
     balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
     weights: list[float] = np.where(pixels > 0, balanced, 0.0).tolist()
     return weights

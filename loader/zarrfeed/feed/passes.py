@@ -1,6 +1,6 @@
-"""When is an epoch over? When its last batch was handed out, whichever way batches are taken.
+"""When is an epoch over? As soon as its last batch is handed out, by iterator or by index.
 
-Pure: counts what was handed out.
+Pure: counts batches, and reads none.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Keras looks at the first batch on JAX and torch, to build the model, and at two where it looks
-# ahead; then it begins anew.
+# Before Keras trains on JAX or torch, it takes the first batch to build the model, or two if it
+# prefetches. Then it starts over.
 LOOKS = 2
 
 
 @dataclass(slots=True)
 class Pass:
-    """One way through an epoch by an iterator.
+    """One iteration over an epoch.
 
     Attributes
     ----------
     epoch
-        Which one.
+        The epoch.
     next
-        The batch that is handed out next.
+        The batch to hand out next.
     schedule
         Which samples make which batch.
     tally
-        What was counted.
+        Figures of the batches handed out so far.
     start
-        The batch that it began with.
+        The first batch.
     looks
-        Batches after which the epoch counts as seen, though the pass was given up: Keras does in
-        ``fit(steps_per_epoch=…)``. None where only a complete pass counts.
+        A pass that stops early still counts as an epoch if it took more batches than this, as in
+        ``fit(steps_per_epoch=…)``. None if only a complete pass counts.
     ended
-        Whether nobody goes on with it.
+        Whether its iterator has been closed.
     """
 
     epoch: int
@@ -61,43 +61,43 @@ class Pass:
 
     @property
     def taken(self) -> int:
-        """Batches that it handed out."""
+        """Batches handed out so far."""
         return self.next - self.start
 
     @property
     def counts(self) -> bool:
-        """Whether the epoch has been seen, should nobody go on with this pass."""
+        """Whether the epoch counts as seen if the pass stops here."""
         return self.complete or (self.looks is not None and self.taken > self.looks)
 
 
 class Clock(Protocol):
-    """Knows the epoch that comes next.
+    """Knows which epoch comes next.
 
     Attributes
     ----------
     epoch, first
-        Which one, and the batch that it begins with.
+        The next epoch, and its first batch.
     """
 
     epoch: int
     first: int
 
     def seek(self, epoch: int) -> None:
-        """Choose another."""
+        """Move to another epoch."""
         ...
 
 
 class Items:
-    """The batches of an epoch that were taken by their index, in any order.
+    """The batches of an epoch that were taken by index, in any order.
 
     Parameters
     ----------
     clock
-        Whose epochs they are.
+        Knows the epoch, and is moved to the next one.
 
     Examples
     --------
-    A batch that comes again tells that what was taken up to its first time was a look:
+    If a batch is taken twice, everything up to its first time was only a look:
 
     >>> class First:
     ...     epoch = first = 0
@@ -112,25 +112,24 @@ class Items:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock: Clock = weakref.proxy(clock)  # which holds us
+        self._clock: Clock = weakref.proxy(clock)  # it holds us
         self._epoch = 0
         self._taken: OrderedDict[int, None] = OrderedDict()
-        # Where passes over a dataset around us are followed: the epoch, and the batches of it that
-        # were taken.
+        # Epoch and number of batches taken, if we follow the passes over a dataset around us.
         self._followed: tuple[int, int] | None = None
-        self._told = False  # whether somebody says when an epoch is over
+        self._told = False  # whether a caller of `end` says when an epoch is over
 
     def turn(self, batches: int, *, by_iterator: bool = False) -> None:
-        """Go on to the next epoch if all batches of this one have been taken.
+        """Move to the next epoch if all batches of this one have been taken.
 
-        Not before more is asked for: until then, batches go by the names of this one. An iterator
-        does not wait for somebody who says when an epoch is over.
+        Called when another batch is asked for, and no earlier: until then `batch_keys` names the
+        batches of this epoch. An iterator does not wait for :meth:`end`.
         """
         if self.complete(batches) and (by_iterator or not self._told):
             self._clock.seek(self._epoch + 1)
 
     def take(self, batch: int) -> None:
-        """Note a batch."""
+        """Count a batch."""
         if self._clock.epoch != self._epoch:
             self._epoch = self._clock.epoch
             self._taken.clear()
@@ -140,11 +139,11 @@ class Items:
         self._taken[batch] = None
 
     def forget(self) -> None:
-        """Begin anew: an epoch was chosen."""
+        """Start counting anew, because an epoch was chosen."""
         self._taken.clear()
 
     def complete(self, batches: int) -> bool:
-        """Whether all of so many, from the one on that the epoch begins with, have been taken."""
+        """Whether every batch from the epoch's first one on has been taken."""
         first, taken = self._clock.first, self._taken
         return (
             self._clock.epoch == self._epoch
@@ -153,10 +152,10 @@ class Items:
         )
 
     def end(self, batches: int) -> None:
-        """Take somebody's word that an epoch is over, unless it was a look.
+        """End the epoch because the caller says so, unless it has only had a look.
 
-        Keras says so where its passes cannot be followed, and users may, out of habit: by an
-        ``on_epoch_end``, which also comes after a look.
+        Keras calls ``on_epoch_end`` where its passes cannot be followed, also after a look; so may
+        users, out of habit.
         """
         if self._followed is None:
             enough = min(batches - self._clock.first, LOOKS + 1)
@@ -166,20 +165,20 @@ class Items:
             self._taken.clear()
 
     def follow(self, passes: Callable[[], Iterator[T]], batches: int) -> Callable[[], Iterator[T]]:
-        """Let epochs be the passes of somebody who takes our batches by their index: of Keras.
+        """Let each pass over a dataset that takes our batches by index be one of our epochs.
 
         Parameters
         ----------
         passes
-            Begins a pass.
+            Starts a pass of Keras over the dataset.
         batches
-            In a pass. With the last one our epoch is over, too, also where we did not see all of
-            it: a process of Keras' own pool has a copy of us.
+            Batches per pass. The last one ends our epoch, even if we were not asked for all: the
+            processes of Keras' own pool have copies of us.
 
         Returns
         -------
         callable
-            In place of `passes`.
+            To be used in place of `passes`.
         """
         clock = self._clock
         self._followed = self._followed or (clock.epoch, 0)

@@ -1,7 +1,7 @@
-"""The schedule of this process, which may find others at any time before a pass begins.
+"""Which share of the samples does this process read?
 
 A process group or a distribution may be set up after the sequence was made, and torn down before it
-is gone: the share is decided anew for every pass, and said when it is another.
+is closed. So the share is decided anew for every pass, and logged when it changes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Sharing:
     Parameters
     ----------
     name
-        Of the sequence, for messages.
+        Names the sequence in messages.
     schedule
-        In one process, or for the rank that was asked for.
+        For one process, or for the rank that was asked for.
     asked
-        What the user asked for.
+        The rank and world size that the user asked for.
     find
-        Asks the frameworks. It must not know the sequence, which could never die.
+        Asks the frameworks. It must not hold the sequence, which could never be freed.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Sharing:
         self._told: tuple[int, int] | None = None
 
     def now(self) -> Schedule:
-        """Give the schedule of a pass that would begin now; the same one while nothing changes.
+        """Return the schedule of a pass that would begin now; the same object while it holds.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Sharing:
         return self._share(self._find())
 
     def tell(self) -> Schedule:
-        """Give the schedule of a pass that begins, and say which share it is, once.
+        """Return the schedule of a pass that begins, and log the share if it is a new one.
 
         Raises
         ------
@@ -69,7 +69,9 @@ class Sharing:
             self._told = share
             self._say(schedule, found)
             if complaint := self._asked.complaint(found):
-                warnings.warn(complaint, UserWarning, stacklevel=4)  # who asks for a batch
+                warnings.warn(
+                    complaint, UserWarning, stacklevel=4
+                )  # the line that asks for a batch
         return schedule
 
     def _share(self, found: Found) -> Schedule:

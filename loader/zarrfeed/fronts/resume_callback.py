@@ -1,4 +1,4 @@
-"""The Keras callback that goes on after a kill; the modules that know Keras are others."""
+"""The Keras callback that resumes training after a kill. Knows Keras through `callbacks` alone."""
 
 from __future__ import annotations
 
@@ -105,8 +105,7 @@ class ResumeCallback(SequenceCallback):
         if found is None:
             if self._restored_at:
                 self._say(
-                    f"has nothing to go on from ({self._path} knows no step {self._restored_at}): "
-                    "data begin"
+                    f"found no saved position of step {self._restored_at} in {self._path}; starts"
                 )
             return
         run_epoch, state = found
@@ -122,7 +121,7 @@ class ResumeCallback(SequenceCallback):
         print(f"ResumeCallback {what} with {at} of {len(self._sequence)}")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Write down which batch comes at which step."""
+        """Record which batch comes at which step."""
         step = self._step()
         if self._restored_at not in (None, step):
             raise RuntimeError(
@@ -201,12 +200,13 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
         return list(json.loads(path.read_text("utf-8"))["entries"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{path}: this is no journal of ResumeCallback ({error}); remove it to begin anew"
+            f"{path}: needed a journal of ResumeCallback, got {error!r}; remove the file to start "
+            "anew"
         ) from error
 
 
 def _write_entries(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Write aside and rename: a kill leaves the old journal or the new one."""
+    """Write aside and rename, so that a kill leaves the old journal or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.partial")  # ranks may share a journal
     aside.write_text(json.dumps({"entries": entries}), "utf-8")
