@@ -6,6 +6,8 @@ It is written beside its final name, brought to the disk, and renamed.
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,3 +75,25 @@ def writing(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove(path: Path, *, must: bool = False) -> None:
+    """Remove a file, a link or a folder with all that is in it; follows no link.
+
+    Parameters
+    ----------
+    path
+        Which need not be there.
+    must
+        Whether what cannot be removed is an error.
+    """
+    try:
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        if must:
+            raise

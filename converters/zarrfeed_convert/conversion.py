@@ -21,8 +21,12 @@ from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.planning.planner import OnProgress, decide
 from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
+from zarrfeed_convert.splits.existing_split import (
+    asked_for,
+    require_replaceable,
+    require_same_split,
+)
 from zarrfeed_convert.splits.pack_job import PackJob
-from zarrfeed_convert.splits.repetition import asked_for, require_replaceable, require_same_split
 from zarrfeed_convert.splits.target import target_of
 from zarrfeed_convert.supervision.board import PATIENCE_S
 
@@ -218,7 +222,6 @@ class _Conversion:
             self.samples,
             executor,
             self.settings,
-            self.failures,
             binding=self.target.binding,
             palettes=self.target.palettes(),
             named=self.named,

@@ -115,7 +115,7 @@ class Failures:
 
 
 @contextmanager
-def understood(place: object) -> Iterator[None]:
+def split_errors(place: object) -> Iterator[None]:
     """Let what a packed split says of itself be damaged in any way: the error names the split."""
     try:
         yield

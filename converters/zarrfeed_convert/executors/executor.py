@@ -161,7 +161,7 @@ class Executor(ABC):
 
     def __init__(self, workers: int, failures: Failures) -> None:
         self.workers = workers
-        self._failures = failures
+        self.failures = failures
 
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
@@ -197,10 +197,10 @@ class Executor(ABC):
             self._abandon(error)
             raise
         failed = [failure for number in sorted(done) for failure in done[number].failed]
-        if self._failures.on_error == "stop":
+        if self.failures.on_error == "stop":
             failed.sort()
         causes = [outcome.cause for outcome in done.values() if outcome.cause is not None]
-        self._failures.add(failed, cause=causes[0] if len(failed) == len(causes) == 1 else None)
+        self.failures.add(failed, cause=causes[0] if len(failed) == len(causes) == 1 else None)
         return [done[number].result for number in range(len(items))]
 
     @abstractmethod
@@ -214,7 +214,7 @@ class Executor(ABC):
         """Fill in the outcome of every item; begin no more where one :meth:`_ends_it`."""
 
     def _ends_it(self, outcome: Outcome) -> bool:
-        return bool(outcome.failed) and self._failures.on_error == "stop"
+        return bool(outcome.failed) and self.failures.on_error == "stop"
 
     def _abandon(self, error: BaseException) -> None:  # noqa: B027 (nothing to do is fine)
         """End the tasks that run: whoever cleans up must find nobody still writing."""

@@ -28,7 +28,6 @@ from zarrfeed_convert.shards.samples import Recipe
 
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
-    from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.planning.plan import Settings, Storage
@@ -43,7 +42,6 @@ def decide(
     samples: Source,
     executor: Executor,
     settings: Settings,
-    failures: Failures,
     *,
     binding: Labels | None,
     palettes: Mapping[str, Palette],
@@ -56,11 +54,9 @@ def decide(
     Parameters
     ----------
     samples, executor
-        What is packed, and who looks at it.
+        What is packed, and who looks at it; its failures take the samples that cannot be packed.
     settings
         What was asked for.
-    failures
-        Takes the samples that cannot be packed.
     binding, palettes
         The labels of the dataset's other splits, None where there are none; and the palettes that
         their masks used.
@@ -80,7 +76,7 @@ def decide(
         The samples cannot be packed as they are.
     """
     count = len(samples.keys)
-    measured = probe_all(samples, executor, failures, step_progress(progress, "measuring", count))
+    measured = probe_all(samples, executor, step_progress(progress, "measuring", count))
     channels, dtype = require_one_kind(measured.headers)
     palette = agreed_palette(
         samples,
@@ -105,8 +101,8 @@ def decide(
     geometry, about_size, unfit = survey.decide_geometry(
         measured, settings, ignore=labels.ignore, names=samples.names
     )
-    failures.add(unfit)
-    measured = measured.without(failures.items)
+    executor.failures.add(unfit)
+    measured = measured.without(executor.failures.items)
     rows = survey.lay_out(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
     )

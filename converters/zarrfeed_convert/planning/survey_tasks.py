@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.failures import Failed, Failures
+from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.samples import Recipe, read_rows
@@ -67,9 +67,7 @@ class Measured:
         return Measured(items, headers)
 
 
-def probe_all(
-    source: Source, executor: Executor, failures: Failures, progress: Progress | None
-) -> Measured:
+def probe_all(source: Source, executor: Executor, progress: Progress | None) -> Measured:
     """Measure every sample; those whose image and mask differ in size have failed.
 
     Raises
@@ -88,9 +86,9 @@ def probe_all(
     headers = [header for part in parts for header in part]
     measured = [(item, header) for item, header in enumerate(headers) if header is not None]
     differing, summary = _differing(source, measured)
-    failures.add(differing, summary=summary)
+    executor.failures.add(differing, summary=summary)
     items = tuple(item for item, _ in measured)
-    return Measured(items, tuple(header for _, header in measured)).without(failures.items)
+    return Measured(items, tuple(header for _, header in measured)).without(executor.failures.items)
 
 
 def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:

@@ -23,8 +23,8 @@ from zarrfeed_convert.planning.palettes import (
 )
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
-from zarrfeed_convert.splits.repetition import differences, require_replaceable
-from zarrfeed_convert.splits.target import listed, said
+from zarrfeed_convert.splits.existing_split import differences, require_replaceable
+from zarrfeed_convert.splits.target import classes_text, ignore_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def is_repeated(there: JSON, asked: JSON) -> bool:
 
 def labels_of(labels: Labels) -> JSON:
     """Return the classes as they are recorded."""
-    return {"classes": listed(labels.classes), "ignore": said(labels.ignore)}
+    return {"classes": classes_text(labels.classes), "ignore": ignore_text(labels.ignore)}
 
 
 def source_of_splits(splits: Sequence[StoredSplit]) -> JSON:

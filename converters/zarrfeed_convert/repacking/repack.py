@@ -18,7 +18,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.executors.selection import executor_of, require_executor
-from zarrfeed_convert.failures import Failures, understood
+from zarrfeed_convert.failures import Failures, split_errors
 from zarrfeed_convert.planning.palettes import require_same_palettes
 from zarrfeed_convert.repacking.provenance import (
     asked_of,
@@ -34,9 +34,9 @@ from zarrfeed_convert.repacking.row_selection import chosen_rows, in_order
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of, joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
+from zarrfeed_convert.splits.existing_split import require_replaceable
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.pack_job import PackJob
-from zarrfeed_convert.splits.repetition import require_replaceable
 from zarrfeed_convert.splits.target import target_of
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def repack(
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
     target = _settled(target_of(local_path(out), split))
-    with understood(", ".join(map(str, paths))):
+    with split_errors(", ".join(map(str, paths))):
         splits = open_stored(paths, prefix_keys=prefix_keys)
         require_same_labels(target, splits)
         require_same_palettes({**target.palettes(), **palettes_of(splits)})
@@ -206,7 +206,7 @@ class _Repacking:
     @cached_property
     def facts(self) -> Facts:
         """What the splits record of their samples."""
-        with understood(self.said):
+        with split_errors(self.said):
             return joined(self.splits, self.parts)
 
     @cached_property
@@ -219,7 +219,7 @@ class _Repacking:
     def samples(self) -> StoredSamples:
         """The samples of the splits."""
         splits = [stored.split for stored in self.splits]
-        with understood(self.said):
+        with split_errors(self.said):
             return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
 
     def accepts(self, there: JSON) -> bool:
@@ -239,7 +239,7 @@ class _Repacking:
 
     def decide(self, executor: Executor) -> RepackPlan:
         """Decide how the new split is laid out."""
-        with understood(self.said):
+        with split_errors(self.said):
             plan = plan_repack(executor, self.splits, self.settings, self.facts, self.rows)
             description = description_of(self.splits, plan, self.settings, self.asked_of_split)
         return RepackPlan(plan, self.facts.part(self.rows), description)

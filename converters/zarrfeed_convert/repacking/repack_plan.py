@@ -20,7 +20,7 @@ from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
 from zarrfeed_convert.shards.field_layout import Codec, FieldLayout
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
-from zarrfeed_convert.splits.target import listed, said
+from zarrfeed_convert.splits.target import classes_text, ignore_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,7 +222,9 @@ def _about_samples(
     splits: Sequence[StoredSplit], settings: RepackSettings, facts: Facts, rows: Numbers
 ) -> tuple[Decision, ...]:
     first = splits[0]
-    ignored = "" if first.labels.ignore is None else f"; {said(first.labels.ignore)} is ignored"
+    ignored = (
+        "" if first.labels.ignore is None else f"; {ignore_text(first.labels.ignore)} is ignored"
+    )
     height, width, *_ = first.split.layouts[IMAGE].sample_shape
     samples = "all" if rows.size == len(facts) else f"{rows.size} of {len(facts)}"
     of_what = f"of {', '.join(stored.name for stored in splits)}"
@@ -234,7 +236,7 @@ def _about_samples(
     return (
         Decision("samples", samples, of_what),
         Decision("order", settings.order, why[settings.order]),
-        Decision("classes", f"{listed(first.labels.classes)}{ignored}", _AS_BEFORE),
+        Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", _AS_BEFORE),
         Decision("size", f"{height}x{width}", _AS_BEFORE),
     )
 

@@ -12,8 +12,8 @@ from zarrfeed.store.schema import IMAGE, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import Field, recorded_fields
-from zarrfeed_convert.splits.own_entries import added_to
-from zarrfeed_convert.splits.target import listed, said
+from zarrfeed_convert.splits.existing_split import added_to
+from zarrfeed_convert.splits.target import classes_text, ignore_text
 from zarrfeed_convert.verification.consistency import repacked_of
 from zarrfeed_convert.verification.recorded import recorded_of
 
@@ -107,8 +107,11 @@ def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
     binding, found = target.binding, splits[0].labels
     if binding is None or (binding.classes, binding.ignore) == (found.classes, found.ignore):
         return
-    of_classes = listed(binding.classes), listed(found.classes)
-    of_ignore = f"ignored id {said(binding.ignore)}", f"ignored id {said(found.ignore)}"
+    of_classes = classes_text(binding.classes), classes_text(found.classes)
+    of_ignore = (
+        f"ignored id {ignore_text(binding.ignore)}",
+        f"ignored id {ignore_text(found.ignore)}",
+    )
     needed, has = of_classes if binding.classes != found.classes else of_ignore
     raise SourceError(
         f"{target.out}: classes must be the same in all splits: needed those of "
@@ -184,7 +187,7 @@ def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
     names = [field.name for field in stored.fields]
     return [
         ("classes", split.classes),
-        ("the ignored id", said(split.ignore)),
+        ("the ignored id", ignore_text(split.ignore)),
         ("fields", ", ".join(split.default_fields)),
         ("roles", ", ".join(field.role for field in stored.fields)),
         *((f"the shape of each {name}", layouts[name].sample_shape) for name in names),
@@ -195,5 +198,5 @@ def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], str):
-        return listed(value)
+        return classes_text(value)
     return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)

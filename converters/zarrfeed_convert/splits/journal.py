@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import PARTIAL
-from zarrfeed_convert.atomic_files import atomic_file, writing
+from zarrfeed_convert.atomic_files import atomic_file, remove, writing
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
-from zarrfeed_convert.splits.own_entries import remove, require_own
-from zarrfeed_convert.splits.repetition import differences
+from zarrfeed_convert.splits.existing_split import differences, require_own
 from zarrfeed_convert.splits.split_writer import partial_folder, recover, unfinished_folders
 
 if TYPE_CHECKING:

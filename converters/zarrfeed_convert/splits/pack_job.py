@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed_convert.failures import understood
+from zarrfeed_convert.failures import split_errors
 from zarrfeed_convert.planning.memory import fit_workers
 from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.shards.packing import Shard, shard_path
@@ -93,7 +93,7 @@ class PackJob:
             )
 
     def _already_packed(self) -> Report | None:
-        with understood(self.target.folder):
+        with split_errors(self.target.folder):
             there = self.target.packed()
             if there is None or not self.packing.accepts(there):
                 return None

@@ -16,10 +16,9 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
-from zarrfeed_convert.atomic_files import atomic_file, sync_entry, sync_tree, writing
+from zarrfeed_convert.atomic_files import atomic_file, remove, sync_entry, sync_tree, writing
 from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_file import blosc_settings
-from zarrfeed_convert.splits.own_entries import remove
 from zarrfeed_convert.splits.target import target_of
 
 if TYPE_CHECKING:

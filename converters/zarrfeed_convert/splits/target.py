@@ -81,7 +81,7 @@ class Target:
         if labels.classes != binding.classes:
             raise SourceError(
                 f"{self.out}: classes must be the same in all splits: needed those of {others}, "
-                f"{listed(binding.classes)}; found {listed(labels.classes)}; "
+                f"{classes_text(binding.classes)}; found {classes_text(labels.classes)}; "
                 "leave --classes out to use the dataset's, or pack all splits anew, in one way, "
                 "into another OUT"
             )
@@ -89,7 +89,7 @@ class Target:
             hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
             raise SourceError(
                 f"{self.out}: the ignored id must be the same in all splits: needed that of "
-                f"{others}, {said(binding.ignore)}; found {said(labels.ignore)}; "
+                f"{others}, {ignore_text(binding.ignore)}; found {ignore_text(labels.ignore)}; "
                 f"{hint}, or pack all splits anew, with one ignored id, into another OUT"
             )
 
@@ -176,11 +176,11 @@ def _holds_only_partials(out: Path) -> bool:
     return all(entry.is_dir() and entry.name.endswith(PARTIAL) for entry in out.iterdir())
 
 
-def listed(classes: Sequence[str]) -> str:
+def classes_text(classes: Sequence[str]) -> str:
     """Count classes, and name the first."""
     return f"{len(classes)} ({few(classes, counted=True)})"
 
 
-def said(ignore: int | None) -> str:
+def ignore_text(ignore: int | None) -> str:
     """Write an ignored id."""
     return "none" if ignore is None else str(ignore)

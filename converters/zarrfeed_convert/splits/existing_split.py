@@ -1,15 +1,23 @@
-"""Is what is there already, whole or in part, what this run would write?"""
+"""Is what stands in a split's place zarrfeed's own, and is it what this run would write?
+
+A dataset may come from anywhere. A link leads out of it: what a run writes through it, or removes
+when it fails, would be somebody else's.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.splits.own_entries import added_to, require_own
-from zarrfeed_convert.splits.target import listed, said
+from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
+from zarrfeed_convert.splits.target import classes_text, ignore_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.target import Target
 
@@ -132,8 +140,11 @@ def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -
         return {}, {}
     before, asked = {}, {}
     if named is not None:
-        before["classes"], asked["classes"] = listed(target.labels.classes), listed(named)
-    before["ignore"], asked["ignore"] = said(target.labels.ignore), said(ignore)
+        before["classes"], asked["classes"] = (
+            classes_text(target.labels.classes),
+            classes_text(named),
+        )
+    before["ignore"], asked["ignore"] = ignore_text(target.labels.ignore), ignore_text(ignore)
     return before, asked
 
 
@@ -141,3 +152,57 @@ def _shown(what: str, value: Any) -> str:
     if what == "size" and isinstance(value, list):
         return "x".join(map(str, value))
     return "none" if value is None else str(value)
+
+
+def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
+    """Refuse links, pipes and devices in the place of folders, and anywhere below them.
+
+    Parameters
+    ----------
+    folders
+        Which need not be there.
+    below
+        Whether to look into them.
+
+    Raises
+    ------
+    SourceError
+        The message names the first, and where a link leads to.
+    """
+    for path in (path for folder in folders for path in _entries(folder, below)):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+            continue
+        what = "a pipe, socket or device"
+        if stat.S_ISLNK(mode):
+            what = f"a link to {os.readlink(path)}"  # noqa: PTH115 (pathlib tidies it)
+        raise SourceError(
+            f"{path}: needed a plain file or folder, found {what}, through which nothing is "
+            "written or removed; remove it, or choose another OUT"
+        )
+
+
+def added_to(split: Path, fields: Collection[str]) -> list[str]:
+    """Name the folders of a split that zarrfeed did not write, sorted.
+
+    They may be arrays of any kind, also such as cannot feed batches, or groups of them.
+
+    Parameters
+    ----------
+    split
+        Its folder.
+    fields
+        Its arrays that feed batches.
+    """
+    folders = {entry.name for entry in split.iterdir() if entry.is_dir()}
+    return sorted(folders - DESCRIPTIVE - {*fields})
+
+
+def _entries(folder: Path, below: bool) -> Iterator[Path]:
+    if not os.path.lexists(folder):
+        return
+    yield folder
+    if not below:
+        return
+    for parent, folders, files in os.walk(folder):  # follows no link
+        yield from (Path(parent, name) for name in (*folders, *files))
