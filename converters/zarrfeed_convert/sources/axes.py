@@ -127,5 +127,7 @@ class Axes:
         if self.channels is not None and channel == ALL:
             order.append(self.channels)
         kept = sorted(order)
+        if order == kept and not self.flipped:
+            return part
         turned = part.transpose([kept.index(axis) for axis in order])
         return turned[tuple(slice(None, None, -1 if axis in self.flipped else 1) for axis in order)]
