@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 class ArrayPairs(Source):
-    """Images and masks that are arrays in files: what all such sources share.
+    """Images and masks that are arrays in files: the base of all such sources.
 
-    A class for a kind of files has a `kind`, and says by :meth:`_reader` how they are read.
+    A subclass has a `kind`, as ``--format`` takes it, and implements :meth:`_reader`.
     """
 
     kind: str

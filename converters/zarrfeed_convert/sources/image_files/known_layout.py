@@ -1,6 +1,7 @@
-"""What do all datasets have in common whose folders everyone knows?
+"""What do CamVid, Cityscapes and Pascal VOC have in common?
 
-A subset's files are found by a layout; what masks hold is known, unless the user says otherwise.
+Each has a known folder layout, by which a subset's files are found, and known mask values, unless
+the user gives a mask map.
 """
 
 from __future__ import annotations
@@ -43,16 +44,15 @@ class KnownLayout(FilePairs):
     files
         Key → image file and mask file.
     options
-        As the user gave it. A mask map takes the place of the known one and of the classes, whose
-        ids it changes.
+        Those of the user. A mask map replaces the known one, and the classes then have no names.
     left_out
-        What makes no sample, as (name, why).
+        Inputs that make no sample, as (name, reason).
     known_map, labels
-        What mask values mean, where they are not ids already, and what they are ids of.
+        The mask values of the dataset, None if they are ids already; and its classes.
     facts
-        What else is worth knowing.
+        Further facts to record.
     limits
-        What the files may claim.
+        Limits on what the files may claim.
     """
 
     kind: str

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 
 class FilePairs(Source):
-    """Pairs of an image file and a mask file: what all sources of such files share.
+    """Pairs of an image file and a mask file: the base of all sources of such files.
 
     Parameters
     ----------
     files
-        Key → the two files.
+        Key → image file and mask file.
     options
-        Of what they hold.
+        How their values become images and masks.
     left_out
-        What makes no sample, as (name, why).
+        Inputs that make no sample, as (name, reason).
     limits
-        What the files may claim.
+        Limits on what the files may claim.
     """
 
     def __init__(

@@ -42,13 +42,12 @@ class Numbers:
     Attributes
     ----------
     dtype
-        Of bytes that are bare numbers, and what the integers of lists are taken for. Empty: bytes
-        are image files, and an image's integers of 32 or 64 bits, which say no more than that they
-        were in a list, are uint8.
+        Of bytes that are bare numbers, and of integers in lists. Empty: bytes are image or NumPy
+        files, and an image's integers of 32 or 64 bits, as lists have them, are uint8.
     channels_first
         Arrays are (C, H, W) instead of (H, W, C).
     option
-        By which the dtype is given, for errors.
+        The option that gives the dtype, for errors.
     """
 
     dtype: str = ""
@@ -56,7 +55,7 @@ class Numbers:
     option: str = "dtype"
 
     def __post_init__(self) -> None:
-        """Refuse what is no dtype of numbers."""
+        """Check the dtype."""
         try:
             known = np.dtype(self.dtype or "uint8").kind in "buif"
         except TypeError:
@@ -86,19 +85,19 @@ def parse_shape(text: str) -> tuple[int, ...] | None:
 
 
 def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple[int, ...]:
-    """Take numbers for a shape.
+    """Check that numbers are a shape.
 
     Parameters
     ----------
     numbers
-        As they were given or stored.
+        As given or stored.
     parts, name
-        What gave them, for errors.
+        Where they come from, for errors.
 
     Raises
     ------
     SourceError
-        They are no height and width, with or without channels.
+        They are not a height and a width, with or without channels.
     """
     if len(numbers) not in (2, 3) or min(numbers) < 1:
         raise SourceError(

@@ -129,7 +129,7 @@ def case_of(
     ignore_affine: bool,
     one_hot: bool,
 ) -> Case:
-    """Bring a volume and its labels together.
+    """Match a volume with its labels.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def case_of(
     canonical
         Turn volumes to RAS.
     ignore_affine
-        Take it that voxels of the same indices belong together, if the shapes are equal.
+        Pair voxels by index where shapes are equal, whatever the affines say.
     one_hot
         Labels may have a channel for each class along the fourth axis.
 
