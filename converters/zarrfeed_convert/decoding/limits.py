@@ -138,8 +138,7 @@ class Limits:
     def require_own(self, path: str, folder: str, name: str) -> None:
         """Refuse a file that another file's contents name, if it is outside a folder.
 
-        Links in the file system count as what they are called: they were put there by whoever
-        made the folder.
+        Links in the file system count by their own path: the folder's owner put them there.
 
         Parameters
         ----------

@@ -77,7 +77,7 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def require_whole_png(data: bytes) -> None:
-    """Refuse a PNG with fewer pixels than it claims: Pillow makes the others 0 in silence.
+    """Refuse a PNG with fewer pixels than it claims: Pillow silently fills the rest with 0.
 
     Raises
     ------

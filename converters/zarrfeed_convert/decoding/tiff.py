@@ -198,7 +198,7 @@ def require_allowed(page: Any, name: str, limits: Limits) -> None:
 
 
 def require_whole(page: Any, size: int, name: str) -> None:
-    """Refuse a file that lacks some of a page's pixels: tifffile fills them up in silence.
+    """Refuse a file that lacks some of a page's pixels: tifffile fills them silently.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def require_whole(page: Any, size: int, name: str) -> None:
 
 
 def require_whole_parts(page: Any, name: str, limits: Limits) -> None:
-    """Refuse strips or tiles that are JPEGs and end early: decoders fill them up in silence.
+    """Refuse strips or tiles that are JPEGs and end early: decoders fill them silently.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def _length(codec: str, data: bytes, most: int) -> int:
         try:
             piece = stream.decompress(rest, _PIECE)
         except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError):
-            return found  # whoever decodes it says what is wrong
+            return found  # the decoder reports the damage
         if not piece and not rest:
             break
         found += len(piece)

@@ -100,7 +100,7 @@ class Hdf5Arrays(ArrayPairs):
 
 
 class _Hdf5Files:
-    """Reads HDF5. What is open closes with the source: whoever packed may write to it again."""
+    """Reads HDF5. Files are closed with the source, so that they can be written again."""
 
     bound = _OPEN
 

@@ -1,7 +1,7 @@
 """What images and masks do NumPy's files hold?
 
-An array that lies in its file as it is, be it a ``.npy`` or a member of an uncompressed ``.npz``,
-is read sample by sample from its place. Pickled objects are never loaded.
+Samples of a ``.npy`` file, or of a member of an uncompressed ``.npz``, are read one by one from
+their place in the file. Pickled objects are never loaded.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def has_chunks(array: AnyArray) -> bool:
 
 
 class ZarrReading:
-    """Reads parts of Zarr arrays. Travels without what it has open; safe in threads."""
+    """Reads parts of Zarr arrays. Thread-safe; pickled without open arrays."""
 
     def __init__(self) -> None:
         self._open: Cache[AnyArray] = Cache(_OPEN_ARRAYS, _one)

@@ -50,7 +50,7 @@ class Place:
 
 
 class RowGroups:
-    """Reads rows, and keeps what it decoded last. Safe in threads; travels empty.
+    """Reads rows and caches the last ones. Thread-safe; pickled empty.
 
     Parameters
     ----------
