@@ -7,10 +7,13 @@ comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` 
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numcodecs.blosc
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.failures import Failed, Failures, unreadable
@@ -225,3 +228,29 @@ class Executor(ABC):
 
 def _tell_nobody(done: int) -> None:
     pass
+
+
+_blosc = threading.Lock()
+_blosc_users = 0
+_blosc_before: bool | None = None
+
+
+@contextmanager
+def single_threaded_blosc() -> Iterator[None]:
+    """Keep blosc from starting threads of its own: they make bytes depend on the machine.
+
+    Blosc has one switch for all threads of a process: the last to leave puts it back.
+    """
+    global _blosc_users, _blosc_before
+    with _blosc:
+        if not _blosc_users:
+            _blosc_before = numcodecs.blosc.use_threads
+            numcodecs.blosc.use_threads = False
+        _blosc_users += 1
+    try:
+        yield
+    finally:
+        with _blosc:
+            _blosc_users -= 1
+            if not _blosc_users:
+                numcodecs.blosc.use_threads = _blosc_before

@@ -21,8 +21,7 @@ import psutil
 
 from zarrfeed import __version__
 from zarrfeed.errors import WorkerError
-from zarrfeed_convert.executors.blosc_threads import single_threaded_blosc
-from zarrfeed_convert.executors.executor import Outcome, Read, TaskRun
+from zarrfeed_convert.executors.executor import Outcome, Read, TaskRun, single_threaded_blosc
 from zarrfeed_convert.source import Source
 
 if TYPE_CHECKING:

@@ -7,8 +7,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
-from zarrfeed_convert.executors.blosc_threads import single_threaded_blosc
-from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task, TaskRun
+from zarrfeed_convert.executors.executor import (
+    Executor,
+    Outcome,
+    Progress,
+    Task,
+    TaskRun,
+    single_threaded_blosc,
+)
 from zarrfeed_convert.executors.process_executor import ProcessExecutor
 from zarrfeed_convert.supervision.board import PATIENCE_S
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from zarrfeed.errors import WorkerError, ZarrfeedError
-from zarrfeed_convert.executors.blosc_threads import single_threaded_blosc
-from zarrfeed_convert.executors.executor import Outcome, TaskRun
+from zarrfeed_convert.executors.executor import Outcome, TaskRun, single_threaded_blosc
 from zarrfeed_convert.supervision.board import Board, take
 from zarrfeed_convert.supervision.child import end_with_parent
 from zarrfeed_convert.supervision.limits import limit_memory

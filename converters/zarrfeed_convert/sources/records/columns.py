@@ -16,6 +16,7 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
+from zarrfeed_convert.sources.records.parquet_files import Tables, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
     from zarrfeed_convert.sources.records.embedded import Numbers, Value
-    from zarrfeed_convert.sources.records.parquet_files import Tables
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
 # A str is the path of an image file.
@@ -34,14 +34,20 @@ CellValue: TypeAlias = "Value | str | None"
 _NEEDED = "images as bytes, paths, nested lists or tensors"
 
 
-def require_image_type(kind: pa.DataType, *, name: str) -> None:
-    """Refuse a column whose values cannot be images.
+def require_images(tables: Tables, column: str, *, option: str) -> None:
+    """Refuse a column that a file lacks, or whose values cannot be images.
 
     Raises
     ------
     SourceError
-        They are single numbers, dates or the like.
+        The message says which columns there are, or what it holds: single numbers, dates or so.
     """
+    tables.require(column, option=option)
+    for path in tables.paths:
+        _require_image_type(schema_of(path).field(column).type, name=f"{path}: column {column}")
+
+
+def _require_image_type(kind: pa.DataType, *, name: str) -> None:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_struct(kind):
@@ -93,6 +99,11 @@ def _value_in(value: pa.Scalar, name: str) -> CellValue:
         )
     plain: CellValue = value.as_py()
     return plain
+
+
+def classes_of(tables: Tables, column: str) -> tuple[str, ...] | None:
+    """Find the class names of a column, as the first file has them."""
+    return class_names(schema_of(tables.paths[0]).metadata, column)
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import Source
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.records.columns import Column
+from zarrfeed_convert.sources.records.columns import Column, classes_of, require_images
 from zarrfeed_convert.sources.records.embedded import Numbers, parse_shape
 from zarrfeed_convert.sources.records.parquet_files import Tables
 from zarrfeed_convert.sources.records.row_groups import RowGroups
@@ -134,10 +134,10 @@ class ParquetTables(Source):
                 (image_tables, mask_tables), (image, mask), numbers, strict=True
             )
         )
-        image_tables.require_images(image, option="image")
-        mask_tables.require_images(mask, option="mask")
+        require_images(image_tables, image, option="image")
+        require_images(mask_tables, mask, option="mask")
         unmapped = not str(self._options.mask_map)
-        self.classes = mask_tables.classes(mask) if unmapped else None
+        self.classes = classes_of(mask_tables, mask) if unmapped else None
         self._rows, self.left_out = self._find_rows()
         self._keys = [image_tables.key(row) for row in self._rows]
         if key:

@@ -14,7 +14,6 @@ from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
-from zarrfeed_convert.sources.records.columns import class_names, require_image_type
 from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
 
@@ -154,19 +153,6 @@ class Tables:
                     f"name it by -o {option}=COLUMN"
                 )
 
-    def require_images(self, column: str, *, option: str) -> None:
-        """Refuse a column that a file lacks, or that holds no images.
-
-        Raises
-        ------
-        SourceError
-            The message says which columns there are, or what it holds.
-        """
-        self.require(column, option=option)
-        for path in self.paths:
-            kind = schema_of(path).field(column).type
-            require_image_type(kind, name=f"{path}: column {column}")
-
     def values(self, column: str) -> Iterator[object]:
         """Read the column's values of all rows."""
         for path in self.paths:
@@ -198,10 +184,6 @@ class Tables:
                 nbytes = block_nbytes(group, column)
                 largest[column] = max(largest[column], nbytes)
         return sum(largest.values())
-
-    def classes(self, column: str) -> tuple[str, ...] | None:
-        """Find what the first file says that the classes of a column are called."""
-        return class_names(schema_of(self.paths[0]).metadata, column)
 
     def _groups(self, path: str) -> list[Group]:
         with naming_errors(path):
