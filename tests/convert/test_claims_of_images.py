@@ -257,7 +257,7 @@ def test_pipes_devices_and_endless_files_are_not_read(tmp_path, read):
         read(path)
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(SourceError, match=r"a\.png: needed a file, found a pipe"):
+    with pytest.raises(SourceError, match=r"a\.png: needed a file, found a device"):
         read(path)
     path.unlink()
     path.touch()

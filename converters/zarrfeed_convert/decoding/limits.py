@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.address import entry_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,7 +188,7 @@ def require_regular(path: Path) -> None:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise SourceError(f"{path}: needed a file, found a pipe, socket or device; take it out")
+        raise SourceError(f"{path}: needed a file, found {entry_kind(mode)}; take it out")
 
 
 def _mib(nbytes: int) -> str:

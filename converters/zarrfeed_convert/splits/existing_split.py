@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
 from zarrfeed_convert.splits.target import classes_text, ignore_text
 
@@ -173,9 +174,9 @@ def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
             continue
-        what = "a pipe, socket or device"
+        what = entry_kind(mode)
         if stat.S_ISLNK(mode):
-            what = f"a link to {os.readlink(path)}"  # noqa: PTH115 (pathlib tidies it)
+            what += f" to {os.readlink(path)}"  # noqa: PTH115 (pathlib tidies it)
         raise SourceError(
             f"{path}: needed a plain file or folder, found {what}, through which nothing is "
             "written or removed; remove it, or choose another OUT"

@@ -1,15 +1,36 @@
-"""Is this the path of something on this machine?"""
+"""Is this the path of something on this machine, and of what kind?"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from zarrfeed.errors import StoreError
 
 # pathlib makes one slash of two. One letter is a drive of Windows; a dot is a file's, f.h5:/images.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+:-]+):/+")
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+def entry_kind(mode: int) -> str:
+    """Name what kind of entry of a folder has a mode, as :func:`os.stat` gives it.
+
+    Examples
+    --------
+    >>> entry_kind(0o100644)
+    'a file'
+    """
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

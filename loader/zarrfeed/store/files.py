@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zarrfeed.errors import ReadError
+from zarrfeed.store.address import entry_kind
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.schema import METADATA
 
@@ -27,14 +28,6 @@ _FLAGS = (
     | os.O_NOCTTY
     | os.O_NOFOLLOW
 )
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFLNK: "a link",
-}
 # Linux's name of what a descriptor has open.
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -107,9 +100,9 @@ def open_file(path: Path, *, within: str) -> int:
     except ValueError as error:  # a name with a zero in it
         raise ReadError(f"{path}: {error}") from error
     try:
-        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-        if kind != stat.S_IFREG:
-            raise ReadError(_not_a_file(path, kind))
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise ReadError(_not_a_file(path, mode))
         _require_within(path, descriptor, within)
     except BaseException as error:
         os.close(descriptor)
@@ -121,16 +114,15 @@ def open_file(path: Path, *, within: str) -> int:
 
 def _refusal(path: Path, error: OSError) -> str:
     with suppress(OSError):
-        kind = stat.S_IFMT(path.lstat().st_mode)
-        if kind in _KINDS:
-            return _not_a_file(path, kind)
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            return _not_a_file(path, mode)
     return f"{path}: cannot be opened ({error.strerror}); restore it or convert again"
 
 
-def _not_a_file(path: Path, kind: int) -> str:
-    remedy = "copy the store with `cp -rL`" if kind == stat.S_IFLNK else "restore it"
-    what = _KINDS.get(kind, "something else")
-    return f"{path}: needed a file, found {what}, which is not followed: {remedy}"
+def _not_a_file(path: Path, mode: int) -> str:
+    remedy = "copy the store with `cp -rL`" if stat.S_ISLNK(mode) else "restore it"
+    return f"{path}: needed a file, found {entry_kind(mode)}, which is not followed: {remedy}"
 
 
 def _require_within(path: Path, descriptor: int, within: str) -> None:
