@@ -80,10 +80,11 @@ class ProcessExecutor(Executor):
         left = deque(range(len(items)))
         before = self._ticks()
         while True:
+            ticks = self._ticks() - before  # at first 0, also where processes run already
             for process in self._idle(len(left)):
                 number = left.popleft()
                 process.give(number, task, items[number], self._lost)
-            progress(self._ticks() - before)
+            progress(ticks)
             busy = {p.connection: p for p in self._processes if p.number is not None}
             if not busy:
                 break
