@@ -53,11 +53,11 @@ def locked(path: Path, *, wait_s: float = 0) -> Iterator[None]:
         os.close(descriptor)
 
 
-def hold(path: Path) -> int:
+def hold(path: Path, *, wait_s: float = 0) -> int:
     """Lock a file or folder, where its file system has locks, until the descriptor is closed."""
     descriptor = os.open(path, os.O_RDONLY)
     with suppress(OSError):  # without locks, nothing is ever removed
-        _lock(descriptor)
+        _lock(descriptor, wait_s)
     return descriptor
 
 
@@ -79,7 +79,7 @@ def remove_abandoned(folder: Path, prefix: str) -> None:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _lock(descriptor: int, wait_s: float = 0) -> None:
+def _lock(descriptor: int, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     while True:
         try:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gzip
+import math
 import os
 import shutil
 import tempfile
@@ -108,10 +108,13 @@ class DecompressedCopies:
             pass
         else:  # in another machine's process, or after its maker has gone
             self._remove_later()
-        with copy.with_suffix(".lock").open("w") as lock:
-            with contextlib.suppress(OSError):  # some file systems have no locks: it's made twice
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = copy.with_suffix(".lock")
+        lock.touch()
+        held = hold(lock, wait_s=math.inf)  # some file systems have no locks: it's made twice
+        try:
             yield
+        finally:
+            os.close(held)
 
     def _remove_later(self) -> None:
         weakref.finalize(self, _remove, str(self._folder), hold(self._folder), os.getpid())
