@@ -378,7 +378,7 @@ def test_a_folder_that_is_gone_is_said():
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        assert "begins in the current folder, which has been removed" in done.stderr
+        assert "is relative to the current folder, which was removed" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -357,7 +357,7 @@ def test_descriptions_of_another_kind_describe_nothing(values: Any, tmp_path: Pa
         assert class_pixels(split, range(2)) is None
     with pytest.raises(StoreError, match="sums of the images' channels"):
         normalization_of(split, range(2))
-    with pytest.raises(StoreError, match="what says them is missing or damaged"):
+    with pytest.raises(StoreError, match="found arrays that are missing or damaged"):
         list(stitch(split, np.zeros((8, 8, 6))))
 
 

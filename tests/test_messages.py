@@ -318,7 +318,7 @@ def test_a_current_folder_that_is_gone_is_named(
     monkeypatch.chdir(gone)
     gone.rmdir()
     with pytest.raises(
-        StoreError, match="store: begins in the current folder, which has been removed"
+        StoreError, match="store: is relative to the current folder, which was removed"
     ):
         open_split("store")
     os.chdir(tmp_path)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from zarrfeed.errors import StoreError
 
-# pathlib makes one slash of two. One letter is a drive of Windows; a dot is a file's, f.h5:/images.
+# pathlib turns two slashes into one. One letter is a drive of Windows; a dot is part of a file's
+# name, as in f.h5:/images.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+:-]+):/+")
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -34,12 +35,13 @@ def entry_kind(mode: int) -> str:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """Make a path of one, and refuse addresses of what is elsewhere.
+    """Make a path, and refuse addresses.
 
     Raises
     ------
     StoreError
-        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or in a folder that is gone.
+        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or is relative to a current
+        folder that was removed.
 
     Examples
     --------
@@ -72,14 +74,14 @@ def _reachable(path: Path) -> Path:
             Path.cwd()
         except OSError as error:
             raise StoreError(
-                f"{path}: begins in the current folder, which has been removed; change to another "
+                f"{path}: is relative to the current folder, which was removed; change to another "
                 "one, or give the whole path"
             ) from error
     return path
 
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
-    """Make a path that holds, whichever folder is the current one later.
+    """Make a path that does not depend on the current folder.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What does a store say of itself in ``attributes.zarrfeed``? Anybody may have written it.
 
-Pure: JSON in, the same JSON out if all that zarrfeed reads of it is of the right kind. Names that
-are not listed here are kept as they are; nothing but their owner may trust them.
+Pure: JSON in, the same JSON out if every value that zarrfeed reads is of the right kind. Names that
+are not listed here are kept unchecked; whoever reads them must check them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from zarrfeed.errors import StoreError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, JSON
 
-# A type or several; a list with the kind of its items; a dict with the kinds of some of its values.
+# A type or a tuple of types; a list of one kind, its items'; a dict of the kinds of some values.
 _Kind: TypeAlias = Any
 
 _NUMBER = (int, float)
@@ -46,7 +46,7 @@ _MOST_CLASSES = 1 << 16  # a mask has 16 bits at most
 
 
 def read_attributes(metadata: JSON, name: str) -> JSON:
-    """Take ``attributes.zarrfeed`` out of a group's metadata.
+    """Check and return ``attributes.zarrfeed`` of a group's metadata.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
 
 
 def _require(value: Any, kind: _Kind, where: str) -> None:
-    """Compare a value with its kind, and what it holds."""
+    """Check a value, and recursively what it holds, against its kind."""
     expected = list if isinstance(kind, list) else Mapping if isinstance(kind, dict) else kind
     wrong = isinstance(value, bool) and kind is not object  # True is no number
     if wrong or not isinstance(value, expected):

@@ -1,7 +1,7 @@
-"""Open what a store says is one of its files: a regular file, in the store's own folder.
+"""Open the files of a store: regular files in the store's own folder, and nothing else.
 
-A dataset may come from anybody. A pipe would block who opens it, a device or a link would have the
-reader look at something else.
+A dataset may come from anybody. Opening a pipe would block, and a device or a link would lead the
+reader to something else.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from zarrfeed.store.address import entry_kind
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.schema import METADATA
 
-# When the description of an array was written, in ns, and its bytes. Not which file it is: some
-# network file systems number theirs anew.
+# When the metadata of an array was written, in ns, and its size. No inode: some network file
+# systems renumber theirs.
 Stamp: TypeAlias = tuple[int, int]
 
 _FLAGS = (
     os.O_RDONLY
     | os.O_CLOEXEC
-    | os.O_NONBLOCK  # a pipe has no writer to wait for
+    | os.O_NONBLOCK  # do not wait for a pipe's writer
     | os.O_NOCTTY
     | os.O_NOFOLLOW
 )
-# Linux's name of what a descriptor has open.
+# Where Linux names the file of a descriptor.
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def stamp_of(folder: Path) -> Stamp | None:
-    """Tell the description of an array from the one of another that takes its place later.
+    """Identify the metadata of an array, so that a replacement is noticed.
 
     Returns
     -------
     tuple or None
-        None where there is none.
+        None without metadata.
     """
     for name in (METADATA, ".zarray"):
         with suppress(OSError):
@@ -48,36 +48,36 @@ def stamp_of(folder: Path) -> Stamp | None:
 
 
 def require_same(folder: Path, stamp: Stamp | None) -> None:
-    """See whether an array is the one that was opened.
+    """Check that an array is still the one that was opened.
 
     Parameters
     ----------
     folder
         Of the array.
     stamp
-        Of its description when it was opened; None where there was none.
+        As :func:`stamp_of` gave it; None checks nothing.
 
     Raises
     ------
     ReadError
-        It was replaced, and what was read since may be of another one.
+        It was replaced, and what was read since may come from another one.
     """
     if stamp is not None and stamp_of(folder) != stamp:
         raise ReadError(
             f"{folder}: the split was replaced or removed while it was read: make a new "
-            "ZarrSequence to read what is there now"
+            "ZarrSequence to read the new one"
         )
 
 
 def open_file(path: Path, *, within: str) -> int:
-    """Open a file to be read.
+    """Open a file for reading.
 
     Parameters
     ----------
     path
         Its name.
     within
-        The folder that holds it at any depth, as :func:`os.path.realpath` names it.
+        The folder that must hold it, at any depth; as from :func:`os.path.realpath`.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def open_file(path: Path, *, within: str) -> int:
     FileNotFoundError
         There is no such file.
     ReadError
-        It is something else than a file, lies elsewhere, or may not be opened.
+        It is no regular file, lies elsewhere, or may not be opened.
     """
     try:
         descriptor = with_room(lambda: os.open(path, _FLAGS), path, ReadError)
@@ -97,7 +97,7 @@ def open_file(path: Path, *, within: str) -> int:
         raise
     except OSError as error:
         raise ReadError(_refusal(path, error)) from error
-    except ValueError as error:  # a name with a zero in it
+    except ValueError as error:  # a name with a null byte
         raise ReadError(f"{path}: {error}") from error
     try:
         mode = os.fstat(descriptor).st_mode
@@ -126,7 +126,7 @@ def _not_a_file(path: Path, mode: int) -> str:
 
 
 def _require_within(path: Path, descriptor: int, within: str) -> None:
-    """Refuse a file that a link among its folders has led to."""
+    """Refuse a file that was reached through a linked folder."""
     inside = within.rstrip(os.sep) + os.sep
     with suppress(OSError):  # not Linux
         if str((_DESCRIPTORS / str(descriptor)).readlink()).startswith(inside):
@@ -140,14 +140,14 @@ def _require_within(path: Path, descriptor: int, within: str) -> None:
 
 
 def read_file(path: Path, *, within: str, limit: int) -> bytes:
-    """Read a whole file.
+    """Read a whole file of limited size.
 
     Parameters
     ----------
     path, within
         As for :func:`open_file`.
     limit
-        Bytes that it may have.
+        The most bytes it may have.
 
     Raises
     ------

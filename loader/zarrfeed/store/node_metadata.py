@@ -1,7 +1,7 @@
-"""What does a folder say of the group or the array that it is?
+"""What does a folder say of the group or array that it is?
 
-Zarr v3 says it in ``zarr.json``. What Zarr v2 says in ``.zgroup``, ``.zarray`` and ``.zattrs`` is
-told as v3 would say it, so that nobody else needs to know of v2.
+Zarr v3 says it in ``zarr.json``. The ``.zgroup``, ``.zarray`` and ``.zattrs`` of Zarr v2 are
+translated to v3, so that no other module needs to know v2.
 
 Source: Zarr v2 specification (https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html).
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GROUP_V2, _ARRAY_V2, _ATTRIBUTES_V2 = ".zgroup", ".zarray", ".zattrs"
-# Both bound the memory that a file takes when it is parsed: a value of 2 bytes takes 60.
+# Both bound the memory that parsing takes: a value of 2 bytes takes 60.
 _MOST_BYTES = 64 << 20
 _MOST_VALUES = 2_000_000
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
-# Of numcodecs; what else may be there could run code (``pickle``), or holds no numbers.
+# Codecs of numcodecs. Others could run code (``pickle``) or hold no numbers.
 _COMPRESSORS = {
     "blosc": "blosc",
     "zstd": "zstd",
@@ -38,7 +38,7 @@ _COMPRESSORS = {
 
 
 def read_metadata(folder: Path) -> JSON | None:
-    """Read what a folder says of itself.
+    """Read the metadata of a folder.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def read_metadata(folder: Path) -> JSON | None:
     Returns
     -------
     dict or None
-        As a ``zarr.json`` has it; None where the folder is no part of a Zarr.
+        In the form of a ``zarr.json``; None if the folder is no part of a Zarr.
 
     Raises
     ------
     StoreError
-        It says so in a file that cannot be read, or holds no JSON object.
+        The metadata cannot be read, or is no JSON object.
     """
     found = _read_json(folder / METADATA)
     if found is not None:
@@ -72,7 +72,7 @@ def read_metadata(folder: Path) -> JSON | None:
 
 
 def is_v2(folder: Path) -> bool:
-    """Tell whether a folder is a group or an array of Zarr v2."""
+    """Return whether a folder is a group or an array of Zarr v2."""
     return not (folder / METADATA).exists() and any(
         (folder / name).exists() for name in (_GROUP_V2, _ARRAY_V2)
     )

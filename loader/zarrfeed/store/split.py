@@ -52,9 +52,9 @@ class Split:
     dataset
         The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty likewise.
     unfit
-        The other arrays of the group, with why they cannot feed batches.
+        The other arrays of the group, and why they cannot feed batches.
     stamps
-        By which an array that takes another's place is told from it, by name.
+        By which a replaced array is noticed, by name.
     """
 
     path: Path
@@ -82,15 +82,15 @@ class Split:
 
     @property
     def says_fields(self) -> bool:
-        """Whether its attributes, or the arrays' names, say which are the images and the masks."""
+        """Whether its attributes or the arrays' names tell images from masks."""
         return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)
 
     @property
     def default_fields(self) -> tuple[str, ...]:
-        """The fields of a batch when nobody names them."""
+        """The fields of a batch by default."""
         if "fields" in self.attributes:
             return tuple(self.attributes["fields"])
-        # An image that cannot feed is missed, not left out of batches.
+        # An image that cannot feed is an error, not left out of batches.
         missed = self.unfit.keys() & {IMAGE, MASK}
         names = tuple(sorted((self.layouts.keys() | missed) - DESCRIPTIVE))
         return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
@@ -135,7 +135,7 @@ class Split:
         return chosen
 
     def describing(self, name: str) -> ArrayLayout | None:
-        """Give an array that describes samples; None where there is none of the right kind.
+        """Return an array that describes samples; None without one of the right kind.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ def _open(folder: Path) -> Split:
     if folder.name.endswith(PARTIAL):
         raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
     metadata = _group(folder)
-    # Before they are read: what is newer than its stamp would not be taken for the same.
+    # Before they are read, so that a later replacement has another stamp.
     stamps = {child.name: stamp_of(child) for child in folder.iterdir()}
     layouts: dict[str, ArrayLayout] = {}
     unfit: dict[str, str] = {}
@@ -231,7 +231,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _only_store_errors(folder: Path) -> Iterator[None]:
-    """Let nothing else leave, whatever stands in the folder."""
+    """Turn every error into a StoreError, whatever the folder holds."""
     try:
         yield
     except StoreError:
@@ -261,7 +261,7 @@ def _group(folder: Path) -> JSON:
 
 
 def _what_is_there(folder: Path) -> str:
-    """Say why there is no group, and what could be meant."""
+    """Say why there is no group, and suggest what may be meant."""
     unfinished = folder.with_name(folder.name + PARTIAL)
     if unfinished.exists():
         return "its conversion is not finished: the same `zarrfeed convert` goes on with it"
@@ -281,7 +281,7 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _nearest_store(folder: Path, split: str = "") -> Path | None:
-    """Find what is named like a folder that is not there, beside it."""
+    """Find a folder with a name like that of a missing one, beside it."""
     if folder.exists() or not folder.parent.is_dir():
         return None
     near = nearest(folder.name, [c.name for c in folder.parent.iterdir() if c.is_dir()])

@@ -44,7 +44,7 @@ def stitch(
     StoreError
         The split holds no tiles.
     ValueError
-        There are not as many predictions as tiles, they have not their size, or are no numbers.
+        Predictions and tiles differ in number or size, or predictions are no numbers.
 
     Examples
     --------
@@ -58,8 +58,8 @@ def stitch(
     described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
     if IMAGE not in split.layouts or None in described:
         raise StoreError(
-            f"{split.path}: needed the tiles' images, places, names and sizes; what says them is "
-            "missing or damaged: restore it, or convert again"
+            f"{split.path}: needed the tiles' images, places, names and sizes, found arrays that "
+            "are missing or damaged: restore them, or convert again"
         )
     tiles = split.layouts[IMAGE].shape[:3]
     if (
@@ -98,7 +98,7 @@ def _require_covered(
     size: NDArray[np.int64],
     tile: tuple[int, ...],
 ) -> None:
-    """Refuse a size that the tiles do not fill: it says how much memory is taken."""
+    """Refuse a size that the tiles do not cover: memory is allocated by it."""
     covered = origins.max(axis=0, initial=0) + tile
     if (origins < 0).any() or (origins >= size).any() or not ((size > 0) & (size <= covered)).all():
         raise StoreError(
@@ -117,7 +117,7 @@ def _put_together(
     floats = predictions.dtype.kind == "f"
     shape = (height, width, *predictions.shape[3:])
     total = np.zeros(shape, np.float64 if floats else predictions.dtype)
-    # Of floats, how much each pixel weighs; of ids, how near the nearest middle is.
+    # For floats, how often each pixel was added; for ids, how near the nearest centre is.
     weight = np.zeros((height, width), np.int64)
     near = _nearness(*predictions.shape[1:3])
     for row, (y, x) in zip(rows.tolist(), origins.tolist(), strict=True):
@@ -138,6 +138,6 @@ def _put_together(
 
 
 def _nearness(height: int, width: int) -> NDArray[np.int64]:
-    """How far each pixel of a tile is from its border, from 1 on."""
+    """Compute the distance of each pixel of a tile from the border, from 1 on."""
     rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in (height, width))
     return np.asarray(np.minimum(rows[:, np.newaxis], columns))

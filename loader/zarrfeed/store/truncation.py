@@ -1,13 +1,13 @@
 """What if a mapped file becomes shorter while it is being copied?
 
-The kernel answers a read beyond the file's new end by SIGBUS, which ends the process. While files
-are mapped, a handler takes such a signal: it puts a page of zeros where the file is no more, and
-notes it in the :class:`Region`; the copy goes on, and whoever made it finds the note and raises.
-A signal from any other address goes to the handler that was there before.
+The kernel answers a read beyond the file's new end with SIGBUS, which ends the process. While files
+are mapped, a handler catches this signal: it maps a page of zeros where the file has ended and
+notes the address in the :class:`Region`. The copy goes on; its caller finds the note and raises.
+A signal from any other address goes to the previous handler.
 
-The handler may be Python, because of where it interrupts: a copy or a decoder that reads a region,
-in a thread that holds no lock of the C library, with the interpreter's lock or without. It costs a
-batch nothing. Copies that report such a page instead were measured against it (32 random samples of
+The handler can be Python because of what it interrupts: a copy or a decoder that reads a region, in
+a thread that holds no lock of the C library, with the interpreter's lock or without. It costs a
+batch nothing. Copies that report a missing page were measured against it (32 random samples of
 192, 64 and 3 kB on huge pages): ``process_vm_readv`` takes 1.2, 1.3 and 2.0 times as long as
 ``np.take``, ``pwritev`` into shared memory 1.4 times, and ``preadv`` needs a call for every sample.
 """
@@ -23,7 +23,7 @@ import signal
 import sys
 import weakref
 
-# Elsewhere a file's size is asked for before a copy, which leaves the moment of the copy.
+# Elsewhere only the file's size is checked, before a copy and after it.
 GUARDED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 
 MAP_FIXED = 0x10  # on Linux and macOS; Python's mmap does not name it
@@ -44,7 +44,7 @@ class _Action(ctypes.Structure):
 
 
 class Region:
-    """Addresses at which files are mapped; guarded from when it is made until it is closed.
+    """Addresses at which files are mapped; guarded until it is closed.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ class Region:
     Attributes
     ----------
     cuts
-        Addresses at which a page was missing. There are zeros in its place for as long as this
-        mapping lives: what was copied is worthless, and the file must be mapped anew.
+        Addresses at which a page was missing. Zeros stay in its place as long as this mapping
+        lives: the copy is worthless, and the file must be mapped again.
     """
 
     def __init__(self, start: int, nbytes: int) -> None:
@@ -67,7 +67,7 @@ class Region:
             _guard()
 
     def close(self) -> None:
-        """Guard it no more; to be called before other things can be mapped there."""
+        """Stop guarding; call it before anything else can be mapped there."""
         _regions.pop(id(self), None)
 
 
@@ -84,7 +84,7 @@ def guarded(mapped: mmap.mmap, start: int) -> Region:
 def map_memory(
     address: int | None, nbytes: int, protection: int, flags: int, descriptor: int
 ) -> int:
-    """Call the system's ``mmap``, which Python's cannot give an address.
+    """Call the system's ``mmap``: Python's takes no address.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def unmap_memory(address: int, nbytes: int) -> None:
 
 
 def _guard() -> None:
-    """Be the process's handler of SIGBUS; others that come later are put behind this one."""
+    """Become the process's handler of SIGBUS, in front of any other."""
     there = _Action()
     _libc.sigaction(signal.SIGBUS, None, ctypes.byref(there))
     if there.handler != _ours.handler:
@@ -113,7 +113,7 @@ def _guard() -> None:
 
 
 def _give_back() -> None:
-    """Let the handler from before do what is left: a callback must not outlive the interpreter."""
+    """Restore the previous handler: a callback must not outlive the interpreter."""
     there = _Action()
     _libc.sigaction(signal.SIGBUS, None, ctypes.byref(there))
     if there.handler == _ours.handler:
@@ -132,7 +132,7 @@ def _take(number: int, info: int, _: object) -> None:
                     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
                     map_memory(page, mmap.PAGESIZE, mmap.PROT_READ, flags, -1)
                     return
-    except OSError:  # no page of zeros can be had: it ends as it would have without us
+    except OSError:  # no page of zeros is available: the process ends as without us
         pass
     _libc.sigaction(signal.SIGBUS, ctypes.byref(_before), None)
     if code <= 0:  # sent by a process: not repeated by itself
