@@ -135,8 +135,8 @@ def test_names_that_were_changed_several_times_still_have_their_originals(stores
     [
         ({"classes": "a,b,c"}, (7, 6, 3), r"classes: needed 3 \(0, 1, 2\), as in .* 3 \(a, b, c\)"),
         ({"ignore": 255}, (7, 6, 3), "ignored id: needed none, as in .*, found 255"),
-        ({}, (7, 5, 3), "images: needed 7×6×3, as in .*, found 7×5×3"),
-        ({}, (7, 6, 4), "images: needed 7×6×3, as in .*, found 7×6×4"),
+        ({}, (7, 5, 3), "each image: needed 7×6×3, as in .*, found 7×5×3"),
+        ({}, (7, 6, 4), "each image: needed 7×6×3, as in .*, found 7×6×4"),
         ({"size": (7, 6), "fit": "tile"}, (7, 6, 3), "needed whole images, as in .*, found tiles"),
     ],
 )
