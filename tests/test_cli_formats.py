@@ -181,7 +181,7 @@ ARRAYS = ["--format", "npz", "--images", "cells.npz:x", "--masks", "cells.npz:y"
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--images", "images"], "format paired: needed --masks"),
+        (["--images", "cells.npz:x", "--format", "npz"], "format npz: needed --masks"),
         (["--images", "i", "--format", "png"], "needed one of paired, camvid, cityscapes"),
         ([*ARRAYS, "--mask-suffix", "_m"], "--mask-suffix: the format npz has no such option; "
          "zarrfeed formats npz lists those it has"),

@@ -74,8 +74,9 @@ def convert(
     ----------
     samples
         What is packed: a source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable
-        of ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``. What is no
-        source is first written to a temporary file beside `out`, of the decoded samples' size.
+        of ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``, which may have
+        other maps of the image, or no mask. What is no source is first written to a temporary file
+        beside `out`, of the decoded samples' size.
     out
         The dataset, made if it is not there. Run once per split.
     split

@@ -43,6 +43,7 @@ class Field:
 
 
 PAIR = (Field(IMAGE, "image"), Field(MASK, "mask"))
+IMAGES_ONLY = PAIR[:1]
 
 
 def roles_recorded(fields: Sequence[Field]) -> JSON:
@@ -69,7 +70,7 @@ class Header:
     dtype
         Of the image: ``uint8``, ``uint16`` or ``float32``.
     mask_height, mask_width
-        Of the mask.
+        Of the mask; None where there is none.
     mask_colors
         What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
         mask map knows the class. Empty where there is no palette, or it knows all of them.
@@ -77,17 +78,21 @@ class Header:
         Whether the image's file says that it is to be shown turned, and the mask's does not.
     nodata
         Values of the image that its file declares to be none.
+    others
+        The shape and the dtype of each field besides image and mask, in the order of
+        :attr:`Source.fields`.
     """
 
     height: int
     width: int
     channels: int
     dtype: str
-    mask_height: int
-    mask_width: int
+    mask_height: int | None = None
+    mask_width: int | None = None
     mask_colors: tuple[int, ...] = field(default=(), compare=False)
     turned: bool = field(default=False, compare=False)
     nodata: tuple[float, ...] = field(default=(), compare=False)
+    others: tuple[tuple[tuple[int, ...], str], ...] = ()
 
 
 class Source(ABC):

@@ -55,9 +55,9 @@ from zarrfeed_tools.terminal import console
 # Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
 _HELP = """Pack images and masks into one split of a dataset.
 
-Images and masks pair up by their names; --format reads what else they come as than files in \
-folders. What cannot be packed ends the run, and is named, unless --on-error skip \
-leaves it out. A run that was stopped goes on by the same command.
+Images and masks pair up by their names; test sets need no --masks. --format reads what else \
+they come as than files in folders. What cannot be packed ends the run, and is named, unless \
+--on-error skip leaves it out. A run that was stopped goes on by the same command.
 
 [bold]Examples[/] (globs must be quoted, or the shell expands them)
 

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # samples that were skipped
 _REMARKS = ("hidden files", "repeated files", "same place")  # with a value that says something, too
-_TOLD = ("mask dtype", "no data", *_REMARKS)  # decisions that are news to who asked for nothing
+# Decisions that are news to who asked for nothing.
+_TOLD = ("masks", "mask dtype", "no data", *_REMARKS)
 _ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
 
 
 def show_report(report: Report, out: Console) -> None:
     """Sum a conversion up for people."""
-    left = report.found - len(report.skipped)
+    fields = [field.name for field in report.fields]
+    what = {("image", "mask"): "pairs", ("image",): "images"}.get(tuple(fields), "samples")
+    left = f"{report.found - len(report.skipped)} {what}"
     heads = {
-        "packed": f"Packed {left} pairs into {report.packed} samples of {report.path} "
+        "packed": f"Packed {left} into {report.packed} samples of {report.path} "
         f"in {report.seconds:.1f} s",
         "already packed": f"{report.path} is already packed: nothing was changed",
-        "dry run": f"Would pack {left} pairs into {report.packed} samples of "
+        "dry run": f"Would pack {left} into {report.packed} samples of "
         f"{report.path}; nothing was written",
     }
     _show(report, heads[report.status], out)
@@ -57,7 +60,8 @@ def _show(report: Report, head: str, out: Console) -> None:
         out.print(_table_of_decisions(report))
         return
     out.print(fields_table(report.fields))
-    out.print(classes_table(report.classes))
+    if report.classes:
+        out.print(classes_table(report.classes))
     for decision in report.decisions:
         advises = decision.what == "classes" and _ADVISES.search(decision.reason)
         if advises or decision.what in _TOLD:

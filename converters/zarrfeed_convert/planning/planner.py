@@ -21,7 +21,12 @@ from zarrfeed_convert.planning.layout import (
 )
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
-from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_one_kind
+from zarrfeed_convert.planning.survey_tasks import (
+    Measured,
+    probe_all,
+    require_one_kind,
+    require_others_alike,
+)
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
@@ -86,7 +91,10 @@ def decide(
         progress=step_progress(progress, "comparing palettes", len(measured.items)),
     )
     surveyed: dict[int, int] | None = None
-    if named is not None:
+    names = [field.name for field in samples.fields]
+    if MASK not in names:
+        labels, about_classes = survey.without_masks(named, ignore, known=binding)
+    elif named is not None:
         labels, about_classes = survey.given_labels(named, ignore)
     else:
         items = measured.items
@@ -108,6 +116,7 @@ def decide(
     )
     recipe = Recipe(geometry, labels)
     kinds = {IMAGE: ((channels,), dtype), MASK: ((), labels.dtype)}
+    kinds |= require_others_alike(samples, measured)
     drafts = tuple(
         FieldLayout(
             field.name, (*geometry.size, *kinds[field.name][0]), kinds[field.name][1], "raw", 1, 1

@@ -87,7 +87,7 @@ def decide_geometry(
         except SourceError as error:
             failed.append(Failed(item, name, str(error)))
             continue
-        if ignore is None and geometry.pads(header.height, header.width):
+        if ignore is None and header.mask_height and geometry.pads(header.height, header.width):
             raise SourceError(
                 f"{name}: is {header.height}x{header.width} and must be padded to "
                 f"{size[0]}x{size[1]}; name the id that padded mask pixels get with --ignore"
@@ -158,6 +158,15 @@ def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, 
     """Take the classes that the user named."""
     labels = Labels(classes, ignore)
     return labels, _classes(labels, "asked for")
+
+
+def without_masks(
+    classes: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
+) -> tuple[Labels, Decision]:
+    """Take the classes that the user named, or those of the dataset, for images without masks."""
+    labels = Labels(classes, ignore) if classes is not None else known or Labels((), ignore)
+    reason = "the source has none; without masks, images feed `model.predict`, not `fit`"
+    return labels, Decision("masks", "none", reason)
 
 
 def _classes(labels: Labels, reason: str) -> Decision:

@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Trial
@@ -94,8 +95,10 @@ def probe_all(source: Source, executor: Executor, progress: Progress | None) -> 
 def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:
     found = []
     for item, header in measured:
+        if header.mask_height is None:
+            continue
         if (header.height, header.width) != (header.mask_height, header.mask_width):
-            image, mask = source.names(item)
+            image, mask, *_ = source.names(item)
             sizes = (
                 f"{image} is {header.height}x{header.width}, "
                 f"{mask} is {header.mask_height}x{header.mask_width}"
@@ -136,6 +139,38 @@ def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
             f"needed images of one number type, found {counted(dtypes)}; convert the files first"
         )
     return headers[0].channels, np.dtype(headers[0].dtype)
+
+
+def require_others_alike(
+    source: Source, measured: Measured
+) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Find the last axes and the dtype of every field besides image and mask.
+
+    Raises
+    ------
+    SourceError
+        They differ between samples, or an array has not the pixels of its image.
+    """
+    names = [field.name for field in source.fields if field.name not in (IMAGE, MASK)]
+    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    for item, header in zip(measured.items, measured.headers, strict=True):
+        for name, (shape, dtype) in zip(names, header.others, strict=True):
+            kind = shape[2:], np.dtype(dtype)
+            if shape[:2] != (header.height, header.width):
+                raise SourceError(
+                    f"{source.names(item)[0]}: needed a {name} of {header.height}x{header.width} "
+                    f"pixels as the image has, found the shape {shape}"
+                )
+            if found.setdefault(name, kind) != kind:
+                raise SourceError(
+                    f"{source.names(item)[0]}: needed every {name} to be of one kind, "
+                    f"{_kind_text(*found[name])} as the first, found {_kind_text(*kind)}"
+                )
+    return found
+
+
+def _kind_text(rest: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    return f"({', '.join(['H', 'W', *map(str, rest)])}) {dtype}"
 
 
 def _ranges(count: int, together: int) -> list[range]:

@@ -236,7 +236,11 @@ def _about_samples(
     return (
         Decision("samples", samples, of_what),
         Decision("order", settings.order, why[settings.order]),
-        Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", _AS_BEFORE),
+        *(
+            Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", _AS_BEFORE)
+            for field in first.fields
+            if field.role == "mask"
+        ),
         Decision("size", f"{height}x{width}", _AS_BEFORE),
     )
 

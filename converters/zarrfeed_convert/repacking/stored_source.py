@@ -80,9 +80,14 @@ class StoredSamples(Source):
         """Measure a sample."""
         layouts = self._splits[0].layouts
         height, width, channels = layouts[IMAGE].sample_shape
-        mask_height, mask_width = layouts[MASK].sample_shape
+        mask = layouts[MASK].sample_shape if MASK in self._names else (None, None)
+        others = tuple(
+            (layouts[name].sample_shape, str(layouts[name].dtype))
+            for name in self._names
+            if name not in (IMAGE, MASK)
+        )
         dtype = str(layouts[IMAGE].dtype)
-        return Header(height, width, channels, dtype, mask_height, mask_width)
+        return Header(height, width, channels, dtype, mask[0], mask[1], others=others)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample.

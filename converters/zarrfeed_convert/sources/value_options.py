@@ -67,7 +67,7 @@ class ValueOptions:
         """Return both options as a source's constructor takes them."""
         return {"color": self.color, "mask_map": str(self.mask_map)}
 
-    def header(self, image: Measure, mask: Measure, *, name: str) -> Header:
+    def header(self, image: Measure, mask: Measure | None, *, name: str) -> Header:
         """Build a header: the image as :meth:`image` returns it, the mask's size and palette.
 
         Parameters
@@ -83,9 +83,11 @@ class ValueOptions:
             The image's numbers cannot be packed, it has too many channels for the colour, or the
             mask lies at another place.
         """
-        require_same_place(image.place, mask.place, (image.height, image.width), name=name)
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
+        if mask is None:
+            return Header(image.height, image.width, channels, dtype, nodata=image.nodata)
+        require_same_place(image.place, mask.place, (image.height, image.width), name=name)
         colors = self.mask_colors(mask.palette)
         return Header(
             image.height,

@@ -74,6 +74,30 @@ def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
     return floats
 
 
+def packable_target(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Give a target's values as they are packed: integers of up to 32 bits, or floats.
+
+    Raises
+    ------
+    SourceError
+        They are no numbers, or integers that 32 bits do not hold.
+    """
+    kind, itemsize = values.dtype.kind, values.dtype.itemsize
+    if kind == "b":
+        return np.ascontiguousarray(values, np.uint8)
+    if kind not in "iuf" or itemsize > 8:
+        raise SourceError(f"{name}: needed integers or floats, found {values.dtype}")
+    if kind == "f" or itemsize <= 4:
+        return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    narrow = np.dtype(f"{kind}4")
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < np.iinfo(narrow).min or high > np.iinfo(narrow).max:
+        raise SourceError(
+            f"{name}: needed integers that {narrow} holds, found {low} … {high}; scale them first"
+        )
+    return np.ascontiguousarray(values, narrow)
+
+
 def ids_of_one_hot(
     values: NDArray[Any], name: str, *, first: int = 0, none: int | None = None
 ) -> NDArray[Any]:

@@ -54,7 +54,8 @@ class Target:
     @property
     def binding(self) -> Labels | None:
         """The classes and ignored id that other splits have, so that this one must; or None."""
-        return self.labels if self.others else None
+        # Of images without masks, nobody may have named classes yet.
+        return self.labels if self.others and self.labels and self.labels.classes else None
 
     def palettes(self) -> dict[str, Palette]:
         """Read what palettes showed where masks of the other splits used them, by split."""
@@ -75,7 +76,7 @@ class Target:
             Its classes or its ignored id are not those of the dataset.
         """
         binding = self.binding
-        if binding is None:
+        if binding is None or not labels.classes:
             return
         others = ", ".join(self.others)
         if labels.classes != binding.classes:

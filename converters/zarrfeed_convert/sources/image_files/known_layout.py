@@ -59,7 +59,7 @@ class KnownLayout(FilePairs):
 
     def __init__(
         self,
-        files: Mapping[str, tuple[str, str]],
+        files: Mapping[str, tuple[str, ...]],
         options: ValueOptions,
         left_out: Sequence[tuple[str, str]],
         *,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.file_discovery import files_in, fixed_part, has_extension, stem_of
 from zarrfeed_convert.sources.file_pairs import files_by_key, pair_by_key
@@ -21,19 +21,21 @@ from zarrfeed_convert.sources.value_options import ValueOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.source import JSON, Header, Mask
     from zarrfeed_convert.sources.file_pairs import Pairing
 
 
 class FilePairs(Source):
-    """Pairs of an image file and a mask file: the base of all sources of such files.
+    """Pairs of an image file and a mask file, or images alone: the base of all such sources.
 
     Parameters
     ----------
     files
-        Key → image file and mask file.
+        Key → image file and mask file, or the image file alone.
     options
         How their values become images and masks.
     left_out
@@ -44,7 +46,7 @@ class FilePairs(Source):
 
     def __init__(
         self,
-        files: Mapping[str, tuple[str, str]],
+        files: Mapping[str, tuple[str, ...]],
         options: ValueOptions,
         left_out: Sequence[tuple[str, str]],
         limits: Limits | None = None,
@@ -60,22 +62,21 @@ class FilePairs(Source):
         """The name that image and mask share, without folder, suffix and extension; sorted."""
         return self._keys
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a pair's two files."""
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name a sample's files."""
         return self._files[sample]
 
     def probe(self, sample: int) -> Header:
-        """Read the headers of a pair's two files."""
-        image_path, mask_path = map(Path, self._files[sample])
-        image, mask = (measure(path, self._limits) for path in (image_path, mask_path))
-        return self._options.header(image, mask, name=str(image_path))
+        """Read the headers of a sample's files."""
+        files = self._files[sample]
+        image, *masks = (measure(Path(file), self._limits) for file in files)
+        return self._options.header(image, masks[0] if masks else None, name=files[0])
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a pair."""
-        path = Path(self._files[sample][0])
-        return self._options.image(decode(path, self._limits), name=str(path)), self.read_mask(
-            sample
-        )
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a sample."""
+        path, *masks = self._files[sample]
+        image = self._options.image(decode(Path(path), self._limits), name=path)
+        return (image, self.read_mask(sample)) if masks else (image,)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a pair's mask."""
@@ -144,7 +145,7 @@ class PairedFolders(FilePairs):
     ----------
     images, masks
         A folder, which is searched with everything below it, or a glob, whose names count from
-        its first part without a wildcard on.
+        its first part without a wildcard on. Without `masks`, only images are packed.
     image_suffix, mask_suffix
         What a stem has besides the name that both share, like ``_mask``. Files of a folder that
         lack its suffix are left aside, and counted in :meth:`describe`. Images and masks may lie
@@ -175,7 +176,7 @@ class PairedFolders(FilePairs):
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
         *,
         image_suffix: str = "",
         mask_suffix: str = "",
@@ -183,24 +184,41 @@ class PairedFolders(FilePairs):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        pairs = pair_folders(
-            os.fspath(images),
-            os.fspath(masks),
-            image_suffix=image_suffix,
-            mask_suffix=mask_suffix,
-        )
-        self._left_aside = pairs.left_aside
+        self.fields = PAIR if masks else IMAGES_ONLY
+        if not masks and (mask_suffix or str(mask_map)):
+            raise SourceError(
+                "--masks: is needed to find masks, and so that --mask-suffix and --mask-map have "
+                "a meaning; masks that lie among the images are found with --masks the same folder"
+            )
+        files: Mapping[str, tuple[str, ...]]
+        left_out: Sequence[tuple[str, str]] = ()
+        if masks:
+            pairs = pair_folders(
+                os.fspath(images),
+                os.fspath(masks),
+                image_suffix=image_suffix,
+                mask_suffix=mask_suffix,
+            )
+            files, left_out, self._left_aside = pairs.files, pairs.left_out, pairs.left_aside
+        else:
+            found = _image_files(os.fspath(images), "images")
+            files = {
+                key: (path,) for key, path in files_by_key(found, image_suffix, "images").items()
+            }
+            self._left_aside = len(found) - len(files), 0
         options = ValueOptions.of(color, mask_map)
         self._description: JSON = {**self.arguments, **options.describe()}
         self._facts: JSON = {}
         self.classes: tuple[str, ...] | None = None
         self.ignore: int | None = None
-        named = None if str(options.mask_map) else find_classes(_folders(os.fspath(masks)))
+        named = None
+        if masks and not str(options.mask_map):
+            named = find_classes(_folders(os.fspath(masks)))
         if named is not None:
             self.classes, self.ignore = named.labels.classes, named.labels.ignore
             self._facts["classes_from"] = named.file
             options = ValueOptions(color, named.mask_map, known=True)
-        super().__init__(pairs.files, options, pairs.left_out, limits)
+        super().__init__(files, options, left_out, limits)
 
     def describe(self) -> JSON:
         """Describe where the pairs come from, as JSON."""

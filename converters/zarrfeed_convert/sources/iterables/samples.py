@@ -8,6 +8,7 @@ killed, the next one removes it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 import PIL.Image
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
 from zarrfeed_convert.mask_map import MaskMap
-from zarrfeed_convert.source import Source
-from zarrfeed_convert.sources.iterables.spool import SpoolWriter, names_of, spool_file
+from zarrfeed_convert.source import PAIR, Field, Source
+from zarrfeed_convert.sources.iterables.spool import SpoolWriter, name_of, spool_file
 from zarrfeed_convert.sources.read_errors import anchored
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import packable
+from zarrfeed_convert.sources.values import packable, packable_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Image, Mask
 
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
-_PARTS = ("key", "image", "mask")
+_PARTS = ("key", IMAGE, MASK)
 _PLAIN = ValueOptions("auto", MaskMap())
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
 
@@ -66,10 +68,11 @@ def source_of_samples(
     samples
         A :class:`~zarrfeed_convert.Source`, which is given back as it is. Or a sequence, an
         iterable or a map-style dataset of samples, each of them ``(image, mask)``,
-        ``(key, image, mask)`` or a mapping with ``image``, ``mask`` and, where it has one, ``key``;
-        other arrays in it are refused. Images are (H, W) or (H, W, C) numbers of any kind that
-        uint8, uint16 or float32 hold, or Pillow's; masks (H, W) class ids. A sample without a key
-        is keyed by its number, ``00000000`` and so on.
+        ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
+        ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
+        or (H, W, C) numbers of any kind that uint8, uint16 or float32 hold, or Pillow's; masks
+        (H, W) class ids; other maps (H, W) or (H, W, C) integers or floats, which are never
+        interpolated. A sample without a key is keyed by its number, ``00000000`` and so on.
     folder
         Where the spool is: a file as large as all decoded samples. Where there is no such folder,
         it is in the nearest one above it.
@@ -104,8 +107,7 @@ def source_of_samples(
         parent = parent.parent
     with spool_file(parent) as (file, path):
         writer = SpoolWriter(file, path)
-        _fill(writer, samples, parent, progress)
-        yield writer.finish()
+        yield writer.finish(_fill(writer, samples, parent, progress))
 
 
 def _fill(
@@ -113,31 +115,39 @@ def _fill(
     samples: Samples,
     folder: Path,
     progress: Callable[[str, int, int], None] | None,
-) -> None:
+) -> tuple[Field, ...]:
+    """Write all samples; give the fields that they have."""
     total = _length(samples)
-    for number, sample in enumerate(_each(samples)):
+    fields: tuple[str, ...] = ()
+    for number, given in enumerate(_each(samples)):
         name = f"samples[{number}]"
-        key, image, mask = _parts(sample, name)
+        key, parts = _parts(given, name)
         if key is None:
             key = f"{number:0{_KEY_DIGITS}}"
         else:
             name = f"{name} ({key})"
+        fields = fields or tuple(parts)
+        if parts.keys() != set(fields):
+            raise SourceError(
+                f"{name}: needed {', '.join(fields)}, as samples[0] has, found {', '.join(parts)}"
+            )
         if key in writer:
             raise SourceError(f"{name}: needed a key of its own, found {key!r} a second time")
-        image_name, mask_name = names_of(name)
-        ids = _mask(mask, mask_name)
-        pixels = _image(image, image_name, ids.shape)
+        sample = _sample({field: parts[field] for field in fields}, name)
         try:
-            writer.append(key, pixels, ids, label=name)
+            writer.append(key, sample, label=name)
         except OSError as error:
+            nbytes = sum(values.nbytes for values in sample.values())
             raise SourceError(
                 f"{name}: cannot be kept in {folder} until it is packed: {error.strerror}; "
-                f"decoded samples need {pixels.nbytes + ids.nbytes} bytes each there"
+                f"decoded samples need {nbytes} bytes each there"
             ) from error
         if progress is not None:
             progress("taking samples", number + 1, total or number + 1)
     if not len(writer):
         raise SourceError("samples: needed at least one, found none")
+    known = {field.name: field for field in PAIR}
+    return tuple(known.get(name, Field(name, "target")) for name in fields)
 
 
 def _length(samples: Samples) -> int:
@@ -166,28 +176,23 @@ def _each(samples: Samples) -> Iterator[Any]:
     )
 
 
-def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
-    """Take a sample apart: key, image, mask."""
+def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
+    """Take a sample apart: its key, and its arrays by field, image and mask first."""
     key: Any = None
     if isinstance(sample, Mapping):
-        missing = [part for part in ("image", "mask") if part not in sample]
-        if missing:
+        if IMAGE not in sample:
             has = ", ".join(map(str, sample)) or "nothing"
-            raise SourceError(f"{name}: needed an entry {missing[0]!r}, found {has}")
-        lost = [
-            str(part) for part, value in sample.items() if part not in _PARTS and _is_array(value)
-        ]
-        if lost:
-            raise SourceError(
-                f"{name}: needed no arrays but image and mask, found {', '.join(lost)}, which "
-                "would be lost; leave them out of the mapping, or pack them as masks or images of "
-                "a split of their own"
-            )
-        key, image, mask = sample.get("key"), sample["image"], sample["mask"]
+            raise SourceError(f"{name}: needed an entry {IMAGE!r}, found {has}")
+        key = sample.get("key")
+        parts = {part: sample[part] for part in (IMAGE, MASK) if part in sample}
+        for part, value in sample.items():
+            if part not in _PARTS and _is_array(value):
+                parts[_field_name(part, name)] = value
     elif isinstance(sample, tuple | list) and len(sample) == 2:
-        image, mask = sample
+        parts = dict(zip((IMAGE, MASK), sample, strict=True))
     elif isinstance(sample, tuple | list) and len(sample) == 3:
-        key, image, mask = sample
+        key, *pair = sample
+        parts = dict(zip((IMAGE, MASK), pair, strict=True))
         if key is None:
             raise SourceError(f"{name}: needed a text as key, found None")
     else:
@@ -196,7 +201,37 @@ def _parts(sample: Any, name: str) -> tuple[str | None, Any, Any]:
         raise SourceError(f"{name}: needed {_NEEDED}, found {found}")
     if key is not None and not (isinstance(key, str) and key):
         raise SourceError(f"{name}: needed a text as key, found {type(key).__name__} {key!r:.60}")
-    return key, image, mask
+    return key, parts
+
+
+def _field_name(part: Any, name: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(part)) and part not in DESCRIPTIVE:
+        return str(part)
+    raise SourceError(
+        f"{name}: needed names of fields like 'depth' (letters, digits, _; none of "
+        f"{', '.join(sorted(DESCRIPTIVE))}), found {part!r}; rename it"
+    )
+
+
+def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+    """Make the arrays of a sample that can be packed."""
+    mask = _mask(parts[MASK], name_of(name, MASK)) if MASK in parts else None
+    image = _image(parts[IMAGE], name_of(name, IMAGE), None if mask is None else mask.shape)
+    sample = {IMAGE: image} | ({} if mask is None else {MASK: mask})
+    for field, value in parts.items():
+        if field not in sample:
+            sample[field] = _target(value, name_of(name, field), image.shape[:2])
+    return sample
+
+
+def _target(value: Any, name: str, size: tuple[int, ...]) -> NDArray[Any]:
+    values = _array(value, name)
+    if values.shape[:2] != size:
+        raise SourceError(
+            f"{name}: needed {size[0]}x{size[1]} pixels as the image has, found the shape "
+            f"{values.shape}; leave out of the mapping what is no map of the image"
+        )
+    return packable_target(values, name)
 
 
 def _is_array(value: Any) -> bool:
@@ -206,13 +241,17 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
 
 
-def _image(value: Any, name: str, mask: tuple[int, ...]) -> Image:
+def _image(value: Any, name: str, mask: tuple[int, ...] | None) -> Image:
     if isinstance(value, PIL.Image.Image):
         value = _shown(value)
     values = _array(value, name)
-    if values.ndim in (2, 3) and values.shape[:2] == mask and values.size:
+    if values.ndim in (2, 3) and values.size and mask in (None, values.shape[:2]):
         return _PLAIN.image(values, name=name)
     packable(values, name)
+    if mask is None:
+        raise SourceError(
+            f"{name}: needed an image (H, W) or (H, W, C), found the shape {values.shape}"
+        )
     if values.ndim == 3 and values.shape[1:] == mask:
         advice = "; put the channels last, like np.moveaxis(image, 0, -1)"
     else:

@@ -5,6 +5,7 @@ In one file, decoded, one after the other: packing processes read them from ther
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
-from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
+from zarrfeed_convert.source import JSON, PAIR, Field, Header, Mask, Sample, Source
 from zarrfeed_convert.sources.read_errors import naming_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,17 +51,18 @@ def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a sample is; alike samples share one."""
+    """What a sample is; alike samples share one.
+
+    Attributes
+    ----------
+    header
+        As the source gives it.
+    arrays
+        The shape and the dtype of every field; so they follow each other in the file.
+    """
 
     header: Header
-    mask_dtype: str
-
-    @property
-    def image_nbytes(self) -> int:
-        """How much of the file the image takes; the mask follows."""
-        header = self.header
-        pixels = header.height * header.width * header.channels
-        return pixels * np.dtype(header.dtype).itemsize
+    arrays: tuple[tuple[tuple[int, ...], str], ...]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class SpooledSamples(Source):
         Where each begins in the file, and what it is.
     digest
         Of all samples, so that others are known to be others.
+    fields
+        What they have.
     """
 
     path: Path
@@ -86,6 +91,7 @@ class SpooledSamples(Source):
     offsets: Sequence[int]
     kinds: Sequence[Kind]
     digest: str
+    fields: tuple[Field, ...] = PAIR
 
     @property
     def keys(self) -> Sequence[str]:
@@ -96,34 +102,29 @@ class SpooledSamples(Source):
         """Return what the samples are; where they came from is not known."""
         return {"kind": "samples", "facts": {"samples": len(self.keys), "digest": self.digest}}
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a sample's image and mask by its number, and by its key if it came with one."""
-        return names_of(self.labels[sample])
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name a sample's fields by its number, and by its key if it came with one."""
+        return tuple(name_of(self.labels[sample], field.name) for field in self.fields)
 
     def probe(self, sample: int) -> Header:
         """Return what a sample is."""
         return self.kinds[sample].header
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a sample."""
-        header = self.probe(sample)
-        shape = header.height, header.width, header.channels
-        with naming_errors(self.names(sample)[0]):
-            image = self._stored(shape, header.dtype, self.offsets[sample])
-        return image, self.read_mask(sample)
+        return tuple(self._stored(sample, place) for place in range(len(self.fields)))
 
     def read_mask(self, sample: int) -> Mask:
         """Read a sample's mask."""
-        kind = self.kinds[sample]
-        shape = kind.header.mask_height, kind.header.mask_width
-        with naming_errors(self.names(sample)[1]):
-            return self._stored(shape, kind.mask_dtype, self.offsets[sample] + kind.image_nbytes)
+        return self._stored(sample, self.fields.index(PAIR[1]))
 
-    def _stored(self, shape: tuple[int, ...], dtype: str, offset: int) -> NDArray[Any]:
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            values = np.fromfile(file, dtype, int(np.prod(shape)))
-        return values.reshape(shape)
+    def _stored(self, sample: int, place: int) -> NDArray[Any]:
+        arrays = self.kinds[sample].arrays
+        before = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays[:place])
+        shape, dtype = arrays[place]
+        with naming_errors(self.names(sample)[place]), self.path.open("rb") as file:
+            file.seek(self.offsets[sample] + before)
+            return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
 
 
 class SpoolWriter:
@@ -151,31 +152,31 @@ class SpoolWriter:
         """Count the samples."""
         return len(self._offset_of)
 
-    def append(self, key: str, image: Image, mask: Mask, *, label: str) -> None:
+    def append(self, key: str, sample: Sample, *, label: str) -> None:
         """Write a sample.
 
         Parameters
         ----------
         key
             Of the sample; not there yet.
-        image, mask
-            (H, W, C) of a dtype that can be packed, (H, W) of uint8 or uint16.
+        sample
+            (H, W, C) image of a dtype that can be packed, (H, W) mask of uint8 or uint16 if there
+            is one, and any other fields.
         label
             What the sample is called in messages.
         """
-        height, width, channels = image.shape
-        header = Header(height, width, channels, str(image.dtype), *mask.shape)
-        kind = Kind(header, str(mask.dtype))
+        arrays = tuple((values.shape, str(values.dtype)) for values in sample.values())
+        kind = Kind(_header(sample), arrays)
         self._offset_of[key] = self._file.tell()
         self._labels.append(label)
         self._kinds.append(self._known.setdefault(kind, kind))
-        self._digest.update(f"{key}\0{_recorded(kind)}".encode("utf-8", "surrogatepass"))
-        for values in (image, mask):
+        self._digest.update(f"{key}\0{_recorded(kind, sample)}".encode("utf-8", "surrogatepass"))
+        for values in sample.values():
             flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
             self._digest.update(flat)
             self._file.write(flat)
 
-    def finish(self) -> SpooledSamples:
+    def finish(self, fields: tuple[Field, ...]) -> SpooledSamples:
         """Return the samples, now that they are all there."""
         self._file.flush()
         return SpooledSamples(
@@ -185,20 +186,36 @@ class SpoolWriter:
             list(self._offset_of.values()),
             self._kinds,
             self._digest.hexdigest(),
+            fields,
         )
 
 
-def _recorded(kind: Kind) -> str:
+def _header(sample: Sample) -> Header:
+    image, mask = sample[IMAGE], sample.get(MASK)
+    height, width, channels = image.shape
+    others = tuple(
+        (values.shape, str(values.dtype))
+        for name, values in sample.items()
+        if name not in (IMAGE, MASK)
+    )
+    size = (None, None) if mask is None else mask.shape
+    return Header(height, width, channels, str(image.dtype), size[0], size[1], others=others)
+
+
+def _recorded(kind: Kind, fields: Iterable[str]) -> str:
     """Write a kind as it always went into digests, whatever attributes it has by now."""
+    names = tuple(fields)
+    if names != (IMAGE, MASK):
+        return f"{dict(zip(names, kind.arrays, strict=True))}"
     header = kind.header
     return (
         f"Kind(header=Header(height={header.height}, width={header.width}, "
         f"channels={header.channels}, dtype={header.dtype!r}, mask_height={header.mask_height}, "
         f"mask_width={header.mask_width}, mask_colors=(), turned=False), "
-        f"mask_dtype={kind.mask_dtype!r})"
+        f"mask_dtype={kind.arrays[1][1]!r})"
     )
 
 
-def names_of(label: str) -> tuple[str, str]:
-    """Name a sample's image and mask."""
-    return f"{label} image", f"{label} mask"
+def name_of(label: str, field: str) -> str:
+    """Name a field of a sample."""
+    return f"{label} {field}"

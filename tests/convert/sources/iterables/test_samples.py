@@ -243,7 +243,7 @@ GOOD = (IMAGES[0], MASKS[0])
         (IMAGES[0], "found ndarray"),
         (
             {"image": IMAGES[0], "label": 3},
-            "samples[1]: needed an entry 'mask', found image, label",
+            "samples[1]: needed image, mask, as samples[0] has, found image",
         ),
         ((3, *GOOD), "samples[1]: needed a text as key, found int 3"),
         ((None, *GOOD), "needed a text as key, found None"),
@@ -366,10 +366,12 @@ def test_a_spool_gives_back_what_was_put_in(tmp_path_factory, shapes, dtype):
 @pytest.mark.parametrize(
     "more", [np.zeros((4, 4), np.float32), [[0, 0, 3, 3]], Image.new("L", (4, 4))]
 )
-def test_arrays_that_would_be_lost_are_refused(tmp_path, more):
+def test_arrays_that_are_no_maps_of_the_image_are_refused(tmp_path, more):
     sample = {"image": IMAGES[0], "mask": MASKS[0], "key": "a", "depth": more}
     with (
-        pytest.raises(SourceError, match=r"samples\[0\]: .*found depth, which would be lost"),
+        pytest.raises(
+            SourceError, match=r"samples\[0\] \(a\) depth: needed 12x10 pixels as the image"
+        ),
         source_of_samples([sample], tmp_path),
     ):
         pass
