@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 11
 SPECS = [Spec("image", (4,), np.dtype(np.int64)), Spec("mask", (), np.dtype(np.uint8))]
-WEIGHT = Spec("weight", (), np.dtype(np.float32))
 
 
 class ScriptedWorkers:
@@ -59,8 +58,6 @@ class ScriptedWorkers:
         for array in slot.arrays:
             array[...] = 0
         slot.arrays[0][: task.rows] = slot.ids[: task.rows, None]
-        for weights in slot.arrays[2:]:
-            weights[...] = 1
         slot.spent[:] = 0.5, 0.25, 0.125, from_disk
         slot.done[0] = task.number
 
@@ -82,7 +79,7 @@ class ScriptedWorkers:
         self.abandoned += 1
 
 
-def schedule(*, batch_size: int = 2, pad: bool = False) -> Schedule:
+def schedule(*, batch_size: int = 2) -> Schedule:
     return Schedule(
         range(SAMPLES),
         batch_size=batch_size,
@@ -92,16 +89,15 @@ def schedule(*, batch_size: int = 2, pad: bool = False) -> Schedule:
         drop_remainder=False,
         rank=0,
         world_size=1,
-        pad_remainder=pad,
     )
 
 
 class Feeding:
     """A feeder, its workers, and the pass that takes batches."""
 
-    def __init__(self, *, depth: int = 4, count: int = 2, batch_size: int = 2, pad: bool = False):
-        self.schedule = schedule(batch_size=batch_size, pad=pad)
-        layout = SlotLayout.of([*SPECS, *[WEIGHT][:pad]], batch_size)
+    def __init__(self, *, depth: int = 4, count: int = 2, batch_size: int = 2):
+        self.schedule = schedule(batch_size=batch_size)
+        layout = SlotLayout.of(SPECS, batch_size)
         self.started: list[ScriptedWorkers] = []
 
         def start(arena: Arena) -> ScriptedWorkers:
@@ -306,12 +302,6 @@ def test_workers_that_cannot_be_started_leave_no_memory_behind() -> None:
         Feeder(schedule(), layout, fail, depth=2, timeout=1.0, shared=True)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_the_weights_of_padding_are_zero() -> None:
-    feeding = Feeding(batch_size=4, pad=True)
-    weights = [feeding.take()[2].tolist() for _ in range(3)]
-    assert weights == [[1.0] * 4, [1.0] * 4, [1.0, 1.0, 1.0, 0.0]]
 
 
 def test_an_epoch_is_counted_as_it_is_handed_out(clock: Clock) -> None:

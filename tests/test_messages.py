@@ -179,7 +179,7 @@ def nothing(image: Arrays, mask: Arrays, rng: Any) -> Arrays:
 
 
 def a_dict(image: Arrays, mask: Arrays, rng: Any) -> Arrays:
-    return {"image": image, "mask": mask}
+    return {"image": image, "maks": mask}
 
 
 def no_mask(image: Arrays, mask: Arrays, rng: Any) -> Arrays:
@@ -195,10 +195,10 @@ def wrong_inside(image: Arrays, mask: Arrays, rng: Any) -> Arrays:
     ("function", "message"),
     [
         (too_few, r"too_few cannot be called as too_few\(image, mask, rng\): .*define it as"),
-        (too_many, r"too_many must return 2 arrays, one per field \(image, mask\), as a tuple; it "
-                   r"returned a tuple of 3 \(ndarray, ndarray, ndarray\)"),
+        (too_many, r"too_many must return 2 arrays, one per field \(image, mask\), as a tuple, "
+                   r"or a dict {name: array}; it returned a tuple of 3 \(ndarray, ndarray, ndar"),
         (nothing, "nothing must return 2 arrays.*it returned None on sample"),
-        (a_dict, r"it returned a dict of 2 \(image, mask\)"),
+        (a_dict, "a_dict must return 'mask', as a batch needs it; it returned image, maks on"),
         (no_mask, "no_mask must return arrays of numbers; it returned None as mask"),
         (wrong_inside, r"wrong_inside raised TypeError.*test_messages.py:\d+ on sample"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Named = dict[str, Array]
 
 
 def noisy(image: Array, mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -180,3 +181,28 @@ def raises_an_unspeakable_error(image: Array, mask: Array, rng: np.random.Genera
     if wants_id_nine(image, mask):
         raise Unspeakable
     return image, mask
+
+
+def edges(masks: Array) -> Array:
+    """Weights that a transform may make of masks."""
+    return (1 + masks % 3).astype(np.float32)
+
+
+def with_edges(image: Array, depth: Array, mask: Array, rng: np.random.Generator) -> Named:
+    """Return more arrays than it gets, in an order of its own."""
+    return {"edge": edges(mask), "mask": mask, "image": image, "depth": depth}
+
+
+def only_edges(image: Array, mask: Array, rng: np.random.Generator) -> Named:
+    """Return others than it gets."""
+    return {"edge": edges(mask), "image": image}
+
+
+def add_edges(image: Array, mask: Array, rng: np.random.Generator) -> Named:
+    """Return one more than it gets."""
+    return {"edge": edges(mask), "image": image, "mask": mask}
+
+
+def heavier_edges(image: Array, mask: Array, edge: Array, rng: np.random.Generator) -> Named:
+    """A batch transform, which gets what `add_edges` made."""
+    return {"image": image, "mask": mask, "edge": edge + np.float32(1)}

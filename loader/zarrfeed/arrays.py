@@ -12,6 +12,8 @@ ALIGNMENT = 64
 
 Ids: TypeAlias = range | NDArray[np.int64]
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
+# (x,), (x, y) or (x, y, w); each an array, a tuple of arrays or a dict of arrays
+Batch: TypeAlias = tuple[Any, ...]
 
 
 def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:

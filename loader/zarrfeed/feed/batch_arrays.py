@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, WorkerError
+from zarrfeed.feed.batch_structure import BatchStructure, Output, outputs_of
+from zarrfeed.feed.class_weights import WEIGHABLE
 from zarrfeed.feed.slot import Spec
 from zarrfeed.feed.workers.batch_maker import generator
-from zarrfeed.feed.workers.transform_calls import apply
+from zarrfeed.feed.workers.batch_spec import function_name
+from zarrfeed.feed.workers.transform_calls import apply, required
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Container, Mapping, Sequence
 
     from zarrfeed.feed.request import Request
+    from zarrfeed.feed.workers.batch_spec import Named
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
@@ -55,75 +57,182 @@ def sample_specs(layouts: Mapping[str, ArrayLayout]) -> tuple[Spec, ...]:
     return tuple(Spec(name, lay.sample_shape, lay.dtype) for name, lay in layouts.items())
 
 
+def fields_to_read(request: Request, split: Split, structure: BatchStructure) -> tuple[str, ...]:
+    """Choose the arrays that are read: those of a batch, and those that transforms make others of.
+
+    Parameters
+    ----------
+    request, split
+        What is asked for, of which store.
+    structure
+        Of a batch. Where there is a transform, arrays that the split lacks are left to it.
+    """
+    if not request.transforms:
+        return structure.names
+    stored = split.layouts.keys() | split.unfit.keys()
+    used = (name for name in structure.names if name in stored)
+    return tuple(dict.fromkeys((*(request.fields or ()), *used))) or structure.names
+
+
 def transformed_specs(
-    specs: tuple[Spec, ...],
-    sample: Sequence[NDArray[Any]],
-    name: str,
-    request: Request,
-) -> tuple[Spec, ...]:
+    request: Request, structure: BatchStructure, sample: Named, name: str
+) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """Learn what the requested transforms make of a sample, by trying them on one.
 
     Parameters
     ----------
-    specs
-        The fields as stored.
+    request, structure
+        The transforms, and the batch that they make.
     sample
         One (1, *shape) array per field; a transform may write to it.
     name
         Of the sample, for errors.
 
-    Raises
-    ------
-    WorkerError
-        A transform raised, or did not return one array per field.
-    """
-    fields = [spec.name for spec in specs]
-    arrays, seed = [array[0] for array in sample], request.seed
-    made = apply(request.transform, arrays, generator(seed, 0, 0, stream=0), fields, name)
-    batch, rng = [array[None] for array in made], generator(seed, 0, 0, stream=1)
-    made = apply(request.batch_transform, batch, rng, fields, name)
-    for spec, array in zip(specs, made, strict=True):
-        if array.shape[:1] != (1,):
-            raise ValueError(
-                f"batch_transform returned {spec.name} of shape {array.shape} for a batch of 1: it "
-                "must keep the batch axis"
-            )
-    return tuple(Spec(s.name, a.shape[1:], a.dtype) for s, a in zip(specs, made, strict=True))
-
-
-def with_weights(specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """Add the weights by which padding is told from samples, where Keras looks for them.
-
-    Metrics such as ``MeanIoU`` take a weight for every pixel alone, losses of other targets one
-    that broadcasts; one of shape (b,) fits neither (tried on Keras 3 and tf_keras).
+    Returns
+    -------
+    specs
+        One sample of each array of a batch.
+    between
+        The names of the arrays that `batch_transform` takes.
 
     Raises
     ------
     ValueError
-        There are more arrays than Keras would take.
+        A transform returned an array that is not part of a batch, or lost the batch axis.
+    WorkerError
+        A transform raised, or did not return all arrays of a batch.
+    """
+    seed, last = request.seed, request.transforms[-1]
+    arrays = {field: array[0] for field, array in sample.items()}
+    try:
+        made = apply(request.transform, arrays, generator(seed, 0, 0, stream=0), name)
+        between = tuple(
+            [field for field in sample if field in made]
+            + [field for field in made if field not in sample]
+        )
+        batch = {field: made[field][None] for field in between}
+        made = apply(request.batch_transform, batch, generator(seed, 0, 0, stream=1), name)
+        results = {field: required(last, field, made, name) for field in structure.names}
+    except WorkerError as error:
+        lacking = [field for field in structure.names if field not in sample]
+        if not lacking:
+            raise
+        raise WorkerError(
+            f"{error}; the split has no array {lacking[0]!r}, so that a transform must return it"
+        ) from error
+    known = {*sample, *structure.names, *(between if request.batch_transform else ())}
+    for field in made:
+        if field not in known:
+            raise ValueError(
+                f"transform {function_name(last)} returned {field!r}, which is not part of a "
+                "batch: name it in ZarrSequence(inputs=…, targets=…, weights=…)"
+            )
+    specs = []
+    for field, array in results.items():
+        if array.shape[:1] != (1,):
+            raise ValueError(
+                f"batch_transform returned {field} of shape {array.shape} for a batch of 1: it "
+                "must keep the batch axis"
+            )
+        specs.append(Spec(field, array.shape[1:], array.dtype))
+    return tuple(specs), between
+
+
+def with_weights(
+    request: Request, structure: BatchStructure, specs: tuple[Spec, ...]
+) -> tuple[BatchStructure, tuple[Spec, ...], dict[str, str | None]]:
+    """Add the weights that Keras needs: by class, of padding, of targets beside weighted ones.
+
+    Metrics such as ``MeanIoU`` take a weight for every pixel alone, losses of other targets one
+    that broadcasts; one of shape (b,) fits neither (tried on Keras 3 and tf_keras).
+
+    Returns
+    -------
+    structure, specs
+        With the weights.
+    added
+        Their names, and the mask that each is made of; None where all weigh 1.
+
+    Raises
+    ------
+    ValueError
+        It is not clear what weighs what.
+    """
+    of_field = {spec.name: spec for spec in specs}
+    inputs = specs[0]
+    weighed: Output = None
+    unweighted = structure.unweighted
+    if request.inputs is None:
+        if request.class_weight is not None:  # of the last field, wherever Keras takes it
+            weight = Spec(_unused(WEIGHT, of_field), specs[-1].shape, np.dtype(np.float32))
+            structure = BatchStructure((*structure.parts, weight.name))
+            return structure, (*specs, weight), {weight.name: specs[-1].name}
+        if request.pad_remainder and len(specs) > 3:
+            raise ValueError(
+                f"pad_remainder needs at most three arrays, of which the third weighs samples, got "
+                f"{', '.join(of_field)}: say what they are by inputs=, targets= and weights="
+            )
+    elif request.class_weight is not None:
+        weighed = _mask_among(structure, of_field)
+    if not (request.class_weight is not None or request.pad_remainder or len(structure.parts) > 2):
+        return structure, specs, {}
+    names: dict[Output, str] = {}
+    added: dict[str, str | None] = {}
+    for output, field in unweighted.items():
+        name = _unused(WEIGHT if output is None else f"{WEIGHT} of {output}", of_field)
+        by_class = request.class_weight is not None and output == weighed
+        shape = of_field[field].shape if by_class else _weight_shape(inputs, of_field[field])
+        of_field[name] = Spec(name, shape, np.dtype(np.float32))
+        names[output], added[name] = name, field if by_class else None
+    if names:
+        structure = structure.with_weights(names)
+    return structure, tuple(of_field[name] for name in structure.names), added
+
+
+def _mask_among(structure: BatchStructure, of_field: Mapping[str, Spec]) -> Output:
+    """Find the target whose classes are weighed."""
+    if len(structure.parts) < 2:
+        raise ValueError("class_weight weighs targets, got targets=None: name the mask, too")
+    if len(structure.parts) > 2:
+        raise ValueError(
+            f"class_weight and weights={structure.parts[2]!r} both weigh the targets: give one of "
+            "them, or multiply them in a transform"
+        )
+    targets = outputs_of(structure.parts[1])
+    masks = [out for out, name in targets.items() if of_field[name].dtype in WEIGHABLE]
+    if len(targets) > 1 and len(masks) != 1:
+        found = ", ".join(f"{name} ({of_field[name].dtype})" for name in targets.values())
+        raise ValueError(
+            f"class_weight needs exactly one uint8 or uint16 mask among several targets, got "
+            f"{found}: make the weights in a transform, and name them in weights="
+        )
+    output: Output = (masks or list(targets))[0]
+    return output
+
+
+def _weight_shape(inputs: Spec, target: Spec) -> tuple[int, ...]:
+    """Choose the shape of weights that are all 1.
 
     Examples
     --------
     >>> image = Spec("image", (4, 4, 3), np.dtype("uint8"))
-    >>> with_weights((image, Spec("mask", (4, 4), np.dtype("uint8"))))[2].shape
+    >>> _weight_shape(image, Spec("mask", (4, 4), np.dtype("uint8")))
     (4, 4)
-    >>> with_weights((image, Spec("depth", (4, 4, 1), np.dtype("float32"))))[2].shape
+    >>> _weight_shape(image, Spec("depth", (4, 4, 1), np.dtype("float32")))
     (1, 1, 1)
     """
-    if len(specs) > 3:
-        raise ValueError(
-            f"pad_remainder needs at most three arrays, of which the third weighs samples, got "
-            f"{', '.join(spec.name for spec in specs)}: choose fields="
-        )
-    if len(specs) != 2:
-        return specs
-    inputs, target = specs
     shape = target.shape
     if target.dtype.kind == "f":
-        shape = (1,) * len(shape)
-    elif len(shape) >= max(3, len(inputs.shape)) and shape[-1] > 1:
-        shape = shape[:-1]  # a channel for each class
-    return (*specs, Spec(WEIGHT, shape, np.dtype(np.float32)))
+        return (1,) * len(shape)
+    if len(shape) >= max(3, len(inputs.shape)) and shape[-1] > 1:
+        return shape[:-1]  # a channel for each class
+    return shape
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _proposal(split: Split, names: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.slot import Spec
 
+# Of masks whose ids a table of weights can have.
+WEIGHABLE = (np.dtype(np.uint8), np.dtype(np.uint16))
 ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Sequence[float] | str
 
 
@@ -34,7 +36,7 @@ def weight_table(
     class_weight
         ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
     mask
-        The last field; its values are class ids.
+        The target; its values are class ids.
     classes
         Names by id; empty if unknown, and then every id is valid.
     ignore
@@ -49,13 +51,13 @@ def weight_table(
     Raises
     ------
     StoreError
-        The last field is no integer mask, or "balanced" lacks the counts of pixels.
+        The target is no integer mask, or "balanced" lacks the counts of pixels.
     ValueError
         A class is unknown, weights are missing, or a weight is negative or not finite.
     """
-    if mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+    if mask.dtype not in WEIGHABLE:
         raise StoreError(
-            f"class_weight needs a uint8 or uint16 mask as the last field, not {mask.name!r} of "
+            f"class_weight needs a uint8 or uint16 mask as target, not {mask.name!r} of "
             f"{mask.dtype}"
         )
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)

@@ -18,7 +18,6 @@ from zarrfeed.errors import WorkerTimeout, ZarrfeedError
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.lookahead import Lookahead
-from zarrfeed.feed.slot import SlotLayout, zero_padding_weights
 from zarrfeed.feed.stats import Tally
 from zarrfeed.feed.workers import Task, Workers
 from zarrfeed.machine_memory import afford, resident
@@ -26,6 +25,7 @@ from zarrfeed.machine_memory import afford, resident
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zarrfeed.feed.slot import SlotLayout
     from zarrfeed.order.schedule import Schedule
 
 # Batches that a consumer holds at the same time: TensorFlow, JAX and torch hold up to 4 by
@@ -186,8 +186,6 @@ class Feeder:
         )
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1
         batch = self._hand_out(task)
-        if rows < task.rows:
-            batch = zero_padding_weights(batch, rows)
         # Every worker has a task; the next one can wait for the slot that the consumer drops now.
         ahead = self._ahead.batches
         self._send(min(ahead, max(ahead - 1, self._workers.count)))

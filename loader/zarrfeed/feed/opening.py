@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import StoreError, WorkerError, ZarrfeedError
 from zarrfeed.feed.batch_arrays import (
-    WEIGHT,
     default_fields,
+    fields_to_read,
     sample_specs,
     transformed_specs,
     with_weights,
 )
+from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.class_weights import weight_table
 from zarrfeed.feed.feeder import Feeder
 from zarrfeed.feed.request import subset_ids
 from zarrfeed.feed.sharing import share_schedule
-from zarrfeed.feed.slot import SlotLayout, Spec
+from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_spec import BatchSpec
 from zarrfeed.feed.workers.inline import InlineWorkers
 from zarrfeed.feed.workers.processes import ProcessWorkers
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.request import Request
+    from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.workers import Workers
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
@@ -64,11 +66,11 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
         A transform raised, or did not return one array per field.
     """
     split = with_room(lambda: open_split(request.path), request.path, StoreError)
-    fields = default_fields(split) if request.fields is None else request.fields
-    layouts = split.select(fields)
+    structure = request.structure or BatchStructure(default_fields(split))
+    layouts = split.select(fields_to_read(request, split, structure))
     warn_if_indirect(split, list(layouts))
     schedule = _schedule(request, layouts)
-    return split, schedule, _batch_spec(request, split, layouts, schedule)
+    return split, schedule, _batch_spec(request, split, structure, sample_specs(layouts), schedule)
 
 
 def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
@@ -93,33 +95,39 @@ def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
 
 
 def _batch_spec(
-    request: Request, split: Split, layouts: Mapping[str, ArrayLayout], schedule: Schedule
+    request: Request,
+    split: Split,
+    structure: BatchStructure,
+    source: tuple[Spec, ...],
+    schedule: Schedule,
 ) -> BatchSpec:
-    source = specs = sample_specs(layouts)
-    if request.transform is not None or request.batch_transform is not None:
+    specs, between = source, tuple(spec.name for spec in source)
+    if request.transforms:
         ids = schedule.ids[:1]
-        sample = [read_samples(split, spec.name, ids) for spec in source]
-        specs = transformed_specs(source, sample, sample_names(split, ids)[0], request)
+        sample = {spec.name: read_samples(split, spec.name, ids) for spec in source}
+        name = sample_names(split, ids)[0]
+        specs, between = transformed_specs(request, structure, sample, name)
+    structure, specs, added = with_weights(request, structure, specs)
     weights = None
     if request.class_weight is not None:
         weights = weight_table(
             request.class_weight,
-            specs[-1],
+            next(spec for spec in specs if spec.name in added.values()),
             classes=split.classes,
             ignore=split.ignore,
             pixels=class_pixels(split, schedule.ids),
         )
-        specs = (*specs, Spec(WEIGHT, specs[-1].shape, weights.dtype))
-    elif request.pad_remainder:
-        specs = with_weights(specs)
     return BatchSpec(
         path=split.path,
-        stamps={name: split.stamps[name] for name in layouts},
+        stamps={spec.name: split.stamps[spec.name] for spec in source},
         source=source,
         layout=SlotLayout.of(specs, schedule.batch_size),
+        structure=structure,
         seed=schedule.seed,
         transform=request.transform,
         batch_transform=request.batch_transform,
+        between=between,
+        added=added,
         weights=weights,
         open_files=descriptors_each(request.workers, processes=request.processes),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.order.ranks import AUTO, Asked
 from zarrfeed.store.address import absolute_path
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed.arrays import Ids
+    from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
@@ -49,6 +51,9 @@ class Request:
     shuffle: Shuffle
     seed: int
     fields: Sequence[str] | None
+    inputs: FieldNames | None
+    targets: FieldNames | None
+    weights: FieldNames | None
     subset: Subset
     transform: Transform | None
     batch_transform: Transform | None
@@ -87,6 +92,31 @@ class Request:
             object.__setattr__(self, name, value)
         for name in ("transform", "batch_transform"):
             self._require_callable(name)
+        if self.inputs is None:
+            for name in ("targets", "weights"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} needs inputs, got None: name them, too, "
+                        "such as inputs='image'"
+                    )
+        elif self.structure is not None:
+            for name, part in zip(
+                ("inputs", "targets", "weights"), self.structure.parts, strict=False
+            ):
+                object.__setattr__(self, name, part)
+
+    @property
+    def structure(self) -> BatchStructure | None:
+        """What was asked for as inputs, targets and weights; None for the default."""
+        if self.inputs is not None:
+            return BatchStructure.of(self.inputs, self.targets, self.weights)
+        return None if self.fields is None else BatchStructure(tuple(self.fields))
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """The user's functions, in the order in which they are called."""
+        given = (self.transform, self.batch_transform)
+        return tuple(function for function in given if function is not None)
 
     @property
     def processes(self) -> bool:

@@ -164,17 +164,3 @@ class Slot:
         if rows == self.ids.size:
             return self.arrays
         return tuple(array[:rows] for array in self.arrays)
-
-
-def zero_padding_weights(batch: Arrays, rows: int) -> Arrays:
-    """Set the weights of all but the first rows to 0; Keras takes a third array as weights.
-
-    Examples
-    --------
-    >>> batch = zero_padding_weights((np.ones(3), np.ones(3), np.ones(3)), rows=2)
-    >>> [array.tolist() for array in batch]
-    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
-    """
-    for weights in batch[2:3]:
-        weights[rows:] = 0
-    return batch

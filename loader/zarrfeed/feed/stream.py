@@ -12,12 +12,11 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zarrfeed.arrays import Arrays, aligned_empty
+from zarrfeed.arrays import Arrays, Batch, aligned_empty
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.sharing import Sharing
-from zarrfeed.feed.slot import Spec, zero_padding_weights
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.store.descriptive_arrays import sample_names
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.feeder import Feeder
     from zarrfeed.feed.passes import Pass
     from zarrfeed.feed.request import Request
+    from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.order.ranks import Found
     from zarrfeed.order.schedule import Schedule
@@ -88,19 +88,24 @@ class Stream:
         if (count, self.request.processes) != (before.workers, before.processes):
             self.close()
 
-    def batches(self, *, looks: int | None = None) -> Generator[Arrays, None, None]:
+    def batches(
+        self, *, looks: int | None = None, nested: bool = True
+    ) -> Generator[Batch, None, None]:
         """Go through the coming epoch. It is over when its last batch has been handed out.
 
         Parameters
         ----------
         looks
             See :class:`Pass`.
+        nested
+            Whether arrays become inputs, targets and weights, or stay those of a slot.
 
         Yields
         ------
-        tuple of arrays
+        tuple
             What follows runs at the first ``next``, not before.
         """
+        nest = self.batch_spec.structure.nest if nested else tuple
         schedule = self._sharing.tell()
         feeder = self._ready_feeder(schedule)
         with self._filler_lock:
@@ -108,7 +113,7 @@ class Stream:
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
-                yield self._next(feeder, ticket, current)  # and do not hold it meanwhile
+                yield nest(self._next(feeder, ticket, current))  # and do not hold it meanwhile
         finally:
             current.ended = True
 
@@ -124,7 +129,7 @@ class Stream:
             current.tally.rss = feeder.resident()
         return self.position.stats()
 
-    def read(self, index: int) -> Arrays:
+    def read(self, index: int) -> Batch:
         """Read one batch of the epoch under way into fresh memory.
 
         After all batches were read, the next one is of the next epoch. A negative number counts
@@ -146,7 +151,7 @@ class Stream:
             arrays = self._fill(schedule, position.epoch, batch)
             if index >= 0:
                 position.items.take(batch)
-        return arrays
+        return self.batch_spec.structure.nest(arrays)
 
     def names(self, index: int, epoch: int) -> list[str]:
         """Name the samples of a batch by their keys, row by row."""
@@ -177,6 +182,8 @@ class Stream:
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
             with self._filler_lock:
                 batch = self._fill(current.schedule, current.epoch, current.next)
+        else:
+            self._zero_padding_weights(batch, current.schedule, current.next)
         self.position.advance(current)
         return batch
 
@@ -197,7 +204,14 @@ class Stream:
         if self._maker is None:
             self._maker = BatchMaker(self.batch_spec)
         self._maker.fill(slot, rows=ids.size, epoch=epoch, batch=index)
-        return zero_padding_weights(slot.first_rows(ids.size), schedule.real_rows(index))
+        return self._zero_padding_weights(slot.first_rows(ids.size), schedule, index)
+
+    def _zero_padding_weights(self, arrays: Arrays, schedule: Schedule, index: int) -> Arrays:
+        """Set the weights of samples that fill the last batch to 0."""
+        rows = schedule.real_rows(index)
+        if rows < len(arrays[0]):
+            self.batch_spec.structure.zero_padding_weights(arrays, rows)
+        return arrays
 
     def _batch_number(self, index: int) -> int:
         length = self.schedule.batches

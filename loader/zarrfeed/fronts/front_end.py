@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from zarrfeed.arrays import Arrays
+    from zarrfeed.arrays import Arrays, Batch
+    from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.request import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
@@ -66,7 +67,14 @@ class FrontEnd(BaseSequence):
         Array names, in batch order. By default those that a packed split names, ``("image",
         "mask")``, or the only array; other names must be given. One name gives batches of one
         array, for ``predict``. Keras takes a third array as sample weights, so for ``fit`` it must
-        have "weight" in its name.
+        have "weight" in its name. With `inputs`, arrays that transforms take besides those of a
+        batch.
+    inputs, targets, weights
+        What the model gets, for several inputs or outputs, in place of `fields`: an array name, a
+        tuple of names, or a dict ``{model input or output: name}``. Batches are then ``(x,)``,
+        ``(x, y)`` or ``(x, y, w)``, nested alike. Weights are nested as the targets, and may leave
+        some out of the dict, which then weigh 1; one name weighs all targets. Names that the split
+        lacks are those of arrays that a transform makes.
     subset
         Sample ids, a slice or a boolean mask; all by default.
     transform
@@ -74,7 +82,8 @@ class FrontEnd(BaseSequence):
         arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
         The shape and dtype it returns must be the same for every sample. Every worker has its own
         copy of all that it refers to, such as a pipeline that is seeded for every sample; several
-        threads refuse what cannot be copied.
+        threads refuse what cannot be copied. It gets every array once, in the order of `fields`, or
+        of `inputs`, `targets` and `weights`; it may return others, as a dict ``{name: array}``.
     batch_transform
         ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
         and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
@@ -82,7 +91,8 @@ class FrontEnd(BaseSequence):
         ``{class: weight}`` by name or id (others weigh 1), one weight for every class, or
         "balanced": total pixels / (classes × the class's pixels). Every batch gets a third array,
         the float32 weight of each pixel, (b, H, W), which Keras takes as sample weights; the
-        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.)
+        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) Of
+        several `targets` exactly one may be a mask; the others weigh 1.
     drop_remainder
         Leave out a last batch that is not full.
     workers
@@ -97,9 +107,10 @@ class FrontEnd(BaseSequence):
         rank is full and no sample is left out: for exact evaluation and prediction, and for JAX,
         which cannot split a partial batch over devices. Every batch then has weights as third
         array: of each pixel of an integer mask, else (b, 1, …); 0 in the rows that are padding.
-        With `class_weight` these are its weights; a third field is taken as weights itself; one
-        field alone gets none. Transforms work on the padding, too. It follows the `samples`
-        that count, at the end: cut ``model.predict(seq)[: seq.samples]``.
+        With `class_weight` these are its weights; a third field or `weights` are taken as they
+        are; each of several `targets` has its own; inputs alone get none. Transforms work on the
+        padding, too. It follows the `samples` that count, at the end: cut
+        ``model.predict(seq)[: seq.samples]``.
     rank, world_size
         This process of a distributed run, and how many there are: disjoint, equally long shares of
         one global order. "auto" takes them from the current ``keras.distribution`` on JAX (the
@@ -142,6 +153,9 @@ class FrontEnd(BaseSequence):
         shuffle: Shuffle = True,
         seed: int = 0,
         fields: str | Sequence[str] | None = None,
+        inputs: FieldNames | None = None,
+        targets: FieldNames | None = None,
+        weights: FieldNames | None = None,
         subset: Subset = None,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
@@ -167,7 +181,8 @@ class FrontEnd(BaseSequence):
         self._made_in = os.getpid()
         self._request = Request(
             path=path, batch_size=batch_size, shuffle=shuffle, seed=seed, fields=fields,
-            subset=subset, transform=transform, batch_transform=batch_transform,
+            inputs=inputs, targets=targets, weights=weights, subset=subset,
+            transform=transform, batch_transform=batch_transform,
             class_weight=class_weight, drop_remainder=drop_remainder, workers=workers,
             use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,
             pad_remainder=pad_remainder, rank=rank, world_size=world_size, timeout=timeout,
@@ -194,7 +209,7 @@ class FrontEnd(BaseSequence):
         later, first = divmod(batch, len(self))
         self._stream.position.seek(epoch + later, first)
 
-    def __getitem__(self, index: int) -> Arrays:
+    def __getitem__(self, index: int) -> Batch:
         """Read one batch of the coming epoch, into fresh memory.
 
         After all batches have been taken, in any order, the next one is of the next epoch, and so
@@ -212,7 +227,7 @@ class FrontEnd(BaseSequence):
 
             refuse_in_worker(type(self).__name__)
 
-    def __iter__(self) -> Generator[Arrays, None, None]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         """Iterate over the coming epoch, reading ahead.
 
         The next iterator begins the next epoch as soon as the last batch was handed out, so that
@@ -228,13 +243,17 @@ class FrontEnd(BaseSequence):
         Returns
         -------
         tf.data.Dataset
-            Of tuples, of known shapes and cardinality (after :meth:`load_state_dict` it is unknown,
-            because the first pass is shorter). Every full pass goes on to the next epoch.
+            Of batches, of known shapes and cardinality (after :meth:`load_state_dict` it is
+            unknown, because the first pass is shorter). Every full pass goes on to the next epoch.
             Tensors share the batches' memory, without a copy.
         """
         # In the middle of an epoch the first pass is shorter than the others.
         count = None if self.batch else len(self)
-        return self._tf_dataset(lambda: iter(self), count=count, final=False)
+        return self._tf_dataset(self._flat_batches, count=count, final=False)
+
+    def _flat_batches(self) -> Iterator[Arrays]:
+        self._refuse_loaders()
+        return self._stream.batches(nested=False)
 
     def _tf_dataset(
         self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool
@@ -252,6 +271,7 @@ class FrontEnd(BaseSequence):
         return stream_dataset(
             batches,
             self._stream.specs,
+            self._stream.batch_spec.structure.nest,
             rows=None if self.has_partial_batch else self.batch_size,
             length=lambda: len(self) - self.batch,
             count=count,

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _CALLERS = 12  # between Keras' `predict` and its choice of an adapter there are fewer
 _INSTEAD = {
-    "y": "the targets are its masks: ZarrSequence(fields=…) names the arrays of a batch",
+    "y": "ZarrSequence(inputs=…, targets=…), or fields=(image, mask) for short, names them",
     "sample_weight": (
-        "ZarrSequence(class_weight=…) weighs every pixel by its class, and a third array named "
-        "'weight' in ZarrSequence(fields=…) is taken as weights"
+        "ZarrSequence(weights=…) names arrays of weights, and ZarrSequence(class_weight=…) weighs "
+        "every pixel by its class"
     ),
     "class_weight": "ZarrSequence(class_weight=…) weighs every pixel by its class",
 }
@@ -59,11 +59,14 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
             stacklevel=2,
         )
     names = sequence.fields
+    if sequence._request.inputs is not None:
+        return  # they say what the weights are
     if len(names) > 3 or (len(names) == 3 and WEIGHT not in names[2].lower()):
         raise ValueError(
             f"Keras takes the arrays of a batch as x, y and sample weights, and would take "
             f"{names[2]!r} as weights; this batch has {', '.join(names)}: choose "
-            f"ZarrSequence(fields={names[:2]!r}), or name a third array 'weight' if it is one"
+            f"ZarrSequence(fields={names[:2]!r}), or say what they are by inputs=, targets= and "
+            "weights="
         )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import torch
 
-    from zarrfeed.arrays import Arrays
+    from zarrfeed.arrays import Batch
     from zarrfeed.feed.passes import Pass
     from zarrfeed.order.ranks import Found
 
@@ -97,12 +97,12 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         self._asked_after = self._stream.position.current
         self._within_epoch = False
 
-    def get_numpy_iterator(self) -> Iterator[Arrays]:
+    def get_numpy_iterator(self) -> Iterator[Batch]:
         """Iterate over the coming epoch as NumPy arrays."""
         self._note_request()
         return self._stream.batches(looks=LOOKS)
 
-    def get_jax_iterator(self) -> Iterator[Arrays]:
+    def get_jax_iterator(self) -> Iterator[Batch]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
         return self.get_numpy_iterator()
 
@@ -143,7 +143,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
         self._asks_again, self._fresh_dataset = False, True
         self._within_epoch = False  # of an earlier `fit`, which did not say where it stopped
-        batches = functools.partial(self._stream.batches, looks=LOOKS)
+        batches = functools.partial(self._stream.batches, looks=LOOKS, nested=False)
         return self._tf_dataset(batches, count=None, final=True)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
@@ -151,7 +151,8 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         from zarrfeed.fronts.torch_loader import stream_loader
 
         self._note_request()
-        return stream_loader(functools.partial(self._stream.batches, looks=LOOKS))
+        batches = functools.partial(self._stream.batches, looks=LOOKS, nested=False)
+        return stream_loader(batches, self._stream.batch_spec.structure.nest)
 
     def _note_request(self) -> None:
         # With a distribution, JAX does not ask before it needs a batch.

@@ -58,6 +58,7 @@ class _Passes:
 def stream_dataset(
     batches: Callable[[], Iterator[Arrays]],
     specs: Sequence[Spec],
+    nest: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]],
     *,
     rows: int | None,
     length: Callable[[], int],
@@ -70,9 +71,11 @@ def stream_dataset(
     Parameters
     ----------
     batches
-        Starts a pass.
+        Starts a pass: tuples of arrays.
     specs
         One sample of each array.
+    nest
+        Makes inputs, targets and weights of the arrays.
     rows
         Samples per batch where all are full; None where the last is smaller.
     length
@@ -89,7 +92,7 @@ def stream_dataset(
     Returns
     -------
     tf.data.Dataset
-        Of tuples; every iterator on it starts a pass.
+        Of what `nest` returns; every iterator on it starts a pass.
 
     Raises
     ------
@@ -112,13 +115,13 @@ def stream_dataset(
         number.set_shape(())
         steps.set_shape(())
 
-        def one_batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def one_batch(step: tf.Tensor) -> tuple[Any, ...]:
             arrays = tf.numpy_function(
                 lambda number, last: alive().next(number, last), [number, step == steps - 1], types
             )
             for array, spec in zip(arrays, specs, strict=True):
                 array.set_shape((rows, *spec.shape))
-            return tuple(arrays)
+            return nest(arrays)
 
         return tf.data.Dataset.range(steps).map(one_batch)
 

@@ -41,7 +41,7 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
         """
         if workers != 1 or use_multiprocessing:
             self._stream.use_workers(workers, bool(use_multiprocessing and workers))
-        batches = functools.partial(self._stream.batches, looks=0)
+        batches = functools.partial(self._stream.batches, looks=0, nested=False)
         return self._tf_dataset(batches, count=None, final=True)
 
 

@@ -11,34 +11,44 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from zarrfeed.order.ranks import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from zarrfeed.arrays import Arrays
 
 
-class _Stream(IterableDataset[tuple[torch.Tensor, ...]]):  # type: ignore[misc, unused-ignore]
-    def __init__(self, batches: Callable[[], Iterator[Arrays]]) -> None:
+class _Stream(IterableDataset[tuple[Any, ...]]):  # type: ignore[misc, unused-ignore]
+    def __init__(
+        self,
+        batches: Callable[[], Iterator[Arrays]],
+        nest: Callable[[Sequence[torch.Tensor]], tuple[Any, ...]],
+    ) -> None:
         self._batches = batches
+        self._nest = nest
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for batch in self._batches():
-            yield tuple(torch.from_numpy(array) for array in batch)
+            yield self._nest([torch.from_numpy(array) for array in batch])
 
 
-def stream_loader(batches: Callable[[], Iterator[Arrays]]) -> DataLoader[Any]:
+def stream_loader(
+    batches: Callable[[], Iterator[Arrays]],
+    nest: Callable[[Sequence[torch.Tensor]], tuple[Any, ...]],
+) -> DataLoader[Any]:
     """Wrap a stream without copying: tensors share the batches' memory.
 
     Parameters
     ----------
     batches
-        Starts a pass.
+        Starts a pass: tuples of arrays.
+    nest
+        Makes inputs, targets and weights of the tensors.
 
     Returns
     -------
     DataLoader
-        Of tuples of tensors; every iterator on it starts a pass. Keras would copy NumPy arrays.
+        Of what `nest` returns; every iterator on it starts a pass. Keras would copy NumPy arrays.
     """
-    return DataLoader(_Stream(batches), batch_size=None)
+    return DataLoader(_Stream(batches, nest), batch_size=None)
 
 
 def process_group() -> Found:

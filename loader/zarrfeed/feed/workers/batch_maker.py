@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import resource
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.feed.slot import NOTHING, Slot, SlotLayout
-from zarrfeed.feed.workers.transform_calls import SampleNames, call_transform, copy_results
+from zarrfeed.feed.workers.transform_calls import (
+    SampleNames,
+    call_transform,
+    copy_results,
+    required,
+)
 from zarrfeed.store.files import require_same
 from zarrfeed.store.reader import BatchReader
 from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.workers import Task
-    from zarrfeed.feed.workers.batch_spec import BatchSpec
+    from zarrfeed.feed.workers.batch_spec import BatchSpec, Named
 
 _COUNTED = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on Linux alone
 
@@ -36,6 +39,7 @@ class BatchMaker:
         for name, stamp in spec.stamps.items():  # another split may lie there by now
             require_same(spec.path / name, stamp)
         self._fields = [field.name for field in spec.source]
+        self._names = [array.name for array in spec.layout.specs]
         self._reader = BatchReader(self._split, self._fields, open_files=spec.open_files)
         self._scratch: Arrays | None = None
         if spec.transform is not None or spec.batch_transform is not None:
@@ -70,21 +74,25 @@ class BatchMaker:
         ids = slot.ids[:rows]
         if slot.later_ids[0] != NOTHING:
             self._reader.advise(slot.later_ids[slot.later_ids != NOTHING])
-        outputs = slot.first_rows(rows)
-        targets = outputs[: len(self._fields)]
-        sources = targets
-        if self._scratch is not None:
+        arrays = dict(zip(self._names, slot.first_rows(rows), strict=True))
+        if self._scratch is None:
+            sources = tuple(arrays[name] for name in self._fields)
+        else:
             sources = tuple(array[:rows] for array in self._scratch)
         began, decoding, faults = time.perf_counter(), self._reader.decode_seconds, _disk_reads()
         self._reader.read_into(ids, sources)
         decoded = self._reader.decode_seconds - decoding
         read = time.perf_counter()
         if self._scratch is not None:
-            self._transform(ids, sources, targets, epoch=epoch, batch=batch)
-        if self._spec.weights is not None:
-            np.take(self._spec.weights, targets[-1], out=outputs[-1], mode="clip")
-        elif len(outputs) > len(targets):
-            outputs[-1].fill(1)  # whoever hands the batch out knows which rows are padding
+            made = {name: arrays[name] for name in self._names if name not in self._spec.added}
+            named = dict(zip(self._fields, sources, strict=True))
+            self._transform(ids, named, made, epoch=epoch, batch=batch)
+        for name, mask in self._spec.added.items():
+            if mask is None:
+                arrays[name].fill(1)  # whoever hands the batch out knows which rows are padding
+            else:
+                assert self._spec.weights is not None
+                np.take(self._spec.weights, arrays[mask], out=arrays[name], mode="clip")
         transformed = time.perf_counter() - read
         slot.spent[:] = read - began - decoded, decoded, transformed, _disk_reads() - faults
 
@@ -93,19 +101,14 @@ class BatchMaker:
         self._reader.close()
 
     def _transform(
-        self,
-        ids: NDArray[np.int64],
-        sources: Arrays,
-        targets: Arrays,
-        *,
-        epoch: int,
-        batch: int,
+        self, ids: NDArray[np.int64], sources: Named, made: Named, *, epoch: int, batch: int
     ) -> None:
+        """Call the user's functions on `sources`, and copy what they return to `made`."""
         spec = self._spec
-        arrays: Sequence[NDArray[Any]] = sources
+        arrays = sources
         if spec.transform is not None:
             # A batch transform that follows takes samples of any one shape, so collect them.
-            into = targets if spec.batch_transform is None else None
+            into = made if spec.batch_transform is None else None
             arrays = self._transform_samples(ids, sources, into, epoch=epoch)
         if spec.batch_transform is not None:
             function = spec.batch_transform
@@ -113,17 +116,11 @@ class BatchMaker:
             names = SampleNames(self._split, ids)
             # Copied under the lock, too: the function may return the same buffer each time.
             with spec.call_lock.lock:
-                results = call_transform(function, arrays, rng, self._fields, names)
-                copy_results(function, results, targets, self._fields, names)
+                copy_results(function, call_transform(function, arrays, rng, names), made, names)
 
     def _transform_samples(
-        self,
-        ids: NDArray[np.int64],
-        sources: Arrays,
-        targets: Sequence[NDArray[Any]] | None,
-        *,
-        epoch: int,
-    ) -> Sequence[NDArray[Any]]:
+        self, ids: NDArray[np.int64], sources: Named, made: Named | None, *, epoch: int
+    ) -> Named:
         """Transform every sample; without targets, into new arrays like its first result."""
         spec = self._spec
         function = spec.transform
@@ -131,14 +128,15 @@ class BatchMaker:
         for row, sample in enumerate(ids.tolist()):
             names = SampleNames(self._split, ids[row : row + 1])
             rng = generator(spec.seed, epoch, sample, stream=0)
-            arrays = [array[row] for array in sources]
+            arrays = {name: array[row] for name, array in sources.items()}
             with spec.call_lock.lock:  # around the copy, too, as above
-                results = call_transform(function, arrays, rng, self._fields, names)
-                if targets is None:
-                    targets = [np.empty((ids.size, *r.shape), r.dtype) for r in results]
-                rows = [target[row, ...] for target in targets]
-                copy_results(function, results, rows, self._fields, names)
-        return sources if targets is None else targets
+                results = call_transform(function, arrays, rng, names)
+                if made is None:
+                    first = {n: required(function, n, results, names) for n in spec.between}
+                    made = {n: np.empty((ids.size, *r.shape), r.dtype) for n, r in first.items()}
+                rows = {name: array[row, ...] for name, array in made.items()}
+                copy_results(function, results, rows, names)
+        return sources if made is None else made
 
 
 def _disk_reads() -> int:

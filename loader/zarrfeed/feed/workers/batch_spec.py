@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from zarrfeed.feed.forks import register_at_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from numpy.typing import NDArray
 
+    from zarrfeed.feed.batch_structure import BatchStructure
     from zarrfeed.feed.slot import SlotLayout, Spec
     from zarrfeed.store.files import Stamp
 
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
+Named: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class CallLock:
@@ -56,17 +59,22 @@ class BatchSpec:
     stamps
         Of the arrays that are read; see :func:`zarrfeed.store.files.require_same`.
     source
-        What is read: one spec per field, in batch order.
+        What is read: one spec per field, in the order in which transforms take them.
     layout
-        Of the slots; its specs are what the transforms make of `source`, followed by weights if
-        there are any.
+        Of the slots; its specs are the arrays of a batch, read or made by the transforms, followed
+        by `added`.
+    structure
+        Of a batch: which of these arrays are inputs, targets and weights.
     seed
         Of the transforms' random numbers.
     transform, batch_transform
         The user's functions; None for none.
+    between
+        The arrays that `batch_transform` takes, in order: `source`, or what `transform` returns.
+    added
+        Arrays of weights, by name: the mask whose ids are weighed, or None where all weigh 1.
     weights
-        (256,) or (65536,) float32 weight of every mask id; None if all weigh 1. The mask is the
-        last field.
+        (256,) or (65536,) float32 weight of every mask id; None if no mask is weighed.
     open_files
         Descriptors that one worker may keep open.
     call_lock
@@ -78,9 +86,12 @@ class BatchSpec:
     stamps: Mapping[str, Stamp | None]
     source: tuple[Spec, ...]
     layout: SlotLayout
+    structure: BatchStructure
     seed: int
     transform: Transform | None
     batch_transform: Transform | None
+    between: tuple[str, ...]
+    added: Mapping[str, str | None]
     weights: NDArray[np.float32] | None
     open_files: int
     call_lock: CallLock = field(default_factory=lambda: ORIGINALS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from zarrfeed.feed.workers.batch_spec import ORIGINALS, Transform, function_name
 from zarrfeed.store.descriptive_arrays import sample_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from zarrfeed.feed.workers.batch_spec import Named
     from zarrfeed.store.split import Split
 
 _MOST_CHARACTERS = 20_000  # of one error
@@ -33,27 +35,17 @@ class SampleNames:
         return ", ".join(names) + more
 
 
-def apply(
-    function: Transform | None,
-    arrays: Sequence[NDArray[Any]],
-    rng: np.random.Generator,
-    fields: Sequence[str],
-    name: str,
-) -> list[NDArray[Any]]:
+def apply(function: Transform | None, arrays: Named, rng: np.random.Generator, name: str) -> Named:
     """Call a transform once, as a worker would, to learn what it returns."""
     if function is None:
-        return list(arrays)
+        return arrays
     with ORIGINALS.lock:
-        return call_transform(function, arrays, rng, fields, name)
+        return call_transform(function, arrays, rng, name)
 
 
 def call_transform(
-    function: Transform,
-    arrays: Sequence[NDArray[Any]],
-    rng: np.random.Generator,
-    fields: Sequence[str],
-    names: object,
-) -> list[NDArray[Any]]:
+    function: Transform, arrays: Named, rng: np.random.Generator, names: object
+) -> Named:
     """Call a transform.
 
     Parameters
@@ -61,68 +53,85 @@ def call_transform(
     function
         The user's.
     arrays
-        One per field: of a sample, or of a batch.
+        Its first arguments, by name: of a sample, or of a batch.
     rng
         Its last argument.
-    fields
-        Their names, for errors.
     names
         Of the samples, for errors; turned into text only then.
+
+    Returns
+    -------
+    dict
+        Arrays by name: as many as it got, if it returns a tuple, or as it names them.
 
     Raises
     ------
     WorkerError
-        It raised, or did not return one array of numbers per field.
+        It raised, or returned something else than arrays of numbers.
     """
-    called = function_name(function)
+    called, fields = function_name(function), ", ".join(arrays)
     try:
-        results = function(*arrays, rng)
+        results = function(*arrays.values(), rng)
     except Exception as error:
         where = _line_of_transform(error)
         said = error_text(error, repr)
         if not where and isinstance(error, TypeError):  # the call itself failed
-            needed = f"({', '.join(fields)}, rng)"
+            needed = f"({fields}, rng)"
             raise WorkerError(
                 f"transform {called} cannot be called as {called}{needed}: {said}; define it as "
-                f"{needed} -> ({', '.join(fields)}): one array per field, then a "
-                "numpy.random.Generator"
+                f"{needed} -> ({fields}): one array per field, then a numpy.random.Generator"
             ) from error
         raise WorkerError(f"transform {called} raised {said}{where} on {names}") from error
-    if len(arrays) == 1 and isinstance(results, np.ndarray):
-        results = (results,)
-    if not isinstance(results, tuple | list) or len(results) != len(arrays):
-        raise WorkerError(
-            f"transform {called} must return {len(arrays)} arrays, one per field "
-            f"({', '.join(fields)}), as a tuple; it returned {_describe(results)} on {names}"
-        )
-    made = [np.asarray(result) for result in results]
-    for field_name, result, array in zip(fields, results, made, strict=True):
+    if not isinstance(results, Mapping):
+        if len(arrays) == 1 and isinstance(results, np.ndarray):
+            results = (results,)
+        if not isinstance(results, tuple | list) or len(results) != len(arrays):
+            raise WorkerError(
+                f"transform {called} must return {len(arrays)} arrays, one per field ({fields}), "
+                f"as a tuple, or a dict {{name: array}}; it returned {_describe(results)} on "
+                f"{names}"
+            )
+        results = dict(zip(arrays, results, strict=True))
+    made = {name: np.asarray(result) for name, result in results.items()}
+    for name, array in made.items():
         if array.dtype.kind not in "biuf":
             raise WorkerError(
                 f"transform {called} must return arrays of numbers; it returned "
-                f"{_describe(result)} as {field_name} on {names}"
+                f"{_describe(results[name])} as {name} on {names}"
             )
     return made
 
 
-def copy_results(
-    function: Transform,
-    results: Sequence[NDArray[Any]],
-    targets: Sequence[NDArray[Any]],
-    fields: Sequence[str],
-    names: object,
-) -> None:
+def required(function: Transform, name: str, results: Named, names: object) -> NDArray[Any]:
+    """Take one array from what a transform returned.
+
+    Raises
+    ------
+    WorkerError
+        There is none of this name.
+    """
+    if name not in results:
+        raise WorkerError(
+            f"transform {function_name(function)} must return {name!r}, as a batch needs it; it "
+            f"returned {', '.join(map(str, results)) or 'nothing'} on {names}"
+        )
+    return results[name]
+
+
+def copy_results(function: Transform, results: Named, targets: Named, names: object) -> None:
     """Copy what a transform returned to where it belongs.
 
     Raises
     ------
     WorkerError
-        It has another shape or dtype than the target, which was made for the first sample.
+        One is missing, or has another shape or dtype than the target, which was made for the first
+        sample.
     """
-    for field_name, target, result in zip(fields, targets, results, strict=True):
+    for name, target in targets.items():
+        result = required(function, name, results, names)
         if result.shape != target.shape or result.dtype != target.dtype:
             raise WorkerError(
-                f"transform {function_name(function)} returned {field_name} of shape "
+                f"transform {function_name(function)} returned {name} of shape "
                 f"{result.shape}, {result.dtype} on {names}; needed {target.shape}, "
                 f"{target.dtype}, as on the first sample: every sample of a batch must have one "
                 "shape and dtype"

@@ -1,0 +1,244 @@
+"""Which arrays of a batch are inputs, targets and sample weights, and how are they nested?
+
+Pure. Keras takes ``(x,)``, ``(x, y)`` or ``(x, y, w)``; each is an array, a tuple of arrays or a
+dict of arrays by the names of the model's inputs or outputs::
+
+    slot      image          depth          mask
+    batch     ({"rgb": image, "d": depth},  mask)       inputs={"rgb": "image", "d": "depth"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from zarrfeed.spelling import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zarrfeed.arrays import Arrays
+
+T = TypeVar("T")
+
+# As users write them: a field, fields by position, or fields by the names that the model has.
+FieldNames: TypeAlias = str | Sequence[str] | Mapping[str, str]
+# The same in its final form.
+Part: TypeAlias = str | tuple[str, ...] | dict[str, str]
+# An output of the model: its name, its position, or None where there is only one.
+Output: TypeAlias = str | int | None
+
+_KEYS = {"inputs": "model input", "targets": "model output", "weights": "model output"}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStructure:
+    """How the arrays of a slot are nested in a batch.
+
+    Attributes
+    ----------
+    parts
+        Inputs, targets and weights, as far as there are any.
+    names
+        Every field once, in order of its first use: the arrays of a slot.
+
+    Examples
+    --------
+    >>> structure = BatchStructure.of({"rgb": "image", "d": "depth"}, "mask", None)
+    >>> structure.names
+    ('image', 'depth', 'mask')
+    >>> structure.nest((1, 2, 3))
+    ({'rgb': 1, 'd': 2}, 3)
+    """
+
+    parts: tuple[Part, ...]
+    names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the names."""
+        names = (name for part in self.parts for name in outputs_of(part).values())
+        object.__setattr__(self, "names", tuple(dict.fromkeys(names)))
+
+    @classmethod
+    def of(
+        cls, inputs: FieldNames, targets: FieldNames | None, weights: FieldNames | None
+    ) -> BatchStructure:
+        """Check what is asked for.
+
+        Raises
+        ------
+        TypeError
+            One of them is neither a name, nor a tuple or dict of names.
+        ValueError
+            One of them is empty, or the weights are not those of the targets.
+        """
+        parts = [_part("inputs", inputs)]
+        if targets is not None:
+            parts.append(_part("targets", targets))
+        elif weights is not None:
+            raise ValueError(
+                f"weights={weights!r} needs targets to weigh, got targets=None: name them"
+            )
+        if weights is not None:
+            parts.append(_part("weights", weights))
+            _require_outputs(*parts[1:])
+        return cls(tuple(parts))
+
+    def nest(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Arrange arrays, or anything else of which there is one per name. Copies nothing.
+
+        Parameters
+        ----------
+        arrays
+            In the order of `names`.
+
+        Returns
+        -------
+        tuple
+            One element per part.
+        """
+        if self.parts == self.names:
+            return tuple(arrays)
+        by_name = dict(zip(self.names, arrays, strict=True))
+        return tuple(_nested(part, by_name) for part in self.parts)
+
+    @property
+    def unweighted(self) -> dict[Output, str]:
+        """The targets without weights: the output of the model, and the field."""
+        if len(self.parts) < 2 or (len(self.parts) > 2 and isinstance(self.parts[2], str)):
+            return {}  # no targets, or one array that weighs them all
+        weighted = outputs_of(self.parts[2]) if len(self.parts) > 2 else {}
+        targets = outputs_of(self.parts[1])
+        return {output: name for output, name in targets.items() if output not in weighted}
+
+    def with_weights(self, added: Mapping[Output, str]) -> BatchStructure:
+        """Weigh more targets.
+
+        Parameters
+        ----------
+        added
+            Names of the weights, by the output of the model: all of :attr:`unweighted`.
+
+        Examples
+        --------
+        >>> structure = BatchStructure.of("image", ("mask", "depth"), None)
+        >>> structure.with_weights({0: "m", 1: "d"}).parts
+        ('image', ('mask', 'depth'), ('m', 'd'))
+        """
+        inputs, targets, *given = self.parts[:3]
+        by_output = {**(outputs_of(given[0]) if given else {}), **added}
+        weights: Part
+        if isinstance(targets, str):
+            weights = by_output[None]
+        elif isinstance(targets, dict):
+            weights = {output: by_output[output] for output in targets}
+        else:
+            weights = tuple(by_output[output] for output in range(len(targets)))
+        return BatchStructure((inputs, targets, weights))
+
+    def zero_padding_weights(self, arrays: Arrays, rows: int) -> None:
+        """Set the weights of all but the first rows to 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> arrays = tuple(np.ones(3) for _ in range(3))
+        >>> BatchStructure(("image", "mask", "weight")).zero_padding_weights(arrays, rows=2)
+        >>> [array.tolist() for array in arrays]
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
+        """
+        for part in self.parts[2:3]:
+            for name in outputs_of(part).values():
+                arrays[self.names.index(name)][rows:] = 0
+
+
+def outputs_of(part: Part) -> dict[Any, str]:
+    """Say which field each input or output of the model has.
+
+    Examples
+    --------
+    >>> outputs_of("mask"), outputs_of(("mask", "depth")), outputs_of({"seg": "mask"})
+    ({None: 'mask'}, {0: 'mask', 1: 'depth'}, {'seg': 'mask'})
+    """
+    if isinstance(part, str):
+        return {None: part}
+    return dict(part) if isinstance(part, dict) else dict(enumerate(part))
+
+
+def _nested(part: Part, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(part, str):
+        return arrays[part]
+    if isinstance(part, dict):
+        return {output: arrays[name] for output, name in part.items()}
+    return tuple(arrays[name] for name in part)
+
+
+def _part(argument: str, given: Any) -> Part:
+    """Check one argument, and put it into its final form."""
+    key = _KEYS[argument]
+    if isinstance(given, str):
+        names: list[Any] = [given]
+        part: Any = given
+    elif isinstance(given, Mapping):
+        for model_name in given:
+            if not isinstance(model_name, str):
+                raise TypeError(
+                    f"{argument} must have names of the {key}s as keys, got {model_name!r}: write "
+                    f"{argument}={{{key!r}: field}}"
+                )
+        names = list(given.values())
+        part = dict(given)
+    elif isinstance(given, Sequence):
+        names = list(given)
+        part = tuple(given)
+    else:
+        raise TypeError(
+            f"{argument} must be a field, a tuple of fields or a dict {{{key}: field}}, not "
+            f"{given!r}"
+        )
+    if not names:
+        raise ValueError(f"{argument} must name at least one field, got {given!r}")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{argument} must name one field for each {key}, got {name!r} in {given!r}"
+            )
+    return part  # type: ignore[no-any-return]
+
+
+def _require_outputs(targets: Part, weights: Part) -> None:
+    """Refuse weights that are not nested as their targets; one array may weigh all of them."""
+    if isinstance(weights, str):
+        return
+    if type(weights) is not type(targets):
+        raise ValueError(
+            f"weights must be nested as targets={targets!r}, or be one field that weighs all of "
+            f"them, got weights={weights!r}"
+        )
+    if isinstance(weights, tuple) and len(weights) != len(targets):
+        raise ValueError(
+            f"weights must have one field for each of the {len(targets)} targets, got "
+            f"{len(weights)}: {', '.join(weights)}"
+        )
+    for output in weights if isinstance(weights, dict) else ():
+        if output not in targets:
+            raise ValueError(
+                f"weights has {output!r}, of which there is no target; "
+                + or_nearest(output, targets, "targets has")
+            )
+
+
+def or_nearest(name: str, names: Iterable[str], has: str) -> str:
+    """Propose the name that is meant, or list those that there are.
+
+    Examples
+    --------
+    >>> or_nearest("mas", ["image", "mask"], "the split has")
+    "is 'mask' meant?"
+    >>> or_nearest("x", ["image", "mask"], "the split has")
+    'the split has image, mask'
+    """
+    known = list(names)
+    near = nearest(name, known)
+    return f"is {near!r} meant?" if near else f"{has} {', '.join(known) or 'none'}"
