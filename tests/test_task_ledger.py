@@ -72,7 +72,7 @@ class WorkersAndTheirLedger(RuleBasedStateMachine):
     def at_work(self) -> list[int]:
         return [worker for worker in sorted(self.ready) if self.sent[worker]]
 
-    @precondition(at_work)
+    @precondition(lambda self: bool(self.at_work()))
     @rule(data=st.data(), failure=st.sampled_from([None, FAILURE]))
     def answer(self, data: Any, failure: Failure | None) -> None:
         worker = self.choose(data, self.at_work())
@@ -82,7 +82,7 @@ class WorkersAndTheirLedger(RuleBasedStateMachine):
         self.ledger.answer(worker, number, failure)
         self.answers[number] = failure
 
-    @precondition(at_work)
+    @precondition(lambda self: bool(self.at_work()))
     @rule(data=st.data())
     def fill(self, data: Any) -> None:
         """The slot tells that a task is finished, before its reply is read."""
@@ -95,7 +95,7 @@ class WorkersAndTheirLedger(RuleBasedStateMachine):
     def owing(self) -> list[int]:
         return [worker for worker in sorted(self.sent) if self.silent[worker]]
 
-    @precondition(owing)
+    @precondition(lambda self: bool(self.owing()))
     @rule(data=st.data())
     def reply(self, data: Any) -> None:
         self.say(self.choose(data, self.owing()))
@@ -127,7 +127,7 @@ class WorkersAndTheirLedger(RuleBasedStateMachine):
             self.begin(self.started)
         self.assign()
 
-    @precondition(lambda self: self.answers)
+    @precondition(lambda self: bool(self.answers))
     @rule(data=st.data())
     def take(self, data: Any) -> None:
         number = self.choose(data, sorted(self.answers))
