@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -20,6 +20,7 @@ from zarrfeed_convert.source import roles_recorded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.executors.executor import Task
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.plan import Plan, Settings
     from zarrfeed_convert.shards.rows import Numbers, Rows
@@ -49,8 +50,15 @@ class ConversionPlan:
     sizes: Numbers
     failures: Failures
 
-    step: ClassVar = "packing"
-    task: ClassVar = staticmethod(pack_shard)
+    @property
+    def step(self) -> str:
+        """A word for the progress."""
+        return "packing"
+
+    @property
+    def task(self) -> Task[Any, None]:
+        """Pack a shard."""
+        return pack_shard
 
     @property
     def decided(self) -> JSON:

@@ -6,7 +6,7 @@ Like its inputs, where they agree and nothing else is asked for; else as a conve
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from zarrfeed_convert.splits.target import classes_text, ignore_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zarrfeed_convert.executors.executor import Executor
+    from zarrfeed_convert.executors.executor import Executor, Task
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.packing import Shard
@@ -90,8 +90,15 @@ class RepackPlan:
     facts: Facts
     description: JSON
 
-    step: ClassVar = "repacking"
-    task: ClassVar = staticmethod(copy_shard)
+    @property
+    def step(self) -> str:
+        """A word for the progress."""
+        return "repacking"
+
+    @property
+    def task(self) -> Task[Any, None]:
+        """Copy the samples of a shard."""
+        return copy_shard
 
     @property
     def decided(self) -> JSON:

@@ -22,14 +22,17 @@ class Packing(Protocol):
     @property
     def samples(self) -> Source:
         """The source, which all tasks share."""
+        ...
 
     @property
     def failures(self) -> Failures:
         """Samples that cannot be packed."""
+        ...
 
     @property
     def asked(self) -> JSON:
         """What decides the split's bytes, as far as it is known before samples are looked at."""
+        ...
 
     def accepts(self, there: JSON) -> bool:
         """Accept a split that is what would be packed; False where it is to be replaced.
@@ -44,12 +47,15 @@ class Packing(Protocol):
         SourceError
             It is something else.
         """
+        ...
 
     def require_packable(self) -> None:
         """Refuse, before any work, what cannot be packed."""
+        ...
 
     def decide(self, executor: Executor) -> SplitPlan:
         """Look at the samples, and decide everything."""
+        ...
 
 
 class SplitPlan(Protocol):
@@ -58,24 +64,31 @@ class SplitPlan(Protocol):
     @property
     def plan(self) -> Plan:
         """Its samples and layouts."""
+        ...
 
     @property
     def decided(self) -> JSON:
         """What a run that goes on must have decided just so."""
+        ...
 
     @property
     def step(self) -> str:
         """A word for the progress: what is done to every shard."""
+        ...
 
     @property
     def task(self) -> Task[Any, None]:
         """The function that does it."""
+        ...
 
     def task_of(self, shard: Shard) -> object:
         """Gather what the function needs to know of a shard: its item."""
+        ...
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:
         """Name the samples, and say where they were cut if they are tiles."""
+        ...
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
         """Compose the split's ``attributes.zarrfeed``."""
+        ...

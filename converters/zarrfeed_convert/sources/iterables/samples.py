@@ -178,21 +178,21 @@ def _each(samples: Samples) -> Iterator[Any]:
 
 def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
     """Take a sample apart: its key, and its arrays by field, image and mask first."""
-    key: Any = None
+    key, parts = None, dict[str, Any]()
     if isinstance(sample, Mapping):
         if IMAGE not in sample:
             has = ", ".join(map(str, sample)) or "nothing"
             raise SourceError(f"{name}: needed an entry {IMAGE!r}, found {has}")
         key = sample.get("key")
-        parts = {part: sample[part] for part in (IMAGE, MASK) if part in sample}
+        parts |= {part: sample[part] for part in (IMAGE, MASK) if part in sample}
         for part, value in sample.items():
             if part not in _PARTS and _is_array(value):
                 parts[_field_name(part, name)] = value
     elif isinstance(sample, tuple | list) and len(sample) == 2:
-        parts = dict(zip((IMAGE, MASK), sample, strict=True))
+        parts |= zip((IMAGE, MASK), sample, strict=True)
     elif isinstance(sample, tuple | list) and len(sample) == 3:
         key, *pair = sample
-        parts = dict(zip((IMAGE, MASK), pair, strict=True))
+        parts |= zip((IMAGE, MASK), pair, strict=True)
         if key is None:
             raise SourceError(f"{name}: needed a text as key, found None")
     else:
