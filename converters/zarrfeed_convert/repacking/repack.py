@@ -215,9 +215,13 @@ class _Repacking:
         order, seed = self.settings.order, self.settings.seed
         return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
 
-    @cached_property
+    @property
     def samples(self) -> StoredSamples:
         """The samples of the splits."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> StoredSamples:
         splits = [stored.split for stored in self.splits]
         with split_errors(self.said):
             return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
