@@ -34,7 +34,8 @@ class Field:
     name
         Of the array in the store.
     role
-        ``image``: may be interpolated. ``mask``: class ids, never interpolated. ``target``: any
+        ``image``: may be interpolated. ``mask``: class ids, never interpolated; checked
+        and counted of the field that is called ``mask``. ``target``: any
         numbers, never interpolated either.
     """
 

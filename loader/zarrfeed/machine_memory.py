@@ -1,4 +1,4 @@
-"""How much memory is there, is free, is held? The one module that knows psutil.
+"""How much memory is there, is free, is held? The loader's one module that knows psutil.
 
 It is imported when it is needed: opening a split and reading it does without.
 """

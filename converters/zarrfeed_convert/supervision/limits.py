@@ -1,4 +1,4 @@
-"""How long may a process read one thing, and how much memory may that take?
+"""How long may a process read one thing, how much memory may it take, and what if it dies?
 
 This is the last line of defence: readers refuse what claims too much.
 """

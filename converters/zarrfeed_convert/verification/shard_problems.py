@@ -1,6 +1,6 @@
-"""What do the findings in shards mean for a split's samples and files?
+"""What is said of the findings in shards, for a split's samples and files?
 
-Pure.
+Pure; :mod:`~zarrfeed_convert.verification.verify_tasks` makes the findings.
 """
 
 from __future__ import annotations

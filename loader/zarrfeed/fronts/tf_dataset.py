@@ -1,4 +1,4 @@
-"""The one module that knows TensorFlow: a stream of batches as a ``tf.data.Dataset``.
+"""The one module that runs TensorFlow: a stream of batches as a ``tf.data.Dataset``.
 
 ``Dataset.from_generator`` would do, but checks and converts every batch in Python: a plain
 ``numpy_function`` hands over a fifth more batches a second (measured, a constant batch in ``fit``).

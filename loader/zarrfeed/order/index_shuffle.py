@@ -1,5 +1,7 @@
 """Which value stands at one place of a shuffle? Computed for that place alone, in no memory.
 
+For more samples than ``sample_order.IN_MEMORY`` only: smaller permutations are kept.
+
 A shuffle of ``0 … size-1`` is a permutation, and so is a block cipher: this is a Feistel network
 over a grid with room for `size` values. A place is a cell (row, column) of the grid; every round
 moves the one coordinate, around its end, by a keyed hash of the other, which can be undone, so no

@@ -1,7 +1,7 @@
 """Read the samples of one array straight from its mapped files into the batch's memory.
 
-Covers regular grids along axis 0 with raw, blosc, zstd or gzip chunks, sharded or not; for every
-other array the layout says why it is not covered. :func:`map_array` chooses the way, once:
+Covers regular grids along axis 0, sharded or not, of every ``schema.Compression``; of other arrays
+the layout says why they are not covered. :func:`map_array` chooses the way, once:
 
 =================  ==================================================================
 GatheringReader    raw, and every file may stay open: one call copies a batch

@@ -50,7 +50,7 @@ DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
 }
 DESCRIPTIVE = frozenset(DESCRIPTIONS)
 
-# The last four are of Zarr v2.
+# The last four are numcodecs' own: of Zarr v2, and of v3 as ``numcodecs.NAME``.
 Compression: TypeAlias = Literal["raw", "blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4"]
 
 
