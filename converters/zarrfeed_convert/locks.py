@@ -9,12 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.atomic_files import writing
+from zarrfeed_convert.atomic_files import remove, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +75,7 @@ def remove_abandoned(folder: Path, prefix: str) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime >= _YOUNG_S:
                 with locked(left):
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                    remove(left)
 
 
 def _lock(descriptor: int, wait_s: float) -> None:

@@ -72,16 +72,27 @@ def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | 
     return lower[near[0]] if near else None
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Ask whether the nearest of some names is meant; nothing where none is near.
+def did_you_mean(
+    name: str, names: Iterable[str], *, otherwise: str = "", likeness: float = 0.6
+) -> str:
+    """Ask whether the nearest of some names is meant.
+
+    Parameters
+    ----------
+    name, names, likeness
+        As for :func:`nearest`.
+    otherwise
+        What is said where no name is near.
 
     Examples
     --------
     >>> did_you_mean("ocoo", ("coco", "voc"))
     "is 'coco' meant?"
+    >>> did_you_mean("x", ("coco", "voc"), otherwise="choose one")
+    'choose one'
     """
-    near = nearest(name, names)
-    return f"is {near!r} meant?" if near else ""
+    near = nearest(name, names, likeness=likeness)
+    return f"is {near!r} meant?" if near else otherwise
 
 
 def named(function: Callable[P, T]) -> Callable[P, T]:
@@ -105,8 +116,8 @@ def named(function: Callable[P, T]) -> Callable[P, T]:
             called = type(args[0]).__name__
         for name in kwargs:
             if name not in names:
-                near = nearest(name, names, likeness=0.5)
-                hint = f"is {near!r} meant?" if near else f"it has {', '.join(names)}"
+                has = f"it has {', '.join(names)}"
+                hint = did_you_mean(name, names, otherwise=has, likeness=0.5)
                 raise TypeError(f"{called} has no argument {name!r}: {hint}")
         try:
             signature.bind(*args, **kwargs)

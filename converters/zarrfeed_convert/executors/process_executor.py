@@ -17,14 +17,13 @@ from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
-import psutil
 
 from zarrfeed.errors import WorkerError
 from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.supervision.board import NO_ITEM, NOTHING, Board
 from zarrfeed_convert.supervision.child import start
-from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash
+from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash, process_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -237,9 +236,7 @@ class _Process:
 
     def nbytes(self) -> int:
         """Measure its memory."""
-        with suppress(psutil.Error):
-            return int(psutil.Process(self._process.pid).memory_info().rss)
-        return 0
+        return process_nbytes(self._process.pid)
 
     def dismiss(self) -> None:
         """Let it end after its task."""

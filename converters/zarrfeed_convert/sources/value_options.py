@@ -222,7 +222,7 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
     """
     known = tuple(choices)
     if value not in known:
-        hint = f"; {did_you_mean(value, known) or 'choose one'}"
+        hint = f"; {did_you_mean(value, known, otherwise='choose one')}"
         raise SourceError(
             f"option {option}: needed one of {', '.join(known)}, found {value!r}{hint}"
         )

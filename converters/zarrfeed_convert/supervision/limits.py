@@ -135,6 +135,15 @@ def machine_memory() -> tuple[int, int]:
     return total, available
 
 
+def process_nbytes(pid: int) -> int:
+    """Measure the resident memory of a process; 0 where it has ended."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
 def _size(reading: Reading) -> int:
     """Return the size of the file that is read, in whole or in part."""
     for name in filter(None, (reading.file, reading.name, reading.name.partition("[")[0])):

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from zarrfeed_convert.supervision.board import Board, take
 from zarrfeed_convert.supervision.child import end_with_parent, start
-from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash, limit_memory
+from zarrfeed_convert.supervision.limits import (
+    Memory,
+    Watch,
+    is_crash,
+    limit_memory,
+    process_nbytes,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -131,21 +137,13 @@ def _follow(
         why = _INTERRUPTED if interrupts >= _ENOUGH else watch.overdue()
         short = "" if why else memory.short()
         reading = watch.place.reading.name
-        if short and reading and _nbytes(process.pid) > memory.much:
+        if short and reading and process_nbytes(process.pid) > memory.much:
             why = f"{reading}: reading it was ended as it took too much memory: {short}"
         if why:
             process.kill()
             process.wait()
             return why
     return None
-
-
-def _nbytes(pid: int) -> int:
-    import psutil
-
-    with suppress(psutil.Error):
-        return int(psutil.Process(pid).memory_info().rss)
-    return 0
 
 
 @contextmanager

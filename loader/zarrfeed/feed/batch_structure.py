@@ -13,11 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from zarrfeed.spelling import nearest
+from zarrfeed.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from zarrfeed.arrays import Arrays
 
 T = TypeVar("T")
@@ -225,20 +223,5 @@ def _require_outputs(targets: Part, weights: Part) -> None:
         if output not in targets:
             raise ValueError(
                 f"weights has {output!r}, of which there is no target; "
-                + or_nearest(output, targets, "targets has")
+                + did_you_mean(output, targets, otherwise=f"targets has {', '.join(targets)}")
             )
-
-
-def or_nearest(name: str, names: Iterable[str], has: str) -> str:
-    """Propose the name that is meant, or list those that there are.
-
-    Examples
-    --------
-    >>> or_nearest("mas", ["image", "mask"], "the split has")
-    "is 'mask' meant?"
-    >>> or_nearest("x", ["image", "mask"], "the split has")
-    'the split has image, mask'
-    """
-    known = list(names)
-    near = nearest(name, known)
-    return f"is {near!r} meant?" if near else f"{has} {', '.join(known) or 'none'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.spelling import nearest
+from zarrfeed.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,11 +123,10 @@ def _weight(label: int | str, weight: Any) -> float:
 def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
     if isinstance(label, str):
         if label not in classes:
-            near = nearest(label, classes)
-            hint = f": is {near!r} meant?" if near else ""
+            hint = did_you_mean(label, classes)
             raise ValueError(
                 f"class_weight names class {label!r}; the store has "
-                f"{', '.join(classes) or 'no class names'}{hint}"
+                f"{', '.join(classes) or 'no class names'}{hint and f': {hint}'}"
             )
         return classes.index(label)
     if not 0 <= label < (len(classes) or ids):

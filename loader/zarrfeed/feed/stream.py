@@ -64,11 +64,10 @@ class Stream:
         self.request = request
         self.split, schedule, self.batch_spec = open_request(request)
         self._sharing = Sharing(str(self.split.path), schedule, request.asked, find_share)
-        random = (request.transform, request.batch_transform) != (None, None)
-        self.position = Position(self._sharing, random=random)
+        self.position = Position(self._sharing, random=bool(request.transforms))
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
-        self._filler_lock = threading.Lock()
+        self._maker_lock = threading.Lock()
         register_at_fork(self)
 
     @property
@@ -108,7 +107,7 @@ class Stream:
         nest = self.batch_spec.structure.nest if nested else tuple
         schedule = self._sharing.tell()
         feeder = self._ready_feeder(schedule)
-        with self._filler_lock:
+        with self._maker_lock:
             current = self.position.begin(schedule, looks, feeder.tally)
         ticket = feeder.begin(current.epoch, current.next)
         try:
@@ -145,7 +144,7 @@ class Stream:
         position = self.position
         schedule = position.under_way or self._sharing.tell()
         batch = self._batch_number(index)
-        with self._filler_lock:
+        with self._maker_lock:
             if index >= 0:
                 position.items.turn(schedule.batches)
             arrays = self._fill(schedule, position.epoch, batch)
@@ -163,7 +162,7 @@ class Stream:
         """Stop the workers and free the memory that no batch is using; a new pass starts anew."""
         if self._feeder is not None:
             self._feeder.close()
-        with self._filler_lock:
+        with self._maker_lock:
             if self._maker is not None:
                 self._maker.close()
             self._maker = None
@@ -174,13 +173,13 @@ class Stream:
     def after_fork(self, *, child: bool) -> None:
         """In a child, read with files of its own; the feeder is closed and started anew."""
         if child:
-            self._filler_lock = threading.Lock()
+            self._maker_lock = threading.Lock()
             self._maker = None
 
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
         if batch is None:  # a newer pass has the workers now: this one goes on by itself
-            with self._filler_lock:
+            with self._maker_lock:
                 batch = self._fill(current.schedule, current.epoch, current.next)
         else:
             self._zero_padding_weights(batch, current.schedule, current.next)

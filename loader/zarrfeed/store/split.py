@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import StoreError
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.spelling import nearest
+from zarrfeed.spelling import did_you_mean, nearest
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.array_metadata import UnfitError, parse_array
 from zarrfeed.store.attributes import read_attributes
@@ -272,9 +272,9 @@ def _what_is_there(folder: Path) -> str:
     parent = read_metadata(folder.parent) or {}
     if parent.get("node_type") == "group":
         splits = list_splits(folder.parent)
-        near = nearest(folder.name, splits)
-        hint = f": is {near!r} meant?" if near else ""
-        return f"no such split; {folder.parent} has {', '.join(splits) or 'no split'}{hint}"
+        hint = did_you_mean(folder.name, splits)
+        has = ", ".join(splits) or "no split"
+        return f"no such split; {folder.parent} has {has}{hint and f': {hint}'}"
     meant = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
     hint = f"is {meant} meant?" if meant else "`zarrfeed convert` packs one"
     return f"no such store; {hint}"
