@@ -59,7 +59,7 @@ class Small(Source):
 
     def probe(self, sample: int) -> Header:  # noqa: ARG002
         """Measure a sample."""
-        return Header(SIZE, SIZE, 1, "uint8", SIZE, SIZE)
+        return Header.of_pair((SIZE, SIZE, 1), "uint8", (SIZE, SIZE))
 
     def read(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """Cut an image, and make a mask of it."""

@@ -70,7 +70,7 @@ class Crops(Source):
                 f"{self._size}×{self._size}; --size takes a smaller one"
             )
         size = self._size
-        return Header(size, size, pair.channels, pair.dtype, size, size)
+        return Header.of_pair((size, size, pair.channels), pair.dtype, (size, size))
 
     def read(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """Cut a crop out."""

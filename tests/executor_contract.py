@@ -38,7 +38,7 @@ class Ramp(Source):
         return f"/ramp/{sample}.png", f"/ramp/{sample}.mask.png"
 
     def probe(self, sample: int) -> Header:
-        return Header(1, 1, 1, "uint8", 1, 1)
+        return Header.of_pair((1, 1, 1), "uint8", (1, 1))
 
     def read(self, sample: int) -> tuple[Any, Any]:
         if sample in self.damaged:

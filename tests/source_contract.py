@@ -31,7 +31,7 @@ def require_source(
         np.testing.assert_array_equal(found, image)
         np.testing.assert_array_equal(ids, mask)
         np.testing.assert_array_equal(source.read_mask(sample), mask)
-        assert source.probe(sample) == Header(*found.shape, str(found.dtype), *ids.shape)
+        assert source.probe(sample) == Header.of_pair(found.shape, str(found.dtype), ids.shape)
         assert str(found.dtype) in ("uint8", "uint16", "float32")
         assert str(ids.dtype) in ("uint8", "uint16")
         assert found.dtype.isnative

@@ -73,9 +73,9 @@ def declared_by(seed: Seed) -> int:
     for sample in range(min(len(source.keys), _READ)):
         try:
             header = source.probe(sample)
-            shape = (header.height, header.width, header.channels)
+            shape = header.image.shape
             nbytes = prod(shape) * np.dtype(header.dtype).itemsize
-            declared = max(declared, 2 * nbytes + 4 * header.mask_height * header.mask_width)
+            declared = max(declared, 2 * nbytes + 4 * prod(header.mask.shape))
             image, mask = source.read(sample)
         except SourceError as error:
             _require_named(error, seed)
@@ -84,7 +84,7 @@ def declared_by(seed: Seed) -> int:
         assert mask.dtype in ("uint8", "uint16"), mask.dtype
         assert image.shape == shape, (image.shape, shape)
         assert image.dtype == header.dtype, (image.dtype, header.dtype)
-        assert mask.shape == (header.mask_height, header.mask_width), (mask.shape, header)
+        assert mask.shape == header.mask.shape, (mask.shape, header)
     return declared
 
 

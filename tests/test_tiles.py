@@ -32,7 +32,7 @@ class Pictures(Source):
 
     def probe(self, sample):
         height, width = self.sizes[sample]
-        return Header(height, width, 3, self.dtype, height, width)
+        return Header.of_pair((height, width, 3), self.dtype, (height, width))
 
     def read(self, sample):
         rng = np.random.default_rng(sample)

@@ -39,7 +39,7 @@ class ConversionPlan:
     plan
         What was decided.
     sizes
-        (items, 2) height and width of the source's images; 0 where unknown.
+        (items, 2 or 3) the sizes of the source's images; 0 where unknown.
     failures
         Samples that cannot be packed.
     """
@@ -126,8 +126,8 @@ class ConversionPlan:
         """Count the source's pixels that are lost, and the stored ones that are no news."""
         total = {"lost": 0, "repeated": 0, "padded": 0}
         sizes, counts = np.unique(self.sizes[np.unique(rows.item)], axis=0, return_counts=True)
-        for (height, width), count in zip(sizes.tolist(), counts.tolist(), strict=True):
-            coverage = self.plan.recipe.geometry.coverage(height, width)
+        for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+            coverage = self.plan.recipe.geometry.coverage(tuple(size))
             for what, pixels in asdict(coverage).items():
                 total[what] += count * pixels
         return total

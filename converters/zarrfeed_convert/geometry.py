@@ -1,10 +1,13 @@
 """How does a sample become the size that the store needs?
 
 Pure. All fields of a sample go through it together: images may interpolate, the others never do.
+Sizes are those of the spatial axes: (H, W), or (D, H, W) of volumes.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
-Size: TypeAlias = tuple[int, int]
+Size: TypeAlias = tuple[int, ...]
+_EXACT = 2**24  # float32 holds every integer up to here
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,61 +35,74 @@ class Geometry:
     Attributes
     ----------
     size
-        (height, width) of every stored sample.
+        (H, W) or (D, H, W) of every stored sample.
     fit
         How a sample of another size gets there; None where every sample has it already.
     overlap
-        Pixels that neighbouring tiles share at least, in both directions.
+        Pixels that neighbouring tiles share at least, along every axis.
     """
 
     size: Size
     fit: Fit | None
     overlap: int = 0
 
-    def windows(self, height: int, width: int) -> list[Size]:
-        """List the (y, x) origins of what is cut from a sample of this size.
+    def windows(self, size: Size) -> list[Size]:
+        """List the origins of what is cut from a sample of this size.
 
-        One, except for tiles: these cover the sample, and the last ones of a row or column end
+        One, except for tiles: these cover the sample, and the last ones along an axis end
         flush with its border, overlapping their neighbours more than they need to.
 
         Examples
         --------
-        >>> Geometry((2, 2), "tile").windows(3, 4)
+        >>> Geometry((2, 2), "tile").windows((3, 4))
         [(0, 0), (0, 2), (1, 0), (1, 2)]
         """
         if self.fit != "tile":
-            return [(0, 0)]
-        return [
-            (y, x)
-            for y in _origins(height, self.size[0], self.overlap)
-            for x in _origins(width, self.size[1], self.overlap)
-        ]
+            return [(0,) * len(self.size)]
+        return [*itertools.product(*self._origins(size))]
 
-    def pads(self, height: int, width: int) -> bool:
+    def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
+        """Tell whether a sample of this size is cut into these windows.
+
+        The size may be damaged: no more origins are listed than there are windows.
+        """
+        steps = (
+            len(range(0, max(0, old - new), new - self.overlap))
+            for old, new in zip(size, self.size, strict=True)
+        )
+        count = math.prod(more + 1 for more in steps)
+        return count == len(windows) and windows == set(self.windows(size))
+
+    def pads(self, size: Size) -> bool:
         """Tell whether a sample of this size needs pixels that it does not have."""
-        return self.fit in ("pad", "tile") and (height < self.size[0] or width < self.size[1])
+        return self.fit in ("pad", "tile") and self._is_smaller(size)
 
-    def check(self, height: int, width: int, *, name: str) -> None:
+    def check(self, size: Size, *, name: str) -> None:
         """Refuse a sample that the fit cannot bring to size.
 
         Raises
         ------
         SourceError
-            It is smaller than a crop or larger than a padding.
+            It is smaller than a crop or larger than a padding, or has other axes.
         """
-        needed = f"{self.size[0]}x{self.size[1]}"
-        if self.fit == "crop" and (height < self.size[0] or width < self.size[1]):
+        needed = size_text(self.size)
+        if len(size) != len(self.size):
             raise SourceError(
-                f"{name}: is {height}x{width}, too small to crop {needed} from; "
+                f"{name}: is {size_text(size)}, cannot become {needed}; name an extent for each "
+                "of its axes: HxW for images, DxHxW for volumes"
+            )
+        if self.fit == "crop" and self._is_smaller(size):
+            raise SourceError(
+                f"{name}: is {size_text(size)}, too small to crop {needed} from; "
                 "use --fit resize or pad, or a smaller --size"
             )
-        if self.fit == "pad" and (height > self.size[0] or width > self.size[1]):
+        if self.fit == "pad" and any(map(int.__gt__, size, self.size)):
             raise SourceError(
-                f"{name}: is {height}x{width}, too large to pad to {needed}; "
+                f"{name}: is {size_text(size)}, too large to pad to {needed}; "
                 "use --fit resize, crop or tile, or a larger --size"
             )
 
-    def check_window(self, height: int, width: int, window: Size, *, name: str) -> None:
+    def check_window(self, size: Size, window: Size, *, name: str) -> None:
         """Refuse a decoded sample of another size than the one that it was planned for.
 
         Raises
@@ -93,16 +110,16 @@ class Geometry:
         SourceError
             The window is none of those of a sample of this size.
         """
-        if self.fit is None and (height, width) != self.size:
+        if self.fit is None and size != self.size:
             raise SourceError(
-                f"{name}: its header promised {self.size[0]}x{self.size[1]}, it decoded to "
-                f"{height}x{width}; restore it, or take it out"
+                f"{name}: its header promised {size_text(self.size)}, it decoded to "
+                f"{size_text(size)}; restore it, or take it out"
             )
-        self.check(height, width, name=name)
-        if window not in self.windows(height, width):
+        self.check(size, name=name)
+        if any(at not in along for at, along in zip(window, self._origins(size), strict=True)):
             raise SourceError(
-                f"{name}: is {height}x{width}, which is not what its header promised: there is no "
-                f"tile at {window[0]},{window[1]}; restore it, or take it out"
+                f"{name}: is {size_text(size)}, which is not what its header promised: there is no "
+                f"tile at {origin_text(window)}; restore it, or take it out"
             )
 
     def apply(
@@ -113,7 +130,7 @@ class Geometry:
         Parameters
         ----------
         sample
-            Arrays (H, W, …), by field.
+            Arrays (H, W, …) or (D, H, W, …), by field.
         fields
             Their roles.
         window
@@ -124,7 +141,7 @@ class Geometry:
         Returns
         -------
         dict
-            Arrays (h, w, …), by field, C-contiguous.
+            Arrays of the stored size, by field, C-contiguous.
         """
         fill = 0 if ignore is None else ignore
         return {
@@ -135,32 +152,43 @@ class Geometry:
         }
 
     def _fitted(self, values: NDArray[Any], role: Role, window: Size, ignore: int) -> NDArray[Any]:
-        height, width = self.size
-        if values.shape[:2] == self.size:
+        axes = len(self.size)
+        if values.shape[:axes] == self.size:
             return values
         if self.fit == "resize":
             resize = resize_image if role == "image" else resize_nearest
             return resize(values, self.size)
-        y, x = window
         if self.fit == "crop":
-            y, x = (values.shape[0] - height) // 2, (values.shape[1] - width) // 2
-        values = values[y : y + height, x : x + width]
-        if values.shape[:2] != self.size:
+            window = tuple(
+                (old - new) // 2 for old, new in zip(values.shape, self.size, strict=False)
+            )
+        values = values[tuple(map(slice, window, map(sum, zip(window, self.size, strict=True))))]
+        if values.shape[:axes] != self.size:
             values = _padded(values, self.size, ignore if role == "mask" else 0)
         return values
 
-    def coverage(self, height: int, width: int) -> Coverage:
+    def coverage(self, size: Size) -> Coverage:
         """Count what becomes of the pixels of a sample of this size."""
         if self.fit not in ("crop", "pad", "tile"):
             return Coverage(0, 0, 0)
-        inside = [
-            (min(self.size[0], height - y), min(self.size[1], width - x))
-            for y, x in self.windows(height, width)
-        ]
-        taken = sum(rows * columns for rows, columns in inside)
-        stored = len(inside) * self.size[0] * self.size[1]
-        total = height * width
+        origins = self._origins(size)
+        # What all windows take of an axis; of the sample they take the product.
+        taken = math.prod(
+            sum(min(new, old - at) for at in along)
+            for new, old, along in zip(self.size, size, origins, strict=True)
+        )
+        stored = math.prod(map(len, origins)) * math.prod(self.size)
+        total = math.prod(size)
         return Coverage(max(0, total - taken), max(0, taken - total), stored - taken)
+
+    def _is_smaller(self, size: Size) -> bool:
+        return any(map(int.__lt__, size, self.size))
+
+    def _origins(self, size: Size) -> list[list[int]]:
+        """List where windows begin along each axis."""
+        if self.fit != "tile":
+            return [[0] for _ in self.size]
+        return [_origins(old, new, self.overlap) for old, new in zip(size, self.size, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +210,28 @@ class Coverage:
     padded: int
 
 
+def size_text(size: Size) -> str:
+    """Write a size as options have it.
+
+    Examples
+    --------
+    >>> size_text((48, 64))
+    '48x64'
+    """
+    return "x".join(map(str, size))
+
+
+def origin_text(window: Sequence[int]) -> str:
+    """Write an origin as the keys of tiles have it.
+
+    Examples
+    --------
+    >>> origin_text((0, 512))
+    '0,512'
+    """
+    return ",".join(map(str, window))
+
+
 def _origins(extent: int, window: int, overlap: int) -> list[int]:
     """Where windows begin that cover ``0 … extent-1``."""
     last = max(0, extent - window)
@@ -189,10 +239,10 @@ def _origins(extent: int, window: int, overlap: int) -> list[int]:
 
 
 def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
-    """Add pixels at the bottom and at the right."""
+    """Add pixels at the far end of each axis."""
     dtype = np.promote_types(values.dtype, np.min_scalar_type(fill))
-    out = np.full((*size, *values.shape[2:]), fill, dtype)
-    out[: values.shape[0], : values.shape[1]] = values
+    out = np.full((*size, *values.shape[len(size) :]), fill, dtype)
+    out[tuple(map(slice, values.shape[: len(size)]))] = values
     return out
 
 
@@ -200,17 +250,33 @@ def resize_image(image: Image, size: Size) -> Image:
     """Resize by Pillow's bilinear filter, which averages when it makes images smaller.
 
     Channels are resized each by itself: Pillow would weigh colours by a fourth channel as alpha.
+    A volume is resized plane by plane, then along its depth: the filter is separable.
 
     Parameters
     ----------
     image
-        (H, W, C) uint8, uint16 or float32.
+        (H, W, C) or (D, H, W, C) numbers. What is not uint8 is interpolated in float32.
     size
-        (h, w).
+        (h, w) or (d, h, w).
+
+    Raises
+    ------
+    SourceError
+        It holds integers that float32 does not.
     """
+    if len(size) == 3:
+        planes = np.stack([resize_image(plane, size[1:]) for plane in image])
+        lines = planes.reshape(len(planes), -1, planes.shape[-1])
+        return resize_image(lines, (size[0], lines.shape[1])).reshape(*size, -1)
     from PIL import Image as PillowImage
 
     height, width = size
+    whole = image.dtype.kind in "ui"
+    if whole and image.dtype.itemsize > 2 and np.abs(image.astype(np.int64)).max() > _EXACT:
+        raise SourceError(
+            f"needed integers within ±{_EXACT}, which float32 interpolates exactly, found others; "
+            "use --fit crop or pad, or scale them first"
+        )
     out = np.empty((height, width, image.shape[2]), image.dtype)
     for channel in range(image.shape[2]):
         plane = image[:, :, channel]
@@ -221,22 +287,25 @@ def resize_image(image: Image, size: Size) -> Image:
                 (width, height), PillowImage.Resampling.BILINEAR
             )
         )
-        if image.dtype == np.uint16:
-            resized = np.clip(np.rint(resized), 0, 65535)
+        if whole and image.dtype != np.uint8:
+            limits = np.iinfo(image.dtype)
+            resized = np.clip(np.rint(resized), limits.min, limits.max)
         out[:, :, channel] = resized
     return out
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize (H, W, …) by taking the pixel at the centre of each new one; no value is invented.
+    """Resize (H, W, …) or (D, H, W, …) by taking the pixel at the centre of each new one.
+
+    No value is invented.
 
     Examples
     --------
     >>> resize_nearest(np.array([[1, 2, 3, 4]]), (1, 2)).tolist()
     [[2, 4]]
     """
-    y, x = (
+    places = (
         ((2 * np.arange(new) + 1) * old) // (2 * new)
-        for new, old in zip(size, values.shape[:2], strict=True)
+        for new, old in zip(size, values.shape, strict=False)
     )
-    return np.ascontiguousarray(values[np.ix_(y, x)])
+    return np.ascontiguousarray(values[np.ix_(*places)])

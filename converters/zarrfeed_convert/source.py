@@ -6,17 +6,15 @@ pickled once to every packing process, so it carries addresses (paths), never op
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
 from zarrfeed.store.schema import IMAGE, MASK
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 JSON: TypeAlias = dict[str, Any]
 Image: TypeAlias = NDArray[Any]
@@ -60,18 +58,26 @@ def recorded_fields(packed: JSON) -> tuple[Field, ...]:
     return PAIR if roles is None else tuple(Field(name, role) for name, role in roles.items())
 
 
-@dataclass(frozen=True, slots=True)
+class ArrayHeader(NamedTuple):
+    """What is known of one array before it is decoded: its shape and its dtype.
+
+    The dtype of a mask is None: it follows from the classes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Header:
     """What is known of a sample before it is decoded.
 
     Attributes
     ----------
-    height, width, channels
-        Of the image as :meth:`Source.read` will return it.
-    dtype
-        Of the image: ``uint8``, ``uint16`` or ``float32``.
-    mask_height, mask_width
-        Of the mask; None where there is none.
+    arrays
+        The shape and the dtype of each field as :meth:`Source.read` will return it, in the order of
+        :attr:`Source.fields`: an image (H, W, C) or (D, H, W, C), and other arrays with the same
+        spatial axes. The dtype of a mask may be None.
     mask_colors
         What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
         mask map knows the class. Empty where there is no palette, or it knows all of them.
@@ -79,21 +85,88 @@ class Header:
         Whether the image's file says that it is to be shown turned, and the mask's does not.
     nodata
         Values of the image that its file declares to be none.
-    others
-        The shape and the dtype of each field besides image and mask, in the order of
-        :attr:`Source.fields`.
+
+    Examples
+    --------
+    >>> header = Header({"image": ((48, 64, 3), "uint8"), "mask": ((48, 64), None)})
+    >>> header.size, header.channels
+    ((48, 64), 3)
     """
 
-    height: int
-    width: int
-    channels: int
-    dtype: str
-    mask_height: int | None = None
-    mask_width: int | None = None
+    arrays: Mapping[str, ArrayHeader]
     mask_colors: tuple[int, ...] = field(default=(), compare=False)
     turned: bool = field(default=False, compare=False)
     nodata: tuple[float, ...] = field(default=(), compare=False)
-    others: tuple[tuple[tuple[int, ...], str], ...] = ()
+
+    def __init__(
+        self,
+        arrays: Mapping[str, tuple[Sequence[int], str | None]] | int,
+        *sizes: Any,
+        mask_colors: tuple[int, ...] = (),
+        turned: bool = False,
+        nodata: tuple[float, ...] = (),
+    ) -> None:
+        given = _of_sizes(arrays, *sizes) if isinstance(arrays, int) else arrays
+        kinds = {name: ArrayHeader(tuple(shape), dtype) for name, (shape, dtype) in given.items()}
+        object.__setattr__(self, "arrays", kinds)
+        object.__setattr__(self, "mask_colors", mask_colors)
+        object.__setattr__(self, "turned", turned)
+        object.__setattr__(self, "nodata", nodata)
+
+    @classmethod
+    def of_pair(
+        cls, image: Sequence[int], dtype: str, mask: Sequence[int] | None, **said: Any
+    ) -> Header:
+        """Make the header of an image of this shape and dtype, and of its mask, if it has one."""
+        arrays: dict[str, tuple[Sequence[int], str | None]] = {IMAGE: (image, dtype)}
+        return cls(arrays if mask is None else arrays | {MASK: (mask, None)}, **said)
+
+    @property
+    def image(self) -> ArrayHeader:
+        """Of the image."""
+        return self.arrays[IMAGE]
+
+    @property
+    def mask(self) -> ArrayHeader | None:
+        """Of the mask; None where there is none."""
+        return self.arrays.get(MASK)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The image's extents along its spatial axes, in pixels: (H, W) or (D, H, W)."""
+        return self.image.shape[:-1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.image.shape[-1]
+
+    @property
+    def dtype(self) -> str:
+        """The image's."""
+        return str(self.image.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the numbers that headers had before there were other fields."""
+        old = {"height": (IMAGE, 0), "width": (IMAGE, 1)}
+        old |= {"mask_height": (MASK, 0), "mask_width": (MASK, 1)}
+        if name not in old:
+            raise AttributeError(f"a Header has no {name!r}")
+        field, axis = old[name]
+        new = f"Header.{field}.shape[{axis}]"
+        warnings.warn(f"Header.{name}: write {new}", DeprecationWarning, stacklevel=2)
+        return self.arrays[field].shape[axis] if field in self.arrays else None
+
+
+def _of_sizes(
+    height: int, width: int, channels: int, dtype: str, *mask: int
+) -> Mapping[str, tuple[Sequence[int], str | None]]:
+    """Read a header of one image and its mask as it was written before there were other fields."""
+    said = f"'image': (({height}, {width}, {channels}), {dtype!r})"
+    said += f", 'mask': ({mask}, None)" if mask else ""
+    warnings.warn(f"write Header({{{said}}})", DeprecationWarning, stacklevel=3)
+    image = (height, width, channels), dtype
+    return {IMAGE: image} | ({MASK: (mask, None)} if mask else {})
 
 
 class Source(ABC):
@@ -131,7 +204,7 @@ class Source(ABC):
     ...     def describe(self):
     ...         return {"kind": "discs"}
     ...     def probe(self, sample):
-    ...         return Header(64, 64, 3, "uint8", 64, 64)
+    ...         return Header({"image": ((64, 64, 3), "uint8"), "mask": ((64, 64), None)})
     ...     def read(self, sample):
     ...         y, x = np.ogrid[-32:32, -32:32]
     ...         mask = (np.hypot(y, x) < 10 * (sample + 1)).astype(np.uint8)
@@ -171,7 +244,8 @@ class Source(ABC):
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample: an array for each field.
 
-        By default image (H, W, C) in its header's dtype, and mask (H, W) of class ids.
+        By default an image (H, W, C) or (D, H, W, C) in its header's dtype, and a mask (H, W) or
+        (D, H, W) of class ids.
         """
 
     def read_mask(self, sample: int) -> Mask:

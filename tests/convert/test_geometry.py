@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import Geometry, resize_image
+from zarrfeed_convert.geometry import Geometry, resize_image, resize_nearest
 from zarrfeed_convert.source import PAIR, Field
 
-extents = st.tuples(st.integers(1, 40), st.integers(1, 40))
+of_images = st.tuples(st.integers(1, 40), st.integers(1, 40))
+of_volumes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+pairs_of_sizes = st.sampled_from([of_images, of_volumes]).flatmap(lambda of: st.tuples(of, of))
 IGNORE = 9
 
 
@@ -25,53 +27,71 @@ def fitted(geometry, image, mask, **how):
     return geometry.apply({"image": image, "mask": mask}, PAIR, **how).values()
 
 
-@given(extents, extents)
-def test_tiles_cover_every_pixel_and_lie_inside_it(size, tile):
+def boxes(geometry, size):
+    """The part of the sample, and that of the tile, for each window."""
+    for window in geometry.windows(size):
+        inside = [
+            min(new, old - at) for at, new, old in zip(window, geometry.size, size, strict=True)
+        ]
+        here = tuple(slice(at, at + extent) for at, extent in zip(window, inside, strict=True))
+        yield window, here, tuple(map(slice, inside))
+
+
+@given(pairs_of_sizes)
+def test_tiles_cover_every_pixel_and_lie_inside_it(sizes):
+    size, tile = sizes
     geometry = Geometry(tile, "tile")
     covered = np.zeros(size, int)
-    for y, x in geometry.windows(*size):
-        assert y == 0 or y + tile[0] <= size[0]
-        assert x == 0 or x + tile[1] <= size[1]
-        covered[y : y + tile[0], x : x + tile[1]] += 1
+    for window, here, _ in boxes(geometry, size):
+        assert all(
+            at == 0 or at + new <= old for at, new, old in zip(window, tile, size, strict=True)
+        )
+        covered[here] += 1
     assert covered.min() >= 1
-    assert len(set(geometry.windows(*size))) == len(geometry.windows(*size))
+    windows = geometry.windows(size)
+    assert len(set(windows)) == len(windows)
+    assert geometry.is_cut_into(size, set(windows))
+    assert not geometry.is_cut_into(size, set(windows[1:]))
+    coverage = geometry.coverage(size)
+    assert coverage.lost == 0
+    assert coverage.repeated == covered.sum() - covered.size
+    assert coverage.padded == len(windows) * np.prod(tile) - covered.sum()
 
 
-@given(extents, extents)
-def test_tiles_put_together_are_the_sample(size, tile):
+@given(pairs_of_sizes)
+def test_tiles_put_together_are_the_sample(sizes):
+    size, tile = sizes
     geometry = Geometry(tile, "tile")
     image, mask = pair(size)
     whole, ids = np.zeros_like(image), np.zeros_like(mask)
-    for y, x in geometry.windows(*size):
-        part, part_ids = fitted(geometry, image, mask, window=(y, x), ignore=IGNORE)
-        height, width = min(tile[0], size[0] - y), min(tile[1], size[1] - x)
-        whole[y : y + height, x : x + width] = part[:height, :width]
-        ids[y : y + height, x : x + width] = part_ids[:height, :width]
+    for window, here, inside in boxes(geometry, size):
+        part, part_ids = fitted(geometry, image, mask, window=window, ignore=IGNORE)
+        whole[here], ids[here] = part[inside], part_ids[inside]
     np.testing.assert_array_equal(whole, image)
     np.testing.assert_array_equal(ids, mask)
 
 
 @given(
-    extents,
-    extents,
+    pairs_of_sizes,
     st.sampled_from(["resize", "crop", "pad", "tile"]),
-    st.sampled_from(["uint8", "uint16", "float32"]),
+    st.sampled_from(["uint8", "uint16", "int16", "int32", "float16", "float32", "float64"]),
     st.sampled_from([1, 3, 4]),
 )
-def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(size, wanted, fit, dtype, channels):
+def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(sizes, fit, dtype, channels):
+    size, wanted = sizes
     geometry = Geometry(wanted, fit)
     try:
-        geometry.check(*size, name="sample")
+        geometry.check(size, name="sample")
     except SourceError:
         assert fit in ("crop", "pad")
         return
     image, mask = pair(size, channels, dtype)
-    for window in geometry.windows(*size):
+    for window in geometry.windows(size):
         cut, ids = fitted(geometry, image, mask, window=window, ignore=IGNORE)
         assert cut.shape == (*wanted, channels)
         assert cut.dtype == dtype
         assert ids.shape == wanted
-        allowed = set(np.unique(mask)) | ({IGNORE} if geometry.pads(*size) else set())
+        allowed = set(np.unique(mask)) | ({IGNORE} if geometry.pads(size) else set())
         assert set(np.unique(ids)) <= allowed
 
 
@@ -93,14 +113,43 @@ def test_padding_is_below_and_at_the_right():
 
 def test_a_crop_from_less_and_a_padding_of_more_are_refused():
     with pytest.raises(SourceError, match="cat: is 4x9, too small to crop 5x5"):
-        Geometry((5, 5), "crop").check(4, 9, name="cat")
+        Geometry((5, 5), "crop").check((4, 9), name="cat")
     with pytest.raises(SourceError, match="cat: is 4x9, too large to pad to 5x5"):
-        Geometry((5, 5), "pad").check(4, 9, name="cat")
+        Geometry((5, 5), "pad").check((4, 9), name="cat")
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_volume_is_brought_to_a_size_of_three_axes_alone():
+    with pytest.raises(SourceError, match=r"ct: is 7x4x9, cannot become 5x5; .* DxHxW for volumes"):
+        Geometry((5, 5), "resize").check((7, 4, 9), name="ct")
+
+
+def test_a_damaged_size_takes_no_memory():
+    assert not Geometry((4, 4), "tile").is_cut_into((2**60, 2**60), {(0, 0)})
+
+
+@given(of_volumes, st.integers(1, 9))
+def test_resizing_along_one_axis_leaves_the_others(size, wanted):
+    image, mask = pair(size, 2, "float32")
+    same = (size[0], *size[1:])
+    np.testing.assert_array_equal(resize_image(image, same), image)
+    deep = resize_image(np.broadcast_to(image[:1], image.shape), (wanted, *size[1:]))
+    np.testing.assert_allclose(deep, np.broadcast_to(image[:1], deep.shape), rtol=1e-6)
+    assert set(np.unique(resize_nearest(mask, (wanted, *size[1:])))) <= set(np.unique(mask))
+
+
+def test_integers_that_float32_does_not_hold_are_not_interpolated():
+    with pytest.raises(SourceError, match="use --fit crop or pad"):
+        resize_image(np.full((4, 4, 1), 2**24 + 1, np.int32), (2, 2))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int8", "int16", "int32", "float16", "float32", "float64"]
+)
 def test_resizing_averages_and_keeps_constant_images(dtype):
     assert (resize_image(np.full((16, 16, 4), 77, dtype), (5, 3)) == 77).all()
+    assert (resize_image(np.full((6, 16, 16, 4), 77, dtype), (4, 5, 3)) == 77).all()
+    if dtype == "int8":
+        return
     board = np.indices((32, 32)).sum(axis=0)[..., np.newaxis] % 2 * 200
     small = resize_image(board.astype(dtype), (4, 4))
     assert abs(small.astype(float) - 100).max() <= 10
@@ -112,7 +161,7 @@ def test_a_target_shows_the_same_pixels_as_the_mask_and_is_never_interpolated(fi
     depth = np.stack([mask * 0.5, mask * 2.0], axis=-1)
     fields = (*PAIR, Field("depth", "target"))
     geometry = Geometry((16, 16) if fit == "pad" else (5, 7), fit)
-    for window in geometry.windows(12, 10):
+    for window in geometry.windows((12, 10)):
         found = geometry.apply(
             {"image": image, "mask": mask, "depth": depth}, fields, window=window, ignore=None
         )

@@ -147,7 +147,7 @@ def test_a_mask_means_the_same_in_every_format(form, kind, tmp_path, monkeypatch
     opened, where = WRITERS[form](mask, form)
     source = opened(form, {**where, "mask_map": text})
     header = source.probe(0)
-    assert (header.mask_height, header.mask_width) == SIZE
+    assert header.mask.shape == SIZE
     np.testing.assert_array_equal(source.read_mask(0), ids)
     if kind in REFUSED:
         with pytest.raises(SourceError, match="--mask-map"):

@@ -39,7 +39,7 @@ class Arrays(Source):
 
     def probe(self, sample):
         image, mask = self.images[sample], self.masks[sample]
-        return Header(*image.shape, str(image.dtype), *mask.shape)
+        return Header.of_pair(image.shape, str(image.dtype), mask.shape)
 
     def read(self, sample):
         return self.images[sample], self.masks[sample]
@@ -85,7 +85,7 @@ def test_our_shards_are_the_ones_that_others_read(tmp_path, dtype, codec, grid, 
     values = (np.random.default_rng(3).random((count, 5, 4, 3)) * 250).astype(dtype)
     values[0] = 0  # a chunk of fill values only
     layout = FieldLayout("image", (5, 4, 3), np.dtype(dtype), codec, chunk_rows, shard_rows)
-    write_array(tmp_path, layout, samples=count)
+    write_array(tmp_path, layout, samples=count, spatial_axes=2)
     for number, start in enumerate(range(0, count, shard_rows)):
         path = tmp_path / "image" / "c" / str(number) / "0/0/0"
         shard = values[start : start + shard_rows]

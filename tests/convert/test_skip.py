@@ -45,7 +45,7 @@ class Arrays(Source):
         if self.bad.get(sample) == "probe":
             raise SourceError(f"i{sample}: is no image")
         other = 1 if self.bad.get(sample) == "size" else 0
-        return Header(12, 10, 3, "uint8", 12 + other, 10)
+        return Header.of_pair((12, 10, 3), "uint8", (12 + other, 10))
 
     def read(self, sample):
         if self.bad.get(sample) == "read":

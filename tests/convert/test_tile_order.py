@@ -27,7 +27,9 @@ LAYOUT = {"chunk_samples": 2, "shard_size": 20 * TILE * TILE}
 
 def laid_out(sizes, seed):
     keys = [f"{number:03}" for number in range(len(sizes))]
-    headers = tuple(Header(h * TILE, w * TILE, 1, "uint8", h * TILE, w * TILE) for h, w in sizes)
+    headers = tuple(
+        Header.of_pair((h * TILE, w * TILE, 1), "uint8", (h * TILE, w * TILE)) for h, w in sizes
+    )
     measured = Measured(tuple(range(len(sizes))), headers)
     return lay_out(keys, measured, Geometry((TILE, TILE), "tile"), shuffled=True, seed=seed)
 
@@ -89,7 +91,7 @@ class Pictures(Source):
         return f"i{sample}", f"m{sample}"
 
     def probe(self, sample):
-        return Header(EDGE, EDGE, 1, "uint8", EDGE, EDGE)
+        return Header.of_pair((EDGE, EDGE, 1), "uint8", (EDGE, EDGE))
 
     def read(self, sample):
         if self.log is not None:
@@ -166,7 +168,7 @@ class Large(Source):
     def keys(self): return [f"{number:03}" for number in range(32)]
     def describe(self): return {"kind": "large"}
     def names(self, sample): return "i", "m"
-    def probe(self, sample): return Header(1024, 2048, 3, "uint8", 1024, 2048)
+    def probe(self, sample): return Header.of_pair((1024, 2048, 3), "uint8", (1024, 2048))
     def read(self, sample):
         image = np.full((1024, 2048, 3), sample, np.uint8)
         return image, self.read_mask(sample)

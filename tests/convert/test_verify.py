@@ -72,7 +72,7 @@ def test_arrays_of_zeros_have_no_files_and_pass(tmp_path):
             return f"image {sample}", f"mask {sample}"
 
         def probe(self, sample):
-            return Header(4, 4, 3, "uint8", 4, 4)
+            return Header.of_pair((4, 4, 3), "uint8", (4, 4))
 
         def read(self, sample):
             return np.zeros((4, 4, 3), np.uint8), self.read_mask(sample)

@@ -122,14 +122,17 @@ def _command(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Height and width that every stored sample shall have."),
+        typer.Option(
+            metavar="HxW",
+            help="Height and width that every stored sample shall have; DxHxW of volumes.",
+        ),
     ] = None,
     fit: Annotated[
         _Fit | None,
         typer.Option(
             help="How samples of another size get there: resized (images by bilinear interpolation "
-            "with antialiasing, masks by nearest neighbour), cut from the centre, padded below and "
-            "at the right, or cut into tiles that cover them."
+            "with antialiasing, masks by nearest neighbour), cut from the centre, padded at the "
+            "far end of each axis, or cut into tiles that cover them."
         ),
     ] = None,
     overlap: Annotated[

@@ -18,8 +18,8 @@ _UNITS = {
 }
 
 
-def parse_size(text: str, *, option: str = "--size") -> tuple[int, int]:
-    """Read a height and a width.
+def parse_size(text: str, *, option: str = "--size") -> tuple[int, ...]:
+    """Read a height and a width, or a depth, a height and a width.
 
     Raises
     ------
@@ -31,12 +31,13 @@ def parse_size(text: str, *, option: str = "--size") -> tuple[int, int]:
     >>> parse_size("256x512")
     (256, 512)
     """
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
-    if match is None or not (int(match[1]) and int(match[2])):
+    extents = re.split("[xX×]", text.strip())
+    if len(extents) not in (2, 3) or not all(re.fullmatch("0*[1-9][0-9]*", n) for n in extents):
         raise typer.BadParameter(
-            f"needed HEIGHTxWIDTH like 256x512, found {text!r}", param_hint=option
+            f"needed HEIGHTxWIDTH like 256x512, or DEPTHxHEIGHTxWIDTH of volumes, found {text!r}",
+            param_hint=option,
         )
-    return int(match[1]), int(match[2])
+    return tuple(map(int, extents))
 
 
 def parse_bytes(text: str, *, option: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from zarrfeed.spelling import few
-from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.mask_ids import shown_value
 from zarrfeed_convert.planning import survey
 from zarrfeed_convert.planning.layout import (
@@ -21,12 +21,7 @@ from zarrfeed_convert.planning.layout import (
 )
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
-from zarrfeed_convert.planning.survey_tasks import (
-    Measured,
-    probe_all,
-    require_one_kind,
-    require_others_alike,
-)
+from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_alike
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
@@ -73,7 +68,7 @@ def decide(
     Returns
     -------
     plan, sizes
-        The latter (items, 2) height and width of the source's images; 0 where unknown.
+        The latter (items, 2 or 3) the sizes of the source's images; 0 where unknown.
 
     Raises
     ------
@@ -82,7 +77,7 @@ def decide(
     """
     count = len(samples.keys)
     measured = probe_all(samples, executor, step_progress(progress, "measuring", count))
-    channels, dtype = require_one_kind(measured.headers)
+    kinds = require_alike(samples, measured)
     palette = agreed_palette(
         samples,
         executor,
@@ -115,11 +110,14 @@ def decide(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
     )
     recipe = Recipe(geometry, labels)
-    kinds = {IMAGE: ((channels,), dtype), MASK: ((), labels.dtype)}
-    kinds |= require_others_alike(samples, measured)
     drafts = tuple(
         FieldLayout(
-            field.name, (*geometry.size, *kinds[field.name][0]), kinds[field.name][1], "raw", 1, 1
+            field.name,
+            (*geometry.size, *kinds[field.name].shape),
+            labels.dtype if field.name == MASK else np.dtype(kinds[field.name].dtype),
+            "raw",
+            1,
+            1,
         )
         for field in samples.fields
     )
@@ -219,8 +217,8 @@ def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
 
 
 def _sizes(count: int, measured: Measured) -> Numbers:
-    sizes = np.zeros((count, 2), np.int64)
-    sizes[list(measured.items)] = [(header.height, header.width) for header in measured.headers]
+    sizes = np.zeros((count, len(measured.headers[0].size)), np.int64)
+    sizes[list(measured.items)] = [header.size for header in measured.headers]
     return sizes
 
 

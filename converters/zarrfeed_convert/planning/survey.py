@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.order.sample_order import permutation
 from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed
-from zarrfeed_convert.geometry import Geometry, Size
+from zarrfeed_convert.geometry import Geometry, Size, size_text
 from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
 from zarrfeed_convert.planning.layout import CodecChoice, Decision, Trial, codecs_to_try, spread
 from zarrfeed_convert.planning.survey_tasks import collect_values, counted, try_codecs
@@ -64,38 +64,41 @@ def decide_geometry(
         Sizes differ and there is no fit, or there is nothing to pad masks with.
     """
     size, fit, headers = settings.size, settings.fit, measured.headers
-    sizes = Counter((header.height, header.width) for header in headers)
+    sizes = Counter(header.size for header in headers)
     if fit is not None and size is None:
         raise SourceError(f"--fit {fit} needs a --size HxW to fit to")
     only = next(iter(sizes)) if len(sizes) == 1 else None
     if fit is None:
         if only is None or size not in (None, only):
-            wanted = f" {size[0]}x{size[1]}" if size else ""
+            wanted = f" {size_text(size)}" if size else ""
             raise SourceError(
                 f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
                 f"{'' if size else '--size HxW '}--fit resize, crop, pad or tile"
             )
-        text = f"{only[0]}x{only[1]}"
-        return Geometry(only, None), Decision("size", text, "every sample has it already"), []
+        return (
+            Geometry(only, None),
+            Decision("size", size_text(only), "every sample has it already"),
+            [],
+        )
     assert size is not None
     geometry = Geometry(size, fit, settings.overlap)
     failed = []
     for item, header in zip(measured.items, headers, strict=True):
         name = names(item)[0]
         try:
-            geometry.check(header.height, header.width, name=name)
+            geometry.check(header.size, name=name)
         except SourceError as error:
             failed.append(Failed(item, name, str(error)))
             continue
-        if ignore is None and header.mask_height and geometry.pads(header.height, header.width):
+        if ignore is None and header.mask and geometry.pads(header.size):
             raise SourceError(
-                f"{name}: is {header.height}x{header.width} and must be padded to "
-                f"{size[0]}x{size[1]}; name the id that padded mask pixels get with --ignore"
+                f"{name}: is {size_text(header.size)} and must be padded to "
+                f"{size_text(size)}; name the id that padded mask pixels get with --ignore"
             )
     reason = f"asked for; the samples are {counted(_by_text(sizes))}"
     if settings.overlap:
         reason += f"; neighbours share {settings.overlap} pixels or more"
-    return geometry, Decision("size", f"{size[0]}x{size[1]} by {fit}", reason), failed
+    return geometry, Decision("size", f"{size_text(size)} by {fit}", reason), failed
 
 
 def survey_labels(
@@ -223,7 +226,7 @@ def lay_out(
     count = len(by_key)
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
     for item, header in (by_key[place] for place in order.tolist()):
-        cut = geometry.windows(header.height, header.width)
+        cut = geometry.windows(header.size)
         items += [item] * len(cut)
         windows += cut
     return Rows(np.array(items, np.int64), np.array(windows, np.int64))
@@ -271,4 +274,4 @@ def _added(trials: Sequence[Trial]) -> Trial:
 
 
 def _by_text(sizes: Counter[Size]) -> Counter[str]:
-    return Counter({f"{height}x{width}": count for (height, width), count in sizes.items()})
+    return Counter({size_text(size): count for size, count in sizes.items()})

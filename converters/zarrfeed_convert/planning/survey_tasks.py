@@ -6,19 +6,21 @@ Tasks for an executor (measure samples, collect mask values, try codecs), and wh
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.samples import Recipe, read_rows
 from zarrfeed_convert.shards.shard_file import encoder
+from zarrfeed_convert.source import ArrayHeader, Header
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
     from zarrfeed_convert.shards.field_layout import Codec
     from zarrfeed_convert.shards.rows import Rows
-    from zarrfeed_convert.source import Header, Source
+    from zarrfeed_convert.source import Source
 
 _COLORS = 4  # channels that --color converts
 _PROBED_TOGETHER = 64
@@ -95,18 +97,13 @@ def probe_all(source: Source, executor: Executor, progress: Progress | None) -> 
 def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:
     found = []
     for item, header in measured:
-        if header.mask_height is None:
+        if header.mask is None:
             continue
-        if (header.height, header.width) != (header.mask_height, header.mask_width):
+        size, of_mask = header.size, header.mask.shape[: len(header.size)]
+        if size != of_mask:
             image, mask, *_ = source.names(item)
-            sizes = (
-                f"{image} is {header.height}x{header.width}, "
-                f"{mask} is {header.mask_height}x{header.mask_width}"
-            )
-            if header.turned and (header.width, header.height) == (
-                header.mask_height,
-                header.mask_width,
-            ):
+            sizes = f"{image} is {size_text(size)}, {mask} is {size_text(of_mask)}"
+            if header.turned and size[::-1] == of_mask:
                 sizes += (
                     " (the image was turned, as its EXIF orientation says; if the mask was drawn "
                     "on its pixels as they are stored, save the image without EXIF)"
@@ -117,16 +114,37 @@ def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[
     return found, f"image and mask differ in size{others}{first}; they must show the same pixels"
 
 
-def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
-    """Find the channels and the dtype that all images have.
+def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
+    """Find, for each field, the axes after the spatial ones and the dtype that all samples have.
 
     Raises
     ------
     SourceError
-        They differ: the message says how many there are of each.
+        They differ: the message says how many images there are of each. Or an array has not the
+        pixels of its image.
     """
+    _require_one_kind(measured.headers)
+    found: dict[str, ArrayHeader] = {}
+    for item, header in zip(measured.items, measured.headers, strict=True):
+        axes = len(header.size)
+        for name, (shape, dtype) in header.arrays.items():
+            kind = ArrayHeader(shape[axes:], None if name == MASK else dtype)
+            if shape[:axes] != header.size:
+                raise SourceError(
+                    f"{source.names(item)[0]}: needed a {name} of {size_text(header.size)} "
+                    f"pixels as the image has, found the shape {shape}"
+                )
+            if found.setdefault(name, kind) != kind:
+                raise SourceError(
+                    f"{source.names(item)[0]}: needed every {name} to be of one kind, "
+                    f"{_kind_text(axes, found[name])} as the first, found {_kind_text(axes, kind)}"
+                )
+    return found
+
+
+def _require_one_kind(headers: Sequence[Header]) -> None:
     channels = Counter(header.channels for header in headers)
-    dtypes = Counter(header.dtype for header in headers)
+    dtypes = Counter(str(header.image.dtype) for header in headers)
     if len(channels) > 1:
         words = {1: "grey", 3: "RGB", 4: "RGBA"}
         kinds = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
@@ -138,39 +156,11 @@ def require_one_kind(headers: Sequence[Header]) -> tuple[int, np.dtype[Any]]:
         raise SourceError(
             f"needed images of one number type, found {counted(dtypes)}; convert the files first"
         )
-    return headers[0].channels, np.dtype(headers[0].dtype)
 
 
-def require_others_alike(
-    source: Source, measured: Measured
-) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Find the last axes and the dtype of every field besides image and mask.
-
-    Raises
-    ------
-    SourceError
-        They differ between samples, or an array has not the pixels of its image.
-    """
-    names = [field.name for field in source.fields if field.name not in (IMAGE, MASK)]
-    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-    for item, header in zip(measured.items, measured.headers, strict=True):
-        for name, (shape, dtype) in zip(names, header.others, strict=True):
-            kind = shape[2:], np.dtype(dtype)
-            if shape[:2] != (header.height, header.width):
-                raise SourceError(
-                    f"{source.names(item)[0]}: needed a {name} of {header.height}x{header.width} "
-                    f"pixels as the image has, found the shape {shape}"
-                )
-            if found.setdefault(name, kind) != kind:
-                raise SourceError(
-                    f"{source.names(item)[0]}: needed every {name} to be of one kind, "
-                    f"{_kind_text(*found[name])} as the first, found {_kind_text(*kind)}"
-                )
-    return found
-
-
-def _kind_text(rest: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    return f"({', '.join(['H', 'W', *map(str, rest)])}) {dtype}"
+def _kind_text(axes: int, kind: ArrayHeader) -> str:
+    spatial = "DHW"[-axes:]
+    return f"({', '.join([*spatial, *map(str, kind.shape)])}) {kind.dtype}"
 
 
 def _ranges(count: int, together: int) -> list[range]:
@@ -186,14 +176,13 @@ def counted(counter: Counter[str]) -> str:
 def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
     """Measure some of the source's samples; None for those that fail."""
     headers: list[Header | None] = []
-    palettes: dict[tuple[int, ...], tuple[int, ...]] = {}  # most often one, sent once
+    known: dict[tuple[Any, ...], Header] = {}  # most often one: it is sent once
     for item in items:
         header = None
         with run.noting(item):
             header = run.probe(item)
-            if header.mask_colors:
-                colors = palettes.setdefault(header.mask_colors, header.mask_colors)
-                header = replace(header, mask_colors=colors)
+            kind = (*header.arrays.items(), header.mask_colors, header.turned, header.nodata)
+            header = known.setdefault(kind, header)
         headers.append(header)
         run.tick()
     return headers

@@ -5,13 +5,14 @@ Like its inputs, where they agree and nothing else is asked for; else as a conve
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.geometry import Geometry
+from zarrfeed_convert.geometry import Geometry, size_text
 from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision
 from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
 from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
@@ -146,9 +147,9 @@ def plan_repack(
         Those that are chosen, in order.
     """
     stored = {field.name: splits[0].split.layouts[field.name] for field in splits[0].fields}
-    height, width, *_ = stored[IMAGE].sample_shape
-    recipe = Recipe(Geometry((height, width), None), splits[0].labels)
-    picked = Rows(rows, np.zeros((rows.size, 2), np.int64))
+    size = stored[IMAGE].sample_shape[:-1]
+    recipe = Recipe(Geometry(size, None), splits[0].labels)
+    picked = Rows(rows, np.zeros((rows.size, len(size)), np.int64))
     drafts = [
         FieldLayout(name, layout.sample_shape, layout.dtype, "raw", 1, 1)
         for name, layout in stored.items()
@@ -170,7 +171,7 @@ def plan_repack(
         picked,
         sum(layout.sample_nbytes for layout in fields),
         decisions,
-        _pixels(facts, rows, splits[0].labels.ignore, height * width) if MASK in stored else None,
+        _pixels(facts, rows, splits[0].labels.ignore, math.prod(size)) if MASK in stored else None,
     )
 
 
@@ -232,7 +233,7 @@ def _about_samples(
     ignored = (
         "" if first.labels.ignore is None else f"; {ignore_text(first.labels.ignore)} is ignored"
     )
-    height, width, *_ = first.split.layouts[IMAGE].sample_shape
+    size = first.split.layouts[IMAGE].sample_shape[:-1]
     samples = "all" if rows.size == len(facts) else f"{rows.size} of {len(facts)}"
     of_what = f"of {', '.join(stored.name for stored in splits)}"
     why = {
@@ -248,7 +249,7 @@ def _about_samples(
             for field in first.fields
             if field.role == "mask"
         ),
-        Decision("size", f"{height}x{width}", _AS_BEFORE),
+        Decision("size", size_text(size), _AS_BEFORE),
     )
 
 

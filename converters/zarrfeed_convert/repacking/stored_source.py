@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
-from zarrfeed.store.schema import IMAGE, KEY, MASK, SHARD_FILES
+from zarrfeed.store.schema import IMAGE, KEY, SHARD_FILES
 from zarrfeed_convert.source import Header, Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
 from zarrfeed_convert.verification.recorded import texts
@@ -79,15 +79,10 @@ class StoredSamples(Source):
     def probe(self, sample: int) -> Header:  # noqa: ARG002 (all are alike)
         """Measure a sample."""
         layouts = self._splits[0].layouts
-        height, width, channels = layouts[IMAGE].sample_shape
-        mask = layouts[MASK].sample_shape if MASK in self._names else (None, None)
-        others = tuple(
-            (layouts[name].sample_shape, str(layouts[name].dtype))
-            for name in self._names
-            if name not in (IMAGE, MASK)
-        )
-        dtype = str(layouts[IMAGE].dtype)
-        return Header(height, width, channels, dtype, mask[0], mask[1], others=others)
+        kinds = {
+            name: (layouts[name].sample_shape, str(layouts[name].dtype)) for name in self._names
+        }
+        return Header(kinds)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample.

@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from zarrfeed.order.sample_order import permutation
+from zarrfeed_convert.geometry import origin_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,7 +30,7 @@ class Rows:
     item
         (n,) which of the source's samples.
     window
-        (n, 2) the (y, x) origin of what is cut from it.
+        (n, 2 or 3) the origin of what is cut from it: (y, x), or (z, y, x) of a volume.
     """
 
     item: Numbers
@@ -63,8 +64,8 @@ class Rows:
         if not tiled:
             return [names[int(item)] for item in self.item]
         return [
-            f"{names[int(item)]}#{y},{x}"
-            for item, (y, x) in zip(self.item, self.window.tolist(), strict=True)
+            f"{names[int(item)]}#{origin_text(window)}"
+            for item, window in zip(self.item, self.window.tolist(), strict=True)
         ]
 
 
@@ -75,11 +76,11 @@ class Tiles:
     Attributes
     ----------
     place
-        (n, 3): which image, and the tile's y and x in it.
+        (n, 3 or 4): which image, and the tile's origin in it.
     names
         Of the images.
     sizes
-        (M, 2) their heights and widths.
+        (M, 2 or 3) their sizes.
     """
 
     place: Numbers

@@ -45,10 +45,9 @@ def read_rows(
         if sample is None:
             continue
         for row in places:
-            y, x = windows[row]
             validated: tuple[Sample, Numbers] | None = None
             with run.noting(item):
-                validated = _validated(run.context, recipe, item, sample, (y, x))
+                validated = _validated(run.context, recipe, item, sample, tuple(windows[row]))
             if validated is not None:
                 yield row, *validated
 
@@ -90,8 +89,7 @@ def _validated(
     source: Source, recipe: Recipe, item: int, sample: Sample, window: Size
 ) -> tuple[Sample, Numbers]:
     names = source.names(item)
-    height, width = sample[IMAGE].shape[:2]
-    recipe.geometry.check_window(height, width, window, name=names[0])
+    recipe.geometry.check_window(sample[IMAGE].shape[:-1], window, name=names[0])
     cut = recipe.geometry.apply(sample, source.fields, window=window, ignore=recipe.labels.ignore)
     pixels = _NO_CLASSES
     if MASK in cut:
@@ -103,14 +101,18 @@ def _read(run: TaskRun[Source], item: int) -> Sample:
     fields = run.context.fields
     sample = {field.name: values for field, values in zip(fields, run.read(item), strict=True)}
     image, names = sample[IMAGE], run.context.names(item)
-    if image.ndim != 3:
-        raise SourceError(f"{names[0]}: needed an image (H, W, C), found {image.shape}")
+    if image.ndim not in (3, 4):
+        raise SourceError(
+            f"{names[0]}: needed an image (H, W, C) or a volume (D, H, W, C), found {image.shape}"
+        )
+    size = image.shape[:-1]
     for field, name in zip(fields, names, strict=True):
         values = sample[field.name]
-        if values.shape[:2] != image.shape[:2] or (field.role == "mask" and values.ndim != 2):
-            axes = "H, W" if field.role == "mask" else "H, W, …"
+        if values.shape[: len(size)] != size or (field.role == "mask" and values.ndim > len(size)):
+            axes = ", ".join("DHW"[-len(size) :])
+            rest = "" if field.role == "mask" else ", …"
             raise SourceError(
-                f"{names[0]}: needed an image (H, W, C) and a {field.name} ({axes}) of one size, "
-                f"found {image.shape} and {values.shape} ({name})"
+                f"{names[0]}: needed an image ({axes}, C) and a {field.name} ({axes}{rest}) of one "
+                f"size, found {image.shape} and {values.shape} ({name})"
             )
     return sample

@@ -85,18 +85,16 @@ class ValueOptions:
         """
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
+        size = image.height, image.width
+        shape = (*size, channels)
         if mask is None:
-            return Header(image.height, image.width, channels, dtype, nodata=image.nodata)
-        require_same_place(image.place, mask.place, (image.height, image.width), name=name)
-        colors = self.mask_colors(mask.palette)
-        return Header(
-            image.height,
-            image.width,
-            channels,
+            return Header.of_pair(shape, dtype, None, nodata=image.nodata)
+        require_same_place(image.place, mask.place, size, name=name)
+        return Header.of_pair(
+            shape,
             dtype,
-            mask.height,
-            mask.width,
-            colors,
+            (mask.height, mask.width),
+            mask_colors=self.mask_colors(mask.palette),
             turned=image.turned and not mask.turned,
             nodata=image.nodata,
         )

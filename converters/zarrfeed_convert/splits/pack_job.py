@@ -8,6 +8,7 @@ not on when, nor on how often the work was interrupted.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -129,15 +130,15 @@ class PackJob:
         failures.add(journal.failed)
         folder = split_writer.prepare(self.target, [layout.name for layout in plan.fields])
         rows, records = self._run_tasks(executor, split_plan, journal)
+        size = plan.recipe.geometry.size
         for layout in plan.fields:
             paths = {shard_path(folder, layout, number) for number in range(len(records))}
             split_writer.prune(folder, layout.name, paths)
-            split_writer.write_array(folder, layout, samples=len(rows))
+            split_writer.write_array(folder, layout, samples=len(rows), spatial_axes=len(size))
         names, tiles = split_plan.names(rows)
         if tiles is not None:
             write_tiles(folder, tiles)
-        height, width = plan.recipe.geometry.size
-        channels = write_facts(folder, records, names=names, pixels=height * width)
+        channels = write_facts(folder, records, names=names, pixels=math.prod(size))
         description = split_plan.describe(rows, records, channels)
         split_writer.finish(self.target, folder, labels=plan.recipe.labels, description=description)
         journal.finished()

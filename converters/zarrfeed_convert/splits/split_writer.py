@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
+from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, MASK, METADATA, PARTIAL
 from zarrfeed_convert.atomic_files import atomic_file, remove, sync_entry, sync_tree, writing
 from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_file import blosc_settings
@@ -60,7 +60,7 @@ def prepare(target: Target, fields: Sequence[str]) -> Path:
     return folder
 
 
-def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
+def write_array(folder: Path, layout: FieldLayout, *, samples: int, spatial_axes: int) -> None:
     """Write the metadata of a field whose shards are packed by ourselves, anew where it is."""
     import zarr
     from zarr.codecs import BloscCodec, ZstdCodec
@@ -81,8 +81,15 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int) -> None:
             shards=(layout.shard_rows, *layout.sample_shape),
             compressors=compressors,
             fill_value=0,
-            dimension_names=("sample", "y", "x", "channel")[: len(layout.sample_shape) + 1],
+            dimension_names=("sample", *_dimensions(layout, spatial_axes)),
         )
+
+
+def _dimensions(layout: FieldLayout, spatial_axes: int) -> tuple[str, ...]:
+    """Name the axes of a sample."""
+    last = "class" if layout.name == MASK else "channel"
+    names = (*("z", "y", "x")[-spatial_axes:], last)
+    return names[: len(layout.sample_shape)]
 
 
 def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:

@@ -5,6 +5,7 @@ Pure: an opened split, and the arrays that describe its samples, in; problems ou
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed_convert.geometry import Geometry, Size
+from zarrfeed_convert.geometry import Geometry, Size, origin_text, size_text
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
 from zarrfeed_convert.source import recorded_fields
@@ -51,19 +52,8 @@ def field_names(split: Split) -> list[str]:
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Find out what a conversion of these settings did to every sample."""
-    height, width = settings.get("size") or split.layouts[IMAGE].sample_shape[:2]
-    return Geometry((height, width), settings.get("fit"), settings.get("overlap", 0))
-
-
-def is_cut_into(geometry: Geometry, height: int, width: int, windows: set[Size]) -> bool:
-    """Tell whether an image is cut into these tiles.
-
-    Sizes may be damaged: no more tiles are listed than there are.
-    """
-    step_y, step_x = (extent - geometry.overlap for extent in geometry.size)
-    rows = len(range(0, max(0, height - geometry.size[0]), step_y)) + 1
-    columns = len(range(0, max(0, width - geometry.size[1]), step_x)) + 1
-    return rows * columns == len(windows) and windows == set(geometry.windows(height, width))
+    size = settings.get("size") or split.layouts[IMAGE].sample_shape[:-1]
+    return Geometry(tuple(size), settings.get("fit"), settings.get("overlap", 0))
 
 
 def is_tiled(split: Split) -> bool:
@@ -172,10 +162,10 @@ def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> 
 
 def check_channels(split: Split, sums: NDArray[np.float64]) -> Iterator[Problem]:
     """See whether mean and deviation of the channels follow from the samples' sums."""
-    height, width = split.layouts[IMAGE].sample_shape[:2]
+    pixels = math.prod(split.layouts[IMAGE].sample_shape[:-1])
     recorded = split.attributes["channels"]
     with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
-        needed = spread_of(sums.sum(axis=0), len(sums) * height * width)
+        needed = spread_of(sums.sum(axis=0), len(sums) * pixels)
     for what, values in zip(("mean", "std"), needed, strict=True):
         found = recorded[what]
         if not np.allclose(found, values, rtol=_PRECISION, atol=0, equal_nan=True):
@@ -193,27 +183,27 @@ def check_tiles(
     split
         Whose.
     tile
-        (N, 3) image, y and x of every sample.
+        (N, 3 or 4) image and origin of every sample.
     size
-        (M, 2) height and width of the images.
+        (M, 2 or 3) the sizes of the images.
     names
         Of the images.
     keys
         Of the samples.
     """
     windows: dict[int, set[Size]] = {}
-    for row, (image, y, x) in enumerate(tile.tolist()):
-        name = names[image] if 0 <= image < len(names) else "?"
-        if keys[row] != f"{name}#{y},{x}":
-            what = f"needed a tile of the key {keys[row]!r}, found {name}#{y},{x}; {TODO}"
+    for row, (image, *origin) in enumerate(tile.tolist()):
+        found = f"{names[image] if 0 <= image < len(names) else '?'}#{origin_text(origin)}"
+        if keys[row] != found:
+            what = f"needed a tile of the key {keys[row]!r}, found {found}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])
-        windows.setdefault(image, set()).add((y, x))
+        windows.setdefault(image, set()).add(tuple(origin))
     if repacked_of(split):  # from splits that were not all tiled alike, or not with all tiles
         return
     geometry = geometry_of(split, split.attributes["packed"]["settings"])
-    for image, (height, width) in enumerate(size.tolist()):
-        if not is_cut_into(geometry, height, width, windows.get(image, set())):
-            what = f"needed tiles that cover {names[image]!r}, {height}x{width}, found others"
+    for image, extents in enumerate(map(tuple, size.tolist())):
+        if not geometry.is_cut_into(extents, windows.get(image, set())):
+            what = f"needed tiles that cover {names[image]!r}, {size_text(extents)}, found others"
             yield about(split, "tiles", f"{what}; {TODO}", TILE)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
-from zarrfeed_convert.verification.consistency import is_cut_into
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,11 +115,10 @@ def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int
     geometry = task.recipe.geometry
     if geometry.fit != "tile":
         return ""
-    header = run.probe(item)
-    needed = {(y, x) for y, x in rows.window.tolist()}
-    if not task.whole or is_cut_into(geometry, header.height, header.width, needed):
+    size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
+    if not task.whole or geometry.is_cut_into(size, needed):
         return ""
     return (
-        f"needed an image of {len(needed)} tiles, as it was packed, found one of {header.height}x"
-        f"{header.width}, which makes others; restore it, or convert again"
+        f"needed an image of {len(needed)} tiles, as it was packed, found one of "
+        f"{size_text(size)}, which makes others; restore it, or convert again"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import TILE, TILE_SOURCE
+from zarrfeed.store.schema import IMAGE, TILE, TILE_SOURCE
 from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows
@@ -220,9 +220,10 @@ def _names_below(name: str, places: Sequence[str]) -> list[str]:
 
 
 def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
-    """Name the original of every sample, and the (y, x) of what was cut from it."""
+    """Name the original of every sample, and the origin of what was cut from it."""
     if not is_tiled(recorded.split):
-        return recorded.keys, np.zeros((recorded.samples, 2), np.int64)
+        axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
+        return recorded.keys, np.zeros((recorded.samples, axes), np.int64)
     if {TILE, TILE_SOURCE} <= recorded.arrays.keys():
         tile, images = recorded.arrays[TILE], texts(recorded.arrays[TILE_SOURCE])
         return [images[image] for image in tile[:, 0].tolist()], tile[:, 1:].astype(np.int64)

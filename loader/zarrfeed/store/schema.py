@@ -30,8 +30,9 @@ CLASS_PIXELS = "class_pixels"
 # (N, C, 2): the sum and the sum of squares of every channel; where some values are NaN or infinite,
 # (N, C, 3): how many, too. They are left out of both sums.
 CHANNEL_SUMS = "channel_sums"
-# Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image;
-# TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE (M, 2) is their height, width.
+# Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image (of
+# volumes, (N, 4): z, y, x); TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE
+# (M, 2 or 3) is their size.
 TILE = "tile"
 TILE_SOURCE = "tile_source"
 TILE_SIZE = "tile_size"
@@ -43,9 +44,9 @@ DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     DIGEST: ("u", ()),
     CLASS_PIXELS: ("iu", ((),)),
     CHANNEL_SUMS: ("f", ((), (2, 3))),
-    TILE: ("iu", ((3,),)),
+    TILE: ("iu", ((3, 4),)),
     TILE_SOURCE: ("u", ((),)),
-    TILE_SIZE: ("iu", ((2,),)),
+    TILE_SIZE: ("iu", ((2, 3),)),
     SHARD_FILES: ("u", ((), (2,))),
 }
 DESCRIPTIVE = frozenset(DESCRIPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,15 +30,16 @@ def stitch(
     split
         A split that was packed with ``--fit tile``, or its path.
     predictions
-        (N, h, w) or (N, h, w, K), a row for each tile **in the order of the store**, as from
+        (N, h, w) or (N, h, w, K), of volumes (N, d, h, w) or (N, d, h, w, K): a row for each tile
+        **in the order of the store**, as from
         ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
         overlap, floats are averaged; of class ids, those of the tile count whose middle is nearest.
 
     Returns
     -------
     iterator of (key, prediction)
-        The image's name in the source, and (H, W) or (H, W, K) in the predictions' dtype, of the
-        image's own size: without padding.
+        The image's name in the source, and (H, W) or (H, W, K), of volumes (D, H, W) or
+        (D, H, W, K), in the predictions' dtype, of the image's own size: without padding.
 
     Raises
     ------
@@ -61,10 +63,17 @@ def stitch(
             f"{split.path}: needed the tiles' images, places, names and sizes, found arrays that "
             "are missing or damaged: restore them, or convert again"
         )
-    tiles = split.layouts[IMAGE].shape[:3]
+    tiles = split.layouts[IMAGE].shape[:-1]
+    described_axes = split.layouts[TILE].shape[1] - 1, split.layouts[TILE_SIZE].shape[1]
+    if set(described_axes) != {len(tiles) - 1}:
+        raise StoreError(
+            f"{split.path}: needed places and sizes along the {len(tiles) - 1} spatial axes of the "
+            f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
+            "again"
+        )
     if (
-        predictions.ndim not in (3, 4)
-        or predictions.shape[:3] != tiles
+        predictions.ndim not in (len(tiles), len(tiles) + 1)
+        or predictions.shape[: len(tiles)] != tiles
         or predictions.dtype.kind not in "fiub"
     ):
         raise ValueError(
@@ -80,6 +89,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
     sizes = read_samples(split, TILE_SIZE, images)
     names = read_samples(split, TILE_SOURCE, images)
     sources = np.arange(len(images))
+    tile = predictions.shape[1 : 1 + sizes.shape[1]]
     by_source = np.argsort(places[:, 0], kind="stable")
     ends = np.searchsorted(places[by_source, 0], sources, side="right")
     begin = 0
@@ -87,7 +97,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
         rows = by_source[begin:end]
         begin = end
         key = decode_name(names[source])
-        _require_covered(split, key, places[rows, 1:], sizes[source], predictions.shape[1:3])
+        _require_covered(split, key, places[rows, 1:], sizes[source], tile)
         yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
 
 
@@ -113,31 +123,32 @@ def _put_together(
     origins: NDArray[np.int64],
     size: NDArray[np.int64],
 ) -> NDArray[Any]:
-    height, width = size.tolist()
+    axes = len(size)
     floats = predictions.dtype.kind == "f"
-    shape = (height, width, *predictions.shape[3:])
+    shape = (*size.tolist(), *predictions.shape[1 + axes :])
     total = np.zeros(shape, np.float64 if floats else predictions.dtype)
     # For floats, how often each pixel was added; for ids, how near the nearest centre is.
-    weight = np.zeros((height, width), np.int64)
-    near = _nearness(*predictions.shape[1:3])
-    for row, (y, x) in zip(rows.tolist(), origins.tolist(), strict=True):
-        place = np.s_[y : y + predictions.shape[1], x : x + predictions.shape[2]]
-        inside = weight[place].shape
-        tile = predictions[row, : inside[0], : inside[1]]
+    weight = np.zeros(shape[:axes], np.int64)
+    tile = predictions.shape[1 : 1 + axes]
+    near = _nearness(tile)
+    for row, origin in zip(rows.tolist(), origins.tolist(), strict=True):
+        place = tuple(map(slice, origin, map(sum, zip(origin, tile, strict=True))))
+        inside = tuple(map(slice, weight[place].shape))
+        values = predictions[row][inside]
         if floats:
-            total[place] += tile
+            total[place] += values
             weight[place] += 1
             continue
-        part = near[: inside[0], : inside[1]]
+        part = near[inside]
         nearer = part > weight[place]
-        total[place][nearer] = tile[nearer]
+        total[place][nearer] = values[nearer]
         weight[place][nearer] = part[nearer]
     if floats:
-        total /= weight.reshape(height, width, *(1 for _ in shape[2:]))
+        total /= weight.reshape(*shape[:axes], *(1 for _ in shape[axes:]))
     return total.astype(predictions.dtype)
 
 
-def _nearness(height: int, width: int) -> NDArray[np.int64]:
+def _nearness(tile: tuple[int, ...]) -> NDArray[np.int64]:
     """Compute the distance of each pixel of a tile from the border, from 1 on."""
-    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in (height, width))
-    return np.asarray(np.minimum(rows[:, np.newaxis], columns))
+    along = [np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in tile]
+    return functools.reduce(np.minimum, np.ix_(*along))

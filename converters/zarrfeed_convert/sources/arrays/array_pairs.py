@@ -120,7 +120,7 @@ class ArrayPairs(Source):
         dtype = packed_dtype(stack.shown_dtype, stack.found.name)
         mask_size = self._masks.locate(sample)[1].size
         nodata = stack.encoding.nodata
-        return Header(*axes.size, channels, dtype, *mask_size, nodata=nodata)
+        return Header.of_pair((*axes.size, channels), dtype, mask_size, nodata=nodata)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a sample."""

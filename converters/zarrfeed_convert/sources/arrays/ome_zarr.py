@@ -176,7 +176,7 @@ class OmeZarr(Source):
         name = self.names(sample)[0]
         channels = self._options.channels(len(volume.channels), name=name)
         dtype = packed_dtype(volume.image.dtype, name)
-        return Header(*volume.image.axes.size, channels, dtype, *volume.mask.axes.size)
+        return Header.of_pair((*volume.image.axes.size, channels), dtype, volume.mask.axes.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a plane."""

@@ -166,7 +166,7 @@ class DicomSeries(Source):
         one = self._slice(sample)
         channels = self._options.channels(one.channels, name=one.name)
         dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._rescale)
-        return Header(*one.size, channels, dtype, *one.size, nodata=nodata)
+        return Header.of_pair((*one.size, channels), dtype, one.size, nodata=nodata)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Decode a slice and its labels."""

@@ -11,20 +11,31 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xxhash
 
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
-from zarrfeed_convert.source import JSON, PAIR, Field, Header, Mask, Sample, Source
+from zarrfeed_convert.source import (
+    JSON,
+    PAIR,
+    ArrayHeader,
+    Field,
+    Header,
+    Mask,
+    Sample,
+    Source,
+)
 from zarrfeed_convert.sources.read_errors import naming_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+Kind: TypeAlias = tuple[ArrayHeader, ...]  # alike samples share one
 
 
 @contextmanager
@@ -49,22 +60,6 @@ def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
         os.close(held)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a sample is; alike samples share one.
-
-    Attributes
-    ----------
-    header
-        As the source gives it.
-    arrays
-        The shape and the dtype of every field; so they follow each other in the file.
-    """
-
-    header: Header
-    arrays: tuple[tuple[tuple[int, ...], str], ...]
-
-
 @dataclass(frozen=True)
 class SpooledSamples(Source):
     """The samples in a spool: a source, for as long as there is the file.
@@ -78,7 +73,7 @@ class SpooledSamples(Source):
     labels
         What the samples are called in messages.
     offsets, kinds
-        Where each begins in the file, and what it is.
+        Where each begins in the file, and its arrays, which follow each other there.
     digest
         Of all samples, so that others are known to be others.
     fields
@@ -108,7 +103,8 @@ class SpooledSamples(Source):
 
     def probe(self, sample: int) -> Header:
         """Return what a sample is."""
-        return self.kinds[sample].header
+        names = (field.name for field in self.fields)
+        return Header(dict(zip(names, self.kinds[sample], strict=True)))
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a sample."""
@@ -119,7 +115,7 @@ class SpooledSamples(Source):
         return self._stored(sample, self.fields.index(PAIR[1]))
 
     def _stored(self, sample: int, place: int) -> NDArray[Any]:
-        arrays = self.kinds[sample].arrays
+        arrays = self.kinds[sample]
         before = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays[:place])
         shape, dtype = arrays[place]
         with naming_errors(self.names(sample)[place]), self.path.open("rb") as file:
@@ -165,8 +161,7 @@ class SpoolWriter:
         label
             What the sample is called in messages.
         """
-        arrays = tuple((values.shape, str(values.dtype)) for values in sample.values())
-        kind = Kind(_header(sample), arrays)
+        kind = tuple(ArrayHeader(values.shape, str(values.dtype)) for values in sample.values())
         self._offset_of[key] = self._file.tell()
         self._labels.append(label)
         self._kinds.append(self._known.setdefault(kind, kind))
@@ -190,29 +185,17 @@ class SpoolWriter:
         )
 
 
-def _header(sample: Sample) -> Header:
-    image, mask = sample[IMAGE], sample.get(MASK)
-    height, width, channels = image.shape
-    others = tuple(
-        (values.shape, str(values.dtype))
-        for name, values in sample.items()
-        if name not in (IMAGE, MASK)
-    )
-    size = (None, None) if mask is None else mask.shape
-    return Header(height, width, channels, str(image.dtype), size[0], size[1], others=others)
-
-
 def _recorded(kind: Kind, fields: Iterable[str]) -> str:
     """Write a kind as it always went into digests, whatever attributes it has by now."""
     names = tuple(fields)
-    if names != (IMAGE, MASK):
-        return f"{dict(zip(names, kind.arrays, strict=True))}"
-    header = kind.header
+    if names != (IMAGE, MASK) or len(kind[0].shape) != 3:
+        return f"{ {name: tuple(array) for name, array in zip(names, kind, strict=True)} }"
+    (height, width, channels), dtype = kind[0]
+    (mask_height, mask_width), mask_dtype = kind[1]
     return (
-        f"Kind(header=Header(height={header.height}, width={header.width}, "
-        f"channels={header.channels}, dtype={header.dtype!r}, mask_height={header.mask_height}, "
-        f"mask_width={header.mask_width}, mask_colors=(), turned=False), "
-        f"mask_dtype={kind.arrays[1][1]!r})"
+        f"Kind(header=Header(height={height}, width={width}, channels={channels}, "
+        f"dtype={dtype!r}, mask_height={mask_height}, mask_width={mask_width}, mask_colors=(), "
+        f"turned=False), mask_dtype={mask_dtype!r})"
     )
 
 

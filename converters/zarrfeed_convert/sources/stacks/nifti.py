@@ -163,7 +163,7 @@ class NiftiVolumes(Source):
         """Return what the volumes' headers say of a slice."""
         case, _ = self._locate(sample)
         channels = self._options.channels(case.channels, name=case.images[0].path)
-        return Header(*case.size, channels, str(self._dtype), *case.size)
+        return Header.of_pair((*case.size, channels), str(self._dtype), case.size)
 
     def read(self, sample: int) -> tuple[Image, Mask]:
         """Read a slice of a volume and of its labels."""

@@ -238,8 +238,13 @@ class TiffStacks(Source):
         shown = self._options.channels(channels, name=path)
         colors = self._options.mask_colors(mask.palette)
         require_same_place(image.place, mask.place, (image.height, image.width), name=path)
-        header = Header(image.height, image.width, shown, dtype, mask.height, mask.width, colors,
-                        nodata=image.nodata)  # fmt: skip
+        header = Header.of_pair(
+            (image.height, image.width, shown),
+            dtype,
+            (mask.height, mask.width),
+            mask_colors=colors,
+            nodata=image.nodata,
+        )
         return _Stack(pair, *axes, header)
 
 

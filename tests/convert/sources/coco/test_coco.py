@@ -112,8 +112,8 @@ def test_masks_are_what_pycocotools_draws(write, order, capsys):
         np.testing.assert_array_equal(image, np.array(Image.open(source.names(sample)[0])))
         np.testing.assert_array_equal(ids, drawn(path, 500 + sample, order))
         header = source.probe(sample)
-        assert (header.height, header.width, header.channels) == image.shape
-        assert (header.mask_height, header.mask_width) == ids.shape
+        assert header.image.shape == image.shape
+        assert header.mask.shape == ids.shape
         assert ids.flags.c_contiguous
     assert set(np.unique(source.read_mask(0))) == {0, 1, 2, 3}
     assert source.describe()["facts"]["annotations"] == 8

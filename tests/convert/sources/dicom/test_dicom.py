@@ -79,8 +79,8 @@ def test_nifti_labels_lie_on_the_slices_whatever_way_they_are_stored(axcodes, ex
     assert source.names(2) == (str(paths[2]), f"m/case{extension}[slice=2]")
     for sample in range(COUNT):
         header, (image, mask) = source.probe(sample), source.read(sample)
-        assert image.shape == (header.height, header.width, header.channels)
-        assert mask.shape == (header.mask_height, header.mask_width)
+        assert image.shape == header.image.shape
+        assert mask.shape == header.mask.shape
         assert header.dtype == image.dtype == "float32"
         assert image.flags.c_contiguous
 

@@ -141,7 +141,7 @@ class TestCamVid:
             image, mask = source.read(sample)
             for values, path in zip((image, mask), source.names(sample), strict=True):
                 np.testing.assert_array_equal(values, np.array(Image.open(path)))
-            assert source.probe(sample).height == mask.shape[0] == 360
+            assert source.probe(sample).size[0] == mask.shape[0] == 360
 
 
 class TestCityscapes:

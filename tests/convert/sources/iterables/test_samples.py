@@ -74,7 +74,8 @@ def require_samples(source, images=IMAGES, masks=MASKS):
         np.testing.assert_array_equal(image, images[sample])
         np.testing.assert_array_equal(mask, masks[sample])
         np.testing.assert_array_equal(source.read_mask(sample), masks[sample])
-        assert source.probe(sample) == Header(*image.shape, str(image.dtype), *mask.shape)
+        kinds = {"image": (image.shape, str(image.dtype)), "mask": (mask.shape, str(mask.dtype))}
+        assert source.probe(sample) == Header(kinds)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_any_sequence_iterable_or_dataset_is_taken(samples):
         else:
             assert source.keys[4] == "00000004"
             assert source.names(1) == ("samples[1] image", "samples[1] mask")
-        if source.probe(0).dtype == "uint8":
+        if source.probe(0).image.dtype == "uint8":
             require_samples(source)
         else:
             require_samples(source, IMAGES, MASKS > 5)
@@ -179,9 +180,9 @@ def test_samples_of_different_kinds_are_each_what_they_are():
     with source_of_samples(samples, ".") as source:
         headers = [source.probe(sample) for sample in range(3)]
         assert headers == [
-            Header(4, 6, 1, "float32", 4, 6),
-            Header(8, 2, 3, "float32", 8, 2),
-            Header(2, 2, 1, "uint16", 2, 2),
+            Header({"image": ((4, 6, 1), "float32"), "mask": ((4, 6), "uint8")}),
+            Header({"image": ((8, 2, 3), "float32"), "mask": ((8, 2), "uint16")}),
+            Header({"image": ((2, 2, 1), "uint16"), "mask": ((2, 2), "uint8")}),
         ]
         assert [str(source.read_mask(sample).dtype) for sample in range(3)] == [
             "uint8",

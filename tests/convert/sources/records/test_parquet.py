@@ -62,8 +62,8 @@ def write(path, columns, *, types=None, metadata=None, **options):
 def agree(source, sample, image, mask):
     header = source.probe(sample)
     found, ids = source.read(sample)
-    assert (header.height, header.width, header.channels) == found.shape
-    assert (header.mask_height, header.mask_width) == ids.shape
+    assert header.image.shape == found.shape
+    assert header.mask.shape == ids.shape
     assert header.dtype == found.dtype.name
     assert found.flags.c_contiguous
     assert found.flags.writeable

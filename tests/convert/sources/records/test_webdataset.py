@@ -86,8 +86,8 @@ def test_samples_are_those_that_webdataset_finds(tmp_path, kind):
         np.testing.assert_array_equal(mask, ids(place))
         np.testing.assert_array_equal(source.read_mask(place), mask)
         header = source.probe(place)
-        assert (header.height, header.width, header.channels) == image.shape
-        assert (header.mask_height, header.mask_width) == mask.shape
+        assert header.image.shape == image.shape
+        assert header.mask.shape == mask.shape
     assert source.names(4) == (
         f"{tmp_path}/shard-001.tar/{source.keys[4]}.jpg",
         f"{tmp_path}/shard-001.tar/{source.keys[4]}.seg.png",
@@ -148,7 +148,7 @@ def test_arrays_are_read_as_they_are(tmp_path, image, mask, dtype):
     assert values.dtype.isnative
     assert values.flags.c_contiguous
     assert found.dtype in (np.uint8, np.uint16)
-    assert (header.height, header.width, header.channels) == values.shape
+    assert header.image.shape == values.shape
 
 
 @pytest.mark.parametrize("field", ["jpg", "png", "npy", "tif"])
@@ -163,7 +163,7 @@ def test_large_files_are_measured_by_their_beginning(tmp_path, field):
     members = [(f"a.{field}", data), ("a.seg.png", encoded(large[:, :, 0] % 3, "png"))]
     source = WebDatasetTars(write_tar(tmp_path / "0.tar", members))
     header = source.probe(0)
-    assert (header.height, header.width, header.channels) == source.read(0)[0].shape
+    assert header.image.shape == source.read(0)[0].shape
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def test_every_slice_is_the_one_that_nibabel_reads(extension, axis, dtype, packe
         header = source.probe(number)
         np.testing.assert_array_equal(image[:, :, 0], volume.take(number, axis).astype(packed))
         np.testing.assert_array_equal(mask, masks.take(number, axis))
-        assert image.shape == (header.height, header.width, header.channels)
-        assert mask.shape == (header.mask_height, header.mask_width)
+        assert image.shape == header.image.shape
+        assert mask.shape == header.mask.shape
         assert image.dtype == header.dtype == packed
         assert image.flags.c_contiguous
     assert source.names(3)[0] == f"i/a{extension}[{'xyz'[axis]}=3]"
@@ -230,7 +230,7 @@ def test_canonical_volumes_are_what_nibabel_turns_to_ras(axis, axcodes):
         one, ids = source.read(number)
         np.testing.assert_array_equal(one[..., 0], expected.take(number, axis))
         np.testing.assert_array_equal(ids, masks.take(number, axis))
-        assert one.shape[:2] == (source.probe(number).height, source.probe(number).width)
+        assert one.shape[:2] == source.probe(number).size
     if axcodes != "LAI":
         with pytest.raises(SourceError, match=r"needed volumes (of one shape|at one place)"):
             NiftiVolumes("i.nii.gz", "m.nii.gz")

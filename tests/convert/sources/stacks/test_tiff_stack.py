@@ -95,7 +95,7 @@ def test_every_page_is_the_one_that_tifffile_reads(kind, dtype):
         header = source.probe(page)
         np.testing.assert_array_equal(image[:, :, 0], expected[page])
         np.testing.assert_array_equal(mask, tifffile.imread("masks.tif")[page])
-        assert image.shape == (header.height, header.width, header.channels) == (HEIGHT, WIDTH, 1)
+        assert image.shape == header.image.shape == (HEIGHT, WIDTH, 1)
         assert image.dtype == header.dtype == dtype
         assert image.flags.c_contiguous
         assert image.dtype.isnative
