@@ -81,6 +81,13 @@ def test_the_command_packs_images_alone_and_says_so(images):
     assert done.exit_code == 0, done.output
 
 
+def test_none_is_no_folder_of_masks(images):
+    source = PairedFolders(images, "none")
+    convert(source, "o.zarr", split="test", workers=1)
+    assert [field.name for field in source.fields] == ["image"]
+    require_verified("o.zarr", source=True)
+
+
 def test_what_masks_would_mean_is_refused_without_them(images):
     with pytest.raises(SourceError, match="--masks: is needed"):
         PairedFolders(images, mask_suffix="_m")

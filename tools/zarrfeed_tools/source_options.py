@@ -55,8 +55,8 @@ Masks: TypeAlias = Annotated[
     typer.Option(
         "--masks",
         metavar="PATH_OR_GLOB",
-        help="The masks, each named like its image; or what else the format says. Without, folders "
-        "of files are packed as images alone, for predict.",
+        help="The masks, each named like its image; or what else the format says. Where there are "
+        "none, and with --masks none, images are packed alone, for predict.",
     ),
 ]
 FormatName: TypeAlias = Annotated[

@@ -13,6 +13,7 @@ from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.failures import unreadable
 from zarrfeed_convert.sources.file_discovery import hidden_files
+from zarrfeed_convert.sources.value_options import NO_MASKS
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
     for name in ("images", "masks"):
         place = given.arguments.get(name, "")
         is_label = name == "masks" and source.takes_labels and "." not in place
-        if place and "://" not in place and not is_label and not os.path.isabs(place):  # noqa: PTH117
+        is_path = place and place != NO_MASKS and "://" not in place and not is_label
+        if is_path and not os.path.isabs(place):  # noqa: PTH117
             given.arguments[name] = whole = os.path.join(there, place)  # noqa: PTH118
             places[whole] = place
     return (type(source)(*given.args, **given.kwargs) if places else source), places

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.source import JSON, Image, Mask
 
+NO_MASKS = "none"  # what ``--masks`` takes where images are to be packed alone
+
 _COLORS = 4  # channels that a colour may have
 
 
@@ -243,6 +245,6 @@ def require_no_masks(masks: str, where: str) -> None:
     """
     if masks:
         raise SourceError(
-            f"masks: needed none, found {masks}; the masks are found in {where} itself, "
-            "so leave --masks out"
+            f"masks: needed no --masks, because the masks are found in {where} itself, found "
+            f"{masks!r}; leave --masks out"
         )

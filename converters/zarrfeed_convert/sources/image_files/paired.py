@@ -16,7 +16,7 @@ from zarrfeed_convert.sources.file_discovery import files_in, fixed_part, has_ex
 from zarrfeed_convert.sources.file_pairs import files_by_key, pair_by_key
 from zarrfeed_convert.sources.name_pairs import advise_suffixes
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +145,8 @@ class PairedFolders(FilePairs):
     ----------
     images, masks
         A folder, which is searched with everything below it, or a glob, whose names count from
-        its first part without a wildcard on. Without `masks`, only images are packed.
+        its first part without a wildcard on. Without `masks`, or with ``none``, only images are
+        packed.
     image_suffix, mask_suffix
         What a stem has besides the name that both share, like ``_mask``. Files of a folder that
         lack its suffix are left aside, and counted in :meth:`describe`. Images and masks may lie
@@ -184,6 +185,7 @@ class PairedFolders(FilePairs):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
+        masks = "" if masks == NO_MASKS else masks
         self.fields = PAIR if masks else IMAGES_ONLY
         if not masks and (mask_suffix or str(mask_map)):
             raise SourceError(
