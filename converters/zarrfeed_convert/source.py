@@ -45,6 +45,11 @@ PAIR = (Field(IMAGE, "image"), Field(MASK, "mask"))
 IMAGES_ONLY = PAIR[:1]
 
 
+def image_names(fields: Sequence[Field]) -> tuple[str, ...]:
+    """Name the fields whose channels have a mean and a deviation: those of images."""
+    return tuple(field.name for field in fields if field.role == "image")
+
+
 def roles_recorded(fields: Sequence[Field]) -> JSON:
     """Give the entry by which a split records its fields; none where they are image and mask."""
     if tuple(fields) == PAIR:

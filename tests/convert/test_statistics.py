@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from zarrfeed import open_split
+from zarrfeed import StoreError, ZarrSequence, open_split
 from zarrfeed.store.descriptive_arrays import normalization_of
-from zarrfeed_convert import PairedFolders, convert, repack, verify
+from zarrfeed_convert import Header, PairedFolders, Source, convert, repack, verify
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.memory import MIB, Need, fit_workers
 from zarrfeed_convert.shards.statistics import channel_sums, spread_of
+from zarrfeed_convert.source import PAIR, Field
 
 IMAGES = st.sampled_from(["uint8", "uint16"]).flatmap(
     lambda dtype: arrays.arrays(
@@ -137,3 +138,58 @@ def test_normalization_is_that_of_finite_values(tmp_path, odd):
             np.testing.assert_allclose(variance, np.nanvar(some, axis=(0, 1, 2)), rtol=1e-9)
         packed = zarr.open_group(tmp_path / out / "s", mode="r")
         np.testing.assert_array_equal(packed["image"][:], images)
+
+
+class Changes(Source):
+    """A scene before and after, and what changed."""
+
+    fields = (*PAIR, Field("after", "image"))
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.before = rng.integers(0, 256, (5, 6, 4, 3), np.uint8)
+        self.after = rng.normal(size=(5, 6, 4, 2)).astype(np.float32)
+        self.masks = rng.integers(0, 2, (5, 6, 4), np.uint8)
+
+    @property
+    def keys(self):
+        return [*"abcde"]
+
+    def describe(self):
+        return {"kind": "changes"}
+
+    def probe(self, sample):
+        arrays = zip(("image", "mask", "after"), self.read(sample), strict=True)
+        return Header({name: (array.shape, str(array.dtype)) for name, array in arrays})
+
+    def read(self, sample):
+        return self.before[sample], self.masks[sample], self.after[sample]
+
+
+def test_every_image_of_a_sample_has_its_normalization(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes = Changes()
+    convert(changes, "o", split="s", order="source", workers=1, classes=2)
+    repack("o/s", "p", split="s", order="shuffled", codec="zstd", workers=1)
+    for path in ("o/s", "p/s"):
+        found = verify(path, source=changes, workers=1)
+        assert found.ok, found.problems
+        with ZarrSequence(path, 2) as seq:
+            mean, variance = seq.normalization_of("after")
+            np.testing.assert_allclose(mean, changes.after.mean(axis=(0, 1, 2)), rtol=1e-5)
+            np.testing.assert_allclose(variance, changes.after.var(axis=(0, 1, 2)), rtol=1e-5)
+            mean, variance = seq.normalization
+            np.testing.assert_allclose(mean, changes.before.mean(axis=(0, 1, 2)))
+            np.testing.assert_allclose(variance, changes.before.var(axis=(0, 1, 2)))
+            with pytest.raises(StoreError, match="needed a field of images, image or after"):
+                seq.normalization_of("mask")
+
+
+@pytest.mark.parametrize("channel", [1, 4])  # of the first image, of the second
+def test_sums_of_any_image_that_are_changed_are_found(tmp_path, channel):
+    convert(Changes(), tmp_path / "o", split="s", order="source", workers=1, classes=2)
+    sums = zarr.open_array(tmp_path / "o/s/channel_sums", mode="r+")
+    assert sums.shape == (5, 5, 2)
+    sums[2, channel, 0] += 1
+    found = [problem.what for problem in verify(tmp_path / "o/s", workers=1).problems]
+    assert any("needed the channel sums" in what for what in found), found

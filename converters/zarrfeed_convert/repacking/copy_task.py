@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.packing import shard_written
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
-from zarrfeed_convert.shards.statistics import channel_sums
+from zarrfeed_convert.shards.statistics import image_sums
+from zarrfeed_convert.source import image_names
 from zarrfeed_convert.supervision.board import marked
 from zarrfeed_convert.verification.sample_check import Expected
 
@@ -56,11 +57,12 @@ class CopyTask:
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
 
-    def expected(self, row: int) -> Expected:
-        """Return what is recorded of one sample."""
+    def expected(self, row: int, images: tuple[str, ...]) -> Expected:
+        """Return what is recorded of one sample, whose `images` are these fields."""
         here = slice(row, row + 1)
         sums = self.channel_sums[here]
-        return Expected(self.digest[here], self.class_pixels[here], sums if sums.any() else None)
+        known = sums if sums.any() else None
+        return Expected(self.digest[here], self.class_pixels[here], known, images)
 
 
 def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
@@ -68,7 +70,7 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
 
     After a damaged sample the rest is only checked, so that all damaged samples are noted.
     """
-    shard = task.shard
+    shard, images = task.shard, image_names(run.context.fields)
     record = ShardRecord(
         shard.rows.fingerprint(),
         task.digest,
@@ -84,11 +86,11 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
             if sample_digest(sample) != task.digest[row]:
                 item = int(shard.rows.item[row])
                 with run.noting(item):
-                    raise run.context.changed(item, sample, task.expected(row))
+                    raise run.context.changed(item, sample, task.expected(row, images))
             if run.failed:
                 continue
             if no_sums[row]:
-                record.channel_sums[row] = channel_sums(sample[IMAGE])
+                record.channel_sums[row] = image_sums(sample, images)
             if no_pixels[row] and MASK in sample:
                 record.class_pixels[row] = _pixels(sample[MASK], record.class_pixels.shape[1])
             append(sample)

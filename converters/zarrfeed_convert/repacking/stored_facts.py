@@ -13,12 +13,12 @@ from zarrfeed.store.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,
-    IMAGE,
     TILE,
     TILE_SIZE,
     TILE_SOURCE,
 )
 from zarrfeed_convert.shards.rows import Tiles
+from zarrfeed_convert.source import image_names
 from zarrfeed_convert.verification.recorded import texts
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Facts:
 def facts_of(stored: StoredSplit) -> Facts:
     """Gather what a split records of its samples."""
     arrays, count = stored.recorded.arrays, stored.recorded.samples
-    channels = stored.split.layouts[IMAGE].sample_shape[-1]
+    layouts = stored.split.layouts
+    channels = sum(layouts[name].sample_shape[-1] for name in image_names(stored.fields))
     tiles = None
     if TILE in arrays:
         names = [stored.prefix + name for name in texts(arrays[TILE_SOURCE])]

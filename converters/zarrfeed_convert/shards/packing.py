@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 from zarrfeed_convert.shards.shard_file import ShardFile, encoder
 from zarrfeed_convert.shards.shard_record import ShardRecord
-from zarrfeed_convert.shards.statistics import channel_sums
+from zarrfeed_convert.shards.statistics import image_sums
+from zarrfeed_convert.source import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,11 +87,13 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     """
     shard, count = task.shard, len(task.shard.rows)
     has_mask = any(layout.name == MASK for layout in shard.fields)
+    images = image_names(run.context.fields)
+    channels = sum(layout.sample_shape[-1] for layout in shard.fields if layout.name in images)
     record = ShardRecord(
         shard.rows.fingerprint(),
         np.empty(count, np.uint64),
         np.empty((count, len(task.recipe.labels.classes) if has_mask else 0), np.int64),
-        np.empty((count, shard.fields[0].sample_shape[-1], 3)),
+        np.empty((count, channels, 3)),
         np.empty((len(shard.fields), 2), np.uint64),
     )
     ahead: dict[int, Sample] = {}
@@ -106,7 +109,7 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
                 continue
             record.digest[row] = sample_digest(sample)
             record.class_pixels[row] = pixels
-            record.channel_sums[row] = channel_sums(sample[IMAGE])
+            record.channel_sums[row] = image_sums(sample, images)
             ahead[row] = {name: _owned(values) for name, values in sample.items()}
             while turn in ahead:
                 append(ahead.pop(turn))

@@ -21,6 +21,7 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.source import image_names, recorded_fields
 from zarrfeed_convert.verification.consistency import (
     PER_SAMPLE,
     TODO,
@@ -81,7 +82,10 @@ class Recorded:
     def expected(self) -> Expected:
         """What is recorded of the samples one by one."""
         return Expected(
-            self.arrays.get(DIGEST), self.arrays.get(CLASS_PIXELS), self.arrays.get(CHANNEL_SUMS)
+            self.arrays.get(DIGEST),
+            self.arrays.get(CLASS_PIXELS),
+            self.arrays.get(CHANNEL_SUMS),
+            image_names(recorded_fields(self.split.attributes["packed"])),
         )
 
     @property

@@ -6,11 +6,11 @@ Pure: decoded pixels and what is recorded of them in, findings out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, IMAGE, MASK
+from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, MASK
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.shards.samples import sample_digest
 from zarrfeed_convert.shards.statistics import channel_sums
@@ -37,12 +37,15 @@ class Expected:
     class_pixels
         (n, K) integers.
     channel_sums
-        (n, C, 2 or 3) float64.
+        (n, C, 2 or 3) float64: of the channels of all images.
+    images
+        The fields that are images.
     """
 
     digest: NDArray[np.uint64] | None
     class_pixels: NDArray[np.integer[Any]] | None
     channel_sums: NDArray[np.float64] | None
+    images: tuple[str, ...]
 
     def part(self, which: slice) -> Expected:
         """Take some of the samples."""
@@ -50,6 +53,7 @@ class Expected:
             None if self.digest is None else self.digest[which],
             None if self.class_pixels is None else self.class_pixels[which],
             None if self.channel_sums is None else self.channel_sums[which],
+            self.images,
         )
 
 
@@ -95,16 +99,15 @@ def check_sample(
         Those of the files that hold it, by field; see
         :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
     """
-    statistics = _check_sums(sample[IMAGE], expected)
+    statistics = _check_sums(sample, expected)
     if MASK in sample:
         statistics += _check_counts(sample[MASK], expected)
     if expected.digest is not None:
         needed, found = int(expected.digest[0]), sample_digest(sample)
         if needed != found:
             what = f"needed pixels of digest {needed:016x}, found {found:016x}"
-            differing = [IMAGE if name == CHANNEL_SUMS else MASK for name, _ in statistics]
-            return [_changed(row, what, differing, states)]
-    return [SampleFinding(row, "statistics", what, (name,)) for name, what in statistics]
+            return [_changed(row, what, [name for name, *_ in statistics], states)]
+    return [SampleFinding(row, "statistics", what, (array,)) for _, array, what in statistics]
 
 
 def _changed(
@@ -121,25 +124,41 @@ def _changed(
     return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or tuple(states))
 
 
-def _check_sums(image: NDArray[Any], expected: Expected) -> list[tuple[str, str]]:
-    """Compare the sums of an image's channels: nothing, or the array and what is wrong."""
+# What is wrong with the statistics of a field: the field, the array that records them, and what.
+_Wrong: TypeAlias = tuple[str, str, str]
+
+
+def _check_sums(sample: Sample, expected: Expected) -> list[_Wrong]:
+    """Compare the sums of the channels of each image."""
     if expected.channel_sums is None:
         return []
-    found = expected.channel_sums[0]
+    wrong, at, recorded = [], 0, expected.channel_sums[0]
+    for name in expected.images:
+        image = sample[name]
+        found = recorded[at : at + image.shape[-1]]
+        at += image.shape[-1]
+        what = _other_sums(image, found)
+        if what:
+            wrong.append((name, CHANNEL_SUMS, what))
+    return wrong
+
+
+def _other_sums(image: NDArray[Any], found: NDArray[np.float64]) -> str:
+    """Say how the sums of an image's channels differ from those that are recorded; else empty."""
     with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
         needed = channel_sums(image)[:, : found.shape[-1]]
         if np.array_equal(needed, found):
-            return []
+            return ""
         if image.dtype == np.float32 and needed.shape == found.shape:
             # A sum of n numbers is off by a share of that of their magnitudes, √(n·Σx²) at most.
             margin = _PRECISION * np.sqrt(image[..., 0].size * needed[:, 1:])
             if np.isclose(found, needed, rtol=_PRECISION, atol=margin, equal_nan=True).all():
-                return []
-    return [(CHANNEL_SUMS, f"needed the channel sums {needed.tolist()}, found {found.tolist()}")]
+                return ""
+    return f"needed the channel sums {needed.tolist()}, found {found.tolist()}"
 
 
-def _check_counts(mask: NDArray[Any], expected: Expected) -> list[tuple[str, str]]:
-    """Compare the pixels of each class: nothing, or the array and what is wrong."""
+def _check_counts(mask: NDArray[Any], expected: Expected) -> list[_Wrong]:
+    """Compare the pixels of each class."""
     if expected.class_pixels is None:
         return []
     if mask.dtype.itemsize > 2:  # a damaged description; counting such values takes any memory
@@ -151,4 +170,5 @@ def _check_counts(mask: NDArray[Any], expected: Expected) -> list[tuple[str, str
     if np.array_equal(needed, found):
         return []
     first = int(np.argmax(needed != found))
-    return [(CLASS_PIXELS, f"needed {needed[first]} pixels of class {first}, found {found[first]}")]
+    what = f"needed {needed[first]} pixels of class {first}, found {found[first]}"
+    return [(MASK, CLASS_PIXELS, what)]

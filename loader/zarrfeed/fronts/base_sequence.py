@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.feed.request import whole
 from zarrfeed.store.descriptive_arrays import normalization_of
+from zarrfeed.store.schema import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,11 @@ class BaseSequence:
         StoreError
             Nobody added the channels up when the split was packed.
         """
-        return normalization_of(self._stream.split, self._stream.schedule.ids)
+        return self.normalization_of(IMAGE)
+
+    def normalization_of(self, field: str) -> Normalization:
+        """Mean and variance of the channels of another field of images, like `normalization`."""
+        return normalization_of(self._stream.split, self._stream.schedule.ids, field)
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ _PACKED: dict[str, _Kind] = {
     "decisions": [{"what": str, "value": object, "reason": str}],
     "digest": _OPTIONAL,
     "repacked": dict,
+    "roles": dict,
 }
 _KINDS: dict[str, _Kind] = {
     "format": int,

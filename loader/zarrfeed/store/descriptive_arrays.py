@@ -83,7 +83,7 @@ class Normalization(NamedTuple):
     variance: NDArray[np.float64]
 
 
-def normalization_of(split: Split, ids: Ids) -> Normalization:
+def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalization:
     """Sum up the channels of some samples.
 
     Parameters
@@ -92,18 +92,27 @@ def normalization_of(split: Split, ids: Ids) -> Normalization:
         An opened split.
     ids
         (n,) of the samples, or a range; at least one.
+    field
+        An array whose role is `image`.
 
     Raises
     ------
     StoreError
-        Nobody added the channels up when the split was packed.
+        The channels were not added up when the split was packed, or the field is no image.
 
     Notes
     -----
     ``variance = E[x²] - E[x]²``, from sums that are exact for integers.
     """
-    described, image = split.describing(CHANNEL_SUMS), split.layouts.get(IMAGE)
-    if described is None or image is None or described.shape[1] != image.shape[-1]:
+    described = split.describing(CHANNEL_SUMS)
+    roles = split.attributes.get("packed", {}).get("roles", {IMAGE: "image"})
+    images = [name for name, role in roles.items() if role == "image" and name in split.layouts]
+    channels = [split.layouts[name].shape[-1] for name in images]
+    if field in split.layouts and images and field not in images:
+        raise StoreError(
+            f"{split.path}: needed a field of images, {' or '.join(images)}, found {field!r}"
+        )
+    if described is None or field not in images or described.shape[1] != sum(channels):
         raise StoreError(
             f"{split.path}: needed sums of the images' channels, found none: it was not packed by "
             "zarrfeed, or by an older one; `zarrfeed repack` adds them"
@@ -114,7 +123,9 @@ def normalization_of(split: Split, ids: Ids) -> Normalization:
             f"{split.path / CHANNEL_SUMS}: needed finite sums, found {sums.tolist()}: an older "
             "zarrfeed packed images with NaN or infinite values; convert them again"
         )
-    pixels = len(ids) * math.prod(image.shape[1:3])
+    first = sum(channels[: images.index(field)])
+    sums = sums[first : first + split.layouts[field].shape[-1]]
+    pixels = len(ids) * math.prod(split.layouts[field].sample_shape[:-1])
     counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
     mean = sums[:, 0] / counts
     return Normalization(mean, np.maximum(sums[:, 1] / counts - mean**2, 0.0))

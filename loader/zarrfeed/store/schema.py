@@ -27,8 +27,9 @@ MASK = "mask"
 KEY = "key"
 DIGEST = "digest"
 CLASS_PIXELS = "class_pixels"
-# (N, C, 2): the sum and the sum of squares of every channel; where some values are NaN or infinite,
-# (N, C, 3): how many, too. They are left out of both sums.
+# (N, C, 2): the sum and the sum of squares of every channel of the image, then of the other fields
+# whose role is `image`; where some values are NaN or infinite, (N, C, 3): how many, too. They are
+# left out of both sums.
 CHANNEL_SUMS = "channel_sums"
 # Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image (of
 # volumes, (N, 4): z, y, x); TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE
