@@ -323,3 +323,89 @@ def test_followed_advice_packs_the_right_ids():
     words = [*arrays(NONE_IS_BACKGROUND), "--order", "source"]
     assert convert(*words, "--mask-map", "one-hot=1,*=0") == ""
     np.testing.assert_array_equal(zarr.open_group("o.zarr", mode="r")["s/mask"][:], ids)
+
+
+def external():
+    h5py = pytest.importorskip("h5py")
+    RNG.integers(0, 255, (3, *SIZE, 3), np.uint8).tofile("x.raw")
+    with h5py.File("a.h5", "w") as file:
+        raw = [("x.raw", 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("x", (3, *SIZE, 3), np.uint8, external=raw)
+        file["y"] = RNG.integers(0, 3, (3, *SIZE), np.uint8)
+    return ["--format", "hdf5", "--images", "a.h5:x", "--masks", "a.h5:y"]
+
+
+def bare_numbers():
+    tf = pytest.importorskip("tensorflow")
+    image, mask = (
+        tf.train.Feature(bytes_list=tf.train.BytesList(value=[values.tobytes()]))
+        for values in (np.full_like(IMAGE, 8), np.full_like(IDS, 2))  # begins as a tensor does
+    )
+    example = tf.train.Example(features=tf.train.Features(feature={"image": image, "mask": mask}))
+    with tf.io.TFRecordWriter("a.tfrecord") as writer:
+        writer.write(example.SerializeToString())
+    places = ["-o", "image=image", "-o", "mask=mask", "-o", "shape=8x8x3"]
+    return ["--format", "tfrecord", "--images", "a.tfrecord", *places]
+
+
+def pyramid():
+    image = zarr.open_group("a.zarr", mode="w", zarr_format=2)
+    labels = image.create_group("labels")
+    labels.attrs["labels"] = ["cells"]
+    for group, top in ((image, 255), (labels.create_group("cells"), 3)):
+        group.create_array("0", data=RNG.integers(0, top, SIZE, np.uint8))
+        scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+        axes = [{"name": name, "type": "space"} for name in "yx"]
+        datasets = [{"path": "0", "coordinateTransformations": scale}]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    return ["--format", "ome-zarr", "--images", "a.zarr", "-o", "level=1"]
+
+
+FURTHER = {
+    "external": (external, "add --allow-external", "--allow-external"),
+    "bare numbers": (
+        bare_numbers,
+        "say which by -o dtype=uint8, for masks -o mask_dtype=uint8",
+        "-o dtype=uint8 -o mask_dtype=uint8",
+    ),
+    "wide numbers": (
+        lambda: [*table(image=[[300] * 64], m=[[1] * 64]), "-o", "mask=m", "-o", "shape=8x8"],
+        "like -o dtype=uint16",
+        "-o dtype=uint16",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FURTHER)
+def test_advice_of_one_format_that_is_followed_packs(case):
+    make, said, followed = FURTHER[case]
+    words = make()
+    message = convert(*words)
+    assert said in message, message or "it packed"
+    assert convert(*words, *shlex.split(followed)) == ""
+
+
+def test_a_level_that_there_is_packs():
+    words = pyramid()
+    assert "found levels 0 … 0; use another --option level=" in convert(*words)
+    assert convert(*words[:-2], "--option", "level=0") == ""
+
+
+@pytest.mark.parametrize("way_out", ["--prefix-keys", "--keys"])
+def test_two_ways_to_merge_splits_of_one_name_are_those_of_the_message(way_out):
+    picture("i/b.png", IMAGE)
+    picture("m/b.png", IDS)
+    words = pictures()
+    assert convert(*words) == ""
+    repack = ["repack", "o.zarr/s", "o.zarr/t", "p.zarr", "--split", "s", "--workers", "1"]
+    done = CliRunner().invoke(app, ["convert", "o.zarr", "--split", "t", "--workers", "1", *words])
+    assert done.exit_code == 0, done.output
+    message = str(CliRunner().invoke(app, repack).exception)
+    assert "take them out with --keys, or tell the splits apart with --prefix-keys" in message
+    more = ["--prefix-keys"]
+    if way_out == "--keys":
+        Path("keys.txt").write_text("a\n")
+        repack[2], more = "o.zarr/s", ["--keys", "keys.txt"]
+        del repack[2]
+    done = CliRunner().invoke(app, [*repack, *more])
+    assert done.exit_code == 0, (done.output, done.exception)
