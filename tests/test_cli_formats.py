@@ -73,6 +73,7 @@ def test_all_formats_are_listed_with_what_they_need():
         "summary": FORMATS["paired"].summary,
         "extra": "",
         "missing": "",
+        "fields": False,
     }
     assert rows["coco"]["extra"] == "coco"
 

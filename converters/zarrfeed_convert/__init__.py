@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.extra_fields import fields_of_text
     from zarrfeed_convert.formats import (
         FORMATS,
         Format,
@@ -60,6 +61,7 @@ _HOME = {
     "convert": "conversion",
     "factory_of": "formats",
     "fields_of": "split_summary",
+    "fields_of_text": "extra_fields",
     "open_source": "formats",
     "options_of_text": "formats",
     "parameters_of": "formats",
@@ -91,6 +93,7 @@ __all__ = [
     "convert",
     "factory_of",
     "fields_of",
+    "fields_of_text",
     "open_source",
     "options_of_text",
     "parameters_of",

@@ -7,6 +7,7 @@ most need a package that is not installed with zarrfeed.
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 # What every format has, and the command has options of its own for.
-COMMON = ("images", "masks", "color", "mask_map")
+COMMON = ("images", "masks", "fields", "color", "mask_map")
 
 
 def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | None = None) -> Source:
@@ -107,6 +108,12 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     factory = factory_of(name)
     known = parameters_of(name)
     unknown = [option for option in arguments if option not in known]
+    if "fields" in unknown:
+        raise OptionError(
+            f"format {name}: needed images and masks alone, found further fields; formats that "
+            f"take them: {', '.join(formats_with_fields())}; in Python, `convert` takes any "
+            'samples like {"image": …, "depth": …}'
+        )
     if unknown:
         has = [option for option in known if option not in COMMON]
         hint = did_you_mean(unknown[0], [_flag(one) for one in known])
@@ -187,6 +194,16 @@ def factory_of(name: str) -> Callable[..., Source]:
     return factory
 
 
+def formats_with_fields() -> list[str]:
+    """List the formats that take further fields, of those whose packages are there."""
+    names = []
+    for name in FORMATS:
+        with suppress(SourceError):
+            if "fields" in parameters_of(name):
+                names.append(name)
+    return names
+
+
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
     """Give the arguments of a format's class, but for the limits, which are no option of it.
 
@@ -229,7 +246,8 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
 
 def _flag(option: str) -> str:
     """Write an option as the command line takes it: those of all formats have a flag each."""
-    return f"--{option.replace('_', '-')}" if option in COMMON else option
+    flag = "field" if option == "fields" else option.replace("_", "-")
+    return f"--{flag}" if option in COMMON else option
 
 
 def _read(value: Any, default: Any, option: str) -> Any:

@@ -193,8 +193,9 @@ class Source(ABC):
         what it can't pack.
     remarks
         What else whoever packs it should be told, as (what, how many, why).
-    takes_urls, takes_labels
-        Of a format: whether its places may be URLs, and ``masks`` the name of a label.
+    takes_urls, takes_labels, takes_names
+        Of a format: whether its places may be URLs, ``masks`` the name of a label, and places of
+        further fields names within the files of images (of columns, say), not paths.
     opened, arguments
         Of a format: the folder in which it was opened, and with which arguments; all its options
         as :meth:`describe` records them.
@@ -225,6 +226,7 @@ class Source(ABC):
     remarks: Sequence[tuple[str, str, str]] = ()
     takes_urls: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
+    takes_names: ClassVar[bool] = False
     opened: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     arguments: JSON = {}  # noqa: RUF012 (each format has its own, set when it is opened)
 

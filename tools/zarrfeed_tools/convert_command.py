@@ -37,6 +37,7 @@ from zarrfeed_tools.source_options import (
     Asked,
     Color,
     ColorOption,
+    Fields,
     FormatName,
     FormatOptions,
     Images,
@@ -106,6 +107,7 @@ def _command(
     ],
     images: Images,
     masks: Masks = None,
+    fields: Fields = None,
     format_name: FormatName = DEFAULT_FORMAT,
     options: FormatOptions = None,
     classes: Annotated[
@@ -176,6 +178,7 @@ def _command(
     asked = Asked(
         images,
         masks,
+        fields=fields,
         format_name=format_name,
         options=options,
         image_suffix=image_suffix,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import FORMATS, factory_of, parameters_of
 from zarrfeed_tools.docstrings import Documented, plain, read_docstring
-from zarrfeed_tools.source_options import COLOR_HELP, DEFAULT_FORMAT, FLAGS, MASK_MAP_HELP
+from zarrfeed_tools.source_options import (
+    COLOR_HELP,
+    DEFAULT_FORMAT,
+    FIELD_HELP,
+    FLAGS,
+    MASK_MAP_HELP,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 Default: TypeAlias = str | int | float | bool | None
 
 # The command line has texts of its own for these; docstrings name Python's classes.
-_HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP}
+_HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP, "fields": FIELD_HELP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,15 @@ class FormatRow:
         As in :class:`zarrfeed_convert.Format`.
     missing
         What is to be done before it can be used here; empty if it can.
+    fields
+        Whether it takes further fields (``--field``).
     """
 
     name: str
     summary: str
     extra: str
     missing: str
+    fields: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,12 @@ def list_formats() -> list[FormatRow]:
     """List all formats; each is loaded, to see whether what it needs is there."""
     rows = []
     for known in FORMATS.values():
-        missing = ""
+        missing, fields = "", False
         try:
-            factory_of(known.name)
+            fields = "fields" in parameters_of(known.name)
         except (SourceError, ImportError) as error:
             missing = str(error).removeprefix(f"format {known.name}: ")
-        rows.append(FormatRow(known.name, known.summary, known.extra, missing))
+        rows.append(FormatRow(known.name, known.summary, known.extra, missing, fields))
     return rows
 
 
@@ -147,5 +156,7 @@ def _usage(name: str, parameters: Mapping[str, inspect.Parameter]) -> Iterator[s
 
 
 def _default(parameter: inspect.Parameter) -> Default:
-    default: Default = None if parameter.default is parameter.empty else parameter.default
+    if parameter.default is parameter.empty:
+        return None
+    default: Default = "" if parameter.default is None else parameter.default
     return default

@@ -57,11 +57,13 @@ def formats(
 
 
 def _show_rows(rows: Iterable[FormatRow], out: Console) -> None:
-    table = table_of("format", "what it is", "extra", "installed")
+    table = table_of("format", "what it is", "--field", "extra", "installed")
     for row in rows:
         installed = f"no: {row.missing}" if row.missing else "yes"
         name = f"[bold]{row.name}[/]"
-        table.add_row(name, shown(row.summary), row.extra, shown(installed))
+        table.add_row(
+            name, shown(row.summary), "yes" if row.fields else "", row.extra, shown(installed)
+        )
     out.print(table)
     out.print("zarrfeed formats NAME explains one; zarrfeed convert --format NAME reads it.")
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from zarrfeed.errors import printable
-from zarrfeed_convert import Limits, OptionError, open_source, options_of_text, parameters_of
+from zarrfeed_convert import (
+    Limits,
+    OptionError,
+    fields_of_text,
+    open_source,
+    options_of_text,
+    parameters_of,
+)
 from zarrfeed_tools.quantities import parse_bytes
 
 if TYPE_CHECKING:
@@ -28,6 +35,12 @@ MASK_MAP_HELP = (
     "like 255=1, '#FF0000=1,*=0', '128..255=1,*=0' or -1=255; one-hot=0 for masks with a channel "
     "per class, 'one-hot=1,*=0' where the background has none; alpha for masks that are drawn in "
     "the alpha channel, like alpha,255=1."
+)
+FIELD_HELP = (
+    "A further field of every sample, like depth=target:data/depth: a depth map, weights, a second "
+    "image, instance ids. NAME is its array's. ROLE is image (read and resized as the images are), "
+    "mask (ids, read as masks are) or target (any numbers, kept as they are). PLACE is what "
+    "--images takes. May be given several times; zarrfeed formats says which formats take it."
 )
 COLOR_HELP = "Channels of stored images; auto keeps what the images have."
 
@@ -58,6 +71,10 @@ Masks: TypeAlias = Annotated[
         help="The masks, each named like its image; or what else the format says. Where there are "
         "none, and with --masks none, images are packed alone, for predict.",
     ),
+]
+Fields: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--field", metavar="NAME=ROLE:PLACE", help=FIELD_HELP, show_default=False),
 ]
 FormatName: TypeAlias = Annotated[
     str,
@@ -135,6 +152,7 @@ ReadTimeout: TypeAlias = Annotated[
 FLAGS: Mapping[str, str] = {
     "images": "--images",
     "masks": "--masks",
+    "fields": "--field",
     "color": "--color",
     "mask_map": "--mask-map",
     "image_suffix": "--image-suffix",
@@ -148,7 +166,7 @@ class Asked:
 
     Attributes
     ----------
-    images, masks, format_name, options, image_suffix, mask_suffix, color, mask_map
+    images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map
         The values of the options above; None where one is not given.
     split
         That is packed: of formats that have subsets, it is the one of this name, unless another is
@@ -159,6 +177,7 @@ class Asked:
 
     images: str
     masks: str | None
+    fields: Sequence[str] | None = None
     format_name: str = DEFAULT_FORMAT
     options: Sequence[str] | None = None
     image_suffix: str | None = None
@@ -183,7 +202,7 @@ class Asked:
         except OptionError as error:
             raise typer.BadParameter(str(error)) from error
 
-    def _arguments(self) -> dict[str, str]:
+    def _arguments(self) -> dict[str, Any]:
         """Gather what the format's class is given: what was said, and no more."""
         options = options_of_text(self.options or ())
         for option in options:
@@ -193,6 +212,7 @@ class Asked:
         said = {
             "images": self.images,
             "masks": self.masks,
+            "fields": fields_of_text(self.fields or ()) or None,
             "color": None if self.color == Color.AUTO else self.color,
             "mask_map": self.mask_map or None,
             **suffixes,

@@ -10,9 +10,10 @@ import typer
 
 from zarrfeed import list_splits
 from zarrfeed.errors import printable
-from zarrfeed_convert import set_read_timeout, verify
+from zarrfeed_convert import fields_of_text, set_read_timeout, verify
 from zarrfeed_tools.following import followed
 from zarrfeed_tools.source_options import (
+    FLAGS,
     READ_TIMEOUT_S,
     AllowExternal,
     MaxSampleSize,
@@ -73,6 +74,14 @@ def _command(
             metavar="PLACE", help="Where the masks of this split are now; implies --source."
         ),
     ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="NAME=ROLE:PLACE",
+            help="Where a further field of this split is now; implies --source.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare files alone; decode no sample.")
     ] = False,
@@ -89,15 +98,14 @@ def _command(
     allow_external: AllowExternal = False,
 ) -> None:
     """Recompute everything that a packed dataset records of itself."""
-    moved = {
-        name: place for name, place in (("images", images), ("masks", masks)) if place is not None
-    }
+    said = {"images": images, "masks": masks, "fields": fields_of_text(fields or ()) or None}
+    moved = {name: place for name, place in said.items() if place is not None}
     if moved:
         splits = list_splits(store)
         if len(splits) > 1:
             raise typer.BadParameter(
                 printable(f"these are originals of one split; name it, like {store / splits[0]}"),
-                param_hint=" ".join(f"--{name}" for name in moved),
+                param_hint=" ".join(FLAGS[name] for name in moved),
             )
     set_read_timeout(read_timeout)
     originals: Originals = moved or source

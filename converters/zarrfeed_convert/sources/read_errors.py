@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zarrfeed.errors import SourceError, ZarrfeedError
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
+from zarrfeed_convert.extra_fields import describe_fields, parse_fields
 from zarrfeed_convert.failures import unreadable
 from zarrfeed_convert.sources.file_discovery import hidden_files
 from zarrfeed_convert.sources.value_options import NO_MASKS
@@ -52,16 +53,17 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
         for name in ("images", "masks"):
             place = given.arguments.get(name)
             if isinstance(place, str | bytes | os.PathLike) and place:
-                given.arguments[name] = text = os.path.expanduser(os.fsdecode(place))  # noqa: PTH111
-                if "://" in text and not kind.takes_urls:
-                    local_path(text)  # cells.h5:/images is none
-                elif not _here():
-                    local_path(text.partition(":")[0])
+                given.arguments[name] = _checked(os.fsdecode(place), kind)
+        extras = parse_fields(given.arguments.get("fields"))
+        if extras:
+            if not kind.takes_names:
+                extras = tuple(each._replace(place=_checked(each.place, kind)) for each in extras)
+            given.arguments["fields"] = describe_fields(extras)
         self.opened = (_here(), given.args[1:], given.kwargs)
         self.arguments = {
             name: given.arguments.get(name, parameter.default)
             for name, parameter in takes.parameters.items()
-            if name not in ("self", "limits")
+            if name not in (("self", "limits") if extras else ("self", "limits", "fields"))
         }
         with naming_errors(str(given.arguments["images"])), hidden_files() as hidden:
             opens(*given.args, **given.kwargs)
@@ -103,11 +105,31 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
     for name in ("images", "masks"):
         place = given.arguments.get(name, "")
         is_label = name == "masks" and source.takes_labels and "." not in place
-        is_path = place and place != NO_MASKS and "://" not in place and not is_label
-        if is_path and not os.path.isabs(place):  # noqa: PTH117
+        if place != NO_MASKS and not is_label and _is_relative(place):
             given.arguments[name] = whole = os.path.join(there, place)  # noqa: PTH118
             places[whole] = place
+    extras = list(parse_fields(given.arguments.get("fields")))
+    for number, extra in enumerate(extras):
+        if not source.takes_names and _is_relative(extra.place):
+            whole = os.path.join(there, extra.place)  # noqa: PTH118
+            extras[number], places[whole] = extra._replace(place=whole), extra.place
+    if extras:
+        given.arguments["fields"] = describe_fields(extras)
     return (type(source)(*given.args, **given.kwargs) if places else source), places
+
+
+def _checked(place: str, kind: type[Source]) -> str:
+    """Write a place out, and refuse one that cannot be reached."""
+    text = os.path.expanduser(place)  # noqa: PTH111
+    if "://" in text and not kind.takes_urls:
+        local_path(text)  # cells.h5:/images is none
+    elif not _here():
+        local_path(text.partition(":")[0])
+    return text
+
+
+def _is_relative(place: str) -> bool:
+    return bool(place) and "://" not in place and not os.path.isabs(place)  # noqa: PTH117
 
 
 def _here() -> str:

@@ -56,7 +56,7 @@ def differences(old: JSON, new: JSON) -> list[str]:
         f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
         f"{_shown(name, after.get(name))} asked for"
         for name in names
-        if before.get(name) != after.get(name)
+        if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
 
 
@@ -147,6 +147,11 @@ def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -
         )
     before["ignore"], asked["ignore"] = ignore_text(target.labels.ignore), ignore_text(ignore)
     return before, asked
+
+
+def _compared(what: str, value: Any) -> Any:
+    """Let the order of further fields count, in which transforms get them."""
+    return [*value.items()] if what == "fields" and isinstance(value, dict) else value
 
 
 def _shown(what: str, value: Any) -> str:

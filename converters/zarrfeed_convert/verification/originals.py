@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SOURCE
+from zarrfeed_convert.extra_fields import moved_fields, parse_fields
 from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows
@@ -111,11 +112,28 @@ def open_originals(
         It is not there any more, or cannot be opened by what the split says of it.
     """
     try:
-        return source_of({**part.description, **moved}, limits=limits)
+        return source_of(_description(part, moved), limits=limits)
     except SourceError as error:
         known = part.description.get("kind") in FORMATS
-        todo = "; if they have moved, say where with --images and --masks" if known else ""
+        flags = "--images, --masks and --field" if part.description.get("fields") else ""
+        flags = flags or "--images and --masks"
+        todo = f"; if they have moved, say where with {flags}" if known else ""
         raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
+
+
+def _description(part: Part, moved: Mapping[str, Any]) -> JSON:
+    """Describe the source of a part as it is now."""
+    description = {**part.description, **moved}
+    if "fields" in moved:
+        before = part.description.get("fields")
+        description["fields"] = moved_fields(before, moved["fields"])
+    return description
+
+
+def _places(description: JSON) -> list[str]:
+    """List where a source's files are."""
+    extras = [extra.place for extra in parse_fields(description.get("fields"))]
+    return [*(str(description.get(what, "")) for what in ("images", "masks")), *extras]
 
 
 def recipe_of(split: Split, part: Part) -> Recipe:
@@ -174,8 +192,7 @@ def new_originals(
     moved
         As in :func:`open_originals`: names that were skipped began otherwise then.
     """
-    before = [str(part.description.get(what, "")) for what in ("images", "masks")]
-    now = [str(moved.get(what, part.description.get(what, ""))) for what in ("images", "masks")]
+    before, now = _places(part.description), _places(_description(part, moved))
     skipped = {
         name
         for entry in split.attributes["packed"].get("skipped", ())

@@ -63,7 +63,8 @@ def verify(
     source
         Whether to make every sample again from its originals, too. True takes them from where the
         split says that they are; a mapping has those arguments of the source that have changed,
-        such as ``{"images": "new/place"}``; or give the source itself. Of one split, these.
+        such as ``{"images": "new/place"}`` or ``{"fields": {"depth": "target:new/place"}}``; or
+        give the source itself. Of one split, these.
     quick
         Compare files alone, and decode nothing.
     workers

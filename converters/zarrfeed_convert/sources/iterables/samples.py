@@ -8,7 +8,6 @@ killed, the next one removes it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,8 @@ import numpy as np
 import PIL.Image
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
+from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.extra_fields import require_field_name
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.source import PAIR, Field, Source
 from zarrfeed_convert.sources.iterables.spool import SpoolWriter, name_of, spool_file
@@ -187,7 +187,7 @@ def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
         parts |= {part: sample[part] for part in (IMAGE, MASK) if part in sample}
         for part, value in sample.items():
             if part not in _PARTS and _is_array(value):
-                parts[_field_name(part, name)] = value
+                parts[require_field_name(part, name)] = value
     elif isinstance(sample, tuple | list) and len(sample) == 2:
         parts |= zip((IMAGE, MASK), sample, strict=True)
     elif isinstance(sample, tuple | list) and len(sample) == 3:
@@ -202,15 +202,6 @@ def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
     if key is not None and not (isinstance(key, str) and key):
         raise SourceError(f"{name}: needed a text as key, found {type(key).__name__} {key!r:.60}")
     return key, parts
-
-
-def _field_name(part: Any, name: str) -> str:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(part)) and part not in DESCRIPTIVE:
-        return str(part)
-    raise SourceError(
-        f"{name}: needed names of fields like 'depth' (letters, digits, _; none of "
-        f"{', '.join(sorted(DESCRIPTIVE))}), found {part!r}; rename it"
-    )
 
 
 def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,149 @@
+"""Which fields do samples have besides image and mask, and where are they?
+
+Pure: the one parser of ``fields={"depth": "target:PLACE"}`` and ``--field depth=target:PLACE``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import did_you_mean
+from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
+from zarrfeed_convert.source import Field, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ROLES: Mapping[str, Role] = {role: role for role in get_args(Role)}
+
+
+class ExtraField(NamedTuple):
+    """A field besides image and mask, and where it is: what ``images`` takes in the format."""
+
+    field: Field
+    place: str
+
+    def __str__(self) -> str:
+        """Write the role and the place as :func:`parse_fields` reads them."""
+        return f"{self.field.role}:{self.place}"
+
+
+def parse_fields(fields: Mapping[str, str] | None) -> tuple[ExtraField, ...]:
+    """Read what a format is given as ``fields``.
+
+    Parameters
+    ----------
+    fields
+        Name → ``ROLE:PLACE``; None for no such fields. A role is ``image``, ``mask`` or
+        ``target``.
+
+    Raises
+    ------
+    SourceError
+        A name cannot be that of a field, a role is none, or a place is missing.
+
+    Examples
+    --------
+    >>> parse_fields({"depth": "target:data/depth"})
+    (ExtraField(field=Field(name='depth', role='target'), place='data/depth'),)
+    """
+    if not isinstance(fields or {}, Mapping):
+        raise SourceError(
+            f"fields: needed names and places, like {{'depth': 'target:data/depth'}}, found "
+            f"{fields!r:.60}"
+        )
+    return tuple(_parse(require_field_name(name), text) for name, text in (fields or {}).items())
+
+
+def describe_fields(fields: Iterable[ExtraField]) -> dict[str, str]:
+    """Write fields as :func:`parse_fields` reads them."""
+    return {extra.field.name: str(extra) for extra in fields}
+
+
+def fields_of_text(assignments: Iterable[str]) -> dict[str, str]:
+    """Read ``NAME=ROLE:PLACE`` of the command line.
+
+    Raises
+    ------
+    SourceError
+        One is something else, or a name is given twice.
+
+    Examples
+    --------
+    >>> fields_of_text(["depth=target:data/depth", "after=image:2024/*.png"])
+    {'depth': 'target:data/depth', 'after': 'image:2024/*.png'}
+    """
+    fields: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, text = (part.strip() for part in assignment.partition("="))
+        if not equals or name in fields:
+            raise SourceError(
+                "--field: needed NAME=ROLE:PLACE, each name once, like depth=target:data/depth, "
+                f"found {assignment!r}"
+            )
+        fields[name] = text
+    return describe_fields(parse_fields(fields))
+
+
+def moved_fields(before: Mapping[str, str] | None, now: Mapping[str, str]) -> dict[str, str]:
+    """Say where fields are that have moved; the others stay where they were.
+
+    Raises
+    ------
+    SourceError
+        There is no such field, or it has another role.
+
+    Examples
+    --------
+    >>> moved_fields({"depth": "target:a", "ids": "mask:b"}, {"depth": "target:c"})
+    {'depth': 'target:c', 'ids': 'mask:b'}
+    """
+    known = {extra.field: extra for extra in parse_fields(before)}
+    for extra in parse_fields(now):
+        if extra.field not in known:
+            there = ", ".join(f"{name}={text}" for name, text in (before or {}).items())
+            raise SourceError(
+                f"field {extra.field.name}: needed a field that was packed, in its role, found "
+                f"{extra}; packed were {there or 'no such fields'}"
+            )
+        known[extra.field] = extra
+    return describe_fields(known.values())
+
+
+def require_field_name(name: object, where: str = "fields") -> str:
+    """Refuse what cannot be the name of a field besides image and mask.
+
+    Parameters
+    ----------
+    name
+        Whatever was given.
+    where
+        It was given, for errors.
+
+    Raises
+    ------
+    SourceError
+        It is no identifier, or the name of another array of a split.
+    """
+    taken = sorted({IMAGE, MASK, *DESCRIPTIVE})
+    if isinstance(name, str) and _NAME.fullmatch(name) and name not in taken:
+        return name
+    raise SourceError(
+        f"{where}: needed names of fields like 'depth' (letters, digits, _; none of "
+        f"{', '.join(taken)}), found {name!r}; rename it"
+    )
+
+
+def _parse(name: str, text: object) -> ExtraField:
+    role, colon, place = (part.strip() for part in str(text).partition(":"))
+    if role in ROLES and place:
+        return ExtraField(Field(name, ROLES[role]), place)
+    hint = did_you_mean(role, ROLES) if colon else ""
+    raise SourceError(
+        f"field {name}: needed ROLE:PLACE, like target:data/depth, with the role image (pictures), "
+        f"mask (ids) or target (any numbers), found {text!r}" + (hint and f"; {hint}")
+    )
