@@ -71,7 +71,7 @@ WORLDS = {
 PUBLIC = {
     "zarrfeed", "zarrfeed.store.address", "zarrfeed.errors", "zarrfeed.store.schema",
     "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.sample_order",
-    "zarrfeed.spelling",
+    "zarrfeed.spelling", "zarrfeed.machine_memory",
 }  # fmt: skip
 
 

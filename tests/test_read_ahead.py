@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores import traced_pixels, write_split
-from zarrfeed import ZarrSequence
+from zarrfeed import ZarrSequence, machine_memory
 from zarrfeed.feed.feeder import HELD
 from zarrfeed.feed.lookahead import Lookahead
 from zarrfeed.feed.workers import batch_maker
-from zarrfeed.machine_memory import affordable_depth
+from zarrfeed.machine_memory import affordable_depth, free_memory, total_memory
 from zarrfeed.store.chunk_table import near_together
 from zarrfeed.store.file_limits import descriptors_each, share_of
 from zarrfeed.store.reader import BatchReader
@@ -49,6 +49,50 @@ def test_little_memory_means_fewer_slots_and_a_warning_with_the_arithmetic(
         with pytest.warns(RuntimeWarning, match=r"\(10 \+ 4\) batches × 4,096 bytes = 57,344"):
             batches: list[Any] = list(seq)
         assert len(batches) == 11
+
+
+V1 = {"limit": "memory.limit_in_bytes", "used": "memory.usage_in_bytes", "stat": "total_inactive_"}
+V2 = {"limit": "memory.max", "used": "memory.current", "stat": "inactive_"}
+
+
+@pytest.mark.parametrize("root_only", [False, True])  # a container sees no group by its path
+@pytest.mark.parametrize(
+    ("line", "folder", "names"), [("4:memory:/job/step", "memory", V1), ("0::/job/step", "", V2)]
+)
+def test_the_memory_of_a_container_is_its_own(
+    line: str,
+    folder: str,
+    names: dict[str, str],
+    root_only: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cgroup").write_text(f"9:name=systemd:/\n{line}\n")
+    group = tmp_path / folder / ("" if root_only else "job")
+    (group / "step").mkdir(parents=True)
+    (group / names["limit"]).write_text("5000000\n")
+    (group / names["used"]).write_text("4000000\n")
+    (group / "memory.stat").write_text(f"anon 7\n{names['stat']}file 1500000\n")
+    (group / "step" / names["limit"]).write_text("max\n")
+    monkeypatch.setattr(machine_memory, "_GROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(machine_memory, "_GROUPS", tmp_path)
+    total_memory.cache_clear()
+    try:
+        assert (total_memory(), free_memory()) == (5_000_000, 2_500_000)
+    finally:
+        total_memory.cache_clear()
+
+
+def test_without_control_groups_the_memory_is_the_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine_memory, "_GROUP", tmp_path / "none")
+    total_memory.cache_clear()
+    try:
+        assert abs(total_memory() - psutil.virtual_memory().total) < 1 << 20
+        assert 0 < free_memory() < total_memory()
+    finally:
+        total_memory.cache_clear()
 
 
 @given(st.integers(0, 1 << 14), st.integers(0, 64))

@@ -151,6 +151,53 @@ def test_shards_cut_under_reading_threads_end_no_process(layout: str, tmp_path: 
     assert said.strip().isdigit()
 
 
+IN_THREADS = """
+import gc, sys, threading, weakref
+from zarrfeed import SplitReader, open_split
+
+readers, failed = [], []
+threading.excepthook = failed.append
+
+def read():
+    reader = SplitReader(open_split(sys.argv[1]), ["image"])
+    reader.read(range(16))
+    readers.append(reader)
+
+def mapped():
+    with open("/proc/self/maps") as maps:
+        return sum(sys.argv[1] in line for line in maps)
+
+for _ in range(3):
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+assert not failed, failed
+assert mapped() > 0
+# The interpreter goes through this as it exits, whatever other threads map at that moment.
+assert not weakref.finalize._registry
+readers[1:] = []
+gc.collect()
+print(mapped())
+readers[0].close()
+gc.collect()
+print(mapped())
+readers[0].read(range(16))  # and what is mapped now stays to the end
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("layout", ["raw", "zstd"])
+def test_files_are_unmapped_when_they_are_closed_and_not_at_exit(
+    layout: str, tmp_path: Path
+) -> None:
+    store = write_split(tmp_path / "train", PIXELS, **LAYOUTS[layout])
+    with running(IN_THREADS, store) as script:
+        said, errors = script.communicate(timeout=60)
+    assert (script.returncode, errors) == (0, "")
+    one, none = map(int, said.split())
+    assert one > none == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is caught")
 @pytest.mark.parametrize("kind", ["sent", "a file of somebody else"])
 def test_other_bus_errors_end_the_process_as_ever(kind: str, tmp_path: Path) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
-from zarrfeed.feed.stats import EpochStats
-from zarrfeed.fronts.keras_version import legacy_keras
-from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
-from zarrfeed.store.reader import SplitReader, read_samples
-from zarrfeed.store.split import Split, list_splits, open_split
-from zarrfeed.store.tiles import stitch
-
 if TYPE_CHECKING:
+    from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
+    from zarrfeed.feed.stats import EpochStats
     from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
     from zarrfeed.fronts.resume_callback import ResumeCallback
+    from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
+    from zarrfeed.store.reader import SplitReader, read_samples
+    from zarrfeed.store.split import Split, list_splits, open_split
+    from zarrfeed.store.tiles import stitch
 
 __version__ = "0.1.0"
 
@@ -43,29 +42,43 @@ __all__ = [
 ]
 
 
+# Where each name is defined, below this package.
+_HOME = {
+    "EpochStats": "feed.stats",
+    "FeedMonitor": "fronts.callbacks",
+    "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
+    "Normalization": "store.descriptive_arrays",
+    "ReadError": "errors",
+    "ResumeCallback": "fronts.resume_callback",
+    "SourceError": "errors",
+    "Split": "store.split",
+    "SplitReader": "store.reader",
+    "StoreError": "errors",
+    "WorkerError": "errors",
+    "ZarrSequence": "fronts.keras_sequence",
+    "ZarrfeedError": "errors",
+    "class_pixels": "store.descriptive_arrays",
+    "list_splits": "store.split",
+    "open_split": "store.split",
+    "read_samples": "store.reader",
+    "stitch": "store.tiles",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import Keras only when it is asked for: workers and the converter never do."""
+    """Import a name when it is first used: workers need no Keras, a supervisor no NumPy."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")
+    home = _HOME[name]
     if name == "ZarrSequence":
+        from zarrfeed.fronts.keras_version import legacy_keras
+
         if legacy_keras():
-            from zarrfeed.fronts.tf_keras_sequence import ZarrSequence as LegacySequence
-
-            return LegacySequence
-        from zarrfeed.fronts.keras_sequence import ZarrSequence
-
-        return ZarrSequence
-    if name == "FeedMonitor":
-        from zarrfeed.fronts.callbacks import FeedMonitor
-
-        return FeedMonitor
-    if name == "ResumeCallback":
-        from zarrfeed.fronts.resume_callback import ResumeCallback
-
-        return ResumeCallback
-    if name == "FrontEnd":  # a sequence without Keras, to be iterated over by hand
-        from zarrfeed.fronts.front_end import FrontEnd
-
-        return FrontEnd
-    raise AttributeError(f"module 'zarrfeed' has no attribute {name!r}")
+            return import_module("zarrfeed.fronts.tf_keras_sequence").ZarrSequence
+    value = getattr(import_module(f"zarrfeed.{home}"), name)
+    if name != "ZarrSequence":  # which Keras is used may still change
+        globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -10,14 +10,13 @@ import math
 import os
 import stat
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from zarrfeed.errors import SourceError
+from zarrfeed.machine_memory import total_memory
 from zarrfeed.store.address import entry_kind
 
 if TYPE_CHECKING:
@@ -29,18 +28,10 @@ _GIB = 1 << 30
 _SHARE = 8  # of the machine's memory: a sample that is decoded is there four times
 _LEAST, _MOST = _GIB // 4, 3 * _GIB
 _KEY_NBYTES = 128  # of memory for a sample that is only listed
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-@cache
-def _default() -> int:
-    total = int(psutil.virtual_memory().total)
-    for place in _CGROUPS:
-        try:
-            total = min(total, int(Path(place).read_text("ascii")))
-        except (OSError, ValueError):  # it is not there, or says "max"
-            continue
-    return min(max(total // _SHARE, _LEAST), _MOST)
+def _default_nbytes() -> int:
+    return min(max(total_memory() // _SHARE, _LEAST), _MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,7 @@ class Limits:
 60000×60000 uint8, 3433 MiB; if that is right, allow it by --max-sample-size 4GiB
     """
 
-    sample_nbytes: int = field(default_factory=_default)
+    sample_nbytes: int = field(default_factory=_default_nbytes)
     external: bool = False
 
     def require(

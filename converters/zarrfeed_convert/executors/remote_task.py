@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
-import psutil
 
 from zarrfeed import __version__
 from zarrfeed.errors import WorkerError
+from zarrfeed.machine_memory import free_memory
 from zarrfeed_convert.executors.executor import Outcome, Read, TaskRun, single_threaded_blosc
 from zarrfeed_convert.source import Source
 
@@ -188,7 +188,7 @@ def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
 
 def version_and_memory() -> tuple[str, int]:
     """Return this process's version of zarrfeed, and the bytes of memory that are free here."""
-    return __version__, psutil.virtual_memory().available
+    return __version__, free_memory()
 
 
 def running(token: str, dask_worker: Any) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
+from zarrfeed.machine_memory import free_memory
 from zarrfeed_convert.planning.layout import Decision, text_of_bytes
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def fit_workers(workers: int, need: Need, *, free: int | None = None) -> tuple[i
     >>> fit_workers(8, need, free=2000 * MIB)[0]
     2
     """
-    free = psutil.virtual_memory().available if free is None else free
+    free = free_memory() if free is None else free
     few = max(1, min(workers, int(free * _SHARE) // need.nbytes))
     each = f"each needs up to {text_of_bytes(need.nbytes)}"
     if few < workers:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed.machine_memory import free_memory, total_memory
 from zarrfeed_convert.supervision.board import NO_ITEM
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._next = 0.0
-        self.much = int(_MUCH * machine_memory()[0])
+        self.much = int(_MUCH * total_memory())
 
     def short(self) -> str:
         """Say how little memory is left; empty if there is enough."""
@@ -103,7 +104,7 @@ class Memory:
         if now < self._next:
             return ""
         self._next = now + _MEMORY_EVERY_S
-        total, available = machine_memory()
+        total, available = total_memory(), free_memory()
         if available > _SPARE * total:
             return ""
         return f"{available >> 20} MiB of the machine's {total >> 20} MiB of memory were left"
@@ -114,25 +115,10 @@ def limit_memory() -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        most = int(_SHARE * machine_memory()[0])
+        most = int(_SHARE * total_memory())
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
         resource.setrlimit(resource.RLIMIT_DATA, (min([most, *known]), hard))
-
-
-def machine_memory() -> tuple[int, int]:
-    """Return total and free bytes of memory, of the machine or the container."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    total, available = int(memory.total), int(memory.available)
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        most = int((group / "memory.max").read_text())
-        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        used = int((group / "memory.current").read_text()) - int(facts["inactive_file"])
-        total, available = min(total, most), min(available, most - used)
-    return total, available
 
 
 def process_nbytes(pid: int) -> int:

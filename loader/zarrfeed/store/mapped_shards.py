@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import math
 import mmap
-import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.store.truncation import MAP_FIXED, Region, map_memory, unmap_memory
+from zarrfeed.store.truncation import MAP_FIXED, Region, map_memory, unmap_when_collected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +72,7 @@ class MappedShards:
         self._start = -(-reserved // page) * page
         self._range = _Range(self._start, length)
         self._region = Region(self._start, length)
-        weakref.finalize(self._range, _let_go, self._region, reserved, page + length)
+        unmap_when_collected(self._range, self._region, reserved, page + length)
         self._shift: int | None = None  # from a multiple of the sample size to the first sample
         self._samples = self._range.samples(0, sample_nbytes)
         # The place of each chunk's first sample, in samples; negative where there is no chunk.
@@ -162,11 +161,6 @@ def stride(nbytes: int, sample_nbytes: int, page: int) -> int:
     """
     unit = math.lcm(page, sample_nbytes)
     return -(-nbytes // unit) * unit
-
-
-def _let_go(region: Region, start: int, nbytes: int) -> None:
-    region.close()
-    unmap_memory(start, nbytes)
 
 
 class _Range:

@@ -22,6 +22,11 @@ import platform
 import signal
 import sys
 import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Elsewhere only the file's size is checked, before a copy and after it.
 GUARDED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
@@ -71,14 +76,43 @@ class Region:
         _regions.pop(id(self), None)
 
 
+# Dropped first at exit, so that no call finds the names below gone.
+_references: dict[int, weakref.ref[object]] = {}
 _regions: dict[int, Region] = {}
 
 
 def guarded(mapped: mmap.mmap, start: int) -> Region:
     """Guard a mapping for as long as it lives."""
     region = Region(start, len(mapped))
-    weakref.finalize(mapped, region.close)
+    call_when_collected(mapped, region.close)
     return region
+
+
+def unmap_when_collected(owner: object, region: Region, start: int, nbytes: int) -> None:
+    """Stop guarding a region and unmap addresses around it once their owner is collected."""
+    munmap = partial(_libc.munmap, start, nbytes)  # at exit, `_libc` may be gone before the owner
+
+    def unmap() -> None:
+        region.close()
+        munmap()
+
+    call_when_collected(owner, unmap)
+
+
+def call_when_collected(one: object, call: Callable[[], object]) -> None:
+    """Call a function when an object is collected, in whichever thread that happens.
+
+    Unlike ``weakref.finalize``, this does nothing when the interpreter exits. At that time other
+    threads may still copy from mapped memory, which therefore must stay, and may still map files,
+    which would change the registry of ``weakref.finalize`` while the interpreter goes through it.
+    """
+    references, key = _references, id(one)
+
+    def collected(_: object) -> None:
+        references.pop(key, None)
+        call()
+
+    references[key] = weakref.ref(one, collected)
 
 
 def map_memory(
@@ -96,11 +130,6 @@ def map_memory(
         number = ctypes.get_errno()
         raise OSError(number, f"mmap: {os.strerror(number)}")
     return int(found)
-
-
-def unmap_memory(address: int, nbytes: int) -> None:
-    """Call the system's ``munmap``."""
-    _libc.munmap(address, nbytes)
 
 
 def _guard() -> None:
