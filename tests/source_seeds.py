@@ -74,6 +74,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
         yield "paired", folders, lambda at, form=form, more=more: _paired(at, form, **more)
     for form in _TIFFS:
         yield "paired", folders, lambda at, form=form: _paired_tiff(at, **form)
+    yield "paired", folders, _paired_npy
     for name, text in _CLASSES.items():
         yield "paired", folders, lambda at, n=name, t=text: _paired(at, "PNG", **{n: t})
     yield "camvid", {"images": "."}, lambda at: _folders(at, "train", "trainannot")
@@ -291,6 +292,13 @@ def _hdf5_virtual(at: Path) -> None:
         layout = h5py.VirtualLayout(PIXELS.shape, "u1")
         layout[:] = h5py.VirtualSource(file["x"])
         file.create_virtual_dataset("v", layout)
+
+
+def _paired_npy(at: Path) -> None:
+    for folder, several in (("i", PIXELS.astype(">u2")), ("m", map(np.asfortranarray, MASKS))):
+        (at / folder).mkdir()
+        for number, array in enumerate(several):
+            np.save(at / folder / f"{number}.npy", array)
 
 
 def _npy(at: Path) -> None:

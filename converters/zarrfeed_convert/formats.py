@@ -52,7 +52,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     entry.name: entry
     for entry in (
-        Format("paired", "folders of image and mask files, paired by name",
+        Format("paired", "folders of image and mask files, .npy too, paired by name",
                "image_files.paired", "PairedFolders"),
         Format("camvid", "CamVid: train/ beside trainannot/", "image_files.camvid", "CamVid"),
         Format("cityscapes", "Cityscapes: leftImg8bit/ and gtFine/",

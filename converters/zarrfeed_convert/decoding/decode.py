@@ -9,12 +9,15 @@ slower one does it:
 - Pillow cuts 16-bit colour PNG and TIFF to 8 bits without a word; imagecodecs and tifffile don't.
 - imagecodecs and OpenCV expand palettes to colours; in a palette mask the index is the class.
 
+NumPy's ``.npy`` is an image file, too, whose channels are what they are.
+
 Grey of 1, 2 and 4 bits is scaled to 8 bits, as every viewer shows it; masks have it undone.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +30,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.jpeg import START, decode_jpeg, parse_jpeg
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.decoding.npy import NPY, decode_npy, measure_npy
 from zarrfeed_convert.decoding.opening import open_image, require_whole_png
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, step_of, turn
 
@@ -56,7 +60,7 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
     Parameters
     ----------
     path
-        An image file of any of the `EXTENSIONS`.
+        An image file of any of the `EXTENSIONS`, or a ``.npy`` file.
     limits
         What it may claim.
 
@@ -74,7 +78,7 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
         limits = limits or Limits()
         limits.require_readable(path)
         with path.open("rb") as file:
-            return _measure(file, str(path), limits)
+            return _measure(file, str(path), limits, os.fstat(file.fileno()).st_size)
 
 
 def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measure:
@@ -99,7 +103,7 @@ def decode(path: Path, limits: Limits | None = None) -> Pixels:
     Parameters
     ----------
     path
-        An image file of any of the `EXTENSIONS`.
+        An image file of any of the `EXTENSIONS`, or a ``.npy`` file.
     limits
         What it may claim.
 
@@ -141,7 +145,7 @@ def _named(name: str) -> Iterator[None]:
         raise _undecodable(name, error) from error
 
 
-def _measure(file: BinaryIO, name: str, limits: Limits) -> Measure:
+def _measure(file: BinaryIO, name: str, limits: Limits, size: int | None = None) -> Measure:
     head = file.read(26)
     if not head:
         raise ValueError("it is empty")
@@ -150,6 +154,8 @@ def _measure(file: BinaryIO, name: str, limits: Limits) -> Measure:
         from zarrfeed_convert.decoding.tiff import measure_tiff  # its import takes 16 ms
 
         return measure_tiff(file, name, limits)
+    if head.startswith(NPY):
+        return measure_npy(file, name, limits, size)
     with open_image(file, name, limits) as image:
         _require_one_picture(image, name)
         return _measure_pillow(image, head)
@@ -164,6 +170,8 @@ def _decode(data: bytes, name: str, limits: Limits) -> Pixels:
         pixels = decode_tiff(data, name, limits)
         if pixels is not None:
             return pixels
+    if data.startswith(NPY):
+        return decode_npy(data, name, limits)
     if data.startswith(START):
         jpeg = parse_jpeg(data, name)
         values = decode_jpeg(data, jpeg, name, limits)

@@ -156,8 +156,9 @@ def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
     full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
     if len(full) != 1:
         raise SourceError(
-            f"{name}: needed one image in the file, found {len(full)} TIFF pages; "
-            "use --format tiff for stacks, or split it into one file a page"
+            f"{name}: needed one image in the file, found {len(full)} TIFF pages; use --format "
+            "tiff for stacks; save bands as one page (gdal_translate, or tifffile.imwrite with "
+            "photometric='minisblack' and planarconfig='contig', of an array (H, W, C))"
         )
     page = full[0]
     if page.imagedepth > 1:

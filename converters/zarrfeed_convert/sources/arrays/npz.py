@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.npy import NPY, read_npy_header
 from zarrfeed_convert.sources.arrays.array_files import (
     Address,
     FoundArray,
@@ -26,7 +27,6 @@ from zarrfeed_convert.sources.arrays.array_files import (
 )
 from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.npy import NPY, read_npy_header
 from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:

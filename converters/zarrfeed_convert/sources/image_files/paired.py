@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Header, Mask
     from zarrfeed_convert.sources.file_pairs import Pairing
+
+
+_ARRAYS = (".npy",)
 
 
 class FilePairs(Source):
@@ -70,7 +73,10 @@ class FilePairs(Source):
         """Read the headers of a sample's files."""
         files = self._files[sample]
         image, *masks = (measure(Path(file), self._limits) for file in files)
-        return self._options.header(image, masks[0] if masks else None, name=files[0])
+        mask = masks[0] if masks else None
+        if mask and (image.height, image.width) != (mask.height, mask.width):
+            _require_channels_last(image, mask, files[0])
+        return self._options.header(image, mask, name=files[0])
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample."""
@@ -86,6 +92,15 @@ class FilePairs(Source):
     def shown_colors(self, sample: int) -> dict[int, int]:
         """Return what the palette of a pair's mask shows where it is used."""
         return self._options.shown_colors(decode(Path(self._files[sample][1]), self._limits))
+
+
+def _require_channels_last(image: Measure, mask: Measure, name: str) -> None:
+    if (image.width, image.channels) == (mask.height, mask.width):
+        raise SourceError(
+            f"{name}: needed an image (H, W, C) of {mask.height}×{mask.width} pixels as its mask "
+            f"has, found {image.height}×{image.width}×{image.channels}, whose channels seem to "
+            "come first; save it with channels last: np.moveaxis(array, 0, -1)"
+        )
 
 
 def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str) -> Pairing:
@@ -140,6 +155,9 @@ def pair_folders(images: str, masks: str, *, image_suffix: str, mask_suffix: str
 @source_errors
 class PairedFolders(FilePairs):
     """Image files and mask files, paired by the path below their folder, without extension.
+
+    Files are images, of any number of channels, or arrays in ``.npy`` files: images (H, W) or
+    (H, W, C), masks (H, W). Of a folder without image files, the ``.npy`` files are taken.
 
     Parameters
     ----------
@@ -265,14 +283,15 @@ def _image_files(where: str, what: str) -> dict[str, str]:
             "a glob in quotes like 'data/*.png'"
         )
     base, paths = found
-    stems = {
-        str(path): stem_of(path.relative_to(base).as_posix(), EXTENSIONS)
-        for path in map(Path, sorted(paths))
-        if has_extension(path.name, EXTENSIONS)
-    }
-    if not stems:
-        raise SourceError(
-            f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
-            f"looked for {' '.join(sorted(EXTENSIONS))}"
-        )
-    return stems
+    for extensions in (EXTENSIONS, _ARRAYS):
+        stems = {
+            str(path): stem_of(path.relative_to(base).as_posix(), extensions)
+            for path in map(Path, sorted(paths))
+            if has_extension(path.name, extensions)
+        }
+        if stems:
+            return stems
+    raise SourceError(
+        f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
+        f"looked for {' '.join(sorted({*EXTENSIONS, *_ARRAYS}))}"
+    )

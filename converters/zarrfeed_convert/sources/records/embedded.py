@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
+from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
-from zarrfeed_convert.sources.npy import NPY, load_npy, measure_npy
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
@@ -209,15 +209,11 @@ class EmbeddedImage:
         SourceError
             It is damaged, no image, or not one that can be packed.
         """
-        file = self._file
-        if file is not None and not file.startswith(NPY):
-            return measure_bytes(file, self.name, self.limits)
-        if file is not None:
-            shape, dtype = measure_npy(file, self.name, self.limits)
-        else:
-            array = arrange_numbers(self.value, self.numbers, self.shape, self.name)
-            shape, dtype = array.shape, numbers_dtype(array, self.value, self.numbers)
-        height, width, channels = shape if len(shape) == 3 else (*shape, 1)
+        if self._file is not None:
+            return measure_bytes(self._file, self.name, self.limits)
+        array = arrange_numbers(self.value, self.numbers, self.shape, self.name)
+        height, width, channels = (*array.shape, 1)[:3]
+        dtype = numbers_dtype(array, self.value, self.numbers)
         return Measure(height, width, channels, packed_dtype(dtype, self.name))
 
     def pixels(self) -> Pixels:
@@ -229,7 +225,7 @@ class EmbeddedImage:
             It is damaged, or its numbers cannot be packed without changing them.
         """
         if self._file is not None:
-            return self._decoded(self._file, bands=True)
+            return decode_bytes(self._file, self.name, self.limits)
         array = arrange_numbers(self.value, self.numbers, self.shape, self.name)
         dtype = numbers_dtype(array, self.value, self.numbers)
         if dtype == array.dtype:
@@ -271,14 +267,9 @@ class EmbeddedImage:
     def _file(self) -> bytes | None:
         return self.value if self.numbers.is_file(self.value) else None
 
-    def _decoded(self, file: bytes, *, bands: bool) -> Pixels:
-        if file.startswith(NPY):
-            return Pixels(load_npy(file, self.name, self.limits), bands=bands)
-        return decode_bytes(file, self.name, self.limits)
-
     def _mask_pixels(self) -> Pixels:
         if self._file is not None:
-            return self._decoded(self._file, bands=False)
+            return decode_bytes(self._file, self.name, self.limits)
         shape = shape_of_mask(self.shape, self.numbers)
         return Pixels(arrange_numbers(self.value, self.numbers, shape, self.name))
 

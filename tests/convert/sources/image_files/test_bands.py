@@ -33,16 +33,26 @@ def save(tmp_path):
 
 
 @pytest.mark.parametrize("source", [PairedFolders, TiffStacks])
-@pytest.mark.parametrize("bands", [2, 5, 12])
+@pytest.mark.parametrize("bands", [2, 5, 13, 200])
 @pytest.mark.parametrize("plane", ["contig", "separate"])
-def test_bands_are_packed_as_many_as_there_are(save, source, bands, plane):
-    image = np.random.default_rng(0).integers(0, 9999, (*SIZE, bands), np.uint16)
+@pytest.mark.parametrize(
+    ("dtype", "stored_as"),
+    [
+        ("uint8", {}),
+        ("uint16", {"tile": (16, 16), "compression": "zlib", "predictor": True}),
+        ("int16", {"bigtiff": True}),
+        ("float32", {"rowsperstrip": 3, "compression": "lzw", "byteorder": ">"}),
+    ],
+)
+def test_bands_are_packed_as_many_as_there_are(save, source, bands, plane, dtype, stored_as):
+    image = np.random.default_rng(0).integers(0, 99, (*SIZE, bands)).astype(dtype)
     stored = image if plane == "contig" else np.moveaxis(image, -1, 0)
-    folders = save(stored, planarconfig=plane)
+    folders = save(stored, planarconfig=plane, **stored_as)
     pairs = source(*folders)
-    header = pairs.probe(0)
-    assert (header.channels, header.dtype) == (bands, "uint16")
-    np.testing.assert_array_equal(pairs.read(0)[0], image)
+    header, (found, mask) = pairs.probe(0), pairs.read(0)
+    assert (header.channels, header.dtype) == (bands, str(found.dtype))
+    np.testing.assert_array_equal(found, image)
+    np.testing.assert_array_equal(mask, MASK)
     if bands > 4:
         with pytest.raises(SourceError, match=r"1 to 4 channels for --color rgb, .*leave --color"):
             source(*folders, color="rgb").probe(0)
@@ -66,3 +76,10 @@ def test_numbers_of_any_kind_are_images_and_masks(save, source, dtype):
     np.testing.assert_array_equal(values[:, :, 0], image)
     np.testing.assert_array_equal(ids, MASK)
     assert values.dtype == np.float32
+
+
+@pytest.mark.parametrize("bands_at", [0, 2])
+def test_bands_that_were_saved_as_pages_are_refused_with_the_way_out(tmp_path, bands_at):
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(np.zeros((*SIZE, 5), "f4"), 2, bands_at))
+    with pytest.raises(SourceError, match=r"TIFF pages; .*save bands as one page .*'contig'"):
+        PairedFolders(tmp_path).probe(0)
