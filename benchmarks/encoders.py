@@ -17,13 +17,13 @@ import numcodecs.blosc
 import numpy as np
 
 from zarrfeed import SplitReader, open_split
-from zarrfeed_convert.shards.shard_file import blosc_settings
+from zarrfeed_convert.shards.codecs import SETTINGS
 
 # What `zarrfeed repack --codec lz4` and `--codec zstd` write, per field.
 CODECS: dict[str, dict[str, Any]] = {
     "lz4": {
-        "image": numcodecs.Blosc(**blosc_settings("blosc-lz4"), shuffle=0),
-        "mask": numcodecs.Blosc(**blosc_settings("blosc-lz4hc"), shuffle=0),
+        "image": numcodecs.Blosc(**SETTINGS["blosc-lz4"], shuffle=0),
+        "mask": numcodecs.Blosc(**SETTINGS["blosc-lz4hc"], shuffle=0),
     },
     "zstd": {"image": numcodecs.Zstd(1), "mask": numcodecs.Zstd(1)},
 }

@@ -21,13 +21,13 @@ from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.planning.planner import OnProgress, decide
 from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
+from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import (
     asked_for,
     require_replaceable,
     require_same_split,
 )
 from zarrfeed_convert.splits.pack_job import PackJob
-from zarrfeed_convert.splits.target import target_of
 from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
-    from zarrfeed_convert.planning.layout import CodecChoice
+    from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.splits.report import Report
-    from zarrfeed_convert.splits.target import Target
 
 
 @named
@@ -154,10 +154,10 @@ def convert(
     place, failures = local_path(out), Failures(on_error)
     with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
         named, ignore = _named_labels(source, classes, ignore)
-        target = target_of(place, split)
-        _require_same_labels(target, named, ignore)
-        conversion = _Conversion(
-            source, settings, target, named, ignore, failures, progress, overwrite
+        destination = destination_of(place, split)
+        _require_same_labels(destination, named, ignore)
+        planner = _ConversionPlanner(
+            source, settings, destination, named, ignore, failures, progress, overwrite
         )
         executor = partial(
             executor_of,
@@ -166,18 +166,18 @@ def convert(
             scheduler=scheduler,
             read_timeout=read_timeout,
         )
-        job = PackJob(conversion, target, executor, progress)
+        job = PackJob(planner, destination, executor, progress)
         report = job.run(restart=restart, dry_run=dry_run)
     return replace(report, seconds=time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
-class _Conversion:
-    """A :class:`~zarrfeed_convert.splits.split_plan.Packing` of the samples of a source."""
+class _ConversionPlanner:
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlanner` of the samples of a source."""
 
     samples: Source
     settings: Settings
-    target: Target
+    destination: Destination
     named: tuple[str, ...] | None
     ignore: int | None
     failures: Failures
@@ -198,10 +198,10 @@ class _Conversion:
     def accepts(self, there: JSON) -> bool:
         """Accept a split that is what would be packed; False where it is to be replaced."""
         if self.overwrite:
-            require_replaceable(self.target, there)
+            require_replaceable(self.destination, there)
         else:
             require_same_split(
-                self.target, there, self._asked_of_split, named=self.named, ignore=self.ignore
+                self.destination, there, self._asked_of_split, named=self.named, ignore=self.ignore
             )
         return not self.overwrite
 
@@ -223,8 +223,8 @@ class _Conversion:
             self.samples,
             executor,
             self.settings,
-            binding=self.target.binding,
-            palettes=self.target.palettes(),
+            binding=self.destination.binding,
+            palettes=self.destination.palettes(),
             named=self.named,
             ignore=self.ignore,
             progress=self.progress,
@@ -250,8 +250,10 @@ def _named_labels(
     return parse_classes(samples.classes), samples.ignore if ignore is None else ignore
 
 
-def _require_same_labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> None:
+def _require_same_labels(
+    destination: Destination, named: tuple[str, ...] | None, ignore: int | None
+) -> None:
     if named is not None:
-        target.require_same_labels(Labels(named, ignore))
-    elif ignore is not None and target.binding is not None:
-        target.require_same_labels(Labels(target.binding.classes, ignore))
+        destination.require_same_labels(Labels(named, ignore))
+    elif ignore is not None and destination.binding is not None:
+        destination.require_same_labels(Labels(destination.binding.classes, ignore))

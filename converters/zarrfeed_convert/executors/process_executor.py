@@ -23,7 +23,7 @@ from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Tas
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.supervision.board import NO_ITEM, NOTHING, Board
 from zarrfeed_convert.supervision.child import start
-from zarrfeed_convert.supervision.limits import Memory, Watch, is_crash, process_nbytes
+from zarrfeed_convert.supervision.watch import Memory, Watch, is_crash, process_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,7 +19,7 @@ from zarrfeed.errors import WorkerError, ZarrfeedError
 from zarrfeed_convert.executors.executor import Outcome, TaskRun, single_threaded_blosc
 from zarrfeed_convert.supervision.board import Board, take
 from zarrfeed_convert.supervision.child import end_with_parent
-from zarrfeed_convert.supervision.limits import limit_memory
+from zarrfeed_convert.supervision.watch import limit_memory
 
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Task

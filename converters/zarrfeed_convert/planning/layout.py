@@ -7,19 +7,17 @@ timings: the same input must give the same store on every machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.shards.codecs import CHOSEN_CODECS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zarrfeed_convert.shards.field_layout import Codec
+    from zarrfeed_convert.shards.codecs import Codec, CodecChoice
 
 KIB, MIB = 1 << 10, 1 << 20
-
-CodecChoice: TypeAlias = Literal["auto", "raw", "lz4", "zstd"]
-CODEC_CHOICES: tuple[CodecChoice, ...] = ("auto", "raw", "lz4", "zstd")
 
 # Below this, what a read costs besides its bytes (a call, an index entry) outweighs the bytes.
 CHUNK_BYTES = 64 * KIB
@@ -31,12 +29,6 @@ SHARDS_AT_LEAST = 16
 # How much smaller a field must get to be worth decoding: images decode slower than they load.
 IMAGE_RATIO, MASK_RATIO, ZSTD_SAVES = 1.5, 1.2, 0.10
 TRIED_SAMPLES = 16
-
-_NAMED: Mapping[CodecChoice, tuple[Codec, Codec]] = {
-    "raw": ("raw", "raw"),
-    "lz4": ("blosc-lz4", "blosc-lz4hc"),
-    "zstd": ("zstd-1", "zstd-1"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +157,7 @@ def decide_codecs(
         64×64 masks in chunks of 6 at a 6th (measured, one process).
     """
     if choice != "auto":
-        of_others, of_masks = _NAMED[choice]
+        of_masks, of_others = CHOSEN_CODECS[choice]
         return {name: (of_masks if name == MASK else of_others, "asked for") for name in fields}
     if chunk_rows > 1:
         reason = f"a shuffled batch would decode the {chunk_rows} samples of a chunk to take one"

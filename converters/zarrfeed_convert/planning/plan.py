@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.geometry import FITS, Fit, Size
-from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision
 from zarrfeed_convert.planning.memory import need_of
+from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
 from zarrfeed_convert.shards.rows import mixed, without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from zarrfeed_convert.planning.layout import Decision
     from zarrfeed_convert.planning.memory import Need
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.rows import Rows

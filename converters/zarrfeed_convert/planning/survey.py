@@ -16,7 +16,7 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size, size_text
 from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
-from zarrfeed_convert.planning.layout import CodecChoice, Decision, Trial, codecs_to_try, spread
+from zarrfeed_convert.planning.layout import Decision, Trial, codecs_to_try, spread
 from zarrfeed_convert.planning.survey_tasks import collect_values, counted, try_codecs
 from zarrfeed_convert.shards.rows import Rows
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.planning.survey_tasks import Measured
+    from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import Source

@@ -18,8 +18,8 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Trial
+from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows
-from zarrfeed_convert.shards.shard_file import encoder
 from zarrfeed_convert.source import ArrayHeader, Header
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
-    from zarrfeed_convert.shards.field_layout import Codec
+    from zarrfeed_convert.shards.codecs import Codec
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 

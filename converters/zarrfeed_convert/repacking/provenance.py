@@ -23,8 +23,8 @@ from zarrfeed_convert.planning.palettes import (
 )
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
+from zarrfeed_convert.splits.destination import classes_text, ignore_text
 from zarrfeed_convert.splits.existing_split import differences, require_replaceable
-from zarrfeed_convert.splits.target import classes_text, ignore_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.source import JSON
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
 
 REPACKED = "repacked"  # the entry of ``packed`` that tells of the splits
 
@@ -62,12 +62,14 @@ def asked_of(
     }
 
 
-def require_same_repacked(target: Target, there: JSON, asked: JSON, labels: Labels) -> None:
+def require_same_repacked(
+    destination: Destination, there: JSON, asked: JSON, labels: Labels
+) -> None:
     """Accept a split that is what this run would write.
 
     Parameters
     ----------
-    target, there
+    destination, there
         The split, and what it says of itself.
     asked, labels
         What would be repacked, how, and the classes.
@@ -77,19 +79,20 @@ def require_same_repacked(target: Target, there: JSON, asked: JSON, labels: Labe
     SourceError
         It was packed otherwise: the message says what differs.
     """
-    require_replaceable(target, there)
+    require_replaceable(destination, there)
     before = there["packed"].get(REPACKED)
     replace = "use --overwrite to replace it, or choose another name for the split"
     if before is None:
         raise SourceError(
-            f"{target.folder}: is there already, packed from {there['source'].get('kind')}, not "
-            f"from {', '.join(asked['splits'])}; {replace}"
+            f"{destination.folder}: is there already, packed from "
+            f"{there['source'].get('kind')}, not from {', '.join(asked['splits'])}; {replace}"
         )
-    known = {} if target.labels is None else labels_of(target.labels)
+    known = {} if destination.labels is None else labels_of(destination.labels)
     differ = differences(before | known, asked | labels_of(labels))
     if differ:
         raise SourceError(
-            f"{target.folder}: is there already, packed otherwise ({'; '.join(differ)}); {replace}"
+            f"{destination.folder}: is there already, packed otherwise "
+            f"({'; '.join(differ)}); {replace}"
         )
 
 

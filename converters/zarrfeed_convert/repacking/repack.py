@@ -34,10 +34,10 @@ from zarrfeed_convert.repacking.row_selection import chosen_rows, in_order
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of, joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
+from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import require_replaceable
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.pack_job import PackJob
-from zarrfeed_convert.splits.target import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.splits.report import Report
-    from zarrfeed_convert.splits.target import Target
 
 
 @named
@@ -154,40 +154,40 @@ def repack(
     require_executor(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
-    target = _settled(target_of(local_path(out), split))
+    destination = _settled(destination_of(local_path(out), split))
     with split_errors(", ".join(map(str, paths))):
         splits = open_stored(paths, prefix_keys=prefix_keys)
-        require_same_labels(target, splits)
-        require_same_palettes({**target.palettes(), **palettes_of(splits)})
+        require_same_labels(destination, splits)
+        require_same_palettes({**destination.palettes(), **palettes_of(splits)})
         parts = [facts_of(stored) for stored in splits]
         names = None if keys is None else list(keys)
         asked = asked_of(splits, parts, settings, subset=subset, keys=names)
     choose = partial(chosen_rows, subset=subset, keys=names)
-    repacking = _Repacking(splits, parts, settings, asked, choose, target, overwrite)
+    planner = _RepackPlanner(splits, parts, settings, asked, choose, destination, overwrite)
 
     @contextmanager
     def executor(samples: Source) -> Iterator[Executor]:
         with (
-            closing(repacking.samples),
-            executor_of(samples, workers, repacking.failures) as executor,
+            closing(planner.samples),
+            executor_of(samples, workers, planner.failures) as executor,
         ):
             yield executor
 
-    report = PackJob(repacking, target, executor, progress).run(restart=restart, dry_run=dry_run)
+    report = PackJob(planner, destination, executor, progress).run(restart=restart, dry_run=dry_run)
     found = sum(len(part) for part in parts)
     return replace(report, found=found, skipped=(), seconds=time.perf_counter() - start)
 
 
 @dataclass(eq=False)
-class _Repacking:
-    """A :class:`~zarrfeed_convert.splits.split_plan.Packing` of the samples of splits."""
+class _RepackPlanner:
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlanner` of the samples of splits."""
 
     splits: tuple[StoredSplit, ...]
     parts: Sequence[Facts]
     settings: RepackSettings
     asked_of_split: JSON
     choose: Callable[[Facts], Numbers]
-    target: Target
+    destination: Destination
     overwrite: bool
 
     failures = Failures("stop")
@@ -228,13 +228,17 @@ class _Repacking:
 
     def accepts(self, there: JSON) -> bool:
         """Accept a split that is what would be packed; False where it is to be replaced."""
-        replaced = any(stored.split.path.samefile(self.target.folder) for stored in self.splits)
+        replaced = any(
+            stored.split.path.samefile(self.destination.folder) for stored in self.splits
+        )
         if replaced and is_repeated(there, self.asked_of_split):
             return True
         if self.overwrite:
-            require_replaceable(self.target, there)
+            require_replaceable(self.destination, there)
         else:
-            require_same_repacked(self.target, there, self.asked_of_split, self.splits[0].labels)
+            require_same_repacked(
+                self.destination, there, self.asked_of_split, self.splits[0].labels
+            )
         return not self.overwrite
 
     def require_packable(self) -> None:
@@ -249,9 +253,9 @@ class _Repacking:
         return RepackPlan(plan, self.facts.part(self.rows), description)
 
 
-def _settled(target: Target) -> Target:
+def _settled(destination: Destination) -> Destination:
     """Finish a replacement that a killed run had begun: it may be an input now."""
-    if target.folder.exists() or not journal_folder(target).exists():
-        return target
-    with opened_journal(target, restart=False):
-        return target_of(target.out, target.split)
+    if destination.folder.exists() or not journal_folder(destination).exists():
+        return destination
+    with opened_journal(destination, restart=False):
+        return destination_of(destination.out, destination.split)

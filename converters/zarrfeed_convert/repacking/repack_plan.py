@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import Geometry, size_text
-from zarrfeed_convert.planning.layout import CODEC_CHOICES, CodecChoice, Decision
+from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
 from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
-from zarrfeed_convert.shards.field_layout import Codec, FieldLayout
+from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CODECS, Codec, CodecChoice
+from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
-from zarrfeed_convert.splits.target import classes_text, ignore_text
+from zarrfeed_convert.splits.destination import classes_text, ignore_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 RepackCodec: TypeAlias = CodecChoice | Literal["keep"]
-_CODECS: tuple[RepackCodec, ...] = ("keep", *CODEC_CHOICES)
+_CHOICES: tuple[RepackCodec, ...] = ("keep", *CODEC_CHOICES)
 _AS_BEFORE = "as it was"
 
 
@@ -58,7 +59,7 @@ class RepackSettings:
             One is outside its range.
         """
         require_choice("order", self.order, ORDERS)
-        require_choice("codec", self.codec, _CODECS)
+        require_choice("codec", self.codec, _CHOICES)
         self.storage.check()
         require_at_least(0, "seed", self.seed)
 
@@ -221,7 +222,7 @@ def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
     """Return the codecs that all splits share; None if they differ or are not ours."""
     found: list[dict[str, Any]] = [stored.split.attributes["packed"]["codecs"] for stored in splits]
     first = found[0]
-    if any(codecs != first for codecs in found) or not {*first.values()} <= {*get_args(Codec)}:
+    if any(codecs != first for codecs in found) or not {*first.values()} <= {*CODECS}:
         return None
     return {field.name: first[field.name] for field in splits[0].fields}
 

@@ -12,8 +12,8 @@ from zarrfeed.store.schema import IMAGE, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import Field, recorded_fields
+from zarrfeed_convert.splits.destination import classes_text, ignore_text
 from zarrfeed_convert.splits.existing_split import added_to
-from zarrfeed_convert.splits.target import classes_text, ignore_text
 from zarrfeed_convert.verification.consistency import repacked_of
 from zarrfeed_convert.verification.recorded import recorded_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.verification.recorded import Recorded
 
 
@@ -96,7 +96,7 @@ def open_stored(
     return splits
 
 
-def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
+def require_same_labels(destination: Destination, splits: Sequence[StoredSplit]) -> None:
     """Refuse samples whose ids would mean something else than in the dataset's other splits.
 
     Raises
@@ -104,7 +104,7 @@ def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
     SourceError
         The classes or the ignored id are others.
     """
-    binding, found = target.binding, splits[0].labels
+    binding, found = destination.binding, splits[0].labels
     if binding is None or (binding.classes, binding.ignore) == (found.classes, found.ignore):
         return
     of_classes = classes_text(binding.classes), classes_text(found.classes)
@@ -114,8 +114,9 @@ def require_same_labels(target: Target, splits: Sequence[StoredSplit]) -> None:
     )
     needed, has = of_classes if binding.classes != found.classes else of_ignore
     raise SourceError(
-        f"{target.out}: classes must be the same in all splits: needed those of "
-        f"{', '.join(target.others)}, {needed}; found in {splits[0].name} {has}; choose another OUT"
+        f"{destination.out}: classes must be the same in all splits: needed those of "
+        f"{', '.join(destination.others)}, {needed}; found in {splits[0].name} {has}; "
+        "choose another OUT"
     )
 
 

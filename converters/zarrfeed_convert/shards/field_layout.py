@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-Codec: TypeAlias = Literal["raw", "blosc-lz4", "blosc-lz4hc", "zstd-1"]
+    from zarrfeed_convert.shards.codecs import Codec
 
 
 @dataclass(frozen=True, slots=True)

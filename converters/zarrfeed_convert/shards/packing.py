@@ -17,8 +17,9 @@ import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.store.schema import MASK
+from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
-from zarrfeed_convert.shards.shard_file import ShardFile, encoder
+from zarrfeed_convert.shards.shard_file import ShardFile
 from zarrfeed_convert.shards.shard_record import ShardRecord
 from zarrfeed_convert.shards.statistics import image_sums
 from zarrfeed_convert.source import image_names

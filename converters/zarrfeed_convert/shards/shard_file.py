@@ -12,17 +12,13 @@ Source: Zarr v3 ``sharding_indexed`` codec 1.0, index codecs ``bytes`` (little) 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import google_crc32c
-import numcodecs
-import numcodecs.blosc
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from zarrfeed_convert.atomic_files import atomic_file, writing
 
@@ -30,51 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from zarrfeed_convert.shards.field_layout import Codec
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.shards.codecs import Encode
 
 _SYNC_NBYTES = 2 << 20
 # Written at a time: of chunks of 170 kB, one by one, ext4 takes a fifth longer; and what is written
 # together lies in memory together, in a huge page.
 _WRITE_NBYTES = 2 << 20
 _EMPTY = np.uint64(2**64 - 1)
-
-Encode: TypeAlias = Callable[[NDArray[Any]], Any]
-
-
-def encoder(codec: Codec, itemsize: int) -> Encode:
-    """Make the function that encodes one chunk, an array, into bytes.
-
-    Parameters
-    ----------
-    codec
-        Which.
-    itemsize
-        Of the array's numbers: blosc shuffles the bytes of those that have more than one.
-    """
-    if codec == "raw":
-        return np.ascontiguousarray
-    if codec == "zstd-1":
-        compressor: Any = numcodecs.Zstd(level=1)
-    else:  # blosc_settings knows no others
-        compressor = numcodecs.Blosc(**blosc_settings(codec), shuffle=int(itemsize > 1))
-
-    def encode(chunk: NDArray[Any]) -> bytes:
-        encoded: bytes = compressor.encode(np.ascontiguousarray(chunk))
-        return encoded
-
-    return encode
-
-
-def blosc_settings(codec: Codec) -> dict[str, Any]:
-    """Give the blosc settings of a codec: above level 3, more effort buys next to nothing.
-
-    A CamVid mask by lz4hc, encoded and decoded: level 1 in 0.08 and 0.034 ms (15.9 times smaller),
-    3 in 0.47 and 0.020 (25.3), 5 in 0.75 and 0.019 (27.2), 9 in 4.4 and 0.019 (28.8; more than
-    decoding the pair's PNGs). Plain lz4: 0.06 and 0.036 (14.3).
-    """
-    if not codec.startswith("blosc-"):
-        raise ValueError(f"needed a codec of blosc, got {codec!r}")
-    return {"cname": codec.removeprefix("blosc-"), "clevel": 3 if codec == "blosc-lz4hc" else 5}
 
 
 class ShardFile:
@@ -89,7 +49,7 @@ class ShardFile:
     chunks
         How many the shard has room for.
     encode
-        From :func:`encoder`.
+        From :func:`~zarrfeed_convert.shards.codecs.encoder`.
     """
 
     def __init__(self, path: Path, *, chunks: int, encode: Encode) -> None:

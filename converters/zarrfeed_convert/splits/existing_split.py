@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
-from zarrfeed_convert.splits.target import classes_text, ignore_text
+from zarrfeed_convert.splits.destination import classes_text, ignore_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from zarrfeed_convert.source import JSON
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
 
 
 # Settings that older splits do not record, and what these were then.
@@ -61,7 +61,7 @@ def differences(old: JSON, new: JSON) -> list[str]:
 
 
 def require_same_split(
-    target: Target,
+    destination: Destination,
     there: JSON,
     asked: JSON,
     *,
@@ -72,7 +72,7 @@ def require_same_split(
 
     Parameters
     ----------
-    target, there
+    destination, there
         The split, and what it says of itself.
     asked
         What would be packed, and how: see :func:`asked_for`.
@@ -84,20 +84,20 @@ def require_same_split(
     SourceError
         It was packed otherwise: the message says what differs.
     """
-    _require_packed(target, there)
+    _require_packed(destination, there)
     packed = there["packed"]
     settings = _SINCE | packed.get("settings", {})
     before = asked_for(there.get("source", {}), packed.get("found"), settings)
-    labels_before, labels_asked = _labels(target, named, ignore)
+    labels_before, labels_asked = _labels(destination, named, ignore)
     differ = differences(before | labels_before, asked | labels_asked)
     if differ:
         raise SourceError(
-            f"{target.folder}: is there already, packed otherwise ({'; '.join(differ)}); "
+            f"{destination.folder}: is there already, packed otherwise ({'; '.join(differ)}); "
             "use --overwrite to replace it, or choose another name for the split"
         )
 
 
-def require_replaceable(target: Target, there: JSON) -> None:
+def require_replaceable(destination: Destination, there: JSON) -> None:
     """Refuse to replace what is no split, or holds more than zarrfeed packed.
 
     Raises
@@ -106,23 +106,24 @@ def require_replaceable(target: Target, there: JSON) -> None:
         The split's place is taken by something else, such as a link to it; or somebody added
         arrays to it, which would be lost.
     """
-    _require_packed(target, there)
+    _require_packed(destination, there)
     fields = there.get("fields")
     known = {IMAGE, MASK, *map(str, fields if isinstance(fields, list) else ())}
-    added = added_to(target.folder, known)
+    added = added_to(destination.folder, known)
     if added:
         raise SourceError(
-            f"{target.folder}: needed nothing but what zarrfeed packed, found {', '.join(added)} "
-            "besides, which would be lost; move it elsewhere, or choose another name for the split"
+            f"{destination.folder}: needed nothing but what zarrfeed packed, found "
+            f"{', '.join(added)} besides, which would be lost; move it elsewhere, or choose "
+            "another name for the split"
         )
 
 
-def _require_packed(target: Target, there: JSON) -> None:
-    require_own([target.folder], below=False)
+def _require_packed(destination: Destination, there: JSON) -> None:
+    require_own([destination.folder], below=False)
     if "packed" not in there:
         raise SourceError(
-            f"{target.folder}: needed a split that zarrfeed packed, or nothing; found something "
-            "else, which was left as it is; choose another name for the split"
+            f"{destination.folder}: needed a split that zarrfeed packed, or nothing; found "
+            "something else, which was left as it is; choose another name for the split"
         )
 
 
@@ -135,17 +136,19 @@ def _flat(description: JSON) -> JSON:
     return {f"source {name}" if name in rest else name: source[name] for name in source} | rest
 
 
-def _labels(target: Target, named: tuple[str, ...] | None, ignore: int | None) -> tuple[JSON, JSON]:
+def _labels(
+    destination: Destination, named: tuple[str, ...] | None, ignore: int | None
+) -> tuple[JSON, JSON]:
     """Compare the classes that are there with those that the user named."""
-    if target.labels is None or (named is None and ignore is None):
+    if destination.labels is None or (named is None and ignore is None):
         return {}, {}
     before, asked = {}, {}
     if named is not None:
         before["classes"], asked["classes"] = (
-            classes_text(target.labels.classes),
+            classes_text(destination.labels.classes),
             classes_text(named),
         )
-    before["ignore"], asked["ignore"] = ignore_text(target.labels.ignore), ignore_text(ignore)
+    before["ignore"], asked["ignore"] = ignore_text(destination.labels.ignore), ignore_text(ignore)
     return before, asked
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.source import JSON
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
 
 _RUN, _FAILED, _GIVEN_UP, _BEGUN = "run.json", "failed.json", "failed-run", "begun-"
 
@@ -44,13 +44,13 @@ class Journal:
 
     Parameters
     ----------
-    target
+    destination
         The split.
     """
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._folder = journal_folder(target)
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._folder = journal_folder(destination)
         self._agreed: JSON = {}  # by this run
         self._refused = False
 
@@ -76,9 +76,9 @@ class Journal:
             if self._done() and not (self._folder / _GIVEN_UP).exists():
                 self._refused = True
                 raise SourceError(
-                    f"{self._target.folder}: {self._done()} shards of it are packed, by a run that "
-                    f"was stopped, and asked for something else ({'; '.join(differ)}); repeat that "
-                    "run to go on with it, or use --restart to begin anew"
+                    f"{self._destination.folder}: {self._done()} shards of it are packed, by a run "
+                    f"that was stopped, and asked for something else ({'; '.join(differ)}); "
+                    "repeat that run to go on with it, or use --restart to begin anew"
                 )
             self.forget()  # what it had done ended in an error, and is of no use for this run
             run = {}
@@ -91,7 +91,7 @@ class Journal:
         """Remove what is done, and begin anew."""
         for entry in self._folder.iterdir():
             remove(entry)
-        remove(partial_folder(self._target))
+        remove(partial_folder(self._destination))
 
     def mark(self) -> Path:
         """Name the file that is there for as long as what is done now is of use.
@@ -151,13 +151,13 @@ class Journal:
         return sum(entry.suffix == ".npz" for entry in self._folder.iterdir())
 
 
-def journal_folder(target: Target) -> Path:
+def journal_folder(destination: Destination) -> Path:
     """Where a split's journal is; no split's name has a tilde."""
-    return target.folder.with_name(f"{target.split}~journal{PARTIAL}")
+    return destination.folder.with_name(f"{destination.split}~journal{PARTIAL}")
 
 
 @contextmanager
-def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
+def opened_journal(destination: Destination, *, restart: bool) -> Iterator[Journal]:
     """Take hold of a split: nobody else may pack it meanwhile.
 
     On failure, shards that are packed are kept for another run; where there are none, OUT is
@@ -165,7 +165,7 @@ def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
 
     Parameters
     ----------
-    target
+    destination
         The split.
     restart
         Begin anew, whatever an earlier run did.
@@ -175,12 +175,12 @@ def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
     SourceError
         Another run is packing the split; or where it would write is a link, which is not followed.
     """
-    require_own((journal_folder(target), *unfinished_folders(target)))
-    made = _make_parents(target)
+    require_own((journal_folder(destination), *unfinished_folders(destination)))
+    made = _make_parents(destination)
     try:
-        with _locked(target) as journal:
+        with _locked(destination) as journal:
             try:
-                recover(target)
+                recover(destination)
                 if restart:
                     journal.forget()
                 yield journal
@@ -197,8 +197,8 @@ def opened_journal(target: Target, *, restart: bool) -> Iterator[Journal]:
 
 
 @contextmanager
-def _locked(target: Target) -> Iterator[Journal]:
-    folder = journal_folder(target)
+def _locked(destination: Destination) -> Iterator[Journal]:
+    folder = journal_folder(destination)
     with ExitStack() as held:
         while True:
             folder.mkdir(exist_ok=True)
@@ -212,12 +212,12 @@ def _locked(target: Target) -> Iterator[Journal]:
                     f"{folder}: another run is packing this split at the moment; wait for it to "
                     "end, or stop it first"
                 ) from None
-        yield Journal(target)
+        yield Journal(destination)
 
 
-def _make_parents(target: Target) -> list[Path]:
+def _make_parents(destination: Destination) -> list[Path]:
     made = []
-    for parent in [*reversed(target.out.parents), target.out]:
+    for parent in [*reversed(destination.out.parents), destination.out]:
         if not parent.exists():
             parent.mkdir(exist_ok=True)
             made.append(parent)

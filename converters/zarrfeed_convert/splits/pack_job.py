@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.splits.journal import Journal
-    from zarrfeed_convert.splits.split_plan import Packing, SplitPlan
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.split_plan import SplitPlan, SplitPlanner
 
 _LOOK_EVERY_S = 0.5
 
@@ -48,7 +48,7 @@ class PackJob:
 
     Parameters
     ----------
-    packing, target
+    planner, destination
         What is packed, and where it goes.
     executor
         Starts an executor for a context.
@@ -56,8 +56,8 @@ class PackJob:
         Told what is being done, and how many of how many samples are.
     """
 
-    packing: Packing
-    target: Target
+    planner: SplitPlanner
+    destination: Destination
     executor: Callable[[Source], AbstractContextManager[Executor]]
     progress: OnProgress | None
 
@@ -77,9 +77,11 @@ class PackJob:
             It cannot be packed.
         """
         done = self._already_packed()
-        left_over = journal_folder(self.target).exists()  # by a run that was killed as it ended
+        left_over = journal_folder(
+            self.destination
+        ).exists()  # by a run that was killed as it ended
         if done is None:
-            self.packing.require_packable()
+            self.planner.require_packable()
         elif dry_run or not left_over:
             return done
         if not dry_run:
@@ -87,37 +89,37 @@ class PackJob:
         with self._decided() as (_, split_plan, about_workers):
             return report_of_plan(
                 split_plan.plan,
-                self.target,
-                self.packing.samples,
-                self.packing.failures,
+                self.destination,
+                self.planner.samples,
+                self.planner.failures,
                 about_workers,
             )
 
     def _already_packed(self) -> Report | None:
-        with split_errors(self.target.folder):
-            there = self.target.packed()
-            if there is None or not self.packing.accepts(there):
+        with split_errors(self.destination.folder):
+            there = self.destination.packed()
+            if there is None or not self.planner.accepts(there):
                 return None
-            return report_of_split(self.target, there, status="already packed")
+            return report_of_split(self.destination, there, status="already packed")
 
     def _pack(self, *, restart: bool) -> Report:
-        with opened_journal(self.target, restart=restart) as journal:
+        with opened_journal(self.destination, restart=restart) as journal:
             done = self._already_packed()  # by a run that has just ended
             if done is not None:
                 journal.finished()
                 return done
-            journal.agree("asked", self.packing.asked)
+            journal.agree("asked", self.planner.asked)
             with self._decided() as (executor, split_plan, about_workers):
                 there = self._write(executor, split_plan, journal)
-        report = report_of_split(self.target, there, status="packed")
+        report = report_of_split(self.destination, there, status="packed")
         return replace(report, decisions=(*report.decisions, about_workers))
 
     @contextmanager
     def _decided(self) -> Iterator[tuple[Executor, SplitPlan, Decision]]:
         """Look at everything, decide, and let only as many work as memory allows."""
-        with self.executor(self.packing.samples) as executor:
-            split_plan = self.packing.decide(executor)
-            need = split_plan.plan.need(self.packing.samples.memory_nbytes)
+        with self.executor(self.planner.samples) as executor:
+            split_plan = self.planner.decide(executor)
+            need = split_plan.plan.need(self.planner.samples.memory_nbytes)
             executor.workers, about_workers = fit_workers(
                 executor.workers, need, free=executor.free_nbytes
             )
@@ -125,10 +127,10 @@ class PackJob:
 
     def _write(self, executor: Executor, split_plan: SplitPlan, journal: Journal) -> JSON:
         """Pack what is not packed yet, and let the split be seen; gives what it says of itself."""
-        plan, failures = split_plan.plan, self.packing.failures
+        plan, failures = split_plan.plan, self.planner.failures
         journal.agree("decided", split_plan.decided)
         failures.add(journal.failed)
-        folder = split_writer.prepare(self.target, [layout.name for layout in plan.fields])
+        folder = split_writer.prepare(self.destination, [layout.name for layout in plan.fields])
         rows, records = self._run_tasks(executor, split_plan, journal)
         size = plan.recipe.geometry.size
         for layout in plan.fields:
@@ -140,14 +142,16 @@ class PackJob:
             write_tiles(folder, tiles)
         channels = write_facts(folder, records, names=names, pixels=math.prod(size))
         description = split_plan.describe(rows, records, channels)
-        split_writer.finish(self.target, folder, labels=plan.recipe.labels, description=description)
+        split_writer.commit(
+            self.destination, folder, labels=plan.recipe.labels, description=description
+        )
         journal.finished()
         return description
 
     def _run_tasks(
         self, executor: Executor, split_plan: SplitPlan, journal: Journal
     ) -> tuple[Rows, list[ShardRecord]]:
-        failures, step, goes_on = self.packing.failures, split_plan.step, True
+        failures, step, goes_on = self.planner.failures, split_plan.step, True
         while True:
             failed = failures.items
             rows = split_plan.plan.rows_without(failed)
@@ -172,13 +176,13 @@ class PackJob:
                 journal.failed = failures.found
             elif not _are_there(journal, left, within_s=executor.visible_within_s):
                 raise WorkerError(
-                    f"{self.target.folder}: shards were packed, but their files are not there as "
-                    f"they were written; {executor.advice}"
+                    f"{self.destination.folder}: shards were packed, but their files are not there "
+                    f"as they were written; {executor.advice}"
                 )
 
     def _shards(self, plan: Plan, rows: Rows, journal: Journal) -> list[Shard]:
         """Divide rows into shards."""
-        folder = split_writer.partial_folder(self.target).absolute()
+        folder = split_writer.partial_folder(self.destination).absolute()
         mark = journal.mark().absolute()
         return [
             Shard(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.source import JSON, Source
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,17 @@ class Report:
 
 
 def report_of_plan(
-    plan: Plan, target: Target, samples: Source, failures: Failures, about_workers: Decision
+    plan: Plan,
+    destination: Destination,
+    samples: Source,
+    failures: Failures,
+    about_workers: Decision,
 ) -> Report:
     """Report on what was decided, nothing being written.
 
     Parameters
     ----------
-    plan, target
+    plan, destination
         What was decided, and where it would go.
     samples, failures
         The source, and its samples that would be skipped, as far as they are known already.
@@ -95,7 +99,7 @@ def report_of_plan(
     )
     return Report(
         status="dry run",
-        path=target.folder,
+        path=destination.folder,
         found=len(samples.keys) + len(left_out),
         skipped=(*left_out, *((failed.name, failed.why) for failed in failures.found)),
         packed=len(plan.rows),
@@ -107,23 +111,23 @@ def report_of_plan(
 
 
 def report_of_split(
-    target: Target, there: JSON, *, status: Literal["packed", "already packed"]
+    destination: Destination, there: JSON, *, status: Literal["packed", "already packed"]
 ) -> Report:
     """Report on a split that is there, from what stands in the store.
 
     Parameters
     ----------
-    target
+    destination
         Where it is.
     there
         Its ``attributes.zarrfeed``.
     status
         Whether it was packed now or before.
     """
-    split = open_split(target.folder)
+    split = open_split(destination.folder)
     return Report(
         status=status,
-        path=target.folder,
+        path=destination.folder,
         found=there["packed"]["found"],
         skipped=tuple(
             (skipped["name"], skipped["why"]) for skipped in there["packed"].get("skipped", ())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON, Source
 
 
-class Packing(Protocol):
+class SplitPlanner(Protocol):
     """What becomes a split."""
 
     @property

@@ -18,8 +18,8 @@ from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, MASK, METADATA, PARTIAL
 from zarrfeed_convert.atomic_files import atomic_file, remove, sync_entry, sync_tree, writing
 from zarrfeed_convert.locks import locked
-from zarrfeed_convert.shards.shard_file import blosc_settings
-from zarrfeed_convert.splits.target import target_of
+from zarrfeed_convert.shards.codecs import zarr_compressors
+from zarrfeed_convert.splits.destination import destination_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.source import JSON
-    from zarrfeed_convert.splits.target import Target
+    from zarrfeed_convert.splits.destination import Destination
 
 # Rows per chunk of the arrays that describe samples: some hundred KiB, read whole.
 _DESCRIPTIVE_ROWS = 65536
@@ -38,19 +38,19 @@ _LOCK_S = 60  # for what takes some file operations
 _ROOT = "root.json"  # the dataset's metadata, until the split takes its place
 
 
-def partial_folder(target: Target) -> Path:
+def partial_folder(destination: Destination) -> Path:
     """Where a split is written until it is complete."""
-    return target.folder.with_name(target.split + PARTIAL)
+    return destination.folder.with_name(destination.split + PARTIAL)
 
 
-def unfinished_folders(target: Target) -> tuple[Path, Path]:
+def unfinished_folders(destination: Destination) -> tuple[Path, Path]:
     """Where a split is before it is complete, or while it is replaced."""
-    return partial_folder(target), _aside(target)
+    return partial_folder(destination), _aside(destination)
 
 
-def prepare(target: Target, fields: Sequence[str]) -> Path:
+def prepare(destination: Destination, fields: Sequence[str]) -> Path:
     """Make the folder that a split is written to, or clear it of all but the fields' shards."""
-    folder = partial_folder(target)
+    folder = partial_folder(destination)
     folder.mkdir(exist_ok=True)
     for entry in folder.iterdir():
         if entry.name in fields:
@@ -63,15 +63,7 @@ def prepare(target: Target, fields: Sequence[str]) -> Path:
 def write_array(folder: Path, layout: FieldLayout, *, samples: int, spatial_axes: int) -> None:
     """Write the metadata of a field whose shards are packed by ourselves, anew where it is."""
     import zarr
-    from zarr.codecs import BloscCodec, ZstdCodec
 
-    compressors: tuple[Any, ...] = ()
-    if layout.codec == "zstd-1":
-        compressors = (ZstdCodec(level=1, checksum=False),)
-    elif layout.codec != "raw":
-        shuffle = "noshuffle" if layout.dtype.itemsize == 1 else "shuffle"
-        settings = {**blosc_settings(layout.codec), "shuffle": shuffle}
-        compressors = (BloscCodec(**settings, typesize=layout.dtype.itemsize),)
     with writing(folder / layout.name):
         zarr.create_array(
             str(folder / layout.name),
@@ -79,7 +71,7 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int, spatial_axes
             dtype=layout.dtype,
             chunks=(layout.chunk_rows, *layout.sample_shape),
             shards=(layout.shard_rows, *layout.sample_shape),
-            compressors=compressors,
+            compressors=zarr_compressors(layout.codec, layout.dtype.itemsize),
             fill_value=0,
             dimension_names=("sample", *_dimensions(layout, spatial_axes)),
         )
@@ -130,12 +122,12 @@ def prune(folder: Path, name: str, shards: Collection[Path]) -> None:
                 below.rmdir()
 
 
-def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -> None:
+def commit(destination: Destination, folder: Path, *, labels: Labels, description: JSON) -> None:
     """Complete a split, and let it be seen.
 
     Parameters
     ----------
-    target, folder
+    destination, folder
         Where it goes, and where it was written.
     labels
         Go to the root, unless they are bound to be those that it has.
@@ -145,8 +137,10 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
     import zarr
 
     sync_tree(folder)
-    with _dataset_locked(target):
-        now = target_of(target.out, target.split)  # another split may have been packed meanwhile
+    with _dataset_locked(destination):
+        now = destination_of(
+            destination.out, destination.split
+        )  # another split may have been packed meanwhile
         now.require_same_labels(labels)
         if now.binding is None:
             with atomic_file(folder / _ROOT) as file, writing(folder / _ROOT):
@@ -156,34 +150,34 @@ def finish(target: Target, folder: Path, *, labels: Labels, description: JSON) -
             zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
         sync_entry(folder / METADATA)
         sync_entry(folder)
-        _exchange(target, folder)
-    remove(_aside(target))
+        _exchange(destination, folder)
+    remove(_aside(destination))
 
 
-def recover(target: Target) -> None:
+def recover(destination: Destination) -> None:
     """Complete what a killed run had begun to put in place, or undo it."""
-    folder, aside = partial_folder(target), _aside(target)
-    if target.folder.exists():
+    folder, aside = partial_folder(destination), _aside(destination)
+    if destination.folder.exists():
         remove(aside)
     if not aside.exists():
         return
-    with _dataset_locked(target):
+    with _dataset_locked(destination):
         if (folder / METADATA).exists():
-            _put_in_place(target, folder)
+            _put_in_place(destination, folder)
         else:
-            aside.rename(target.folder)
+            aside.rename(destination.folder)
 
 
 @contextmanager
-def _dataset_locked(target: Target) -> Iterator[None]:
+def _dataset_locked(destination: Destination) -> Iterator[None]:
     """Let one split of a dataset at a time take its place."""
     try:
-        with locked(target.out.resolve(), wait_s=_LOCK_S):
+        with locked(destination.out.resolve(), wait_s=_LOCK_S):
             yield
     except BlockingIOError:
         raise SourceError(
-            f"{target.out}: another run has been putting a split in place for {_LOCK_S} s; stop "
-            "it, and repeat this command"
+            f"{destination.out}: another run has been putting a split in place for {_LOCK_S} s; "
+            "stop it, and repeat this command"
         ) from None
 
 
@@ -198,31 +192,31 @@ def _root_metadata(labels: Labels) -> bytes:
     return written[METADATA].to_bytes()
 
 
-def _exchange(target: Target, folder: Path) -> None:
+def _exchange(destination: Destination, folder: Path) -> None:
     """Put the new split in the place of the old one, and its classes into the root, or neither."""
-    metadata, aside = target.out / METADATA, _aside(target)
+    metadata, aside = destination.out / METADATA, _aside(destination)
     before = metadata.read_bytes() if metadata.exists() else None
-    replaces = target.folder.exists()
+    replaces = destination.folder.exists()
     if replaces and aside.exists():  # a killed run was about to remove it
         remove(aside, must=True)
     try:
         if replaces:
-            target.folder.rename(aside)
-        _put_in_place(target, folder)
+            destination.folder.rename(aside)
+        _put_in_place(destination, folder)
     except BaseException:
         if not folder.exists():
-            target.folder.rename(folder)
-        if replaces and not target.folder.exists():
-            aside.rename(target.folder)
+            destination.folder.rename(folder)
+        if replaces and not destination.folder.exists():
+            aside.rename(destination.folder)
         _restore(metadata, before)
         raise
 
 
-def _put_in_place(target: Target, folder: Path) -> None:
+def _put_in_place(destination: Destination, folder: Path) -> None:
     if (folder / _ROOT).exists():
-        (folder / _ROOT).replace(target.out / METADATA)
-    folder.rename(target.folder)
-    sync_entry(target.out)
+        (folder / _ROOT).replace(destination.out / METADATA)
+    folder.rename(destination.folder)
+    sync_entry(destination.out)
 
 
 def _restore(metadata: Path, before: bytes | None) -> None:
@@ -233,6 +227,6 @@ def _restore(metadata: Path, before: bytes | None) -> None:
             file.write(before)
 
 
-def _aside(target: Target) -> Path:
+def _aside(destination: Destination) -> Path:
     """Where a split waits for its replacement; no split's name has a tilde."""
-    return target.folder.with_name(f"{target.split}~old{PARTIAL}")
+    return destination.folder.with_name(f"{destination.split}~old{PARTIAL}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed_convert.supervision.board import Board, take
 from zarrfeed_convert.supervision.child import end_with_parent, start
-from zarrfeed_convert.supervision.limits import (
+from zarrfeed_convert.supervision.watch import (
     Memory,
     Watch,
     is_crash,

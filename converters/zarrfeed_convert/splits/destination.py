@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """Where a split goes.
 
     Attributes
@@ -95,7 +95,7 @@ class Target:
             )
 
 
-def target_of(out: Path, split: str) -> Target:
+def destination_of(out: Path, split: str) -> Destination:
     """Look at where a split shall go.
 
     Raises
@@ -116,7 +116,7 @@ def target_of(out: Path, split: str) -> Target:
             f"give {out.parent} as OUT"
         )
     if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
-        return Target(out, split, None, ())
+        return Destination(out, split, None, ())
     attributes = _attributes(out) if out.is_dir() else None
     if not attributes or "classes" not in attributes:
         raise SourceError(
@@ -129,7 +129,7 @@ def target_of(out: Path, split: str) -> Target:
             f"found {attributes.get('format')!r}; pack it anew, or use another zarrfeed"
         )
     labels = _labels(out, attributes)
-    return Target(out, split, labels, tuple(_splits(out, but=split)))
+    return Destination(out, split, labels, tuple(_splits(out, but=split)))
 
 
 def _labels(out: Path, attributes: JSON) -> Labels:
