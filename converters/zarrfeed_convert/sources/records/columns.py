@@ -1,8 +1,7 @@
-"""What does a column of a Parquet table hold, row by row, and what are its classes called?"""
+"""What does a column of a Parquet table hold, row by row, and is one of them of masks?"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,17 +14,19 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.sources.read_errors import naming_errors
-from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
+from zarrfeed_convert.sources.records.bare_numbers import size_of
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage
 from zarrfeed_convert.sources.records.parquet_files import Tables, schema_of
+from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
-    from zarrfeed_convert.sources.records.embedded import Numbers, Value
+    from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
 # A str is the path of an image file.
@@ -47,16 +48,66 @@ def require_images(tables: Tables, column: str, *, option: str) -> None:
         _require_image_type(schema_of(path).field(column).type, name=f"{path}: column {column}")
 
 
+def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[str]) -> bool:
+    """Return whether tables have masks of which nothing is said but the column's usual name.
+
+    Parameters
+    ----------
+    column
+        That name.
+    image
+        The column of the images.
+    but_not
+        Columns that something else is in.
+
+    Raises
+    ------
+    SourceError
+        Only some of the tables have the column, or others might hold the masks.
+    """
+    schemas = {path: schema_of(path) for path in tables.paths}
+    having = [path for path, schema in schemas.items() if column in schema.names]
+    if having:
+        lacking = [path for path in schemas if path not in having]
+        if lacking:
+            raise SourceError(
+                f"{lacking[0]}: needed the column {column!r} as {having[0]} has it, found a table "
+                f"without; give tables of one kind, or pack images alone by --masks {NO_MASKS}"
+            )
+        return True
+    path, schema = next(iter(schemas.items()))
+    paths = _is_text(_value_type(schema.field(image).type))
+    others = [
+        field.name
+        for field in schema
+        if field.name not in {image, *but_not}
+        and _may_be_images(field.type)
+        and (paths or not _is_text(_value_type(field.type)))
+    ]
+    if others:
+        raise SourceError(
+            f"{path}: needed the column {column!r}, found {few(others, shown=20)}; if masks are "
+            f"in one of them, name it by -o mask=COLUMN, else pack images alone by --masks "
+            f"{NO_MASKS}"
+        )
+    return False
+
+
 def _require_image_type(kind: pa.DataType, *, name: str) -> None:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    if not _may_be_images(kind):
+        raise SourceError(f"{name}: needed {_NEEDED}, found {_value_type(kind)}")
+
+
+def _may_be_images(kind: pa.DataType) -> bool:
+    kind = _value_type(kind)
     if pa.types.is_struct(kind):
         fields = [field.name for field in kind]
-        fits = "bytes" in fields or "path" in fields
-    else:
-        fits = _is_bytes(kind) or _is_text(kind) or _is_tensor(kind) or pa.types.is_nested(kind)
-    if not fits:
-        raise SourceError(f"{name}: needed {_NEEDED}, found {kind}")
+        return "bytes" in fields or "path" in fields
+    return _is_bytes(kind) or _is_text(kind) or _is_tensor(kind) or pa.types.is_nested(kind)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def cell_value(column: pa.ChunkedArray, row: int, *, name: str) -> CellValue:
@@ -99,41 +150,6 @@ def _value_in(value: pa.Scalar, name: str) -> CellValue:
         )
     plain: CellValue = value.as_py()
     return plain
-
-
-def classes_of(tables: Tables, column: str) -> tuple[str, ...] | None:
-    """Find the class names of a column, as the first file has them."""
-    return class_names(schema_of(tables.paths[0]).metadata, column)
-
-
-def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
-    """Find the class names that the Hugging Face library writes beside a table.
-
-    Parameters
-    ----------
-    metadata
-        Of the table's schema.
-    column
-        The masks'. Its values are class ids, at whatever depth of lists.
-
-    Examples
-    --------
-    >>> label = '{"feature": {"names": ["sky", "road"], "_type": "ClassLabel"}, "_type": "List"}'
-    >>> class_names({b"huggingface": b'{"info": {"features": {"m": %s}}}' % label.encode()}, "m")
-    ('sky', 'road')
-    """
-    try:
-        said = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-        feature = said["info"]["features"][column]
-        while True:
-            if isinstance(feature, list):
-                [feature] = feature
-            elif feature.get("_type") == "ClassLabel":
-                return tuple(map(str, feature["names"]))
-            else:
-                feature = feature["feature"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def _array_of(values: pa.Array, name: str) -> NDArray[Any]:

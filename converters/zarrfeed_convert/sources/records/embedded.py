@@ -1,180 +1,43 @@
 """What image, or which class ids, does one value of a record, a table or a tar hold?
 
-A value is an image file, a NumPy file, bare numbers, or an array in hand. Pure: it opens nothing.
+A value is an image file, a NumPy file, bare numbers, or an array in hand. :class:`EmbeddedFields`
+is the base of the sources whose samples are such values.
 """
 
 from __future__ import annotations
 
-import math
-import re
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
+from zarrfeed_convert.source import Source
+from zarrfeed_convert.sources.records.bare_numbers import (
+    Numbers,
+    Value,
+    arrange_numbers,
+    numbers_dtype,
+    shape_of_mask,
+)
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.source import Mask
+    from zarrfeed_convert.source import Header, Mask
     from zarrfeed_convert.sources.value_options import ValueOptions
 
-# An image file, a NumPy file or bare numbers; an array.
-Value: TypeAlias = bytes | NDArray[Any]
-
-CHANNELS = 4  # an image has no more, as a rule
 # Formats whose header comes first, and as many bytes as almost all of them need for it.
 _HEADED = (b"\x89PNG", b"\xff\xd8\xff", NPY)
 HEAD = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """How values that are no image files are understood.
-
-    Attributes
-    ----------
-    dtype
-        Of bytes that are bare numbers, and of integers in lists. Empty: bytes are image or NumPy
-        files, and an image's integers of 32 or 64 bits, as lists have them, are uint8.
-    channels_first
-        Arrays are (C, H, W) instead of (H, W, C).
-    option
-        The option that gives the dtype, for errors.
-    """
-
-    dtype: str = ""
-    channels_first: bool = False
-    option: str = "dtype"
-
-    def __post_init__(self) -> None:
-        """Check the dtype."""
-        try:
-            known = np.dtype(self.dtype or "uint8").kind in "buif"
-        except TypeError:
-            known = False
-        if not known:
-            raise SourceError(
-                f"option {self.option}: needed a type of numbers like uint8, uint16 or float32, "
-                f"found {self.dtype!r}"
-            )
-
-    def is_file(self, value: Value) -> TypeGuard[bytes]:
-        """Return whether a value is a file, of an image or of NumPy's."""
-        return isinstance(value, bytes) and not self.dtype
-
-
-def parse_shape(text: str) -> tuple[int, ...] | None:
-    """Read ``HxW`` or ``HxWxC``; None where the text is something else.
-
-    Examples
-    --------
-    >>> parse_shape("256x320x3")
-    (256, 320, 3)
-    """
-    if re.fullmatch(r"\d+(x\d+){1,2}", text) is None:
-        return None
-    return tuple(int(part) for part in text.split("x"))
-
-
-def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple[int, ...]:
-    """Check that numbers are a shape.
-
-    Parameters
-    ----------
-    numbers
-        As given or stored.
-    parts, name
-        Where they come from, for errors.
-
-    Raises
-    ------
-    SourceError
-        They are not a height and a width, with or without channels.
-    """
-    if len(numbers) not in (2, 3) or min(numbers) < 1:
-        raise SourceError(
-            f"{name}: needed a height and a width in {', '.join(map(str, parts))}, found "
-            f"{list(numbers)}"
-        )
-    return tuple(numbers)
-
-
-def shape_of_mask(shape: Sequence[int] | None, numbers: Numbers) -> Sequence[int] | None:
-    """Return the shape of a mask whose image has this one: it need not have as many channels."""
-    if shape is None or len(shape) == 2:
-        return shape
-    return shape[1:] if numbers.channels_first else shape[:2]
-
-
-def numbers_dtype(array: NDArray[Any], value: Value, numbers: Numbers) -> np.dtype[Any]:
-    """Return what an image's numbers are taken for."""
-    if isinstance(value, bytes):
-        return array.dtype
-    if numbers.dtype:
-        return np.dtype(numbers.dtype).newbyteorder("=")
-    listed = array.dtype.kind in "iu" and array.dtype.itemsize >= 4
-    return np.dtype(np.uint8) if listed else array.dtype
-
-
-def arrange_numbers(
-    value: Value, numbers: Numbers, shape: Sequence[int] | None, name: str
-) -> NDArray[Any]:
-    """Arrange numbers as (H, W) or (H, W, C), in native byte order."""
-    array = _numbers_in(value, numbers, name) if isinstance(value, bytes) else value
-    if array.ndim == 1:
-        array = array.reshape(_completed(shape, array.size, numbers, name))
-    if array.ndim == 3 and numbers.channels_first:
-        array = array.transpose(1, 2, 0)
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise SourceError(f"{name}: needed an array (H, W) or (H, W, C), found {array.shape}")
-    if array.ndim == 3 and array.shape[0] <= CHANNELS < array.shape[2]:
-        raise SourceError(
-            f"{name}: needed an image (H, W, C), found {array.shape}, whose channels seem to come "
-            "first; if so, say -o channels_first=yes"
-        )
-    return array
-
-
-def _numbers_in(data: bytes, numbers: Numbers, name: str) -> NDArray[Any]:
-    dtype = np.dtype(numbers.dtype)
-    if len(data) % dtype.itemsize:
-        raise SourceError(
-            f"{name}: needed numbers of {dtype.itemsize} bytes each ({dtype}), found "
-            f"{len(data)} bytes; check -o {numbers.option}"
-        )
-    values: NDArray[Any] = np.frombuffer(data, dtype)
-    return values.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _completed(
-    shape: Sequence[int] | None, count: int, numbers: Numbers, name: str
-) -> tuple[int, ...]:
-    """Complete the shape of numbers in a row: there are as many channels as fit."""
-    if shape is None:
-        raise SourceError(
-            f"{name}: needed the shape of {count} numbers in a row, found none; give it by "
-            "-o shape=HxW"
-        )
-    needed = math.prod(shape)
-    if len(shape) == 2 and needed and count and count % needed == 0:
-        channels = count // needed
-        if channels == 1:
-            return tuple(shape)
-        return (channels, *shape) if numbers.channels_first else (*shape, channels)
-    if count != needed or not count or len(shape) != 3:
-        raise SourceError(
-            f"{name}: needed {'×'.join(map(str, shape))} numbers"
-            f"{', or as many for each channel' if len(shape) == 2 else ''}, found {count}"
-        )
-    return tuple(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +135,48 @@ class EmbeddedImage:
             return decode_bytes(self._file, self.name, self.limits)
         shape = shape_of_mask(self.shape, self.numbers)
         return Pixels(arrange_numbers(self.value, self.numbers, shape, self.name))
+
+
+class EmbeddedFields(Source):
+    """A source whose samples are one value for each field: the base of all such sources."""
+
+    _options: ValueOptions
+
+    @abstractmethod
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
+        """Find what a sample holds in some of the fields, given by their places."""
+
+    def _measured_file(self, sample: int, field: int) -> Measure | None:  # noqa: ARG002
+        """Measure a file that a field is in by its beginning; None where it takes the value."""
+        return None
+
+    def probe(self, sample: int) -> Header:
+        """Measure what a sample holds; of files, only the headers are read."""
+        files = [self._measured_file(sample, field) for field in range(len(self.fields))]
+        values = self._values(sample, [field for field, found in enumerate(files) if not found])
+        image, *masks = (
+            found or (next(values).measure_mask() if field else next(values).measure())
+            for field, found in enumerate(files)
+        )
+        name = self.names(sample)[0]
+        return self._options.header(image, masks[0] if masks else None, name=name)
+
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode what a sample holds."""
+        image, *masks = self._values(sample, range(len(self.fields)))
+        pixels = self._options.image(image.pixels(), name=image.name)
+        return pixels, *(mask.ids(self._options) for mask in masks)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a sample's mask; its image is not looked at."""
+        return self._mask(sample).ids(self._options)
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Return what the palette of a sample's mask shows where it is used."""
+        return self._mask(sample).shown_colors(self._options)
+
+    def _mask(self, sample: int) -> EmbeddedImage:
+        return next(self._values(sample, [1]))
 
 
 def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:

@@ -6,6 +6,7 @@ described here, in a pool of their own, because TensorFlow describes the same in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,13 +17,17 @@ from google.protobuf.message import DecodeError
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
+from zarrfeed_convert.sources.records.bare_numbers import size_of
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage
+from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.sources.records.embedded import Numbers
+    from zarrfeed_convert.sources.records.bare_numbers import Numbers
     from zarrfeed_convert.sources.records.record_file import Records
 
 # The name of each feature -> the feature, a message.
@@ -55,6 +60,7 @@ _DTYPES = {
 }  # fmt: skip
 # A tensor begins with field 1, its dtype; no image file begins with this byte.
 _TENSOR = b"\x08"
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 
 def parse_example(data: bytes, *, name: str) -> Example:
@@ -119,6 +125,55 @@ def tensor_of(data: bytes, *, name: str) -> NDArray[Any] | None:
             f"{name}: needed an image file or a tensor of numbers, found bytes that are neither; "
             "if they are bare numbers, say which by -o dtype=uint8, for masks -o mask_dtype=uint8"
         ) from error
+
+
+def has_masks(
+    image: Feature, example: Example, name: str, *, mask: str, but_not: Collection[str]
+) -> bool:
+    """Return whether a record has a mask of which nothing is said but the feature's usual name.
+
+    Parameters
+    ----------
+    image
+        The feature of the image.
+    example, name
+        The record.
+    mask
+        The usual name.
+    but_not
+        Features that hold something else.
+
+    Raises
+    ------
+    SourceError
+        It has other features that may be the mask.
+    """
+    if mask in example:
+        return True
+    try:
+        found = image.stored(example, 0).measure()
+        pixels = found.height * found.width
+    except SourceError:  # it is told when the image's turn comes
+        pixels = 1
+    known = {image.feature, *but_not, *map(str, image.shape)}
+    others = [
+        feature
+        for feature in sorted(example)
+        if feature not in known and _may_be_mask(example[feature], pixels)
+    ]
+    if others:
+        raise SourceError(
+            f"{name}: needed the feature {mask!r}, found {few(others, shown=20)}; if one of them "
+            f"is the mask, name it by -o mask=FEATURE, else pack images alone by --masks {NO_MASKS}"
+        )
+    return False
+
+
+def _may_be_mask(feature: Any, pixels: int) -> bool:
+    """Return whether a feature holds bytes that are no text, or a number for each pixel."""
+    numbers = len(feature.float_list.value) + len(feature.int64_list.value)
+    values = feature.bytes_list.value
+    return numbers >= pixels or any(len(v) >= pixels or _NO_TEXT.search(v) for v in values)
 
 
 def _messages() -> tuple[Any, Any]:

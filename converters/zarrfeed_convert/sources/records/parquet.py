@@ -7,25 +7,29 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.records.columns import Column, classes_of, require_images
-from zarrfeed_convert.sources.records.embedded import Numbers, parse_shape
-from zarrfeed_convert.sources.records.parquet_files import Tables
+from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.columns import Column, has_masks, require_images
+from zarrfeed_convert.sources.records.embedded import EmbeddedFields
+from zarrfeed_convert.sources.records.parquet_files import Tables, classes_of
 from zarrfeed_convert.sources.records.row_groups import RowGroups
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, masks_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.sources.records.embedded import EmbeddedImage
+
+_MASK = "annotation"  # as the Hugging Face hub has it
 
 
 @source_errors
-class ParquetTables(Source):
+class ParquetTables(EmbeddedFields):
     """Parquet tables with a column of images and one of masks, a sample per row.
 
     Columns may be Hugging Face images (of bytes or paths), image or ``.npy`` files as bytes,
@@ -44,9 +48,11 @@ class ParquetTables(Source):
         A file, a folder, or a glob like ``'data/train-*.parquet'``.
     masks
         Tables whose rows hold the masks of those of `images`, one by one. Empty: the masks are in
-        the same rows.
+        the same rows. ``none``: only images are packed.
     image, mask
-        The columns of both. Rows that hold nothing in one of them are left out.
+        The columns of both. Rows that hold nothing in one of them are left out. `mask` empty:
+        ``annotation``; of tables without such a column, or another that may hold masks, only
+        images are packed.
     key
         The column that names samples, different in every row. Empty: samples are named by file
         and number.
@@ -94,7 +100,7 @@ class ParquetTables(Source):
         masks: str | os.PathLike[str] = "",
         *,
         image: str = "image",
-        mask: str = "annotation",
+        mask: str = "",
         key: str = "",
         shape: str = "",
         height: str = "height",
@@ -108,40 +114,42 @@ class ParquetTables(Source):
         limits: Limits | None = None,
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
-        numbers = (
-            Numbers(dtype, channels_first),
-            Numbers(mask_dtype, channels_first, option="mask_dtype"),
-        )
+        masks = os.fspath(masks)
+        said = {"mask": mask, "mask_dtype": mask_dtype, "mask_map": self._options.mask_map}
+        wanted = masks_wanted(masks, **said)
         limits = limits or Limits()
-        columns = {image, mask, key, shape, height, width}
-        image_tables = Tables.find(os.fspath(images), what="images", columns=columns, limits=limits)
-        mask_tables = image_tables
-        if masks:
-            mask_tables = Tables.find(
-                os.fspath(masks),
-                what="masks",
-                columns=columns,
-                limits=limits,
-                beside=image_tables.stems,
-            )
-            require_one_mask_each(image_tables, mask_tables, what="row")
+        read = {image, mask or _MASK, key, shape, height, width}
+        tables = Tables.find(os.fspath(images), what="images", columns=read, limits=limits)
         self._cache_mib = cache_mib
         del self.arguments["cache_mib"]  # the samples do not depend on it
         rows = RowGroups(cache_mib << 20, limits)
-        self._image, self._mask = (
-            Column(tables, column, kind, rows, _shape(tables, shape, height, width), limits)
-            for tables, column, kind in zip(
-                (image_tables, mask_tables), (image, mask), numbers, strict=True
-            )
-        )
-        require_images(image_tables, image, option="image")
-        require_images(mask_tables, mask, option="mask")
-        unmapped = not str(self._options.mask_map)
-        self.classes = classes_of(mask_tables, mask) if unmapped else None
+        numbers = Numbers(dtype, channels_first)
+        sized = _shape(tables, shape, height, width)
+        self._columns = [Column(tables, image, numbers, rows, sized, limits)]
+        require_images(tables, image, option="image")
+        if wanted is None:
+            wanted = has_masks(tables, _MASK, image=image, but_not={key, *map(str, sized)})
+        if wanted:
+            self.arguments["mask"] = mask = mask or _MASK
+            numbers = Numbers(mask_dtype, channels_first, option="mask_dtype")
+            mask_tables = tables
+            if masks:
+                mask_tables = Tables.find(
+                    masks, what="masks", columns=read, limits=limits, beside=tables.stems
+                )
+                require_one_mask_each(tables, mask_tables, what="row")
+                sized = _shape(mask_tables, shape, height, width)
+            require_images(mask_tables, mask, option="mask")
+            self._columns += [Column(mask_tables, mask, numbers, rows, sized, limits)]
+            if not str(self._options.mask_map):
+                self.classes = classes_of(mask_tables, mask)
+        else:
+            self.fields = IMAGES_ONLY
+            self.arguments["masks"] = NO_MASKS
         self._rows, self.left_out = self._find_rows()
-        self._keys = [image_tables.key(row) for row in self._rows]
+        self._keys = [tables.key(row) for row in self._rows]
         if key:
-            image_tables.require(key, option="key")
+            tables.require(key, option="key")
             self._keys = self._read_keys(key)
 
     @property
@@ -152,50 +160,33 @@ class ParquetTables(Source):
     @property
     def memory_nbytes(self) -> int:
         """How many bytes each process keeps: its cache, and the block of each column it is at."""
-        blocks = self._image.block_nbytes() + self._mask.block_nbytes()
-        return (self._cache_mib << 20) + blocks
+        return (self._cache_mib << 20) + sum(column.block_nbytes() for column in self._columns)
 
     def describe(self) -> JSON:
         """Describe where the rows come from, as JSON."""
-        tables = self._image.tables
+        tables = self._columns[0].tables
         facts = {"files": len(tables.paths), "rows": len(tables)}
         return {"kind": "parquet", **self.arguments, **self._options.describe(), "facts": facts}
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a row's image and mask by file, number and column."""
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name the cells of a row by file, number and column."""
+        return tuple(column.name(self._rows[sample]) for column in self._columns)
+
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
         row = self._rows[sample]
-        return self._image.name(row), self._mask.name(row)
+        return (self._columns[field].stored(row) for field in fields)
 
-    def probe(self, sample: int) -> Header:
-        """Read a row, and measure what it holds; of files that it names, only the headers."""
-        row = self._rows[sample]
-        image = self._image.measured_file(row) or self._image.stored(row).measure()
-        mask = self._mask.measured_file(row)
-        mask = mask or self._mask.stored(row).measure_mask()
-        return self._options.header(image, mask, name=self._image.name(row))
-
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a row's image and mask."""
-        row = self._rows[sample]
-        pixels = self._image.stored(row).pixels()
-        return self._options.image(pixels, name=self._image.name(row)), self.read_mask(sample)
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a row's mask; its image is not looked at."""
-        return self._mask.stored(self._rows[sample]).ids(self._options)
-
-    def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a row's mask shows where it is used."""
-        return self._mask.stored(self._rows[sample]).shown_colors(self._options)
+    def _measured_file(self, sample: int, field: int) -> Measure | None:
+        return self._columns[field].measured_file(self._rows[sample])
 
     def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
         """Find the rows that hold something, and say of the others what they lack."""
         lacking: dict[int, tuple[str, str]] = {}
-        for what, column in (("mask", self._mask), ("image", self._image)):
+        for field, column in reversed([*zip(self.fields, self._columns, strict=True)]):
             for row in column.tables.doubtful_rows(column.column):
                 if column.holds_nothing(row):
-                    lacking[row] = (column.name(row), f"it holds no {what}")
-        tables = self._image.tables
+                    lacking[row] = (column.name(row), f"it holds no {field.name}")
+        tables = self._columns[0].tables
         rows = [row for row in range(len(tables)) if row not in lacking]
         if not rows:
             name, why = lacking[0]
@@ -204,7 +195,7 @@ class ParquetTables(Source):
 
     def _read_keys(self, column: str) -> list[str]:
         """Read the name of every row."""
-        tables = self._image.tables
+        tables = self._columns[0].tables
         names = ["" if value is None else str(value) for value in tables.values(column)]
         row_of: dict[str, int] = {}
         for row in self._rows:

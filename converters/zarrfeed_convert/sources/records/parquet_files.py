@@ -1,7 +1,8 @@
-"""Where are the rows of some Parquet files, and which of them hold nothing in a column?"""
+"""Where are the rows of some Parquet files, which lack something, and what are classes called?"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, 
 from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -205,6 +206,41 @@ def schema_of(path: str) -> pa.Schema:
     """
     with naming_errors(path):
         return pq.read_schema(path)
+
+
+def classes_of(tables: Tables, column: str) -> tuple[str, ...] | None:
+    """Find the class names of a column, as the first file has them."""
+    return class_names(schema_of(tables.paths[0]).metadata, column)
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
+    """Find the class names that the Hugging Face library writes beside a table.
+
+    Parameters
+    ----------
+    metadata
+        Of the table's schema.
+    column
+        The masks'. Its values are class ids, at whatever depth of lists.
+
+    Examples
+    --------
+    >>> label = '{"feature": {"names": ["sky", "road"], "_type": "ClassLabel"}, "_type": "List"}'
+    >>> class_names({b"huggingface": b'{"info": {"features": {"m": %s}}}' % label.encode()}, "m")
+    ('sky', 'road')
+    """
+    try:
+        said = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        feature = said["info"]["features"][column]
+        while True:
+            if isinstance(feature, list):
+                [feature] = feature
+            elif feature.get("_type") == "ClassLabel":
+                return tuple(map(str, feature["names"]))
+            else:
+                feature = feature["feature"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _lacks(group: Group, column: str) -> bool:

@@ -8,25 +8,30 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import place_and_reason, source_errors
-from zarrfeed_convert.sources.records.embedded import Numbers, parse_shape
-from zarrfeed_convert.sources.records.features import Feature
+from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.embedded import EmbeddedFields
+from zarrfeed_convert.sources.records.features import Feature, has_masks
 from zarrfeed_convert.sources.records.record_file import Records
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, masks_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.sources.records.embedded import EmbeddedImage
     from zarrfeed_convert.sources.records.features import Example
+
+_MASK = "mask"
+_TRIED = 16  # records, to find one that is not damaged
 
 
 @source_errors
-class TFRecords(Source):
+class TFRecords(EmbeddedFields):
     """TFRecord files of ``tf.train.Example``, a sample per record; TensorFlow is not needed.
 
     Images and masks are encoded (PNG, JPEG, …), or tensors of ``tf.io.serialize_tensor``, or bare
@@ -39,10 +44,11 @@ class TFRecords(Source):
         A file, a folder, or a glob like ``'data/train-*'``.
     masks
         Files whose records hold the masks of those of `images`, one by one. Empty: the masks are
-        in the same records.
+        in the same records. ``none``: only images are packed.
     image, mask
         The features of both. TF-Slim and DeepLab call them ``image/encoded`` and
-        ``image/segmentation/class/encoded``.
+        ``image/segmentation/class/encoded``. `mask` empty: ``mask``; where the first record has
+        neither that nor another feature that may be a mask, only images are packed.
     key
         The feature that names samples, like ``image/filename``, different in every record; all
         records are read first to know. Empty: samples are named by file and number.
@@ -88,7 +94,7 @@ class TFRecords(Source):
         masks: str | os.PathLike[str] = "",
         *,
         image: str = "image",
-        mask: str = "mask",
+        mask: str = "",
         key: str = "",
         shape: str = "",
         height: str = "height",
@@ -100,24 +106,41 @@ class TFRecords(Source):
         limits: Limits | None = None,
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
+        masks = os.fspath(masks)
+        said = {"mask": mask, "mask_dtype": mask_dtype, "mask_map": self._options.mask_map}
+        wanted = masks_wanted(masks, **said)
         limits = limits or Limits()
-        given = parse_shape(shape) or ((shape,) if shape else (height, width))
-        image_numbers, mask_numbers = Numbers(dtype), Numbers(mask_dtype, option="mask_dtype")
-        image_records = Records.find(os.fspath(images), what="images")
-        mask_records = image_records
-        if masks:
-            mask_records = Records.find(os.fspath(masks), what="masks", beside=image_records.stems)
-            require_one_mask_each(image_records, mask_records, what="record")
-        self._image = Feature("image", image_records, image, image_numbers, given, limits)
-        self._mask = Feature("mask", mask_records, mask, mask_numbers, given, limits)
-        self._one = mask_records is image_records
-        self.left_out = image_records.broken
-        self._look_at_first()
+        sized = parse_shape(shape) or ((shape,) if shape else (height, width))
+        numbers, mask_numbers = Numbers(dtype), Numbers(mask_dtype, option="mask_dtype")
+        records = mask_records = Records.find(os.fspath(images), what="images")
+        self.left_out = records.broken
+        image_feature = Feature("image", records, image, numbers, sized, limits)
+        first = _first(image_feature)
+        if first is not None:
+            image_feature.require(*first)
+        self._first_has_none = False
+        if wanted is None:
+            wanted = first is None or has_masks(image_feature, *first, mask=_MASK, but_not={key})
+            self._first_has_none = not wanted
+        self._features = [image_feature]
+        if wanted:
+            self.arguments["mask"] = mask = mask or _MASK
+            if masks:
+                mask_records = Records.find(masks, what="masks", beside=records.stems)
+                require_one_mask_each(records, mask_records, what="record")
+            mask_feature = Feature("mask", mask_records, mask, mask_numbers, sized, limits)
+            first = _first(mask_feature) if masks else first
+            if first is not None:
+                mask_feature.require(*first)
+            self._features += [mask_feature]
+        else:
+            self.fields = IMAGES_ONLY
+            self.arguments["masks"] = NO_MASKS
         if key:
             self._keys, self._rows = self._read_keys(key)
         else:
-            self._rows = list(range(len(image_records)))
-            self._keys = [image_records.key(row) for row in self._rows]
+            self._rows = list(range(len(records)))
+            self._keys = [records.key(row) for row in self._rows]
 
     @property
     def keys(self) -> Sequence[str]:
@@ -126,59 +149,34 @@ class TFRecords(Source):
 
     def describe(self) -> JSON:
         """Describe where the records come from, as JSON."""
-        records = self._image.records
+        records = self._features[0].records
         facts = {"files": len(records.paths), "records": len(records)}
         return {"kind": "tfrecord", **self.arguments, **self._options.describe(), "facts": facts}
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a record's image and mask by file, number and feature."""
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name what a record holds by file, number and feature."""
+        return tuple(feature.name(self._rows[sample]) for feature in self._features)
+
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
         row = self._rows[sample]
-        return self._image.name(row), self._mask.name(row)
-
-    def probe(self, sample: int) -> Header:
-        """Read a record, and measure what it holds."""
-        row = self._rows[sample]
-        image_example, mask_example = self._examples(row)
-        image = self._image.stored(image_example, row).measure()
-        mask = self._mask.stored(mask_example, row).measure_mask()
-        return self._options.header(image, mask, name=self._image.name(row))
-
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a record's image and mask."""
-        row = self._rows[sample]
-        image_example, mask_example = self._examples(row)
-        pixels = self._image.stored(image_example, row).pixels()
-        image = self._options.image(pixels, name=self._image.name(row))
-        return image, self._mask.stored(mask_example, row).ids(self._options)
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a record's mask."""
-        row = self._rows[sample]
-        return self._mask.stored(self._mask.example(row), row).ids(self._options)
-
-    def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a record's mask shows where it is used."""
-        row = self._rows[sample]
-        return self._mask.stored(self._mask.example(row), row).shown_colors(self._options)
-
-    def _examples(self, row: int) -> tuple[Example, Example]:
-        example = self._image.example(row)
-        return example, example if self._one else self._mask.example(row)
-
-    def _look_at_first(self) -> None:
-        """Refuse features that the first record lacks: a wrong name is no matter of one sample."""
-        try:
-            image_example, mask_example = self._examples(0)
-        except SourceError:
-            return  # it is damaged; it fails when its turn comes
-        self._image.require(image_example, self._image.name(0))
-        self._mask.require(mask_example, self._mask.name(0))
+        parsed: dict[int, Example] = {}  # of images and masks, if they are in files of their own
+        for feature in map(self._features.__getitem__, fields):
+            example = parsed.get(id(feature.records))
+            if example is None:
+                example = parsed[id(feature.records)] = feature.example(row)
+            if self._first_has_none and _MASK in example:
+                raise SourceError(
+                    f"{feature.name(row)}: needed no feature {_MASK!r}, as the first record has "
+                    f"none, found one; give records that all have masks, or pack images alone by "
+                    f"--masks {NO_MASKS}"
+                )
+            yield feature.stored(example, row)
 
     def _read_keys(self, feature: str) -> tuple[list[str], list[int]]:
         """Read the name of every record; leave out those that have none."""
         rows: dict[str, int] = {}
         self.left_out = left_out = list(self.left_out)
-        field = replace(self._image, option="key", feature=feature)
+        field = replace(self._features[0], option="key", feature=feature)
         for row in range(len(field.records)):
             try:
                 key = field.text(row)
@@ -194,3 +192,13 @@ class TFRecords(Source):
         if not rows:
             raise SourceError(": ".join(self.left_out[0]))
         return list(rows), list(rows.values())
+
+
+def _first(feature: Feature) -> tuple[Example, str] | None:
+    """Read the first record that is whole, and name it; None where there is none soon."""
+    for row in range(min(len(feature.records), _TRIED)):
+        try:
+            return feature.example(row), feature.name(row)
+        except SourceError:
+            continue  # it fails when its turn comes
+    return None

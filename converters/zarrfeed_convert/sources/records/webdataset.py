@@ -12,11 +12,14 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.records.embedded import (
     HEAD,
+    EmbeddedFields,
     EmbeddedImage,
     measure_head,
 )
@@ -27,21 +30,26 @@ from zarrfeed_convert.sources.records.tars import (
     names_of_tars,
     samples_of_tar,
 )
-from zarrfeed_convert.sources.value_options import ValueOptions, require_no_masks
+from zarrfeed_convert.sources.value_options import (
+    NO_MASKS,
+    ValueOptions,
+    masks_wanted,
+    require_no_masks,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.source import JSON
 
 _IMAGES = "jpg;jpeg;png;webp;tif;tiff;bmp;npy;image.jpg;image.png;image.npy"
 _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;png;npy"
 
 
 @source_errors
-class WebDatasetTars(Source):
+class WebDatasetTars(EmbeddedFields):
     """Tar files as WebDataset has them: files of one name, but for what follows its first dot.
 
     ::
@@ -54,11 +62,13 @@ class WebDatasetTars(Source):
         A tar, a folder of them, a glob, or WebDataset's ranges: ``shard-{000..017}.tar``. They
         must not be compressed.
     masks
-        Not needed.
+        Not needed. ``none``: only images are packed.
     image, mask
         What follows the first dot of the names of images and of masks; of several, the first
         that a sample has. Image files and ``.npy`` arrays; arrays of other numbers than uint8 and
-        uint16 become float32.
+        uint16 become float32. `mask` empty: ``mask.png``, ``seg.png``, ``label.png``,
+        ``cls.png``, some of these as ``tif`` or ``npy``, or ``png`` or ``npy`` beside the image;
+        where no sample has one of them, or another image file, only images are packed.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -82,42 +92,60 @@ class WebDatasetTars(Source):
         masks: str | os.PathLike[str] = "",
         *,
         image: str = _IMAGES,
-        mask: str = _MASKS,
+        mask: str = "",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_no_masks(os.fspath(masks), "the tars of --images")
         self._options = ValueOptions.of(color, mask_map)
+        wanted = masks_wanted(os.fspath(masks), mask=mask, mask_map=self._options.mask_map)
+        if wanted is not False:
+            require_no_masks(os.fspath(masks), "the tars of --images")
         self._limits = limits or Limits()
         self._tars = find_tars(os.fspath(images))
-        self.left_out = left_out = list[tuple[str, str]]()
-        self._keys: list[str] = []
-        self._members: list[tuple[str, str]] = []
-        places: list[tuple[int, int, int, int, int]] = []
-        fields = Counter[str]()
-        wanted = _fields("image", image), _fields("mask", mask)
+        choices = {IMAGE: _suffixes(IMAGE, image)}
+        if wanted is not False:
+            choices[MASK] = _suffixes(MASK, mask or _MASKS)
+        counts = Counter[str]()
+        found: list[tuple[int, str, dict[str, Member], str]] = []
         for number, path in enumerate(self._tars):
             samples = samples_of_tar(path)
-            fields.update(fields_of(samples))
+            counts.update(fields_of(samples))
             for key, members in samples.items():
-                pair = choose(members, *wanted)
-                if isinstance(pair, str):
-                    left_out.append((f"{path}/{key}", pair))
-                    continue
-                one, other = pair
-                self._keys.append(key)
-                self._members.append((one.name, other.name))
-                places.append((number, one.offset, one.size, other.offset, other.size))
+                chosen = choose(members, choices)
+                others = few(sorted(members)) if len(chosen) < len(choices) else ""
+                found.append((number, key, chosen, others))
+        if wanted is None and not any(MASK in chosen for _, _, chosen, _ in found):
+            _require_no_other(os.fspath(images), counts, [chosen for _, _, chosen, _ in found])
+            del choices[MASK]
+        if MASK in choices:
+            self.arguments["mask"] = mask or _MASKS
+        else:
+            self.fields = IMAGES_ONLY
+            self.arguments["masks"] = NO_MASKS
+        self.left_out = left_out = list[tuple[str, str]]()
+        self._keys: list[str] = []
+        self._members: list[tuple[str, ...]] = []
+        places: list[list[int]] = []
+        for number, key, chosen, others in found:
+            lacks = [name for name in choices if name not in chosen]
+            if lacks:
+                why = f"it has no {' and no '.join(lacks)}; its files are {others}"
+                left_out.append((f"{self._tars[number]}/{key}", why))
+                continue
+            parts = [chosen[name] for name in choices]
+            self._keys.append(key)
+            self._members.append(tuple(part.name for part in parts))
+            places.append([number, *(n for part in parts for n in (part.offset, part.size))])
         if not places:
-            raise SourceError(_nothing(os.fspath(images), wanted, fields))
+            raise SourceError(_nothing(os.fspath(images), choices, counts))
         self._places = np.array(places, np.int64)
         if len(set(self._keys)) < len(self._keys):
             names = names_of_tars(self._tars)
             self._keys = [
                 f"{names[place[0]]}/{key}" for place, key in zip(places, self._keys, strict=True)
             ]
-        shown = dict(sorted(fields.most_common(10)))
+        shown = dict(sorted(counts.most_common(10)))
         self._facts = {"tars": len(self._tars), "fields": shown}
 
     @property
@@ -134,88 +162,87 @@ class WebDatasetTars(Source):
             "facts": self._facts,
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
-        """Name a sample's two files, as if the tar were a folder."""
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name a sample's files, as if the tar were a folder."""
         tar = self._tars[self._places[sample, 0]]
-        image, mask = self._members[sample]
-        return f"{tar}/{image}", f"{tar}/{mask}"
+        return tuple(f"{tar}/{member}" for member in self._members[sample])
 
-    def probe(self, sample: int) -> Header:
-        """Read the headers of a sample's two files."""
-        image, mask = (self._measure(sample, which) for which in (0, 1))
-        return self._options.header(image, mask, name=self.names(sample)[0])
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
+        names = self.names(sample)
+        for field in fields:
+            data = self._bytes(sample, field, names[field])
+            yield EmbeddedImage(data, names[field], self._limits)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a sample."""
-        name = self.names(sample)[0]
-        return self._options.image(self._file(sample, 0).pixels(), name=name), self.read_mask(
-            sample
-        )
+    def _measured_file(self, sample: int, field: int) -> Measure | None:
+        name = self.names(sample)[field]
+        return measure_head(self._bytes(sample, field, name, HEAD), name, self._limits)
 
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a sample's mask."""
-        return self._file(sample, 1).ids(self._options)
-
-    def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a sample's mask shows where it is used."""
-        return self._file(sample, 1).shown_colors(self._options)
-
-    def _file(self, sample: int, which: int) -> EmbeddedImage:
-        name = self.names(sample)[which]
-        return EmbeddedImage(self._bytes(sample, which, name), name, self._limits)
-
-    def _measure(self, sample: int, which: int) -> Measure:
-        name = self.names(sample)[which]
-        found = measure_head(self._bytes(sample, which, name, HEAD), name, self._limits)
-        return found or self._file(sample, which).measure()
-
-    def _bytes(self, sample: int, which: int, name: str, most: int | None = None) -> bytes:
-        """Read the contents of a sample's image (0) or mask (1), or their beginning."""
-        place = self._places[sample].tolist()
-        offset, size = place[1 + 2 * which : 3 + 2 * which]
+    def _bytes(self, sample: int, field: int, name: str, most: int | None = None) -> bytes:
+        """Read the contents of one of a sample's files, or their beginning."""
+        tar, *places = self._places[sample].tolist()
+        offset, size = places[2 * field : 2 * field + 2]
         wanted = size if most is None else min(size, most)
-        with naming_errors(name), Path(self._tars[place[0]]).open("rb") as tar:
-            tar.seek(offset)
-            data = tar.read(wanted)
+        with naming_errors(name), Path(self._tars[tar]).open("rb") as file:
+            file.seek(offset)
+            data = file.read(wanted)
             if len(data) != wanted:
                 raise EOFError(f"its tar ends after {len(data)} of its {wanted} bytes")
         return data
 
 
 def choose(
-    members: Mapping[str, Member], images: Sequence[str], masks: Sequence[str]
-) -> tuple[Member, Member] | str:
-    """Choose a sample's image and mask, or say why it has none.
+    members: Mapping[str, Member], choices: Mapping[str, Sequence[str]]
+) -> dict[str, Member]:
+    """Choose a sample's files, one for each field that it has.
 
     Parameters
     ----------
     members
-        The sample's, by field.
-    images, masks
-        Fields to choose from, the first that is there; what is the image is not the mask.
+        The sample's, by suffix.
+    choices
+        Suffixes to choose from, by field: the first that is there and not of an earlier field.
     """
-    image = next((field for field in images if field in members), None)
-    mask = next((field for field in masks if field in members and field != image), None)
-    if image is not None and mask is not None:
-        return members[image], members[mask]
-    lacks = "no mask" if image else "no image" if mask else "neither image nor mask"
-    return f"it has {lacks}; its files are {few(sorted(members))}"
+    chosen: dict[str, Member] = {}
+    left = dict(members)
+    for field, suffixes in choices.items():
+        suffix = next((suffix for suffix in suffixes if suffix in left), None)
+        if suffix is not None:
+            chosen[field] = left.pop(suffix)
+    return chosen
 
 
-def _fields(option: str, text: str) -> tuple[str, ...]:
-    fields = tuple(part.lower().lstrip(".") for part in re.split(r"[;,\s]+", text) if part)
-    if not fields:
+def _require_no_other(
+    where: str, counts: Counter[str], samples: Sequence[Mapping[str, Member]]
+) -> None:
+    """Refuse samples without masks whose masks may have other suffixes, or other keys."""
+    of_images = {chosen[IMAGE].field for chosen in samples if IMAGE in chosen}
+    others = [suffix for suffix in counts if f".{suffix}".endswith((*EXTENSIONS, ".npy"))]
+    if of_images and len(of_images.union(others)) > 1:
+        raise SourceError(
+            f"{where}: needed masks beside the images, found files {_counted(counts)}; say by "
+            "-o image=SUFFIX and -o mask=SUFFIX which they are, or pack images alone by "
+            f"--masks {NO_MASKS}"
+        )
+
+
+def _suffixes(option: str, text: str) -> tuple[str, ...]:
+    suffixes = tuple(part.lower().lstrip(".") for part in re.split(r"[;,\s]+", text) if part)
+    if not suffixes:
         raise SourceError(
             f"option {option}: needed what follows the first dot of file names, "
-            f"like {'seg.png' if option == 'mask' else 'jpg;png'}, found {text!r}"
+            f"like {'jpg;png' if option == IMAGE else 'seg.png'}, found {text!r}"
         )
-    return fields
+    return suffixes
 
 
-def _nothing(where: str, wanted: tuple[Sequence[str], Sequence[str]], fields: Counter[str]) -> str:
-    counted = few(f"{field} ({count})" for field, count in fields.most_common())
-    found = f"found files {counted}" if counted else "found no files"
+def _counted(counts: Counter[str]) -> str:
+    return few(f"{suffix} ({count})" for suffix, count in counts.most_common())
+
+
+def _nothing(where: str, choices: Mapping[str, Sequence[str]], counts: Counter[str]) -> str:
+    needed = " and ".join(f"{field} ({'; '.join(suffixes)})" for field, suffixes in choices.items())
+    found = f"found files {_counted(counts)}" if counts else "found no files"
     return (
-        f"{where}: needed samples with an image ({'; '.join(wanted[0])}) and a mask "
-        f"({'; '.join(wanted[1])}), {found}; say with the options image and mask which they are"
+        f"{where}: needed samples with {needed}, {found}; say with the options image and mask "
+        "which they are"
     )
