@@ -7,6 +7,8 @@ import json
 import numpy as np
 import zarr
 
+from zarrfeed import SplitReader, open_split
+
 
 def texts(names):
     return [bytes(row).rstrip(b"\0").decode() for row in names]
@@ -19,6 +21,17 @@ def by_key(split):
     fields = ("image", "mask", "digest", "class_pixels", "channel_sums")
     values = [group[field][:] for field in fields]
     return dict(zip(names, zip(*values, strict=True), strict=True))
+
+
+def in_order_of_keys(path):
+    """What the loader reads of every field of a split, sorted by the samples' keys."""
+    split = open_split(path)
+    rows = range(split.layouts["image"].shape[0])
+    with SplitReader(split) as reader:
+        found = reader.read(rows)
+    with SplitReader(split, ["key"]) as reader:
+        order = np.argsort([row.tobytes() for row in reader.read(rows)["key"]])
+    return {name: values[order] for name, values in found.items()}
 
 
 def require_same(found, expected):

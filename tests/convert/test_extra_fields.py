@@ -72,7 +72,7 @@ def test_only_what_was_packed_can_have_moved(moved):
 
 
 def test_formats_that_take_no_fields_say_which_do(tmp_path):
-    with pytest.raises(OptionError, match=r"camvid: needed images and masks alone.*take them"):
+    with pytest.raises(OptionError, match=r"camvid: needed images.*alone.*take them: paired"):
         open_source("camvid", {"images": str(tmp_path), "fields": {"depth": "target:d"}})
     arguments = ["convert", "o.zarr", "--split", "t", "--format", "camvid", "--images", "i"]
     done = CliRunner().invoke(app, [*arguments, "--field", "d=target:d"], env={"COLUMNS": "200"})

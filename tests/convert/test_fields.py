@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zarrfeed import SplitReader, ZarrSequence, open_split
+from stored_samples import in_order_of_keys as stored
+from zarrfeed import ZarrSequence, open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert, repack, verify
 from zarrfeed_tools.cli import app
@@ -34,15 +35,6 @@ def images(tmp_path, monkeypatch):
 
 def samples(**arrays):
     return [dict(zip(arrays, each, strict=True)) for each in zip(*arrays.values(), strict=True)]
-
-
-def stored(path):
-    """The arrays of a split, in the order of the samples' numbers."""
-    with SplitReader(open_split(path)) as reader:
-        found = reader.read(range(COUNT))
-    with SplitReader(open_split(path), ["key"]) as reader:
-        order = np.argsort([row.tobytes() for row in reader.read(range(COUNT))["key"]])
-    return {name: values[order] for name, values in found.items()}
 
 
 def require_verified(path, **how):

@@ -119,7 +119,12 @@ def _place_in_imagej(page: Any) -> Place | None:
 
 
 def require_same_place(
-    image: Place | None, mask: Place | None, size: tuple[int, int], *, name: str
+    image: Place | None,
+    mask: Place | None,
+    size: tuple[int, int],
+    *,
+    name: str,
+    what: str = "mask",
 ) -> None:
     """Refuse a mask whose pixels lie elsewhere than the image's.
 
@@ -129,8 +134,8 @@ def require_same_place(
         Nothing is refused where one of them is not known.
     size
         Height and width of the image.
-    name
-        The image, for errors.
+    name, what
+        The image, and what the other is, for errors.
 
     Raises
     ------
@@ -140,12 +145,12 @@ def require_same_place(
     if image is None or mask is None or (image.system == _OME) != (mask.system == _OME):
         return
     todo = (
-        "resample the mask to the image's pixels, or, if these belong together all the same, save "
-        "the mask without its georeference"
+        f"resample the {what} to the image's pixels, or, if these belong together all the same, "
+        f"save the {what} without its georeference"
     )
     if image.system and mask.system and image.system != mask.system:
         raise SourceError(
-            f"{name}: needed a mask in the image's coordinates, EPSG:{image.system}, found "
+            f"{name}: needed the {what} in the image's coordinates, EPSG:{image.system}, found "
             f"EPSG:{mask.system}; {todo}"
         )
     pixel = min(math.hypot(*image.column), math.hypot(*image.row))
@@ -154,7 +159,7 @@ def require_same_place(
     if not apart <= _TOLERANCE * pixel:
         shift = np.round(np.subtract(mask.at(0, 0), image.at(0, 0)), 6).tolist()
         raise SourceError(
-            f"{name}: needed a mask at the place of the image, found one up to "
+            f"{name}: needed the {what} at the place of the image, found one up to "
             f"{apart / pixel if pixel else math.inf:.4g} pixels away (its first pixel is off by "
             f"{shift}); {todo}"
         )

@@ -153,13 +153,14 @@ def decide(
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:
-    """Tell of images that are turned while their masks are not: sizes may not show a mistake."""
+    """Tell of images that are turned while other fields are not: sizes may not show a mistake."""
     count = sum(header.turned for header in measured.headers)
     if not count:
         return ()
     reason = (
-        "as EXIF says, and as viewers show them; their masks do not say it, and are taken as they "
-        "are: save images without EXIF orientation if masks were drawn on the stored pixels"
+        "as EXIF says, and as viewers show them; their masks or other fields do not say it, and "
+        "are taken as they are: save images without EXIF orientation if these were drawn on the "
+        "stored pixels"
     )
     return (Decision("orientation", f"{count} images turned", reason),)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed.store.schema import MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.labels import value_counts
@@ -71,7 +71,7 @@ class Measured:
 
 
 def probe_all(source: Source, executor: Executor, progress: Progress | None) -> Measured:
-    """Measure every sample; those whose image and mask differ in size have failed.
+    """Measure every sample; those whose arrays differ in size have failed.
 
     Raises
     ------
@@ -97,21 +97,25 @@ def probe_all(source: Source, executor: Executor, progress: Progress | None) -> 
 def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[list[Failed], str]:
     found = []
     for item, header in measured:
-        if header.mask is None:
+        size, axes = header.size, len(header.size)
+        other = next((n for n, (shape, _) in header.arrays.items() if shape[:axes] != size), None)
+        if other is None:
             continue
-        size, of_mask = header.size, header.mask.shape[: len(header.size)]
-        if size != of_mask:
-            image, mask, *_ = source.names(item)
-            sizes = f"{image} is {size_text(size)}, {mask} is {size_text(of_mask)}"
-            if header.turned and size[::-1] == of_mask:
-                sizes += (
-                    " (the image was turned, as its EXIF orientation says; if the mask was drawn "
-                    "on its pixels as they are stored, save the image without EXIF)"
-                )
-            found.append(Failed(item, image, f"image and mask differ in size: {sizes}"))
+        names = dict(zip(header.arrays, source.names(item), strict=True))
+        of_other = header.arrays[other].shape[:axes]
+        sizes = f"{names[IMAGE]} is {size_text(size)}, {names[other]} is {size_text(of_other)}"
+        if header.turned and size[::-1] == of_other:
+            sizes += (
+                f" (the image was turned, as its EXIF orientation says; if the {other} was drawn "
+                "on its pixels as they are stored, save the image without EXIF)"
+            )
+        what = f"image and {other} differ in size"
+        found.append(Failed(item, names[IMAGE], f"{what}: {sizes}"))
+    if not found:
+        return [], ""
+    what, _, sizes = found[0].why.partition(": ")
     others = f" ({len(found)} pairs differ)" if len(found) > 1 else ""
-    first = found[0].why.removeprefix("image and mask differ in size") if found else ""
-    return found, f"image and mask differ in size{others}{first}; they must show the same pixels"
+    return found, f"{what}{others}: {sizes}; they must show the same pixels"
 
 
 def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
@@ -120,8 +124,7 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
     Raises
     ------
     SourceError
-        They differ: the message says how many images there are of each. Or an array has not the
-        pixels of its image.
+        They differ: the message says how many images there are of each.
     """
     _require_one_kind(measured.headers)
     found: dict[str, ArrayHeader] = {}
@@ -129,11 +132,6 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
         axes = len(header.size)
         for name, (shape, dtype) in header.arrays.items():
             kind = ArrayHeader(shape[axes:], None if name == MASK else dtype)
-            if shape[:axes] != header.size:
-                raise SourceError(
-                    f"{source.names(item)[0]}: needed a {name} of {size_text(header.size)} "
-                    f"pixels as the image has, found the shape {shape}"
-                )
             if found.setdefault(name, kind) != kind:
                 raise SourceError(
                     f"{source.names(item)[0]}: needed every {name} to be of one kind, "

@@ -93,10 +93,27 @@ class Pairing:
     left_out: tuple[tuple[str, str], ...]
     left_aside: tuple[int, int]
 
-    @property
-    def files(self) -> dict[str, tuple[str, str]]:
-        """Key → image file and mask file."""
-        return {pair.key: (pair.images[0], pair.mask) for pair in self.pairs}
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Samples of several files, and what makes no sample.
+
+    Attributes
+    ----------
+    files
+        Key → a file of images, and one of each side; sorted by key.
+    left_out
+        Files that lack another, as (path, why).
+    partners
+        By side: key of an image → key of its file there.
+    left_aside
+        How many files of images and of masks lack their suffix.
+    """
+
+    files: Mapping[str, tuple[str, ...]]
+    left_out: tuple[tuple[str, str], ...]
+    partners: Mapping[str, Mapping[str, str]]
+    left_aside: tuple[int, int] = (0, 0)
 
 
 def pair_stacks(
@@ -158,18 +175,42 @@ def pair_by_key(
     left_aside: tuple[int, int],
 ) -> Pairing:
     """Pair files by their keys; the others are left out."""
-    pairs = pairs_of(image_of, mask_of)
-    lone_images = sorted(image_of.keys() - pairs.keys())
-    lone_masks = sorted(mask_of.keys() - set(pairs.values()))
-    return Pairing(
-        tuple(Pair(image, image_of[image], mask_of[mask]) for image, mask in pairs.items()),
-        (
-            *left_out,
-            *((image_of[key][0], "this image has no mask") for key in lone_images),
-            *((mask_of[key], "this mask has no image") for key in lone_masks),
-        ),
-        left_aside,
-    )
+    joined = join_by_key({key: files[0] for key, files in image_of.items()}, {"mask": mask_of})
+    pairs = (Pair(key, image_of[key], mask) for key, (_, mask) in joined.files.items())
+    return Pairing(tuple(pairs), (*left_out, *joined.left_out), left_aside)
+
+
+def join_by_key(image_of: Mapping[str, str], sides: Mapping[str, Mapping[str, str]]) -> Joined:
+    """Join the file of each image with its files of other sides, by their keys.
+
+    Parameters
+    ----------
+    image_of
+        Key → file.
+    sides
+        A word for a file of the side → key → file.
+
+    Examples
+    --------
+    >>> joined = join_by_key({"a": "i/a", "b": "i/b"}, {"mask": {"a": "m/a"}, "depth": {"a": "d"}})
+    >>> joined.files, joined.left_out
+    ({'a': ('i/a', 'm/a', 'd')}, (('i/b', 'this image has no mask, no depth'),))
+    """
+    partners = {what: pairs_of(image_of, files) for what, files in sides.items()}
+    files: dict[str, tuple[str, ...]] = {}
+    left_out = []
+    for key in sorted(image_of):
+        lacking = [what for what in sides if key not in partners[what]]
+        if lacking:
+            why = ", ".join(f"no {what}" for what in lacking)
+            left_out.append((image_of[key], f"this image has {why}"))
+        else:
+            others = (sides[what][partners[what][key]] for what in sides)
+            files[key] = (image_of[key], *others)
+    for what, side in sides.items():
+        lone = side.keys() - set(partners[what].values())
+        left_out += [(side[key], f"this {what} has no image") for key in sorted(lone)]
+    return Joined(files, tuple(left_out), partners)
 
 
 def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:

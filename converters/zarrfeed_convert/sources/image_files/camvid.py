@@ -11,6 +11,7 @@ from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.class_files import find_classes
+from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     SUBSETS,
@@ -18,14 +19,13 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.image_files.paired import pair_folders
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.sources.file_pairs import Pairing
+    from zarrfeed_convert.sources.file_pairs import Joined
 
 # SegNet's CamVid: the mask value is the place; 11 is unlabelled.
 CAMVID_11 = (
@@ -142,7 +142,7 @@ class CamVid(KnownLayout):
         if folders != indices:
             labels = Labels(tuple(CAMVID_COLORS), IGNORED)
             known, suffix = camvid_colors_to_ids(), "_L"
-        pairs = pair_folders(
+        pairs = join_folders(
             str(root / folders[0]), str(root / folders[1]), image_suffix="", mask_suffix=suffix
         )
         named = None if str(options.mask_map) else find_classes([root])
@@ -160,7 +160,7 @@ class CamVid(KnownLayout):
         )
 
 
-def _are_colored(pairs: Pairing, limits: Limits | None) -> bool:
+def _are_colored(pairs: Joined, limits: Limits | None) -> bool:
     """Return whether masks are colours, as the first of them is; SegNet's are grey."""
     try:
         return measure(Path(min(pairs.files.values())[1]), limits).channels > 1

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.class_files import find_classes
+from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     SUBSETS,
     KnownLayout,
     find_layout,
 )
-from zarrfeed_convert.sources.image_files.paired import pair_folders
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
 
@@ -120,7 +120,7 @@ class Cityscapes(KnownLayout):
                 suffix = train_ids
             else:
                 known = cityscapes_ids_to_train_ids()
-        pairs = pair_folders(
+        pairs = join_folders(
             str(root / folders[0]),
             str(root / folders[1]),
             image_suffix="_leftImg8bit",

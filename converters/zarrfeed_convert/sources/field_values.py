@@ -1,0 +1,170 @@
+"""How do a file's pixels become a field, by its role?
+
+Pure: it knows what files say and what they hold, no file and no decoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.georeference import require_same_place
+from zarrfeed_convert.labels import is_jpeg
+from zarrfeed_convert.source import ArrayHeader
+from zarrfeed_convert.sources.values import packable_target, packed_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Measure, Pixels
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import Field, Header
+    from zarrfeed_convert.sources.value_options import ValueOptions
+
+_MOST_UINT8 = 255
+
+
+def with_fields(
+    header: Header,
+    image: Measure,
+    extras: Mapping[Field, tuple[str, Measure]],
+    options: ValueOptions,
+) -> Header:
+    """Add fields to the header of an image and its mask.
+
+    Parameters
+    ----------
+    header, image
+        The header, and what the image's file says.
+    extras
+        The names and the measures of the fields' files.
+    options
+        How their values become pictures and ids.
+
+    Raises
+    ------
+    SourceError
+        A file lies at another place than the image, or cannot be a field of its role.
+    """
+    if not extras:
+        return header
+    arrays = dict(header.arrays)
+    turned = header.turned
+    for field, (name, said) in extras.items():
+        require_same_place(
+            image.place, said.place, (image.height, image.width), name=name, what=field.name
+        )
+        arrays[field.name] = field_header(field, said, options, name=name)
+        turned |= image.turned and not said.turned
+    return replace(header, arrays=arrays, turned=turned)
+
+
+def field_header(field: Field, said: Measure, options: ValueOptions, *, name: str) -> ArrayHeader:
+    """Say what :func:`field_values` will give of a file.
+
+    Parameters
+    ----------
+    field
+        With its role.
+    said
+        What the file says of itself.
+    options
+        How its values become a picture or ids.
+    name
+        The file, for errors.
+
+    Raises
+    ------
+    SourceError
+        It cannot be a field of this role.
+    """
+    size, dtype = (said.height, said.width), np.dtype(said.dtype)
+    if field.role == "image":
+        channels = options.channels(said.channels, name=name)
+        return ArrayHeader((*size, channels), packed_dtype(dtype, name))
+    if field.role == "mask":
+        many = len(said.palette) > 3 * (_MOST_UINT8 + 1)  # colours of three bytes
+        return ArrayHeader(size, ids_dtype(np.dtype("uint16") if many else dtype, options.mask_map))
+    if said.palette:
+        raise _no_numbers(field, name, "the indices of a palette")
+    if said.channels > 1 and is_jpeg(name):
+        raise _no_numbers(field, name, "the colours of a JPEG, which its compression changes")
+    shape = size if said.channels == 1 else (*size, said.channels)
+    return ArrayHeader(shape, packable_target(np.empty(0, dtype), name).dtype.name)
+
+
+def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: str) -> NDArray[Any]:
+    """Turn a file's pixels into a field.
+
+    Parameters
+    ----------
+    field
+        With its role: ``image`` gives (H, W, C), ``mask`` ids (H, W), and ``target`` the numbers
+        that the file holds, (H, W) or (H, W, C).
+    pixels
+        The decoded file.
+    options
+        How its values become a picture or ids.
+    name
+        The file, for errors.
+
+    Raises
+    ------
+    SourceError
+        The pixels cannot be a field of this role.
+    """
+    if field.role == "image":
+        return options.image(pixels, name=name)
+    if field.role == "mask":
+        ids = options.mask(pixels, name=name)
+        dtype = ids_dtype(pixels.values.dtype, options.mask_map)
+        return ids.astype(np.promote_types(ids.dtype, dtype), copy=False)
+    if pixels.palette is not None:
+        raise _no_numbers(field, name, "the indices of a palette")
+    if pixels.values.ndim == 3 and pixels.values.shape[2] == 2 and not pixels.bands:
+        raise _no_numbers(field, name, "grey and alpha")
+    values = pixels.stored
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    return packable_target(values, name)
+
+
+def ids_dtype(dtype: np.dtype[Any], mask_map: MaskMap) -> str:
+    """Choose what holds the ids of a mask whose classes are not counted.
+
+    Parameters
+    ----------
+    dtype
+        Of the values that the mask holds.
+    mask_map
+        What these mean.
+
+    Returns
+    -------
+    str
+        ``uint8`` where neither its values nor the map can give more, else ``uint16``.
+
+    Examples
+    --------
+    >>> from zarrfeed_convert.mask_map import parse_mask_map
+    >>> [ids_dtype(np.dtype(dtype), parse_mask_map("")) for dtype in ("uint8", "uint16", "int32")]
+    ['uint8', 'uint16', 'uint16']
+    >>> ids_dtype(np.dtype("uint8"), parse_mask_map("255=300"))
+    'uint16'
+    """
+    ranges = (number for *_, number in mask_map.ranges)
+    given = (*mask_map.values.values(), *mask_map.colors.values(), *ranges, mask_map.rest or 0)
+    small = dtype.itemsize == 1 and max(given) <= _MOST_UINT8 and mask_map.one_hot is None
+    return "uint8" if small else "uint16"
+
+
+def _no_numbers(field: Field, name: str, found: str) -> SourceError:
+    return SourceError(
+        f"{name}: needed numbers as the target {field.name}, found {found}; give it the role image "
+        "for a picture, or mask for ids, or save the numbers as a grey PNG or a TIFF"
+    )

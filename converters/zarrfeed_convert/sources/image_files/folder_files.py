@@ -1,0 +1,181 @@
+"""Which files of folders are a sample's image, its mask and its further fields?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
+from zarrfeed_convert.decoding.decode import EXTENSIONS
+from zarrfeed_convert.sources.file_discovery import files_in, has_extension, stem_of
+from zarrfeed_convert.sources.file_pairs import files_by_key, join_by_key
+from zarrfeed_convert.sources.name_pairs import advise_suffixes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.extra_fields import ExtraField
+    from zarrfeed_convert.sources.file_pairs import Joined
+
+_ARRAYS = (".npy",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Files that belong to images: masks, or those of a further field.
+
+    Attributes
+    ----------
+    what
+        A word for one of them.
+    where
+        Their folder or glob.
+    files
+        Key → file.
+    suffixes
+        Of images and masks, as the user gave them; None where there is no such option.
+    """
+
+    what: str
+    where: str
+    files: Mapping[str, str]
+    suffixes: tuple[str, str] | None = None
+
+
+def join_folders(
+    images: str,
+    masks: str = "",
+    *,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    extras: Sequence[ExtraField] = (),
+) -> Joined:
+    """Join files by :func:`~zarrfeed_convert.sources.name_pairs.pairs_of` of their stems.
+
+    Parameters
+    ----------
+    images, masks
+        Folders or globs; both may be the same. No masks are looked for where `masks` is empty.
+    image_suffix, mask_suffix
+        What names have besides the one that both share.
+    extras
+        Further fields, whose places are folders or globs. Their files are no images.
+
+    Raises
+    ------
+    SourceError
+        A folder is missing or empty, a glob matches nothing, most files are unpaired, or two have
+        the same name.
+    """
+    sides = [_side_of(extra) for extra in extras]
+    found_images = _without(_image_files(images, "images"), sides)
+    not_suffix, masks_aside = "", 0
+    if masks:
+        found_masks = _image_files(masks, "masks")
+        # One folder for both: without its masks, the rest are the images.
+        shared = found_images.keys() & found_masks.keys()
+        if shared and not mask_suffix and not image_suffix:
+            raise SourceError(
+                f"images and masks: needed different files, found {len(shared)} of {images} on "
+                "both sides; say how masks are told apart, like --mask-suffix _mask"
+            )
+        not_suffix = mask_suffix if shared else ""
+        mask_of = files_by_key(found_masks, mask_suffix, "masks")
+        sides.insert(0, _Side("mask", masks, mask_of, (image_suffix, mask_suffix)))
+        masks_aside = len(found_masks) - len(mask_of)
+    image_of = files_by_key(found_images, image_suffix, "images", but_not=not_suffix)
+    joined = join_by_key(image_of, {side.what: side.files for side in sides})
+    for side in sides:
+        _require_partners(images, image_of, side, joined.partners[side.what])
+    return replace(joined, left_aside=(len(found_images) - len(image_of), masks_aside))
+
+
+def _side_of(extra: ExtraField) -> _Side:
+    name = extra.field.name
+    found = _image_files(extra.place, f"field {name}")
+    return _Side(f"{name} file", extra.place, files_by_key(found, "", f"field {name}"))
+
+
+def _without(images: Mapping[str, str], sides: Sequence[_Side]) -> dict[str, str]:
+    """Take the files of further fields out of those of images, which may lie in one folder."""
+    taken = {path: side for side in sides for path in side.files.values()}
+    left = {path: stem for path, stem in images.items() if path not in taken}
+    if not left:
+        path = min(images)
+        raise SourceError(
+            f"images: needed other files than those of fields, found the same {len(images)}, such "
+            f"as {path}; tell them apart by globs, like '{taken[path].where}/*_rgb.png'"
+        )
+    return left
+
+
+def _require_partners(
+    images: str, image_of: Mapping[str, str], side: _Side, partners: Mapping[str, str]
+) -> None:
+    """Refuse a side of which so many files are alone that something else is meant.
+
+    Parameters
+    ----------
+    images, image_of
+        The folder or glob of images, and key → file.
+    side
+        The other files.
+    partners
+        Key of an image → key of its file of that side.
+    """
+    lone_images = sorted(image_of.keys() - partners.keys())
+    lone_others = sorted(side.files.keys() - set(partners.values()))
+    advice = None
+    if side.suffixes and (lone_images or lone_others):
+        image_suffix, mask_suffix = side.suffixes
+        advice = advise_suffixes(
+            lone_images, lone_others, image_suffix=image_suffix, mask_suffix=mask_suffix
+        )
+    if partners and (advice is None or len(partners) > len(lone_images)):
+        return
+    what = side.what
+    advice = advice or (
+        f"images and {what}s have no name in common, {lone_images[0]!r} is an image and "
+        f"{lone_others[0]!r} a {what}: check that both folders are of one set, {images} and "
+        f"{side.where}, or rename files so that an image and its {what} share their name"
+    )
+    alone = [
+        *_alone("image", lone_images, image_of, what),
+        *_alone(what, lone_others, side.files, "image"),
+    ]
+    raise SourceError(f"{advice}; {'; '.join(alone)}")
+
+
+def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: str) -> list[str]:
+    """Say in a sentence which files have no partner; in none where all have one."""
+    if not keys:
+        return []
+    shown = few(Path(files[key]).name for key in keys)
+    count = f"{len(keys)} {what}{'s have' if len(keys) > 1 else ' has'}"
+    return [f"{count} no {partner}: {shown}"]
+
+
+def _image_files(where: str, what: str) -> dict[str, str]:
+    """Find image files: path → path below the folder, or the fixed part of the glob, as a stem."""
+    found = files_in(where)
+    if found is None:
+        found_file = "a file, no folder" if Path(where).is_file() else "no such folder"
+        raise SourceError(
+            f"{what}: needed a folder of images, found {found_file}: {where}; give a folder, or "
+            "a glob in quotes like 'data/*.png'"
+        )
+    base, paths = found
+    for extensions in (EXTENSIONS, _ARRAYS):
+        stems = {
+            str(path): stem_of(path.relative_to(base).as_posix(), extensions)
+            for path in map(Path, sorted(paths))
+            if has_extension(path.name, extensions)
+        }
+        if stems:
+            return stems
+    raise SourceError(
+        f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
+        f"looked for {' '.join(sorted({*EXTENSIONS, *_ARRAYS}))}"
+    )
