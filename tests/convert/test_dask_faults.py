@@ -86,7 +86,9 @@ def test_a_timeout_that_is_no_time_is_refused(pairs):
 
 
 def test_workers_and_a_scheduler_are_refused_together(pairs):
-    with pytest.raises(SourceError, match=r"found 2 workers of this machine and the cluster of tcp://x:1"):
+    with pytest.raises(
+        SourceError, match=r"found 2 workers of this machine and the cluster of tcp://x:1"
+    ):
         pack(pairs, "o.zarr", "tcp://x:1", workers=2)
 
 
