@@ -109,7 +109,7 @@ def edges_of(image, objects, rng):
     """Find where an object borders on something else below, and where there is any."""
     below = np.roll(objects, -1, axis=0)
     edge, there = (objects != below).astype(np.float32), (objects > 0).astype(np.float32)
-    return {"image": image, "objects": edge, "there": there}
+    return {"image": image, "edge": edge, "there": there}
 
 
 def test_instance_ids_train_by_what_a_transform_makes_of_them(data):
@@ -124,8 +124,10 @@ def test_instance_ids_train_by_what_a_transform_makes_of_them(data):
     }
     model = keras.Model(pixels, maps)
     model.compile(keras.optimizers.Adam(0.01), dict.fromkeys(maps, "binary_crossentropy"))
-    targets = {"edge": "objects", "inside": "there"}
-    with ZarrSequence(split, 4, inputs="image", targets=targets, transform=edges_of) as seq:
+    structure = {"inputs": "image", "targets": {"edge": "edge", "inside": "there"}}
+    with ZarrSequence(
+        split, 4, fields=("image", "objects"), **structure, transform=edges_of
+    ) as seq:
         losses = model.fit(seq, epochs=20, verbose=0).history
     for name in maps:
         assert losses[f"{name}_loss"][-1] < losses[f"{name}_loss"][0] / 2
