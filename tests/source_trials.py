@@ -75,17 +75,16 @@ def declared_by(seed: Seed) -> int:
             header = source.probe(sample)
             shape = header.image.shape
             nbytes = prod(shape) * np.dtype(header.dtype).itemsize
-            masked = header.mask.shape if header.mask else None
-            declared = max(declared, 2 * nbytes + 4 * prod(masked or (0,)))
-            image, *masks = source.read(sample)
+            declared = max(declared, 2 * nbytes + 4 * prod(header.mask.shape))
+            image, mask = source.read(sample)
         except SourceError as error:
             _require_named(error, seed)
             continue
         assert image.dtype in ("uint8", "uint16", "float32"), image.dtype
+        assert mask.dtype in ("uint8", "uint16"), mask.dtype
         assert image.shape == shape, (image.shape, shape)
         assert image.dtype == header.dtype, (image.dtype, header.dtype)
-        assert [mask.shape for mask in masks] == ([masked] if masked else []), header
-        assert all(mask.dtype in ("uint8", "uint16") for mask in masks), masks
+        assert mask.shape == header.mask.shape, (mask.shape, header)
     return declared
 
 

@@ -1,1 +1,1 @@
-"""Decoders: from the bytes of an image file to its pixels."""
+"""From the bytes of an image file to its pixels."""

@@ -1,7 +1,7 @@
-"""How much memory may an input file claim, and which other files may it refer to?
+"""What may reading a foreign file take: how much memory, and which files besides itself?
 
-Sizes in headers are claims. They are checked here before memory is allocated, so that a small file
-cannot exhaust the machine's memory, and a dataset cannot refer to files outside of it.
+What a header says is a claim. It is checked here before memory of its size is taken, so that a
+small file cannot fill a machine, and a dataset cannot name files that are not its own.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _GIB = 1 << 30
-_SHARE = 8  # an eighth of the machine's memory: decoding a sample takes up to four times its size
+_SHARE = 8  # of the machine's memory: a sample that is decoded is there four times
 _LEAST, _MOST = _GIB // 4, 3 * _GIB
-_KEY_NBYTES = 128  # memory that one listed sample takes
+_KEY_NBYTES = 128  # of memory for a sample that is only listed
 
 
 def _default_nbytes() -> int:
@@ -36,16 +36,15 @@ def _default_nbytes() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of what input files may claim.
+    """What a source may take from the machine for what files claim.
 
     Parameters
     ----------
     sample_nbytes
-        Largest array, in decoded bytes, that may be decoded at once: an image, a mask, or a chunk
-        of them. The default is an eighth of the memory of the machine or container, but at least
-        256 MiB and at most 3 GiB.
+        Most bytes of an array that must be decoded at once: an image, a mask, a chunk of them. By
+        default an eighth of the machine's memory, between 256 MiB and 3 GiB.
     external
-        Whether input files may refer to files outside their folder, which are then read.
+        Whether the contents of a file may name other files outside its folder, which are read.
 
     Examples
     --------
@@ -62,21 +61,21 @@ class Limits:
     def require(
         self, shape: Sequence[int], dtype: npt.DTypeLike, name: str, what: str = "an image"
     ) -> None:
-        """Check that an array is not empty and does not exceed the limit.
+        """Refuse an array that is empty, or that claims too much.
 
         Parameters
         ----------
         shape, dtype
-            Shape and dtype that the header claims.
+            As a header claims them.
         name
-            Name of the file, for errors.
+            The file, for errors.
         what
-            Name of the kind of array, for errors.
+            What the array is, for errors.
 
         Raises
         ------
         SourceError
-            The array is empty, or larger than `sample_nbytes`.
+            The array has no entries, or more than may be decoded at once.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
         claim = f"{'×'.join(map(str, shape))} {kind}"
@@ -85,12 +84,12 @@ class Limits:
         self.require_nbytes(math.prod(map(int, shape)) * kind.itemsize, name, what, claim)
 
     def require_nbytes(self, nbytes: int, name: str, what: str, claim: str = "") -> None:
-        """Check that an array of `nbytes` bytes may be decoded at once.
+        """Refuse to decode more bytes at once than are allowed.
 
         Raises
         ------
         SourceError
-            `nbytes` exceeds `sample_nbytes`.
+            `nbytes` exceeds the limit.
         """
         if nbytes > self.sample_nbytes:
             said = f"{claim}, {_mib(nbytes)}" if claim else _mib(nbytes)
@@ -101,12 +100,12 @@ class Limits:
             )
 
     def require_count(self, count: int, name: str, what: str = "samples") -> None:
-        """Check that the names of `count` samples do not take more memory than a sample may.
+        """Refuse more samples than can be listed.
 
         Raises
         ------
         SourceError
-            `count` exceeds ``sample_nbytes // 128``.
+            Their names alone would take more memory than a sample may.
         """
         most = self.sample_nbytes // _KEY_NBYTES
         if count > most:
@@ -116,12 +115,12 @@ class Limits:
             )
 
     def require_readable(self, path: Path) -> None:
-        """Check that a path is a regular file that does not exceed the limit.
+        """Refuse what would be read without end: a pipe or a device, or a file that is too large.
 
         Raises
         ------
         SourceError
-            The path is a pipe, a socket, a device, or a file larger than `sample_nbytes`.
+            The path is a pipe, a device or too large a file.
         OSError
             The path does not exist.
         """
@@ -129,59 +128,52 @@ class Limits:
         self.require_nbytes(path.stat().st_size, str(path), "a file")
 
     def require_own(self, path: str, folder: str, name: str) -> None:
-        """Check that a file which another file refers to is inside a folder.
+        """Refuse a file that another file's contents name, if it is outside a folder.
 
-        Symbolic links are not resolved: whoever owns the folder has created them.
+        Links in the file system count by their own path: the folder's owner put them there.
 
         Parameters
         ----------
         path
-            Path as written in the referring file, relative to `folder`.
+            As the contents say; it counts from the folder.
         folder
-            Folder of the referring file.
+            Of the file that says it.
         name
-            Place of the reference, for errors.
+            Of the place that says it, for errors.
 
         Raises
         ------
         SourceError
-            The file is outside `folder`, and `external` is False.
+            The file is outside, and external files are not allowed.
         """
         inside = os.path.abspath(folder)  # noqa: PTH100 (Path keeps "..", or follows links)
         found = os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
-        chained = "::" in path or "://" in path  # fsspec takes it for an address
+        chained = "::" in path or "://" in path  # an address, to fsspec
         if chained or Path(path).is_absolute() or not Path(found).is_relative_to(inside):
             self.require_external(name, f"the file {path}, outside {folder or '.'}")
 
     def require_external(self, name: str, what: str) -> None:
-        """Refuse data outside the dataset, unless they are allowed.
-
-        Parameters
-        ----------
-        name
-            Place of the reference, for errors.
-        what
-            What it refers to, for errors.
+        """Refuse what leads out of a dataset.
 
         Raises
         ------
         SourceError
-            `external` is False.
+            External data are not allowed.
         """
         if not self.external:
             raise SourceError(
-                f"{name}: needed all data inside the dataset, found a reference to {what}; if you "
-                "trust it, add --allow-external"
+                f"{name}: needed all data in the dataset itself, found that it names {what}; if "
+                "you trust it, add --allow-external"
             )
 
 
 def require_regular(path: Path) -> None:
-    """Check that a path is a regular file or a folder.
+    """Refuse a pipe, a socket or a device in place of a file: reading it may never end.
 
     Raises
     ------
     SourceError
-        The path is a pipe, a socket or a device. Reading it might never end.
+        The path is a pipe, a socket or a device.
     OSError
         The path does not exist.
     """
@@ -198,12 +190,12 @@ _LONGEST = 64 << 20  # bytes: the names of a million files
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, with or without a byte order mark.
+    """Read a file of text, UTF-8 with or without a mark in front.
 
     Raises
     ------
     SourceError
-        The file cannot be read, is not text, or is larger than 64 MiB.
+        The file cannot be read, is no text, or too long for a list of names.
     """
     try:
         require_regular(path)
@@ -222,5 +214,5 @@ def read_text(path: Path) -> str:
         ) from error
     if len(data) > _LONGEST or "\0" in text:
         found = "zero bytes" if "\0" in text else f"more than {_LONGEST >> 20} MiB"
-        raise SourceError(f"{path}: needed a text file, found {found}; restore the file")
+        raise SourceError(f"{path}: needed a text of names, found {found}; restore the file")
     return text

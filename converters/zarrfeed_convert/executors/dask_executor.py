@@ -1,14 +1,13 @@
 """How does a Dask cluster run tasks?
 
-The context is sent to the cluster once, as the result of a task on which all others depend. Dask
-copies it to every worker, and recreates it if all workers that had it have died. When a worker
-dies, Dask repeats the tasks that it was running on another one.
+The context goes to the cluster once, as the result of a task that all others depend on: Dask copies
+it to every worker, and makes it again where the workers that had it have died. A worker that dies
+loses only the tasks that it was running: Dask gives them to another one.
 
-No task writes after a run has ended: its tasks are cancelled, each task checks after every sample
-whether it is still wanted, and the run waits until no task is running. The same check ends the
-tasks of a run that was killed, and of a worker that has lost the scheduler. A lost worker may still
-write a file, but under a temporary name. The next run removes it, so that it cannot replace a
-shard.
+Nobody writes after a run has ended: its tasks are cancelled, a task checks after every sample that
+it is still wanted, and we wait until none is running. The same check ends the tasks of a run that
+was killed, and those of a worker that has lost the scheduler. What a worker that we have lost may
+still write has a name of its own; the next run removes it, and then it cannot replace a shard.
 """
 
 from __future__ import annotations
@@ -48,30 +47,32 @@ class DaskExecutor(Executor):
     Parameters
     ----------
     context
-        Object that all tasks share, such as a source.
+        What all tasks share.
     failures
-        Collects the samples that fail.
+        Takes the samples that fail.
     address
-        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        The scheduler's, such as ``tcp://10.0.0.1:8786``.
     read_timeout
-        Maximum time to read one sample, in seconds.
+        Seconds that reading a sample may take.
 
     Attributes
     ----------
     workers
-        Number of threads of the cluster that may run tasks.
+        Threads that may work for us.
     free_nbytes
-        Bytes of memory that are free for them.
+        Memory that they share.
 
     Raises
     ------
     SourceError
-        `address` is not the address of a scheduler.
+        The address is none.
     WorkerError
-        The scheduler does not respond, there is no worker, or one has another version of zarrfeed.
+        The scheduler does not answer, there is no worker, or one has another zarrfeed.
     """
 
-    visible_within_s = 60.0  # NFS shows new files within 30 s, unless it is configured otherwise
+    visible_within_s = (
+        60.0  # NFS looks after 30 s at the latest, if not told otherwise, what is new
+    )
     advice = "they must be on a path that all workers share with this machine"
 
     def __init__(
@@ -122,14 +123,14 @@ class DaskExecutor(Executor):
                 if isinstance(outcome, BaseException):
                     raise self._explained(outcome, future, items[number])
                 if not isinstance(outcome, Outcome):
-                    continue  # the task was not started
+                    continue  # it was not begun
                 done[number] = outcome._replace(failed=[*map(self._as_given, outcome.failed)])
                 if self._ends_it(outcome) and not ending:
                     self._cluster.ask_workers(remote_task.begin_no_more, self._remote.token)
                     ending = True
 
     def _as_given(self, failed: Failed) -> Failed:
-        """Name files by the paths that the user gave, instead of the absolute ones of workers."""
+        """Name files as the user does, not by the absolute paths that workers read."""
         return failed._replace(name=self._shortened(failed.name), why=self._shortened(failed.why))
 
     def _shortened(self, text: str) -> str:
@@ -140,9 +141,9 @@ class DaskExecutor(Executor):
     def _next(
         self, left: Iterator[tuple[int, Any]], count: int, threads: int
     ) -> list[tuple[int, Any]]:
-        """Return the tasks to submit next: all, for Dask to scale up, unless memory is short."""
+        """Choose what to submit: everything at once, so that Dask may ask for more workers."""
         most = count
-        if self.workers < self._threads:  # their memory limits the number of tasks
+        if self.workers < self._threads:  # memory would not allow more
             most = max(1, threads * self.workers // self._threads)
         return list(islice(left, max(0, most - len(self._under_way))))
 
@@ -178,12 +179,12 @@ class DaskExecutor(Executor):
             client.loop.add_callback(follow, number, future)
 
     def _require_progress(self) -> None:
-        """Check that no worker has been reading one sample for longer than the read timeout.
+        """Give up where a worker has been reading one sample for too long.
 
         Raises
         ------
         SourceError
-            A worker has. The message names the sample and the worker.
+            The message names the sample and the worker.
         """
         answers = self._cluster.ask_workers(remote_task.longest_reading, self._remote.token)
         for worker, answer in answers.items():
@@ -191,8 +192,9 @@ class DaskExecutor(Executor):
             if seconds > self._read_timeout:
                 raise SourceError(
                     f"{self._shortened(name)}: reading it did not end within {seconds:.0f} s on "
-                    f"{worker}; it may be damaged: restore it, or take it out, and restart that "
-                    f"worker; for a slow disk, use --read-timeout {4 * self._read_timeout:g}"
+                    f"{worker}; it may be damaged: restore it, or take it out, and start that "
+                    "worker anew; where the disk is slow, wait longer with --read-timeout "
+                    f"{4 * self._read_timeout:g}"
                 )
 
     def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:
@@ -206,9 +208,9 @@ class DaskExecutor(Executor):
         return error if future.status == "error" else self._cluster.lost(error)
 
     def _samples_of(self, item: object) -> str:
-        """Name the samples of a task, one of which may have caused its failure."""
+        """Name the samples of a task; one of them may be to blame."""
         found: Iterable[int] = item if isinstance(item, range | list) else ()
-        # A shard has rows, whose `item` numbers the samples of the source.
+        # A shard has rows, and rows the items that they come from.
         rows = getattr(getattr(item, "shard", item), "rows", None)
         for part in item if isinstance(item, tuple) else (rows,):
             items = getattr(part, "item", None)
@@ -221,7 +223,7 @@ class DaskExecutor(Executor):
         return f" ({len(samples)} samples, from {first} to {last})"
 
     def _abandon(self, error: BaseException) -> None:
-        """Cancel running tasks and wait until they have ended; add a note if that is unknown."""
+        """Cancel the tasks that run, and wait until they have ended; say so if that is unknown."""
         futures = list(self._under_way.values())
         self._under_way.clear()
         try:
@@ -237,7 +239,7 @@ class DaskExecutor(Executor):
 
 
 def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, object]]:
-    """Wait up to 0.1 s for a task to end, and yield all that have ended."""
+    """Wait for a task to end, but not for long; give all that have."""
     try:
         yield outcomes.get(timeout=_LOOK_EVERY_S)
         while True:
@@ -247,7 +249,7 @@ def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, obj
 
 
 def _large_graphs() -> Any:
-    """Raise the size at which Dask warns of large graphs: long lists of paths are no problem."""
+    """Silence Dask's warning of large graphs: it carries sources of many paths well."""
     return dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GiB"})
 
 
@@ -266,6 +268,6 @@ def _perform(item: Any, *, held: RemoteTask, task: Task[Any, Any]) -> Outcome | 
         state = worker.state.tasks.get(key)
         has_it_to_do = state is not None and state.state in ("executing", "long-running")
         if not has_it_to_do or worker.status in (Status.closing, Status.closed, Status.failed):
-            raise Reschedule  # the task was cancelled, or given to another worker
+            raise Reschedule  # nobody waits for it, or it is for another worker
 
     return remote_task.perform(held, task, item, require_wanted, dask_worker=worker)

@@ -1,9 +1,8 @@
-"""What is a task, and what does an executor guarantee?
+"""What is a task, and what does an executor promise?
 
-A task is a function of a :class:`TaskRun` and an item. All executors run the same tasks and return
-the same results in the same order, so that stores do not depend on the executor. Samples that
-failed are returned beside the result of a task. :class:`~zarrfeed_convert.failures.Failures`
-decides whether they end the conversion.
+A task is a function of its :class:`TaskRun` and an item. All executors run the same tasks and give
+back the same results in the same order, so nothing above can depend on who worked. What failed
+comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` says what then.
 """
 
 from __future__ import annotations
@@ -32,26 +31,25 @@ Read = TypeVar("Read")
 
 
 class TaskRun(Generic[Context]):
-    """One run of a task: its context, its progress, and the samples that failed.
+    """One run of a task: what it works with, how far it is, and what has failed.
 
     Parameters
     ----------
     context
-        Object that all tasks of an executor share, such as a source.
+        What all tasks of an executor share, such as a source.
     after_sample
-        Function that :meth:`tick` calls. It raises an exception to stop the task.
+        Called by :meth:`tick`; raises where the task is to stop.
     lost
-        Sample → reason, for samples that must not be read again, such as those that crashed a
-        process.
+        Samples that are not to be read again, and why.
 
     Attributes
     ----------
     ticks
-        Number of samples that are done.
+        Samples that are done.
     failed
-        Samples that failed.
+        Samples that are not, and why.
     cause
-        The first exception among the failures.
+        The first exception among them.
     """
 
     def __init__(
@@ -68,21 +66,16 @@ class TaskRun(Generic[Context]):
         self._lost = lost or {}
 
     def tick(self) -> None:
-        """Count a sample as done; raises if the result of the task is no longer needed."""
+        """Count a sample as done, and stop here where the task's result is no longer needed."""
         self.ticks += 1
         if self._after_sample is not None:
             self._after_sample()
 
     @contextmanager
     def noting(self: TaskRun[Source], item: int) -> Iterator[None]:
-        """Collect any exception raised while reading a sample in `failed` instead of raising it.
+        """Note a failure to read a sample, whatever a decoder raises, instead of raising it.
 
-        The caller must check afterwards whether the sample was read.
-
-        Parameters
-        ----------
-        item
-            Index of the sample in the source.
+        Whoever uses the sample looks whether it is there.
         """
         try:
             yield
@@ -95,19 +88,19 @@ class TaskRun(Generic[Context]):
             self.cause = self.cause or error
 
     def probe(self: TaskRun[Source], item: int) -> Header:
-        """Return a sample's header; see :meth:`Source.probe`."""
+        """Measure a sample."""
         return self._read(self.context.probe, item)
 
     def read(self: TaskRun[Source], item: int) -> tuple[NDArray[Any], ...]:
-        """Return a sample's arrays; see :meth:`Source.read`."""
+        """Decode a sample."""
         return self._read(self.context.read, item)
 
     def read_mask(self: TaskRun[Source], item: int) -> Mask:
-        """Return a sample's mask; see :meth:`Source.read_mask`."""
+        """Decode a sample's mask."""
         return self._read(self.context.read_mask, item)
 
     def shown_colors(self: TaskRun[Source], item: int) -> Mapping[int, int]:
-        """Return the colours of a mask's indices; see :meth:`Source.shown_colors`."""
+        """Decode a sample's mask, and say what its indices show."""
         return self._read(self.context.shown_colors, item)
 
     def _read(self: TaskRun[Source], read: Callable[[int], Read], item: int) -> Read:
@@ -118,23 +111,23 @@ class TaskRun(Generic[Context]):
 
 
 Task: TypeAlias = Callable[[TaskRun[Any], Item], Result]
-# Called with the number of samples done so far.
+# Called here with the number of samples done so far.
 Progress: TypeAlias = Callable[[int], None]
 
 
 class Outcome(NamedTuple):
-    """The outcome of a task.
+    """What comes back from a task.
 
     Attributes
     ----------
     result
-        Return value of the task.
+        The task's own.
     failed
         Samples that failed.
     ticks
-        Number of samples that are done.
+        Samples that are done.
     cause
-        Exception of the first failure; None if the task ran in another process.
+        Of the first failure; None where the task ran in another process.
     """
 
     result: Any
@@ -144,25 +137,25 @@ class Outcome(NamedTuple):
 
 
 class Executor(ABC):
-    """Base class of executors, which run tasks.
+    """Runs tasks.
 
     Parameters
     ----------
     workers
-        Maximum number of tasks that run at the same time.
+        How many may work at the same time.
     failures
-        Collects the samples that fail.
+        Takes the samples that fail.
 
     Attributes
     ----------
     workers
-        As above. It may be lowered between runs, but not raised.
+        May be lowered, never raised.
     free_nbytes
-        Bytes of memory that are free for the workers; None for the free memory of this machine.
+        Memory that is free for them; None for what this machine has.
     visible_within_s
-        Seconds until a file that a task has written is visible to this process.
+        Seconds that it may take until a file that a task wrote is seen here.
     advice
-        Hint for the error that such a file does not appear at all.
+        Why such a file may never be, in words that end a sentence.
     """
 
     free_nbytes: int | None = None
@@ -176,19 +169,19 @@ class Executor(ABC):
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
     ) -> list[Result]:
-        """Run a task for each item.
+        """Run a task over items.
 
-        Samples that fail are added to `failures`. If they end the conversion, no further task is
-        started, running tasks finish, and the error names the failures of all of them.
+        Samples that fail go to the executor's failures. Where they end the conversion, no further
+        task begins, those that run come to their end, and the error names what all of them found.
 
         Parameters
         ----------
         task
-            Function of a :class:`TaskRun` and an item.
+            The function.
         items
-            One item per task.
+            Its arguments, one at a time.
         progress
-            Called with the number of samples that are done, first with 0.
+            Told how many samples are done; first, as the work begins, that none is.
 
         Returns
         -------
@@ -197,10 +190,8 @@ class Executor(ABC):
 
         Raises
         ------
-        SourceError
-            Samples failed, and failures end the conversion.
         Exception
-            Any exception that a task raises.
+            What a task raises; its traceback where it ran in this process.
         """
         done: dict[int, Outcome] = {}
         try:
@@ -223,16 +214,16 @@ class Executor(ABC):
         done: dict[int, Outcome],
         progress: Progress,
     ) -> None:
-        """Store the outcome of every item in `done`; start no more if :meth:`_ends_it` is true."""
+        """Fill in the outcome of every item; begin no more where one :meth:`_ends_it`."""
 
     def _ends_it(self, outcome: Outcome) -> bool:
         return bool(outcome.failed) and self.failures.on_error == "stop"
 
     def _abandon(self, error: BaseException) -> None:  # noqa: B027 (nothing to do is fine)
-        """End all running tasks, so that none writes while the caller cleans up."""
+        """End the tasks that run: whoever cleans up must find nobody still writing."""
 
     def close(self) -> None:  # noqa: B027
-        """Release all workers."""
+        """Let go of whoever works."""
 
 
 def _tell_nobody(done: int) -> None:
@@ -246,9 +237,9 @@ _blosc_before: bool | None = None
 
 @contextmanager
 def single_threaded_blosc() -> Iterator[None]:
-    """Keep blosc from using several threads, which would make the bytes depend on the machine.
+    """Keep blosc from starting threads of its own: they make bytes depend on the machine.
 
-    Blosc has one switch per process. The last thread that leaves the context restores it.
+    Blosc has one switch for all threads of a process: the last to leave puts it back.
     """
     global _blosc_users, _blosc_before
     with _blosc:

@@ -1,9 +1,9 @@
-"""Which axes of an array are samples, rows, columns and channels, and where is sample i?
+"""Which axes of an array are samples, space and channels, and where is sample i?
 
 Pure: letters and lengths in, indices out. TIFF stacks (``TZCYX``), arrays (``NHWC``), NIfTI volumes
 (``xyz``, some of whose axes run backwards) and OME-Zarr (``tczyx``) share one law:
 
-    arrange(array[index(i)])  is sample i, as (rows, columns) or (rows, columns, channels)
+    arrange(array[index(i)])  is sample i, as (H, W) or (D, H, W), with channels last if it has any
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Axes:
     samples
         The axes that count samples, the slowest first.
     spatial
-        The axes of rows and of columns.
+        The axes of rows and columns, or of planes, rows and columns.
     channels
         The axis of channels, or None.
     flipped
@@ -50,7 +50,7 @@ class Axes:
     letters: str
     sizes: tuple[int, ...]
     samples: tuple[int, ...]
-    spatial: tuple[int, int]
+    spatial: tuple[int, ...]
     channels: int | None = None
     flipped: frozenset[int] = frozenset()
 
@@ -61,16 +61,15 @@ class Axes:
         sizes: Sequence[int],
         *,
         samples: str = "N",
-        spatial: str = "HW",
+        spatial: str = "DHW",
         channels: str = "C",
     ) -> Axes:
         """Name axes by a letter each; what is not among the `letters` is not there."""
-        rows, columns = (letters.index(letter) for letter in spatial)
         return cls(
             letters,
             tuple(sizes),
             tuple(letters.index(letter) for letter in samples if letter in letters),
-            (rows, columns),
+            tuple(letters.index(letter) for letter in spatial if letter in letters),
             letters.index(channels) if channels in letters else None,
         )
 
@@ -90,10 +89,9 @@ class Axes:
         return "".join(self.letters[axis] for axis in self.samples)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """The height and width of samples."""
-        rows, columns = self.spatial
-        return self.sizes[rows], self.sizes[columns]
+    def size(self) -> tuple[int, ...]:
+        """The extents of samples: (H, W) or (D, H, W)."""
+        return tuple(self.sizes[axis] for axis in self.spatial)
 
     @property
     def channel_count(self) -> int:
@@ -122,7 +120,7 @@ class Axes:
         return tuple(index)
 
     def arrange(self, part: NDArray[Any], channel: int = ALL) -> NDArray[Any]:
-        """View what :meth:`index` gives as (H, W) or (H, W, C)."""
+        """View what :meth:`index` gives as (H, W) or (D, H, W), its channels last."""
         order: list[int] = list(self.spatial)
         if self.channels is not None and channel == ALL:
             order.append(self.channels)

@@ -248,7 +248,7 @@ def masks_wanted(masks: str, **said: object) -> bool | None:
     >>> masks_wanted("", mask="label"), masks_wanted("none", mask=""), masks_wanted("", mask="")
     (True, False, None)
     """
-    given = [name for name, value in said.items() if value and str(value)]
+    given = [name for name, value in said.items() if str(value)]
     if masks != NO_MASKS:
         return True if masks or given else None
     if given:
@@ -257,29 +257,6 @@ def masks_wanted(masks: str, **said: object) -> bool | None:
             f"{str(said[given[0]])!r}; leave one of both out"
         )
     return False
-
-
-def masks_given(masks: str, **said: object) -> bool:
-    """Return whether masks are given, for formats that do not find them by themselves.
-
-    Parameters
-    ----------
-    masks, **said
-        As :func:`masks_wanted` takes them.
-
-    Raises
-    ------
-    SourceError
-        They are not, and something is said of them.
-    """
-    wanted = masks_wanted(masks, **said)
-    if wanted and not masks:
-        given = next(name for name, value in said.items() if value and str(value))
-        raise SourceError(
-            f"--masks: is needed with the option {given}, found none; masks that lie among the "
-            "images are found with --masks the same folder"
-        )
-    return bool(wanted)
 
 
 def require_no_masks(masks: str, where: str) -> None:

@@ -146,3 +146,21 @@ def ids_of_one_hot(
     if none is not None:
         ids[classes == 0] = none
     return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
+
+
+def in_rows(values: NDArray[Any], axes: int) -> NDArray[Any]:
+    """View the planes of a volume as one image, for what is done to every pixel by itself.
+
+    Parameters
+    ----------
+    values
+        (H, W, …), or (D, H, W, …).
+    axes
+        The number of its spatial axes.
+
+    Examples
+    --------
+    >>> in_rows(np.zeros((2, 3, 4, 5)), 3).shape, in_rows(np.zeros((3, 4, 5)), 2).shape
+    ((6, 4, 5), (3, 4, 5))
+    """
+    return values.reshape(-1, *values.shape[axes - 1 :])

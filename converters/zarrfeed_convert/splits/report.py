@@ -28,26 +28,24 @@ class Report:
     Attributes
     ----------
     status
-        ``packed``; ``already packed`` if the split existed and was not changed; ``dry run`` if
-        nothing was written.
+        ``packed``; ``already packed`` where the split was there and nothing was changed;
+        ``dry run`` where nothing was written.
     path
-        Folder of the split.
+        The split.
     found
-        Number of samples of the source, including inputs that make no sample.
+        Samples of the source, and inputs that make none.
     skipped
-        (name, reason) of those that were left out. The others, ``found - len(skipped)``, were
-        packed.
+        Those that were left out, as (name, why). The rest, ``found - len(skipped)``, were packed.
     packed
-        Number of samples in the split. It is larger than ``found - len(skipped)`` if images were
-        cut into tiles.
+        Samples of the split; more than the rest where images were cut into tiles.
     fields
-        Arrays that feed a model.
+        Its arrays that feed a model.
     classes
-        Names and pixel shares of the classes.
+        Names and pixel shares.
     decisions
-        What was decided, and why. The split records all but the last one, the number of workers.
+        What was chosen, and why. All but the last, the workers, stands in the split too.
     seconds
-        Duration.
+        How long it took.
     """
 
     status: Literal["packed", "already packed", "dry run"]
@@ -61,7 +59,7 @@ class Report:
     seconds: float
 
     def to_json(self) -> JSON:
-        """Return the report as dictionaries and lists, for ``json.dumps``."""
+        """Give the report as plain dictionaries and lists, for ``json.dumps``."""
         report: dict[str, Any] = dataclasses.asdict(self)
         report["path"] = str(self.path)
         return report
@@ -74,16 +72,16 @@ def report_of_plan(
     failures: Failures,
     about_workers: Decision,
 ) -> Report:
-    """Return the report of a dry run.
+    """Report on what was decided, nothing being written.
 
     Parameters
     ----------
     plan, destination
-        What was decided, and where it would be written.
+        What was decided, and where it would go.
     samples, failures
-        The source, and its samples that are known to fail.
+        The source, and its samples that would be skipped, as far as they are known already.
     about_workers
-        The decision on the number of workers.
+        How many would work, and what memory they need.
     """
     left_out = tuple(samples.left_out)
     fields = tuple(
@@ -115,16 +113,16 @@ def report_of_plan(
 def report_of_split(
     destination: Destination, there: JSON, *, status: Literal["packed", "already packed"]
 ) -> Report:
-    """Return the report on an existing split, read from the store.
+    """Report on a split that is there, from what stands in the store.
 
     Parameters
     ----------
     destination
-        The split.
+        Where it is.
     there
         Its ``attributes.zarrfeed``.
     status
-        Whether it was packed by this run or before.
+        Whether it was packed now or before.
     """
     split = open_split(destination.folder)
     return Report(

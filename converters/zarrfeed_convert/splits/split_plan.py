@@ -1,8 +1,4 @@
-"""What do `convert` and `repack` supply to the job that packs a split?
-
-A :class:`SplitPlanner` looks at samples and decides. A :class:`SplitPlan` is the result: data, and
-the task that packs a shard.
-"""
+"""What do `convert` and `repack` supply to the job that packs a split?"""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SplitPlanner(Protocol):
-    """Looks at the samples of a source, and decides how they become a split."""
+    """What becomes a split."""
 
     @property
     def samples(self) -> Source:
@@ -30,46 +26,40 @@ class SplitPlanner(Protocol):
 
     @property
     def failures(self) -> Failures:
-        """The samples that cannot be packed."""
+        """Samples that cannot be packed."""
         ...
 
     @property
     def asked(self) -> JSON:
-        """Arguments that decide the split's bytes, as JSON; known before samples are read."""
+        """What decides the split's bytes, as far as it is known before samples are looked at."""
         ...
 
     def accepts(self, there: JSON) -> bool:
-        """Return whether an existing split is what would be packed; False if it is to be replaced.
+        """Accept a split that is what would be packed; False where it is to be replaced.
 
         Parameters
         ----------
         there
-            Its ``attributes.zarrfeed``.
+            What it says of itself.
 
         Raises
         ------
         SourceError
-            It is something else, and is not to be replaced.
+            It is something else.
         """
         ...
 
     def require_packable(self) -> None:
-        """Check, before any work, that the samples can be packed.
-
-        Raises
-        ------
-        SourceError
-            They cannot.
-        """
+        """Refuse, before any work, what cannot be packed."""
         ...
 
     def decide(self, executor: Executor) -> SplitPlan:
-        """Look at the samples, and decide how they are packed."""
+        """Look at the samples, and decide everything."""
         ...
 
 
 class SplitPlan(Protocol):
-    """How a split is packed, as a planner decided."""
+    """What was decided of a split."""
 
     @property
     def plan(self) -> Plan:
@@ -78,27 +68,27 @@ class SplitPlan(Protocol):
 
     @property
     def decided(self) -> JSON:
-        """Decisions that a run must share to resume another one, as JSON."""
+        """What a run that goes on must have decided just so."""
         ...
 
     @property
     def step(self) -> str:
-        """Name of the step for progress reports, such as ``packing``."""
+        """A word for the progress: what is done to every shard."""
         ...
 
     @property
     def task(self) -> Task[Any, None]:
-        """The task that packs a shard."""
+        """The function that does it."""
         ...
 
     def task_of(self, shard: Shard) -> object:
-        """Return the item of :attr:`task` for a shard."""
+        """Gather what the function needs to know of a shard: its item."""
         ...
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:
-        """Return the names of the samples and, for tiles, from where they were cut."""
+        """Name the samples, and say where they were cut if they are tiles."""
         ...
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
-        """Return the split's ``attributes.zarrfeed``."""
+        """Compose the split's ``attributes.zarrfeed``."""
         ...

@@ -1,1 +1,1 @@
-"""Child processes that read input files, and the processes that watch them."""
+"""Processes that read foreign files, and those that see what becomes of them."""

@@ -15,7 +15,8 @@ LENGTHS = st.integers(1, 4)
 def arrays(draw: st.DrawFn) -> Axes:
     counting = draw(st.lists(st.sampled_from("TZN"), max_size=3, unique=True))
     channels = draw(st.sampled_from(["", "C"]))
-    letters = "".join(draw(st.permutations([*counting, "H", "W", *channels])))
+    spatial = draw(st.sampled_from(["HW", "DHW"]))
+    letters = "".join(draw(st.permutations([*counting, *spatial, *channels])))
     sizes = [draw(LENGTHS) for _ in letters]
     axes = Axes.named(letters, sizes, samples="".join(counting))
     flipped = draw(st.frozensets(st.sampled_from([*axes.samples, *axes.spatial])))
@@ -43,7 +44,7 @@ def test_law_one_channel_is_that_of_all(axes: Axes) -> None:
         whole = axes.arrange(array[axes.index(sample)])
         for channel in range(axes.channel_count):
             one = axes.arrange(array[axes.index(sample, channel)], channel)
-            expected = whole if axes.channels is None else whole[:, :, channel]
+            expected = whole if axes.channels is None else whole[..., channel]
             np.testing.assert_array_equal(one, expected)
 
 

@@ -1,4 +1,4 @@
-"""What images and masks do HDF5 files hold?
+"""What samples do HDF5 files hold?
 
 By h5py; hdf5plugin, where it is installed, adds compressions that HDF5 itself does not have.
 """
@@ -23,7 +23,7 @@ from zarrfeed_convert.sources.arrays.array_files import (
     find_arrays,
     texts_of,
 )
-from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.arrays.array_source import ArraySource
 from zarrfeed_convert.sources.arrays.hdf5_storage import (
     find_dataset,
     require_declared_chunks,
@@ -49,13 +49,15 @@ _CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push eac
 
 
 @source_errors
-class Hdf5Arrays(ArrayPairs):
+class Hdf5Arrays(ArraySource):
     """Arrays in HDF5 files, a sample per entry along axis 0.
 
-    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Volumes (Z, H, W) give a sample per
-    slice; where masks are (H, W), images are one sample per file, (H, W) or (H, W, C). Masks hold
-    integers, truth values, or floats that are whole numbers. Images of other numbers than uint8
-    and uint16 become float32, if it holds them exactly; float64 is rounded to it.
+    Images are (N, H, W) or (N, H, W, C), and volumes (N, D, H, W) or (N, D, H, W, C), with masks
+    that have no C; without masks, images are packed alone. Where masks are (H, W), images are one
+    sample per file. Arrays (D, H, W) give a sample per slice, unless `axes` says that each is one
+    volume. Masks hold integers, truth values, or floats that are whole numbers.
+    Images of other numbers than uint8 and uint16 become float32, if it holds them exactly; float64
+    is rounded to it.
 
     Parameters
     ----------
@@ -63,16 +65,23 @@ class Hdf5Arrays(ArrayPairs):
         ``FILE:ARRAY``, like ``cells.h5:/train/images``. FILE may be a glob or a folder: samples
         follow each other in the order of the files, and mask files pair by name, or by order
         where they have no name in common. Without ``:ARRAY``: the only array of the file.
+    axes
+        A letter for each axis of the images, like ``NDHWC``: N samples (first), D planes, H rows, W
+        columns, C channels; empty to find them by the shapes of images and masks. ``DHW`` is one
+        volume per file.
     keys
         An array of texts beside the images, which names the samples.
     channels_first
-        Whether arrays are (N, C, H, W).
+        Whether channels come before space, as in (N, C, H, W).
     one_hot
-        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+        Whether masks have a last axis of K classes, with a 1 in the place of the class.
     color
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    fields
+        Further arrays of every sample: ``{"depth": "target:PLACE"}``, where a place is as for
+        `images`, and a role is image, mask or target.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 

@@ -1,4 +1,4 @@
-"""What images and masks do NumPy's files hold?
+"""What samples do NumPy's files hold?
 
 Samples of a ``.npy`` file, or of a member of an uncompressed ``.npz``, are read one by one from
 their place in the file. Pickled objects are never loaded.
@@ -25,7 +25,7 @@ from zarrfeed_convert.sources.arrays.array_files import (
     find_arrays,
     texts_of,
 )
-from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.arrays.array_source import ArraySource
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.read_errors import source_errors
 
@@ -42,31 +42,39 @@ _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
 
 @source_errors
-class NpzArrays(ArrayPairs):
+class NpzArrays(ArraySource):
     """Arrays in NPZ or NPY files: a file of many samples, or a file per sample.
 
-    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Where masks are (H, W), images are one
-    sample per file, (H, W) or (H, W, C). Masks hold integers, truth values, or floats that are
-    whole numbers. Images of other numbers than uint8 and uint16 become float32, if it holds them
-    exactly; float64 is rounded to it.
+    Images are (N, H, W) or (N, H, W, C), and volumes (N, D, H, W) or (N, D, H, W, C), with masks
+    that have no C; without masks, images are packed alone. Where masks are (H, W), images are one
+    sample per file. Arrays (D, H, W) give a sample per slice, unless `axes` says that each is one
+    volume. Masks hold integers, truth values, or floats that are whole numbers.
+    Images of other numbers than uint8 and uint16 become float32, if it holds them exactly; float64
+    is rounded to it.
 
     Parameters
     ----------
     images, masks
         ``FILE.npz:MEMBER``, or ``FILE.npy``. FILE may be a glob or a folder, like
         ``cells/*.npz:image``: samples follow each other in the order of the files, and mask files
-        pair by name. Without ``:MEMBER``: the only
-        array of the file.
+        pair by name. Without ``:MEMBER``: the only array of the file.
+    axes
+        A letter for each axis of the images, like ``NDHWC``: N samples (first), D planes, H rows, W
+        columns, C channels; empty to find them by the shapes of images and masks. ``DHW`` is one
+        volume per file.
     keys
         An array of texts beside the images, a member of the same files, which names the samples.
     channels_first
-        Whether arrays are (N, C, H, W).
+        Whether channels come before space, as in (N, C, H, W).
     one_hot
-        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+        Whether masks have a last axis of K classes, with a 1 in the place of the class.
     color
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    fields
+        Further arrays of every sample: ``{"depth": "target:PLACE"}``, where a place is as for
+        `images`, and a role is image, mask or target.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 

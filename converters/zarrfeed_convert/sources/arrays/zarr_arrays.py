@@ -1,4 +1,4 @@
-"""What images and masks do Zarr arrays hold?"""
+"""What samples do Zarr arrays hold?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_attributes import encoding_of
 from zarrfeed_convert.sources.arrays.array_files import FoundArray, Stack, UnwrittenParts, texts_of
-from zarrfeed_convert.sources.arrays.array_pairs import ArrayPairs
+from zarrfeed_convert.sources.arrays.array_source import ArraySource
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     BLOCKS_NBYTES,
     ZarrReading,
@@ -34,13 +34,15 @@ _STORES = (".zarr", ".zip")
 
 
 @source_errors
-class ZarrArrays(ArrayPairs):
+class ZarrArrays(ArraySource):
     """Zarr arrays, versions 2 and 3, a sample per entry along axis 0.
 
-    Images are (N, H, W) or (N, H, W, C), masks (N, H, W). Volumes (Z, H, W) give a sample per
-    slice; where masks are (H, W), images are one sample per array, (H, W) or (H, W, C). Masks hold
-    integers, truth values, or floats that are whole numbers. Images of other numbers than uint8
-    and uint16 become float32, if it holds them exactly; float64 is rounded to it.
+    Images are (N, H, W) or (N, H, W, C), and volumes (N, D, H, W) or (N, D, H, W, C), with masks
+    that have no C; without masks, images are packed alone. Where masks are (H, W), images are one
+    sample per array. Arrays (D, H, W) give a sample per slice, unless `axes` says that each is one
+    volume. Masks hold integers, truth values, or floats that are whole numbers.
+    Images of other numbers than uint8 and uint16 become float32, if it holds them exactly; float64
+    is rounded to it.
 
     Parameters
     ----------
@@ -48,18 +50,24 @@ class ZarrArrays(ArrayPairs):
         The path of an array, like ``cells.zarr/images``, also in a zip file
         (``cells.zarr.zip/images``), or a URL that fsspec opens. A glob (``cells/*.zarr/images``)
         means several arrays: samples follow each other in the order of the paths, and masks pair
-        by name. The path of a group means its only
-        array.
+        by name. The path of a group means its only array.
+    axes
+        A letter for each axis of the images, like ``NDHWC``: N samples (first), D planes, H rows, W
+        columns, C channels; empty to find them by the shapes of images and masks. ``DHW`` is one
+        volume per file.
     keys
         An array of texts in the group of the images, which names the samples.
     channels_first
-        Whether arrays are (N, C, H, W).
+        Whether channels come before space, as in (N, C, H, W).
     one_hot
-        Whether masks are (N, H, W, K) with a 1 in the place of the class.
+        Whether masks have a last axis of K classes, with a 1 in the place of the class.
     color
         ``auto`` keeps the channels that the array has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
         What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    fields
+        Further arrays of every sample: ``{"depth": "target:PLACE"}``, where a place is as for
+        `images`, and a role is image, mask or target.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.dicom.frames import FrameReader
+    from zarrfeed_convert.sources.dicom.headers import Slice
     from zarrfeed_convert.sources.dicom.planes import Patch
     from zarrfeed_convert.sources.dicom.segments import Segmentation
     from zarrfeed_convert.sources.dicom.series import Series
@@ -138,10 +139,12 @@ class VolumeLabels(SliceLabels):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A series with its labels, if it has any."""
+    """A series with its labels."""
 
-    series: Series
-    labels: SliceLabels | None = None
+    key: str
+    place: str
+    slices: tuple[Slice, ...]
+    labels: SliceLabels
 
 
 @dataclass(slots=True)
@@ -193,7 +196,7 @@ def by_segments(
             found.left_out.append(place_and_reason(error, [one.place, *paths]))
             continue
         found.facts["frames_of_other_images"] += elsewhere
-        found.series.append(Labelled(one, labels))
+        found.series.append(Labelled(one.key, one.place, one.slices, labels))
     return found
 
 
@@ -266,11 +269,11 @@ def by_volumes(
     for pair in paired.pairs:
         one = known[pair.images[0]]
         try:
-            labels = _volume_labels(one, pair.files[-1])
+            labels = _volume_labels(one, pair.mask)
         except SourceError as error:
-            found.left_out.append(place_and_reason(error, pair.files))
+            found.left_out.append(place_and_reason(error, [pair.images[0], pair.mask]))
             continue
-        found.series.append(Labelled(one, labels))
+        found.series.append(Labelled(one.key, one.place, one.slices, labels))
     found.facts = {"label_volumes": len(found.series)}
     return found
 

@@ -11,7 +11,8 @@ from zarrfeed_convert.sources.arrays.array_layout import layouts_of
 
 
 def axes(images, masks, *, channels_first=False, one_hot=False):
-    return layouts_of(images, masks, channels_first=channels_first, one_hot=one_hot)
+    values = "classes" if one_hot else "one"
+    return layouts_of(images, masks, channels_first=channels_first, values=values)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_the_other_order_of_channels_is_advised_where_it_would_fit():
 def test_numbers_of_samples_must_agree():
     with pytest.raises(SourceError, match=r"9 images in \(9, 30, 40, 3\).* 8 masks in \(8, 30"):
         axes([(9, 30, 40, 3)], [(8, 30, 40)])
-    with pytest.raises(SourceError, match="needed as many masks"):  # in sum, but not file by file
+    with pytest.raises(SourceError, match="needed as many samples"):  # in sum, but not file by file
         axes([(9, 30, 40, 3), (8, 30, 40, 3)], [(8, 30, 40), (9, 30, 40)])
 
 
@@ -94,11 +95,11 @@ def test_sizes_that_differ_are_left_to_the_survey():
     assert axes([(9, 30, 40, 3)], [(9, 30, 41)]) == ("NHWC", "NHW")
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (5, 0, 3), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(), (5,), (5, 0, 3), (1, 2, 3, 4, 5, 6)])
 def test_what_cannot_be_images_is_refused(shape):
     with pytest.raises(SourceError, match=r"^images: needed arrays of shape \(N, H, W\)"):
         axes([shape], [(30, 40)])
-    with pytest.raises(SourceError, match=r"^masks: needed arrays of shape \(N, H, W, C\), found"):
+    with pytest.raises(SourceError, match=r"^masks: needed arrays of shape \(H, W, C\), beside"):
         axes([(30, 40)], [shape], one_hot=True)
 
 

@@ -70,7 +70,7 @@ def test_samples_of_one_chunk_are_decoded_once():
     source.read(0)
     os.truncate("f.h5", 1000)  # nothing of the file is needed for the rest of the chunk
     for row in range(16):
-        values = source._files.read(source._images.locate(row)[0], row, "name")
+        values = source._files.read(source._sides["image"].locate(row)[0], row, "name")
         np.testing.assert_array_equal(values, images[row])
 
 
