@@ -64,7 +64,7 @@ def encoded_chunks(store: str, field: str) -> list[bytes]:
     and a crc32c of 4 bytes.
     """
     layout = open_split(store).layouts[field]
-    if layout.compression != "blosc" or layout.chunk_rows != 1:
+    if layout.compressor != "blosc" or layout.chunk_rows != 1:
         raise ValueError(
             f"{store}/{field}: needed Blosc chunks of one sample, found {layout.codec} chunks of "
             f"{layout.chunk_rows}"

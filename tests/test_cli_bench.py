@@ -233,7 +233,7 @@ def test_the_decoding_limit_decodes_what_the_store_holds(
             room = found[number * chunk : (number + 1) * chunk].reshape(-1)
             room[:] = 0
             if source is not None:  # zarr-python leaves chunks of fill values out
-                decode(layout.compression, source, room.data)
+                decode(layout.compressor, source, room.data)
         np.testing.assert_array_equal(found[:7], pixels[name][:7])
 
 

@@ -19,12 +19,12 @@ import pytest
 from zarrfeed.store.codecs import decode_into
 
 if TYPE_CHECKING:
-    from zarrfeed.store.schema import Compression
+    from zarrfeed.store.schema import Compressor
 
 CONTENT = np.random.default_rng(0).integers(0, 9, 10_000, np.uint8).tobytes()
 # numcodecs writes the size; the streaming interface of zstd does not.
 ZSTD_HEADER = b"\x28\xb5\x2f\xfd"
-ENCODED: dict[Compression, bytes] = {
+ENCODED: dict[Compressor, bytes] = {
     "raw": CONTENT,
     "blosc": numcodecs.Blosc("lz4").encode(CONTENT),
     "zstd": numcodecs.Zstd().encode(CONTENT),
@@ -45,45 +45,45 @@ def zstd_of_unknown_size(blocks: list[tuple[int, bytes, int]]) -> bytes:
     return frame
 
 
-def decode(compression: Compression, source: bytes, nbytes: int = len(CONTENT)) -> bytes:
+def decode(compressor: Compressor, source: bytes, nbytes: int = len(CONTENT)) -> bytes:
     target = bytearray(nbytes)
-    decode_into(compression, memoryview(source), memoryview(target))
+    decode_into(compressor, memoryview(source), memoryview(target))
     return bytes(target)
 
 
-@pytest.mark.parametrize("compression", ENCODED)
-def test_a_chunk_is_decoded_whole(compression: Compression) -> None:
-    assert decode(compression, ENCODED[compression]) == CONTENT
+@pytest.mark.parametrize("compressor", ENCODED)
+def test_a_chunk_is_decoded_whole(compressor: Compressor) -> None:
+    assert decode(compressor, ENCODED[compressor]) == CONTENT
 
 
-@pytest.mark.parametrize("compression", ENCODED)
+@pytest.mark.parametrize("compressor", ENCODED)
 @pytest.mark.parametrize("nbytes", [0, len(CONTENT) - 1, len(CONTENT) + 1])
-def test_another_size_is_damage(nbytes: int, compression: Compression) -> None:
-    with pytest.raises(ValueError, match=f"{compression} (decodes to|ends)"):
-        decode(compression, ENCODED[compression], nbytes)
+def test_another_size_is_damage(nbytes: int, compressor: Compressor) -> None:
+    with pytest.raises(ValueError, match=f"{compressor} (decodes to|ends)"):
+        decode(compressor, ENCODED[compressor], nbytes)
 
 
-@pytest.mark.parametrize("compression", ENCODED)
-def test_a_chunk_cut_short_is_damage(compression: Compression) -> None:
-    source = ENCODED[compression]
+@pytest.mark.parametrize("compressor", ENCODED)
+def test_a_chunk_cut_short_is_damage(compressor: Compressor) -> None:
+    source = ENCODED[compressor]
     for length in (0, 1, 5, 15, 17, len(source) // 2, len(source) - 1):
-        with pytest.raises(ValueError, match=compression):
-            decode(compression, source[:length])
+        with pytest.raises(ValueError, match=compressor):
+            decode(compressor, source[:length])
 
 
-@pytest.mark.parametrize("compression", ["gzip", "bz2", "lzma"])
+@pytest.mark.parametrize("compressor", ["gzip", "bz2", "lzma"])
 def test_a_chunk_of_several_streams_is_read_as_zarr_python_reads_it(
-    compression: Compression,
+    compressor: Compressor,
 ) -> None:
-    pack = {"gzip": gzip.compress, "bz2": bz2.compress, "lzma": lzma.compress}[compression]
+    pack = {"gzip": gzip.compress, "bz2": bz2.compress, "lzma": lzma.compress}[compressor]
     parts = [b"", CONTENT[:3000], CONTENT[3000:], b""]
     source = b"".join(pack(part) for part in parts)
     codec = {"gzip": numcodecs.GZip(), "bz2": numcodecs.BZ2(), "lzma": numcodecs.LZMA()}
-    assert decode(compression, source) == CONTENT == codec[compression].decode(source)
-    with pytest.raises(ValueError, match=compression):
-        decode(compression, source + b"something else")
+    assert decode(compressor, source) == CONTENT == codec[compressor].decode(source)
+    with pytest.raises(ValueError, match=compressor):
+        decode(compressor, source + b"something else")
     with pytest.raises(ValueError, match="streams"):
-        decode(compression, source + 2000 * pack(b""))
+        decode(compressor, source + 2000 * pack(b""))
 
 
 def test_zstd_without_a_declared_size_is_read() -> None:
@@ -94,7 +94,7 @@ def test_zstd_without_a_declared_size_is_read() -> None:
             decode("zstd", source, nbytes)
 
 
-BOMBS: dict[Compression, bytes] = {
+BOMBS: dict[Compressor, bytes] = {
     "zstd": zstd_of_unknown_size([(1, b"\0", 100_000)] * 20_000),
     "gzip": gzip.compress(bytes(1 << 24)) * 128,
     "zlib": zlib.compress(bytes(1 << 30), 1),
@@ -108,9 +108,9 @@ BOMBS: dict[Compression, bytes] = {
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units")
 def test_bombs_take_no_memory() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for compression, bomb in BOMBS.items():
-        with pytest.raises(ValueError, match=compression):
-            decode(compression, bomb, 192)
+    for compressor, bomb in BOMBS.items():
+        with pytest.raises(ValueError, match=compressor):
+            decode(compressor, bomb, 192)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200 << 10
 
 

@@ -320,14 +320,14 @@ def test_after_a_batch_from_the_disk_slots_name_what_is_needed_later() -> None:
     feeding = Feeding(depth=3)
     workers, slots = feeding.workers, feeding.workers.arena.slot
     first = next(iter(workers.open.values()))
-    assert all((slots(task.slot).later_ids == NOTHING).all() for task in workers.submitted)
+    assert all((slots(task.slot).prefetch_ids == NOTHING).all() for task in workers.submitted)
     workers.fill(first, from_disk=1)
     for _ in range(2):
         feeding.take()
     [*_, newest] = workers.submitted
     assert newest.batch == 3
     later = feeding.schedule.batch_ids(1, 0)  # 3 batches after it
-    assert slots(newest.slot).later_ids.tolist() == later.tolist()
+    assert slots(newest.slot).prefetch_ids.tolist() == later.tolist()
 
 
 def test_its_repr_shows_its_state() -> None:

@@ -289,7 +289,7 @@ def claims(store: Path, **changes: Any) -> None:
         ({"shape": [8, 10**6, 10**6, 3], "shard": [4, 10**6, 10**6, 3],
           "chunk": [1, 10**6, 10**6, 3]}, "this machine has"),
         ({"shard": [10**9, 8, 6, 3], "chunk": [10**9, 8, 6, 3]}, "chunks of at most 4 times"),
-        ({"shard": [10**9, 8, 6, 3]}, "its index alone needs"),
+        ({"shard": [10**9, 8, 6, 3]}, "bytes for the index alone"),
         ({"shape": [8, 3000, 3000, 3], "shard": [4, 3000, 3000, 3],
           "chunk": [1, 3000, 3000, 3]}, "needed 27000000"),
     ],

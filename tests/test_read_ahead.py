@@ -19,7 +19,7 @@ from zarrfeed.feed.feeder import HELD
 from zarrfeed.feed.lookahead import Lookahead
 from zarrfeed.feed.workers import batch_maker
 from zarrfeed.machine_memory import affordable_depth, free_memory, total_memory
-from zarrfeed.store.chunk_table import near_together
+from zarrfeed.store.chunk_table import merge_ranges
 from zarrfeed.store.file_limits import descriptors_each, share_of
 from zarrfeed.store.reader import BatchReader
 
@@ -138,32 +138,32 @@ def test_the_lookahead_grows_only_where_it_helps() -> None:
 
 
 @pytest.mark.parametrize("workers", [{"workers": 0}, {"workers": 2}], ids=str)
-def test_a_disk_that_was_waited_for_is_read_ahead(
+def test_a_disk_that_was_waited_for_is_prefetched(
     split: Path, monkeypatch: pytest.MonkeyPatch, workers: dict[str, Any]
 ) -> None:
     """Every batch after the first that waited carries the ids of one further ahead."""
     waits = itertools.count()
-    advised: list[list[int]] = []
+    prefetched: list[list[int]] = []
     monkeypatch.setattr(batch_maker, "_disk_reads", lambda: next(waits))
-    monkeypatch.setattr(BatchReader, "advise", lambda self, ids: advised.append(ids.tolist()))
+    monkeypatch.setattr(BatchReader, "prefetch", lambda self, ids: prefetched.append(ids.tolist()))
     with ZarrSequence(split, 2, max_queue_size=3, seed=1, **workers) as seq:
         order = [mask[:, 0, 0].tolist() for _ in range(2) for _, mask in seq]
-    assert len(advised) > 11
-    at = sorted(order.index(ids) for ids in advised if ids in order)
+    assert len(prefetched) > 11
+    at = sorted(order.index(ids) for ids in prefetched if ids in order)
     assert at == list(range(at[0], len(order)))
 
 
-def test_a_store_in_the_page_cache_is_not_advised(
+def test_a_store_in_the_page_cache_is_not_prefetched(
     split: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_maker, "_disk_reads", lambda: 0)
-    monkeypatch.setattr(BatchReader, "advise", lambda self, ids: pytest.fail("advised"))
+    monkeypatch.setattr(BatchReader, "prefetch", lambda self, ids: pytest.fail("prefetched"))
     with ZarrSequence(split, 2, workers=1) as seq:
         assert len(list(seq)) == 11
 
 
 @pytest.mark.parametrize("codec", ["raw", "blosc"])
-def test_batches_that_were_advised_are_the_same(
+def test_batches_that_were_prefetched_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
 ) -> None:
     pixels = traced_pixels(22)
@@ -183,12 +183,12 @@ ranges = st.lists(
 
 
 @given(ranges)
-def test_ranges_that_are_advised_hold_all_that_is_needed_and_little_more(
+def test_ranges_that_are_prefetched_hold_all_that_is_needed_and_little_more(
     wanted: list[tuple[int, int, int]],
 ) -> None:
     wanted = sorted(wanted)
     shard, start, nbytes = np.array(wanted, np.int64).reshape(-1, 3).T
-    found = near_together(shard, start, start + nbytes)
+    found = merge_ranges(shard, start, start + nbytes)
     for one, begin, size in wanted:
         assert any(s == one and a <= begin and begin + size <= b for s, a, b in found)
     for s, a, b in found:  # nowhere a gap that is worth a request of its own

@@ -57,7 +57,7 @@ def test_a_sharded_array_is_described_whole() -> None:
     layout = parse_array(SHARDED, name="image")
     assert (layout.chunk_rows, layout.shard_rows, layout.chunks_per_shard) == (2, 6, 3)
     assert layout.index == ShardIndex(at_end=True, checksum=True)
-    assert (layout.compression, layout.codec, layout.indirect) == ("blosc", "blosc-lz4", None)
+    assert (layout.compressor, layout.codec, layout.indirect) == ("blosc", "blosc-lz4", None)
     assert (layout.sample_shape, layout.sample_nbytes) == ((4, 5), 20)
     assert layout.shard_name(1) == "c/1/0/0"
 

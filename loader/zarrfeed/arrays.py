@@ -1,4 +1,4 @@
-"""Arrays as all layers pass them on, and memory for them that frameworks take without a copy."""
+"""Array types that all layers share, and aligned memory that frameworks take without a copy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-# TensorFlow and JAX take a buffer without a copy only from there (measured: 32 is not enough).
+# TensorFlow and JAX copy a buffer that does not start on such a boundary (32 is not enough).
 ALIGNMENT = 64
 
 Ids: TypeAlias = range | NDArray[np.int64]
@@ -22,11 +22,18 @@ def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
 
 
 def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
-    """Allocate memory that starts on a 64-byte boundary, which ``numpy.empty`` does not promise.
+    """Allocate uninitialised memory that starts on a 64-byte boundary.
+
+    ``numpy.empty`` promises no such boundary.
+
+    Parameters
+    ----------
+    nbytes
+        Number of bytes.
 
     Returns
     -------
-    (nbytes,) uint8, uninitialised
+    (nbytes,) uint8
     """
     memory = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT

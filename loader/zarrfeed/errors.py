@@ -1,22 +1,23 @@
-"""What can go wrong, in words a user can act on.
+"""The errors that zarrfeed raises.
 
-Every class is also a builtin, so that code which knows nothing of zarrfeed can catch it.
-A message says what was needed, what was found (with values), and what to change.
+Every class also derives from a builtin exception, so that code that does not import zarrfeed can
+catch it. A message says what was needed, what was found (with values), and what to change.
 """
 
 import unicodedata
 
 
 class ZarrfeedError(Exception):
-    """Base of every error that zarrfeed raises on purpose.
+    """Base class of zarrfeed's errors.
 
-    Names in a message are somebody else's text: as text, an error has no control characters.
+    Messages contain file names, which may contain anything. ``str(error)`` therefore escapes
+    control characters.
     """
 
     _keep = ""
 
     def __str__(self) -> str:
-        """Give the message, its control characters escaped: terminals would obey them."""
+        """Return the message with control characters escaped, because a terminal obeys them."""
         return printable(super().__str__(), keep=self._keep)
 
 
@@ -31,7 +32,7 @@ class ReadError(ZarrfeedError, OSError):
 class WorkerError(ZarrfeedError, RuntimeError):
     """A worker raised, died, or could not be started."""
 
-    _keep = "\n\t"  # what a transform raises may have several lines
+    _keep = "\n\t"  # the message of a transform's exception may have several lines
 
 
 class WorkerTimeout(WorkerError, TimeoutError):  # noqa: N818 - as TimeoutError is named
@@ -43,14 +44,14 @@ class SourceError(ZarrfeedError, ValueError):
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Escape what a terminal would obey, or show in another order, as Python's ``repr`` does.
+    r"""Escape control characters and characters that change the direction of text.
 
     Parameters
     ----------
     text
         Any text, such as a file name.
     keep
-        Characters that may stay.
+        Control characters that are not escaped.
 
     Examples
     --------
@@ -66,13 +67,13 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def _is_control(letter: str) -> bool:
-    """Tell whether a character is a control, a direction, a line's end, half a one, or nothing."""
     category = unicodedata.category(letter)
+    # Controls, directions, surrogates, private and unassigned; separators of lines and paragraphs.
     return category[0] == "C" or category in ("Zl", "Zp")
 
 
 def how_to_install(extra: str) -> str:
-    """Word the command that installs an optional part: zarrfeed is on no package index yet.
+    """Return the command that installs an optional dependency. zarrfeed is not on PyPI yet.
 
     Examples
     --------

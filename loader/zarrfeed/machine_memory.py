@@ -1,8 +1,8 @@
-"""How much memory does the machine have, is free, do processes hold?
+"""How much memory does the machine have, how much is free, and how much do processes use?
 
 The limits of control groups (containers, batch systems) count like those of the machine. This is
-the loader's only module that knows psutil. It imports it when it is needed: opening and reading a
-split does without.
+the only module of the loader that uses psutil. It imports psutil lazily, because opening and
+reading a split do not need it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _GROUP = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
-# Of each version of control groups: its folder; the files with the limit and with what is used, in
-# bytes; and the entry of ``memory.stat`` that counts cached files, which the kernel can drop.
+# For each version of control groups: its folder, the files with the limit and the use in bytes, and
+# the entry of ``memory.stat`` that counts cached files, which the kernel can drop.
 _V1 = ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _V2 = ("", "memory.max", "memory.current", "inactive_file")
-# The part of the free memory that batches may take: the model needs some, too.
+# Share of the free memory that batches may take. The model needs the rest.
 _SHARE = 0.5
 
 
@@ -73,12 +73,21 @@ def _limit_of(group: Path, limit: str, used: str, cached: str) -> tuple[int, int
 
 
 def require_memory(path: Path, nbytes: int, what: str) -> None:
-    """Refuse a store's claim that this process could never hold.
+    """Check that this process could hold an object of a size that a store claims.
+
+    Parameters
+    ----------
+    path
+        The store, or an array of it, for the message.
+    nbytes
+        Claimed size in bytes.
+    what
+        What has this size, for the message.
 
     Raises
     ------
     StoreError
-        `what`, of `path`, takes more than the machine's memory, or than a process may have.
+        `nbytes` exceeds the machine's memory or the limits of this process.
     """
     limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
     total = total_memory()
@@ -92,12 +101,14 @@ def require_memory(path: Path, nbytes: int, what: str) -> None:
 
 @contextmanager
 def enough_memory(path: Path, what: str) -> Iterator[None]:
-    """Name what was read when memory runs out.
+    """Turn a ``MemoryError`` into a ``ReadError`` that names what was read.
 
-    Raises
-    ------
-    ReadError
-        In place of a MemoryError.
+    Parameters
+    ----------
+    path
+        The store, or an array of it.
+    what
+        What is read inside the context.
     """
     try:
         yield
@@ -106,23 +117,24 @@ def enough_memory(path: Path, what: str) -> Iterator[None]:
 
 
 def affordable_depth(depth: int, slot_nbytes: int, available: int, *, held: int) -> int:
-    """Bound the number of batches in preparation by memory.
+    """Limit the number of batches in preparation by memory.
 
     Parameters
     ----------
     depth
-        How many are wanted.
+        Number of batches wanted.
     slot_nbytes
         Bytes of one batch.
     available
         Bytes of free memory.
     held
-        Further batches that the consumer may hold.
+        Number of further batches that the consumer may hold.
 
     Returns
     -------
     int
-        From 1 to `depth`, such that these and `held` more fit into half of `available`.
+        The largest number from 1 to `depth` such that it and `held` batches fit into half of
+        `available`; 1 if there is none.
 
     Examples
     --------
@@ -132,8 +144,14 @@ def affordable_depth(depth: int, slot_nbytes: int, available: int, *, held: int)
     return max(1, min(depth, int(available * _SHARE) // slot_nbytes - held))
 
 
-def afford(depth: int, slot_nbytes: int, *, held: int) -> int:
-    """Bound the batches in preparation by this machine's free memory; warn with the arithmetic."""
+def limited_depth(depth: int, slot_nbytes: int, *, held: int) -> int:
+    """Limit the number of batches in preparation by the free memory, with a warning if it is lower.
+
+    Parameters
+    ----------
+    depth, slot_nbytes, held
+        See :func:`affordable_depth`.
+    """
     available = free_memory()
     affordable = affordable_depth(depth, slot_nbytes, available, held=held)
     if affordable < depth:
@@ -141,7 +159,7 @@ def afford(depth: int, slot_nbytes: int, *, held: int) -> int:
         warnings.warn(
             f"max_queue_size={depth} would take ({depth} + {held}) batches × {slot_nbytes:,} bytes "
             f"= {wanted:,} bytes, over half of the {available:,} that are free: using "
-            f"{affordable}. A smaller batch_size or max_queue_size takes less",
+            f"{affordable}. Reduce batch_size or max_queue_size to avoid this warning",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -149,19 +167,19 @@ def afford(depth: int, slot_nbytes: int, *, held: int) -> int:
 
 
 def resident(pids: Iterable[int]) -> int:
-    """Sum the resident memory of this process and others, in bytes.
+    """Sum the resident memory of this process and of others, in bytes.
 
-    Memory that processes share (batches, mapped files) is counted in each of them.
+    Memory that processes share (batches, mapped files) is counted once per process.
 
     Parameters
     ----------
     pids
-        Of the others; one that has ended or cannot be asked counts nothing.
+        Ids of the other processes. A process that has ended or is not accessible counts as 0.
     """
     import psutil
 
     total = 0
     for pid in (os.getpid(), *pids):
-        with suppress(psutil.Error, OSError):  # a figure is not worth an epoch
+        with suppress(psutil.Error, OSError):  # a missing figure must not stop an epoch
             total += psutil.Process(pid).memory_info().rss
     return int(total)

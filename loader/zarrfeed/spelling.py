@@ -1,6 +1,6 @@
-"""How does a message name things, and what is meant by a name that there is not?
+"""How do messages list names, and which name did the user mean by a misspelt one?
 
-Pure; the converter uses it, too.
+Pure. The converter uses it, too.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ T = TypeVar("T")
 
 
 def few(names: Iterable[str], *, shown: int = 10, joint: str = ", ", counted: bool = False) -> str:
-    """Name a few of many.
+    """List the first few of many names.
 
     Parameters
     ----------
     names
-        All of them.
+        All names.
     shown
-        How many are named.
+        How many names to list.
     joint
-        What stands between them.
+        Separator.
     counted
-        Whether the message says already how many there are: an ellipsis stands for the rest.
+        Whether the message already says how many names there are. An ellipsis then stands for the
+        rest.
 
     Examples
     --------
@@ -46,21 +47,21 @@ def few(names: Iterable[str], *, shown: int = 10, joint: str = ", ", counted: bo
 
 
 def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """Find the name that is meant; upper and lower case are alike.
+    """Find the name most similar to a misspelt one, ignoring case.
 
     Parameters
     ----------
     name
-        As it was written.
+        The misspelt name.
     names
-        That there are.
+        The valid names.
     likeness
-        From 0 to 1, at least.
+        Minimum similarity, from 0 to 1; see :func:`difflib.get_close_matches`.
 
     Returns
     -------
     str or None
-        None where no name is like it.
+        None if no name is similar enough.
 
     Examples
     --------
@@ -75,14 +76,14 @@ def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | 
 def did_you_mean(
     name: str, names: Iterable[str], *, otherwise: str = "", likeness: float = 0.6
 ) -> str:
-    """Ask whether the nearest of some names is meant.
+    """Return a hint that suggests the most similar of some names.
 
     Parameters
     ----------
     name, names, likeness
-        As for :func:`nearest`.
+        See :func:`nearest`.
     otherwise
-        What is said where no name is near.
+        The hint if no name is similar enough.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def did_you_mean(
 
 
 def named(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function or a constructor name itself, and what a misspelt argument means.
+    """Decorate a function or a constructor: its ``TypeError`` names it and suggests the argument.
 
     Examples
     --------

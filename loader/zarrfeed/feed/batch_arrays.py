@@ -43,7 +43,7 @@ def default_fields(split: Split) -> tuple[str, ...]:
         Nothing says which of several arrays are the images.
     """
     names = split.default_fields
-    if len(names) > 1 and not split.says_fields:
+    if len(names) > 1 and not split.has_field_names:
         first = _proposal(split, names)
         raise StoreError(
             f"{split.path}: nothing says which of its arrays are the images and which the masks: "

@@ -20,7 +20,7 @@ from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.lookahead import Lookahead
 from zarrfeed.feed.stats import Tally
 from zarrfeed.feed.workers import Task, Workers
-from zarrfeed.machine_memory import afford, resident
+from zarrfeed.machine_memory import limited_depth, resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class Feeder:
         timeout: float,
         shared: bool,
     ) -> None:
-        depth = afford(depth, layout.nbytes, held=HELD)
+        depth = limited_depth(depth, layout.nbytes, held=HELD)
         self.schedule = schedule
         self._sample_nbytes = layout.sample_nbytes
         self._depth = depth

@@ -4,7 +4,7 @@ A slot holds the sample ids of a batch, those of a later one (to be read ahead),
 its worker, and then its fields. Each field starts on a 64-byte boundary, because TensorFlow and JAX
 copy a buffer that does not (measured: 32 is not enough); a slot ends on a page boundary::
 
-    | ids int64[b] | later_ids int64[b] | spent float64[4] | done int64 | pad | image … | pad | … |
+    | ids int64[b] | prefetch_ids int64[b] | spent float64[4] | done int64 | pad | image … | pad …
 
 Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
 """
@@ -113,7 +113,7 @@ class SlotLayout:
         return Slot(
             memory=memory,
             ids=memory[:ids].view(np.int64),
-            later_ids=memory[ids:later].view(np.int64),
+            prefetch_ids=memory[ids:later].view(np.int64),
             spent=memory[later:spent].view(np.float64),
             done=memory[spent : spent + _WORD].view(np.int64),
             arrays=tuple(
@@ -135,7 +135,7 @@ class Slot:
         (nbytes,) uint8: all of it.
     ids
         (rows,) int64: the samples of the batch.
-    later_ids
+    prefetch_ids
         (rows,) int64: samples of a later batch, to be read ahead; `NOTHING` where there is none.
     spent
         (4,) float64: seconds of reading, decoding, transforming; pages that came from the disk.
@@ -147,7 +147,7 @@ class Slot:
 
     memory: NDArray[np.uint8]
     ids: NDArray[np.int64]
-    later_ids: NDArray[np.int64]
+    prefetch_ids: NDArray[np.int64]
     spent: NDArray[np.float64]
     done: NDArray[np.int64]
     arrays: Arrays
@@ -155,9 +155,9 @@ class Slot:
     def set_ids(self, ids: NDArray[np.int64], later: NDArray[np.int64] | None = None) -> None:
         """Set the samples of the batch, and those of a later one."""
         self.ids[: ids.size] = ids
-        self.later_ids[:] = NOTHING
+        self.prefetch_ids[:] = NOTHING
         if later is not None:
-            self.later_ids[: later.size] = later
+            self.prefetch_ids[: later.size] = later
 
     def first_rows(self, rows: int) -> Arrays:
         """Return the first rows of each field."""

@@ -1,1 +1,1 @@
-"""What is on disk, and one verb: read into given arrays."""
+"""The layout of stores on disk, and readers that fill given arrays."""

@@ -1,4 +1,4 @@
-"""Is this the path of something on this machine, and of what kind?"""
+"""Is this a path on this machine, and what kind of entry is there?"""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from zarrfeed.errors import StoreError
 
-# pathlib turns two slashes into one. One letter is a drive of Windows; a dot is part of a file's
-# name, as in f.h5:/images.
+# One slash is enough, because pathlib turns two into one. A scheme has two letters or more (one is
+# a drive of Windows) and no dot (f.h5:/images is an array in a file).
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+:-]+):/+")
 _KINDS = {
     stat.S_IFREG: "a file",
@@ -24,7 +24,12 @@ _KINDS = {
 
 
 def entry_kind(mode: int) -> str:
-    """Name what kind of entry of a folder has a mode, as :func:`os.stat` gives it.
+    """Name the kind of a folder's entry.
+
+    Parameters
+    ----------
+    mode
+        ``st_mode`` of :func:`os.stat`.
 
     Examples
     --------
@@ -35,13 +40,18 @@ def entry_kind(mode: int) -> str:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """Make a path, and refuse addresses.
+    """Convert to a :class:`~pathlib.Path`, and refuse URLs.
+
+    Parameters
+    ----------
+    path
+        A path; a leading ``~`` is expanded.
 
     Raises
     ------
     StoreError
-        It begins with a scheme, as ``s3://bucket/camvid.zarr`` does, or is relative to a current
-        folder that was removed.
+        `path` begins with a scheme, such as ``s3://bucket/camvid.zarr``, or it is relative and the
+        current folder has been removed.
 
     Examples
     --------
@@ -53,7 +63,8 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
 an address (s3); copy it here or mount it, and give its path
     """
-    text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111 (a home that is not there stays)
+    # pathlib's expanduser raises if there is no home folder.
+    text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111
     found = _SCHEME.match(text)
     if found is None:
         return _reachable(Path(text))
@@ -75,17 +86,11 @@ def _reachable(path: Path) -> Path:
         except OSError as error:
             raise StoreError(
                 f"{path}: is relative to the current folder, which was removed; change to another "
-                "one, or give the whole path"
+                "folder, or give the whole path"
             ) from error
     return path
 
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
-    """Make a path that does not depend on the current folder.
-
-    Raises
-    ------
-    StoreError
-        As :func:`local_path`.
-    """
+    """Convert to an absolute path; raises as :func:`local_path`."""
     return local_path(path).absolute()

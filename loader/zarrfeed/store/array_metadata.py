@@ -1,8 +1,8 @@
 """What does a Zarr v3 ``zarr.json`` say about an array, and can a mapped reader read it?
 
-Pure: a metadata dictionary in, a frozen description out. What mapped readers do not cover is no
-error but an :class:`ArrayLayout` with the reason in ``indirect``. A dictionary may hold anything:
-the type and the range of every value are checked before anything is computed from it.
+Pure: a metadata dictionary in, a frozen description out. An array that mapped readers cannot read
+is no error: its :class:`ArrayLayout` gives the reason in ``indirect``. The dictionary is untrusted:
+the type and the range of every value are checked before it is used.
 
 Source: Zarr v3 core specification and the ``sharding_indexed`` codec 1.0
 (https://zarr-specs.readthedocs.io/en/latest/v3/).
@@ -20,34 +20,25 @@ from zarrfeed.errors import StoreError
 from zarrfeed.store.json_checks import (
     MOST_BYTES,
     Damage,
+    codec_list,
     extents,
     json_object,
-    name_of,
-    named,
+    named_configuration,
     one_of,
     require_node,
 )
-from zarrfeed.store.schema import JSON, ArrayLayout, Compression, ShardIndex
+from zarrfeed.store.schema import COMPRESSORS, JSON, ArrayLayout, Compressor, ShardIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# The data types that a batch can hold; a model is not fed with Zarr's others (complex, strings,
-# structs).
+# The data types that a batch can hold. Zarr's others (complex, strings, structs) cannot feed a
+# model.
 _DTYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 )
-_COMPRESSIONS: Mapping[str, Compression] = {
-    "blosc": "blosc",
-    "zstd": "zstd",
-    "gzip": "gzip",
-    # As numcodecs names them, and Zarr v2 with it.
-    "numcodecs.zlib": "zlib",
-    "numcodecs.bz2": "bz2",
-    "numcodecs.lzma": "lzma",
-    "numcodecs.lz4": "lz4",
-}
+_COMPRESSORS: Mapping[str, Compressor] = {v3: name for name, v3 in COMPRESSORS.items()}
 # Codecs of numcodecs that neither expand a chunk nor run code.
 _HARMLESS = frozenset(
     f"numcodecs.{name}"
@@ -62,7 +53,7 @@ _KNOWN = frozenset(
 
 
 class UnfitError(StoreError):
-    """An array is valid, but cannot feed batches."""
+    """An array is valid Zarr but cannot feed batches."""
 
 
 def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
@@ -73,14 +64,14 @@ def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
     metadata
         The parsed file.
     name
-        What to call the array in an error.
+        Name of the array for error messages.
 
     Raises
     ------
     StoreError
-        It is no Zarr v3 array, is damaged, or claims something impossible.
+        The metadata does not describe a Zarr v3 array, or is damaged.
     UnfitError
-        Its data type or chunk grid cannot feed batches at all.
+        The data type, shape or chunk grid cannot feed batches.
     """
     try:
         require_node(metadata, "array", _KNOWN)
@@ -89,7 +80,7 @@ def parse_array(metadata: JSON, *, name: str) -> ArrayLayout:
         raise StoreError(f"{name}: {error}") from error
     except StoreError:
         raise
-    except Exception as error:  # a shape of JSON that nobody thought of
+    except Exception as error:  # any other malformed JSON
         raise StoreError(f"{name}: its metadata is damaged: {error!r:.300}") from error
 
 
@@ -104,14 +95,14 @@ def _parse(metadata: JSON, name: str) -> ArrayLayout:
     if not shape:
         raise UnfitError(f"{name}: needed samples along axis 0, found a scalar (shape ())")
     if 0 in shape[1:]:
-        raise UnfitError(f"{name}: needed samples that hold something, found shape {shape}")
+        raise UnfitError(f"{name}: needed samples that are not empty, found shape {shape}")
     _require_bytes(shape, dtype, "shape")
 
     reasons: list[str] = []
     foreign: list[str] = []
     outer = _grid(metadata, shape, name)
     _require_bytes(outer, dtype, "chunk shape")
-    codecs = named(metadata.get("codecs"))
+    codecs = codec_list(metadata.get("codecs"))
     around: list[tuple[str, JSON]] = []
     index: ShardIndex | None = None
     inner = outer
@@ -119,12 +110,12 @@ def _parse(metadata: JSON, name: str) -> ArrayLayout:
         sharding = codecs[0][1]
         if len(codecs) > 1:
             foreign.append(f"codec {codecs[1][0]!r:.99} around whole shards")
-        around = [*codecs[1:], *named(sharding.get("index_codecs", ["bytes"]))]
+        around = [*codecs[1:], *codec_list(sharding.get("index_codecs", ["bytes"]))]
         inner = extents(sharding.get("chunk_shape"), "chunk shape", least=1)
         if len(inner) != len(outer) or any(o % i for o, i in zip(outer, inner, strict=True)):
             raise Damage(f"shards {outer} are not made of whole chunks {inner}")
         index = _shard_index(sharding, foreign)
-        codecs = named(sharding.get("codecs"))
+        codecs = codec_list(sharding.get("codecs"))
     for grid, what in ((inner, "chunks"), (outer, "shards")):
         if grid[1:] != shape[1:]:
             reasons.append(f"{what} {grid} split a sample of shape {shape[1:]}")
@@ -132,7 +123,7 @@ def _parse(metadata: JSON, name: str) -> ArrayLayout:
     order = _transposed(codecs, len(shape))
     if order is not None:
         reasons.append("codec 'transpose'")
-    swapped, compression, checksum = _codecs(codecs, dtype, foreign)
+    swapped, compressor, checksum = _codecs(codecs, dtype, foreign)
     if swapped:
         other = "big" if sys.byteorder == "little" else "little"
         reasons.append(f"{other}-endian data")
@@ -150,7 +141,7 @@ def _parse(metadata: JSON, name: str) -> ArrayLayout:
         separator=separator,
         prefix=prefix,
         index=index,
-        compression=compression,
+        compressor=compressor,
         checksum=checksum,
         fill=fill,
         codec=description,
@@ -165,7 +156,9 @@ def _parse(metadata: JSON, name: str) -> ArrayLayout:
 
 def _require_bytes(shape: Sequence[int], dtype: np.dtype[Any], what: str) -> None:
     if math.prod(extent or 1 for extent in shape) * dtype.itemsize > MOST_BYTES:
-        raise Damage(f"claims a {what} {tuple(shape)!r:.99}, which no disk could hold")
+        raise Damage(
+            f"needed a {what} of at most {MOST_BYTES:,} bytes, found {tuple(shape)!r:.99} {dtype}"
+        )
 
 
 def _grid(metadata: JSON, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -187,7 +180,7 @@ def _endian(configuration: JSON, default: str) -> str:
 
 
 def _shard_index(sharding: JSON, foreign: list[str]) -> ShardIndex:
-    codecs = named(sharding.get("index_codecs", ["bytes", "crc32c"]))
+    codecs = codec_list(sharding.get("index_codecs", ["bytes", "crc32c"]))
     names = [name for name, _ in codecs]
     if names not in (["bytes"], ["bytes", "crc32c"]):
         foreign.append(f"index codecs {names}")
@@ -198,22 +191,22 @@ def _shard_index(sharding: JSON, foreign: list[str]) -> ShardIndex:
 
 
 def _require_harmless(codecs: list[tuple[str, JSON]], foreign: list[str], name: str) -> None:
-    """Refuse what zarr-python would decode with codecs that trust their input.
+    """Refuse arrays that zarr-python would decode with codecs that trust their input.
 
-    Compressors allocate what a chunk asks for, Blosc ends the process if its header lies, and
-    numcodecs has a codec that runs code.
+    Compressors allocate the size that a chunk claims, Blosc crashes the process if its header is
+    wrong, and numcodecs has a codec that runs code.
     """
     for codec, _ in codecs:
         own = codec.startswith("numcodecs.") and codec not in _HARMLESS
-        if own or codec in _COMPRESSIONS:
+        if own or codec in _COMPRESSORS:
             raise UnfitError(
                 f"{name}: codec {codec!r:.99} is not read together with {'; '.join(foreign)}: "
-                "write the array anew with one of bytes, blosc, zstd, gzip, crc32c"
+                "write the array again with bytes, blosc, zstd, gzip and crc32c only"
             )
 
 
 def _transposed(codecs: list[tuple[str, JSON]], axes: int) -> tuple[int, ...] | None:
-    """Remove a transposition from the codecs and return the order of the stored axes."""
+    """Remove a leading ``transpose`` from the codecs and return the order of the stored axes."""
     if codecs[0][0] != "transpose":
         return None
     order = codecs.pop(0)[1].get("order")
@@ -226,8 +219,11 @@ def _transposed(codecs: list[tuple[str, JSON]], axes: int) -> tuple[int, ...] | 
 
 def _codecs(
     codecs: list[tuple[str, JSON]], dtype: np.dtype[Any], foreign: list[str]
-) -> tuple[bool, Compression, bool]:
-    """Accept ``bytes``, then at most one compressor, then at most one crc32c."""
+) -> tuple[bool, Compressor, bool]:
+    """Return (swapped, compressor, checksum) of ``bytes``, a compressor and a crc32c, in order.
+
+    Any other codec is added to `foreign`.
+    """
     rest = list(codecs)
     swapped = False
     if rest and rest[0][0] == "bytes":
@@ -235,25 +231,25 @@ def _codecs(
         swapped = dtype.itemsize > 1 and endian != sys.byteorder
     else:
         foreign.append("codecs that do not begin with 'bytes'")
-    compression: Compression = "raw"
-    if rest and rest[0][0] in _COMPRESSIONS:
-        compression = _COMPRESSIONS[rest.pop(0)[0]]
+    compressor: Compressor = "raw"
+    if rest and rest[0][0] in _COMPRESSORS:
+        compressor = _COMPRESSORS[rest.pop(0)[0]]
     checksum = bool(rest) and rest[0][0] == "crc32c"
     if checksum:
         rest.pop(0)
     foreign.extend(f"codec {name!r:.99}" for name, _ in rest)
-    return swapped, compression, checksum
+    return swapped, compressor, checksum
 
 
 def _key_encoding(encoding: Any, foreign: list[str]) -> tuple[str, str]:
-    name, configuration = name_of(
+    name, configuration = named_configuration(
         "default" if encoding is None else encoding, "the chunk key encoding"
     )
     if name not in ("default", "v2"):
         foreign.append(f"chunk key encoding {name!r:.99}")
         return "", "/"
     separator = configuration.get("separator", "/" if name == "default" else ".")
-    separator = one_of(("/", "."), separator, "separator")  # it becomes a part of file names
+    separator = one_of(("/", "."), separator, "separator")  # it becomes part of file names
     return f"c{separator}" if name == "default" else "", separator
 
 
@@ -264,7 +260,7 @@ def _fill_value(value: Any, dtype: np.dtype[Any]) -> bool | int | float:
     elif dtype.kind == "f":
         if value in ("NaN", "Infinity", "-Infinity"):
             return float(value)
-        if isinstance(value, str) and value.startswith("0x"):  # its bits
+        if isinstance(value, str) and value.startswith("0x"):  # the bits of a number
             bits = int(value, 16).to_bytes(dtype.itemsize, "big")
             return float(np.frombuffer(bits, dtype.newbyteorder(">"))[0])
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""What does a store say of itself in ``attributes.zarrfeed``? Anybody may have written it.
+"""What does a store say about itself in ``attributes.zarrfeed``?
 
-Pure: JSON in, the same JSON out if every value that zarrfeed reads is of the right kind. Names that
-are not listed here are kept unchecked; whoever reads them must check them.
+Pure: JSON in, the same JSON out if every value that zarrfeed reads has the right type. The JSON is
+untrusted. Names that are not listed here are kept unchecked; code that reads them must check them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 from zarrfeed.errors import StoreError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, JSON
 
-# A type or a tuple of types; a list of one kind, its items'; a dict of the kinds of some values.
+# The expected type of a value: a type or a tuple of types; [kind] for a list of items of one kind;
+# {name: kind} for an object.
 _Kind: TypeAlias = Any
 
 _NUMBER = (int, float)
-_WORDS: _Kind = [str]
 _OPTIONAL = (str, type(None))
 _PACKED: dict[str, _Kind] = {
     "found": int,
@@ -34,13 +34,13 @@ _PACKED: dict[str, _Kind] = {
 _KINDS: dict[str, _Kind] = {
     "format": int,
     # of a split
-    "fields": _WORDS,
+    "fields": [str],
     "samples": int,
     "source": dict,
     "packed": _PACKED,
     "channels": {"mean": [_NUMBER], "std": [_NUMBER]},
     # of a dataset
-    "classes": _WORDS,
+    "classes": [str],
     "ignore": (int, type(None)),
 }
 _MOST_CLASSES = 1 << 16  # a mask has 16 bits at most
@@ -52,9 +52,9 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
     Parameters
     ----------
     metadata
-        Of the group.
+        Metadata of the group.
     name
-        What to call it in an error.
+        Name of the group for error messages.
 
     Returns
     -------
@@ -64,14 +64,14 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
     Raises
     ------
     StoreError
-        A value is of another kind than zarrfeed writes, or a newer zarrfeed wrote it.
+        A value has another type than zarrfeed writes, or the format is newer than this zarrfeed.
     """
     attributes = metadata.get("attributes")
     if attributes is None:
         return {}
     _require(attributes, {ATTRIBUTES: dict}, f"{name}: attributes")
-    said: JSON = attributes.get(ATTRIBUTES, {})
-    version = said.get("format", FORMAT_VERSION)
+    own: JSON = attributes.get(ATTRIBUTES, {})
+    version = own.get("format", FORMAT_VERSION)
     where = f"{name}: attributes.{ATTRIBUTES}"
     _require(version, int, f"{where}.format")
     if version > FORMAT_VERSION:
@@ -79,20 +79,20 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
             f"{name}: written in format {version:.0f}, this zarrfeed reads up to {FORMAT_VERSION}: "
             "upgrade zarrfeed"
         )
-    _require(said, _KINDS, where)
-    classes, ignore = said.get("classes", ()), said.get("ignore")
+    _require(own, _KINDS, where)
+    classes, ignore = own.get("classes", ()), own.get("ignore")
     if len(classes) > _MOST_CLASSES or not (ignore is None or 0 <= ignore < _MOST_CLASSES):
         raise StoreError(
-            f"{where}: needed at most {_MOST_CLASSES} classes and an ignored id below, found "
+            f"{where}: needed at most {_MOST_CLASSES} classes and an ignored id below that, found "
             f"{len(classes)} and {ignore!r:.99}; restore it, or convert again"
         )
-    return said
+    return own
 
 
 def _require(value: Any, kind: _Kind, where: str) -> None:
-    """Check a value, and recursively what it holds, against its kind."""
+    """Check a value recursively."""
     expected = list if isinstance(kind, list) else Mapping if isinstance(kind, dict) else kind
-    wrong = isinstance(value, bool) and kind is not object  # True is no number
+    wrong = isinstance(value, bool) and kind is not object  # a bool is an int in Python
     if wrong or not isinstance(value, expected):
         raise StoreError(
             f"{where}: needed {_name(kind)}, found {value!r:.99}; restore it, or convert again"

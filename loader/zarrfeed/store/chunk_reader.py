@@ -1,8 +1,8 @@
 """Read an array whose chunks split samples, or store them transposed or in another byte order.
 
-Each chunk is found in its file, decoded, put in order, and the part that is wanted is copied. This
-is slower than reading samples straight from mapped files, and as careful: what a file or an index
-claims is compared with what the array declares before memory is allocated.
+Each chunk is read from its file, decoded and transposed, and the part that is needed is copied.
+This is slower than reading samples straight from mapped files, but equally careful: sizes that a
+file or an index claims are compared with the array's metadata before memory is allocated.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from zarrfeed.store.schema import ArrayLayout, ShardIndex
 
 _Place = tuple[int, ...]
-_KEPT_TABLES = 64  # shard indexes, so that none is read again for every chunk
-# By how much incompressible data may grow.
+_KEPT_TABLES = 64  # shard indexes to keep, because reading one again for every chunk is slow
+# Bytes by which codecs may enlarge incompressible data.
 _OVERHEAD = 64 << 10
 
 
@@ -41,11 +41,11 @@ class ChunkReader(FieldReader):
     Parameters
     ----------
     folder
-        Of the array.
+        Folder of the array.
     layout
-        Its description; ``layout.foreign`` must be False.
+        Layout of the array; ``layout.foreign`` must be False.
     required
-        Whether a missing file is an error rather than the fill value.
+        Whether a missing file is an error. Otherwise its chunks hold the fill value.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, *, required: bool) -> None:
@@ -76,7 +76,7 @@ class ChunkReader(FieldReader):
                     out[place] = values[(row[here], *within)]
 
     def _boxes(self) -> Iterator[tuple[_Place, tuple[slice, ...]]]:
-        """Go through the chunks of a sample: the place of each, and its part of the sample."""
+        """Yield, for each chunk of a sample, its place in the grid and its part of the sample."""
         layout = self._layout
         axes = list(zip(layout.shape[1:], layout.chunk_shape[1:], strict=True))
         for place in itertools.product(*(range(-(-extent // step)) for extent, step in axes)):
@@ -89,7 +89,7 @@ class ChunkReader(FieldReader):
             )
 
     def _chunk(self, place: _Place) -> NDArray[Any] | None:
-        """Read and decode a chunk; None where it was never written."""
+        """Read and decode a chunk; None if it was never written."""
         file = tuple(number // each for number, each in zip(place, self._ratio, strict=True))
         path = self._folder / self._layout.file_name(file)
         try:
@@ -132,17 +132,20 @@ class ChunkReader(FieldReader):
         chunks = math.prod(self._ratio)
         length = chunks * ENTRY_NBYTES + (CHECKSUM_NBYTES if index.checksum else 0)
         if length > size:
-            raise ValueError(f"the file has {size} bytes, its index alone needs {length}")
+            raise ValueError(f"needed {length} bytes for the index alone, the file has {size}")
         stored = os.pread(descriptor, length, size - length if index.at_end else 0)
         return read_table(np.frombuffer(stored, np.uint8), index, chunks=chunks, size=size)
 
     def _read(self, descriptor: int, offset: int, nbytes: int) -> bytes:
         allowed = self._nbytes + self._nbytes // 4 + _OVERHEAD
         if nbytes > allowed:
-            raise ValueError(f"it has {nbytes:,} bytes, at most {allowed:,} make {self._nbytes:,}")
+            raise ValueError(
+                f"needed at most {allowed:,} bytes, which decode to {self._nbytes:,}, found "
+                f"{nbytes:,}"
+            )
         found = os.pread(descriptor, nbytes, offset)
         if len(found) != nbytes:
-            raise ValueError(f"it has {len(found)} of {nbytes} bytes: the file was truncated")
+            raise ValueError(f"needed {nbytes} bytes, found {len(found)}: the file was truncated")
         return found
 
     def _decoded(self, encoded: bytes) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Where do the chunks of a shard lie? Pure: a file's bytes in, a checked table out."""
+"""Where are the chunks of a shard? Pure: a file's bytes in, a checked table out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from zarrfeed.store.schema import ShardIndex
 
 ENTRY_NBYTES = 16
-_NOTHING = np.iinfo(np.uint64).max  # twice: a chunk that was never written
-# A disk reads so many bytes between two ranges as fast as it serves another request; and advising
-# each of a thousand small samples takes longer than reading them (measured).
+# Offset and length of a chunk that was never written.
+_NOTHING = np.iinfo(np.uint64).max
+# Ranges with a smaller gap are prefetched as one. A disk reads the gap as fast as it serves another
+# request, and prefetching a thousand small samples one by one takes longer than reading them
+# (measured).
 _NEAR_NBYTES = 64 << 10
 
 
@@ -28,18 +30,19 @@ def read_table(
     Parameters
     ----------
     data
-        The file, or as much of its end or beginning as holds the table.
+        Bytes of the file, or of the end or beginning that contains the table.
     index
         How the table is stored.
     chunks
-        In a shard.
+        Number of chunks in a shard.
     size
-        Of the whole file, in bytes.
+        Size of the whole file in bytes.
 
     Returns
     -------
     offset, nbytes
-        (chunks,) each: all within the file; offset is -1 for a chunk that was never written.
+        (chunks,) int64 each. All ranges are within the file; offset is -1 for a chunk that was
+        never written.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def read_table(
     missing = (entries == _NOTHING).all(axis=1)
     entries[missing] = 0
     offset, nbytes = entries.T
-    beyond = (offset > size) | (nbytes > size - np.minimum(offset, size))  # no sum: it would wrap
+    beyond = (offset > size) | (nbytes > size - np.minimum(offset, size))  # a sum could overflow
     if beyond.any():
         chunk = int(np.argmax(beyond))
         end = int(offset[chunk]) + int(nbytes[chunk])
@@ -66,7 +69,7 @@ def _stored(data: NDArray[np.uint8], index: ShardIndex, nbytes: int) -> memoryvi
     stored = nbytes + (CHECKSUM_NBYTES if index.checksum else 0)
     if data.size < stored:
         raise ValueError(
-            f"the file has {data.size} bytes, its index alone needs {stored}: it is truncated"
+            f"needed {stored} bytes for the index alone, the file has {data.size}: it is truncated"
         )
     raw = (data[data.size - stored :] if index.at_end else data[:stored]).data
     try:
@@ -75,23 +78,24 @@ def _stored(data: NDArray[np.uint8], index: ShardIndex, nbytes: int) -> memoryvi
         raise ValueError(f"the file is truncated or its index is damaged: {error}") from error
 
 
-def near_together(
+def merge_ranges(
     shard: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]
 ) -> list[tuple[int, int, int]]:
-    """Join ranges of bytes that lie near each other.
+    """Merge ranges of bytes that are close to each other.
 
     Parameters
     ----------
     shard, start, end
-        (n,) each: the ranges, by shard.
+        (n,) int64 each: the shard of every range, and its first byte and the one after its last.
 
     Returns
     -------
     list of (shard, start, end)
+        Ranges of one shard that are at most 64 KiB apart and in order become one.
 
     Examples
     --------
-    >>> near_together(np.array([0, 0, 1]), np.array([0, 70, 0]), np.array([9, 79, 9]))
+    >>> merge_ranges(np.array([0, 0, 1]), np.array([0, 70, 0]), np.array([9, 79, 9]))
     [(0, 0, 79), (1, 0, 9)]
     """
     if not shard.size:

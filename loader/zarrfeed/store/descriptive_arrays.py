@@ -1,7 +1,7 @@
-"""What do the descriptive arrays of a split say of its samples?
+"""What do the descriptive arrays of a split say about its samples?
 
-Their names, the pixels of each class, the mean and the variance of the images: read, not computed.
-They were written when the split was packed.
+They hold the samples' names, the pixels of each class, and sums for the mean and the variance of
+the images, all written when the split was packed. No image or mask is read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from zarrfeed.arrays import Ids
     from zarrfeed.store.split import Split
 
-# Samples that are summed at a time, and their bytes.
-_SUMMED, _SUMMED_NBYTES = 1 << 16, 8 << 20
+# Samples that are read at a time for a sum, at most, and their bytes.
+_MOST_SUMMED, _MOST_SUMMED_NBYTES = 1 << 16, 8 << 20
 
 
 def sample_names(split: Split, ids: Ids) -> list[str]:
-    """Name samples by their key, or by their id where the store has no keys."""
+    """Return the keys of samples, or "sample ID" for each if the store has no keys."""
     if split.describing(KEY) is None:
         return [f"sample {sample}" for sample in ids]
     keys = read_samples(split, KEY, ids)
@@ -34,7 +34,7 @@ def sample_names(split: Split, ids: Ids) -> list[str]:
 
 
 def decode_name(stored: NDArray[np.uint8]) -> str:
-    """Decode a name as it is stored: UTF-8, padded with zeros."""
+    """Decode a stored name: UTF-8, padded with zeros."""
     return bytes(stored).rstrip(b"\0").decode("utf-8", "replace")
 
 
@@ -46,16 +46,17 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     split
         An opened split.
     ids
-        (n,) of the samples, or a ``range``.
+        Sample ids: (n,) int64, or a ``range``.
 
     Returns
     -------
-    (classes,) int64, or None where the store does not count them.
+    (classes,) int64 or None
+        None if the store has no such counts.
 
     Raises
     ------
     StoreError
-        A class has more pixels than there are, or fewer than none.
+        A stored count is negative or larger than the number of pixels.
     """
     counted, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
     if counted is None or (split.classes and counted.sample_shape != (len(split.classes),)):
@@ -64,19 +65,19 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     most = len(ids) * math.prod(mask.sample_shape) if mask else pixels.max(initial=0)
     if ((pixels < 0) | (pixels > most)).any():
         raise StoreError(
-            f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most}, all pixels of "
-            f"{len(ids)} samples, found {pixels.tolist()!s:.200}: restore it, or convert again"
+            f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most} (all pixels of "
+            f"{len(ids)} samples), found {pixels.tolist()!s:.200}: restore it, or convert again"
         )
     return pixels
 
 
 class Normalization(NamedTuple):
-    """What ``keras.layers.Normalization`` needs to know of images.
+    """Mean and variance of images, as ``keras.layers.Normalization`` takes them.
 
     Attributes
     ----------
     mean, variance
-        (C,) float64 of each channel, over all pixels but those that are NaN or infinite.
+        (C,) float64 each, per channel. NaN and infinite pixels do not count.
     """
 
     mean: NDArray[np.float64]
@@ -84,21 +85,22 @@ class Normalization(NamedTuple):
 
 
 def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalization:
-    """Sum up the channels of some samples.
+    """Compute the mean and the variance of each channel over some samples.
 
     Parameters
     ----------
     split
         An opened split.
     ids
-        (n,) of the samples, or a range; at least one.
+        Sample ids, at least one: (n,) int64, or a ``range``.
     field
         An array whose role is `image`.
 
     Raises
     ------
     StoreError
-        The channels were not added up when the split was packed, or the field is no image.
+        The split has no sums of its images' channels, they are not finite, or the field is not an
+        image.
 
     Notes
     -----
@@ -114,8 +116,8 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
         )
     if described is None or field not in images or described.shape[1] != sum(channels):
         raise StoreError(
-            f"{split.path}: needed sums of the images' channels, found none: it was not packed by "
-            "zarrfeed, or by an older one; `zarrfeed repack` adds them"
+            f"{split.path}: needed sums of the images' channels, found none: the split was not "
+            "packed by zarrfeed, or by an older version; `zarrfeed repack` adds them"
         )
     sums = _sum(split, CHANNEL_SUMS, ids, np.float64)
     if not np.isfinite(sums).all():
@@ -132,17 +134,16 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
 
 
 def _sum(split: Split, field: str, ids: Ids, dtype: DTypeLike) -> NDArray[Any]:
-    """Sum a field over samples, however many they are.
+    """Sum a field over samples in bounded memory.
 
     Returns
     -------
-    sample_shape
-        Of `dtype`.
+    array of the field's sample shape, of `dtype`
     """
     layout = split.layouts[field]
     with SplitReader(split, [field]) as reader:
         total = np.zeros(layout.sample_shape, dtype)
-        step = max(1, min(_SUMMED, _SUMMED_NBYTES // layout.sample_nbytes))
+        step = max(1, min(_MOST_SUMMED, _MOST_SUMMED_NBYTES // layout.sample_nbytes))
         for start in range(0, len(ids), step):
             total += reader.read(ids[start : start + step])[field].sum(axis=0, dtype=dtype)
     return total

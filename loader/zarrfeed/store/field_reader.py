@@ -1,4 +1,4 @@
-"""The base of all readers: one array, one verb."""
+"""The base class of readers of one array."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FieldReader(ABC):
     Attributes
     ----------
     decode_seconds
-        Time spent in codecs so far; 0 where decoding cannot be told from reading.
+        Seconds spent in codecs so far; 0 if the reader cannot separate decoding from reading.
     """
 
     decode_seconds = 0.0
@@ -31,10 +31,10 @@ class FieldReader(ABC):
         Parameters
         ----------
         plan
-            Which samples.
+            The samples to read.
         out
-            (b, *sample_shape), C-contiguous, of the array's dtype. Row i is filled with sample
-            ``plan.ids[i]``.
+            (b, *sample_shape) array to fill, C-contiguous, of the array's dtype. Row i becomes
+            sample ``plan.ids[i]``.
 
         Raises
         ------
@@ -42,8 +42,8 @@ class FieldReader(ABC):
             A file is missing, short or damaged; the message names it.
         """
 
-    def advise(self, plan: ReadPlan) -> None:  # noqa: B027 - optional
-        """Ask the kernel to read ahead what `plan` needs, if it is known where that lies.
+    def prefetch(self, plan: ReadPlan) -> None:  # noqa: B027 - optional
+        """Ask the kernel to load the files' pages for `plan` into memory, without waiting.
 
         Raises
         ------
@@ -52,4 +52,4 @@ class FieldReader(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - optional
-        """Close files that are kept open, if there are any."""
+        """Close the files that the reader keeps open."""

@@ -1,9 +1,9 @@
-"""How many files may be open? A shard that is mapped holds a descriptor.
+"""How many files may readers keep open? Every mapped shard holds a file descriptor.
 
-Where a worker may not keep all shards of a field open, it opens one for nearly every sample of a
-shuffled batch: measured, that is 3 to 8 times slower than copying out of shards that stay mapped.
-So each has a share of what the system allows. All readers of a process together keep half of that
-at most, and where it still does not suffice, because others have files open, they close some.
+A worker that cannot keep all shards of a field open opens one for nearly every sample of a shuffled
+batch, which is 3 to 8 times slower than copying from shards that stay mapped (measured). Every
+worker therefore has a share of the descriptors that the system allows. All readers of a process
+together keep at most half of them, and close some if the system has no room for more.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-# Every mapped shard takes up to three of the 65,530 mappings that Linux gives a process.
+# Linux allows 65,530 mappings per process, of which every mapped shard takes up to three.
 _MOST = 1 << 14
-# Too many files are open in this process, or on this machine; too many mappings.
+# Too many open files in this process or on this machine, or too many mappings.
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Reader(Protocol):
-    """Keeps files open, and can do without."""
+    """A reader that keeps files open and can close them at any time."""
 
     @property
     def kept(self) -> int:
-        """How many."""
+        """Number of files that are open."""
         ...
 
     def close_oldest(self) -> None:
-        """Close the one opened first; called with :data:`changing` held, on any thread."""
+        """Close the file that was opened first. Any thread may call it, holding `changing`."""
         ...
 
 
-changing = threading.RLock()  # held where a reader opens or closes a file to be kept
+changing = threading.RLock()  # held while a reader adds or removes an open file
 _readers: LiveObjects[Reader] = LiveObjects()
 
 
@@ -56,28 +56,28 @@ if hasattr(os, "register_at_fork"):
 
 
 def keeps_files(reader: Reader) -> None:
-    """Have a reader close files when there are too many, as long as it lives."""
+    """Register a reader that closes files when too many are open."""
     _readers.add(reader)
 
 
 def keep_within_limit() -> None:
-    """Close some where all readers keep more than half of what this process may have open."""
+    """Close files until readers keep at most half of this process's descriptors."""
     limit = _limit() // 2
     if sum(reader.kept for reader in _readers.all()) > limit:
         _close(limit)
 
 
 def with_room(act: Callable[[], Made], what: object, error: type[ZarrfeedError]) -> Made:
-    """Do what opens files; where the system has no room for them, close some and try again.
+    """Call a function that opens files; if the system has no room, close some and call it again.
 
     Parameters
     ----------
     act
-        Raises an ``OSError`` where there is no room, and has then nothing open.
+        The function. When it raises an ``OSError``, it must leave nothing open.
     what
-        Is opened, for the error.
+        What it opens, for the error message.
     error
-        Raised where nothing is left to be closed.
+        Class of the error to raise when there is nothing left to close.
     """
     while True:
         try:
@@ -90,26 +90,29 @@ def with_room(act: Callable[[], Made], what: object, error: type[ZarrfeedError])
                 raise error(
                     f"{what}: {failure.strerror}, though zarrfeed keeps no shard open in this "
                     f"process, which may have {_limit():,} files open: allow more (ulimit -n), or "
-                    "take fewer workers or sequences"
+                    "use fewer workers or sequences"
                 ) from failure
             _close(kept // 2)
 
 
 def descriptors_each(workers: int, *, processes: bool) -> int:
-    """Share out what this process, or each worker process, may have open.
+    """Return how many descriptors each worker may keep open.
 
     Parameters
     ----------
     workers
-        How many there are; with none, the caller reads.
+        Number of workers; 0 if the caller reads.
     processes
-        Whether they are processes.
+        Whether the workers are processes rather than threads.
     """
     return share_of(_limit(), workers, processes=processes)
 
 
 def share_of(limit: int, workers: int, *, processes: bool) -> int:
-    """Share out descriptors: half of a worker process's own, a quarter of one that has others' too.
+    """Divide a limit of descriptors among workers.
+
+    A worker process keeps half of its own limit. Threads share a quarter of the limit of a process
+    that also runs the user's program.
 
     Examples
     --------
@@ -125,7 +128,7 @@ def _limit() -> int:
 
 
 def _close(left: int) -> None:
-    """Close files of whoever keeps most, until so many are left."""
+    """Close files of the readers that keep the most, until `left` remain."""
     readers = _readers.all()
     with changing:
         while sum(reader.kept for reader in readers) > left:

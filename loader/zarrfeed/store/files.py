@@ -1,7 +1,7 @@
-"""Open the files of a store: regular files in the store's own folder, and nothing else.
+"""Open the files of a store, and only regular files inside the store's own folder.
 
-A dataset may come from anybody. Opening a pipe would block, and a device or a link would lead the
-reader to something else.
+A dataset may come from an untrusted source. Opening a pipe would block, and a device or a link
+could make the reader read something else.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zarrfeed.store.address import entry_kind
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.schema import METADATA
 
-# When the metadata of an array was written, in ns, and its size. No inode: some network file
-# systems renumber theirs.
+# Modification time of an array's metadata in ns, and its size in bytes. Not its inode, because some
+# network file systems renumber inodes.
 Stamp: TypeAlias = tuple[int, int]
 
 _FLAGS = (
@@ -28,17 +28,17 @@ _FLAGS = (
     | os.O_NOCTTY
     | os.O_NOFOLLOW
 )
-# Where Linux names the file of a descriptor.
+# Links from descriptors to their files, on Linux.
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def stamp_of(folder: Path) -> Stamp | None:
-    """Identify the metadata of an array, so that a replacement is noticed.
+    """Return a stamp of an array's metadata, by which a replacement of the array is detected.
 
     Returns
     -------
     tuple or None
-        None without metadata.
+        None if there is no metadata.
     """
     for name in (METADATA, ".zarray"):
         with suppress(OSError):
@@ -48,19 +48,19 @@ def stamp_of(folder: Path) -> Stamp | None:
 
 
 def require_same(folder: Path, stamp: Stamp | None) -> None:
-    """Check that an array is still the one that was opened.
+    """Check that an array has not been replaced since it was opened.
 
     Parameters
     ----------
     folder
-        Of the array.
+        Folder of the array.
     stamp
-        As :func:`stamp_of` gave it; None checks nothing.
+        Return value of :func:`stamp_of` at that time; None skips the check.
 
     Raises
     ------
     ReadError
-        It was replaced, and what was read since may come from another one.
+        The array was replaced, so that data read since then may belong to the new one.
     """
     if stamp is not None and stamp_of(folder) != stamp:
         raise ReadError(
@@ -75,21 +75,21 @@ def open_file(path: Path, *, within: str) -> int:
     Parameters
     ----------
     path
-        Its name.
+        Path of the file.
     within
-        The folder that must hold it, at any depth; as from :func:`os.path.realpath`.
+        Folder that must contain the file at any depth, resolved by :func:`os.path.realpath`.
 
     Returns
     -------
     int
-        A descriptor, to be closed by the caller.
+        A descriptor, which the caller must close.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ReadError
-        It is no regular file, lies elsewhere, or may not be opened.
+        It is not a regular file, is outside `within`, or cannot be opened.
     """
     try:
         descriptor = with_room(lambda: os.open(path, _FLAGS), path, ReadError)
@@ -126,7 +126,7 @@ def _not_a_file(path: Path, mode: int) -> str:
 
 
 def _require_within(path: Path, descriptor: int, within: str) -> None:
-    """Refuse a file that was reached through a linked folder."""
+    """Refuse a file that is outside because a folder on its path is a link."""
     inside = within.rstrip(os.sep) + os.sep
     with suppress(OSError):  # not Linux
         if str((_DESCRIPTORS / str(descriptor)).readlink()).startswith(inside):
@@ -145,16 +145,16 @@ def read_file(path: Path, *, within: str, limit: int) -> bytes:
     Parameters
     ----------
     path, within
-        As for :func:`open_file`.
+        See :func:`open_file`.
     limit
-        The most bytes it may have.
+        Largest allowed size in bytes.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ReadError
-        It is longer, or cannot be read; and as for :func:`open_file`.
+        The file is too large or cannot be read, or as for :func:`open_file`.
     """
     with os.fdopen(open_file(path, within=within), "rb") as file:
         try:

@@ -1,4 +1,4 @@
-"""Is a JSON value what it must be? Each check returns the value or says what was found."""
+"""Does a JSON value have the required form? Every check returns the value or raises `Damage`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ if TYPE_CHECKING:
     from zarrfeed.store.schema import JSON
 
 MOST_AXES = 32  # NumPy's limit before version 2
-MOST_BYTES = 1 << 62  # no file system holds more, and sums of such sizes do not wrap
+MOST_BYTES = 1 << 62  # no file system holds more, and sums of such sizes do not overflow
 
 
-class Damage(Exception):  # noqa: N818 (the caller says of what)
-    """Says what is wrong."""
+class Damage(Exception):  # noqa: N818 (the caller turns it into an error that names the file)
+    """A JSON value does not have the required form."""
 
 
 def require_node(metadata: JSON, kind: str, known: AbstractSet[str]) -> None:
-    """Refuse metadata of another kind, or of a Zarr that must be understood and is not.
+    """Check that metadata describes a Zarr v3 node, without extensions that zarrfeed must know.
 
     Parameters
     ----------
     metadata
-        As ``zarr.json`` holds it.
+        Contents of ``zarr.json``.
     kind
         "array" or "group".
     known
-        Names that it may hold besides those that are marked as optional.
+        Allowed names. Others are allowed only if they are marked as optional
+        (``"must_understand": false``).
     """
     version, node = metadata.get("zarr_format"), metadata.get("node_type")
     if version != 3 or node != kind:
@@ -40,12 +41,12 @@ def require_node(metadata: JSON, kind: str, known: AbstractSet[str]) -> None:
         if key not in known and not optional:
             raise Damage(
                 f"holds {key!r:.99}, which must be understood and is unknown to this zarrfeed: "
-                "upgrade it, or convert the originals"
+                "upgrade zarrfeed, or convert the original data"
             )
 
 
 def extents(value: Any, what: str, *, least: int) -> tuple[int, ...]:
-    """Check a list of whole numbers."""
+    """Check a list of whole numbers, each at least `least`."""
     if not isinstance(value, list | tuple) or len(value) > MOST_AXES:
         raise Damage(f"needed a {what} of at most {MOST_AXES} whole numbers, found {value!r:.99}")
     for extent in value:
@@ -55,28 +56,28 @@ def extents(value: Any, what: str, *, least: int) -> tuple[int, ...]:
 
 
 def one_of(choices: tuple[str, ...], value: Any, what: str) -> str:
-    """Check a choice."""
+    """Check that a value is one of several strings."""
     if value not in choices:
         raise Damage(f"needed {' or '.join(map(repr, choices))} as {what}, found {value!r:.99}")
     return str(value)
 
 
 def json_object(value: Any, what: str) -> JSON:
-    """Check an object."""
+    """Check that a value is an object."""
     if not isinstance(value, Mapping):
         raise Damage(f"needed an object as {what}, found {value!r:.99}")
     return value
 
 
-def named(codecs: Any) -> list[tuple[str, JSON]]:
-    """Normalise codecs to (name, configuration)."""
+def codec_list(codecs: Any) -> list[tuple[str, JSON]]:
+    """Split a list of codecs into (name, configuration) each."""
     if not isinstance(codecs, list | tuple) or not codecs:
         raise Damage(f"needed a list of codecs, found {codecs!r:.99}")
-    return [name_of(codec, "a codec") for codec in codecs]
+    return [named_configuration(codec, "a codec") for codec in codecs]
 
 
-def name_of(value: Any, what: str) -> tuple[str, JSON]:
-    """Split an extension into name and configuration; a bare string has no configuration."""
+def named_configuration(value: Any, what: str) -> tuple[str, JSON]:
+    """Split an extension into name and configuration, which is empty for a bare string."""
     if isinstance(value, str):
         return value, {}
     value = json_object(value, what)

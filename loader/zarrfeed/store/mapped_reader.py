@@ -1,7 +1,8 @@
 """Read the samples of one array straight from its mapped files into the batch's memory.
 
-Covers regular grids along axis 0, sharded or not, of every ``schema.Compression``; of other arrays
-the layout says why they are not covered. :func:`map_array` chooses the way, once:
+Covers regular grids along axis 0, sharded or not, with every ``schema.Compressor``. For any other
+array, ``ArrayLayout.indirect`` says why it is not covered. :func:`map_array` chooses the reader
+when it opens the array:
 
 =================  ==================================================================
 GatheringReader    raw, and every file may stay open: one call copies a batch
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed.store.chunk_table import ENTRY_NBYTES, near_together
+from zarrfeed.store.chunk_table import ENTRY_NBYTES, merge_ranges
 from zarrfeed.store.codecs import CHECKSUM_NBYTES, decode_chunk
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.mapped_shards import MappedShards
@@ -49,18 +50,23 @@ def map_array(
     folder, layout, required, stamp, open_files
         See :class:`ShardFiles`.
     """
-    raw = layout.compression == "raw" and not layout.checksum
-    together = _reserve(layout) if raw and layout.shards <= open_files else None
+    raw = layout.compressor == "raw" and not layout.checksum
+    mapped_shards = _reserve(layout) if raw and layout.shards <= open_files else None
     files = ShardFiles(
-        folder, layout, required=required, stamp=stamp, open_files=open_files, together=together
+        folder,
+        layout,
+        required=required,
+        stamp=stamp,
+        open_files=open_files,
+        mapped_shards=mapped_shards,
     )
     if not raw:
         return DecodingReader(files)
-    return RowReader(files) if together is None else GatheringReader(files)
+    return RowReader(files) if mapped_shards is None else GatheringReader(files)
 
 
 def _reserve(layout: ArrayLayout) -> MappedShards | None:
-    """Reserve one range of addresses for all files, if there are addresses enough."""
+    """Reserve one range of addresses for all files; None if the system has no such range."""
     index = layout.chunks_per_shard * ENTRY_NBYTES + CHECKSUM_NBYTES
     try:
         return MappedShards(
@@ -75,12 +81,12 @@ def _reserve(layout: ArrayLayout) -> MappedShards | None:
 
 
 class MappedReader(FieldReader):
-    """Finds the chunks of a batch; how to copy them out of their files is a subclass's.
+    """Finds the chunks of a batch; subclasses copy the samples out of their files.
 
     Parameters
     ----------
     files
-        Of the array.
+        The shards of the array.
     """
 
     def __init__(self, files: ShardFiles) -> None:
@@ -100,16 +106,16 @@ class MappedReader(FieldReader):
         self._copy(reads, offset, nbytes, out)
         self._files.check()
 
-    def advise(self, plan: ReadPlan) -> None:
-        """Ask the kernel to read ahead; see :meth:`FieldReader.advise`."""
+    def prefetch(self, plan: ReadPlan) -> None:
+        """Ask the kernel to load what `plan` needs; see :meth:`FieldReader.prefetch`."""
         reads = self._reads(plan)
         offset, nbytes = self._files.locate(reads.shard, reads.chunk)
         written = offset >= 0
         offset, nbytes = self._needed(reads, offset, nbytes)
-        for shard, start, end in near_together(
+        for shard, start, end in merge_ranges(
             reads.shard[written], offset[written], (offset + nbytes)[written]
         ):
-            self._files.advise(shard, start, end - start)
+            self._files.prefetch(shard, start, end - start)
 
     def close(self) -> None:
         """Close the files."""
@@ -124,18 +130,18 @@ class MappedReader(FieldReader):
         offset: NDArray[np.int64],
         nbytes: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Say which bytes of located chunks are read: all of them."""
+        """Return the range of bytes that is read of each located chunk: all of it."""
         return offset, nbytes
 
     @abstractmethod
     def _copy(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        """Fill ``out[reads.land]`` from chunks that were written."""
+        """Fill ``out[reads.land]`` from the chunks at `offset`, all of which exist."""
 
 
 class DecodingReader(MappedReader):
-    """Decodes every chunk once: into its row if it is one sample, else into a scratch chunk."""
+    """Decodes every chunk once, straight into its row if it is one sample."""
 
     def __init__(self, files: ShardFiles) -> None:
         super().__init__(files)
@@ -172,7 +178,7 @@ class DecodingReader(MappedReader):
         try:
             decode_chunk(layout, encoded, target)
         except ValueError as error:
-            self._files.check()  # it may have been truncated while it was decoded
+            self._files.check()  # reports a file that was truncated while it was decoded
             first = shard * layout.shard_rows + chunk * layout.chunk_rows
             last = first + layout.chunk_rows - 1
             samples = f"sample {first}" if first == last else f"samples {first} to {last}"
@@ -185,12 +191,12 @@ class DecodingReader(MappedReader):
 
 
 class RowReader(MappedReader):
-    """Copies raw samples: one call for every run of neighbours."""
+    """Copies raw samples, with one call for every run of samples that lie next to each other."""
 
     def _needed(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Say which bytes of located chunks are read: those of the samples."""
+        """Return the range of bytes that is read of each located chunk: that of the sample."""
         sample = self._layout.sample_nbytes
         return offset + reads.row * sample, np.full_like(nbytes, sample)
 
@@ -227,7 +233,10 @@ class RowReader(MappedReader):
 
 
 class GatheringReader(RowReader):
-    """Copies a batch of raw samples in one call, until a file turns out to be unlike the others."""
+    """Copies a batch of raw samples in one call.
+
+    Falls back to :class:`RowReader` once a file turns out to be laid out unlike the others.
+    """
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
@@ -236,18 +245,20 @@ class GatheringReader(RowReader):
 
     def _gather(self, ids: NDArray[np.int64], out: NDArray[Any]) -> bool:
         files = self._files
-        if files.together is None:
+        if files.mapped_shards is None:
             return False
         shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
-        files.learn(shards)
-        together = files.together
-        if together is None:  # one of these is unlike the others
+        files.read_tables(shards)
+        mapped_shards = files.mapped_shards
+        if mapped_shards is None:  # one of these files is unlike the others
             return False
         numbers = shards.tolist()
         if not GUARDED:
             files.require_whole(numbers)
-        absent = together.gather(ids, _bytes(out).reshape(ids.size, self._layout.sample_nbytes))
-        if truncated := together.cut():
+        absent = mapped_shards.gather(
+            ids, _bytes(out).reshape(ids.size, self._layout.sample_nbytes)
+        )
+        if truncated := mapped_shards.take_truncated():
             files.refuse(truncated)
         files.require_whole(numbers)
         if absent.any():

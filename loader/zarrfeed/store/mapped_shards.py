@@ -1,19 +1,18 @@
 """All files of a raw array in one range of addresses, so that one call gathers a whole batch.
 
-Raw samples have equal lengths, and so have the steps between them within a file. If every file
-begins a whole number of samples after the one before, any two samples are a whole number of samples
-apart, and the files are one array::
+Raw samples have equal lengths. If every file begins a whole number of samples after the previous
+one, any two samples are a whole number of samples apart, and all files together are one array::
 
     | file 0: sample 0 … S-1 | index | gap | file 1: sample 0 … | index | gap | …
     '-------- `stride`: whole pages and whole samples --------'
 
-The gaps are addresses, not memory. ``numpy.take`` then copies a batch in one call without the
-interpreter lock, where a call per sample hands the lock over 32 times (measured with one thread:
-2,050 against 1,763 batches/s).
+The gaps take addresses but no memory. ``numpy.take`` then copies a batch in one call that releases
+the GIL once, whereas one call per sample passes the GIL on 32 times per batch (measured with one
+thread: 2,050 against 1,763 batches/s).
 
-Where addresses suffice, strides are multiples of a huge page: the kernel maps large parts of a file
-as huge pages where offset and address agree (copying a batch takes 7 to 11 % less time, measured on
-ext4 under Linux 6.18).
+If there are enough addresses, strides are multiples of a huge page. The kernel then maps large
+parts of a file as huge pages (copying a batch takes 7 to 11 % less time, measured on ext4 under
+Linux 6.18).
 """
 
 from __future__ import annotations
@@ -30,11 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PROT_NONE = 0
-# A part of the 2^47 bytes of addresses that a process has on x86 and ARM.
+# Largest range to reserve: a small part of the 2^47 addresses of a process on x86 and ARM.
 _ADDRESSES = 1 << 42
-# The first that fits is used: with odd sample sizes, strides are far longer than files.
+# Page sizes in order of preference. Large pages may not fit: with odd sample sizes, strides are far
+# longer than files.
 _PAGES = (2 << 20, 64 << 10, mmap.PAGESIZE)
-_NOWHERE = -(1 << 62)  # stays below 0 when a row is added
+_NOWHERE = -(1 << 62)  # remains negative when a row is added
 
 
 class MappedShards:
@@ -43,13 +43,13 @@ class MappedShards:
     Parameters
     ----------
     files
-        How many.
+        Number of files.
     chunks, rows
-        In a file, and samples in a chunk.
+        Number of chunks in a file, and of samples in a chunk.
     nbytes
-        Of the longest file.
+        Size of the longest file in bytes.
     sample_nbytes
-        Of one sample.
+        Size of one sample in bytes.
 
     Raises
     ------
@@ -73,39 +73,49 @@ class MappedShards:
         self._range = _Range(self._start, length)
         self._region = Region(self._start, length)
         unmap_when_collected(self._range, self._region, reserved, page + length)
-        self._shift: int | None = None  # from a multiple of the sample size to the first sample
+        self._shift: int | None = None  # bytes from a multiple of the sample size to a sample
         self._samples = self._range.samples(0, sample_nbytes)
-        # The place of each chunk's first sample, in samples; negative where there is no chunk.
+        # Position of each chunk's first sample, counted in samples; negative if there is no chunk.
         self._first = np.zeros(files * chunks, np.int64)
 
     def place(self, file: int, descriptor: int, nbytes: int) -> None:
-        """Map a file to its place; the descriptor may be closed afterwards.
+        """Map a file to its place in the range. The descriptor may be closed afterwards.
+
+        Parameters
+        ----------
+        file
+            Number of the file.
+        descriptor, nbytes
+            The open file and its size in bytes.
 
         Raises
         ------
         OSError
-            The system refuses.
+            The file is too long, or the system refuses to map it.
         """
         if nbytes > self._stride:
-            raise OSError(f"file {file} has {nbytes} bytes, {self._stride} were expected at most")
+            raise OSError(
+                f"needed at most {self._stride} bytes in file {file}, found {nbytes} bytes"
+            )
         address = self._start + file * self._stride
         flags = mmap.MAP_SHARED | MAP_FIXED
         map_memory(address, nbytes, mmap.PROT_READ, flags, descriptor)
 
     def locate(self, file: int, positions: NDArray[np.int64]) -> bool:
-        """Take down where the chunks of a file begin.
+        """Record where the chunks of a file begin.
 
         Parameters
         ----------
         file
-            Which one; it was placed before, unless it has no chunk.
+            Number of the file, which :meth:`place` has mapped unless it has no chunk.
         positions
-            (chunks,) the byte at which each begins; -1 where there is no chunk.
+            (chunks,) int64: the first byte of each chunk; -1 if there is no chunk.
 
         Returns
         -------
         bool
-            False if their distances, also to those of other files, are not whole samples.
+            False if the distance between two chunks, of any files, is not a whole number of
+            samples. The range then cannot be used.
         """
         there = positions >= 0
         step, shift = np.divmod(positions[there], self._sample)
@@ -117,12 +127,12 @@ class MappedShards:
         first[there] = step + file * (self._stride // self._sample)
         return bool((shift == self._shift).all())
 
-    def cut(self) -> set[int]:
-        """Return the files that were found truncated while copying; each must be placed again."""
-        if not self._region.cuts:
+    def take_truncated(self) -> set[int]:
+        """Return the files found truncated since the last call. Each must be placed again."""
+        if not self._region.missing_pages:
             return set()
-        cuts, self._region.cuts = self._region.cuts, []
-        return {(address - self._start) // self._stride for address in cuts}
+        addresses, self._region.missing_pages = self._region.missing_pages, []
+        return {(address - self._start) // self._stride for address in addresses}
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Copy samples.
@@ -130,14 +140,14 @@ class MappedShards:
         Parameters
         ----------
         ids
-            (b,) which; the chunks of their files were located before.
+            (b,) int64 sample ids, of files that :meth:`locate` knows.
         out
-            (b, sample_nbytes)
+            (b, sample_nbytes) uint8 array to fill.
 
         Returns
         -------
         (b,) bool
-            Which samples were never written; their rows of `out` mean nothing.
+            True for samples that were never written; their rows of `out` are undefined.
         """
         chunk = ids // self._rows
         step = self._first[chunk] + (ids - chunk * self._rows)
@@ -145,14 +155,14 @@ class MappedShards:
         if absent.any():
             if absent.all():
                 return absent
-            step[absent] = step[~absent][0]  # where nothing is mapped, nothing may be read
-        # "clip" writes straight into `out`; "raise" would go through a copy.
+            step[absent] = step[~absent][0]  # addresses without a mapping must not be read
+        # mode="clip" writes straight into `out`; mode="raise" would use a buffer.
         np.take(self._samples, step, axis=0, out=out, mode="clip")
         return absent
 
 
 def stride(nbytes: int, sample_nbytes: int, page: int) -> int:
-    """Find the least length of whole pages and whole samples that holds `nbytes`.
+    """Return the smallest multiple of `page` and `sample_nbytes` that is at least `nbytes`.
 
     Examples
     --------
@@ -164,14 +174,14 @@ def stride(nbytes: int, sample_nbytes: int, page: int) -> int:
 
 
 class _Range:
-    """The range of addresses; reserved for as long as an array on it lives."""
+    """The range of addresses, which stays reserved until the last array on it is deleted."""
 
     def __init__(self, start: int, length: int) -> None:
         self._start = start
         self._length = length
 
     def samples(self, shift: int, sample_nbytes: int) -> NDArray[np.uint8]:
-        """View the range from its byte `shift` on as (n, sample_nbytes)."""
+        """Return a (n, sample_nbytes) view of the range, from its byte `shift` on."""
         rows = (self._length - shift) // sample_nbytes
         view = _View(self, self._start + shift, rows, sample_nbytes)
         return np.asarray(view)

@@ -1,8 +1,8 @@
-"""Which chunks does a batch need, and where does each sample land?
+"""Which chunks does a batch need, and into which row does each sample go?
 
-A plan is data: arrays that say what to read. It knows neither store nor files; readers turn it
-into reads. Reads are sorted by their place in storage (shard, chunk, row), because neighbours on
-disk are cheap to read together, while each lands in the batch row that the epoch's order gave it.
+A plan consists of arrays that say what to read. It knows neither stores nor files. Reads are sorted
+by their position in storage (shard, chunk, row), because neighbours on disk are cheap to read
+together; `land` gives the batch row of each.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Reads:
     Attributes
     ----------
     shard
-        (b,) int64: which shard, counted along axis 0.
+        (b,) int64: number of the shard along axis 0.
     chunk
-        (b,) int64: which chunk within its shard.
+        (b,) int64: number of the chunk within its shard.
     row
-        (b,) int64: which sample within its chunk.
+        (b,) int64: number of the sample within its chunk.
     land
         (b,) int64: the batch row to fill; a permutation of ``0 … b-1``.
     """
@@ -43,13 +43,13 @@ class Reads:
         Parameters
         ----------
         keep
-            (b,) which.
+            (b,) bool: the reads to keep.
         """
         return Reads(self.shard[keep], self.chunk[keep], self.row[keep], self.land[keep])
 
 
 class ReadPlan:
-    """The reads of one batch: planned once per chunk grid, however many fields share it.
+    """The reads of one batch, planned once per chunk grid even if several fields share the grid.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class ReadPlan:
         self._reads: dict[tuple[int, int], Reads] = {}
 
     def on(self, *, chunk_rows: int, shard_rows: int) -> Reads:
-        """Give the reads on a chunk grid.
+        """Return the reads on a chunk grid.
 
         Parameters
         ----------

@@ -1,8 +1,7 @@
-"""Read a batch of a split into given arrays.
+"""Read samples of a split.
 
-One verb, :meth:`BatchReader.read_into`: each field's own reader fills its array. What a batch holds
-depends on the ids alone. :class:`SplitReader` does the same for other packages, with memory of its
-own.
+:class:`BatchReader` fills given arrays, :class:`SplitReader` returns new ones. The result depends
+only on the ids.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class BatchReader:
     fields
         Array names, in the order of the output arrays.
     open_files
-        Descriptors to keep open at most, over all fields.
+        Largest number of descriptors to keep open, over all fields.
     """
 
     def __init__(self, split: Split, fields: Sequence[str], *, open_files: int = 128) -> None:
@@ -58,7 +57,7 @@ class BatchReader:
             (layout, open_field(split, name, layout, open_files=each))
             for name, layout in layouts.items()
         ]
-        # Mapped readers check whenever they open a file; the others may open one at any time.
+        # Mapped readers check stamps whenever they map a file. The others open files at any time.
         self._stamps = [
             (split.path / name, split.stamps.get(name))
             for name, (_, reader) in zip(layouts, self._fields, strict=True)
@@ -78,28 +77,34 @@ class BatchReader:
         Raises
         ------
         ReadError
-            A shard is missing, short or damaged; or the split was replaced.
+            A shard is missing, short or damaged, or the split was replaced.
         """
         plan = ReadPlan(ids)
         try:
             for (layout, reader), array in zip(self._fields, out, strict=True):
-                try:  # no context manager: this runs for every batch
+                try:  # cheaper for every batch than the context manager `enough_memory`
                     reader.read_into(plan, array)
                 except MemoryError as error:
                     raise ReadError(
                         f"{self._path}: there is not enough memory left for chunks of "
                         f"{layout.chunk_shape} {layout.dtype}"
                     ) from error
-        finally:  # a replaced split explains any other error
+        finally:  # if the split was replaced, that explains any other error
             for folder, stamp in self._stamps:
                 require_same(folder, stamp)
 
-    def advise(self, ids: NDArray[np.int64]) -> None:
-        """Ask the kernel to read ahead samples that are needed soon; errors are left to reading."""
+    def prefetch(self, ids: NDArray[np.int64]) -> None:
+        """Ask the kernel to load samples into memory, without waiting and ignoring errors.
+
+        Parameters
+        ----------
+        ids
+            (b,) ids of samples that will be read soon; reading them raises the errors.
+        """
         plan = ReadPlan(ids)
         for _, reader in self._fields:
             with suppress(ReadError):
-                reader.advise(plan)
+                reader.prefetch(plan)
 
     @property
     def decode_seconds(self) -> float:
@@ -113,27 +118,27 @@ class BatchReader:
 
 
 class SplitReader:
-    """Reads any samples of a split into fresh memory.
+    """Reads any samples of a split into new arrays.
 
-    Not thread-safe: give every worker its own; an opened :class:`Split` can be pickled. Use it as a
-    context manager, or call :meth:`close`.
+    Not thread-safe: give every worker its own reader. An opened :class:`Split` can be pickled. Use
+    the reader as a context manager, or call :meth:`close`.
 
     Parameters
     ----------
     split
-        From :func:`open_split`.
+        An opened split; see :func:`open_split`.
     fields
         Array names; None for the fields that feed a model. Descriptive arrays such as ``key`` can
         be read, too.
     open_files
-        Descriptors to keep open at most, over all fields.
+        Largest number of descriptors to keep open, over all fields.
 
     Raises
     ------
     StoreError
-        A field is missing, or they do not have the same number of samples.
+        A field is missing, or the fields differ in their number of samples.
     ReadError
-        zarr-python cannot open an array that only it could read.
+        zarr-python cannot open an array that zarrfeed cannot read itself.
 
     Examples
     --------
@@ -157,7 +162,7 @@ class SplitReader:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the arrays that are read."""
+        """Names of the arrays that :meth:`read` returns."""
         return tuple(self._layouts)
 
     def read(self, ids: ArrayLike | range) -> dict[str, NDArray[Any]]:
@@ -170,8 +175,8 @@ class SplitReader:
 
         Returns
         -------
-        dict of (b, *sample_shape)
-            Arrays of your own by field, in the order of the fields; C-contiguous and 64-byte
+        dict of (b, *sample_shape) arrays
+            One new array per field, in the order of :attr:`fields`; C-contiguous and 64-byte
             aligned.
 
         Raises
@@ -195,7 +200,7 @@ class SplitReader:
             raise StoreError(
                 f"{self._path}: needed sample ids 0 … {len(self) - 1}, found {outside[0]}"
             )
-        # NumPy's own memory begins 16 bytes into a page: copying there took twice as long (rows of
+        # Memory of np.empty begins 16 bytes into a page. Copying to it took twice as long (rows of
         # 200 kB, glibc 2.36 on an AMD EPYC, which copies such rows by ``rep movsb``).
         out = {
             name: aligned_empty(wanted.size * layout.sample_nbytes)
@@ -219,7 +224,7 @@ class SplitReader:
 
 
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
-    """Choose the fastest reader that the array's layout allows; the last resort is zarr-python."""
+    """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
     folder = split.path / name
     if layout.indirect is None:
         with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):
@@ -236,7 +241,7 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
 
 
 def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
-    """Warn of fields that are read in a slower way, and say why."""
+    """Warn of fields that cannot be read directly, and say why."""
     for name, layout in split.select(fields).items():
         if layout.indirect is not None:
             how = "through zarr-python" if layout.foreign else "chunk by chunk"
@@ -250,11 +255,20 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
 
 
 def read_samples(split: Split, field: str, ids: Ids) -> NDArray[Any]:
-    """Read a few samples of one field into fresh memory.
+    """Read a few samples of one field into a new array.
+
+    Parameters
+    ----------
+    split
+        An opened split.
+    field
+        Name of the array.
+    ids
+        (b,) sample ids.
 
     Returns
     -------
-    (b, *sample_shape)
+    (b, *sample_shape) array of the field's dtype
     """
     with SplitReader(split, [field]) as reader:
         return reader.read(ids)[field]

@@ -1,4 +1,4 @@
-"""What is a dataset on disk? The names of its parts, and how an array is laid out."""
+"""How is a dataset laid out on disk? The names of its parts, and the layout of an array."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 JSON: TypeAlias = Mapping[str, Any]
 
-# The store contract. A dataset is a root group, one group per split, one array per field; the
-# root's and the split's ``attributes.zarrfeed`` carry what follows.
+# A dataset is a root group with one group per split, which has one array per field. The root and
+# the splits have attributes under the name ATTRIBUTES.
 FORMAT_VERSION = 1
 ATTRIBUTES = "zarrfeed"
 METADATA = "zarr.json"
-PARTIAL = ".partial"  # ends the name of a split that is still being packed
+PARTIAL = ".partial"  # suffix of a split that is still being packed
 
 # The fields that a packed split feeds by default.
 IMAGE = "image"
@@ -28,18 +28,19 @@ KEY = "key"
 DIGEST = "digest"
 CLASS_PIXELS = "class_pixels"
 # (N, C, 2): the sum and the sum of squares of every channel of the image, then of the other fields
-# whose role is `image`; where some values are NaN or infinite, (N, C, 3): how many, too. They are
-# left out of both sums.
+# whose role is `image`. (N, C, 3) if some values are NaN or infinite: their number comes third, and
+# both sums exclude them.
 CHANNEL_SUMS = "channel_sums"
-# Where images were cut into tiles: (N, 3) row in TILE_SOURCE, y and x of the tile in the image (of
-# volumes, (N, 4): z, y, x); TILE_SOURCE (M, L) names the images as KEY does samples, TILE_SIZE
-# (M, 2 or 3) is their size.
+# Only if images were cut into tiles. TILE is (N, 3): row in TILE_SOURCE, y and x of the tile in the
+# image; for volumes (N, 4): row, z, y, x. TILE_SOURCE (M, L) names the images as KEY names samples;
+# TILE_SIZE (M, 2 or 3) is their size.
 TILE = "tile"
 TILE_SOURCE = "tile_source"
 TILE_SIZE = "tile_size"
-# An array that describes files: (shards, fields, 2) bytes and xxh3_64 of each.
+# (shards, fields, 2): size in bytes and xxh3_64 of each shard's file.
 SHARD_FILES = "shard_files"
-# The kind of number, and what extents the axes after the first may have: none given, any.
+# The kinds of numbers (as in ``numpy.dtype.kind``), and the allowed extents of each axis after the
+# first; () allows any.
 DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     KEY: ("u", ((),)),
     DIGEST: ("u", ()),
@@ -52,13 +53,23 @@ DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
 }
 DESCRIPTIVE = frozenset(DESCRIPTIONS)
 
-# The last four are numcodecs' own: of Zarr v2, and of v3 as ``numcodecs.NAME``.
-Compression: TypeAlias = Literal["raw", "blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4"]
+Compressor: TypeAlias = Literal["raw", "blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4"]
+# The compressors that zarrfeed decodes, by their id in numcodecs and Zarr v2: their name in Zarr
+# v3. numcodecs has others, which could run code (``pickle``) or hold no numbers.
+COMPRESSORS: Mapping[Compressor, str] = {
+    "blosc": "blosc",
+    "zstd": "zstd",
+    "gzip": "gzip",
+    "zlib": "numcodecs.zlib",
+    "bz2": "numcodecs.bz2",
+    "lzma": "numcodecs.lzma",
+    "lz4": "numcodecs.lz4",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """Where a shard keeps the table of its chunks.
+    """Where a shard stores the table of its chunks.
 
     The table is ``uint64[chunks, 2]`` of (offset, nbytes), little-endian, in C order, followed by
     a crc32c of 4 bytes if `checksum`.
@@ -66,9 +77,9 @@ class ShardIndex:
     Attributes
     ----------
     at_end
-        The table is the last thing in the file; otherwise the first.
+        Whether the table is at the end of the file rather than at its beginning.
     checksum
-        A crc32c of the table follows it.
+        Whether a crc32c of the table follows it.
     """
 
     at_end: bool
@@ -82,35 +93,35 @@ class ArrayLayout:
     Attributes
     ----------
     shape
-        Of the whole array; axis 0 counts samples.
+        Shape of the whole array. Axis 0 is the sample axis.
     dtype
-        In memory, native byte order.
+        Data type in memory, in native byte order.
     chunk_rows
         Samples per chunk, the unit of decoding.
     shard_rows
-        Samples per file; `chunk_rows` where the array is not sharded.
+        Samples per file; equal to `chunk_rows` if the array is not sharded.
     separator, prefix
-        Of chunk file names: ``c/4/0/0/0`` has prefix ``c/`` and separator ``/``.
+        Parts of chunk file names: ``c/4/0/0/0`` has prefix ``c/`` and separator ``/``.
     index
-        The shard's table of chunks; None where the array is not sharded.
-    compression
+        Where a shard stores the table of its chunks; None if the array is not sharded.
+    compressor
         The bytes-to-bytes codec of a chunk; ``raw`` for none.
     checksum
-        A crc32c of 4 bytes follows every chunk.
+        Whether a crc32c of 4 bytes follows every chunk.
     fill
-        The value of chunks that were never written.
+        Value of chunks that were never written.
     codec
-        The inner codecs as a short text for people, ``blosc-lz4`` or ``raw``.
+        The inner codecs as a short text for people, such as ``blosc-lz4`` or ``raw``.
     chunk_shape, shard_shape
-        Of one chunk and of one file, whole; the same where the array is not sharded.
+        Full shapes of a chunk and of a file; equal if the array is not sharded.
     order
-        Of the axes in a stored chunk; None as in `shape`.
+        Order of the axes in a stored chunk; None if it is that of `shape`.
     swapped
-        Numbers have the other byte order than this machine's.
+        Whether numbers are stored in the byte order that is not this machine's.
     indirect
-        Why samples are not read straight from the files; None where they are.
+        Why samples cannot be read straight from the files; None if they can.
     foreign
-        Only zarr-python may know how to read it.
+        Whether only zarr-python may be able to read the array.
     """
 
     shape: tuple[int, ...]
@@ -120,7 +131,7 @@ class ArrayLayout:
     separator: str
     prefix: str
     index: ShardIndex | None
-    compression: Compression
+    compressor: Compressor
     checksum: bool
     fill: bool | int | float
     codec: str
@@ -138,34 +149,34 @@ class ArrayLayout:
 
     @property
     def sample_nbytes(self) -> int:
-        """Bytes of one decoded sample."""
+        """Size of one decoded sample in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def shards(self) -> int:
-        """Files along axis 0."""
+        """Number of files along axis 0."""
         return -(-self.shape[0] // self.shard_rows)
 
     @property
     def chunks_per_shard(self) -> int:
-        """Chunks that fit in one file."""
+        """Number of chunks that fit in one file."""
         return self.shard_rows // self.chunk_rows
 
     @property
     def chunks_in_use(self) -> int:
-        """Chunks of a file that can hold samples: it may have room for more than the array."""
+        """Number of chunks of a file that can hold samples of this array, which may be shorter."""
         return min(self.chunks_per_shard, -(-self.shape[0] // self.chunk_rows))
 
     def shard_name(self, shard: int) -> str:
-        """Name the file of a shard, relative to the array's folder.
+        """Return the file name of a shard, relative to the array's folder.
 
         Parameters
         ----------
         shard
-            Its number along axis 0.
+            Number of the shard along axis 0.
         """
         return self.file_name((shard, *(0 for _ in self.shape[1:])))
 
     def file_name(self, place: Sequence[int]) -> str:
-        """Name a file by its place in the grid of files, relative to the array's folder."""
+        """Return the name of a file, relative to the array's folder, by its place in the grid."""
         return self.prefix + self.separator.join(map(str, place))

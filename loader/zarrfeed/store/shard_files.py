@@ -1,4 +1,4 @@
-"""The shards of one array: where their chunks lie in the mapped files, by their indexes."""
+"""Where are the chunks of an array in its mapped shards? Each shard's index says so."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class ShardFiles:
     Parameters
     ----------
     folder
-        Of the array.
+        Folder of the array.
     layout
-        Its description.
+        Layout of the array.
     required
         Whether a missing file is an error. Zarr allows it (its chunks hold the fill value), but a
         packed store has every file.
     stamp
-        See :func:`zarrfeed.store.files.require_same`.
+        Stamp of the array; see :func:`zarrfeed.store.files.require_same`.
     open_files
-        Descriptors to keep open at most, at least 1.
-    together
-        A range of addresses into which files are mapped as well; None for none.
+        Largest number of descriptors to keep open, at least 1.
+    mapped_shards
+        A range of addresses into which all files are mapped as well; None for none.
 
     Attributes
     ----------
-    together
-        As given; None once a file turned out not to fit.
+    mapped_shards
+        The same; set to None once a file turns out not to fit in.
     """
 
     def __init__(
@@ -57,34 +57,40 @@ class ShardFiles:
         required: bool,
         stamp: Stamp | None,
         open_files: int,
-        together: MappedShards | None = None,
+        mapped_shards: MappedShards | None = None,
     ) -> None:
         self.folder = folder
         self.layout = layout
-        self.together = together
+        self.mapped_shards = mapped_shards
         self._required = required
         self._files = MappedFiles(folder, stamp=stamp, open_files=open_files)
         self._used: tuple[int, MappedFile] | None = None
         self._chunks = layout.chunks_in_use
-        # Zeroed memory costs nothing until it is written to: only indexes that are used take any.
+        # np.zeros takes no memory until it is written to, so that only the indexes read take any.
         table = f"the table of {layout.shards:,} shards of {self._chunks:,} chunks"
         require_memory(folder, layout.shards * (1 + ENTRY_NBYTES * self._chunks), table)
         self._known = np.zeros(layout.shards, np.bool_)
         self._offset = np.zeros((layout.shards, self._chunks), np.int64)
         self._nbytes = np.zeros((layout.shards, self._chunks), np.int64)
-        self._size: dict[int, int] = {}  # of each file when its index was read
+        self._size: dict[int, int] = {}  # bytes of each file when its index was read
 
     def path(self, shard: int) -> Path:
-        """Name a shard's file."""
+        """Return the path of a shard's file."""
         return self.folder / self.layout.shard_name(shard)
 
-    def learn(self, shards: NDArray[np.int64]) -> None:
-        """Read the indexes of shards that are not known yet.
+    def read_tables(self, shards: NDArray[np.int64]) -> None:
+        """Read the indexes of shards that have not been read yet.
+
+        Parameters
+        ----------
+        shards
+            (n,) shard numbers, repeated or not.
 
         Raises
         ------
         ReadError
-            A file is required and missing, shorter than its index says, or its index is damaged.
+            A required file is missing, a file is shorter than its index says, or an index is
+            damaged.
         """
         known = self._known[shards]
         if known.all():
@@ -92,52 +98,52 @@ class ShardFiles:
         for shard in set(shards[~known].tolist()):
             self._offset[shard], self._nbytes[shard] = self._read_table(shard)
             self._known[shard] = True
-            if self.together is not None and not self._fits(shard, self.together):
-                self.together = None
+            if self.mapped_shards is not None and not self._fits(shard, self.mapped_shards):
+                self.mapped_shards = None
 
     def locate(
         self, shard: NDArray[np.int64], chunk: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Look up where chunks lie.
+        """Look up the positions of chunks in their files.
 
         Parameters
         ----------
         shard, chunk
-            (b,) each: the file, and the chunk within it.
+            (b,) int64 each: the file, and the chunk within it.
 
         Returns
         -------
         offset, nbytes
-            (b,) each; offset is -1 for a chunk that was never written.
+            (b,) int64 each; offset is -1 for a chunk that was never written.
 
         Raises
         ------
         ReadError
-            As :meth:`learn`.
+            As :meth:`read_tables`.
         """
-        self.learn(shard)
+        self.read_tables(shard)
         return self._offset[shard, chunk], self._nbytes[shard, chunk]
 
     def data(self, shard: int) -> NDArray[np.uint8]:
-        """Give the bytes of a file whose chunks were located.
+        """Return the bytes of a file whose chunks have been located.
 
-        Only one file at a time can be used, because no more may be kept open: this call checks the
-        one before.
+        Only one file can be used at a time, because more may not stay open. The call therefore
+        checks the file of the previous call.
 
         Parameters
         ----------
         shard
-            Which file.
+            Number of the file.
 
         Returns
         -------
         (nbytes,) uint8
-            Read-only. What was made of them is right if :meth:`check` passes afterwards.
+            Read-only. Copies of it are valid only if :meth:`check` passes afterwards.
 
         Raises
         ------
         ReadError
-            The file is gone, or this one or the one before has become shorter.
+            The file is gone, or it or the file of the previous call has become shorter.
         """
         self.check()
         file = self._whole(shard)
@@ -145,33 +151,33 @@ class ShardFiles:
         return file.data
 
     def check(self) -> None:
-        """Check that the file of the last call of :meth:`data` has been whole until now.
+        """Check that the file of the last call of :meth:`data` has not become shorter.
 
         Raises
         ------
         ReadError
-            It has become shorter.
+            It has.
         """
         used, self._used = self._used, None
         if used is not None:
             self._require_whole(*used)
 
     def require_whole(self, shards: Iterable[int]) -> None:
-        """Check that the files of known shards, where there are any, have not become shorter.
+        """Check that the files of shards whose indexes have been read have not become shorter.
 
         Raises
         ------
         ReadError
-            One has, or is gone.
+            One has become shorter, or is gone.
         """
         mapped, sizes = self._files.mapped, self._size
         for shard in shards:
             file = mapped.get(shard)
             if (file is None or file.mapping.size() < sizes[shard]) and shard in sizes:
-                self._whole(shard)  # says what is wrong
+                self._whole(shard)  # raises the error
 
     def refuse(self, truncated: set[int]) -> NoReturn:
-        """Forget files that were truncated while they were copied: zeros have taken their place.
+        """Unmap files that were truncated during a copy, because zeros took the place of their end.
 
         Raises
         ------
@@ -183,33 +189,33 @@ class ShardFiles:
             self._files.forget(shard)
         raise self._truncated(min(truncated), "its end was missing")
 
-    def advise(self, shard: int, offset: int, nbytes: int) -> None:
-        """Ask the kernel to read a range of a located file ahead."""
+    def prefetch(self, shard: int, offset: int, nbytes: int) -> None:
+        """Ask the kernel to load a range of a file into memory, without waiting."""
         file = self._file(shard)
         if file is not None:
-            file.advise(offset, nbytes)
+            file.prefetch(offset, nbytes)
 
     def close(self) -> None:
         """Close the files."""
         self._files.close()
         self._used = None
-        self.together = None
+        self.mapped_shards = None
 
-    def _fits(self, shard: int, together: MappedShards) -> bool:
-        """Whether the samples of a file can be copied together with those of the others."""
+    def _fits(self, shard: int, mapped_shards: MappedShards) -> bool:
+        """Whether the samples of a file can be gathered in one call with those of other files."""
         offset, nbytes = self._offset[shard], self._nbytes[shard]
         needed = self.layout.chunk_rows * self.layout.sample_nbytes
-        return bool((nbytes[offset >= 0] == needed).all()) and together.locate(shard, offset)
+        return bool((nbytes[offset >= 0] == needed).all()) and mapped_shards.locate(shard, offset)
 
     def _place(self, shard: int, descriptor: int, nbytes: int) -> None:
-        if self.together is not None:
+        if self.mapped_shards is not None:
             try:
-                self.together.place(shard, descriptor, nbytes)
-            except OSError:  # longer than a shard needs to be
-                self.together = None
+                self.mapped_shards.place(shard, descriptor, nbytes)
+            except OSError:  # the file is longer than a shard needs to be
+                self.mapped_shards = None
 
     def _whole(self, shard: int) -> MappedFile:
-        """Give a file that was located; an error if it has become shorter since."""
+        """Return a file whose index has been read; raise if it has become shorter since."""
         file = self._file(shard)
         if file is None:
             raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
@@ -217,7 +223,7 @@ class ShardFiles:
         return file
 
     def _require_whole(self, shard: int, file: MappedFile) -> None:
-        if file.guard.cuts:
+        if file.guard.missing_pages:
             self.refuse({shard})
         needed, now = self._size[shard], file.mapping.size()
         if min(now, file.data.size) < needed:
@@ -230,7 +236,7 @@ class ShardFiles:
         )
 
     def _file(self, shard: int) -> MappedFile | None:
-        """Give a file, mapped if need be; None where there is none and none is required."""
+        """Return a file, mapped if need be; None if there is none and none is required."""
         file = self._files.mapped.get(shard)
         if file is not None:
             return file
@@ -245,11 +251,11 @@ class ShardFiles:
     def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         file = self._file(shard)
         if file is None:
-            absent = np.array(-1)  # of every chunk
+            absent = np.array(-1)  # broadcast to every chunk
             return absent, absent
         size = self._size[shard] = file.data.size
         index = self.layout.index
-        if index is None:  # a file is one chunk
+        if index is None:  # the file is one chunk
             return np.zeros(1, np.int64), np.array([size])
         try:
             offset, nbytes = read_table(

@@ -1,7 +1,7 @@
-"""What does a split on disk hold?
+"""Which arrays and attributes does a split have?
 
-Opening reads a handful of ``zarr.json`` files and nothing else: no shard is touched and
-zarr-python is not imported, so that a store of any size opens in milliseconds.
+Opening a split reads a few ``zarr.json`` files and nothing else: it reads no shard and does not
+import zarr-python, so that a store of any size opens in milliseconds.
 """
 
 from __future__ import annotations
@@ -39,22 +39,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """An opened split: its arrays as they are laid out, nothing read yet.
+    """An opened split: the layouts of its arrays and its attributes.
 
     Attributes
     ----------
     path
-        Of the Zarr group.
+        Folder of the Zarr group.
     layouts
         Every array of the group that can be read, by name.
     attributes
         The split's ``attributes.zarrfeed``; empty for a group that zarrfeed did not write.
     dataset
-        The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty likewise.
+        The dataset's ``attributes.zarrfeed`` (classes, ignore id); empty for a group that zarrfeed
+        did not write.
     unfit
-        The other arrays of the group, and why they cannot feed batches.
+        Why the other arrays of the group cannot feed batches, by name.
     stamps
-        By which a replaced array is noticed, by name.
+        Stamps by which a replaced array is detected, by name.
     """
 
     path: Path
@@ -66,37 +67,37 @@ class Split:
 
     @property
     def packed(self) -> bool:
-        """Whether `zarrfeed convert` wrote it: then every shard has a file, even one of zeros."""
+        """Whether zarrfeed wrote the split, so that every shard has a file, even one of zeros."""
         return bool(self.attributes)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names by id; empty where the store does not say."""
+        """Class names by id; empty if the store has none."""
         return tuple(self.dataset.get("classes", ()))
 
     @property
     def ignore(self) -> int | None:
-        """The mask id that counts as no class."""
+        """The mask id that counts as no class; None if there is none."""
         ignore = self.dataset.get("ignore")
         return None if ignore is None else int(ignore)
 
     @property
-    def says_fields(self) -> bool:
-        """Whether its attributes or the arrays' names tell images from masks."""
+    def has_field_names(self) -> bool:
+        """Whether the attributes or the arrays' names tell images from masks."""
         return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)
 
     @property
     def default_fields(self) -> tuple[str, ...]:
-        """The fields of a batch by default."""
+        """Default fields of a batch."""
         if "fields" in self.attributes:
             return tuple(self.attributes["fields"])
-        # An image that cannot feed is an error, not left out of batches.
+        # An image or mask that cannot feed batches is an error; leaving it out would hide that.
         missed = self.unfit.keys() & {IMAGE, MASK}
         names = tuple(sorted((self.layouts.keys() | missed) - DESCRIPTIVE))
         return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
 
     def select(self, fields: Sequence[str]) -> dict[str, ArrayLayout]:
-        """Choose arrays that can be read together.
+        """Return the layouts of arrays that can be read together.
 
         Parameters
         ----------
@@ -106,7 +107,8 @@ class Split:
         Raises
         ------
         StoreError
-            One is missing, or they do not have the same number of samples.
+            An array is missing, the arrays differ in their number of samples, or a sample or a
+            chunk does not fit in memory.
         """
         if not fields:
             raise StoreError(
@@ -126,7 +128,8 @@ class Split:
             require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")
             chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
             whole = math.prod(layout.shape) * layout.dtype.itemsize
-            if chunk > 4 * whole + _LARGE_CHUNK:  # it is taken before anything can be decoded
+            # A chunk's memory is allocated before anything is decoded, whatever the file holds.
+            if chunk > 4 * whole + _LARGE_CHUNK:
                 raise StoreError(
                     f"{self.path / name}: needed chunks of at most 4 times the array and "
                     f"{_LARGE_CHUNK:,} bytes, found {layout.chunk_shape} for {layout.shape}"
@@ -135,12 +138,12 @@ class Split:
         return chosen
 
     def describing(self, name: str) -> ArrayLayout | None:
-        """Return an array that describes samples; None without one of the right kind.
+        """Return the layout of a descriptive array; None if it is missing or of another kind.
 
         Parameters
         ----------
         name
-            One of :data:`zarrfeed.store.schema.DESCRIPTIVE`.
+            A name in :data:`zarrfeed.store.schema.DESCRIPTIVE`.
         """
         layout = self.layouts.get(name)
         if layout is None:
@@ -171,7 +174,7 @@ def open_split(path: str | os.PathLike[str]) -> Split:
     Raises
     ------
     StoreError
-        There is no finished Zarr group of arrays; the message says what there is instead.
+        `path` is not a finished Zarr group of arrays; the message says what was found.
     """
     folder = absolute_path(path)
     with _only_store_errors(folder):
@@ -180,9 +183,12 @@ def open_split(path: str | os.PathLike[str]) -> Split:
 
 def _open(folder: Path) -> Split:
     if folder.name.endswith(PARTIAL):
-        raise StoreError(f"{folder}: an unfinished conversion; run `zarrfeed convert` again")
+        raise StoreError(
+            f"{folder}: needed a finished split, found an unfinished conversion; run `zarrfeed "
+            "convert` again to finish it"
+        )
     metadata = _group(folder)
-    # Before they are read, so that a later replacement has another stamp.
+    # Taken before the metadata is read, so that a replacement after that has another stamp.
     stamps = {child.name: stamp_of(child) for child in folder.iterdir()}
     layouts: dict[str, ArrayLayout] = {}
     unfit: dict[str, str] = {}
@@ -210,12 +216,17 @@ def _open(folder: Path) -> Split:
 
 
 def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Name the finished splits of a dataset, sorted.
+    """Return the names of a dataset's finished splits, sorted.
+
+    Parameters
+    ----------
+    path
+        A local folder, such as ``camvid.zarr``.
 
     Raises
     ------
     StoreError
-        It is not a Zarr group.
+        `path` is not a Zarr group.
     """
     folder = absolute_path(path)
     with _only_store_errors(folder):
@@ -231,7 +242,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _only_store_errors(folder: Path) -> Iterator[None]:
-    """Turn every error into a StoreError, whatever the folder holds."""
+    """Turn every error into a ``StoreError``, because the folder's contents are untrusted."""
     try:
         yield
     except StoreError:
@@ -281,7 +292,7 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _nearest_store(folder: Path, split: str = "") -> Path | None:
-    """Find a folder with a name like that of a missing one, beside it."""
+    """Find a folder with a similar name beside a missing one."""
     if folder.exists() or not folder.parent.is_dir():
         return None
     near = nearest(folder.name, [c.name for c in folder.parent.iterdir() if c.is_dir()])

@@ -1,4 +1,4 @@
-"""How do predictions of tiles become predictions of the images that were cut into them?"""
+"""How are predictions of tiles combined into predictions of whole images?"""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
 def stitch(
     split: Split | str | os.PathLike[str], predictions: NDArray[Any]
 ) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Put predictions of tiles together, one image after the other.
+    """Combine predictions of tiles into predictions of images, one image at a time.
 
     Parameters
     ----------
     split
         A split that was packed with ``--fit tile``, or its path.
     predictions
-        (N, h, w) or (N, h, w, K), of volumes (N, d, h, w) or (N, d, h, w, K): a row for each tile
-        **in the order of the store**, as from
+        (N, h, w) or (N, h, w, K) floats or integers, for volumes (N, d, h, w) or (N, d, h, w, K):
+        one row per tile **in the order of the store**, as from
         ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
-        overlap, floats are averaged; of class ids, those of the tile count whose middle is nearest.
+        overlap, floats are averaged; integers, which are class ids, are taken from the tile whose
+        centre is nearest.
 
     Returns
     -------
     iterator of (key, prediction)
-        The image's name in the source, and (H, W) or (H, W, K), of volumes (D, H, W) or
-        (D, H, W, K), in the predictions' dtype, of the image's own size: without padding.
+        Name of the image in the source, and (H, W) or (H, W, K) array, for volumes (D, H, W) or
+        (D, H, W, K), of the predictions' dtype, in the size of the image without padding.
 
     Raises
     ------
     StoreError
-        The split holds no tiles.
+        The split has no tiles, or they do not cover an image.
     ValueError
-        Predictions and tiles differ in number or size, or predictions are no numbers.
+        Predictions and tiles differ in number or size, or predictions are not numbers.
 
     Examples
     --------
@@ -56,7 +57,9 @@ def stitch(
     """
     split = split if isinstance(split, Split) else open_split(split)
     if TILE not in split.layouts:
-        raise StoreError(f"{split.path}: needed tiles, found whole images; nothing to put together")
+        raise StoreError(
+            f"{split.path}: needed tiles, found whole images: use their predictions as they are"
+        )
     described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
     if IMAGE not in split.layouts or None in described:
         raise StoreError(
@@ -108,7 +111,7 @@ def _require_covered(
     size: NDArray[np.int64],
     tile: tuple[int, ...],
 ) -> None:
-    """Refuse a size that the tiles do not cover: memory is allocated by it."""
+    """Refuse a size that the tiles do not cover, before memory of that size is allocated."""
     covered = origins.max(axis=0, initial=0) + tile
     if (origins < 0).any() or (origins >= size).any() or not ((size > 0) & (size <= covered)).all():
         raise StoreError(
@@ -127,10 +130,10 @@ def _put_together(
     floats = predictions.dtype.kind == "f"
     shape = (*size.tolist(), *predictions.shape[1 + axes :])
     total = np.zeros(shape, np.float64 if floats else predictions.dtype)
-    # For floats, how often each pixel was added; for ids, how near the nearest centre is.
+    # For floats, how many tiles cover each pixel; for ids, the largest border distance so far.
     weight = np.zeros(shape[:axes], np.int64)
     tile = predictions.shape[1 : 1 + axes]
-    near = _nearness(tile)
+    near = _border_distance(tile)
     for row, origin in zip(rows.tolist(), origins.tolist(), strict=True):
         place = tuple(map(slice, origin, map(sum, zip(origin, tile, strict=True))))
         inside = tuple(map(slice, weight[place].shape))
@@ -148,7 +151,7 @@ def _put_together(
     return total.astype(predictions.dtype)
 
 
-def _nearness(tile: tuple[int, ...]) -> NDArray[np.int64]:
-    """Compute the distance of each pixel of a tile from the border, from 1 on."""
+def _border_distance(tile: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the distance of each pixel of a tile from its border; border pixels have 1."""
     along = [np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in tile]
     return functools.reduce(np.minimum, np.ix_(*along))

@@ -1,4 +1,4 @@
-"""Read one array through zarr-python, which knows codecs that others have added to it."""
+"""Read one array through zarr-python, which can have codecs that zarrfeed does not know."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class ZarrPythonReader(FieldReader):
     Parameters
     ----------
     folder
-        Of the array.
+        Folder of the array.
 
     Raises
     ------
     ReadError
-        zarr-python cannot open it.
+        zarr-python cannot open the array.
     """
 
     def __init__(self, folder: Path) -> None:
-        # Imported here: it takes a third of a second, and a packed store never needs it.
+        # Imported here because it takes a third of a second and a packed store never needs it.
         import zarr
 
         self._folder = folder
@@ -58,7 +58,7 @@ class ZarrPythonReader(FieldReader):
 
 
 def _store_of(folder: Path) -> Any:
-    """Give zarr-python the regular files of an array and nothing else: a pipe would block it."""
+    """Return a store of an array's regular files only, because reading a pipe would block."""
     from zarr.storage import LocalStore
 
     within = os.path.realpath(folder.parent)

@@ -41,7 +41,7 @@ def decoded_fields(job: Job) -> list[str]:
     return [
         name
         for name, layout in job.layouts.items()
-        if layout.compression != "raw" and layout.indirect is None
+        if layout.compressor != "raw" and layout.indirect is None
     ]
 
 
@@ -163,7 +163,7 @@ class _Field:
         for place, chunk in enumerate(np.unique(ids // self._layout.chunk_rows).tolist()):
             source = self._chunks[chunk]
             if source is not None:
-                decode(self._layout.compression, source, self._rooms[place % len(self._rooms)])
+                decode(self._layout.compressor, source, self._rooms[place % len(self._rooms)])
 
 
 def main(text: str) -> None:

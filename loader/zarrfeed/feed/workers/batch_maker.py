@@ -72,8 +72,8 @@ class BatchMaker:
             A transform raised, or returned another shape or dtype than at first.
         """
         ids = slot.ids[:rows]
-        if slot.later_ids[0] != NOTHING:
-            self._reader.advise(slot.later_ids[slot.later_ids != NOTHING])
+        if slot.prefetch_ids[0] != NOTHING:
+            self._reader.prefetch(slot.prefetch_ids[slot.prefetch_ids != NOTHING])
         arrays = dict(zip(self._names, slot.first_rows(rows), strict=True))
         if self._scratch is None:
             sources = tuple(arrays[name] for name in self._fields)

@@ -36,22 +36,22 @@ def test_a_stride_is_whole_pages_and_whole_samples(nbytes: int, sample: int, pag
 def test_files_begin_on_the_largest_pages_for_which_there_are_addresses(
     files: int, sample: int, page: int
 ) -> None:
-    flat = MappedShards(files, 64, 1, 64 * sample, sample)
-    assert flat._start % page == flat._stride % page == 0
+    shards = MappedShards(files, 64, 1, 64 * sample, sample)
+    assert shards._start % page == shards._stride % page == 0
     larger = [p for p in (64 << 10, 2 << 20) if p > page]
-    assert all(flat._stride % p for p in larger)
+    assert all(shards._stride % p for p in larger)
 
 
-def flat_files(
+def placed_files(
     contents: list[NDArray[np.uint8]], chunks: int, rows: int, sample: int
 ) -> MappedShards:
-    flat = MappedShards(len(contents), chunks, rows, max(c.size for c in contents), sample)
+    shards = MappedShards(len(contents), chunks, rows, max(c.size for c in contents), sample)
     for number, content in enumerate(contents):
         with tempfile.TemporaryFile() as file:
             file.write(content.tobytes())
             file.flush()
-            flat.place(number, file.fileno(), content.size)
-    return flat
+            shards.place(number, file.fileno(), content.size)
+    return shards
 
 
 @given(st.data())
@@ -66,12 +66,12 @@ def test_a_batch_is_gathered_from_all_files(data: st.DataObject) -> None:
     positions[rng.random(positions.shape) < 0.2] = -1
     nbytes = shift + chunks * rows * sample + 20
     contents = [rng.integers(0, 256, nbytes, np.uint8) for _ in range(files)]
-    flat = flat_files(contents, chunks, rows, sample)
-    assert all(flat.locate(file, positions[file]) for file in range(files))
+    shards = placed_files(contents, chunks, rows, sample)
+    assert all(shards.locate(file, positions[file]) for file in range(files))
     most = files * chunks * rows - 1
     ids = np.array(data.draw(st.lists(st.integers(0, most), min_size=1, max_size=9)))
     out = np.empty((ids.size, sample), np.uint8)
-    absent = flat.gather(ids, out)
+    absent = shards.gather(ids, out)
     for row, lacks, number in zip(out, absent, ids, strict=True):
         file, within = divmod(int(number), chunks * rows)
         start = int(positions[file, within // rows])
@@ -82,16 +82,16 @@ def test_a_batch_is_gathered_from_all_files(data: st.DataObject) -> None:
 
 
 def test_samples_that_stand_no_whole_samples_apart_are_told() -> None:
-    flat = flat_files([np.arange(100, dtype=np.uint8)] * 2, 2, 2, 10)
-    assert flat.locate(0, np.array([3, 23]))
-    assert not flat.locate(1, np.array([3, 24]))
-    assert flat.locate(1, np.array([-1, 13]))
+    shards = placed_files([np.arange(100, dtype=np.uint8)] * 2, 2, 2, 10)
+    assert shards.locate(0, np.array([3, 23]))
+    assert not shards.locate(1, np.array([3, 24]))
+    assert shards.locate(1, np.array([-1, 13]))
 
 
 def test_a_file_that_is_too_long_is_refused() -> None:
-    flat = MappedShards(1, 5, 2, 100, 10)
+    shards = MappedShards(1, 5, 2, 100, 10)
     with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="1073741824 bytes"):
-        flat.place(0, file.fileno(), 1 << 30)
+        shards.place(0, file.fileno(), 1 << 30)
 
 
 def test_too_many_addresses_are_refused() -> None:
@@ -121,10 +121,10 @@ def swap_first_chunks(shard: Path, chunks: int = 4) -> None:
 
 def gathered(reader: BatchReader) -> list[bool]:
     """Whether each field's batches are one copy."""
-    return [field._files.together is not None for _, field in reader._fields]  # type: ignore[attr-defined]
+    return [field._files.mapped_shards is not None for _, field in reader._fields]  # type: ignore[attr-defined]
 
 
-def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, flat: bool, **how: int) -> None:
+def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, shards: bool, **how: int) -> None:
     reader = BatchReader(open_split(split), ["image", "mask"], **how)
     for seed in range(3):
         ids = np.random.default_rng(seed).permutation(len(pixels["image"]))[:15]
@@ -132,7 +132,7 @@ def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, flat: bool, **ho
         reader.read_into(ids, out)
         assert np.array_equal(out[0], pixels["image"][ids])
         assert np.array_equal(out[1], pixels["mask"][ids])
-    assert gathered(reader) == [flat, flat]
+    assert gathered(reader) == [shards, shards]
     reader.close()
 
 
@@ -140,7 +140,7 @@ def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, flat: bool, **ho
 def test_more_files_than_may_be_open_are_read_one_by_one(tmp_path: Path, open_files: int) -> None:
     pixels = traced_pixels(22)
     split = write_split(tmp_path / "s", pixels, compressors=None)
-    check(split, pixels, flat=open_files == 128, open_files=open_files)
+    check(split, pixels, shards=open_files == 128, open_files=open_files)
 
 
 def test_chunks_in_any_order_are_gathered(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_chunks_in_any_order_are_gathered(tmp_path: Path) -> None:
     for field in ("image", "mask"):
         for shard in shards_of(split / field):
             swap_first_chunks(shard)
-    check(split, pixels, flat=True)
+    check(split, pixels, shards=True)
 
 
 def test_what_was_never_written_holds_the_fill_value(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_was_never_written_holds_the_fill_value(tmp_path: Path) -> None:
     for field in ("image", "mask"):
         shards_of(split / field)[0].unlink()
         pixels[field][:4] = 0
-    check(split, pixels, flat=True)
+    check(split, pixels, shards=True)
 
 
 def test_the_addresses_are_given_back() -> None:
@@ -170,11 +170,11 @@ def test_the_addresses_are_given_back() -> None:
         return len(Path("/proc/self/maps").read_text().splitlines())
 
     contents = [np.arange(200, dtype=np.uint8)] * 50
-    flat_files(contents, 1, 20, 10)
+    placed_files(contents, 1, 20, 10)
     before = mappings()
     for _ in range(5):
-        flat = flat_files(contents, 1, 20, 10)
-        flat.locate(3, np.array([0]))
-        flat.gather(np.array([61]), np.empty((1, 10), np.uint8))
-        del flat
+        shards = placed_files(contents, 1, 20, 10)
+        shards.locate(3, np.array([0]))
+        shards.gather(np.array([61]), np.empty((1, 10), np.uint8))
+        del shards
     assert mappings() <= before + 10
