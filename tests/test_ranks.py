@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kinds import ids_of
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, ZarrSequence
-from zarrfeed.order.ranks import Found
+from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def test_the_share_is_said_once(run: Run) -> None:
         said = [line for line in found["log"] if f"rank {rank} of {run.ranks} ({who})" in line]
         sequences = 3 if "predict" in found else 2
         assert len(said) == sequences
-        doubts = [line for line in found["log"] if "this process takes all samples, but" in line]
+        doubts = [line for line in found["log"] if "this process reads all samples, but" in line]
         assert len(doubts) == len(DOUBTS.get(run.way, ()))
         for line, doubt in zip(doubts, DOUBTS.get(run.way, ()), strict=True):
             assert line.startswith("WARNING")
@@ -218,20 +218,20 @@ def test_what_would_lose_samples_or_fail_in_the_framework_is_refused(run: Run) -
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Found], None]:
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[DetectedRank], None]:
     """Let every sequence find this from now on."""
-    now = [Found()]
+    now = [DetectedRank()]
     for kind in (FrontEnd, ZarrSequence):
-        monkeypatch.setattr(kind, "_find_share", staticmethod(lambda: now[0]))
+        monkeypatch.setattr(kind, "_detect_rank", staticmethod(lambda: now[0]))
     return lambda other: now.__setitem__(0, other)
 
 
-PAIR = Found(1, 2, "torch.distributed")
+PAIR = DetectedRank(1, 2, "torch.distributed")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_share_holds_from_the_next_pass_on(
-    split: Path, found: Callable[[Found], None], workers: int
+    split: Path, found: Callable[[DetectedRank], None], workers: int
 ) -> None:
     with (
         ZarrSequence(split, 4, shuffle=False, workers=workers) as seq,
@@ -249,7 +249,9 @@ def test_a_share_holds_from_the_next_pass_on(
         assert seq.batch_keys(0) == [f"sample {i}" for i in (1, 3, 5, 7)]
 
 
-def test_a_stale_pass_keeps_its_own_share(split: Path, found: Callable[[Found], None]) -> None:
+def test_a_stale_pass_keeps_its_own_share(
+    split: Path, found: Callable[[DetectedRank], None]
+) -> None:
     with ZarrSequence(split, 4, shuffle=False) as seq:
         stale = iter(seq)
         seen = ids_of(next(stale))
@@ -261,7 +263,7 @@ def test_a_stale_pass_keeps_its_own_share(split: Path, found: Callable[[Found], 
 
 @pytest.mark.parametrize("given", [(0, 1), (0, 2), (1, 3)])
 def test_explicit_values_win_and_a_contradiction_warns_once(
-    split: Path, found: Callable[[Found], None], given: tuple[int, int]
+    split: Path, found: Callable[[DetectedRank], None], given: tuple[int, int]
 ) -> None:
     found(PAIR)
     rank, world_size = given
@@ -273,14 +275,16 @@ def test_explicit_values_win_and_a_contradiction_warns_once(
         assert len(list(seq)) == len(seq)
 
 
-def test_what_agrees_does_not_warn(split: Path, found: Callable[[Found], None]) -> None:
+def test_what_agrees_does_not_warn(split: Path, found: Callable[[DetectedRank], None]) -> None:
     found(PAIR)
     for arguments in ({"rank": 1, "world_size": 2}, {"world_size": 2}, {"rank": 1}, {}):
         with ZarrSequence(split, 4, shuffle=False, **arguments) as seq:  # type: ignore[arg-type]
             assert ids_of(next(iter(seq))) == [1, 3, 5, 7]
 
 
-def test_half_an_answer_is_completed_or_named(split: Path, found: Callable[[Found], None]) -> None:
+def test_half_an_answer_is_completed_or_named(
+    split: Path, found: Callable[[DetectedRank], None]
+) -> None:
     with (
         ZarrSequence(split, 4, world_size=2) as seq,
         pytest.warns(UserWarning, match="world_size=2 without a rank"),
@@ -294,19 +298,19 @@ def test_half_an_answer_is_completed_or_named(split: Path, found: Callable[[Foun
 
 
 def test_a_doubt_is_said_aloud(
-    split: Path, found: Callable[[Found], None], caplog: pytest.LogCaptureFixture
+    split: Path, found: Callable[[DetectedRank], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    found(Found(doubt="JAX runs in 2 processes: set a keras.distribution"))
+    found(DetectedRank(warning="JAX runs in 2 processes: set a keras.distribution"))
     with ZarrSequence(split, 4) as seq:
         list(seq)
         list(seq)
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert "this process takes all samples, but JAX runs in 2 processes" in warnings[0]
+    assert "this process reads all samples, but JAX runs in 2 processes" in warnings[0]
 
 
 def test_who_takes_batches_by_their_index_is_told_too(
-    split: Path, found: Callable[[Found], None], caplog: pytest.LogCaptureFixture
+    split: Path, found: Callable[[DetectedRank], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     found(PAIR)
     caplog.set_level(logging.INFO, logger="zarrfeed")
@@ -317,9 +321,9 @@ def test_who_takes_batches_by_their_index_is_told_too(
 
 
 def test_too_few_samples_for_the_ranks_are_named_with_the_remedy(
-    split: Path, found: Callable[[Found], None]
+    split: Path, found: Callable[[DetectedRank], None]
 ) -> None:
-    found(Found(3, 4, "torch.distributed"))
+    found(DetectedRank(3, 4, "torch.distributed"))
     with (
         ZarrSequence(split, 4, subset=slice(3)) as seq,
         pytest.raises(ValueError, match=r"3 samples over 4 ranks .*pad_remainder=True"),
@@ -332,7 +336,9 @@ def test_too_few_samples_for_the_ranks_are_named_with_the_remedy(
         assert (seq.samples, seq.batch_keys(0)) == (0, [])
 
 
-def test_a_position_of_one_rank_is_that_of_all(split: Path, found: Callable[[Found], None]) -> None:
+def test_a_position_of_one_rank_is_that_of_all(
+    split: Path, found: Callable[[DetectedRank], None]
+) -> None:
     with ZarrSequence(split, 4, rank=0, world_size=2) as first:
         next(passed := iter(first))
         state = json.loads(json.dumps(first.state_dict()))
@@ -342,7 +348,7 @@ def test_a_position_of_one_rank_is_that_of_all(split: Path, found: Callable[[Fou
         order = [ids_of(batch) for batch in second]
         second.load_state_dict(state)
         assert [ids_of(batch) for batch in second] == order[1:]
-    found(Found(1, 3, "torch.distributed"))
+    found(DetectedRank(1, 3, "torch.distributed"))
     with ZarrSequence(split, 4) as third, pytest.raises(ValueError, match="world_size was 2 and"):
         third.load_state_dict(state)
 

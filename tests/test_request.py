@@ -13,7 +13,7 @@ from zarrfeed.feed.position import Position
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.stats import Tally
-from zarrfeed.order.ranks import Asked, Found
+from zarrfeed.order.ranks import DetectedRank, RequestedRank
 from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def test_a_request_has_its_final_form(
     assert made.fields == ("image",)
     assert not made.processes  # there is no worker
     assert replace(made, workers=2).processes
-    assert made.asked == Asked(None, None)
-    assert replace(made, rank=1, world_size=4).asked == Asked(1, 4)
+    assert made.requested_rank == RequestedRank(None, None)
+    assert replace(made, rank=1, world_size=4).requested_rank == RequestedRank(1, 4)
     copied = pickle.loads(pickle.dumps(made))
     assert all(getattr(copied, name) == getattr(made, name) for name in Request.__slots__)
 
@@ -79,11 +79,11 @@ def position() -> Position:
         range(6), batch_size=2, shuffle=True, block=1, seed=0, drop_remainder=False, rank=0,
         world_size=1,
     )  # fmt: skip
-    return Position(Sharing("six", schedule, Asked(None, None), Found), random=False)
+    return Position(Sharing("six", schedule, RequestedRank(None, None), DetectedRank), random=False)
 
 
-def hand_out(position: Position, batches: int, looks: int | None = None) -> None:
-    current = position.begin(position.schedule, looks, lambda epoch: Tally(epoch, workers=1))
+def hand_out(position: Position, batches: int, peek_limit: int | None = None) -> None:
+    current = position.begin(position.schedule, peek_limit, lambda epoch: Tally(epoch, workers=1))
     for _ in range(batches):
         position.advance(current)
     current.ended = True
@@ -121,8 +121,8 @@ def test_an_epoch_that_was_chosen_holds_though_a_pass_ends_later(position: Posit
 
 def test_epochs_by_index_end_when_more_is_asked_for(position: Position) -> None:
     for batch in (2, 0, 1):
-        position.items.take(batch)
+        position.indexed.take(batch)
     assert position.epoch == 0
     assert position.coming == (1, 0)
-    position.items.turn(3)
+    position.indexed.turn(3)
     assert position.epoch == 1

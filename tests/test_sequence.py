@@ -26,7 +26,7 @@ def test_items_are_the_batches_of_the_coming_epoch(split: Path) -> None:
         assert [ids_of(batch) for batch in seq] == items
         assert seq.epoch == 1
         assert [ids_of(seq[i]) for i in range(6)] != items
-        with pytest.raises(IndexError, match="batch 6 of 6"):
+        with pytest.raises(IndexError, match="batch from -6 to 5, got 6"):
             seq[6]
         assert [len(batch[0]) for batch in seq] == [4, 4, 4, 4, 4, 2]
         assert seq.partial_batch_size == 2
@@ -103,7 +103,7 @@ def test_class_weights_are_named_counted_or_balanced(tmp_path: Path) -> None:
             assert np.array_equal(weight, np.float32(expected)[mask])
     for given, message in (
         ([1.0, 2.0], "one weight for each of the 3 classes, not 2: sky, road, car"),
-        ({"tree": 1.0}, "class 'tree'; the store has sky, road, car"),
+        ({"tree": 1.0}, "class 'tree', but the store has sky, road, car"),
         ({"Road": 1.0}, "sky, road, car: is 'road' meant"),
         ({3: 1.0}, "class 3, the ids go from 0 to 2"),
     ):
@@ -154,15 +154,15 @@ def test_batch_keys_name_the_rows_of_a_batch(split: Path) -> None:
         ({"rank": 2, "world_size": 2}, "rank must be below world_size, not 2 of 2"),
         ({"timeout": 0}, "timeout must be above 0"),
         ({"subset": [1, 1]}, "holds id 1 2 times"),
-        ({"subset": [22]}, "holds id 22, the split has 22"),
-        ({"subset": [True, False]}, "a mask of 2, the split has 22"),
+        ({"subset": [22]}, "holds id 22, but the split has 22"),
+        ({"subset": [True, False]}, "a mask of 2 values, but the split has 22"),
         ({"subset": [0.5]}, "must be ids"),
         (
             {"batch_size": 30, "drop_remainder": True},
             "no batch: 22 samples in .* drop_remainder; needs a smaller",
         ),
         ({"class_weight": {300: 1.0}}, "class 300, the ids go from 0 to 255"),
-        ({"class_weight": {"sky": 1.0}}, "class 'sky'; the store has no class names"),
+        ({"class_weight": {"sky": 1.0}}, "class 'sky', but the store has no class names"),
         (
             {"class_weight": {1: -1}},
             r"class_weight\[1\] must be a finite number of at least 0, not -1",

@@ -1,1 +1,1 @@
-"""Batches made ahead: threads, processes and the memory they share."""
+"""Making batches ahead: threads, processes and the memory they share."""

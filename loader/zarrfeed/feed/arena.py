@@ -1,13 +1,13 @@
-"""Aligned memory for the batches under way, shared with worker processes, and leases on it.
+"""Aligned memory for batches, shared with worker processes, and leases on it.
 
-One anonymous mapping holds every slot. For worker processes it is a memfd on Linux and an unlinked
-temporary file elsewhere: it has no name, so that nothing is left behind however the processes end,
-and workers get its descriptor. The first touch of a page costs ten times a later one, so pages are
-reused until the sequence is closed.
+One anonymous mapping holds all slots. For worker processes it is a memfd on Linux and an unlinked
+temporary file elsewhere. It has no name, so that nothing is left behind however the processes end;
+workers inherit its descriptor. Touching a page for the first time costs ten times as much as later,
+so pages are reused until the sequence is closed.
 
-A finished batch leaves as arrays that keep a :class:`Lease` alive. When the last array, view or
-tensor on it dies, the slot returns by itself; until then nobody writes to it. The slot freed last
-is handed out first, because it is still in the processor's cache.
+A finished batch is handed out as arrays that keep a :class:`Lease` alive. When the last array, view
+or tensor on it is deleted, the slot becomes free; until then no worker writes to it. The slot freed
+last is used first, because it is still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.arrays import Arrays
     from zarrfeed.feed.slot import Slot, SlotLayout
 
-_GIVES_BACK = hasattr(mmap, "MADV_REMOVE")  # Linux
+_CAN_FREE_PARTS = hasattr(mmap, "MADV_REMOVE")  # Linux
 
 
 class Arena:
@@ -38,13 +38,13 @@ class Arena:
     Parameters
     ----------
     layout
-        Of every slot.
+        Layout of every slot.
     slots
-        How many.
+        Number of slots.
     shared
-        Whether other processes are to write to it.
+        Whether other processes write to the slots.
     descriptor
-        Of another process's arena, to share it; None makes a new one.
+        Descriptor of another process's arena to share; None allocates new memory.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Arena:
             else mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         )
         self._memory = np.frombuffer(self._map, np.uint8)
-        self._copies: dict[int, NDArray[np.uint8]] = {}  # of leased slots, during a fork
+        self._copies: dict[int, NDArray[np.uint8]] = {}  # leased slots, during a fork
         self.shared = self.descriptor >= 0
         self._free: deque[_Return | int] = deque(range(slots))
         self._slots: dict[int, Slot] = {}
         self._full: dict[int, list[dict[str, Any]]] = {}  # array interfaces of full batches
-        self._returns: dict[int, _Return] = {}  # a weak reference must live to be called back
+        self._returns: dict[int, _Return] = {}  # kept alive for their callbacks
 
     def __repr__(self) -> str:
         name, leased = type(self).__name__, self.leased
@@ -80,12 +80,12 @@ class Arena:
 
     @property
     def free(self) -> int:
-        """Slots that are neither taken nor leased."""
+        """Number of slots that are neither taken nor leased."""
         return len(self._free)
 
     @property
     def leased(self) -> int:
-        """Slots that consumers hold."""
+        """Number of slots that consumers hold."""
         return len(self._leased())
 
     def take(self) -> int:
@@ -94,17 +94,17 @@ class Arena:
         Raises
         ------
         IndexError
-            All are in use; see :attr:`free`.
+            All slots are in use; see :attr:`free`.
         """
         free = self._free.pop()
         return free if isinstance(free, int) else free.slot
 
     def give_back(self, slot: int) -> None:
-        """Return a slot. Safe in a finaliser on any thread: one atomic append, no lock."""
+        """Free a taken slot."""
         self._free.append(slot)
 
     def slot(self, number: int) -> Slot:
-        """View a slot. Views are kept: making one takes longer than some batches."""
+        """Return a view of a slot, cached because making one can take longer than a batch."""
         slot = self._slots.get(number)
         if slot is None:
             nbytes = self.layout.nbytes
@@ -118,13 +118,13 @@ class Arena:
         Parameters
         ----------
         slot
-            A taken slot; it returns when the last of the arrays dies.
+            A taken slot. It becomes free when the last of the arrays is deleted.
         rows
-            How many samples it holds.
+            Number of samples in the slot.
 
         Returns
         -------
-        tuple of (rows, *spec.shape)
+        tuple of (rows, *spec.shape) arrays
             C-contiguous, 64-byte aligned, writable.
         """
         lease = Lease(self._memory)
@@ -141,14 +141,14 @@ class Arena:
         return self._full[slot]
 
     def close(self) -> None:
-        """Release the memory; that of leased slots is released when their arrays die."""
+        """Release the memory. That of leased slots is released when their arrays are deleted."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
         if self._map is None:
             return
         held = self._leased()
-        if held and _GIVES_BACK:
+        if held and _CAN_FREE_PARTS:
             advice = mmap.MADV_REMOVE if self.shared else mmap.MADV_DONTNEED
             for slot in set(range(self.slots)) - held:
                 self._map.madvise(advice, slot * self.layout.nbytes, self.layout.nbytes)
@@ -157,12 +157,12 @@ class Arena:
         self._slots.clear()
 
     def before_fork(self) -> None:
-        """Copy leased slots that are shared: the parent's workers write on meanwhile."""
+        """Copy leased slots that are shared, because the parent's workers will overwrite them."""
         if self.shared and self._map is not None:
             self._copies = {slot: self.slot(slot).memory.copy() for slot in self._leased()}
 
     def after_fork(self, *, child: bool) -> None:
-        """Give a child the leased slots, in memory of its own, and close it for all else."""
+        """In a child, move the leased slots to memory of its own and close the arena."""
         if child and self._map is not None:
             if self._copies:
                 flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
@@ -179,9 +179,9 @@ class Arena:
 
 
 class _Return(weakref.ref["Lease"]):
-    """A weak reference that joins the free slots when its lease dies.
+    """A weak reference that appends itself to the free slots when its lease is deleted.
 
-    That is a single call into C: a finaliser written in Python would swallow Ctrl-C.
+    The callback is a single call into C, because a callback in Python would swallow Ctrl-C.
     """
 
     __slots__ = ("slot",)
@@ -204,7 +204,7 @@ class Lease:
 
 
 class _Leased:
-    """The base of an array: NumPy collapses chains of views, but keeps a foreign base alive."""
+    """The base object of an array: NumPy collapses chains of views, but keeps other bases alive."""
 
     __slots__ = ("__array_interface__", "_lease")
 

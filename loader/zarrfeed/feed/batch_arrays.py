@@ -1,4 +1,4 @@
-"""Which arrays make a batch, and what is one sample of each?"""
+"""Which arrays make a batch, and which shape and dtype do they have?"""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 WEIGHT = "weight"
 
-# Names that arrays of classes go by, for a proposal.
+# Typical names of arrays of classes, for the suggestion in an error message.
 _MASKS = re.compile(r"mask|label|seg|target|annot|class|truth|^gt|^y")
 
 
 def default_fields(split: Split) -> tuple[str, ...]:
-    """Choose the arrays of a batch where the user names none.
+    """Choose the arrays of a batch if the user names none.
 
     Returns
     -------
     tuple of str
-        Those that a packed split names itself, ``image`` and ``mask``, or the only one.
+        The fields in the split's attributes, or ``image`` and ``mask``, or the only array.
 
     Raises
     ------
     StoreError
-        Nothing says which of several arrays are the images.
+        There are several arrays, and nothing says which of them are the images.
     """
     names = split.default_fields
     if len(names) > 1 and not split.has_field_names:
@@ -53,19 +53,19 @@ def default_fields(split: Split) -> tuple[str, ...]:
 
 
 def sample_specs(layouts: Mapping[str, ArrayLayout]) -> tuple[Spec, ...]:
-    """Describe one sample of each field as it is stored."""
+    """Return the stored shape and dtype of one sample of each field."""
     return tuple(Spec(name, lay.sample_shape, lay.dtype) for name, lay in layouts.items())
 
 
 def fields_to_read(request: Request, split: Split, structure: BatchStructure) -> tuple[str, ...]:
-    """Choose the arrays that are read: those of a batch, and those that transforms make others of.
+    """Choose the arrays to read: those of a batch, and those that transforms take besides.
 
     Parameters
     ----------
     request, split
-        What is asked for, of which store.
+        The request, and the split that it reads.
     structure
-        Of a batch. Where there is a transform, arrays that the split lacks are left to it.
+        Structure of a batch. If there is a transform, it must make the arrays that the split lacks.
     """
     if not request.transforms:
         return structure.names
@@ -77,28 +77,28 @@ def fields_to_read(request: Request, split: Split, structure: BatchStructure) ->
 def transformed_specs(
     request: Request, structure: BatchStructure, sample: Named, name: str
 ) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
-    """Learn what the requested transforms make of a sample, by trying them on one.
+    """Call the requested transforms on one sample to find out what they return.
 
     Parameters
     ----------
     request, structure
-        The transforms, and the batch that they make.
+        The request with the transforms, and the structure of a batch.
     sample
-        One (1, *shape) array per field; a transform may write to it.
+        One (1, *shape) array per field. A transform may write to it.
     name
-        Of the sample, for errors.
+        Name of the sample for error messages.
 
     Returns
     -------
     specs
-        One sample of each array of a batch.
+        Shape and dtype of one sample of each array of a batch.
     between
-        The names of the arrays that `batch_transform` takes.
+        Names of the arrays that `batch_transform` takes.
 
     Raises
     ------
     ValueError
-        A transform returned an array that is not part of a batch, or lost the batch axis.
+        A transform returned an array that is not part of a batch, or dropped the batch axis.
     WorkerError
         A transform raised, or did not return all arrays of a batch.
     """
@@ -141,36 +141,36 @@ def transformed_specs(
 def with_weights(
     request: Request, structure: BatchStructure, specs: tuple[Spec, ...]
 ) -> tuple[BatchStructure, tuple[Spec, ...], dict[str, str | None]]:
-    """Add the weights that Keras needs: by class, of padding, of targets beside weighted ones.
+    """Add the weights that Keras needs for `class_weight`, for padding and for unweighted targets.
 
-    Metrics such as ``MeanIoU`` take a weight for every pixel alone, losses of other targets one
-    that broadcasts; one of shape (b,) fits neither (tried on Keras 3 and tf_keras).
+    Metrics such as ``MeanIoU`` accept only one weight per pixel; losses of other targets need
+    weights that broadcast. Weights of shape (b,) fit neither (tried with Keras 3 and tf_keras).
 
     Returns
     -------
     structure, specs
-        With the weights.
+        The structure and the specs of a batch with the weights.
     added
-        Their names, and the mask that each is made of; None where all weigh 1.
+        For each added array of weights, the mask whose classes it weighs; None if all weigh 1.
 
     Raises
     ------
     ValueError
-        It is not clear what weighs what.
+        It is ambiguous which target the weights belong to.
     """
     of_field = {spec.name: spec for spec in specs}
     inputs = specs[0]
     weighed: Output = None
     unweighted = structure.unweighted
     if request.inputs is None:
-        if request.class_weight is not None:  # of the last field, wherever Keras takes it
+        if request.class_weight is not None:  # weighs the last field, which is the target
             weight = Spec(_unused(WEIGHT, of_field), specs[-1].shape, np.dtype(np.float32))
             structure = BatchStructure((*structure.parts, weight.name))
             return structure, (*specs, weight), {weight.name: specs[-1].name}
         if request.pad_remainder and len(specs) > 3:
             raise ValueError(
                 f"pad_remainder needs at most three arrays, of which the third weighs samples, got "
-                f"{', '.join(of_field)}: say what they are by inputs=, targets= and weights="
+                f"{', '.join(of_field)}: use inputs=, targets= and weights= to say what they are"
             )
     elif request.class_weight is not None:
         weighed = _mask_among(structure, of_field)
@@ -190,7 +190,7 @@ def with_weights(
 
 
 def _mask_among(structure: BatchStructure, of_field: Mapping[str, Spec]) -> Output:
-    """Find the target whose classes are weighed."""
+    """Return the output of the model whose target is the mask that `class_weight` weighs."""
     if len(structure.parts) < 2:
         raise ValueError("class_weight weighs targets, got targets=None: name the mask, too")
     if len(structure.parts) > 2:
@@ -204,14 +204,14 @@ def _mask_among(structure: BatchStructure, of_field: Mapping[str, Spec]) -> Outp
         found = ", ".join(f"{name} ({of_field[name].dtype})" for name in targets.values())
         raise ValueError(
             f"class_weight needs exactly one uint8 or uint16 mask among several targets, got "
-            f"{found}: make the weights in a transform, and name them in weights="
+            f"{found}: compute the weights in a transform, and name them in weights="
         )
     output: Output = (masks or list(targets))[0]
     return output
 
 
 def _weight_shape(inputs: Spec, target: Spec) -> tuple[int, ...]:
-    """Choose the shape of weights that are all 1.
+    """Return the shape of weights that are all 1.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def _unused(name: str, taken: Container[str]) -> str:
 
 
 def _proposal(split: Split, names: Sequence[str]) -> tuple[str, ...]:
-    """Guess an image and its mask: by their names, and by who has more axes."""
+    """Guess which arrays are the image and its mask, by their names and numbers of axes."""
     layouts = split.layouts
     likely = sorted(
         names, key=lambda name: (bool(_MASKS.search(name.lower())), -len(layouts[name].shape))

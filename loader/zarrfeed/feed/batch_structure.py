@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# As users write them: a field, fields by position, or fields by the names that the model has.
+# As users write them: a field, a sequence of fields, or fields by the model's names of its inputs
+# or outputs.
 FieldNames: TypeAlias = str | Sequence[str] | Mapping[str, str]
-# The same in its final form.
+# The same after validation.
 Part: TypeAlias = str | tuple[str, ...] | dict[str, str]
-# An output of the model: its name, its position, or None where there is only one.
+# An output of the model: its name, its position, or None if there is only one.
 Output: TypeAlias = str | int | None
 
 _KEYS = {"inputs": "model input", "targets": "model output", "weights": "model output"}
@@ -37,9 +38,9 @@ class BatchStructure:
     Attributes
     ----------
     parts
-        Inputs, targets and weights, as far as there are any.
+        Inputs, targets and weights; targets and weights may be missing.
     names
-        Every field once, in order of its first use: the arrays of a slot.
+        Every field once, in the order of first use. These are the arrays of a slot.
 
     Examples
     --------
@@ -54,7 +55,7 @@ class BatchStructure:
     names: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Find the names."""
+        """Collect the names."""
         names = (name for part in self.parts for name in outputs_of(part).values())
         object.__setattr__(self, "names", tuple(dict.fromkeys(names)))
 
@@ -62,21 +63,26 @@ class BatchStructure:
     def of(
         cls, inputs: FieldNames, targets: FieldNames | None, weights: FieldNames | None
     ) -> BatchStructure:
-        """Check what is asked for.
+        """Validate arguments, and build the structure from them.
+
+        Parameters
+        ----------
+        inputs, targets, weights
+            Fields as in :class:`zarrfeed.FrontEnd`.
 
         Raises
         ------
         TypeError
-            One of them is neither a name, nor a tuple or dict of names.
+            An argument is neither a name, nor a tuple or dict of names.
         ValueError
-            One of them is empty, or the weights are not those of the targets.
+            An argument is empty, or the weights do not match the targets.
         """
         parts = [_part("inputs", inputs)]
         if targets is not None:
             parts.append(_part("targets", targets))
         elif weights is not None:
             raise ValueError(
-                f"weights={weights!r} needs targets to weigh, got targets=None: name them"
+                f"weights={weights!r} needs targets to weigh, got targets=None: give targets, too"
             )
         if weights is not None:
             parts.append(_part("weights", weights))
@@ -84,17 +90,17 @@ class BatchStructure:
         return cls(tuple(parts))
 
     def nest(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        """Arrange arrays, or anything else of which there is one per name. Copies nothing.
+        """Nest arrays as the model takes them, without copying.
 
         Parameters
         ----------
         arrays
-            In the order of `names`.
+            One array (or anything else) per name, in the order of `names`.
 
         Returns
         -------
         tuple
-            One element per part.
+            One element per part: an array, or a tuple or dict of arrays.
         """
         if self.parts == self.names:
             return tuple(arrays)
@@ -103,20 +109,20 @@ class BatchStructure:
 
     @property
     def unweighted(self) -> dict[Output, str]:
-        """The targets without weights: the output of the model, and the field."""
+        """The fields of targets without weights, by output of the model."""
         if len(self.parts) < 2 or (len(self.parts) > 2 and isinstance(self.parts[2], str)):
-            return {}  # no targets, or one array that weighs them all
+            return {}  # no targets, or one array that weighs all targets
         weighted = outputs_of(self.parts[2]) if len(self.parts) > 2 else {}
         targets = outputs_of(self.parts[1])
         return {output: name for output, name in targets.items() if output not in weighted}
 
     def with_weights(self, added: Mapping[Output, str]) -> BatchStructure:
-        """Weigh more targets.
+        """Return a structure in which every target has weights.
 
         Parameters
         ----------
         added
-            Names of the weights, by the output of the model: all of :attr:`unweighted`.
+            Names of the weights of all :attr:`unweighted` targets, by output of the model.
 
         Examples
         --------
@@ -136,7 +142,14 @@ class BatchStructure:
         return BatchStructure((inputs, targets, weights))
 
     def zero_padding_weights(self, arrays: Arrays, rows: int) -> None:
-        """Set the weights of all but the first rows to 0.
+        """Set the weights of padding, which is all but the first `rows` rows, to 0.
+
+        Parameters
+        ----------
+        arrays
+            One (b, …) array per name, in the order of `names`.
+        rows
+            Number of rows that are not padding.
 
         Examples
         --------
@@ -152,7 +165,7 @@ class BatchStructure:
 
 
 def outputs_of(part: Part) -> dict[Any, str]:
-    """Say which field each input or output of the model has.
+    """Return the field of each input or output of the model.
 
     Examples
     --------
@@ -173,7 +186,7 @@ def _nested(part: Part, arrays: Mapping[str, Any]) -> Any:
 
 
 def _part(argument: str, given: Any) -> Part:
-    """Check one argument, and put it into its final form."""
+    """Validate and normalise one argument."""
     key = _KEYS[argument]
     if isinstance(given, str):
         names: list[Any] = [given]
@@ -206,7 +219,7 @@ def _part(argument: str, given: Any) -> Part:
 
 
 def _require_outputs(targets: Part, weights: Part) -> None:
-    """Refuse weights that are not nested as their targets; one array may weigh all of them."""
+    """Check that weights are one array, or are nested as their targets."""
     if isinstance(weights, str):
         return
     if type(weights) is not type(targets):
@@ -222,6 +235,6 @@ def _require_outputs(targets: Part, weights: Part) -> None:
     for output in weights if isinstance(weights, dict) else ():
         if output not in targets:
             raise ValueError(
-                f"weights has {output!r}, of which there is no target; "
+                f"weights has {output!r}, but there is no such target; "
                 + did_you_mean(output, targets, otherwise=f"targets has {', '.join(targets)}")
             )

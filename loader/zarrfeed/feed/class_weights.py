@@ -1,4 +1,4 @@
-"""Which weight has each pixel? That of its class."""
+"""Which weight does each pixel get from `class_weight`?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.slot import Spec
 
-# Of masks whose ids a table of weights can have.
+# dtypes of masks whose ids can index a table of weights.
 WEIGHABLE = (np.dtype(np.uint8), np.dtype(np.uint16))
 ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Sequence[float] | str
 
@@ -36,22 +36,23 @@ def weight_table(
     class_weight
         ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
     mask
-        The target; its values are class ids.
+        The target, whose values are class ids.
     classes
-        Names by id; empty if unknown, and then every id is valid.
+        Class names by id; empty if unknown, and then every id is valid.
     ignore
-        The id that is no class; it weighs 0 unless `class_weight` names it.
+        The id that is no class. It weighs 0 unless `class_weight` names it.
     pixels
-        (classes,) pixels of each class; None if they were not counted.
+        (classes,) int64 number of pixels of each class; None if they were not counted.
 
     Returns
     -------
     (256,) or (65536,) float32
+        The weight of every possible id of the mask.
 
     Raises
     ------
     StoreError
-        The target is no integer mask, or "balanced" lacks the counts of pixels.
+        The target is not a uint8 or uint16 mask, or the counts that "balanced" needs are missing.
     ValueError
         A class is unknown, weights are missing, or a weight is negative or not finite.
     """
@@ -76,13 +77,13 @@ def weight_table(
 
 
 def _balanced(class_weight: str, pixels: NDArray[np.int64] | None) -> list[float]:
-    """Weigh classes as scikit-learn's compute_class_weight; one without pixels weighs nothing."""
+    """Weigh classes as scikit-learn's ``compute_class_weight``; a class without pixels weighs 0."""
     if class_weight != "balanced":
         raise ValueError(f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}")
     if pixels is None:
         raise StoreError(
-            "class_weight='balanced' needs class_pixels, which this store lacks: give a weight per "
-            "class"
+            "class_weight='balanced' needs class_pixels, which this store lacks: give one weight "
+            "per class"
         )
     balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
     weights: list[float] = np.where(pixels > 0, balanced, 0.0).tolist()
@@ -125,7 +126,7 @@ def _class_id(label: int | str, classes: Sequence[str], ids: int) -> int:
         if label not in classes:
             hint = did_you_mean(label, classes)
             raise ValueError(
-                f"class_weight names class {label!r}; the store has "
+                f"class_weight names class {label!r}, but the store has "
                 f"{', '.join(classes) or 'no class names'}{hint and f': {hint}'}"
             )
         return classes.index(label)

@@ -1,8 +1,8 @@
-"""Hands out finished batches in order, and keeps the workers busy with the ones to come.
+"""Hands out finished batches in order, and keeps the workers busy with the next ones.
 
-It has no thread of its own: whoever takes a batch also sends the next tasks. A task is sent as soon
-as a slot is free, even across the end of an epoch, so that the first batches of the next one are
-read while the last ones of this one are consumed.
+It has no thread of its own: taking a batch also sends the next tasks. A task is sent as soon as a
+slot is free, even across the end of an epoch, so that the first batches of the next epoch are read
+while the last ones of this epoch are consumed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from zarrfeed.feed.slot import SlotLayout
     from zarrfeed.order.schedule import Schedule
 
-# Batches that a consumer holds at the same time: TensorFlow, JAX and torch hold up to 4 by
-# themselves (measured). One that holds more gets copies, so that the workers never run dry.
+# Batches that a consumer may hold at the same time: TensorFlow, JAX and torch hold up to 4
+# (measured). A consumer that holds more gets copies, so that the workers never run out of slots.
 HELD = 4
-# Small batches may queue as long as they stay in the processor's cache together.
+# Small batches may queue as long as they fit in the processor's cache together.
 _CACHE_NBYTES = 16 << 20
-# After a batch that had to wait for the disk, this many are read ahead: reading ahead prevents the
-# very waits by which a cold disk is known.
+# After a batch that had to wait for the disk, this many are prefetched. Prefetching prevents such
+# waits, so that the lack of waits does not show that the store is in the page cache.
 _COLD_BATCHES = 64
 _POLL_SECONDS = 0.2
 
@@ -45,18 +45,18 @@ class Feeder:
     Parameters
     ----------
     schedule
-        Which samples make which batch.
+        Which samples are in which batch.
     layout
-        Of a batch in memory.
+        Layout of a batch in memory.
     start_workers
-        Starts the workers on an arena.
+        Function that starts the workers on an arena.
     depth
-        Most batches that are under way or ready at the same time, at least 1. It is lowered, with a
-        warning, if they would take more than half of the free memory.
+        Largest number of batches that are under way or ready at the same time, at least 1. It is
+        lowered, with a warning, if they would take more than half of the free memory.
     timeout
         Seconds to wait for one batch.
     shared
-        Whether other processes write the batches.
+        Whether the workers are other processes.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Feeder:
         except BaseException:
             self._arena.close()
             raise
-        # One more than there are workers, so that none waits for its next task.
+        # One more than there are workers, so that no worker waits for its next task.
         least = max(self._workers.count + 1, _CACHE_NBYTES // layout.nbytes)
         self._ahead = Lookahead(least=min(depth, least), most=depth, workers=self._workers.count)
         self._pending: deque[Task] = deque()
-        self._epoch = self._batch = 0  # of the next task to be sent
-        self._cold = 0  # batches for which the disk is still read ahead
+        self._epoch = self._batch = 0  # the next batch to send as a task
+        self._cold = 0  # number of tasks that still prefetch a later batch
         self._sent = 0
-        self._taken = 0.0  # when the last batch was handed out
+        self._taken = 0.0  # time at which the last batch was handed out
         self._ticket = 0
         self._closing = False
         self.closed = False
@@ -107,12 +107,17 @@ class Feeder:
         )
 
     def begin(self, epoch: int, batch: int) -> int:
-        """Start an epoch from one of its batches.
+        """Start a pass over an epoch.
+
+        Parameters
+        ----------
+        epoch, batch
+            The epoch, and its first batch to hand out.
 
         Returns
         -------
         int
-            A ticket for :meth:`take`. It makes the earlier ones invalid.
+            A ticket for :meth:`take`. Earlier tickets become invalid.
         """
         with self._lock:
             try:
@@ -131,7 +136,7 @@ class Feeder:
         return self._ticket
 
     def tally(self, epoch: int) -> Tally:
-        """Make the counter of an epoch that begins."""
+        """Return the counter for an epoch that begins."""
         return Tally(epoch, max(1, self._workers.count))
 
     def take(self, ticket: int, tally: Tally) -> Arrays | None:
@@ -140,14 +145,14 @@ class Feeder:
         Parameters
         ----------
         ticket
-            Of the pass that asks.
+            Ticket of the pass.
         tally
-            Counts the batch.
+            Counter to which the batch is added.
 
         Returns
         -------
         tuple of arrays or None
-            None if a newer ticket has taken over.
+            None if the ticket is invalid, because another pass has begun.
 
         Raises
         ------
@@ -160,21 +165,21 @@ class Feeder:
             try:
                 return self._take(tally)
             except BaseException:
-                # After any exception, Ctrl-C too, workers may still write to any slot: start anew.
+                # Close after any exception, even Ctrl-C, because workers may still write to slots.
                 self.close()
                 raise
 
     def _take(self, tally: Tally) -> Arrays:
         began = time.perf_counter()
-        # Slots that the consumer has dropped since the last batch are used first.
+        # Reuse the slots that the consumer has dropped since the last batch.
         self._send(self._ahead.batches)
         task = self._pending.popleft()
-        if task.batch == self.schedule.batches - 1:  # measured while the workers work
+        if task.batch == self.schedule.batches - 1:  # measured while the workers are busy
             tally.rss = self.resident()
         self._wait(task)
         now = time.perf_counter()
         *spent, from_disk = self._arena.slot(task.slot).spent.tolist()
-        if task.batch:  # a pause before an epoch says nothing about the workers
+        if task.batch:  # the pause between epochs says nothing about the workers
             self._ahead.note(seconds=now - self._taken, waited=now - began, worked=sum(spent))
         self._taken = now
         rows = self.schedule.real_rows(task.batch)
@@ -186,13 +191,13 @@ class Feeder:
         )
         self._cold = _COLD_BATCHES if from_disk else self._cold - 1
         batch = self._hand_out(task)
-        # Every worker has a task; the next one can wait for the slot that the consumer drops now.
+        # Keep one task back for the slot that the consumer drops now, if every worker has one.
         ahead = self._ahead.batches
         self._send(min(ahead, max(ahead - 1, self._workers.count)))
         return batch
 
     def resident(self) -> int:
-        """Bytes of resident memory of this process and its workers."""
+        """Return the resident memory of this process and its workers in bytes."""
         return resident(self._workers.pids)
 
     def close(self) -> None:
@@ -205,15 +210,15 @@ class Feeder:
                 self._arena.close()
 
     def close_with(self, owner: object) -> None:
-        """Close when the owner dies."""
+        """Close when `owner` is garbage-collected."""
         self._finalizer = weakref.finalize(owner, self.close)
 
     def before_fork(self) -> None:
-        """Keep the batches that a child may hold; see :mod:`zarrfeed.feed.forks`."""
+        """Copy the batches that a child may hold; see :mod:`zarrfeed.feed.forks`."""
         self._arena.before_fork()
 
     def after_fork(self, *, child: bool) -> None:
-        """Be closed in a child: the workers are the parent's, and its threads hold locks."""
+        """In a child, close: the workers are the parent's, and its threads may hold locks."""
         if child:
             self._closing = True
             self._lock = threading.RLock()
@@ -222,14 +227,14 @@ class Feeder:
         self._arena.after_fork(child=child)
 
     def _mark_closed(self) -> None:
-        """Forget the tasks, and the finaliser, which would keep this object and its memory."""
+        """Drop the tasks, and the finaliser, which would keep this object and its memory alive."""
         self.closed = True
         self._pending.clear()
         if self._finalizer is not None:
             self._finalizer.detach()
 
     def _hand_out(self, task: Task) -> Arrays:
-        """Lease the slot; copy it if the consumer holds so many that the workers lack slots."""
+        """Lease the slot, or copy it if the consumer holds so many that the workers lack slots."""
         if self._arena.free + len(self._pending) >= self._depth:
             return self._arena.lease(task.slot, task.rows)
         layout = self._arena.layout
@@ -249,7 +254,7 @@ class Feeder:
             self._epoch, self._batch = self._epoch + 1, 0
         ids = schedule.batch_ids(self._epoch, self._batch)
         slot = self._arena.take()
-        # Only from a cold disk: advice on a page that is in memory costs as much as its copy.
+        # Prefetch only if the disk is slow: it costs as much as copying if pages are in memory.
         later = schedule.batch_ids(*self._later(self._depth)) if self._cold > 0 else None
         self._arena.slot(slot).set_ids(ids, later)
         self._sent += 1
@@ -259,12 +264,12 @@ class Feeder:
         self._batch += 1
 
     def _later(self, batches: int) -> tuple[int, int]:
-        """Epoch and number of the batch so many after the next one."""
+        """Return epoch and number of the batch that is `batches` after the next one to send."""
         epochs, batch = divmod(self._batch + batches, self.schedule.batches)
         return self._epoch + epochs, batch
 
     def _discard(self) -> None:
-        """Wait for tasks that nobody wants any more; ignore their failures."""
+        """Wait for tasks whose batches are not needed any more, and ignore their failures."""
         while self._pending:
             task = self._pending.popleft()
             try:
@@ -276,7 +281,7 @@ class Feeder:
             self._arena.give_back(task.slot)
 
     def _wait(self, task: Task) -> None:
-        """Wait for a task, a little at a time, so that another thread can close meanwhile."""
+        """Wait for a task in short steps, so that another thread can close the feeder meanwhile."""
         deadline = time.monotonic() + self._timeout
         left = self._timeout
         while not self._workers.wait(task, min(_POLL_SECONDS, left)):
@@ -287,5 +292,5 @@ class Feeder:
                 raise WorkerTimeout(
                     f"batch {task.batch} of epoch {task.epoch} did not come within "
                     f"{self._timeout:g} s from {self._workers}: if the storage or the transform is "
-                    "that slow, raise ZarrSequence(timeout=…)"
+                    "that slow, increase ZarrSequence(timeout=…)"
                 )

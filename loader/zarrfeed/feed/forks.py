@@ -1,8 +1,8 @@
-"""What becomes of workers, memory and locks when a process forks?
+"""What happens to workers, memory and locks when a process forks?
 
-A child gets a copy of every object, but no thread, and it shares its parent's sockets and pages. So
-whoever owns such things is told of every fork: it leaves them to the parent, and the child starts
-anew.
+A child gets a copy of every object but of no thread, and it shares its parent's sockets and pages.
+Objects that own such resources therefore register here. After a fork they leave the resources to
+the parent and start again in the child.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from zarrfeed.live_objects import LiveObjects
 
 
 class Owner(Protocol):
-    """Owns something that a child must not use."""
+    """An object with resources that a child must not use."""
 
     def before_fork(self) -> None:
-        """Prepare, in the parent."""
+        """Prepare for a fork, in the parent."""
         ...
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on in the parent, or start anew in the child. Must not wait for anything."""
+        """Go on in the parent, or give the resources up in the child. Must not block."""
         ...
 
 
@@ -29,7 +29,7 @@ _owners: LiveObjects[Owner] = LiveObjects()
 
 
 def register_at_fork(owner: Owner) -> None:
-    """Tell an object of every fork, as long as it lives."""
+    """Call an object's methods at every fork until it is garbage-collected."""
     _owners.add(owner)
 
 

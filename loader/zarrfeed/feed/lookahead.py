@@ -2,15 +2,15 @@
 
 As few as possible, because a batch that stays in the processor's cache is written and read up to a
 third faster (measured: 3,060 batches of 8.4 MB a second with 4 slots in turn, 2,400 with 12). But
-if batches differ in cost, a longer queue keeps the workers busy. So the number adapts every few
-batches, and only if the consumer waits for more than a small share of its time. It doubles if the
+if batches differ in cost, a longer queue keeps the workers busy. The number is therefore adapted
+every few batches if the consumer waits for more than a small share of its time. It doubles if the
 workers were idle meanwhile, because a longer queue would have helped. It shrinks by one if they
 were busy, because then no queue helps.
 """
 
 from __future__ import annotations
 
-# Batches from one decision to the next, and the shares of time that count as waiting and as idle.
+# Batches between decisions, and the shares of time above which a consumer waits or workers idle.
 _PERIOD = 16
 _WAITING = 0.05
 _IDLE = 0.2
@@ -24,12 +24,12 @@ class Lookahead:
     least, most
         Bounds; ``1 <= least <= most``.
     workers
-        How many there are.
+        Number of workers.
 
     Attributes
     ----------
     batches
-        How many should be under way or ready now.
+        Number of batches that should be under way or ready now.
 
     Examples
     --------
@@ -52,16 +52,16 @@ class Lookahead:
         self._begin()
 
     def note(self, *, seconds: float, waited: float, worked: float) -> None:
-        """Learn from one batch.
+        """Record the times of one batch, and adapt `batches` when enough have been recorded.
 
         Parameters
         ----------
         seconds
-            Since the batch before.
+            Seconds since the previous batch.
         waited
-            Of these, seconds in which the consumer waited.
+            Seconds of these in which the consumer waited.
         worked
-            Seconds that a worker spent on it.
+            Seconds that a worker spent on the batch.
         """
         self._noted += 1
         self._seconds += seconds

@@ -1,6 +1,6 @@
-"""What does a request mean for its store? What is opened, which batches it makes, and by whom.
+"""Open the store of a request, and derive its schedule, its batches and its feeder.
 
-Decided once, when a sequence is made; no worker is started before it is needed.
+The first two are determined once, when a sequence is made. Workers start when they are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zarrfeed.feed.workers.batch_spec import BatchSpec
 from zarrfeed.feed.workers.inline import InlineWorkers
 from zarrfeed.feed.workers.processes import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers
-from zarrfeed.order.ranks import Found
+from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.descriptive_arrays import class_pixels, sample_names
 from zarrfeed.store.file_limits import descriptors_each, with_room
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 
 def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
-    """Open the store, and decide what its batches are.
+    """Open the store, and determine the batches.
 
     Returns
     -------
     split
-        What is read.
+        The opened split.
     schedule
-        Which samples make which batch, in one process or for the rank that was asked for.
+        Which samples are in which batch, in a single process or for the requested rank.
     batch_spec
         How a batch is made.
 
@@ -63,7 +63,7 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     ValueError
         The subset or the class weights do not fit the split, or an epoch has no batch.
     WorkerError
-        A transform raised, or did not return one array per field.
+        A transform raised, or did not return the arrays of a batch.
     """
     split = with_room(lambda: open_split(request.path), request.path, StoreError)
     structure = request.structure or BatchStructure(default_fields(split))
@@ -79,7 +79,7 @@ def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
         ids=subset_ids(request.subset, first.shape[0]),
         batch_size=request.batch_size,
         shuffle=request.shuffle,
-        # A block is whole chunks, and at least a batch: smaller ones would save no reads.
+        # Whole chunks, and at least a batch, because smaller blocks would save no reads.
         block=-(-request.batch_size // first.chunk_rows) * first.chunk_rows,
         seed=request.seed,
         drop_remainder=request.drop_remainder,
@@ -88,9 +88,9 @@ def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
         world_size=1,
     )
     schedule = share_schedule(schedule, 0, 1)
-    asked = request.asked
-    if None not in (asked.rank, asked.world_size):
-        schedule = share_schedule(schedule, *asked.share(Found()))
+    requested = request.requested_rank
+    if None not in (requested.rank, requested.world_size):
+        schedule = share_schedule(schedule, *requested.resolve(DetectedRank()))
     return schedule
 
 
@@ -134,14 +134,14 @@ def _batch_spec(
 
 
 def start_feeder(request: Request, batch_spec: BatchSpec, schedule: Schedule) -> Feeder:
-    """Start the workers that are requested, and their feeder.
+    """Start the requested workers and their feeder.
 
-    Neither knows a stream, so that a dropped one can die.
+    They do not refer to the stream, so that it can be garbage-collected.
 
     Raises
     ------
     WorkerError
-        The system has no room for them.
+        The system cannot start them.
     """
     count, processes = request.workers, request.processes
     own = replace(batch_spec, open_files=descriptors_each(count, processes=processes))

@@ -1,6 +1,6 @@
 """When is an epoch over? As soon as its last batch is handed out, by iterator or by index.
 
-Pure: counts batches, and reads none.
+Pure: this module counts batches and reads none.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Before Keras trains on JAX or torch, it takes the first batch to build the model, or two if it
-# prefetches. Then it starts over.
-LOOKS = 2
+# Number of batches that Keras takes on JAX or torch to build the model before it trains: one, or
+# two if it prefetches. Then it starts the epoch again.
+PEEK_LIMIT = 2
 
 
 @dataclass(slots=True)
@@ -30,20 +30,20 @@ class Pass:
     Attributes
     ----------
     epoch
-        The epoch.
+        Number of the epoch.
     next
-        The batch to hand out next.
+        Number of the next batch to hand out.
     schedule
-        Which samples make which batch.
+        Which samples are in which batch.
     tally
-        Figures of the batches handed out so far.
+        Statistics of the batches handed out so far.
     start
-        The first batch.
-    looks
-        A pass that stops early still counts as an epoch if it took more batches than this, as in
-        ``fit(steps_per_epoch=…)``. None if only a complete pass counts.
+        Number of the first batch.
+    peek_limit
+        A pass that stops after at most this many batches was only a peek. One that took more counts
+        as an epoch, as in ``fit(steps_per_epoch=…)``. None if only a complete pass counts.
     ended
-        Whether its iterator has been closed.
+        Whether the iterator has been closed.
     """
 
     epoch: int
@@ -51,7 +51,7 @@ class Pass:
     schedule: Schedule
     tally: Tally
     start: int
-    looks: int | None
+    peek_limit: int | None
     ended: bool = False
 
     @property
@@ -61,17 +61,17 @@ class Pass:
 
     @property
     def taken(self) -> int:
-        """Batches handed out so far."""
+        """Number of batches handed out so far."""
         return self.next - self.start
 
     @property
     def counts(self) -> bool:
-        """Whether the epoch counts as seen if the pass stops here."""
-        return self.complete or (self.looks is not None and self.taken > self.looks)
+        """Whether the pass counts as an epoch if it stops here."""
+        return self.complete or (self.peek_limit is not None and self.taken > self.peek_limit)
 
 
-class Clock(Protocol):
-    """Knows which epoch comes next.
+class EpochCounter(Protocol):
+    """An object that knows which epoch comes next.
 
     Attributes
     ----------
@@ -87,51 +87,58 @@ class Clock(Protocol):
         ...
 
 
-class Items:
+class IndexedBatches:
     """The batches of an epoch that were taken by index, in any order.
 
     Parameters
     ----------
-    clock
+    counter
         Knows the epoch, and is moved to the next one.
 
     Examples
     --------
-    If a batch is taken twice, everything up to its first time was only a look:
+    If a batch is taken twice, all batches up to its first occurrence were only a peek:
 
     >>> class First:
     ...     epoch = first = 0
-    >>> items = Items(clock := First())
+    >>> batches = IndexedBatches(counter := First())
     >>> for batch in (0, 1, 0, 1):
-    ...     items.take(batch)
-    >>> items.complete(3)
+    ...     batches.take(batch)
+    >>> batches.complete(3)
     False
-    >>> items.take(2)
-    >>> items.complete(3)
+    >>> batches.take(2)
+    >>> batches.complete(3)
     True
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock: Clock = weakref.proxy(clock)  # it holds us
+    def __init__(self, counter: EpochCounter) -> None:
+        self._counter: EpochCounter = weakref.proxy(counter)  # the counter refers to this object
         self._epoch = 0
         self._taken: OrderedDict[int, None] = OrderedDict()
-        # Epoch and number of batches taken, if we follow the passes over a dataset around us.
+        # Epoch and number of batches taken in a pass that :meth:`follow` counts.
         self._followed: tuple[int, int] | None = None
-        self._told = False  # whether a caller of `end` says when an epoch is over
+        self._ends_explicitly = False  # whether a caller of `end` says when an epoch is over
 
     def turn(self, batches: int, *, by_iterator: bool = False) -> None:
         """Move to the next epoch if all batches of this one have been taken.
 
-        Called when another batch is asked for, and no earlier: until then `batch_keys` names the
-        batches of this epoch. An iterator does not wait for :meth:`end`.
+        Called when the next batch is requested and not earlier, because until then `batch_keys`
+        names the batches of this epoch.
+
+        Parameters
+        ----------
+        batches
+            Number of batches per epoch.
+        by_iterator
+            Whether an iterator requests the batch, so that no call of :meth:`end` is to come.
         """
-        if self.complete(batches) and (by_iterator or not self._told):
-            self._clock.seek(self._epoch + 1)
+        if self.complete(batches) and (by_iterator or not self._ends_explicitly):
+            self._counter.seek(self._epoch + 1)
 
     def take(self, batch: int) -> None:
         """Count a batch."""
-        if self._clock.epoch != self._epoch:
-            self._epoch = self._clock.epoch
+        if self._counter.epoch != self._epoch:
+            self._epoch = self._counter.epoch
             self._taken.clear()
         if batch in self._taken:
             while self._taken.popitem(last=False)[0] != batch:
@@ -139,62 +146,62 @@ class Items:
         self._taken[batch] = None
 
     def forget(self) -> None:
-        """Start counting anew, because an epoch was chosen."""
+        """Start counting again, because the epoch was set."""
         self._taken.clear()
 
     def complete(self, batches: int) -> bool:
         """Whether every batch from the epoch's first one on has been taken."""
-        first, taken = self._clock.first, self._taken
+        first, taken = self._counter.first, self._taken
         return (
-            self._clock.epoch == self._epoch
+            self._counter.epoch == self._epoch
             and len(taken) >= batches - first
             and all(batch in taken for batch in range(first, batches))
         )
 
     def end(self, batches: int) -> None:
-        """End the epoch because the caller says so, unless it has only had a look.
+        """End the epoch at the caller's request, unless the batches taken were only a peek.
 
-        Keras calls ``on_epoch_end`` where its passes cannot be followed, also after a look; so may
-        users, out of habit.
+        Keras calls ``on_epoch_end`` if its passes cannot be followed, even after a peek. Users may
+        call it, too.
         """
         if self._followed is None:
-            enough = min(batches - self._clock.first, LOOKS + 1)
-            if self._clock.epoch == self._epoch and len(self._taken) >= enough:
-                self._told = True
-                self._clock.seek(self._epoch + 1)
+            enough = min(batches - self._counter.first, PEEK_LIMIT + 1)
+            if self._counter.epoch == self._epoch and len(self._taken) >= enough:
+                self._ends_explicitly = True
+                self._counter.seek(self._epoch + 1)
             self._taken.clear()
 
     def follow(self, passes: Callable[[], Iterator[T]], batches: int) -> Callable[[], Iterator[T]]:
-        """Let each pass over a dataset that takes our batches by index be one of our epochs.
+        """Make each pass over a dataset that takes batches by index one epoch of this sequence.
 
         Parameters
         ----------
         passes
-            Starts a pass of Keras over the dataset.
+            Function that starts a pass of Keras over the dataset.
         batches
-            Batches per pass. The last one ends our epoch, even if we were not asked for all: the
-            processes of Keras' own pool have copies of us.
+            Number of batches per pass. The last one ends the epoch even if not all of them were
+            taken here, because the processes of Keras' own pool have copies of the sequence.
 
         Returns
         -------
         callable
-            To be used in place of `passes`.
+            The function to use in place of `passes`.
         """
-        clock = self._clock
-        self._followed = self._followed or (clock.epoch, 0)
+        counter = self._counter
+        self._followed = self._followed or (counter.epoch, 0)
 
         def followed() -> Iterator[T]:
-            epoch, taken = self._followed or (clock.epoch, 0)
-            if taken > LOOKS and clock.epoch == epoch:  # given up
-                clock.seek(epoch + 1)
+            epoch, taken = self._followed or (counter.epoch, 0)
+            if taken > PEEK_LIMIT and counter.epoch == epoch:  # the previous pass was not completed
+                counter.seek(epoch + 1)
             self._taken.clear()
-            epoch, taken = clock.epoch, 0
+            epoch, taken = counter.epoch, 0
             for batch in passes():
                 taken += 1
                 if taken == batches:
-                    if clock.epoch == epoch:
-                        clock.seek(epoch + 1)
-                    epoch, taken = clock.epoch, 0  # tf_keras' pool never ends
+                    if counter.epoch == epoch:
+                        counter.seek(epoch + 1)
+                    epoch, taken = counter.epoch, 0  # tf_keras' pool never ends
                 self._followed = epoch, taken
                 yield batch
 

@@ -1,7 +1,7 @@
-"""What did the user ask for? One value, checked when it is made.
+"""What did the user ask for? One value, which is validated when it is made.
 
-What needs no store is checked here. What only the store can tell (which arrays, samples and classes
-there are) is checked once more, in :mod:`zarrfeed.feed.opening`; nothing behind it checks again.
+Checks that need no store are here. Checks that need the arrays, samples and classes of the store
+are in :mod:`zarrfeed.feed.opening`. The modules below both do not check arguments again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zarrfeed.feed.batch_structure import BatchStructure
-from zarrfeed.order.ranks import AUTO, Asked
+from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.store.address import absolute_path
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ Subset: TypeAlias = slice | ArrayLike | None
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """The arguments of a sequence, in their final form.
+    """The arguments of a sequence, validated and normalised.
 
-    :class:`zarrfeed.FrontEnd` documents them and has their defaults. Here numbers are plain ``int``
-    and ``bool``, the path is absolute, and `fields` is a tuple or None.
+    :class:`zarrfeed.FrontEnd` documents the arguments and their defaults. Here numbers are plain
+    ``int`` and ``bool``, the path is absolute, and `fields` is a tuple or None.
 
     Raises
     ------
     StoreError
-        The path is no local one.
+        `path` is not a local path.
     TypeError, ValueError
-        An argument is out of range; the message names it.
+        An argument has the wrong type or is out of range; the message names it.
     """
 
     path: str | os.PathLike[str]
@@ -68,7 +68,7 @@ class Request:
     timeout: float
 
     def __post_init__(self) -> None:
-        """Check every argument, and put it into its final form."""
+        """Validate and normalise every argument."""
         if self.shuffle not in (True, False, "block"):
             raise ValueError(f"shuffle must be True, False or 'block', not {self.shuffle!r}")
         if self.drop_remainder and self.pad_remainder:
@@ -96,7 +96,7 @@ class Request:
             for name in ("targets", "weights"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name}={getattr(self, name)!r} needs inputs, got None: name them, too, "
+                        f"{name}={getattr(self, name)!r} needs inputs, got None: give inputs, too, "
                         "such as inputs='image'"
                     )
         elif self.structure is not None:
@@ -107,26 +107,26 @@ class Request:
 
     @property
     def structure(self) -> BatchStructure | None:
-        """What was asked for as inputs, targets and weights; None for the default."""
+        """The requested inputs, targets and weights; None for the default."""
         if self.inputs is not None:
             return BatchStructure.of(self.inputs, self.targets, self.weights)
         return None if self.fields is None else BatchStructure(tuple(self.fields))
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """The user's functions, in the order in which they are called."""
+        """The user's functions in the order of their calls."""
         given = (self.transform, self.batch_transform)
         return tuple(function for function in given if function is not None)
 
     @property
     def processes(self) -> bool:
-        """Whether there are workers that are processes."""
+        """Whether the workers are processes."""
         return self.use_multiprocessing and self.workers > 0
 
     @property
-    def asked(self) -> Asked:
-        """Which rank, of how many, was asked for."""
-        return Asked(
+    def requested_rank(self) -> RequestedRank:
+        """The requested rank and world size."""
+        return RequestedRank(
             rank=self.rank if isinstance(self.rank, int) else None,
             world_size=self.world_size if isinstance(self.world_size, int) else None,
         )
@@ -159,12 +159,12 @@ def _share(name: str, value: Any, *, at_least: int) -> Auto:
 
 
 def whole(name: str, value: Any, *, at_least: int) -> int:
-    """Check a whole number.
+    """Return `value` as an ``int``.
 
     Raises
     ------
     TypeError, ValueError
-        It is no integer, or too small.
+        It is not an integer, or is below `at_least`.
     """
     try:
         number = operator.index(value)
@@ -181,19 +181,21 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
     Parameters
     ----------
     subset
-        None for all samples; negative ids count from the end.
+        Ids, a slice or a mask; None for all samples. Negative ids count from the end.
     samples
-        Of the split.
+        Number of samples of the split.
 
     Returns
     -------
     range or (n,) int64
-        A range, which takes no memory, where the ids are one.
+        A range, which takes no memory, for None and for a slice.
 
     Raises
     ------
+    TypeError
+        `subset` is neither integers nor booleans.
     ValueError
-        An id is out of range or stands there twice, or a mask has another length.
+        An id is out of range or occurs twice, or a mask has another length.
     """
     if subset is None:
         return range(samples)
@@ -204,14 +206,16 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
         raise ValueError(f"subset must have one axis, not shape {given.shape}")
     if given.dtype == np.bool_:
         if given.size != samples:
-            raise ValueError(f"subset is a mask of {given.size}, the split has {samples} samples")
+            raise ValueError(
+                f"subset is a mask of {given.size} values, but the split has {samples} samples"
+            )
         return np.flatnonzero(given)
     if given.size and not np.issubdtype(given.dtype, np.integer):
         raise TypeError(f"subset must be ids, a slice or a boolean mask, not {given.dtype}")
     ids = given.astype(np.int64)
     outside = (ids < -samples) | (ids >= samples)
     if outside.any():
-        raise ValueError(f"subset holds id {ids[outside][0]}, the split has {samples} samples")
+        raise ValueError(f"subset holds id {ids[outside][0]}, but the split has {samples} samples")
     ids = np.where(ids < 0, ids + samples, ids)
     unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():

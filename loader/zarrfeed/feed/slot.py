@@ -1,12 +1,12 @@
-"""Where do the arrays of one batch lie in one piece of memory?
+"""Where in a slot's memory are the arrays of a batch?
 
-A slot holds the sample ids of a batch, those of a later one (to be read ahead), what the batch cost
-its worker, and then its fields. Each field starts on a 64-byte boundary, because TensorFlow and JAX
-copy a buffer that does not (measured: 32 is not enough); a slot ends on a page boundary::
+A slot holds the sample ids of a batch, those of a later batch to prefetch, the time that the worker
+spent, and then the fields of the batch. Each field starts on a 64-byte boundary, because TensorFlow
+and JAX copy a buffer that does not (32 is not enough). A slot ends on a page boundary::
 
     | ids int64[b] | prefetch_ids int64[b] | spent float64[4] | done int64 | pad | image … | pad …
 
-Pure: the layout knows sizes and offsets; whoever owns memory passes it in.
+Pure: a layout knows sizes and offsets, and views memory that it is given.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
     from zarrfeed.arrays import Arrays
 
-# What a batch cost its worker: seconds of reading, of decoding, in the user's functions; and how
-# many pages had to come from the disk.
+# Length of `Slot.spent`: seconds of reading, decoding and transforming, and the number of pages
+# that had to come from the disk.
 SPENT = 4
-NOTHING = -1  # in place of a sample id
-_WORD = 8  # bytes of an id, and of a number of seconds
+NOTHING = -1  # fills unused places of `Slot.prefetch_ids`
+_WORD = 8  # bytes of an int64 or a float64
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One sample of one field.
+    """Name, shape and dtype of one sample of one field.
 
     Attributes
     ----------
     name
-        Of the field.
+        Name of the field.
     shape
-        Of one sample, without the batch axis.
+        Shape of one sample, without the batch axis.
     dtype
-        Of its elements.
+        Data type of the field.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Spec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one sample."""
+        """Size of one sample in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -65,13 +65,13 @@ class SlotLayout:
     Attributes
     ----------
     rows
-        Samples that fit.
+        Number of samples that fit.
     specs
-        The fields, in batch order.
+        The fields in batch order.
     offsets
-        Bytes from the slot's start to each field; every one a multiple of 64.
+        Bytes from the start of the slot to each field, all multiples of 64.
     nbytes
-        Of the whole slot, a multiple of the page size.
+        Size of the slot in bytes, a multiple of the page size.
     """
 
     rows: int
@@ -81,7 +81,14 @@ class SlotLayout:
 
     @classmethod
     def of(cls, specs: Sequence[Spec], rows: int) -> SlotLayout:
-        """Lay out a slot.
+        """Compute the layout of a slot.
+
+        Parameters
+        ----------
+        specs
+            The fields in batch order.
+        rows
+            Number of samples that fit.
 
         Examples
         --------
@@ -98,16 +105,16 @@ class SlotLayout:
 
     @property
     def sample_nbytes(self) -> int:
-        """Bytes of one sample, all fields together."""
+        """Size of one sample in bytes, over all fields."""
         return sum(spec.nbytes for spec in self.specs)
 
     def slot(self, memory: NDArray[np.uint8]) -> Slot:
-        """View a piece of memory as a slot.
+        """Return a view of memory as a slot.
 
         Parameters
         ----------
         memory
-            (nbytes,) uint8
+            (nbytes,) uint8, aligned to 64 bytes.
         """
         ids, later, spent = (n * _WORD for n in (self.rows, 2 * self.rows, 2 * self.rows + SPENT))
         return Slot(
@@ -127,22 +134,23 @@ class SlotLayout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """The parts of one slot; all share its memory.
+    """The parts of one slot. All share its memory.
 
     Attributes
     ----------
     memory
-        (nbytes,) uint8: all of it.
+        (nbytes,) uint8: the whole slot.
     ids
-        (rows,) int64: the samples of the batch.
+        (rows,) int64: sample ids of the batch.
     prefetch_ids
-        (rows,) int64: samples of a later batch, to be read ahead; `NOTHING` where there is none.
+        (rows,) int64: sample ids of a later batch to prefetch, then `NOTHING`.
     spent
-        (4,) float64: seconds of reading, decoding, transforming; pages that came from the disk.
+        (4,) float64: seconds of reading, decoding and transforming, and number of pages that came
+        from the disk.
     done
-        (1,) int64: number of the task that last filled it.
+        (1,) int64: number of the task that last filled the slot.
     arrays
-        One (rows, *spec.shape) per field.
+        One (rows, *spec.shape) array per field.
     """
 
     memory: NDArray[np.uint8]
@@ -152,12 +160,12 @@ class Slot:
     done: NDArray[np.int64]
     arrays: Arrays
 
-    def set_ids(self, ids: NDArray[np.int64], later: NDArray[np.int64] | None = None) -> None:
-        """Set the samples of the batch, and those of a later one."""
+    def set_ids(self, ids: NDArray[np.int64], prefetch: NDArray[np.int64] | None = None) -> None:
+        """Set the sample ids of the batch, and those to prefetch."""
         self.ids[: ids.size] = ids
         self.prefetch_ids[:] = NOTHING
-        if later is not None:
-            self.prefetch_ids[: later.size] = later
+        if prefetch is not None:
+            self.prefetch_ids[: prefetch.size] = prefetch
 
     def first_rows(self, rows: int) -> Arrays:
         """Return the first rows of each field."""

@@ -1,7 +1,7 @@
 """How long did the consumer wait in an epoch, and what did the workers do meanwhile?
 
-A worker writes the seconds that it spent on a batch beside the batch; whoever takes the batch adds
-them up.
+A worker writes the seconds that it spent on a batch into the batch's slot. They are added up when
+the batch is taken.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EpochStats:
-    """One pass over the data.
+    """Statistics of one pass over the data.
 
     Attributes
     ----------
     epoch
-        Which one.
+        Number of the epoch, from 0 on.
     batches, samples, nbytes
-        Handed out so far.
+        Number of batches, samples and bytes handed out so far.
     seconds
-        From the first batch asked for to the last one handed out.
+        Time from the request for the first batch to the handing out of the last one.
     waited
-        Of these, seconds in which the consumer waited for a batch. TensorFlow takes batches ahead
+        Seconds of these in which the consumer waited for a batch. TensorFlow takes batches ahead
         in a thread of its own, which may wait while the model computes;
         :class:`zarrfeed.FeedMonitor` reports how long the *model* waited.
     read, decoded, transformed
         Seconds that all workers together spent on these batches: reading files, decoding chunks,
         calling the user's functions.
     idle
-        Seconds that all workers together were idle: ``workers × seconds`` less the three above.
+        Seconds that all workers together were idle: ``workers × seconds`` minus the three above.
     rss
-        Bytes of resident memory of this process and its workers; shared memory counts in each.
+        Resident memory of this process and its workers in bytes. Shared memory is counted once per
+        process.
     """
 
     epoch: int
@@ -61,7 +62,7 @@ class EpochStats:
 
     @property
     def batches_per_second(self) -> float:
-        """Batches per second; 0 before the first."""
+        """Batches per second; 0 before the first batch."""
         return self.batches / self.seconds if self.seconds else 0.0
 
     @property
@@ -79,16 +80,16 @@ class EpochStats:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts of an epoch under way.
+    """Counter of a pass under way.
 
     Attributes
     ----------
     epoch
-        Which one.
+        Number of the epoch, from 0 on.
     workers
-        How many there are; 1 if the consumer reads by itself.
+        Number of workers; 1 if the consumer reads.
     taken
-        When each batch was handed out (``time.perf_counter``).
+        Times at which batches were handed out (``time.perf_counter``).
     """
 
     epoch: int
@@ -102,14 +103,14 @@ class Tally:
     taken: list[float] = field(default_factory=list)
 
     def add(self, *, rows: int, nbytes: int, waited: float, spent: Sequence[float]) -> None:
-        """Count a batch that is being handed out.
+        """Count a batch that is handed out now.
 
         Parameters
         ----------
         rows, nbytes
-            Its samples and their bytes.
+            Number of its samples, and of its bytes.
         waited
-            Seconds that the consumer waited for it.
+            Seconds that the consumer waited for the batch.
         spent
             Seconds that its worker spent reading, decoding and transforming.
         """
@@ -120,7 +121,7 @@ class Tally:
         self.spent = [total + part for total, part in zip(self.spent, spent, strict=True)]
 
     def stats(self) -> EpochStats:
-        """Sum up the counts so far."""
+        """Return the statistics so far."""
         seconds = self.taken[-1] - self.started if self.taken else 0.0
         read, decoded, transformed = self.spent
         return EpochStats(
@@ -139,23 +140,23 @@ class Tally:
 
 
 def model_waits(taken: Sequence[float], finished: Sequence[float]) -> float:
-    """Work out how long a model waited for its batches.
+    """Compute how long a model waited for its batches.
 
-    A step can begin when the step before has finished and its batch has been handed out; if the
+    A step can begin when the previous step has finished and its batch has been handed out. If the
     batch comes later, the model waits in between. This also holds if a framework takes batches
-    ahead, so that it waits for the loader while the model does not.
+    ahead, so that the framework waits for the loader while the model does not.
 
     Parameters
     ----------
     taken
-        (n,) times at which the batches were handed out.
+        (n,) times in seconds at which the batches were handed out.
     finished
-        (m,) times at which the steps on them ended; only the first ``min(n, m)`` count.
+        (m,) times in seconds at which the steps on them ended. Only the first ``min(n, m)`` count.
 
     Returns
     -------
     float
-        Seconds, over all steps but the first, in which the model is still being traced.
+        Seconds, over all steps but the first, in which the model is traced.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""The batches of a split, epoch after epoch, for whichever framework asks.
+"""The batches of a split, epoch after epoch, for any framework.
 
-Knows no framework. What a batch holds is decided in :mod:`zarrfeed.order.schedule`, how it is read
-in the workers, when in :mod:`zarrfeed.feed.feeder`; here they are put together, started when first
-needed, and closed. Which batch comes next is :mod:`zarrfeed.feed.position`'s.
+A stream combines the parts, starts them when they are first needed, and closes them.
+:mod:`zarrfeed.order.schedule` determines which samples are in a batch,
+:mod:`zarrfeed.feed.position` which batch comes next, :mod:`zarrfeed.feed.feeder` when it is read,
+and the workers how.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.stats import EpochStats
-    from zarrfeed.order.ranks import Found
+    from zarrfeed.order.ranks import DetectedRank
     from zarrfeed.order.schedule import Schedule
 
 
@@ -38,17 +39,17 @@ class Stream:
     Parameters
     ----------
     request
-        What the user asked for.
-    find_share
-        Asks the frameworks which rank this process has. It must not know the sequence, which could
-        never die.
+        The user's request.
+    detect_rank
+        Function that asks the frameworks which rank this process has. It must not refer to the
+        sequence, which could then never be freed.
 
     Attributes
     ----------
     request
-        With the number and kind of workers that the next feeder starts.
+        The request, with the number and kind of workers that the next feeder starts.
     split
-        What is read.
+        The opened split.
     batch_spec
         How a batch is made.
     position
@@ -60,10 +61,10 @@ class Stream:
         As :func:`zarrfeed.feed.opening.open_request`.
     """
 
-    def __init__(self, request: Request, find_share: Callable[[], Found]) -> None:
+    def __init__(self, request: Request, detect_rank: Callable[[], DetectedRank]) -> None:
         self.request = request
         self.split, schedule, self.batch_spec = open_request(request)
-        self._sharing = Sharing(str(self.split.path), schedule, request.asked, find_share)
+        self._sharing = Sharing(str(self.split.path), schedule, request.requested_rank, detect_rank)
         self.position = Position(self._sharing, random=bool(request.transforms))
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
@@ -77,47 +78,50 @@ class Stream:
 
     @property
     def specs(self) -> tuple[Spec, ...]:
-        """One sample of each array of a batch."""
+        """Name, shape and dtype of one sample of each array of a batch."""
         return self.batch_spec.layout.specs
 
     def use_workers(self, count: int, processes: bool) -> None:
-        """Choose how many workers there are, and of which kind, from the next pass on."""
+        """Set the number and the kind of workers, from the next pass on."""
         before = self.request
         self.request = replace(before, workers=count, use_multiprocessing=processes)
         if (count, self.request.processes) != (before.workers, before.processes):
             self.close()
 
     def batches(
-        self, *, looks: int | None = None, nested: bool = True
+        self, *, peek_limit: int | None = None, nested: bool = True
     ) -> Generator[Batch, None, None]:
-        """Go through the coming epoch. It is over when its last batch has been handed out.
+        """Iterate over the next epoch, which is over when its last batch has been handed out.
+
+        The pass begins with the first call of ``next``, not with the call of this function.
 
         Parameters
         ----------
-        looks
+        peek_limit
             See :class:`Pass`.
         nested
-            Whether arrays become inputs, targets and weights, or stay those of a slot.
+            Whether to nest arrays as inputs, targets and weights, rather than yield those of a
+            slot.
 
         Yields
         ------
         tuple
-            What follows runs at the first ``next``, not before.
+            One batch.
         """
         nest = self.batch_spec.structure.nest if nested else tuple
-        schedule = self._sharing.tell()
+        schedule = self._sharing.begin()
         feeder = self._ready_feeder(schedule)
         with self._maker_lock:
-            current = self.position.begin(schedule, looks, feeder.tally)
+            current = self.position.begin(schedule, peek_limit, feeder.tally)
         ticket = feeder.begin(current.epoch, current.next)
         try:
             while not current.complete:
-                yield nest(self._next(feeder, ticket, current))  # and do not hold it meanwhile
+                yield nest(self._next(feeder, ticket, current))  # without keeping a reference
         finally:
             current.ended = True
 
     def stats(self) -> list[EpochStats]:
-        """Sum up every pass so far, the one under way included."""
+        """Return statistics of every pass so far, including the one under way."""
         current, feeder = self.position.current, self._feeder
         if (
             current is not None
@@ -129,37 +133,42 @@ class Stream:
         return self.position.stats()
 
     def read(self, index: int) -> Batch:
-        """Read one batch of the epoch under way into fresh memory.
+        """Read one batch of the epoch under way into new memory.
 
-        After all batches were read, the next one is of the next epoch. A negative number counts
-        from the end, and as a look: it does not matter to epochs.
+        After all batches of an epoch have been read, the next call reads from the next epoch.
+
+        Parameters
+        ----------
+        index
+            Number of the batch. A negative number counts from the end; such a batch does not count
+            as read.
 
         Raises
         ------
         IndexError
             There is no such batch.
         TypeError
-            It is no whole number.
+            `index` is not an integer.
         """
         position = self.position
-        schedule = position.under_way or self._sharing.tell()
+        schedule = position.under_way or self._sharing.begin()
         batch = self._batch_number(index)
         with self._maker_lock:
             if index >= 0:
-                position.items.turn(schedule.batches)
+                position.indexed.turn(schedule.batches)
             arrays = self._fill(schedule, position.epoch, batch)
             if index >= 0:
-                position.items.take(batch)
+                position.indexed.take(batch)
         return self.batch_spec.structure.nest(arrays)
 
     def names(self, index: int, epoch: int) -> list[str]:
-        """Name the samples of a batch by their keys, row by row."""
+        """Return the keys of a batch's samples, row by row."""
         schedule, index = self.schedule, self._batch_number(index)
         ids = schedule.batch_ids(epoch, index)[: schedule.real_rows(index)]
         return sample_names(self.split, ids)
 
     def close(self) -> None:
-        """Stop the workers and free the memory that no batch is using; a new pass starts anew."""
+        """Stop the workers and free the memory that no batch uses; the next pass starts again."""
         if self._feeder is not None:
             self._feeder.close()
         with self._maker_lock:
@@ -171,14 +180,14 @@ class Stream:
         """Nothing to do; see :mod:`zarrfeed.feed.forks`."""
 
     def after_fork(self, *, child: bool) -> None:
-        """In a child, read with files of its own; the feeder is closed and started anew."""
+        """In a child, forget the reader, whose lock a thread of the parent may hold."""
         if child:
             self._maker_lock = threading.Lock()
             self._maker = None
 
     def _next(self, feeder: Feeder, ticket: int, current: Pass) -> Arrays:
         batch = feeder.take(ticket, current.tally)
-        if batch is None:  # a newer pass has the workers now: this one goes on by itself
+        if batch is None:  # a newer pass uses the workers, so that this one reads by itself
             with self._maker_lock:
                 batch = self._fill(current.schedule, current.epoch, current.next)
         else:
@@ -188,14 +197,14 @@ class Stream:
 
     def _ready_feeder(self, schedule: Schedule) -> Feeder:
         if self._feeder is not None and self._feeder.schedule is not schedule:
-            self._feeder.close()  # processes have found each other since
+            self._feeder.close()  # the rank of this process has changed
         if self._feeder is None or self._feeder.closed:
             self._feeder = start_feeder(self.request, self.batch_spec, schedule)
             self._feeder.close_with(self)
         return self._feeder
 
     def _fill(self, schedule: Schedule, epoch: int, index: int) -> Arrays:
-        """Read a batch; the caller holds the maker's lock."""
+        """Read a batch. The caller must hold the maker's lock."""
         layout = self.batch_spec.layout
         slot = layout.slot(aligned_empty(layout.nbytes))
         ids = schedule.batch_ids(epoch, index)
@@ -206,7 +215,7 @@ class Stream:
         return self._zero_padding_weights(slot.first_rows(ids.size), schedule, index)
 
     def _zero_padding_weights(self, arrays: Arrays, schedule: Schedule, index: int) -> Arrays:
-        """Set the weights of samples that fill the last batch to 0."""
+        """Set the weights of padding in the last batch to 0."""
         rows = schedule.real_rows(index)
         if rows < len(arrays[0]):
             self.batch_spec.structure.zero_padding_weights(arrays, rows)
@@ -222,5 +231,5 @@ class Stream:
                 "one by one; ZarrSequence(subset=…) chooses samples"
             ) from None
         if not -length <= index < length:
-            raise IndexError(f"batch {index} of {length}")
+            raise IndexError(f"needed a batch from {-length} to {length - 1}, got {index}")
         return index % length

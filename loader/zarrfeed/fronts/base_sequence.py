@@ -116,7 +116,9 @@ class BaseSequence:
         current = (
             self._stream.position.current
         )  # None where another dataset took our batches by their index
-        predicted = self._predicted if current is None or current.looks is None else current.epoch
+        predicted = (
+            self._predicted if current is None or current.peek_limit is None else current.epoch
+        )
         if predicted == epoch:
             return
         self._told_of_names = True

@@ -14,7 +14,7 @@ from zarrfeed.errors import how_to_install
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.base_sequence import BaseSequence
-from zarrfeed.order.ranks import Found
+from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from zarrfeed.order.sample_order import Shuffle
 
 
-def share_by_torch() -> Found:
+def torch_rank() -> DetectedRank:
     """Ask torch, where the program uses it, which rank this process has."""
     if "torch" not in sys.modules:
-        return Found()
+        return DetectedRank()
     from zarrfeed.fronts.torch_loader import process_group
 
     return process_group()
@@ -142,7 +142,7 @@ class FrontEnd(BaseSequence):
     >>> model.fit(train, epochs=20)  # doctest: +SKIP
     """
 
-    _find_share = staticmethod(share_by_torch)
+    _detect_rank = staticmethod(torch_rank)
 
     @named
     def __init__(
@@ -187,7 +187,7 @@ class FrontEnd(BaseSequence):
             use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,
             pad_remainder=pad_remainder, rank=rank, world_size=world_size, timeout=timeout,
         )  # fmt: skip
-        self._stream = Stream(self._request, self._find_share)
+        self._stream = Stream(self._request, self._detect_rank)
 
     def __getstate__(self) -> dict[str, Any]:
         """Say what a copy is made of: no worker and no memory, but where iteration stands."""
@@ -203,7 +203,7 @@ class FrontEnd(BaseSequence):
         epoch, batch = state.pop("_position")
         stamps = state.pop("_stamps")
         self.__dict__.update(state)
-        self._stream = Stream(self._request, self._find_share)
+        self._stream = Stream(self._request, self._detect_rank)
         for name, stamp in stamps.items():  # the split may be another one by now
             require_same(self._stream.split.path / name, stamp)
         later, first = divmod(batch, len(self))

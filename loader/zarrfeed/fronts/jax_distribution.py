@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 
-from zarrfeed.order.ranks import Found
+from zarrfeed.order.ranks import DetectedRank
 
 
-def data_shard(distribution: Any) -> Found:
+def data_shard(distribution: Any) -> DetectedRank:
     """Find the data shard of this process.
 
     Parameters
@@ -31,15 +31,17 @@ def data_shard(distribution: Any) -> Found:
         # Only then: to count the processes would end the chance of setting them up.
         processes = jax.process_count() if initialized() else 1
         doubt = f"JAX runs in {processes} processes: set a keras.distribution, or give rank"
-        return Found(doubt=f"{doubt} and world_size" if processes > 1 else "")
+        return DetectedRank(warning=f"{doubt} and world_size" if processes > 1 else "")
     name = f"keras.distribution.{type(distribution).__name__}"
     if not shards_datasets(distribution):
         doubt = f"{name} has auto_shard_dataset=False: give rank and world_size to share them"
-        return Found(doubt=doubt if jax.process_count() > 1 else "")
+        return DetectedRank(warning=doubt if jax.process_count() > 1 else "")
     rows = rows_by_process(distribution)
     ours = rows.get(jax.process_index())
     if ours is None or len(rows) < jax.process_count():
-        return Found(doubt=f"{name} has devices of {len(rows)} of {jax.process_count()} processes")
+        return DetectedRank(
+            warning=f"{name} has devices of {len(rows)} of {jax.process_count()} processes"
+        )
     shards = sorted({tuple(sorted(wanted)) for wanted in rows.values()})
     if sum(map(len, shards)) > len(set().union(*shards)):
         raise ValueError(
@@ -47,7 +49,7 @@ def data_shard(distribution: Any) -> Found:
             f"{shards}: order the devices of the mesh so that each process has whole replicas, or "
             "each replica whole processes"
         )
-    return Found(shards.index(tuple(sorted(ours))), len(shards), name)
+    return DetectedRank(shards.index(tuple(sorted(ours))), len(shards), name)
 
 
 def rows_by_process(distribution: Any) -> dict[int, set[tuple[int, int]]]:

@@ -151,5 +151,5 @@ def follow_passes(
         In place of `passes`.
     """
     for sequence in held_sequences(holder, kind):
-        passes = sequence._stream.position.items.follow(passes, batches or len(sequence))
+        passes = sequence._stream.position.indexed.follow(passes, batches or len(sequence))
     return passes

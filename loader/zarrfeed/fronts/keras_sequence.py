@@ -6,8 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from zarrfeed.feed.passes import LOOKS
-from zarrfeed.fronts.front_end import FrontEnd, share_by_torch
+from zarrfeed.feed.passes import PEEK_LIMIT
+from zarrfeed.fronts.front_end import FrontEnd, torch_rank
 from zarrfeed.fronts.keras_rules import check_given, follow_passes, note_predictions
 from zarrfeed.fronts.keras_version import no_keras
 
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
 
     from zarrfeed.arrays import Batch
     from zarrfeed.feed.passes import Pass
-    from zarrfeed.order.ranks import Found
+    from zarrfeed.order.ranks import DetectedRank
 
 
-def _find_share() -> Found:
+def _detect_rank() -> DetectedRank:
     """Ask the backend that Keras computes with; by hand, batches may go to torch under any."""
     if keras.backend.backend() == "jax":
         from zarrfeed.fronts.jax_distribution import data_shard
 
         found = data_shard(keras.distribution.distribution())
-        if found.source or found.doubt:
+        if found.source or found.warning:
             return found
-    return share_by_torch()
+    return torch_rank()
 
 
 class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignore[misc]  # noqa: D101
     __doc__ = FrontEnd.__doc__  # as help() shows it; a class does not inherit it
 
     _within_epoch = False
-    _find_share = staticmethod(_find_share)
+    _detect_rank = staticmethod(_detect_rank)
     # Keras on JAX and torch asks for another iterator when one is complete: not after a look.
     _asks_again = False
     _asked_after: Pass | None = None
@@ -78,18 +78,18 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         of one or two batches takes all of them, though: then its epoch begins again.
         """
         position, current = self._stream.position, self._stream.position.current
-        if current is not None and current.looks is not None:
+        if current is not None and current.peek_limit is not None:
             if not self._within_epoch:
-                current.looks = 0  # it was no look: a new `fit` begins
+                current.peek_limit = 0  # it was no look: a new `fit` begins
             elif (self._fresh_dataset and not current.complete) or (
                 current.complete
-                and current.taken <= LOOKS
+                and current.taken <= PEEK_LIMIT
                 and current is not self._asked_after
                 and self._asks_again
                 and position.epoch == current.epoch + 1
             ):
                 position.seek(current.epoch, current.start)
-        position.items.end(len(self))
+        position.indexed.end(len(self))
         self._within_epoch = self._fresh_dataset = False
 
     def _settle_epoch(self) -> None:
@@ -100,7 +100,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
     def get_numpy_iterator(self) -> Iterator[Batch]:
         """Iterate over the coming epoch as NumPy arrays."""
         self._note_request()
-        return self._stream.batches(looks=LOOKS)
+        return self._stream.batches(peek_limit=PEEK_LIMIT)
 
     def get_jax_iterator(self) -> Iterator[Batch]:
         """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
@@ -143,7 +143,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
         self._asks_again, self._fresh_dataset = False, True
         self._within_epoch = False  # of an earlier `fit`, which did not say where it stopped
-        batches = functools.partial(self._stream.batches, looks=LOOKS, nested=False)
+        batches = functools.partial(self._stream.batches, peek_limit=PEEK_LIMIT, nested=False)
         return self._tf_dataset(batches, count=None, final=True)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
@@ -151,7 +151,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         from zarrfeed.fronts.torch_loader import stream_loader
 
         self._note_request()
-        batches = functools.partial(self._stream.batches, looks=LOOKS, nested=False)
+        batches = functools.partial(self._stream.batches, peek_limit=PEEK_LIMIT, nested=False)
         return stream_loader(batches, self._stream.batch_spec.structure.nest)
 
     def _note_request(self) -> None:

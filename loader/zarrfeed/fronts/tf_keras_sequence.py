@@ -28,7 +28,7 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
 
     def on_epoch_end(self) -> None:
         """End an epoch; epochs advance by what was handed out, where that can be seen."""
-        self._stream.position.items.end(len(self))
+        self._stream.position.indexed.end(len(self))
 
     def legacy_dataset(self, *, workers: int, use_multiprocessing: bool) -> tf.data.Dataset:
         """Make the dataset that ``fit``, ``evaluate`` and ``predict`` of tf_keras read.
@@ -41,7 +41,7 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
         """
         if workers != 1 or use_multiprocessing:
             self._stream.use_workers(workers, bool(use_multiprocessing and workers))
-        batches = functools.partial(self._stream.batches, looks=0, nested=False)
+        batches = functools.partial(self._stream.batches, peek_limit=0, nested=False)
         return self._tf_dataset(batches, count=None, final=True)
 
 
@@ -87,7 +87,7 @@ def _replace_adapter() -> None:
         note_predictions(x, tf_keras.utils.Sequence)
         handler = get_data_handler(*args, **kwargs)
         for sequence in held_sequences(x, tf_keras.utils.Sequence):
-            sequence._stream.position.items.end(
+            sequence._stream.position.indexed.end(
                 len(sequence)
             )  # the handler may have looked at a batch
         return handler

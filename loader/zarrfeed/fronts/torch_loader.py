@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from zarrfeed.order.ranks import Found
+from zarrfeed.order.ranks import DetectedRank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,20 +51,22 @@ def stream_loader(
     return DataLoader(_Stream(batches, nest), batch_size=None)
 
 
-def process_group() -> Found:
+def process_group() -> DetectedRank:
     """Find the rank of this process in torch's default process group."""
     distributed = torch.distributed
     if not distributed.is_available():
-        return Found()
+        return DetectedRank()
     if distributed.is_initialized():
-        return Found(distributed.get_rank(), distributed.get_world_size(), "torch.distributed")
+        return DetectedRank(
+            distributed.get_rank(), distributed.get_world_size(), "torch.distributed"
+        )
     processes = os.environ.get("WORLD_SIZE", "1")
     if distributed.is_torchelastic_launched() and processes != "1":
-        return Found(
-            doubt=f"torchrun started {processes} processes: call "
+        return DetectedRank(
+            warning=f"torchrun started {processes} processes: call "
             "torch.distributed.init_process_group first, or give rank and world_size"
         )
-    return Found()
+    return DetectedRank()
 
 
 def refuse_in_worker(name: str) -> None:

@@ -1,1 +1,1 @@
-"""What to read: pure functions of (seed, epoch, batch)."""
+"""Which samples to read: pure functions of (seed, epoch, batch)."""

@@ -1,13 +1,13 @@
 """In which order does a "block" shuffle visit more samples than fit in memory?
 
-Places are shared out to groups of blocks, and each is shuffled within its group; nothing is kept
-but the order of the blocks, which is handed in::
+Places in the order are divided into groups of blocks, and the samples of a group are shuffled
+together. Only the order of the blocks is kept in memory, by the caller::
 
     places  | group 0: 8 blocks | group 1: 7 blocks and the short one | group 2 … |
     values  | of blocks 5 0 7 … | of blocks 9 4 … and the last        | …         |
 
-A last block that is shorter than the others stands at the end of its group, so that where a place
-belongs can be said by arithmetic; the places of a group are shuffled together anyway.
+A last block that is shorter than the others is put at the end of its group, so that arithmetic
+alone gives the group of a place.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class BlockOrder:
     Parameters
     ----------
     size
-        How many samples there are, at least 1.
+        Number of samples, at least 1.
     block
-        Neighbouring samples that stay together.
+        Number of neighbouring samples in a block.
     mixed
-        Blocks of a group.
+        Number of blocks in a group.
     key
-        Every key gives an order of its own.
+        Non-negative integers. Every key gives a different order.
     visit
-        From the turn to the block, of all blocks but the last.
+        The order of all blocks but the last: maps (n,) int64 turns to (n,) int64 block numbers.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class BlockOrder:
         self._mixed = mixed
         self._visit = visit
         self._last = -(-size // block) - 1
-        self._missing = (self._last + 1) * block - size  # samples, of the last block
+        self._missing = (self._last + 1) * block - size  # samples that the last block lacks
         word = int(np.random.SeedSequence((*key, 1)).generate_state(1, np.uint64)[0])
-        self._short = word % (self._last + 1) // mixed  # the last block's group
-        self._turn = min(self._short * mixed + mixed - 1, self._last)  # the last block's
+        self._short = word % (self._last + 1) // mixed  # group of the last block
+        self._turn = min(self._short * mixed + mixed - 1, self._last)  # turn of the last block
         self._within = IndexShuffle(block * mixed, (*key, 2))
 
     def __call__(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Look up which samples stand at some places.
+        """Return the samples at some places of the order.
 
         Parameters
         ----------
         places
-            (n,)
+            (n,) int64, from 0 to ``size - 1``.
 
         Returns
         -------

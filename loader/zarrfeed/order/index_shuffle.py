@@ -1,22 +1,23 @@
-"""Which value stands at one place of a shuffle? Computed for that place alone, in no memory.
+"""Which value is at a given place of a shuffle? Computed for that place alone, without memory.
 
-For more samples than ``sample_order.IN_MEMORY`` only: smaller permutations are kept.
+Only used for more samples than ``sample_order.IN_MEMORY``; smaller permutations are kept.
 
-A shuffle of ``0 … size-1`` is a permutation, and so is a block cipher: this is a Feistel network
-over a grid with room for `size` values. A place is a cell (row, column) of the grid; every round
-moves the one coordinate, around its end, by a keyed hash of the other, which can be undone, so no
-two places ever meet::
+A shuffle of ``0 … size-1`` is a permutation, and so is a block cipher. This one is a Feistel
+network over a grid with room for `size` values. A place is a cell (row, column) of the grid. Every
+round adds a keyed hash of one coordinate to the other, modulo its extent. Rounds can be undone, so
+that no two places get the same value::
 
     column += hash(row, key 0) · row += hash(column, key 1) · column += hash(row, key 2) …
 
-The grid is as square as can be and hardly larger than `size`. A place that comes out in a cell
-past the end goes through the network again until it does not ("cycle walking"), which keeps it a
-permutation. Integers alone are calculated with: it is the same on every machine, for ever.
+The grid is as square as possible and hardly larger than `size`. A place that ends in a cell past
+`size` goes through the network again until it does not ("cycle walking"), which keeps the result a
+permutation. Only integers are used, so that the result is the same on every machine and in every
+version.
 
-Eight rounds: six make a Feistel network of perfect hashes a perfect shuffle, and two are spare.
-The tests of ``benchmarks/growth`` tell five rounds from chance in a shuffle of millions, no longer
-six. In one of 16 even eight leave a trace (4 σ in 100,000 groups), which only a "block" shuffle of
-blocks of two samples could show.
+There are eight rounds: six make a Feistel network of perfect hashes a perfect shuffle, and two are
+in reserve. The tests of ``benchmarks/growth`` distinguish five rounds from chance in a shuffle of
+millions of values, but not six. In a shuffle of 16 values even eight rounds leave a trace (4 σ in
+100,000 groups), which could only show in a "block" shuffle with blocks of two samples.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDS = 8
-# Odd numbers whose products spread every bit: of the golden ratio, and of SplitMix64.
+# Odd multipliers that spread every bit: from the golden ratio, and from SplitMix64.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
 
 
 class IndexShuffle:
-    """Many shuffles of up to `size` values, one for each number; most users need only number 0.
+    """A family of shuffles of up to `size` values, identified by a number; the default is number 0.
 
     Parameters
     ----------
     size
-        How many values there are, at least 1 and below 2^62.
+        Number of values, at least 1 and below 2^62.
     key
-        Non-negative whole numbers; every key gives shuffles of its own.
+        Non-negative integers. Every key gives different shuffles.
     rounds
-        Of the network.
+        Number of rounds of the network.
 
     Examples
     --------
@@ -69,16 +70,16 @@ class IndexShuffle:
         sizes: NDArray[np.int64] | None = None,
         number: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
-        """Look values up.
+        """Return the values at some places.
 
         Parameters
         ----------
         places
-            (n,), each at least 0 and below its shuffle's size.
+            (n,) int64, each at least 0 and below the size of its shuffle.
         sizes
-            (n,) of the shuffle that a place belongs to, at most `size`, which it is by default.
+            (n,) int64: size of each place's shuffle, at most `size`. By default, `size`.
         number
-            (n,) of the shuffle that a place belongs to; 0 by default.
+            (n,) int64: number of each place's shuffle. By default, 0.
 
         Returns
         -------
@@ -93,12 +94,13 @@ class IndexShuffle:
         return values
 
     def _through(self, cells: NDArray[np.uint64], numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Take cells through the network once."""
+        """Apply all rounds of the network once."""
         row, column = np.divmod(cells, self._columns)
         moving, fixed, extent, other = column, row, self._columns, self._rows
         for key in self._keys:
             moving += _below(extent, _mixed(fixed ^ (numbers ^ key)))
-            np.minimum(moving, moving - extent, out=moving)  # below 0 is far above: around the end
+            # Modulo extent: unsigned numbers below 0 wrap around to very large ones.
+            np.minimum(moving, moving - extent, out=moving)
             moving, fixed, extent, other = fixed, moving, other, extent
         row *= self._columns
         row += column
@@ -106,7 +108,7 @@ class IndexShuffle:
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash words; the upper half of each result is the better one."""
+    """Hash words. The upper half of each result is the better hash."""
     mixed = words * _SPREAD
     mixed ^= mixed >> _HALF
     mixed *= _MIX
@@ -114,7 +116,7 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _below(extent: np.uint64, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scale the upper halves of words to ``0 … extent-1``, in place."""
+    """Scale the upper half of each word to ``0 … extent-1``, in place."""
     words >>= _HALF
     words *= extent
     words >>= _HALF

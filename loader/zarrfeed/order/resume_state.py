@@ -1,7 +1,7 @@
-"""Where does training stand, so that it can go on from there?
+"""From which batch does training go on after an interruption?
 
-A state is small and plain (it fits JSON): the next batch, and the arguments that decide what that
-batch holds. Pure: whoever keeps a state also reads and writes it.
+A state is a small dict that fits JSON: the next batch, and the arguments that determine what that
+batch contains. Pure: callers save and load states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zarrfeed.order.schedule import Schedule
 
 VERSION = 1
-# Epochs that a journal looks back on: a backup of the weights may be that old.
+# Epochs that a journal keeps, because a backup of the weights may be that old.
 _ENTRIES_KEPT = 100
 
 
@@ -28,7 +28,7 @@ def state_of(schedule: Schedule, epoch: int, batch: int) -> dict[str, Any]:
     schedule
         What the batches depend on.
     epoch, batch
-        The next batch; past an epoch's last one the next epoch's are meant.
+        The next batch. A `batch` past the last one of `epoch` counts on into the next epochs.
     """
     epochs, batch = divmod(batch, schedule.batches)
     return {
@@ -50,33 +50,39 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     Raises
     ------
     ValueError
-        It is no state, or one of a sequence with other arguments; the message names them.
+        `state` is not a state, or was saved by a sequence with other arguments; the message names
+        them.
     """
     try:
         version = state["version"]
         epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
-        # The first states did not say so.
+        # Defaults of states that older versions saved.
         theirs = {"order": 1, "pad_remainder": False, **state["schedule"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"this is no state of a ZarrSequence: {state!r}") from error
+        raise ValueError(
+            f"needed a state from ZarrSequence.state_dict(), found {state!r}"
+        ) from error
     if version != VERSION:
         raise ValueError(f"the state has version {version!r}, this zarrfeed reads {VERSION}")
-    # Ranks go through an epoch in step: the position of one is that of all.
+    # All ranks have the same position, so that a state of one fits the others.
     ours = {name: value for name, value in _arguments(schedule).items() if name != "rank"}
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     if differing:
         raise ValueError(
             "the state was saved by a sequence of other batches: "
             + "; ".join(f"{n} was {theirs.get(n)!r} and is {ours[n]!r}" for n in differing)
-            + ". Give it the same arguments, or begin anew without the state"
+            + ". Use the same arguments, or start again without the state"
         )
     if epoch < 0 or not 0 <= batch < schedule.batches:
-        raise ValueError(f"the state names batch {batch} of epoch {epoch}: no such batch")
+        raise ValueError(
+            f"the state names batch {batch} of epoch {epoch}: needed an epoch of at least 0 and a "
+            f"batch from 0 to {schedule.batches - 1}"
+        )
     return epoch, batch
 
 
 def _arguments(schedule: Schedule) -> dict[str, Any]:
-    """List what decides which samples make which batch."""
+    """List the arguments that determine which samples are in which batch."""
     return {
         "samples": len(schedule.ids),
         "batch_size": schedule.batch_size,
@@ -92,22 +98,23 @@ def _arguments(schedule: Schedule) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class ResumeJournal:
-    """Which batch did the model see at which of its training steps?
+    """Which batch did the model see at each of its training steps?
 
-    The optimizer counts steps and is saved with the weights, so a model that was restored says
-    itself how far it is: weights and data can not come apart, whenever the process was killed.
+    The optimizer counts steps and is saved with the weights. The step of a restored optimizer
+    therefore determines the next batch, whenever the process was killed.
 
     Attributes
     ----------
     entries
-        One for each Keras epoch, in order: ``step`` (the optimizer's, before its first batch),
-        ``run_epoch`` (Keras'), ``length`` (its steps), ``state`` (its first batch).
+        One dict per Keras epoch, in order: ``step`` (steps of the optimizer before the epoch),
+        ``run_epoch`` (number of the Keras epoch), ``length`` (its steps), ``state`` (position of
+        its first batch).
     """
 
     entries: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, step: int, run_epoch: int, length: int, state: dict[str, Any]) -> None:
-        """Write down where a Keras epoch begins; what was said of later steps is void."""
+        """Record where a Keras epoch begins, and drop entries of this and later steps."""
         self.entries = [entry for entry in self.entries if entry["step"] < step]
         self.entries.append(
             {"step": step, "run_epoch": run_epoch, "length": length, "state": state}
@@ -115,24 +122,24 @@ class ResumeJournal:
         del self.entries[:-_ENTRIES_KEPT]
 
     def look_up(self, step: int, schedule: Schedule) -> tuple[int, dict[str, Any]] | None:
-        """Find the batch that a step trains on.
+        """Find the batch that comes next after a number of steps.
 
         Parameters
         ----------
         step
-            Steps that the restored optimizer has done.
+            Number of steps that the restored optimizer has done.
         schedule
-            Of the sequence that goes on.
+            Schedule of the sequence that goes on.
 
         Returns
         -------
-        run_epoch, state
-            Keras' epoch, and the position; None where the journal does not reach.
+        (run_epoch, state) or None
+            Number of the Keras epoch, and the position. None if the journal does not cover `step`.
 
         Raises
         ------
         ValueError
-            The journal was written by a sequence of other batches.
+            The journal was written by a sequence with other batches.
         """
         before = [entry for entry in self.entries if entry["step"] <= step]
         if not before:
@@ -140,7 +147,7 @@ class ResumeJournal:
         entry = before[-1]
         epoch, batch = position_of(schedule, entry["state"])
         done = step - entry["step"]
-        if done > entry["length"]:  # what came after it was not written down
+        if done > entry["length"]:  # the epoch after it is not in the journal
             return None
         run_epoch = entry["run_epoch"] + (done == entry["length"])
         return run_epoch, state_of(schedule, epoch, batch + done)

@@ -1,10 +1,10 @@
 """In which order does an epoch visit the samples?
 
-Pure functions from (size, seed, epoch) to positions ``0 … size-1``. They know no store, no worker
-and no Keras, so an order can be computed anywhere, by anyone, and be the same.
+Pure functions from (size, seed, epoch) to positions ``0 … size-1``, independent of stores, workers
+and Keras.
 
-Only NumPy streams with a compatibility guarantee are used (NEP 19): ``SeedSequence`` and the raw
-words of a bit generator are frozen, while ``Generator.permutation`` may change between releases.
+Only parts of NumPy with a compatibility guarantee are used (NEP 19): ``SeedSequence`` and the raw
+words of a bit generator never change, while ``Generator.permutation`` may change between releases.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from zarrfeed.order.index_shuffle import IndexShuffle
 Shuffle: TypeAlias = bool | Literal["block"]
 Order: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
-# Positions up to which an order is kept. To sort so many takes 0.7 s and 90 MB once an epoch, to
-# keep them 34 MB (measured); a batch of 32 is then looked up in 4 µs, instead of computed in 60.
+# Largest number of positions whose order is kept in memory. Sorting that many takes 0.7 s and 90 MB
+# once per epoch, keeping them takes 34 MB (measured). A batch of 32 is then looked up in 4 µs
+# instead of being computed in 60 µs.
 IN_MEMORY = 1 << 22
 
-# Blocks that are mixed with each other in a "block" order: enough that no two epochs bring the
-# same neighbours together, few enough that they fit the page cache.
+# Number of blocks that a "block" shuffle mixes: enough to bring other neighbours together in every
+# epoch, few enough to fit in the page cache.
 BLOCKS_MIXED = 8
 
 
@@ -36,9 +37,9 @@ def permutation(size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     Parameters
     ----------
     size
-        How many positions there are.
+        Number of positions.
     seed, epoch
-        Non-negative; every pair gives an order of its own.
+        Non-negative integers. Every pair gives a different order.
 
     Returns
     -------
@@ -57,15 +58,15 @@ def block_permutation(size: int, *, block: int, seed: int, epoch: int) -> NDArra
     """Shuffle ``0 … size-1`` so that neighbours in storage stay near each other in time.
 
     Blocks of `block` neighbouring positions are visited in random order, `BLOCKS_MIXED` at a time,
-    and the positions of each such group are shuffled together. A cold or remote store is then
-    read a few blocks at a time instead of all over.
+    and the positions of each such group are shuffled together. A store that is not in the page
+    cache is then read a few blocks at a time instead of all over.
 
     Parameters
     ----------
     size
-        How many positions there are.
+        Number of positions.
     block
-        Neighbouring positions that stay together, at least 1; the last block may be shorter.
+        Number of neighbouring positions in a block, at least 1; the last block may be shorter.
     seed, epoch
         As in :func:`permutation`.
 
@@ -85,24 +86,24 @@ def block_permutation(size: int, *, block: int, seed: int, epoch: int) -> NDArra
 def epoch_order(
     size: int, *, shuffle: Shuffle, block: int, seed: int, epoch: int, in_memory: int = IN_MEMORY
 ) -> Order:
-    """Say in which order an epoch visits ``0 … size-1``.
+    """Return the order in which an epoch visits ``0 … size-1``.
 
     Parameters
     ----------
     size
-        How many positions there are, at least 1.
+        Number of positions, at least 1.
     shuffle
         True for a global shuffle, "block" for :func:`block_permutation`, False for none.
     block, seed, epoch
-        As there.
+        See :func:`block_permutation`.
     in_memory
-        Positions up to which a shuffle is made as a whole and kept. A longer one is another, of the
-        same kind, computed where it is asked for.
+        Largest size of a shuffle that is computed as a whole and kept. A larger one is a different
+        shuffle of the same kind, computed place by place.
 
     Returns
     -------
     Order
-        From places in the epoch, (n,) int64, to the positions visited there, (n,) int64.
+        A function from (n,) int64 places in the epoch to the (n,) int64 positions visited there.
 
     Examples
     --------
@@ -125,7 +126,7 @@ def epoch_order(
 
 
 def order_version(size: int, *, shuffle: Shuffle, in_memory: int = IN_MEMORY) -> int:
-    """Give the number of the rule of :func:`epoch_order`; where it differs, so does the order."""
+    """Return the version of the rule by which :func:`epoch_order` computes such an order."""
     return 1 if shuffle is False or size <= in_memory else 2
 
 

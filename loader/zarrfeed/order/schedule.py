@@ -1,6 +1,6 @@
-"""Which samples make batch i of epoch e?
+"""Which samples are in batch i of epoch e?
 
-Pure: the answer depends on the fields of :class:`Schedule` alone, never on workers or history.
+Pure: the answer depends only on the fields of :class:`Schedule`, never on workers or history.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class Schedule:
     block
         Samples per block of a "block" shuffle.
     seed
-        Of the shuffle.
+        Seed of the shuffle.
     drop_remainder
-        Leave out a last batch that is not full.
+        Whether to leave out a last batch that is not full.
     rank, world_size
-        Which share of each epoch is ours: every `world_size`-th place of the global order, from
-        `rank` on. Shares are disjoint and equally long, so that no rank waits for another; the last
-        ``n % world_size`` places of the order belong to nobody in this epoch.
+        The share of each epoch that this process reads: every `world_size`-th place of the global
+        order, from `rank` on. Shares are disjoint and equally long, so that no rank waits for
+        another. The last ``n % world_size`` places of the order are left out in this epoch.
     pad_remainder
-        Fill up the last batch of every rank, so that all batches of all ranks are full and no place
-        of the order is left out. The rows after :meth:`real_rows` are padding: samples from the
-        epoch's beginning, so that a model meets nothing that it does not know.
+        Whether to fill up the last batch of every rank, so that all batches of all ranks are full
+        and no place of the order is left out. The rows after :meth:`real_rows` are padding: samples
+        from the beginning of the epoch.
     in_memory
-        Samples up to which the order of an epoch is kept in memory.
+        Largest number of samples whose order is kept in memory.
 
     Examples
     --------
@@ -96,26 +96,26 @@ class Schedule:
             seed=self.seed,
             in_memory=self.in_memory,
         )
-        # Two epochs: the next one is begun before this one ends.
+        # Two epochs, because reading of the next one begins before this one ends.
         cached = lru_cache(maxsize=2)(lambda epoch: order(epoch=epoch))
         object.__setattr__(self, "_order", cached)
 
     @property
     def samples(self) -> int:
-        """Samples of this rank's share, before a remainder is dropped; padding does not count."""
+        """Number of samples of this rank, before a remainder is dropped and without padding."""
         if self.pad_remainder:
             return len(range(self.rank, len(self.ids), self.world_size))
         return len(self.ids) // self.world_size
 
     @property
     def batches(self) -> int:
-        """Batches per epoch on this rank, and on every other."""
+        """Number of batches per epoch, equal on all ranks."""
         largest = -(-len(self.ids) // self.world_size) if self.pad_remainder else self.samples
         return batch_count(largest, batch_size=self.batch_size, drop_remainder=self.drop_remainder)
 
     @property
     def left_out(self) -> int:
-        """Samples that no rank sees in an epoch."""
+        """Number of samples that no rank reads in an epoch."""
         if self.pad_remainder:
             return 0
         seen = self.batches * self.batch_size if self.drop_remainder else self.samples
@@ -123,18 +123,18 @@ class Schedule:
 
     @property
     def order_version(self) -> int:
-        """The number of the rule that makes the order."""
+        """Version of the rule that computes the order."""
         return order_version(len(self.ids), shuffle=self.shuffle, in_memory=self.in_memory)
 
     def batch_ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
-        """List the samples of one batch of this rank.
+        """Return the sample ids of one batch of this rank.
 
         Parameters
         ----------
         epoch
-            Any, from 0 on.
+            Number of the epoch, from 0 on.
         batch
-            From 0 to `batches` - 1.
+            Number of the batch, from 0 to `batches` - 1.
 
         Returns
         -------
@@ -150,11 +150,11 @@ class Schedule:
         return self.ids[found]
 
     def rows(self, batch: int) -> slice:
-        """Where batch number `batch` stands in this rank's share of an epoch, padding included."""
+        """Return the part of this rank's share of an epoch that a batch is, padding included."""
         start = batch * self.batch_size
         stop = start + self.batch_size
         return slice(start, stop if self.pad_remainder else min(stop, self.samples))
 
     def real_rows(self, batch: int) -> int:
-        """Count the rows of a batch that are no padding; they come first."""
+        """Return the number of rows of a batch that are not padding. They come first."""
         return max(0, min(self.batch_size, self.samples - batch * self.batch_size))
