@@ -1,4 +1,4 @@
-"""Workers fill slots: in the caller, in threads, or in processes, behind one protocol."""
+"""Workers fill slots in the caller's thread, in other threads or in processes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One batch to be read into one slot.
+    """One batch to read into one slot.
 
     Attributes
     ----------
     number
-        Counts the tasks of a feeder; never used twice.
+        Number of the task, unique per feeder.
     slot
-        Where the batch goes; the sample ids already stand there.
+        Number of the slot to fill, which already contains the sample ids.
     rows
-        How many samples.
+        Number of samples.
     epoch, batch
-        Which batch of which epoch: seeds of the transforms' random numbers.
+        Numbers of the epoch and of the batch, which seed the transforms' random numbers.
     """
 
     number: int
@@ -36,14 +36,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as a worker process reports it.
+    """An error that a worker process reports.
 
     Attributes
     ----------
     kind, message
-        Class and text.
+        Class and message of the exception.
     note
-        The traceback, as text.
+        The traceback as text.
     """
 
     kind: type[ZarrfeedError]
@@ -51,27 +51,27 @@ class Failure:
     note: str
 
     def error(self) -> ZarrfeedError:
-        """Make the exception to raise."""
+        """Return the exception to raise."""
         error = self.kind(self.message)
         error.add_note(self.note)
         return error
 
 
 class Workers(Protocol):
-    """Fills slots in any order; the caller waits for the tasks in an order of its own."""
+    """A group of workers that fill slots in any order."""
 
     @property
     def count(self) -> int:
-        """How many there are; 0 if the caller does the work."""
+        """Number of workers; 0 if the caller does the work."""
         ...
 
     @property
     def pids(self) -> Sequence[int]:
-        """Ids of their processes, if they are not threads of this one."""
+        """Ids of the workers' processes; empty if they are threads of this process."""
         ...
 
     def submit(self, task: Task) -> None:
-        """Start a task. Never blocks."""
+        """Start a task without blocking."""
         ...
 
     def wait(self, task: Task, timeout: float) -> bool:
@@ -80,7 +80,7 @@ class Workers(Protocol):
         Returns
         -------
         bool
-            False if `timeout` seconds passed first; the slot may still be written to.
+            False if `timeout` seconds passed first. The worker may then still write to the slot.
 
         Raises
         ------
@@ -92,9 +92,9 @@ class Workers(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop every worker; tasks under way are lost."""
+        """Stop all workers. Tasks under way are lost."""
         ...
 
     def abandon(self) -> None:
-        """In a forked child: forget the workers, which are the parent's, without waiting."""
+        """In a forked child, drop the workers, which belong to the parent, without waiting."""
         ...

@@ -1,4 +1,4 @@
-"""How is a slot filled? The same code in every kind of worker, so that the kind cannot matter."""
+"""How is a slot filled? Every kind of worker runs this code."""
 
 from __future__ import annotations
 
@@ -27,16 +27,29 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers import Task
     from zarrfeed.feed.workers.batch_spec import BatchSpec, Named
 
-_COUNTED = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # the former on Linux alone
+_USAGE_OF = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # per thread only on Linux
 
 
 class BatchMaker:
-    """Fills slots with the batches of one spec. Not thread-safe: every worker has its own."""
+    """Fills slots with the batches of one spec.
+
+    Not thread-safe: every worker has its own.
+
+    Parameters
+    ----------
+    spec
+        What to read, and what to make of it.
+
+    Raises
+    ------
+    StoreError, ReadError
+        The split cannot be opened, or was replaced.
+    """
 
     def __init__(self, spec: BatchSpec) -> None:
         self._spec = spec
         self._split = open_split(spec.path)
-        for name, stamp in spec.stamps.items():  # another split may lie there by now
+        for name, stamp in spec.stamps.items():  # the split may have been replaced
             require_same(spec.path / name, stamp)
         self._fields = [field.name for field in spec.source]
         self._names = [array.name for array in spec.layout.specs]
@@ -47,29 +60,29 @@ class BatchMaker:
             self._scratch = scratch.slot(aligned_empty(scratch.nbytes)).arrays
 
     def do(self, task: Task, arena: Arena) -> None:
-        """Fill the slot of a task, and note its number there; errors are those of :meth:`fill`."""
+        """Fill the slot of a task and mark it as done. Raises the errors of :meth:`fill`."""
         slot = arena.slot(task.slot)
         self.fill(slot, rows=task.rows, epoch=task.epoch, batch=task.batch)
-        slot.done[0] = task.number  # in a worker process, seen before the reply comes
+        slot.done[0] = task.number  # lets the parent of a worker process skip reading the reply
 
     def fill(self, slot: Slot, *, rows: int, epoch: int, batch: int) -> None:
-        """Fill a slot in which the sample ids already stand.
+        """Fill a slot that already contains the sample ids.
 
         Parameters
         ----------
         slot
-            Of the spec's layout.
+            A slot with the layout of the spec.
         rows
-            How many samples.
+            Number of samples.
         epoch, batch
-            Which batch it is.
+            Numbers of the epoch and of the batch.
 
         Raises
         ------
         ReadError
             The store could not be read.
         WorkerError
-            A transform raised, or returned another shape or dtype than at first.
+            A transform raised, or returned another shape or dtype than for the first sample.
         """
         ids = slot.ids[:rows]
         if slot.prefetch_ids[0] != NOTHING:
@@ -89,7 +102,7 @@ class BatchMaker:
             self._transform(ids, named, made, epoch=epoch, batch=batch)
         for name, mask in self._spec.added.items():
             if mask is None:
-                arrays[name].fill(1)  # whoever hands the batch out knows which rows are padding
+                arrays[name].fill(1)  # the stream sets the weights of padding to 0
             else:
                 assert self._spec.weights is not None
                 np.take(self._spec.weights, arrays[mask], out=arrays[name], mode="clip")
@@ -103,25 +116,25 @@ class BatchMaker:
     def _transform(
         self, ids: NDArray[np.int64], sources: Named, made: Named, *, epoch: int, batch: int
     ) -> None:
-        """Call the user's functions on `sources`, and copy what they return to `made`."""
+        """Call the user's functions on `sources`, and copy their results to `made`."""
         spec = self._spec
         arrays = sources
         if spec.transform is not None:
-            # A batch transform that follows takes samples of any one shape, so collect them.
+            # A batch transform takes results of any shape, so collect them in new arrays.
             into = made if spec.batch_transform is None else None
             arrays = self._transform_samples(ids, sources, into, epoch=epoch)
         if spec.batch_transform is not None:
             function = spec.batch_transform
             rng = generator(spec.seed, epoch, batch, stream=1)
             names = SampleNames(self._split, ids)
-            # Copied under the lock, too: the function may return the same buffer each time.
+            # The lock includes the copy, because the function may return the same buffer each time.
             with spec.call_lock.lock:
                 copy_results(function, call_transform(function, arrays, rng, names), made, names)
 
     def _transform_samples(
         self, ids: NDArray[np.int64], sources: Named, made: Named | None, *, epoch: int
     ) -> Named:
-        """Transform every sample; without targets, into new arrays like its first result."""
+        """Transform every sample, into `made` or into new arrays with the first result's shapes."""
         spec = self._spec
         function = spec.transform
         assert function is not None
@@ -129,7 +142,7 @@ class BatchMaker:
             names = SampleNames(self._split, ids[row : row + 1])
             rng = generator(spec.seed, epoch, sample, stream=0)
             arrays = {name: array[row] for name, array in sources.items()}
-            with spec.call_lock.lock:  # around the copy, too, as above
+            with spec.call_lock.lock:  # includes the copy, as above
                 results = call_transform(function, arrays, rng, names)
                 if made is None:
                     first = {n: required(function, n, results, names) for n in spec.between}
@@ -140,12 +153,18 @@ class BatchMaker:
 
 
 def _disk_reads() -> int:
-    """Count the pages that this thread had to wait for: major faults."""
-    return resource.getrusage(_COUNTED).ru_majflt
+    """Return the number of pages that this thread has waited for (major faults)."""
+    return resource.getrusage(_USAGE_OF).ru_majflt
 
 
 def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Generator:
-    """Make the random generator of one sample (stream 0) or one batch (stream 1)."""
+    """Return the random generator of one sample (stream 0) or one batch (stream 1).
+
+    Parameters
+    ----------
+    seed, epoch, index
+        Seed of the sequence, number of the epoch, and sample id or number of the batch.
+    """
     return np.random.Generator(
         np.random.PCG64(np.random.SeedSequence((seed, epoch, index, stream)))
     )

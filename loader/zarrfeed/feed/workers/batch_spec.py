@@ -1,4 +1,4 @@
-"""What must a worker know to make batches? An address that can be sent to another process."""
+"""What does a worker need to know to make batches? It can be sent to another process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Named: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class CallLock:
-    """A lock around calls of the user's functions, for threads that share these functions."""
+    """A lock around calls of functions that threads share."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -36,15 +36,15 @@ class CallLock:
         """Nothing to do; see :mod:`zarrfeed.feed.forks`."""
 
     def after_fork(self, *, child: bool) -> None:
-        """In a child, make a new lock: the thread that held the old one is gone."""
+        """In a child, make a new lock, because the thread that held the old one does not exist."""
         if child:
             self.lock = threading.RLock()
 
     def __reduce__(self) -> tuple[type[CallLock], tuple[()]]:
-        return CallLock, ()  # another process has functions of its own
+        return CallLock, ()  # another process has copies of the functions
 
 
-# Of all sequences: they may be given the same function, or functions that share a state.
+# One lock for all sequences, because they may get the same function or functions that share state.
 ORIGINALS = CallLock()
 
 
@@ -55,31 +55,33 @@ class BatchSpec:
     Attributes
     ----------
     path
-        Of the split.
+        Folder of the split.
     stamps
-        Of the arrays that are read; see :func:`zarrfeed.store.files.require_same`.
+        Stamps of the arrays to read; see :func:`zarrfeed.store.files.require_same`.
     source
-        What is read: one spec per field, in the order in which transforms take them.
+        The fields to read, in the order in which transforms take them.
     layout
-        Of the slots; its specs are the arrays of a batch, read or made by the transforms, followed
-        by `added`.
+        Layout of the slots. Its specs are the arrays of a batch, read or made by the transforms,
+        followed by `added`.
     structure
-        Of a batch: which of these arrays are inputs, targets and weights.
+        Which of these arrays are inputs, targets and weights.
     seed
-        Of the transforms' random numbers.
+        Seed of the transforms' random numbers.
     transform, batch_transform
         The user's functions; None for none.
     between
-        The arrays that `batch_transform` takes, in order: `source`, or what `transform` returns.
+        Names of the arrays that `batch_transform` takes, in order: those of `source`, or those that
+        `transform` returns.
     added
-        Arrays of weights, by name: the mask whose ids are weighed, or None where all weigh 1.
+        Names of added arrays of weights, each with the mask whose ids are weighed, or None if all
+        weigh 1.
     weights
         (256,) or (65536,) float32 weight of every mask id; None if no mask is weighed.
     open_files
-        Descriptors that one worker may keep open.
+        Number of descriptors that one worker may keep open.
     call_lock
-        Held while a function is called. By default one lock for the whole process, because other
-        sequences may have the same functions.
+        Lock to hold while a function is called. By default one lock for the whole process, because
+        other sequences may have the same functions.
     """
 
     path: Path
@@ -98,11 +100,11 @@ class BatchSpec:
 
     @property
     def function_names(self) -> str:
-        """The user's functions, by name, for error messages."""
+        """Names of the user's functions for error messages."""
         functions = (self.transform, self.batch_transform)
         return ", ".join(function_name(f) for f in functions if f is not None)
 
 
 def function_name(function: Transform) -> str:
-    """Name a function, or the class of a callable object."""
+    """Return the name of a function, or of a callable object's class."""
     return str(getattr(function, "__name__", type(function).__name__))

@@ -1,10 +1,10 @@
 """How does every worker thread get its own copy of the user's functions?
 
-Worker processes load theirs from a pickle. Threads could share functions, but a pipeline that is
-seeded for every sample must belong to one thread, wherever it is kept: in an object, a closure, a
-default, an attribute of a function, a global variable. So functions are copied with all that they
-refer to. What libraries define is shared, and so are the user's classes: if instances of a class
-have a state in common, the copies are called one at a time.
+Worker processes load their functions from a pickle. Threads could share functions, but a pipeline
+that is seeded for every sample must belong to one thread, wherever it is kept: in an object, a
+closure, a default, an attribute of a function or a global variable. Functions are therefore copied
+with all objects that they refer to. Objects that libraries define are shared, and so are the user's
+classes. If instances of a class share state, the copies are called one at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__dict__", "__module__", "__qu
 
 
 def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
-    """Make a spec with functions of its own for each of `count` threads.
+    """Return a spec with its own copies of the functions for each of `count` threads.
 
     Raises
     ------
@@ -46,12 +46,12 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
             copies = [original.copy() for _ in range(count)]
     except Exception as error:  # the user's objects may raise anything
         if count == 1:
-            return [batch_spec]  # shared with reads in the caller's thread, under one lock
+            return [batch_spec]  # the caller's thread shares the functions, under one lock
         raise WorkerError(
             f"transform {batch_spec.function_names} cannot be copied, and each of {count} worker "
             f"threads needs a copy of its own: {error}; make files, locks, generators and models "
-            "inside the function, or set workers=1. A function of a module can also go to worker "
-            "processes (use_multiprocessing=True), which import it by themselves"
+            "inside the function, or set workers=1. If the function is in a module, worker "
+            "processes (use_multiprocessing=True) can import it instead"
         ) from error
     locks = [batch_spec.call_lock if original.shares_state else CallLock() for _ in copies]
     return [
@@ -61,45 +61,46 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
 
 
 class _Shared:
-    """Stands for an object that copies share."""
+    """Placeholder of an object that copies share."""
 
     def __init__(self, value: object) -> None:
         self.value = value
 
 
 class _Module:
-    """Stands for a module of the user's; a copy holds the names that are used."""
+    """Placeholder of one of the user's modules. A copy has only the names that are used."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class _Globals:
-    """Stands for the global variables of a module."""
+    """Placeholder of a module's global variables."""
 
     def __init__(self, module: _Module) -> None:
         self.module = module
 
 
 class _Original(pickle.Pickler):
-    """The user's functions, and all that they refer to, as they are now."""
+    """The user's functions, pickled with the objects that they refer to."""
 
     def __init__(self, functions: tuple[object, ...]) -> None:
         self._file = io.BytesIO()
         super().__init__(self._file, pickle.HIGHEST_PROTOCOL)
         self._shared: list[object] = []
-        # By an object's id, and with the object: an id means something only while it lives.
-        self._stand_ins: dict[int, tuple[object, Any]] = {}  # for cells, and modules' variables
+        # Placeholders of cells and of modules' variables, by the object's id. The object itself is
+        # kept, too, because an id is unique only while its object lives.
+        self._placeholders: dict[int, tuple[object, Any]] = {}
         self._references = References(functions)
         self.dump(functions)
 
     @property
     def shares_state(self) -> bool:
-        """Whether copies have a state in common and must be called one at a time."""
+        """Whether copies share state, so that they must be called one at a time."""
         return self._references.shares_state
 
     def copy(self) -> Any:
-        """Make a copy."""
+        """Return a copy of the functions."""
         unpickler = pickle.Unpickler(io.BytesIO(self._file.getbuffer()))
         unpickler.persistent_load = self._shared.__getitem__  # type: ignore[method-assign]
         return unpickler.load()
@@ -112,7 +113,7 @@ class _Original(pickle.Pickler):
             self._references.inspect_class(obj)
         elif not (
             isinstance(obj, STATELESS)
-            or type(obj) is object  # a sentinel, which is compared by `is`
+            or type(obj) is object  # a sentinel, which code compares by `is`
             or (
                 isinstance(obj, types.ModuleType)
                 and not self._references.is_user_module(obj.__name__)
@@ -125,7 +126,7 @@ class _Original(pickle.Pickler):
         return len(self._shared) - 1
 
     def reducer_override(self, obj: Any) -> Any:
-        """Copy what pickle would refuse, or load by name."""
+        """Copy objects that pickle would refuse or load by name."""
         if isinstance(obj, types.FunctionType):
             return self._reduce(obj)
         if isinstance(obj, functools._lru_cache_wrapper):
@@ -134,7 +135,7 @@ class _Original(pickle.Pickler):
             return NotImplemented
         if isinstance(obj, types.ModuleType):
             return _identity, (self._module(vars(obj)),)
-        if isinstance(obj, types.CellType):  # a stand-in
+        if isinstance(obj, types.CellType):  # a placeholder
             return types.CellType, ()
         if isinstance(obj, _Module):
             return _fresh_module, (obj.name, _Shared(sys.modules.get(obj.name)))
@@ -157,12 +158,12 @@ class _Original(pickle.Pickler):
         return types.FunctionType, made, state, None, None, _fill
 
     def _cell(self, cell: types.CellType) -> types.CellType:
-        found: types.CellType = self._stand_ins.setdefault(id(cell), (cell, types.CellType()))[1]
+        found: types.CellType = self._placeholders.setdefault(id(cell), (cell, types.CellType()))[1]
         return found
 
     def _module(self, variables: dict[str, Any]) -> _Module:
         module = _Module(variables.get("__name__", "?"))
-        found: _Module = self._stand_ins.setdefault(id(variables), (variables, module))[1]
+        found: _Module = self._placeholders.setdefault(id(variables), (variables, module))[1]
         return found
 
 
@@ -174,13 +175,13 @@ def _identity(value: Any) -> Any:
 
 
 def cached(function: Any, parameters: dict[str, Any]) -> Any:
-    """Wrap a function with an empty cache of its own."""
+    """Wrap a function in ``functools.lru_cache`` with an empty cache."""
     return functools.lru_cache(**parameters)(function)
 
 
 def _fresh_module(name: str, original: types.ModuleType | None) -> types.ModuleType:
     module = types.ModuleType(name)
-    if original is not None:  # for names that code looks up by text
+    if original is not None:  # for names that code looks up as strings
         module.__getattr__ = functools.partial(getattr, original)  # type: ignore[method-assign]
     return module
 

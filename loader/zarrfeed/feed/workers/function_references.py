@@ -1,6 +1,6 @@
-"""What does a function of the user's refer to, and does any of it change?
+"""Which objects does a user's function refer to, and can any of them change?
 
-Reads code and variables; calls nothing.
+Inspects code and variables without calling anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Types without state, or with a state per thread.
+# Types without state, or with state per thread.
 STATELESS = (
     threading.local, contextvars.ContextVar, types.CodeType, types.BuiltinFunctionType,
     types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType,
@@ -34,14 +34,14 @@ _CONSTANT = (
     np.generic, np.ufunc, re.Pattern, Enum, PurePath, types.ModuleType, types.MemberDescriptorType,
     *STATELESS,
 )  # fmt: skip
-# Members that Python makes for a class; a dataclass' repr keeps a set of running calls.
+# Members that Python adds to a class. The repr of a dataclass keeps a set of running calls.
 _MADE_BY_PYTHON = {"_abc_impl", "_field_defaults", "__repr__"}
 _NAMES_A_VARIABLE = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"}
-# What looks a variable up by a text that code does not show.
+# Functions that look up a variable by a string, which the code of the caller does not show.
 _NAMES_BY_TEXT = {
     "globals", "eval", "exec", "getattr", "vars", "__import__", "import_module", "modules",
 }  # fmt: skip
-# What seeds a generator of the whole process: of Python, NumPy, torch, Keras, TensorFlow.
+# Functions that seed a generator of the whole process: of Python, NumPy, torch, Keras, TensorFlow.
 _SEEDS = {"seed", "manual_seed", "seed_everything", "set_random_seed", "set_seed"}
 _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"}
 _PARTS = {"LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"}
@@ -49,31 +49,31 @@ _STORES = {"STORE_FAST", "STORE_DEREF", "STORE_NAME"}
 
 
 class References:
-    """Tells the user's objects from those of libraries.
+    """Distinguishes the user's objects from those of libraries.
 
     Parameters
     ----------
     functions
-        The transforms. They count as the user's, wherever they are installed.
+        The transforms. Their packages count as the user's even if they are installed.
 
     Attributes
     ----------
     shares_state
-        Whether a state was found that a copy of a function would share with the original.
+        Whether state was found that a copy of a function would share with the original.
     """
 
     def __init__(self, functions: tuple[object, ...]) -> None:
         named = (innermost(function) or type(function) for function in functions)
         self._packages = {_package_of(kind.__module__) for kind in named}
-        self._seen: dict[int, object] = {}  # an id means something only while its object lives
+        self._seen: dict[int, object] = {}  # by id, which is unique only while the object lives
         self.shares_state = False
 
     def inspect_class(self, kind: type) -> None:
-        """Look for a state in a class or its methods."""
+        """Look for state in a class or its methods."""
         self.shares_state = self._has_state(kind) or self.shares_state
 
     def names(self, function: types.FunctionType) -> Iterator[tuple[dict[str, Any], str]]:
-        """Yield the variables of the user's modules that a function may use."""
+        """Yield (variables, name) of each global variable of the user's that a function may use."""
         if not self.is_user_module(function.__globals__.get("__name__")):
             return
         variables = function.__globals__
@@ -82,7 +82,7 @@ class References:
         for code in _codes(function.__code__):
             for step in dis.get_instructions(code):
                 if step.opname == "IMPORT_NAME" and self._is_imported(step.argval, function):
-                    self.shares_state = True  # an import returns the module itself
+                    self.shares_state = True  # an import returns the original module
                 elif step.opname in _NAMES_A_VARIABLE:
                     names.add(step.argval)
             attributes.update(code.co_names)
@@ -100,7 +100,7 @@ class References:
                         homes.append(further)
 
     def _seeds_a_library(self, function: types.FunctionType) -> bool:
-        """Whether a function seeds a generator that others use, as ``np.random.seed`` does."""
+        """Whether a function seeds a shared generator, as ``np.random.seed`` does."""
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         held = {name: cell.cell_contents for name, cell in cells if is_full(cell)}
         held = {**function.__globals__, **held}
@@ -124,12 +124,12 @@ class References:
         return False
 
     def _is_imported(self, name: str, function: types.FunctionType) -> bool:
-        """Whether an import inside a function returns a module of the user's."""
+        """Whether an import inside a function returns one of the user's modules."""
         beside = f"{function.__globals__.get('__package__')}.{name}".rstrip(".")
         return any(found in sys.modules and self.is_user_module(found) for found in (name, beside))
 
     def _has_state(self, value: Any) -> bool:
-        """Whether an object that is not copied can change."""
+        """Whether an object that copies share can change."""
         if isinstance(value, _CONSTANT) or type(value).__module__ in ("typing", "logging"):
             return False
         if id(value) in self._seen:
@@ -152,7 +152,7 @@ class References:
         return innermost(value) is None or self._has_state(_parts(value))
 
     def _members(self, kind: type) -> Iterator[Any]:
-        """Yield what all instances of a class of the user's share."""
+        """Yield the members that all instances of one of the user's classes share."""
         for base in inspect.getmro(kind) + inspect.getmro(type(kind)):
             if self.is_user_module(base.__module__) and not issubclass(base, Enum):
                 for name, member in vars(base).items():
@@ -167,7 +167,7 @@ class References:
         yield from (home[name] for home, name in self.names(function))
 
     def is_library_function(self, function: types.FunctionType) -> bool:
-        """Whether a library defines a function, and did not make it for the user."""
+        """Whether a library defines a function, rather than has made it for the user."""
         if self.is_user_module(function.__module__):
             return False
         found: Any = sys.modules.get(function.__module__)
@@ -176,7 +176,7 @@ class References:
         return found is function
 
     def is_user_module(self, name: str | None) -> bool:
-        """Whether a module is the user's: not Python's, not installed, not zarrfeed's."""
+        """Whether a module is not Python's, not installed and not zarrfeed's."""
         package = _package_of(name)
         if package in _OWN_PACKAGES or package in sys.stdlib_module_names:
             return False
@@ -194,14 +194,14 @@ def _package_of(module: str | None) -> str:
 
 
 def innermost(function: Any) -> types.FunctionType | None:
-    """Unwrap the function of partial objects and methods; None for anything else."""
+    """Return the function inside partial objects and methods; None for anything else."""
     while isinstance(function, functools.partial | types.MethodType | staticmethod | classmethod):
         function = _parts(function)[0]
     return function if isinstance(function, types.FunctionType) else None
 
 
 def _parts(function: Any) -> tuple[Any, ...]:
-    """Take a partial object or a method apart, the function first."""
+    """Return the parts of a partial object or a method, the function first."""
     if isinstance(function, functools.partial):
         return function.func, function.args, tuple(function.keywords.values())
     return function.__func__, getattr(function, "__self__", None)

@@ -1,4 +1,4 @@
-"""No worker at all (``workers=0``): a batch is read when it is asked for."""
+"""No workers (``workers=0``): a batch is read when it is requested."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class InlineWorkers:
         state = "closed" if self._closed else f"{self}; tasks: {self._queued} queued"
         return f"<{type(self).__name__}: {state}>"
 
-    def submit(self, task: Task) -> None:  # noqa: ARG002 - it is done when it is asked for
-        """Nothing happens before :meth:`wait`."""
+    def submit(self, task: Task) -> None:  # noqa: ARG002 - `wait` does the task
+        """Count the task; :meth:`wait` does it."""
         self._queued += 1
 
     def wait(self, task: Task, timeout: float) -> bool:  # noqa: ARG002 - never waits
-        """Fill the slot now."""
+        """Fill the slot."""
         self._queued -= 1
         self._maker.do(task, self._arena)
         return True
@@ -47,5 +47,5 @@ class InlineWorkers:
         self._maker.close()
 
     def abandon(self) -> None:
-        """In a forked child: close the copies of the files."""
+        """In a forked child, close the copies of the files."""
         self.close()

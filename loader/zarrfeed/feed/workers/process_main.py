@@ -1,8 +1,8 @@
-"""A worker process: its arguments are the descriptors of its socket and of the arena.
+"""The main function of a worker process.
 
-Started fresh, never forked: it imports numpy and numcodecs, but neither Keras nor TensorFlow nor
-the user's ``__main__``. It loads what it needs itself before it looks into the user's folders. It
-ends when its socket is closed, so it cannot outlive its parent.
+The process is started, not forked. It imports numpy and numcodecs, but neither Keras nor TensorFlow
+nor the user's ``__main__``. It imports its own modules before it adds the user's folders to the
+path. It ends when its socket is closed, so that it cannot outlive its parent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import traceback
 from contextlib import suppress
 
-import cloudpickle  # noqa: F401 - the batch_spec's pickle needs it
+import cloudpickle  # noqa: F401 - unpickling the batch spec needs it
 
 from zarrfeed.errors import WorkerError, ZarrfeedError
 from zarrfeed.feed.arena import Arena
@@ -28,14 +28,20 @@ from zarrfeed.feed.workers.transform_calls import error_text
 
 
 def main(socket_descriptor: int, arena_descriptor: int) -> None:
-    """Serve tasks until the parent hangs up."""
+    """Do tasks until the parent closes the connection.
+
+    Parameters
+    ----------
+    socket_descriptor, arena_descriptor
+        Inherited descriptors of the socket and of the arena's memory.
+    """
     with suppress(Exception):  # standard error may be closed
-        faulthandler.enable()  # a crash in C names the line of Python that led to it
-    # Ctrl-C goes to the whole process group; the parent decides what it means.
+        faulthandler.enable()  # prints the line of Python at which C code crashes
+    # Ctrl-C goes to the whole process group, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=socket_descriptor)
     threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
-    # Both mean that the parent has closed the sequence, or is gone.
+    # Both mean that the parent has closed the sequence or has ended.
     with suppress(wire.Hangup, ConnectionError):
         _serve(connection, arena_descriptor)
 
@@ -44,7 +50,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
     setup = wire.receive_bytes(connection)
     try:
         maker, arena = _prepare(setup, arena_descriptor)
-    except Exception as error:  # of any kind: the parent must hear of it
+    except Exception as error:  # the parent reports errors of any kind
         wire.send_reply(connection, 0, _failure(error))
         return
     wire.send_reply(connection, 0, None)
@@ -60,7 +66,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
 
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
     path, slots, pickled_spec = pickle.loads(setup)
-    sys.path[:] = path  # the user's functions find their modules where the parent does
+    sys.path[:] = path  # the user's functions import modules from the same folders as in the parent
     try:
         batch_spec = pickle.loads(pickled_spec)
     except Exception as error:
@@ -73,7 +79,7 @@ def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
 
 
 def _failure(error: BaseException) -> Failure:
-    """Report an error of ours as it is, any other as a WorkerError; the traceback as a note."""
+    """Report zarrfeed's errors as they are and others as a ``WorkerError``, with the traceback."""
     text = error_text(error, lambda e: "".join(traceback.format_exception(e)).rstrip())
     if not isinstance(error, ZarrfeedError):
         error = WorkerError(f"worker process {os.getpid()} failed: {error_text(error, repr)}")
@@ -82,8 +88,8 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _end_with_parent(descriptor: int) -> None:
-    """End at once when the parent is gone, even in the middle of a slow transform."""
+    """End at once when the parent has ended, even during a slow transform."""
     watch = select.poll()
-    watch.register(descriptor, 0)  # POLLHUP and POLLERR alone, which are always reported
+    watch.register(descriptor, 0)  # reports only POLLHUP and POLLERR
     watch.poll()
     os._exit(0)

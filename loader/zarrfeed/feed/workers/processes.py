@@ -1,8 +1,8 @@
-"""Worker processes, as the sequence sees them: one socket each, the arena's descriptor passed on.
+"""Worker processes as the sequence sees them. Each has a socket and the arena's descriptor.
 
-Which worker gets which task is the ledger's decision; this module sends, listens and restarts. A
-worker that dies is replaced, with a warning, because an error of the data does not kill a process
-but lack of memory does. A task that kills two workers ends the epoch.
+The ledger decides which worker gets which task; this module sends, receives and restarts. A worker
+that dies is replaced, with a warning: a usual cause is lack of memory, because errors in the data
+do not kill a process. A task that kills two workers ends the epoch with an error.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers import Task
     from zarrfeed.feed.workers.batch_spec import BatchSpec
 
-# Tasks that one worker has at most: a socket holds some hundreds, and then sending would block.
+# Largest number of tasks that one worker has. Sending blocks after a few hundred in a socket.
 _MOST_SENT = 64
-# Where a processor shows stores to others in the order in which they were made, a slot itself says
-# that it is filled, which saves a system call. So many replies may wait to be read meanwhile.
+# x86 processors make stores visible to other cores in program order. `Slot.done` then tells that a
+# slot is filled, which saves the system call that reads the reply. `_MOST_UNREAD` replies may wait.
 _STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
 _MOST_UNREAD = 32
 
 
 class ProcessWorkers:
-    """Fills slots in `count` processes."""
+    """Fills slots in `count` processes; see :class:`zarrfeed.feed.workers.Workers`."""
 
     def __init__(self, batch_spec: BatchSpec, arena: Arena, count: int) -> None:
         self._setup = setup_message(batch_spec, arena.slots)
@@ -70,11 +70,11 @@ class ProcessWorkers:
 
     @property
     def pids(self) -> list[int]:
-        """Processes of their own."""
+        """Ids of the workers' processes."""
         return [worker.process.pid for worker in self._workers]
 
     def submit(self, task: Task) -> None:
-        """Send a task to the worker with the fewest, or queue it until one of them has few."""
+        """Send a task to the worker with the fewest tasks, or queue it if all have too many."""
         if self._ledger.unread > _MOST_UNREAD:
             while self._listen(0.0):
                 pass
@@ -82,7 +82,7 @@ class ProcessWorkers:
         self._send()
 
     def wait(self, task: Task, timeout: float) -> bool:
-        """Wait until the slot is filled, or raise what its worker raised."""
+        """Wait until the slot is filled, or raise the error of its worker."""
         deadline = time.monotonic() + timeout
         while not self._is_answered(task):
             if not self._listen(max(0.0, deadline - time.monotonic())):
@@ -93,7 +93,7 @@ class ProcessWorkers:
         return True
 
     def close(self) -> None:
-        """Hang up on every worker; those that have not ended within 2 s are killed."""
+        """Close the connection to every worker, and kill those that have not ended within 2 s."""
         for worker in self._workers:
             worker.hang_up()
         deadline = time.monotonic() + EXIT_SECONDS
@@ -101,7 +101,7 @@ class ProcessWorkers:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
         for worker in self._workers:
-            worker.process.kill()  # does nothing to one that has ended
+            worker.process.kill()  # does nothing to a process that has ended
         deadline = time.monotonic() + EXIT_SECONDS
         for worker in self._workers:
             worker.stop(max(0.0, deadline - time.monotonic()))
@@ -109,15 +109,15 @@ class ProcessWorkers:
         self._selector.close()
 
     def abandon(self) -> None:
-        """In a forked child: close the sockets without a word to the parent's workers."""
+        """In a forked child, close the sockets without sending anything to the parent's workers."""
         for worker in self._workers:
             worker.connection.close()
-            worker.process.returncode = 0  # the parent waits for it
+            worker.process.returncode = 0  # it is the parent that must wait for the process
         self._workers.clear()
         self._selector.close()
 
     def _is_answered(self, task: Task) -> bool:
-        """Whether a task is known to be finished; costs no system call."""
+        """Whether a task is known to be finished, without a system call."""
         if self._ledger.is_answered(task):
             return True
         if not _STORES_IN_ORDER or self._arena.slot(task.slot).done[0] != task.number:
@@ -126,7 +126,7 @@ class ProcessWorkers:
         return True
 
     def _listen(self, timeout: float) -> bool:
-        """Read what the workers send; False if none sends anything for `timeout` seconds."""
+        """Read the workers' messages; return False if there is none within `timeout` seconds."""
         ready = self._selector.select(timeout)
         for key, _ in ready:
             self._receive(key.data)
@@ -135,7 +135,7 @@ class ProcessWorkers:
 
     def _receive(self, worker: WorkerProcess) -> None:
         """Read one message of a worker."""
-        if worker not in self._workers:  # it has been replaced meanwhile
+        if worker not in self._workers:  # it has been replaced
             return
         try:
             number, failure = wire.receive_reply(worker.connection)
@@ -150,7 +150,7 @@ class ProcessWorkers:
             self._ledger.fail_all(failure)
 
     def _send(self) -> None:
-        """Send what the ledger assigns."""
+        """Send all tasks that the ledger assigns."""
         while (assigned := self._ledger.assign()) is not None:
             worker, task = assigned
             try:
@@ -170,11 +170,11 @@ class ProcessWorkers:
         self._selector.register(worker.connection, selectors.EVENT_READ, worker)
 
     def _replace(self, dead: WorkerProcess) -> None:
-        """Start a new worker in place of a dead one, unless that would die, too."""
+        """Start a new worker in place of a dead one, unless the new one would die, too."""
         self._workers.remove(dead)
         self._selector.unregister(dead.connection)
         status = dead.stop(EXIT_SECONDS)
-        # What is finished must not be done again: its slot may be handed out at any moment.
+        # Finished tasks must not be done again, because their slots may be handed out any moment.
         for task in self._ledger.sent_to(dead):
             self._is_answered(task)
         loss = self._ledger.lose(dead)
@@ -197,7 +197,7 @@ class ProcessWorkers:
         self._start(replaces=True)
 
     def _names(self, task: Task) -> str:
-        """Name the samples of a task."""
+        """Return the names of a task's samples."""
         ids = self._arena.slot(task.slot).ids[: task.rows]
         try:
             return str(SampleNames(open_split(self._path), ids))
@@ -208,8 +208,8 @@ class ProcessWorkers:
 def _startup_failure(status: int | None) -> Failure:
     message = (
         f"a worker process ended before its first batch ({status_text(status)}); see its own "
-        f"message on standard error, above. It was started with {sys.executable}. workers=0, or "
-        "use_multiprocessing=False, starts no process"
+        f"message on standard error, above. It was started with {sys.executable}. Set workers=0 "
+        "or use_multiprocessing=False to read without worker processes"
     )
     return Failure(WorkerError, message, "It left no traceback.")
 

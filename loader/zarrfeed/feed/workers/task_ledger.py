@@ -1,7 +1,7 @@
-"""Which worker has which task, and which tasks go again when a worker dies?
+"""Which worker has which task, and which tasks are sent again when a worker dies?
 
-Pure: a worker is any hashable object, and whoever holds the ledger does the sending. A task is in
-one place at a time: queued, sent to one worker, or answered.
+Pure: a worker is any hashable object, and the caller does the sending. A task is in one state at a
+time: queued, sent to one worker, or answered.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ Worker = TypeVar("Worker", bound=Hashable)
 
 @dataclass(slots=True)
 class _Entry:
-    """What one worker has."""
+    """The tasks of one worker."""
 
     replaces: bool
     ready: bool = False
-    sent: dict[int, Task] = field(default_factory=dict)  # in the order in which it does them
-    unread: set[int] = field(default_factory=set)  # known to be finished; the reply is to come
+    sent: dict[int, Task] = field(default_factory=dict)  # in the order of execution
+    unread: set[int] = field(default_factory=set)  # finished tasks whose reply was not read yet
 
     def load(self) -> tuple[int, int]:
-        """How much it has to do: of as many tasks, older ones are finished sooner."""
+        """Return the key by which to choose a worker: the fewest tasks, then the oldest ones."""
         return len(self.sent), max(self.sent, default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the death of a worker means.
+    """Consequences of the death of a worker.
 
     Attributes
     ----------
     ready
-        Whether it had ever been ready to work.
+        Whether the worker had ever been ready for tasks.
     replaces
-        Whether it stood in for another that had died.
+        Whether it was a replacement of another worker that had died.
     task
-        The one in which it died; None if it had nothing to do.
+        The task during which it died; None if it had none.
     given_up
-        Whether `task` has killed two workers: it does not go again, and must be failed.
+        Whether `task` has killed two workers. It is not sent again, and the caller must fail it.
     """
 
     ready: bool
@@ -54,12 +54,12 @@ class Loss:
 
 
 class TaskLedger(Generic[Worker]):
-    """Keeps the books of tasks and workers.
+    """Records the state of tasks and workers.
 
     Parameters
     ----------
     most_sent
-        Tasks that one worker has at most.
+        Largest number of tasks that one worker has.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class TaskLedger(Generic[Worker]):
     ('ann', 1)
     >>> ledger
     <TaskLedger: 2 queued, 1 sent, 0 answered>
-    >>> ledger.lose("ann").task.number  # task 1 goes again, first of all
+    >>> ledger.lose("ann").task.number  # task 1 is sent again, before the others
     1
     >>> ledger
     <TaskLedger: 3 queued, 0 sent, 0 answered>
@@ -85,8 +85,8 @@ class TaskLedger(Generic[Worker]):
         self._entries: dict[Worker, _Entry] = {}
         self._queued: deque[Task] = deque()
         self._answers: dict[int, Failure | None] = {}
-        self._retried: set[int] = set()  # tasks that a worker has died in
-        self.failure: Failure | None = None  # of all tasks, those to come included
+        self._retried: set[int] = set()  # tasks during which a worker has died
+        self.failure: Failure | None = None  # the failure of all tasks, including later ones
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -97,7 +97,7 @@ class TaskLedger(Generic[Worker]):
 
     @property
     def unread(self) -> int:
-        """Replies still to come for tasks known to be finished: the most that one worker owes."""
+        """Largest number of finished tasks of one worker whose replies were not read yet."""
         return max((len(entry.unread) for entry in self._entries.values()), default=0)
 
     def add(self, worker: Worker, *, replaces: bool = False) -> None:
@@ -105,7 +105,7 @@ class TaskLedger(Generic[Worker]):
         self._entries[worker] = _Entry(replaces)
 
     def mark_ready(self, worker: Worker) -> None:
-        """Note that a worker has started on its tasks."""
+        """Record that a worker is ready for tasks."""
         self._entries[worker].ready = True
 
     def submit(self, task: Task) -> None:
@@ -113,12 +113,12 @@ class TaskLedger(Generic[Worker]):
         self._queued.append(task)
 
     def assign(self) -> tuple[Worker, Task] | None:
-        """Choose what to send next, and to whom: the worker with the fewest tasks.
+        """Assign the next task to the worker with the fewest tasks.
 
         Returns
         -------
-        tuple or None
-            None if nothing is queued, or all workers have as many tasks as they may.
+        (worker, task) or None
+            None if no task is queued, or all workers have as many tasks as they may.
         """
         if not self._queued or not self._entries:
             return None
@@ -130,18 +130,18 @@ class TaskLedger(Generic[Worker]):
         return worker, task
 
     def sent_to(self, worker: Worker) -> list[Task]:
-        """List the tasks that a worker has not answered yet."""
+        """Return the tasks that a worker has not answered yet."""
         return list(self._entries[worker].sent.values())
 
     def finish(self, task: Task) -> None:
-        """Note that a sent task is finished, before its reply has been read."""
+        """Record that a sent task is finished before its reply has been read."""
         for entry in self._entries.values():
             if entry.sent.pop(task.number, None):
                 entry.unread.add(task.number)
         self._answers[task.number] = None
 
     def answer(self, worker: Worker, number: int, failure: Failure | None) -> None:
-        """Note the reply to a task: None if it was done."""
+        """Record the reply to a task: its failure, or None if it was done."""
         entry = self._entries[worker]
         if number in entry.unread:
             entry.unread.remove(number)
@@ -150,10 +150,10 @@ class TaskLedger(Generic[Worker]):
             self._answers[number] = failure
 
     def lose(self, worker: Worker) -> Loss:
-        """Strike off a worker that has died; its tasks go again, before all others.
+        """Remove a worker that has died, and queue its tasks before all others.
 
-        Workers do their tasks in order, so it died in the first that it had not finished. That one
-        goes again once: it may be what kills them.
+        Workers do their tasks in order, so that it died during the first unfinished task. That task
+        is sent again only once, because it may be what kills workers.
         """
         entry = self._entries.pop(worker)
         tasks = list(entry.sent.values())
@@ -165,18 +165,18 @@ class TaskLedger(Generic[Worker]):
         return Loss(entry.ready, entry.replaces, at_work, given_up)
 
     def fail(self, task: Task, failure: Failure) -> None:
-        """Answer a task that was given up."""
+        """Record the failure of a task that was given up."""
         self._answers[task.number] = failure
 
     def fail_all(self, failure: Failure) -> None:
-        """Fail every task that is not answered: no worker will do it. The first failure stays."""
+        """Fail all tasks that are not answered, and later ones. Only the first failure is kept."""
         self.failure = self.failure or failure
 
     def is_answered(self, task: Task) -> bool:
-        """Whether there is an answer to a task."""
+        """Whether a task is done or has failed."""
         return task.number in self._answers or self.failure is not None
 
     def take_answer(self, task: Task) -> Failure | None:
-        """Take the answer to a task, and forget the task; None if it was done."""
+        """Remove a task and return its failure, or None if it was done."""
         self._retried.discard(task.number)
         return self._answers.pop(task.number, self.failure)

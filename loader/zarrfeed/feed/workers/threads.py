@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers import Task
     from zarrfeed.feed.workers.batch_spec import BatchSpec
 
-_JOIN_SECONDS = 2.0  # for all of them; they are daemons
+_JOIN_SECONDS = 2.0  # for all threads together
 
 
 class ThreadWorkers:
-    """Fills slots in `count` daemon threads, each with its own open files."""
+    """Fills slots in `count` daemon threads, each with its own open files.
+
+    See :class:`zarrfeed.feed.workers.Workers`.
+    """
 
     pids: tuple[int, ...] = ()
 
@@ -28,7 +31,7 @@ class ThreadWorkers:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
         self._finished: dict[int, BaseException | None] = {}
-        self._untaken = 0  # tasks whose answer was not asked for yet
+        self._untaken = 0  # number of tasks that `wait` has not returned yet
         self.count = count
         self._threads = [
             threading.Thread(
@@ -57,7 +60,7 @@ class ThreadWorkers:
         self._tasks.put(task)
 
     def wait(self, task: Task, timeout: float) -> bool:
-        """Wait until the slot is filled, or raise what its worker raised."""
+        """Wait until the slot is filled, or raise the error of its worker."""
         deadline = time.monotonic() + timeout
         while task.number not in self._finished:
             try:
@@ -72,7 +75,7 @@ class ThreadWorkers:
         return True
 
     def close(self) -> None:
-        """Let every thread finish its task and end; one that takes too long is left behind."""
+        """Let every thread finish its task and end, without waiting longer than 2 s for all."""
         for _ in self._threads:
             self._tasks.put(None)
         deadline = time.monotonic() + _JOIN_SECONDS
@@ -82,7 +85,7 @@ class ThreadWorkers:
         self._threads.clear()
 
     def abandon(self) -> None:
-        """In a forked child: there are no threads."""
+        """In a forked child, forget the threads, which do not exist there."""
         self._threads.clear()
 
 
@@ -92,7 +95,7 @@ def _work(
     tasks: queue.SimpleQueue[Task | None],
     answers: queue.SimpleQueue[tuple[int, BaseException | None]],
 ) -> None:
-    """Run one thread. It has no reference to the pool, so that a dropped pool can die."""
+    """Run one thread. It has no reference to the pool, which can thus be garbage-collected."""
     while (task := tasks.get()) is not None:
         failure: BaseException | None = None
         try:

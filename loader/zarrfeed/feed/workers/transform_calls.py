@@ -1,4 +1,4 @@
-"""How are the user's functions called, and what is said when they fail?"""
+"""How are the user's functions called, and what do errors say when they fail?"""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Named
     from zarrfeed.store.split import Split
 
-_MOST_CHARACTERS = 20_000  # of one error
+_MOST_CHARACTERS = 20_000  # in the text of one error
 
 
 class SampleNames:
-    """The keys of samples, looked up only when an error needs them."""
+    """The keys of samples, read only when an error message needs them."""
 
     def __init__(self, split: Split, ids: NDArray[np.int64]) -> None:
         self._split = split
@@ -36,7 +36,7 @@ class SampleNames:
 
 
 def apply(function: Transform | None, arrays: Named, rng: np.random.Generator, name: str) -> Named:
-    """Call a transform once, as a worker would, to learn what it returns."""
+    """Call a transform as a worker does, to find out what it returns."""
     if function is None:
         return arrays
     with ORIGINALS.lock:
@@ -51,37 +51,37 @@ def call_transform(
     Parameters
     ----------
     function
-        The user's.
+        The user's function.
     arrays
-        Its first arguments, by name: of a sample, or of a batch.
+        The arrays of a sample or of a batch by name: its first arguments.
     rng
         Its last argument.
     names
-        Of the samples, for errors; turned into text only then.
+        Names of the samples, converted to ``str`` only for an error.
 
     Returns
     -------
     dict
-        Arrays by name: as many as it got, if it returns a tuple, or as it names them.
+        Arrays by name: the names of `arrays` if the function returns a tuple, else its own names.
 
     Raises
     ------
     WorkerError
-        It raised, or returned something else than arrays of numbers.
+        The function raised, or returned something else than arrays of numbers.
     """
     called, fields = function_name(function), ", ".join(arrays)
     try:
         results = function(*arrays.values(), rng)
     except Exception as error:
         where = _line_of_transform(error)
-        said = error_text(error, repr)
+        text = error_text(error, repr)
         if not where and isinstance(error, TypeError):  # the call itself failed
             needed = f"({fields}, rng)"
             raise WorkerError(
-                f"transform {called} cannot be called as {called}{needed}: {said}; define it as "
+                f"transform {called} cannot be called as {called}{needed}: {text}; define it as "
                 f"{needed} -> ({fields}): one array per field, then a numpy.random.Generator"
             ) from error
-        raise WorkerError(f"transform {called} raised {said}{where} on {names}") from error
+        raise WorkerError(f"transform {called} raised {text}{where} on {names}") from error
     if not isinstance(results, Mapping):
         if len(arrays) == 1 and isinstance(results, np.ndarray):
             results = (results,)
@@ -103,12 +103,12 @@ def call_transform(
 
 
 def required(function: Transform, name: str, results: Named, names: object) -> NDArray[Any]:
-    """Take one array from what a transform returned.
+    """Return one of the arrays that a transform returned.
 
     Raises
     ------
     WorkerError
-        There is none of this name.
+        There is no array of this name.
     """
     if name not in results:
         raise WorkerError(
@@ -119,13 +119,13 @@ def required(function: Transform, name: str, results: Named, names: object) -> N
 
 
 def copy_results(function: Transform, results: Named, targets: Named, names: object) -> None:
-    """Copy what a transform returned to where it belongs.
+    """Copy the results of a transform into target arrays.
 
     Raises
     ------
     WorkerError
-        One is missing, or has another shape or dtype than the target, which was made for the first
-        sample.
+        A result is missing, or has another shape or dtype than its target, which has those of the
+        first sample.
     """
     for name, target in targets.items():
         result = required(function, name, results, names)
@@ -140,7 +140,15 @@ def copy_results(function: Transform, results: Named, targets: Named, names: obj
 
 
 def error_text(error: BaseException, form: Callable[[BaseException], str]) -> str:
-    """Turn an error of the user's into text: never fails, and keeps both ends of a long one."""
+    """Format an exception of the user's code. Never raises, and shortens a long text in the middle.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    form
+        Function that formats it, such as ``repr``; it may raise.
+    """
     try:
         text = form(error)
     except Exception as failure:
@@ -152,13 +160,13 @@ def error_text(error: BaseException, form: Callable[[BaseException], str]) -> st
 
 
 def _line_of_transform(error: Exception) -> str:
-    """Name the line of the user's function that led to an error; "" if it is not Python's."""
+    """Return the line of the user's function that raised, or "" if there is no line in Python."""
     called = error.__traceback__ and error.__traceback__.tb_next  # below our own line
     return f" at {called.tb_frame.f_code.co_filename}:{called.tb_lineno}" if called else ""
 
 
 def _describe(value: object) -> str:
-    """Say what a function returned, so that its author sees the mistake.
+    """Describe the type and size of a function's result.
 
     >>> _describe((1, None, np.zeros((2, 3)))), _describe({"image": 1}), _describe(None)
     ('a tuple of 3 (int, None, ndarray)', 'a dict of 1 (image)', 'None')

@@ -1,7 +1,7 @@
-"""What crosses the socket between the sequence and a worker process.
+"""Messages between the sequence and a worker process.
 
-A task is five numbers; a reply is two, followed by the failure if there is one. Batches never
-cross it::
+A task is five numbers. A reply is two numbers, followed by the failure if there is one. Batches are
+in shared memory and never sent::
 
     task    number u64 | slot u32 | rows u32 | epoch u64 | batch u64
     reply   number u64 | length i64 (-1: done) | pickled failure
@@ -33,7 +33,7 @@ def send_task(connection: socket.socket, task: Task) -> None:
 
 
 def receive_task(connection: socket.socket) -> Task:
-    """Receive a task; raises Hangup when there will be none."""
+    """Receive a task; raise `Hangup` when the parent has closed the connection."""
     return Task(*_TASK.unpack(_receive(connection, _TASK.size)))
 
 
@@ -47,7 +47,7 @@ def send_reply(connection: socket.socket, number: int, failure: Failure | None) 
 
 
 def receive_reply(connection: socket.socket) -> tuple[int, Failure | None]:
-    """Receive (number, failure); raises Hangup when the worker has died."""
+    """Receive (number, failure); raise `Hangup` when the worker has ended."""
     number, length = _REPLY.unpack(_receive(connection, _REPLY.size))
     if length < 0:
         return number, None
@@ -68,7 +68,7 @@ def receive_bytes(connection: socket.socket) -> bytes:
 
 def _receive(connection: socket.socket, size: int) -> bytes:
     part = _some(connection, size)
-    if len(part) == size:  # as mostly
+    if len(part) == size:  # the usual case
         return part
     parts = bytearray(part)
     while len(parts) < size:

@@ -1,4 +1,4 @@
-"""One worker process, as the sequence sees it: how it is started, set up and ended."""
+"""How is a worker process started, set up and ended?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.workers.batch_spec import BatchSpec
 
-# The very zarrfeed that runs here, wherever it lies, without a folder more on the path.
+# Imports the same zarrfeed as this process, without adding its folder to the path.
 _START = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -38,7 +38,7 @@ main(*map(int, sys.argv[3:]))
 """
 _PACKAGE = Path(__file__).parents[2] / "__init__.py"
 EXIT_SECONDS = 2.0
-# For one message: a worker that has begun to read or write it does nothing else meanwhile.
+# Timeout of one message. A worker does nothing else while it reads or writes one.
 _ANSWER_SECONDS = 60.0
 
 
@@ -48,9 +48,9 @@ class WorkerProcess:
     Parameters
     ----------
     setup
-        Sent to it first; see :func:`setup_message`.
+        The first message to the process; see :func:`setup_message`.
     arena_descriptor
-        Of the memory that it writes to.
+        Descriptor of the memory to which the process writes.
     """
 
     def __init__(self, setup: bytes, arena_descriptor: int) -> None:
@@ -71,17 +71,28 @@ class WorkerProcess:
             self.connection.close()
             raise
         self.connection.settimeout(_ANSWER_SECONDS)
-        with suppress(OSError):  # it died at once; the next read of its socket says so
+        with suppress(OSError):  # if the process has died, the next read of its socket says so
             wire.send_bytes(self.connection, setup)
 
     def hang_up(self) -> None:
-        """Shut the socket down, even if a process that the user forked has it open, too."""
+        """Close the connection, even if a process that the user forked has it open, too."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
     def stop(self, seconds: float) -> int | None:
-        """Hang up, and kill the process if it does not end in time; returns the exit status."""
+        """Close the connection, and kill the process if it does not end in time.
+
+        Parameters
+        ----------
+        seconds
+            Time to wait for the process before it is killed.
+
+        Returns
+        -------
+        int or None
+            Exit status, negative for a signal; None if the process cannot be killed.
+        """
         self.hang_up()
         try:
             return self.process.wait(seconds)
@@ -93,14 +104,14 @@ class WorkerProcess:
 
 
 def setup_message(spec: BatchSpec, slots: int) -> bytes:
-    """Pickle what a worker process needs to begin.
+    """Pickle the first message to a worker process.
 
     Parameters
     ----------
     spec
-        What it makes.
+        What the process makes.
     slots
-        Of the arena.
+        Number of slots of the arena.
 
     Raises
     ------
@@ -120,7 +131,7 @@ def setup_message(spec: BatchSpec, slots: int) -> bytes:
 
 
 class _SpecPickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles cached functions of a script by value; by name, no worker could find them."""
+    """Pickles cached functions of a script by value, because workers do not import the script."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
@@ -130,7 +141,7 @@ class _SpecPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """Block a signal, here and in the processes started meanwhile."""
+    """Block a signal in this thread and in the processes that it starts meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
@@ -139,14 +150,14 @@ def _blocked(number: signal.Signals) -> Iterator[None]:
 
 
 def _flags() -> list[str]:
-    """Load nothing from the current folder, and nothing that this process would not load."""
+    """Return Python's flags that keep the process from importing more than this one would."""
     if sys.flags.isolated:
         return ["-I"]
     return ["-P", *["-E"][: sys.flags.ignore_environment], *["-s"][: sys.flags.no_user_site]]
 
 
 def _search_path() -> list[str]:
-    """List this process' folders of modules, the standard library first: nothing hides it."""
+    """Return this process's search path with the standard library first, so that none hides it."""
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     standard |= {os.path.join(folder, "lib-dynload") for folder in standard}  # noqa: PTH118
     with suppress(FileNotFoundError):  # the current folder may be gone
@@ -155,7 +166,7 @@ def _search_path() -> list[str]:
 
 
 def status_text(status: int | None) -> str:
-    """Say how a process ended."""
+    """Describe how a process ended."""
     if status is None:
         return "it did not end"
     return f"signal {-status}" if status < 0 else f"exit status {status}"
