@@ -364,7 +364,7 @@ def test_weights_that_nobody_restores_are_told_once(
 ) -> None:
     with caplog.at_level("INFO", "zarrfeed"):
         fit_without_backup(split, tmp_path, BATCHES + 2)
-    assert "only the position in the data is kept" in caplog.text
+    assert "saves only the position in the data" in caplog.text
     said = r"begins anew: .*zarrfeed\.json had come to step 6, .* at step 0.*BackupAndRestore bef"
     with pytest.warns(UserWarning, match=said) as told:
         assert fit_without_backup(split, tmp_path, BATCHES + 2) == BATCHES + 2

@@ -187,7 +187,7 @@ class TestWeights:
         [
             (
                 {"targets": ("mask", "image")},
-                r"exactly one uint8 or uint16 mask .* got mask \(uint8\), image \(uint8\): make",
+                r"exactly one uint8 or uint16 mask .* got mask \(uint8\), image \(uint8\): compute",
             ),
             ({"targets": "mask", "weights": "border"}, "and weights='border' both weigh"),
             ({}, "class_weight weighs targets, got targets=None"),

@@ -1,1 +1,1 @@
-"""What frameworks take: one outside world per module."""
+"""Sequences, callbacks and datasets for Keras, TensorFlow and torch, one framework per module."""

@@ -1,6 +1,6 @@
-"""What are a sequence's batches, and which comes next? What can be asked of one, and chosen.
+"""Properties and position of a sequence.
 
-Makes no batch: :class:`zarrfeed.FrontEnd` does.
+:class:`zarrfeed.FrontEnd` adds the batches.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class BaseSequence:
-    """Describes the batches of a stream, and says and chooses which come next."""
+    """The part of a sequence that describes its batches, and gets and sets its position."""
 
     _stream: Stream
-    _predicted: int | None = None  # the epoch of Keras' last run, where that was `predict`
-    _told_of_names = False
+    _predicted: int | None = None  # the epoch of Keras' last run if that was `predict`
+    _warned_of_keys = False
 
     @property
     def epoch(self) -> int:
@@ -34,30 +34,31 @@ class BaseSequence:
 
     @property
     def batch(self) -> int:
-        """The batch that the next iterator begins with: 0, but after :meth:`load_state_dict`."""
+        """The batch that the next iterator begins with: 0, except after :meth:`load_state_dict`."""
         return self._stream.position.coming[1]
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names by id; empty where the store does not say."""
+        """Class names by id; empty if the store has none."""
         return self._stream.split.classes
 
     @property
     def ignore(self) -> int | None:
-        """The mask id that counts as no class, or None."""
+        """The mask id that counts as no class; None if there is none."""
         return self._stream.split.ignore
 
     @property
     def normalization(self) -> Normalization:
         """Mean and variance of the images' channels: ``Normalization(mean=…, variance=…)``.
 
-        Of the samples of `subset` as they are packed, before any transform: for the pair
-        ``mean, variance = train.normalization`` of a Keras layer nothing is read but their sums.
+        Computed over the stored samples of `subset`, before any transform, from the sums that the
+        split stores, so that no image is read. Use it for Keras' layer of the same name:
+        ``mean, variance = train.normalization``.
 
         Raises
         ------
         StoreError
-            Nobody added the channels up when the split was packed.
+            The split does not store the sums of its images' channels.
         """
         return self.normalization_of(IMAGE)
 
@@ -67,12 +68,12 @@ class BaseSequence:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of a batch's arrays, in order; with `class_weight` the last is its weights."""
+        """Names of a batch's arrays in order. With `class_weight` the last one is the weights."""
         return tuple(spec.name for spec in self._stream.specs)
 
     @property
     def samples(self) -> int:
-        """Samples per epoch, before a remainder is dropped."""
+        """Number of samples per epoch, before a remainder is dropped."""
         return self._stream.schedule.samples
 
     def __repr__(self) -> str:
@@ -88,101 +89,112 @@ class BaseSequence:
         return self._stream.schedule.batches
 
     def batch_keys(self, index: int, *, epoch: int | None = None) -> list[str]:
-        """Name the samples of a batch.
+        """Return the keys of a batch's samples.
 
         Parameters
         ----------
         index
-            Which batch; negative counts from the end.
+            Number of the batch. A negative number counts from the end.
         epoch
-            Of which epoch; by default of the one under way, which in a loop over the sequence is
-            that of the batch at hand, else of the coming one. After ``predict`` a shuffled
-            sequence has gone on: give the epoch, or predict with ``shuffle=False``.
+            Number of the epoch. By default the epoch of the current batch in a loop over the
+            sequence, and the next epoch outside of a loop. After ``predict`` a shuffled sequence
+            has moved to the next epoch: give the epoch, or predict with ``shuffle=False``.
 
         Returns
         -------
         list of str
             One key per row of the batch: the path of the source file, without its extension.
+
+        Raises
+        ------
+        IndexError
+            There is no such batch.
         """
         if epoch is None:
             epoch = self._stream.position.epoch_at_hand
-            self._warn_of_names(epoch)
+            self._warn_of_keys(epoch)
         return self._stream.names(index, epoch)
 
-    def _warn_of_names(self, epoch: int) -> None:
-        """Say once that predictions are not of the epoch whose batches are named."""
-        if self._predicted is None or self._told_of_names or not self._stream.schedule.shuffle:
+    def _warn_of_keys(self, epoch: int) -> None:
+        """Warn once if the last ``predict`` used another epoch than that of the returned keys."""
+        if self._predicted is None or self._warned_of_keys or not self._stream.schedule.shuffle:
             return
-        current = (
-            self._stream.position.current
-        )  # None where another dataset took our batches by their index
+        # None if another dataset took the batches by index.
+        current = self._stream.position.current
         predicted = (
             self._predicted if current is None or current.peek_limit is None else current.epoch
         )
         if predicted == epoch:
             return
-        self._told_of_names = True
+        self._warned_of_keys = True
         warnings.warn(
             f"batch_keys() names the batches of epoch {epoch}; predict went through epoch "
-            f"{predicted}, in another order: for its predictions write "
+            f"{predicted}, in another order: for its predictions use "
             f"batch_keys(i, epoch={predicted}), or predict with a ZarrSequence(shuffle=False)",
             stacklevel=3,
         )
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iterator goes through.
+        """Set the epoch that the next iterator goes through.
 
         Parameters
         ----------
         epoch
-            From 0 on. ``fit`` and full iterations advance it by one each.
+            Number of the epoch, from 0 on. Every epoch of ``fit`` and every full iteration
+            advances it by one.
         """
-        self._predicted = None  # who chooses an epoch knows it
+        self._predicted = None  # whoever sets an epoch needs no warning
         self._stream.position.seek(whole("epoch", epoch, at_least=0))
 
     def state_dict(self) -> dict[str, Any]:
-        """Say where iteration stands, so that it can go on from there in another process.
+        """Return the position of the iteration, so that another process can continue it.
 
-        Counts the batches that were handed out. Iterating by hand these are the consumed ones; in
-        ``fit``, TensorFlow takes some ahead: :class:`zarrfeed.ResumeCallback` counts there.
+        The position is that after the last batch handed out. In a loop over the sequence this is
+        the last one consumed. In ``fit``, TensorFlow takes batches ahead; use
+        :class:`zarrfeed.ResumeCallback` there.
 
         Returns
         -------
         dict
-            Of numbers and strings, fit for JSON.
+            Numbers and strings that fit JSON.
         """
         return self._stream.position.state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another sequence of the same arguments stood.
+        """Continue at the position of another sequence with the same arguments.
+
+        The next iterators begin with the batch after the last one handed out there, until the epoch
+        is over. Batches keep their numbers: the first one is ``seq[seq.batch]``.
 
         Parameters
         ----------
         state
-            Of :meth:`state_dict`. The next iterators begin with its very next batch, `batch`, until
-            the epoch is over. Batches keep their numbers: the first one is ``seq[seq.batch]``.
+            Return value of :meth:`state_dict`.
 
         Raises
         ------
         ValueError
-            It was saved with other arguments; the message names them.
+            `state` was saved with other arguments; the message names them.
         """
         self._stream.position.restore(state)
 
     def stats(self) -> list[EpochStats]:
-        """Say what every pass over the data cost, the one under way included.
+        """Return statistics of the last 1000 passes over the data, including the one under way.
 
         Returns
         -------
         list of EpochStats
-            In the order of the passes, the last 1000 of them: batches, samples, bytes, the seconds
-            that the consumer waited, that workers read, decoded, transformed and idled, and the
-            resident memory of this process and its workers.
+            In the order of the passes: batches, samples and bytes; the seconds that the consumer
+            waited, and that workers read, decoded, transformed and idled; and the resident memory
+            of this process and its workers.
         """
         return self._stream.stats()
 
     def close(self) -> None:
-        """Stop the workers and free the memory that no batch is using; iterating starts anew."""
+        """Stop the workers and free the memory that no batch uses.
+
+        The sequence can still be used: iterating over it starts the workers again.
+        """
         self._stream.close()
 
     def __enter__(self) -> Self:
@@ -193,22 +205,22 @@ class BaseSequence:
 
     @property
     def num_batches(self) -> int:
-        """Batches per epoch."""
+        """Number of batches per epoch."""
         return len(self)
 
     @property
     def batch_size(self) -> int:
-        """Samples per full batch."""
+        """Number of samples per full batch."""
         return self._stream.schedule.batch_size
 
     @property
     def has_partial_batch(self) -> bool:
-        """Whether the last batch is smaller."""
+        """Whether the last batch is smaller than the others."""
         return self.partial_batch_size is not None
 
     @property
     def partial_batch_size(self) -> int | None:
-        """Samples in the last batch, or None if it is full."""
+        """Number of samples in the last batch; None if it is full."""
         rows = self._stream.schedule.rows(len(self) - 1)
         size = rows.stop - rows.start
         return None if size == self.batch_size else size

@@ -1,4 +1,4 @@
-"""Keras callbacks: what each must know of its sequence, and one that says who waits for whom."""
+"""Keras callbacks: the base class of those that follow a sequence, and :class:`FeedMonitor`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SequenceCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Follows the passes over the sequence that is trained on."""
+    """Base class of callbacks that follow the passes over the training sequence."""
 
     def __init__(self, sequence: ZarrSequence) -> None:
         super().__init__()
@@ -38,21 +38,21 @@ class SequenceCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"{type(sequence).__name__}"
             )
         self._sequence = sequence
-        # Where the sequence stood when training began; None once it has moved.
+        # Pass and batch of the sequence when training began; None once it has moved.
         self._at_begin: tuple[Pass | None, int] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Note where the sequence stands."""
+        """Record the position of the sequence."""
         current = self._sequence._stream.position.current
         self._at_begin = current, 0 if current is None else current.next
 
     def _current_pass(self) -> Pass:
-        """Give the pass that the model is trained on.
+        """Return the pass that the model is trained on.
 
         Raises
         ------
         RuntimeError
-            The model was trained on a batch, and none was taken from the sequence.
+            The model was trained on a batch that did not come from the sequence.
         """
         current = self._sequence._stream.position.current
         if current is None or (
@@ -62,23 +62,25 @@ class SequenceCallback(keras.callbacks.Callback):  # type: ignore[misc]
         ):
             name = type(self).__name__
             raise RuntimeError(
-                f"{name} follows a ZarrSequence, and fit took no batch of it: needed the sequence "
+                f"{name} follows a ZarrSequence, but fit took no batch of it: needed the sequence "
                 f"that fit trains on, got {self._sequence!r}. Give fit the sequence itself, not a "
-                f"dataset around it, and {name} the same one"
+                f"dataset around it, and give {name} the same one"
             )
         self._at_begin = None
         return current
 
 
 class FeedMonitor(SequenceCallback):
-    """Print one line per epoch: batches/s, how long the model waited, and what the limit is.
+    """Print one line per epoch: batches/s, how long the model waited, and what limits the speed.
+
+    The figures of the first epoch include the start-up.
 
     Parameters
     ----------
     sequence
-        That is trained on.
+        The sequence that is trained on.
     print_line
-        Takes the line; ``print`` by default. The first epoch's figures include the start-up.
+        Function that takes the line; ``print`` by default.
 
     Examples
     --------
@@ -96,12 +98,12 @@ class FeedMonitor(SequenceCallback):
         self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Begin to watch."""
+        """Start the clock."""
         self._began = time.perf_counter()
         self._finished = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Note when a step ended."""
+        """Record the time at which a step ended."""
         current = self._current_pass()
         if current.tally is not self._tally:
             self._tally, self._before = current.tally, 0
@@ -125,5 +127,5 @@ class FeedMonitor(SequenceCallback):
             processes=request.processes,
         )
         params: Any = self.params
-        # Keras' progress bar stands in the line, and ends it later.
+        # Keras' progress bar is still in the current line.
         self._print(f"\n{line}" if params.get("verbose") == 1 else line)

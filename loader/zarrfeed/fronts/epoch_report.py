@@ -1,4 +1,4 @@
-"""What limited an epoch, and what would help, in one line for people."""
+"""What limited the speed of an epoch, and what would help? One line for people."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zarrfeed.feed.stats import EpochStats
 
-# Below this share of waiting, faster input would not be noticed.
+# Below this share of waiting, faster input would hardly make a difference.
 _NOTICED = 0.05
-# Above this share of work, workers are at their limit.
+# Above this share of busy time, workers are at their limit.
 _BUSY = 0.9
 
 
@@ -23,22 +23,23 @@ def epoch_line(
     workers: int,
     processes: bool,
 ) -> str:
-    """Say how fast an epoch was, how long the model waited, for what, and what would help.
+    """Return a line on how fast an epoch was, how long the model waited, and what would help.
 
     Parameters
     ----------
     epoch
-        From 0 on, as in Keras; the line counts from 1, as Keras' own does.
+        Number of the epoch from 0 on, as in Keras' callbacks. The line counts from 1, as Keras'
+        progress bar does.
     steps
-        Batches trained on.
+        Number of batches trained on.
     seconds
-        That this took.
+        Duration of the epoch.
     waited
         Seconds of these in which the model waited for a batch.
     stats
-        What the workers did.
+        Statistics of the workers.
     workers, processes
-        How many there are, and whether they are processes.
+        Number of workers, and whether they are processes.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The public door: the arguments of a sequence, its batches by iterator and by index, its copies.
+"""The public class: arguments, batches by iterator and by index, and copies of a sequence.
 
-Knows no Keras. :mod:`zarrfeed.fronts.keras_sequence` and :mod:`zarrfeed.fronts.tf_keras_sequence`
-make of it what Keras 3 and tf_keras take.
+It does not import Keras. :mod:`zarrfeed.fronts.keras_sequence` and
+:mod:`zarrfeed.fronts.tf_keras_sequence` adapt it to Keras 3 and tf_keras.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def torch_rank() -> DetectedRank:
-    """Ask torch, where the program uses it, which rank this process has."""
+    """Return the rank that torch reports, if the program has imported torch."""
     if "torch" not in sys.modules:
         return DetectedRank()
     from zarrfeed.fronts.torch_loader import process_group
@@ -41,7 +41,7 @@ def torch_rank() -> DetectedRank:
     return process_group()
 
 
-# What a subclass would replace in vain.
+# Overriding these has no effect, because `fit` and iteration do not call them.
 _NOT_TO_OVERRIDE = ("__getitem__", "__iter__", "__len__", "num_batches")
 
 
@@ -49,8 +49,8 @@ class FrontEnd(BaseSequence):
     """Batches of images and masks from one split of a packed dataset: a ``keras.utils.Sequence``.
 
     Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
-    Batch i of epoch e depends on the store, `subset`, `batch_size`, `seed`, `rank`, `world_size`
-    and the transforms alone: the number and kind of workers can not change it.
+    Batch i of epoch e depends only on the store, `subset`, `batch_size`, `seed`, `rank`,
+    `world_size` and the transforms. The number and kind of workers cannot change it.
 
     Parameters
     ----------
@@ -59,82 +59,88 @@ class FrontEnd(BaseSequence):
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle
-        True: globally, anew in every epoch. "block": keep storage neighbours together, for cold or
-        remote data. False: in storage order. ``fit(shuffle=…)`` changes nothing.
+        Order of the samples. True: shuffled globally, differently in every epoch. "block": shuffled
+        in blocks of neighbours, for stores that are not in the page cache. False: as stored.
+        ``fit(shuffle=…)`` has no effect.
     seed
-        Of the order and of the transforms' generators.
+        Seed of the order and of the transforms' generators.
     fields
-        Array names, in batch order. By default those that a packed split names, ``("image",
-        "mask")``, or the only array; other names must be given. One name gives batches of one
-        array, for ``predict``. Keras takes a third array as sample weights, so for ``fit`` it must
-        have "weight" in its name. With `inputs`, arrays that transforms take besides those of a
-        batch.
+        Array names in batch order. By default the fields of a packed split, ``("image", "mask")``,
+        or the only array; otherwise give them. One name gives batches of one array, for
+        ``predict``. Keras takes a third array as sample weights, so for ``fit`` its name must
+        contain "weight". With `inputs`, the arrays that transforms take first; other arrays of a
+        batch follow.
     inputs, targets, weights
-        What the model gets, for several inputs or outputs, in place of `fields`: an array name, a
-        tuple of names, or a dict ``{model input or output: name}``. Batches are then ``(x,)``,
-        ``(x, y)`` or ``(x, y, w)``, nested alike. Weights are nested as the targets, and may leave
-        some out of the dict, which then weigh 1; one name weighs all targets. Names that the split
-        lacks are those of arrays that a transform makes.
+        What the model gets, instead of `fields`, if it has several inputs or outputs: an array
+        name, a tuple of names, or a dict ``{model input or output: name}``. Batches are then
+        ``(x,)``, ``(x, y)`` or ``(x, y, w)``, nested in the same way. Weights are nested as the
+        targets; targets that a dict of weights leaves out weigh 1. A single name weighs all
+        targets. Transforms must make the arrays that the split lacks.
     subset
-        Sample ids, a slice or a boolean mask; all by default.
+        Sample ids, a slice or a boolean mask. By default, all samples.
     transform
-        ``transform(image, mask, rng) -> (image, mask)`` for one sample: (H, W, C) and (H, W)
-        arrays, one per field, and a ``numpy.random.Generator`` seeded by (seed, epoch, sample id).
-        The shape and dtype it returns must be the same for every sample. Every worker has its own
-        copy of all that it refers to, such as a pipeline that is seeded for every sample; several
-        threads refuse what cannot be copied. It gets every array once, in the order of `fields`, or
-        of `inputs`, `targets` and `weights`; it may return others, as a dict ``{name: array}``.
+        ``transform(image, mask, rng) -> (image, mask)`` for one sample. It takes one array per
+        field, such as (H, W, C) and (H, W), and a ``numpy.random.Generator`` seeded by (seed,
+        epoch, sample id). It must return the same shapes and dtypes for every sample. Arrays come
+        in the order of `fields`, or of `inputs`, `targets` and `weights`, each once. To return
+        other arrays, return a dict ``{name: array}``. Every worker has its own copy of the function
+        and of the objects that it refers to; with several worker threads it is an error if they
+        cannot be copied.
     batch_transform
-        ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, (b, H, W, C)
-        and (b, H, W), after `transform`; its generator is seeded by (seed, epoch, batch).
+        ``batch_transform(images, masks, rng) -> (images, masks)`` for a whole batch, such as
+        (b, H, W, C) and (b, H, W), called after `transform`. Its generator is seeded by (seed,
+        epoch, batch).
     class_weight
-        ``{class: weight}`` by name or id (others weigh 1), one weight for every class, or
-        "balanced": total pixels / (classes × the class's pixels). Every batch gets a third array,
-        the float32 weight of each pixel, (b, H, W), which Keras takes as sample weights; the
-        dataset's ignore id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) Of
-        several `targets` exactly one may be a mask; the others weigh 1.
+        ``{class: weight}`` by name or id (others weigh 1), one weight per class, or "balanced":
+        total pixels / (classes × pixels of the class). Every batch gets a third array, the (b, H,
+        W) float32 weight of each pixel, which Keras takes as sample weights. The dataset's ignore
+        id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) Of several `targets`
+        exactly one may be a mask; the others weigh 1.
     drop_remainder
-        Leave out a last batch that is not full.
+        Whether to leave out a last batch that is not full.
     workers
-        How many workers read ahead; 0 reads in the caller. Only tf_keras takes ``fit(workers=…)``.
+        Number of workers that read ahead; 0 reads in the caller's thread. Only tf_keras accepts
+        ``fit(workers=…)``.
     use_multiprocessing
-        Whether they are processes, for transforms that hold the GIL, instead of threads.
+        Whether the workers are processes instead of threads, for transforms that hold the GIL.
     max_queue_size
-        Batches read ahead at most; as many as help, because few stay in the processor's cache.
-        Memory for as many and 4 more, which the model may hold, is set aside, and used again.
+        Upper bound on batches read ahead. zarrfeed uses fewer when more would not help, because
+        fewer batches stay in the processor's cache. Memory for this number of batches and 4 more,
+        which the model may hold, is allocated once and reused.
     pad_remainder
-        Fill a last batch that is not full with samples of weight 0, so that every batch of every
-        rank is full and no sample is left out: for exact evaluation and prediction, and for JAX,
-        which cannot split a partial batch over devices. Every batch then has weights as third
-        array: of each pixel of an integer mask, else (b, 1, …); 0 in the rows that are padding.
-        With `class_weight` these are its weights; a third field or `weights` are taken as they
-        are; each of several `targets` has its own; inputs alone get none. Transforms work on the
-        padding, too. It follows the `samples` that count, at the end: cut
+        Whether to fill a last batch that is not full with samples of weight 0, so that every batch
+        of every rank is full and no sample is left out. Use it for exact evaluation and prediction,
+        and on JAX, which cannot split a partial batch over devices. Every batch then has weights as
+        third array: one per pixel of an integer mask, else (b, 1, …); they are 0 for padding. With
+        `class_weight` these are its weights. A third field or `weights` are used as they are, each
+        of several `targets` has its own weights, and inputs without targets get none. Transforms
+        are called for padding, too. Padding comes last: cut predictions by
         ``model.predict(seq)[: seq.samples]``.
     rank, world_size
-        This process of a distributed run, and how many there are: disjoint, equally long shares of
-        one global order. "auto" takes them from the current ``keras.distribution`` on JAX (the
-        data shard: equal for processes that share a model replica), else from torch's process
-        group, else there is one process. Decided when iteration begins, and logged. The up to
-        ``world_size - 1`` samples left over differ from epoch to epoch.
+        Number of this process in a distributed run, and number of processes. Ranks read disjoint,
+        equally long shares of one global order. "auto" takes both from the current
+        ``keras.distribution`` on JAX (its data shard, which is equal for processes that share a
+        model replica), else from torch's process group; else there is one process. They are
+        determined when iteration begins, and logged. The up to ``world_size - 1`` samples that are
+        left out differ from epoch to epoch.
     timeout
-        Seconds to wait for one batch before giving up with an error.
+        Seconds to wait for one batch before raising an error.
 
     Attributes
     ----------
     epoch
-        The epoch that the next iterator will go through.
+        The epoch that the next iterator goes through.
     classes
-        Class names by id; empty where the store does not say.
+        Class names by id; empty if the store has none.
     ignore
-        The mask id that counts as no class, or None.
+        The mask id that counts as no class; None if there is none.
 
     Raises
     ------
     StoreError
         There is no such split, or it lacks a field.
     TypeError, ValueError
-        An argument is out of range.
+        An argument has the wrong type or is out of range.
 
     Examples
     --------
@@ -174,10 +180,10 @@ class FrontEnd(BaseSequence):
                 raise TypeError(
                     f"{type(self).__name__} overrides {name}, which fit and iteration do not call: "
                     "give ZarrSequence(transform=…) a function of one sample, or batch_transform=… "
-                    "one of a batch; or write a keras.utils.PyDataset that takes its batches from "
+                    "one of a batch, or write a keras.utils.PyDataset that takes its batches from "
                     "a ZarrSequence"
                 )
-        super().__init__()  # Keras' own class, where there is one; it starts no workers
+        super().__init__()  # Keras' class in a subclass; it starts no workers
         self._made_in = os.getpid()
         self._request = Request(
             path=path, batch_size=batch_size, shuffle=shuffle, seed=seed, fields=fields,
@@ -190,7 +196,7 @@ class FrontEnd(BaseSequence):
         self._stream = Stream(self._request, self._detect_rank)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Say what a copy is made of: no worker and no memory, but where iteration stands."""
+        """Return the state for a copy: the request and the position, without workers and memory."""
         state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
         return {
             **state,
@@ -199,24 +205,23 @@ class FrontEnd(BaseSequence):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open the store, for a copy; it may be another process that does."""
+        """Open the store for a copy, which may be in another process."""
         epoch, batch = state.pop("_position")
         stamps = state.pop("_stamps")
         self.__dict__.update(state)
         self._stream = Stream(self._request, self._detect_rank)
-        for name, stamp in stamps.items():  # the split may be another one by now
+        for name, stamp in stamps.items():  # the split may have been replaced
             require_same(self._stream.split.path / name, stamp)
         later, first = divmod(batch, len(self))
         self._stream.position.seek(epoch + later, first)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one batch of the coming epoch, into fresh memory.
+        """Read one batch of the next epoch into new memory.
 
-        After all batches have been taken, in any order, the next one is of the next epoch, and so
-        is an iterator: loops over ``range(len(seq))`` advance, or after :meth:`load_state_dict`
-        over ``range(seq.batch, len(seq))``; ``seq[-1]`` is a look, and does not count. Where
-        Keras takes them, through a ``PyDataset`` that keeps the sequence in an attribute, our
-        epochs are Keras'.
+        After all batches have been taken, in any order, the sequence moves on to the next epoch.
+        Loops over ``range(len(seq))`` thus advance, and after :meth:`load_state_dict` loops over
+        ``range(seq.batch, len(seq))``. A negative index does not count. If Keras takes the batches
+        through a ``PyDataset`` that keeps the sequence in an attribute, epochs are those of Keras.
         """
         self._refuse_loaders()
         return self._stream.read(index)
@@ -228,26 +233,31 @@ class FrontEnd(BaseSequence):
             refuse_in_worker(type(self).__name__)
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        """Iterate over the coming epoch, reading ahead.
+        """Iterate over the next epoch, reading ahead.
 
-        The next iterator begins the next epoch as soon as the last batch was handed out, so that
-        ``zip``, ``islice(seq, len(seq))`` and counted calls of ``next`` advance, too. An iterator
-        that is given up before has no effect: the next one begins the same epoch again.
+        The epoch is over as soon as its last batch has been handed out, so that ``zip``,
+        ``islice(seq, len(seq))`` and counted calls of ``next`` advance, too. If an iterator stops
+        earlier, the next one begins the same epoch again.
         """
         self._refuse_loaders()
         return self._stream.batches()
 
     def to_tf_dataset(self) -> tf.data.Dataset:
-        """Make a ``tf.data.Dataset`` of the same batches, to map, zip or batch further.
+        """Return a ``tf.data.Dataset`` of the same batches, to map, zip or batch it further.
 
         Returns
         -------
         tf.data.Dataset
-            Of batches, of known shapes and cardinality (after :meth:`load_state_dict` it is
-            unknown, because the first pass is shorter). Every full pass goes on to the next epoch.
-            Tensors share the batches' memory, without a copy.
+            A dataset of batches with known shapes and cardinality. (The cardinality is unknown
+            after :meth:`load_state_dict`, because the first pass is shorter.) Every full pass
+            advances to the next epoch. Tensors share the batches' memory without a copy.
+
+        Raises
+        ------
+        ImportError
+            TensorFlow is not installed.
         """
-        # In the middle of an epoch the first pass is shorter than the others.
+        # In the middle of an epoch, the first pass is shorter than the others.
         count = None if self.batch else len(self)
         return self._tf_dataset(self._flat_batches, count=count, final=False)
 
@@ -262,8 +272,8 @@ class FrontEnd(BaseSequence):
             from zarrfeed.fronts.tf_dataset import stream_dataset
         except ImportError as error:
             raise ImportError(
-                f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}; or "
-                "iterate over the sequence, which needs none",
+                f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}, or "
+                "iterate over the sequence, which does not need it",
                 name=error.name,
                 path=error.path,
             ) from error

@@ -1,7 +1,8 @@
-"""The one module that knows JAX: which share of the data is this process's in a distributed run?
+"""Which share of the data does this process read in a distributed run on JAX?
 
-Keras' own ``data_shard_id`` holds for meshes whose first axis is the batch. What counts is where
-JAX will put the rows (``jax.make_array_from_process_local_data``), so JAX itself is asked.
+The only module that imports JAX. Keras' own ``data_shard_id`` is right only for meshes whose first
+axis is the batch axis. This module asks JAX itself on which devices it will put the rows
+(``jax.make_array_from_process_local_data``).
 """
 
 from __future__ import annotations
@@ -14,28 +15,31 @@ from zarrfeed.order.ranks import DetectedRank
 
 
 def data_shard(distribution: Any) -> DetectedRank:
-    """Find the data shard of this process.
+    """Return the data shard of this process as its rank.
 
     Parameters
     ----------
     distribution
-        Of ``keras.distribution.distribution()``; None where none is set.
+        Return value of ``keras.distribution.distribution()``; None if none is set.
 
     Raises
     ------
     ValueError
-        The rows that processes want overlap without being the same.
+        The rows that two processes need overlap without being the same.
     """
     initialized = getattr(jax.distributed, "is_initialized", lambda: False)
     if distribution is None:
-        # Only then: to count the processes would end the chance of setting them up.
+        # Only if initialized: otherwise process_count() would initialise JAX without the others.
         processes = jax.process_count() if initialized() else 1
-        doubt = f"JAX runs in {processes} processes: set a keras.distribution, or give rank"
-        return DetectedRank(warning=f"{doubt} and world_size" if processes > 1 else "")
+        warning = (
+            f"JAX runs in {processes} processes: set a keras.distribution, or give rank and "
+            "world_size"
+        )
+        return DetectedRank(warning=warning if processes > 1 else "")
     name = f"keras.distribution.{type(distribution).__name__}"
     if not shards_datasets(distribution):
-        doubt = f"{name} has auto_shard_dataset=False: give rank and world_size to share them"
-        return DetectedRank(warning=doubt if jax.process_count() > 1 else "")
+        warning = f"{name} has auto_shard_dataset=False: give rank and world_size to share them"
+        return DetectedRank(warning=warning if jax.process_count() > 1 else "")
     rows = rows_by_process(distribution)
     ours = rows.get(jax.process_index())
     if ours is None or len(rows) < jax.process_count():
@@ -45,7 +49,7 @@ def data_shard(distribution: Any) -> DetectedRank:
     shards = sorted({tuple(sorted(wanted)) for wanted in rows.values()})
     if sum(map(len, shards)) > len(set().union(*shards)):
         raise ValueError(
-            f"{name}: processes want rows of a batch that overlap without being the same, "
+            f"{name}: processes need rows of a batch that overlap without being the same, "
             f"{shards}: order the devices of the mesh so that each process has whole replicas, or "
             "each replica whole processes"
         )
@@ -53,7 +57,7 @@ def data_shard(distribution: Any) -> DetectedRank:
 
 
 def rows_by_process(distribution: Any) -> dict[int, set[tuple[int, int]]]:
-    """Say which rows, of a batch with one for every device, the devices of each process take."""
+    """Return the (start, stop) rows of each process in a global batch with one row per device."""
     rows: dict[int, set[tuple[int, int]]] = {}
     size = distribution.device_mesh.devices.size
     sharding = _sharding(distribution.get_data_layout((size,)))
@@ -64,18 +68,18 @@ def rows_by_process(distribution: Any) -> dict[int, set[tuple[int, int]]]:
 
 
 def parts_of_batch(distribution: Any) -> int:
-    """Count the equal parts into which JAX splits a batch of this process."""
+    """Return the number of equal parts into which JAX splits a batch of this process."""
     return len(rows_by_process(distribution).get(jax.process_index(), ())) or 1
 
 
 def shards_datasets(distribution: Any) -> bool:
-    """Whether Keras shards a ``tf.data.Dataset`` by itself, or takes it for one that already is."""
+    """Whether Keras shards a ``tf.data.Dataset``, rather than expects one that is sharded."""
     hidden = getattr(distribution, "_auto_shard_dataset", True)
     return bool(getattr(distribution, "auto_shard_dataset", hidden))
 
 
 def _sharding(layout: Any) -> Any:
-    """Make JAX's own sharding of a Keras layout."""
+    """Return the JAX sharding of a Keras layout."""
     if hasattr(layout, "backend_layout"):
         return layout.backend_layout
     from keras.src.backend import distribution_lib  # Keras before 3.10 or so

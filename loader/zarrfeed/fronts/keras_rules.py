@@ -1,6 +1,6 @@
-"""What may Keras be given with a sequence, and which sequences does a user's own wrapper hold?
+"""Which arguments may `fit` get with a sequence, and which sequences does a user's dataset contain?
 
-The same rules for Keras 3 and tf_keras; knows neither.
+The rules are the same for Keras 3 and tf_keras. This module imports neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zarrfeed.fronts.front_end import FrontEnd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_CALLERS = 12  # between Keras' `predict` and its choice of an adapter there are fewer
+_CALLERS = 12  # more than there are frames between Keras' `predict` and its choice of an adapter
 _INSTEAD = {
     "y": "ZarrSequence(inputs=…, targets=…), or fields=(image, mask) for short, names them",
     "sample_weight": (
@@ -30,20 +30,20 @@ _INSTEAD = {
 
 
 def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
-    """Refuse what ``fit``, ``evaluate`` or ``predict`` would not use.
+    """Refuse arguments that ``fit``, ``evaluate`` or ``predict`` would ignore.
 
     Parameters
     ----------
     sequence
-        That was given as `x`.
+        The sequence that was given as `x`.
     given
-        The other arguments, by Keras' names.
+        The other arguments by their names in Keras.
 
     Raises
     ------
     ValueError
-        As Keras for a ``PyDataset``; and where Keras would take a third array, that is no weight,
-        as sample weights.
+        An argument is not allowed, as with a ``PyDataset``, or Keras would use a third array as
+        sample weights although it has another name.
     """
     for name, instead in _INSTEAD.items():
         if given.get(name) is not None:
@@ -60,30 +60,31 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
         )
     names = sequence.fields
     if sequence._request.inputs is not None:
-        return  # they say what the weights are
+        return  # it is explicit which arrays are weights
     if len(names) > 3 or (len(names) == 3 and WEIGHT not in names[2].lower()):
         raise ValueError(
             f"Keras takes the arrays of a batch as x, y and sample weights, and would take "
             f"{names[2]!r} as weights; this batch has {', '.join(names)}: choose "
-            f"ZarrSequence(fields={names[:2]!r}), or say what they are by inputs=, targets= and "
-            "weights="
+            f"ZarrSequence(fields={names[:2]!r}), or use inputs=, targets= and weights= to say "
+            "what they are"
         )
 
 
 def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
-    """Find the sequences that a user's own dataset takes its batches from.
+    """Find the sequences from which a user's dataset may take batches.
 
     Parameters
     ----------
     holder
         The dataset, or a sequence itself.
     kind
-        Of datasets that may hold each other.
+        Class of datasets whose attributes are searched, too.
 
     Returns
     -------
     list
-        Those in its attributes, in lists, tuples and dicts there, and in what functions close over.
+        Sequences in the dataset's attributes, in lists, tuples and dicts there, and in closures of
+        functions there.
     """
     found: dict[int, Any] = {}
     waiting = [holder]
@@ -105,16 +106,16 @@ def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
         elif isinstance(value, FunctionType):
             found[id(value)] = value
             for cell in value.__closure__ or ():
-                with suppress(ValueError):  # it is empty still
+                with suppress(ValueError):  # the cell is empty
                     waiting.append(cell.cell_contents)
     return [value for value in found.values() if isinstance(value, FrontEnd)]
 
 
 def note_predictions(holder: Any, kind: type) -> None:
-    """Let the sequences of a dataset know whether it is ``predict`` that Keras now asks for it.
+    """Record in a dataset's sequences whether ``predict`` is using the dataset now.
 
-    Keras asks in one way for all that it does: who called tells. See
-    :meth:`zarrfeed.FrontEnd.batch_keys`.
+    Keras uses datasets in the same way for all methods, so that only the call stack tells.
+    :meth:`zarrfeed.FrontEnd.batch_keys` needs this for its warning.
 
     Parameters
     ----------
@@ -134,21 +135,21 @@ def note_predictions(holder: Any, kind: type) -> None:
 def follow_passes(
     holder: Any, kind: type, passes: Callable[[], Iterator[Any]], batches: int | None
 ) -> Callable[[], Iterator[Any]]:
-    """Let the epochs of the sequences that a dataset holds be the passes over it.
+    """Make each pass over a dataset one epoch of the sequences in it.
 
     Parameters
     ----------
     holder, kind
         See :func:`held_sequences`.
     passes
-        Begins a pass.
+        Function that begins a pass.
     batches
-        In a pass; None where Keras does not know.
+        Number of batches in a pass; None if Keras does not know it.
 
     Returns
     -------
     callable
-        In place of `passes`.
+        The function to use in place of `passes`.
     """
     for sequence in held_sequences(holder, kind):
         passes = sequence._stream.position.indexed.follow(passes, batches or len(sequence))

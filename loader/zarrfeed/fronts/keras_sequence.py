@@ -18,10 +18,10 @@ except ImportError as error:
 
 
 def _adapter_class() -> Any:
-    """Find the class by which Keras, from 3.7 on, takes a data source as it is.
+    """Return the class of data sources that Keras, from 3.7 on, uses as they are.
 
-    Keras then keeps its own worker pool out of the way. The import is private: where it fails, the
-    sequence is a plain ``PyDataset``, slower and as exact.
+    Keras then does not start a worker pool of its own. The import is private. If it fails, the
+    sequence is a plain ``PyDataset``, which is slower but gives the same batches.
     """
     try:
         from keras.src.trainers.data_adapters.data_adapter import DataAdapter
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def _detect_rank() -> DetectedRank:
-    """Ask the backend that Keras computes with; by hand, batches may go to torch under any."""
+    """Return the rank that Keras' backend reports, else torch's, which any program may use."""
     if keras.backend.backend() == "jax":
         from zarrfeed.fronts.jax_distribution import data_shard
 
@@ -59,54 +59,56 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
 
     _within_epoch = False
     _detect_rank = staticmethod(_detect_rank)
-    # Keras on JAX and torch asks for another iterator when one is complete: not after a look.
-    _asks_again = False
-    _asked_after: Pass | None = None
-    # With a strategy of tf.distribute, TensorFlow looks, and takes ahead as much as it likes.
+    # Keras on JAX and torch requests another iterator after a complete pass, but not after a peek.
+    _requests_again = False
+    _requested_after: Pass | None = None
+    # With a strategy of tf.distribute, TensorFlow peeks, and takes any number of batches ahead.
     _fresh_dataset = False
 
     def on_epoch_begin(self) -> None:
-        """Keras begins an epoch."""
-        if keras.backend.backend() == "jax":  # later on, JAX has taken the weights from the model
-            self._expect_whole_parts(keras.distribution.distribution())
+        """Check the batch size on JAX; Keras calls this when an epoch begins."""
+        if keras.backend.backend() == "jax":  # before Keras moves the weights out of the model
+            self._require_whole_parts(keras.distribution.distribution())
         self._within_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Keras ends an epoch, or says so: also before the first one, and after a look.
+        """Undo a peek that was counted as an epoch.
 
-        Epochs advance by what was handed out, so that there is little to do. A look at a sequence
-        of one or two batches takes all of them, though: then its epoch begins again.
+        Keras calls this when an epoch ends, but also before the first epoch and after a peek.
+        Epochs advance when batches are handed out, so that nothing is left to do at their end. A
+        peek at a sequence of one or two batches takes all of them, however; its epoch then begins
+        again.
         """
         position, current = self._stream.position, self._stream.position.current
         if current is not None and current.peek_limit is not None:
             if not self._within_epoch:
-                current.peek_limit = 0  # it was no look: a new `fit` begins
+                current.peek_limit = 0  # it was not a peek, because a new `fit` begins
             elif (self._fresh_dataset and not current.complete) or (
                 current.complete
                 and current.taken <= PEEK_LIMIT
-                and current is not self._asked_after
-                and self._asks_again
+                and current is not self._requested_after
+                and self._requests_again
                 and position.epoch == current.epoch + 1
             ):
                 position.seek(current.epoch, current.start)
         position.indexed.end(len(self))
         self._within_epoch = self._fresh_dataset = False
 
-    def _settle_epoch(self) -> None:
-        """Say that the pass under way was no look, where a callback ended the epoch."""
-        self._asked_after = self._stream.position.current
+    def _confirm_pass(self) -> None:
+        """Make the pass under way count although a callback ended the epoch."""
+        self._requested_after = self._stream.position.current
         self._within_epoch = False
 
     def get_numpy_iterator(self) -> Iterator[Batch]:
-        """Iterate over the coming epoch as NumPy arrays."""
+        """Iterate over the next epoch as NumPy arrays."""
         self._note_request()
         return self._stream.batches(peek_limit=PEEK_LIMIT)
 
     def get_jax_iterator(self) -> Iterator[Batch]:
-        """Iterate over the coming epoch as NumPy arrays, which JAX takes without a copy."""
+        """Iterate over the next epoch as NumPy arrays, which JAX takes without a copy."""
         return self.get_numpy_iterator()
 
-    def _expect_whole_parts(self, distribution: Any) -> None:
+    def _require_whole_parts(self, distribution: Any) -> None:
         """Refuse batches that JAX could not split over the devices of this process."""
         if distribution is None:
             return
@@ -140,14 +142,14 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         return super().to_tf_dataset()
 
     def get_tf_dataset(self) -> tf.data.Dataset:
-        """Make a ``tf.data.Dataset`` of the coming epochs, one for each iterator on it."""
-        self._asks_again, self._fresh_dataset = False, True
-        self._within_epoch = False  # of an earlier `fit`, which did not say where it stopped
+        """Return a ``tf.data.Dataset`` on which every iterator goes through one epoch."""
+        self._requests_again, self._fresh_dataset = False, True
+        self._within_epoch = False  # may be left from an earlier `fit` that was interrupted
         batches = functools.partial(self._stream.batches, peek_limit=PEEK_LIMIT, nested=False)
         return self._tf_dataset(batches, count=None, final=True)
 
     def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Make a torch ``DataLoader`` of the coming epochs, one for each iterator on it."""
+        """Return a torch ``DataLoader`` on which every iterator goes through one epoch."""
         from zarrfeed.fronts.torch_loader import stream_loader
 
         self._note_request()
@@ -155,17 +157,18 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         return stream_loader(batches, self._stream.batch_spec.structure.nest)
 
     def _note_request(self) -> None:
-        # With a distribution, JAX does not ask before it needs a batch.
-        self._asks_again = keras.distribution.distribution() is None
-        self._asked_after = self._stream.position.current
+        # With a distribution, Keras on JAX does not request an iterator before it needs a batch.
+        self._requests_again = keras.distribution.distribution() is None
+        self._requested_after = self._stream.position.current
 
 
 def _replace_choice_of_adapter() -> None:
-    """Look at what ``fit``, ``evaluate`` and ``predict`` are given with a sequence.
+    """Check what ``fit``, ``evaluate`` and ``predict`` get with a sequence.
 
-    Keras takes a data adapter as it is, and drops the other arguments without a word. For a dataset
-    of the user's own around ours, its passes become our epochs. The function is private: where it
-    is not found, arguments are dropped, and a wrapped sequence tells epochs by what was taken.
+    Keras uses a data adapter as it is and silently ignores the other arguments, which are checked
+    here. If a user's dataset contains a sequence, every pass over the dataset becomes an epoch of
+    the sequence. The replaced function is private. If it is not found, arguments are ignored, and a
+    sequence in a dataset counts epochs by the batches taken.
     """
     try:
         from keras.src.trainers import data_adapters

@@ -1,4 +1,4 @@
-"""Which Keras does the user mean, and what to say where it is not there?"""
+"""Which Keras does the user want, and what does the error say if it is missing?"""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from zarrfeed.errors import how_to_install
 
 
 def legacy_keras() -> bool:
-    """Whether ``tf.keras`` is tf_keras, by the rule of TensorFlow itself."""
+    """Whether ``tf.keras`` is tf_keras, by TensorFlow's own rule."""
     return os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
 
 
 def no_keras(needed_by: str, error: ImportError) -> ImportError:
-    """Word the error of a Keras, or of its backend, that could not be imported."""
+    """Return the error of a Keras, or of its backend, that could not be imported."""
     if legacy_keras():
         message = (
             f"{needed_by} needs tf_keras, for which TF_USE_LEGACY_KERAS asks ({error}): "

@@ -1,7 +1,8 @@
-"""The one module that runs TensorFlow: a stream of batches as a ``tf.data.Dataset``.
+"""A stream of batches as a ``tf.data.Dataset``. The only module that imports TensorFlow.
 
-``Dataset.from_generator`` would do, but checks and converts every batch in Python: a plain
-``numpy_function`` hands over a fifth more batches a second (measured, a constant batch in ``fit``).
+``Dataset.from_generator`` would work, but checks and converts every batch in Python. A plain
+``numpy_function`` hands over a fifth more batches per second (measured with a constant batch in
+``fit``).
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from zarrfeed.arrays import Arrays
     from zarrfeed.feed.slot import Spec
 
-# Passes that are remembered: TensorFlow does not say when it drops an iterator. One that is not
-# iterated over holds no batch, so they cost nothing, and nobody has so many at once.
+# Number of passes to keep. TensorFlow does not tell when it drops an iterator. A pass that is not
+# iterated over holds no batch, so that many can be kept, and no program has that many at once.
 _PASSES_KEPT = 64
 
 
 class _Passes:
-    """The passes that TensorFlow's iterators go through, by number, for that is all they can hold.
+    """The passes of TensorFlow's iterators, by number, because an iterator can hold only tensors.
 
-    Lives as long as the dataset: TensorFlow's graph keeps the functions in it for good.
+    The dataset owns this object. The functions in TensorFlow's graph, which is never freed, have
+    only a weak reference to it.
     """
 
     def __init__(self, start: Callable[[], Iterator[Arrays]], length: Callable[[], int]) -> None:
@@ -38,7 +40,7 @@ class _Passes:
         self._passes: OrderedDict[int, Iterator[Arrays]] = OrderedDict()
 
     def begin(self) -> tuple[np.int64, np.int64]:
-        """Begin a pass: its number and its length."""
+        """Begin a pass, and return its number and its length."""
         number, length = next(self._numbers), self._length()
         self._passes[number] = self._start()
         if len(self._passes) > _PASSES_KEPT:
@@ -46,7 +48,7 @@ class _Passes:
         return np.int64(number), np.int64(length)
 
     def next(self, number: np.int64, last: np.bool_) -> Arrays:
-        """Take the next batch of a pass; after the last one, let the pass end."""
+        """Return the next batch of a pass. After the last one, end the pass."""
         if not last:
             return next(self._passes[int(number)])
         ending = self._passes.pop(int(number))
@@ -66,48 +68,48 @@ def stream_dataset(
     ranks: int,
     final: bool,
 ) -> tf.data.Dataset:
-    """Wrap a stream without copying: TensorFlow aliases 64-byte aligned arrays.
+    """Wrap a stream without copying, because TensorFlow aliases 64-byte aligned arrays.
 
     Parameters
     ----------
     batches
-        Starts a pass: tuples of arrays.
+        Function that starts a pass, which yields tuples of arrays.
     specs
-        One sample of each array.
+        Name, shape and dtype of one sample of each array.
     nest
-        Makes inputs, targets and weights of the arrays.
+        Function that nests arrays as inputs, targets and weights.
     rows
-        Samples per batch where all are full; None where the last is smaller.
+        Number of samples per batch if all batches are full; None if the last one is smaller.
     length
-        Says how many batches the coming pass has.
+        Function that returns the number of batches of the next pass.
     count
-        The cardinality: of every pass, or the dataset is in error; None where lengths differ.
+        Cardinality of the dataset, which every pass must have; None if lengths differ.
     ranks
-        How many processes share the data, each with a stream of its own.
+        Number of processes that share the data, each with its own stream.
     final
-        Whether a model takes the batches as they are. Then TensorFlow does not tune the dataset:
-        there is nothing to tune, and its measurements cost a step of `fit` more than our own work.
-        These options would hold for all that users make of the dataset, too.
+        Whether a model takes the batches as they are. TensorFlow then does not tune the dataset,
+        because its measurements cost a step of `fit` more time than the dataset itself. These
+        options would also affect all datasets that users derive from this one.
 
     Returns
     -------
     tf.data.Dataset
-        Of what `nest` returns; every iterator on it starts a pass.
+        A dataset of what `nest` returns. Every iterator on it starts a pass.
 
     Raises
     ------
     ValueError
-        It is final and one of several shares, and the current strategy has several workers, too.
+        `final` is True and `ranks` above 1, but the current strategy has several workers, too.
     """
     if final:
-        _expect_one_rank(ranks)
+        _require_one_rank(ranks)
     passes = _Passes(batches, length)
     reference = weakref.ref(passes)
     types = [tf.as_dtype(spec.dtype) for spec in specs]
 
     def alive() -> _Passes:
         found = reference()
-        assert found is not None  # a dataset that is iterated over lives
+        assert found is not None  # the dataset is alive while it is iterated over
         return found
 
     def one_pass(_: tf.Tensor) -> tf.data.Dataset:
@@ -133,13 +135,13 @@ def stream_dataset(
     options = tf.data.Options()
     if final:
         options.autotune.enabled = False
-    if ranks > 1:  # a share is not shared out once more
+    if ranks > 1:  # the data of a rank must not be sharded again
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return stream.with_options(options)
 
 
-def _expect_one_rank(ranks: int) -> None:
-    """Refuse a share of the data where a model takes a share of each batch by itself."""
+def _require_one_rank(ranks: int) -> None:
+    """Refuse several ranks if TensorFlow itself divides every batch among workers."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver is not None else {}
     workers = sum(len(cluster.get(job, ())) for job in ("chief", "master", "worker"))

@@ -1,8 +1,8 @@
 """The tf_keras (Keras 2) front end, for ``TF_USE_LEGACY_KERAS=1``.
 
-tf_keras takes ``workers`` and ``use_multiprocessing`` in ``fit`` and would start a pool of its own
-for them: forked with TensorFlow loaded, and every batch pickled. Its list of data adapters is
-private; where it can be reached, a sequence of ours brings its own dataset instead.
+tf_keras accepts ``workers`` and ``use_multiprocessing`` in ``fit`` and would start a pool of its
+own, which forks with TensorFlow loaded and pickles every batch. Here a sequence provides its own
+dataset instead, if tf_keras' private list of data adapters can be found.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
     __doc__ = FrontEnd.__doc__  # as help() shows it; a class does not inherit it
 
     def on_epoch_end(self) -> None:
-        """End an epoch; epochs advance by what was handed out, where that can be seen."""
+        """End an epoch of batches taken by index; other epochs end with their last batch."""
         self._stream.position.indexed.end(len(self))
 
     def legacy_dataset(self, *, workers: int, use_multiprocessing: bool) -> tf.data.Dataset:
-        """Make the dataset that ``fit``, ``evaluate`` and ``predict`` of tf_keras read.
+        """Return the dataset for ``fit``, ``evaluate`` and ``predict`` of tf_keras.
 
         Parameters
         ----------
         workers, use_multiprocessing
-            As given to ``fit``: where they differ from its defaults, they replace those that the
-            sequence was made with.
+            Arguments of ``fit``. If they differ from the defaults of ``fit``, they replace those of
+            the sequence.
         """
         if workers != 1 or use_multiprocessing:
             self._stream.use_workers(workers, bool(use_multiprocessing and workers))
@@ -46,9 +46,9 @@ class ZarrSequence(FrontEnd, tf_keras.utils.Sequence):  # type: ignore[misc]  # 
 
 
 def _replace_adapter() -> None:
-    """Let tf_keras' own adapter ask a ZarrSequence for its dataset; others are as before.
+    """Make tf_keras' adapter use the dataset of a ZarrSequence. Other sequences work as before.
 
-    Where another sequence takes its batches from ours, its passes become our epochs.
+    If another sequence takes its batches from a ZarrSequence, every pass over it becomes an epoch.
     """
     try:
         from tf_keras.src.engine import data_adapter
@@ -58,10 +58,10 @@ def _replace_adapter() -> None:
         place = adapters.index(theirs)
         get_data_handler = data_adapter.get_data_handler
     except (ImportError, AttributeError, ValueError):
-        return  # it has moved: tf_keras then reads item by item, slower and as exact
+        return  # tf_keras then reads item by item, which is slower but gives the same batches
 
     class SequenceAdapter(theirs):  # type: ignore[misc]
-        """A ZarrSequence goes past tf_keras' pool; any other sequence goes the usual way."""
+        """Bypasses tf_keras' pool for a ZarrSequence, but not for other sequences."""
 
         def __init__(self, x: Any, y: Any = None, **arguments: Any) -> None:
             if not isinstance(x, ZarrSequence):
@@ -87,9 +87,8 @@ def _replace_adapter() -> None:
         note_predictions(x, tf_keras.utils.Sequence)
         handler = get_data_handler(*args, **kwargs)
         for sequence in held_sequences(x, tf_keras.utils.Sequence):
-            sequence._stream.position.indexed.end(
-                len(sequence)
-            )  # the handler may have looked at a batch
+            # The handler may have peeked at a batch.
+            sequence._stream.position.indexed.end(len(sequence))
         return handler
 
     adapters[place] = SequenceAdapter

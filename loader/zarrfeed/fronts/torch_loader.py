@@ -1,4 +1,4 @@
-"""The one module that knows torch: a stream of batches as a ``DataLoader``."""
+"""A stream of batches as a torch ``DataLoader``. The only module that imports torch."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def stream_loader(
     batches: Callable[[], Iterator[Arrays]],
     nest: Callable[[Sequence[torch.Tensor]], tuple[Any, ...]],
 ) -> DataLoader[Any]:
-    """Wrap a stream without copying: tensors share the batches' memory.
+    """Wrap a stream without copying. Tensors share the batches' memory; Keras would copy arrays.
 
     Parameters
     ----------
     batches
-        Starts a pass: tuples of arrays.
+        Function that starts a pass, which yields tuples of arrays.
     nest
-        Makes inputs, targets and weights of the tensors.
+        Function that nests tensors as inputs, targets and weights.
 
     Returns
     -------
     DataLoader
-        Of what `nest` returns; every iterator on it starts a pass. Keras would copy NumPy arrays.
+        A loader of what `nest` returns. Every iterator on it starts a pass.
     """
     return DataLoader(_Stream(batches, nest), batch_size=None)
 
 
 def process_group() -> DetectedRank:
-    """Find the rank of this process in torch's default process group."""
+    """Return the rank of this process in torch's default process group."""
     distributed = torch.distributed
     if not distributed.is_available():
         return DetectedRank()
@@ -70,16 +70,16 @@ def process_group() -> DetectedRank:
 
 
 def refuse_in_worker(name: str) -> None:
-    """Do not be read in a process of a ``DataLoader``: there, no epoch would ever end.
+    """Refuse to read in a worker process of a ``DataLoader``, where no epoch would ever end.
 
     Raises
     ------
     RuntimeError
-        This is one.
+        This is a worker process.
     """
     if get_worker_info() is not None:
         raise RuntimeError(
             f"a {name} reads ahead by itself, and in a worker of a DataLoader its epochs would not "
-            f"advance: iterate over it, with {name}(workers=…), or give DataLoader(sequence, "
+            f"advance: iterate over it, with {name}(workers=…), or use DataLoader(sequence, "
             "batch_size=None, num_workers=0)"
         )
