@@ -18,7 +18,7 @@ from zarrfeed_tools.bench.job import affordable_samples, endless_batches
 from zarrfeed_tools.bench.rows import Row, Spread, Turn, between, row_of
 from zarrfeed_tools.bench.running import take_turns
 from zarrfeed_tools.bench.settings import Setting, argument_text, sweep, worker_counts
-from zarrfeed_tools.bench.words import sum_of_words
+from zarrfeed_tools.bench.word_sums import sum_of_words
 
 counts = st.integers(0, 20)
 seconds = st.floats(0, 100)
@@ -247,7 +247,7 @@ def test_a_function_is_found_in_the_current_folder(tmp_path, monkeypatch) -> Non
         ":flip": "needed MODULE:FUNCTION",
         "bench_nothing:flip": "no module 'bench_nothing'; looked for it in",
         "bench_mine:flop": "no 'flop' in bench_mine",
-        "bench_mine:json.__name__": "is a str, needed a function",
+        "bench_mine:json.__name__": "needed a function, found 'bench_mine:json.__name__', a str",
         "bench_lacks:flip": "no module 'bench_not_there', which 'bench_lacks' imports",
         "bench_raises:flip": "raised ZeroDivisionError",
     }.items():

@@ -18,7 +18,7 @@ from zarrfeed import FrontEnd, ReadError, StoreError, WorkerError, open_split
 from zarrfeed_tools.bench import cold
 from zarrfeed_tools.bench.decoding import decode, encoded_chunks
 from zarrfeed_tools.bench.turn import Consumer, EpochContent
-from zarrfeed_tools.bench.words import sum_of_words
+from zarrfeed_tools.bench.word_sums import sum_of_words
 from zarrfeed_tools.cli import app
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_a_store_is_measured_beside_the_limits(split: Path) -> None:
     verdict = found["verdict"]
     assert verdict["shares"].keys() == {limit["way"] for limit in found["limits"]}
     assert verdict["best"]["workers"] > 0
-    assert "22 samples, the sum of all their bytes that of the store" in found["checked"]
+    assert "22 samples, and the sum of all bytes equals that of the store" in found["checked"]
     assert found["machine"]["cores"] >= 1
     assert found["store"]["samples"] == 22
     assert found["store"]["fields"]["image"]["sample_shape"] == [8, 6, 3]
@@ -116,7 +116,7 @@ def test_cold_data_has_the_disk_as_a_limit(split: Path) -> None:
     assert "fields=['image']" in found["verdict"]["sequence"]
     result = invoke(split, "--cold", "--batch-size", 22)
     assert result.exit_code == 2
-    assert "two batches or more" in result.output
+    assert "at least two batches" in result.output
 
 
 def test_what_zarr_python_reads_is_measured_warm_and_said(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_epoch_that_lost_a_sample_is_told(split: Path) -> None:
         consumer = Consumer(sequence, EpochContent(22, whole + 1))
         for _ in range(5):
             consumer.take()
-        with pytest.raises(ReadError, match="its words add up"):
+        with pytest.raises(ReadError, match="the sum of all words"):
             consumer.take()
 
 

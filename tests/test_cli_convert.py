@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed_tools.cli import app
-from zarrfeed_tools.following import followed
+from zarrfeed_tools.progress import show_progress
 
 COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
 
@@ -67,8 +67,8 @@ def test_it_packs_and_shows_what():
 
 def test_plain_progress_has_a_rate_once_there_is_time_to_measure_one(monkeypatch, capsys):
     clock = iter([0.0, 0.4, 2.0])
-    monkeypatch.setattr("zarrfeed_tools.following.time.monotonic", lambda: next(clock))
-    with followed() as tell:
+    monkeypatch.setattr("zarrfeed_tools.progress.time.monotonic", lambda: next(clock))
+    with show_progress() as tell:
         for done in (0, 50, 100):
             tell("packing", done, 100)
     assert capsys.readouterr().err.splitlines() == [
@@ -340,7 +340,7 @@ def test_names_that_are_no_utf8_are_said(folders, monkeypatch):
 
 
 def test_a_step_of_nothing_is_no_mistake(capsys):
-    with followed() as follow:
+    with show_progress() as follow:
         follow("packing", 0, 0)
     assert "packing: 0 of 0 samples" in capsys.readouterr().err
 
@@ -357,7 +357,7 @@ def shell(command, *arguments, **options):
 @pytest.mark.parametrize(
     ("streams", "status", "said"),
     [
-        (">/dev/full", 1, "error: [Errno 28] No space left on device: 'what is printed'"),
+        (">/dev/full", 1, "error: [Errno 28] No space left on device: 'standard output'"),
         ("2>/dev/full", 0, ""),
         ("<&- >&- 2>&-", 0, ""),
     ],

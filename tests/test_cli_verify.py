@@ -64,7 +64,7 @@ def test_one_split_is_enough_and_quick_decodes_nothing(packed):
     result = invoke(packed.split, "--quick")
     assert result.exit_code == 1
     assert "1 damaged file" in result.stdout
-    assert "looked at: every byte of 6 files\n" in result.stdout
+    assert "checked: every byte of 6 files\n" in result.stdout
     assert "sample:" not in result.stdout
 
 
@@ -106,7 +106,7 @@ def test_originals_of_several_splits_are_wrong_usage(packed):
     shutil.copytree(packed.split, packed.store / "val")
     result = invoke(packed.store, "--images", packed.images, "--masks", packed.masks)
     assert result.exit_code == 2
-    assert "name it, like" in result.output
+    assert "needed the split to which these originals belong, like" in result.output
 
 
 def test_wrong_numbers_of_workers_are_wrong_usage(packed):

@@ -72,7 +72,7 @@ def test_inspect_reads_what_zarrfeed_did_not_write(tmp_path: Path) -> None:
         "blocks", data=np.zeros((5, 4, 4)), chunks=(1, 2, 2)
     )
     text = run("inspect", tmp_path / "s")
-    assert "blocks: read the slow way (chunks (1, 2, 2) split a sample" in text
+    assert "blocks: read in a slower way (chunks (1, 2, 2) split a sample" in text
 
 
 def test_wrong_stores_end_with_status_1(tmp_path: Path, cells: Path) -> None:

@@ -1,7 +1,7 @@
 """Which commands are there, and how do they end?
 
-A command's module registers it; here it only becomes part of the whole. Exit status 0: done;
-1: the data or the run failed; 2: wrong usage; 130: Ctrl-C (by typer).
+Every command has a module that registers it with the application. Exit statuses are 0 for success,
+1 for a problem with the data or a failed run, 2 for wrong usage, and 130 for Ctrl-C (by typer).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from zarrfeed_tools.terminal import NEWLINE, console, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PREFIX = "Value error, "  # which typer's validator puts before each message
+_PREFIX = "Value error, "  # typer's validator puts this before each message
 
 
 class _Commands(TyperGroup):
-    """The commands; what they refuse is said without words of typer's insides."""
+    """The commands. Errors in options are shown without typer's prefix."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -90,37 +90,44 @@ for command in (
 
 
 def main() -> None:
-    """Run the command under supervision, and end with its exit status."""
+    """Run the command in a supervised process, and exit with its status."""
     run(begin_supervised())
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """Run the command in this process, and end with its exit status."""
+    """Run the command in this process, and exit with its status.
+
+    Parameters
+    ----------
+    arguments
+        The command line without the name of the program.
+    """
     status = 0
     try:
         app(list(arguments), prog_name="zarrfeed", standalone_mode=True)
     except (ZarrfeedError, OSError) as error:  # OSError: a full disk, a read-only folder
-        _say(_of_output(error) if _prints(error) else error)
+        _print_error(_output_error(error) if _is_from_printing(error) else error)
         status = 1
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.exit(_flushed(status))
 
 
-def _say(error: ZarrfeedError | OSError) -> None:
-    with suppress(OSError):  # nobody listens
+def _print_error(error: ZarrfeedError | OSError) -> None:
+    with suppress(OSError):  # standard error is closed or full
         err = console(stderr=True)
         err.print(f"[bold red]error:[/] {shown(error, keep=NEWLINE)}", soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
             err.print(shown(note, keep=NEWLINE), soft_wrap=True)
 
 
-def _of_output(error: Exception) -> OSError:
-    return OSError(getattr(error, "errno", None), getattr(error, "strerror", ""), "what is printed")
+def _output_error(error: Exception) -> OSError:
+    errno, reason = getattr(error, "errno", None), getattr(error, "strerror", "")
+    return OSError(errno, reason, "standard output")
 
 
-def _prints(error: BaseException) -> bool:
-    """Tell whether an error came as something was to be printed."""
+def _is_from_printing(error: BaseException) -> bool:
+    """Whether an error was raised while something was printed."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, OSError) and any(
         package in Path(frames[-1].filename).parts for package in ("rich", "click", "typer")
@@ -128,14 +135,14 @@ def _prints(error: BaseException) -> bool:
 
 
 def _flushed(status: int) -> int:
-    """Write what is still to be printed, and say where that cannot be."""
+    """Flush the output streams, and report if that fails."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
-            with suppress(OSError, ValueError):  # else Python tries once more, as it ends
+            with suppress(OSError, ValueError):  # otherwise Python tries again when it exits
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout:
-                _say(_of_output(error))
+                _print_error(_output_error(error))
                 status = status or 1
     return status

@@ -1,6 +1,6 @@
 """A joint transform of image and mask, as an example and for the demonstration.
 
-It stands in a module of its own without Keras, so that worker processes start at once.
+It has its own module, which does not import Keras, so that worker processes start quickly.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 def flip(
     image: NDArray[Any], mask: NDArray[Any], rng: np.random.Generator
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mirror both by chance, left to right.
+    """Flip image and mask horizontally with a probability of one half.
 
     Parameters
     ----------
     image
-        (H, W, C).
+        (H, W, C) array.
     mask
-        (H, W).
+        (H, W) array.
     rng
-        Seeded by (seed, epoch, sample id).
+        Generator, seeded by (seed, epoch, sample id).
     """
     if rng.random() < 0.5:
         return image[:, ::-1], mask[:, ::-1]

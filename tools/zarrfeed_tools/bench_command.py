@@ -1,10 +1,10 @@
-"""How is a measurement asked for, followed and shown on a terminal?"""
+"""The command ``zarrfeed bench``."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,30 +20,30 @@ from zarrfeed_tools.bench.running import measure
 from zarrfeed_tools.bench.samples import load
 from zarrfeed_tools.bench.settings import sweep, worker_counts
 from zarrfeed_tools.bench.tables import show
-from zarrfeed_tools.following import followed
+from zarrfeed_tools.progress import show_progress
 from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
     from zarrfeed.order.sample_order import Shuffle
     from zarrfeed.store.schema import ArrayLayout
 
-_EPOCH_NBYTES = 1 << 30  # by default: far more than caches hold, read in seconds
+_EPOCH_NBYTES = 1 << 30  # by default, far more than caches hold, but read in seconds
 _TRAIN = "train"
 
-# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
-_HELP = """Measure how fast this machine can feed a split, and what holds it back.
+# Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
+_HELP = """Measure how fast this machine can feed a split, and what limits the speed.
 
-Arrays in the main process, no model, no Keras. Settings of workers take turns with each other and \
-with the limits of this machine on this very data: copying the same bytes from memory, decoding \
-the same chunks from memory, the transform alone, the disk (--cold), and batches of next to \
-nothing, which cost what Python costs. The verdict names the best setting, as arguments to copy, \
-its share of each limit, and what bounds it.
+Measures batches as arrays in the main process, without a model and without Keras. Several \
+numbers of workers take turns, together with the limits of this machine on the same data: copying \
+the bytes from memory, decoding the chunks from memory, the transform alone, the disk (--cold), \
+and nearly empty batches, which show the overhead of Python. The verdict names the best setting, \
+as arguments to copy, its share of each limit, and what bounds it.
 
-Rates count full batches. Who takes a batch looks at every byte of it (adds them up as 64-bit \
-words); what that costs is in the figures, and stands among the limits. Epochs that end within a \
-turn are checked to hold every sample once. first: from constructing a sequence to its first \
-batch. wait: for one batch. CPU: seconds of all processors for 1000 samples. MB: resident memory \
-that a sequence adds, mapped files of the store included; what processes share counts in each.
+Rates are full batches. The consumer sums every byte of a batch; its cost is included in the \
+rates and listed among the limits. Every epoch that ends within a turn is checked to contain \
+every sample once. Columns: first is the time from constructing a sequence to its first batch, \
+wait the time waited for one batch, CPU the CPU seconds for 1000 samples, MB the resident memory \
+that a sequence adds (including mapped files; shared memory is counted once per process).
 
 [bold]Examples[/]
 
@@ -75,7 +75,8 @@ def _command(
     store: Annotated[
         Path,
         typer.Argument(
-            metavar="STORE[/SPLIT]", help="A split, or a dataset: then train, or its only split."
+            metavar="STORE[/SPLIT]",
+            help="A split, or a dataset, of which the split train or the only split is read.",
         ),
     ],
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Samples per batch.")] = 32,
@@ -83,54 +84,59 @@ def _command(
         str | None,
         typer.Option(
             metavar="0,1,2,4",
-            help="Numbers of workers; by default 0, 1, 2, 4 … up to the cores, 8 at most.",
+            help="Numbers of workers. By default 0, 1, 2, 4 … up to the number of cores, at most "
+            "8.",
         ),
     ] = None,
     processes: Annotated[
         bool | None,
-        typer.Option("--processes/--threads", help="Only workers of one kind; by default of both."),
+        typer.Option("--processes/--threads", help="Only one kind of workers. By default, both."),
     ] = None,
     transform: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
-            help="Of a sample; modules in the current folder are found, too.",
+            help="Transform of a sample. Modules in the current folder are found, too.",
         ),
     ] = None,
     batch_transform: Annotated[
-        str | None, typer.Option(metavar="MODULE:FUNCTION", help="Of a batch.")
+        str | None, typer.Option(metavar="MODULE:FUNCTION", help="Transform of a batch.")
     ] = None,
     shuffle: Annotated[
-        _Shuffle, typer.Option(help="As of ZarrSequence: globally, block by block, or not.")
+        _Shuffle,
+        typer.Option(help="Shuffle as ZarrSequence does: globally, in blocks, or not at all."),
     ] = _Shuffle.YES,
     fields: Annotated[
         str | None,
-        typer.Option(metavar="image,mask", help="Arrays of a batch; by default those it feeds."),
+        typer.Option(
+            metavar="image,mask", help="Arrays of a batch. By default those of ZarrSequence."
+        ),
     ] = None,
     max_queue_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Batches read ahead at most.")
+        int, typer.Option(metavar="N", min=1, help="Upper bound on batches read ahead.")
     ] = 10,
     samples: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Read the first N samples of the split; by default those of 1 GiB, decoded.",
+            help="Read the first N samples of the split. By default as many as decode to 1 GiB.",
         ),
     ] = None,
     cold: Annotated[
         bool,
         typer.Option(
             "--cold",
-            help="Drop the split's files from the page cache before every turn, as if they were "
-            "read for the first time; the disk is a limit then. Not on macOS.",
+            help="Drop the split's files from the page cache before every turn, to measure reading "
+            "from the disk. Not on macOS.",
         ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(metavar="S", min=0.01, help="Of every turn, after warming up.")
+        float,
+        typer.Option(metavar="S", min=0.01, help="Seconds of every turn, after its warm-up."),
     ] = 0.6,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Turns that every setting takes.")
+        int, typer.Option(metavar="N", min=1, help="Number of turns of every setting.")
     ] = 3,
     as_json: Annotated[
         bool,
@@ -139,14 +145,14 @@ def _command(
         ),
     ] = False,
 ) -> None:
-    """Measure how fast this machine can feed a split, and what holds it back."""
+    """Measure how fast this machine can feed a split, and what limits the speed."""
     machine = describe_machine()
     split = _find_split(store)
     layouts = _select(split, fields)
     found = next(iter(layouts.values())).shape[0]
     if not found:
         raise typer.BadParameter(
-            f"{printable(str(split.path))} holds no samples", param_hint="STORE"
+            f"needed samples, found none in {printable(str(split.path))}", param_hint="STORE"
         )
     nbytes = sum(layout.sample_nbytes for layout in layouts.values())
     job = Job(
@@ -171,9 +177,9 @@ def _command(
     )
     if cold:
         _check_cold(job)
-    with followed("samples") as follow:
+    with show_progress("samples") as follow:
         loaded = load(job, follow)
-    with followed("turns") as follow:
+    with show_progress("turns") as follow:
         findings = measure(job, loaded, follow)
     if as_json:
         typer.echo(json.dumps(to_json(job, machine, findings)))
@@ -182,7 +188,7 @@ def _command(
 
 
 def _find_split(store: Path) -> Split:
-    """Open a split, or the one of a dataset that is meant."""
+    """Open a split, or a dataset's split train or only split."""
     splits = list_splits(store)
     if not splits:
         return open_split(store)
@@ -209,24 +215,24 @@ def _select(split: Split, fields: str | None) -> dict[str, ArrayLayout]:
 
 
 def _check_cold(job: Job) -> None:
-    """Refuse what cannot be measured on cold data."""
+    """Check that cold data can be measured."""
     option = "--cold"
     if not page_cache.SUPPORTED:
         problem = "this system can't drop files from its page cache (no posix_fadvise)"
     elif job.indirect or not page_cache.files_of(job):
         problem = (
-            f"needed fields that are read directly from files; --fields without {job.indirect}"
+            f"needed fields that are read directly from files; use --fields without {job.indirect}"
         )
     elif job.samples <= job.batch_size:
         option = "--batch-size"
-        problem = f"--cold needs two batches or more, not {job.samples} samples in one"
+        problem = f"needed at least two batches for --cold, found {job.samples} samples in one"
     else:
         return
     raise typer.BadParameter(printable(problem), param_hint=option)
 
 
 def _numbers(text: str) -> list[int]:
-    """Read numbers of workers.
+    """Parse numbers of workers.
 
     >>> _numbers("0,1,4")
     [0, 1, 4]

@@ -1,7 +1,7 @@
 """Draw PNG pairs that look like cells under a fluorescence microscope, with their label masks.
 
-Every picture depends on its own number and the seed alone, so that any of them can be drawn
-again. Masks are palette PNGs: their pixels are class ids, and yet a viewer shows colours.
+Every picture depends only on its number and the seed. Masks are palette PNGs, whose pixels are
+class ids although viewers show them in colour.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = ("background", "cell", "nucleus")
-PALETTE = (0, 0, 0, 64, 160, 80, 90, 120, 255)  # of the masks, as viewers show them
+PALETTE = (0, 0, 0, 64, 160, 80, 90, 120, 255)  # RGB of each class
 
 
 def write_cells(folder: Path, count: int, *, size: int, seed: int) -> None:
@@ -26,13 +26,13 @@ def write_cells(folder: Path, count: int, *, size: int, seed: int) -> None:
     Parameters
     ----------
     folder
-        Made if it is not there; pairs of the same names are replaced.
+        Output folder, created if it does not exist. Pairs with the same names are replaced.
     count
-        How many pairs.
+        Number of pairs.
     size
         Height and width in pixels.
     seed
-        Of the pictures.
+        Seed of the pictures.
     """
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -53,12 +53,12 @@ def draw_cells(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], 
     size
         Height and width in pixels.
     rng
-        Decides how many cells there are, where, and what they look like.
+        Generator that determines the number, places and looks of the cells.
 
     Returns
     -------
     image : (size, size, 3) uint8
-        Green cell bodies, blue nuclei, uneven light, the noise of a camera.
+        Green cell bodies and blue nuclei, with uneven light and camera noise.
     mask : (size, size) uint8
         0 background, 1 cell, 2 nucleus.
     """
@@ -86,7 +86,7 @@ def draw_cells(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], 
 def _outline(
     dx: NDArray[Any], dy: NDArray[Any], radius: float, *, wobble: float, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """Measure the distance from a centre in units of a wobbly outline's radius there."""
+    """Return the distance from a centre, relative to the radius of a wobbly outline."""
     angle = np.arctan2(dy, dx)
     edge = np.ones_like(angle)
     for waves in (2, 3, 5):
@@ -95,5 +95,5 @@ def _outline(
 
 
 def _soft(outline: NDArray[Any]) -> NDArray[Any]:
-    """Bright inside, fading over the outline as an unsharp lens shows it."""
+    """Return the brightness of a cell, which fades at its outline as behind an unsharp lens."""
     return np.asarray(1 / (1 + np.exp(12 * (outline - 1))))

@@ -1,7 +1,7 @@
-"""Where does the command begin, and which commands read files that may do harm?
+"""The entry point of the command.
 
-Those work in a process of their own: a decoder that crashes, hangs or takes all memory over a file
-ends that one, and the file is named here.
+Commands that read untrusted files run in a supervised process. If a decoder crashes, hangs or takes
+all memory because of a file, only that process ends, and the supervisor names the file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ _READING = ("convert", "verify", "repack", "inspect")
 
 
 def main() -> None:
-    """Run the command, and end with its exit status."""
+    """Run the command, and exit with its status."""
     if sys.modules["__main__"].__spec__ is not None and not sys.flags.safe_path:
-        sys.path.append(sys.path.pop(0))  # python -m looks in the current folder first
-    for descriptor in range(3):  # a file that got the number of one would take what is printed
+        sys.path.append(sys.path.pop(0))  # python -m puts the current folder first
+    # If a standard stream is closed, the next opened file would get its number and its output.
+    for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the application where it is asked for: the process that only watches needs none."""
+    """Import the application only when it is used, because the supervisor does not need it."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from zarrfeed_tools.application import app

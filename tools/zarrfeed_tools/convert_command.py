@@ -1,16 +1,15 @@
-"""How is a conversion asked for, followed and summed up on a terminal?"""
+"""The command ``zarrfeed convert``."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import Annotated
 
 import typer
 
 from zarrfeed_convert import PairedFolders, Report, convert, set_read_timeout
-from zarrfeed_tools.following import followed, interrupts_told
 from zarrfeed_tools.pack_options import (
     AsJson,
     ChunkSamples,
@@ -29,12 +28,12 @@ from zarrfeed_tools.pack_options import (
     Workers,
     scheduler_of,
 )
+from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes, parse_size
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
     READ_TIMEOUT_S,
     AllowExternal,
-    Asked,
     Color,
     ColorOption,
     Fields,
@@ -47,18 +46,19 @@ from zarrfeed_tools.source_options import (
     MaskSuffix,
     MaxSampleSize,
     ReadTimeout,
+    SourceArguments,
     limits_of,
     require_no_more,
 )
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console
 
-# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
+# Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
 _HELP = """Pack images and masks into one split of a dataset.
 
-Images and masks pair up by their names; test sets need no --masks. --format reads what else \
-they come as than files in folders. What cannot be packed ends the run, and is named, unless \
---on-error skip leaves it out. A run that was stopped goes on by the same command.
+Images and masks are paired by their names. Test sets need no --masks. Use --format for data that \
+are not image files in folders. The run stops at the first invalid input and names the file; \
+--on-error skip leaves such inputs out instead. To continue an interrupted run, repeat the command.
 
 [bold]Examples[/] (globs must be quoted, or the shell expands them)
 
@@ -100,10 +100,14 @@ def register(app: typer.Typer) -> None:
 def _command(
     context: typer.Context,
     out: Annotated[
-        Path, typer.Argument(metavar="OUT.zarr", help="The dataset; made if it is not there.")
+        Path,
+        typer.Argument(metavar="OUT.zarr", help="The dataset; created if it does not exist."),
     ],
     split: Annotated[
-        str, typer.Option(help="The split to pack, like train or val; run once for each.")
+        str,
+        typer.Option(
+            help="Name of the split to pack, such as train or val. Run the command once per split."
+        ),
     ],
     images: Images,
     masks: Masks = None,
@@ -114,8 +118,9 @@ def _command(
         str | None,
         typer.Option(
             metavar="FILE_OR_LIST",
-            help="Class names in the order of their ids: a,b,c, or a file with a name per line, or "
-            "their number. Left out, every mask is looked at first.",
+            help="Class names in the order of their ids: a,b,c, a file with one name per line, or "
+            "the number of classes. By default the classes are counted, which reads every mask "
+            "once.",
         ),
     ] = None,
     ignore: Annotated[
@@ -126,20 +131,22 @@ def _command(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Height and width that every stored sample shall have; DxHxW of volumes.",
+            help="Height and width of every stored sample; DxHxW for volumes.",
         ),
     ] = None,
     fit: Annotated[
         _Fit | None,
         typer.Option(
-            help="How samples of another size get there: resized (images by bilinear interpolation "
-            "with antialiasing, masks by nearest neighbour), cut from the centre, padded at the "
-            "far end of each axis, or cut into tiles that cover them."
+            help="What to do with samples of another size. resize: interpolate images bilinearly "
+            "with antialiasing, masks by nearest neighbour. crop: cut out the centre. pad: fill up "
+            "at the far end of each axis. tile: cut into tiles that cover the sample."
         ),
     ] = None,
     overlap: Annotated[
         int,
-        typer.Option(metavar="PIXELS", min=0, help="That neighbouring tiles share at least."),
+        typer.Option(
+            metavar="PIXELS", min=0, help="Pixels that neighbouring tiles share at least."
+        ),
     ] = 0,
     mask_map: MaskMapOption = "",
     codec: CodecOption = Codec.AUTO,
@@ -148,8 +155,9 @@ def _command(
     order: Annotated[
         _Order,
         typer.Option(
-            help="Shuffled once by --seed, so that reading in storage order is fair too (of "
-            "tiles, the images, and then the tiles within each file); or sorted by name."
+            help="Order of the stored samples. shuffled: by --seed, so that reading in storage "
+            "order is random, too (for tiles, the images are shuffled, then the tiles within each "
+            "file). source: sorted by name."
         ),
     ] = _Order.SHUFFLED,
     seed: Seed = 0,
@@ -175,7 +183,7 @@ def _command(
     if overlap and fit is not _Fit.TILE:
         raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
     set_read_timeout(read_timeout)
-    asked = Asked(
+    arguments = SourceArguments(
         images,
         masks,
         fields=fields,
@@ -188,8 +196,8 @@ def _command(
         split=split,
         limits=limits_of(max_sample_size, allow_external=allow_external),
     )
-    source = asked.open()
-    with interrupts_told(), followed() as follow:
+    source = arguments.open()
+    with report_interrupts(), show_progress() as follow:
         report = convert(
             source,
             out,
@@ -230,16 +238,16 @@ def convert_folders(
     classes: str | None = None,
     quiet: bool = False,
 ) -> Report:
-    """Do what the command does, from another command.
+    """Run a conversion from another command, with its progress and summary.
 
     Parameters
     ----------
     out, split, images, masks, classes
-        As the command's options; the others keep their defaults.
+        Options of ``zarrfeed convert``. The others have their defaults.
     quiet
-        Leave the summary out.
+        Whether to leave the summary out.
     """
-    with interrupts_told(), followed() as follow:
+    with report_interrupts(), show_progress() as follow:
         report = convert(
             PairedFolders(images, masks), out, split=split, classes=classes, progress=follow
         )

@@ -1,4 +1,4 @@
-"""How is the demonstration asked for on a terminal?"""
+"""The command ``zarrfeed demo``."""
 
 from __future__ import annotations
 
@@ -39,19 +39,25 @@ def demo(
             help="Train on this dataset, with splits train and val, instead of drawn cells.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for what is made.")] = Path("demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training split.")] = 5,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"),
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Number of passes over the training split.")
+    ] = 5,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 16,
-    filters: Annotated[int, typer.Option(min=1, help="Width of the U-Net's first level.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of order, flips and weights.")] = 0,
+    filters: Annotated[
+        int, typer.Option(min=1, help="Number of filters in the U-Net's first level.")
+    ] = 8,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the order, the flips and the initial weights.")
+    ] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, and only that.")
+        bool, typer.Option("--json", help="Print only the result, as one JSON object.")
     ] = False,
 ) -> None:
-    """Pack pictures of cells, train a small U-Net from the store, and show what it learned.
+    """Pack pictures of cells, train a small U-Net on them, and show its predictions.
 
     Draws 400 pairs of PNG files into demo/, packs them with zarrfeed convert, trains with two
-    worker processes and writes demo/predictions.png: images, true masks, predicted masks.
+    worker processes and writes demo/predictions.png with images, true masks and predicted masks.
 
     [bold]Example[/] (your own data, packed before)
 
@@ -63,7 +69,7 @@ def demo(
         raise _no_keras("there is no keras")
     if data is None:
         data = _pack_cells(out, show, quiet=as_json)
-    show.print("[bold]Train[/] a U-Net from it (loading Keras …)")
+    show.print("[bold]Train[/] a U-Net on it (loading Keras …)")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from zarrfeed_tools.demonstration import demonstrate  # Keras takes seconds to import
@@ -87,9 +93,9 @@ def demo(
     show.print(
         f"\nValidation IoU (mean over classes) by epoch: [bold]{ious}[/]\n"
         f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader "
-        f"alone could hand out {result.fed_batches_per_second:,.0f}.\n"
+        f"alone could deliver {result.fed_batches_per_second:,.0f}.\n"
         f"Images, true masks and predictions side by side: [bold]{shown(result.picture)}[/]\n"
-        f"All of it in {time.perf_counter() - start:.0f} s.",
+        f"The demonstration took {time.perf_counter() - start:.0f} s.",
         soft_wrap=True,
     )
 

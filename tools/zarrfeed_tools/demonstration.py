@@ -1,8 +1,4 @@
-"""Train a U-Net from a packed dataset and show what a newcomer wants to see.
-
-The sequences, the training and the picture are each one call; this module only puts them in a
-row and says what happens.
-"""
+"""Train a U-Net on a packed dataset, measure the loader and draw predictions."""
 
 from __future__ import annotations
 
@@ -28,24 +24,24 @@ _VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What a demonstration came to.
+    """Result of a demonstration.
 
     Attributes
     ----------
     data
-        The dataset.
+        Path of the dataset.
     train_samples, validation_samples
-        How many samples there were.
+        Number of samples.
     epochs
-        Passes over the training split.
+        Number of passes over the training split.
     loss, val_loss, val_iou
-        One value per epoch; IoU is the mean over classes.
+        One value per epoch. IoU is the mean over classes.
     fed_batches_per_second
-        What the loader alone hands out, nothing trained.
+        Speed of the loader alone, without training.
     trained_batches_per_second
-        In the epochs after the first, validation left out.
+        Speed of training after the first epoch, without validation.
     picture
-        Path of the PNG.
+        Path of the PNG with predictions.
     """
 
     data: str
@@ -60,7 +56,7 @@ class Demonstration:
     picture: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return a dict that fits JSON."""
         return asdict(self)
 
 
@@ -73,13 +69,13 @@ class _Clock:
         self._seconds: list[tuple[int, float]] = []
 
     def callback(self) -> keras.callbacks.Callback:
-        """Make what Keras calls."""
+        """Return the callback that measures."""
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=self._begin_epoch, on_train_batch_end=self._end_batch
         )
 
     def batches_per_second(self) -> float:
-        """Rate after the first epoch, which compiles; of the first if there is no other."""
+        """Return the rate after the first epoch, which compiles, or that of the only epoch."""
         later = [seconds for epoch, seconds in self._seconds if epoch > 0]
         times = later or [seconds for _, seconds in self._seconds]
         return len(times) / sum(times) if times else float("nan")
@@ -110,27 +106,27 @@ def demonstrate(
     Parameters
     ----------
     data
-        A dataset with a split ``train`` and, if possible, ``val``; without one, every fifth
+        A dataset with a split ``train`` and, if possible, ``val``. Without ``val``, every fifth
         training sample is held out.
     picture
-        Where the PNG goes.
+        Path of the PNG to write.
     epochs, batch_size, filters, seed
-        Of the training.
+        Parameters of the training.
     show
-        Where it is told.
+        Console for messages.
     progress_bar
-        Whether Keras shows its own.
+        Whether Keras shows its progress bar.
 
     Raises
     ------
     StoreError
-        The dataset has no split ``train``, or its images cannot be a batch.
+        The dataset has no split ``train``, or its arrays cannot make a batch.
     """
     keras.utils.set_random_seed(seed)
     train, validation = open_sequences(data, batch_size=batch_size, seed=seed)
     with train, validation:
         fed = _measure_feed(train)
-        show.print(f"\nThe loader alone hands out {fed:,.0f} batches of {batch_size} a second.\n")
+        show.print(f"\nThe loader alone delivers {fed:,.0f} batches of {batch_size} a second.\n")
         image, mask = validation[0]
         classes = train.classes or _classes_seen(train)
         clock = _Clock()
@@ -168,7 +164,7 @@ def demonstrate(
 
 
 def _classes_seen(train: ZarrSequence) -> tuple[str, ...]:
-    """Name the classes of a store that does not say by their ids."""
+    """Return the ids of all classes in the masks as names."""
     return tuple(str(number) for number in range(max(int(mask.max()) for _, mask in train) + 1))
 
 
@@ -196,7 +192,7 @@ def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSeque
 
 
 def _measure_feed(train: ZarrSequence) -> float:
-    """Iterate by hand for at least a second, after a first pass; the epoch count stays."""
+    """Return batches per second, measured for at least a second after a first pass."""
     epoch = train.epoch
     for _ in train:
         pass

@@ -1,7 +1,4 @@
-"""What does a numpydoc docstring say, piece by piece?
-
-Pure: text in, text out.
-"""
+"""Parse numpydoc docstrings. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -9,24 +6,24 @@ import inspect
 import re
 from dataclasses import dataclass
 
-# ``code``, `name` and :role:`name`, as reStructuredText has them.
+# ``code``, `name` and :role:`name` of reStructuredText.
 _MARKED = re.compile(r"``(?P<code>.+?)``|(?::\w+:)?`~?(?P<name>[^`]+)`", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """A docstring.
+    """A parsed docstring.
 
     Attributes
     ----------
     summary
-        Its first paragraph.
+        The first paragraph.
     paragraphs
-        The others before the first section.
+        The other paragraphs before the first section.
     parameters
-        What is said of which parameters; several may share a text.
+        Names of parameters and their description, which several parameters may share.
     examples
-        The section of that name, as it stands; empty where there is none.
+        The section of examples, unchanged; empty if there is none.
     """
 
     summary: str
@@ -35,12 +32,12 @@ class Documented:
     examples: str
 
     def of(self, parameter: str) -> str:
-        """Give what is said of a parameter; empty where nothing is."""
+        """Return the description of a parameter; empty if there is none."""
         return next((text for names, text in self.parameters if parameter in names), "")
 
 
 def read_docstring(text: str) -> Documented:
-    r"""Take a docstring apart.
+    r"""Parse a docstring.
 
     Examples
     --------
@@ -60,7 +57,7 @@ def read_docstring(text: str) -> Documented:
 
 
 def plain(text: str) -> str:
-    """Take the marks of reStructuredText away.
+    """Remove the markup of reStructuredText.
 
     Examples
     --------
@@ -71,7 +68,7 @@ def plain(text: str) -> str:
 
 
 def _parameters(section: str) -> list[tuple[tuple[str, ...], str]]:
-    """Read names that begin a line, each with the indented text that follows."""
+    """Parse names at the beginning of a line, each with the indented text that follows."""
     found = []
     for entry in re.split(r"\n(?=\S)", section):
         names, _, text = entry.partition("\n")

@@ -1,4 +1,4 @@
-"""What is there to know of a format, before data are read?"""
+"""Which formats are there, and which options does each have?"""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 Default: TypeAlias = str | int | float | bool | None
 
-# The command line has texts of its own for these; docstrings name Python's classes.
+# Help texts of options of the command line, in place of docstrings, which refer to Python classes.
 _HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP, "fields": FIELD_HELP}
 
 
 @dataclass(frozen=True, slots=True)
 class FormatRow:
-    """A format, in short.
+    """One line about a format.
 
     Attributes
     ----------
     name, summary, extra
-        As in :class:`zarrfeed_convert.Format`.
+        See :class:`zarrfeed_convert.Format`.
     missing
-        What is to be done before it can be used here; empty if it can.
+        How to install what the format needs; empty if it is installed.
     fields
         Whether it takes further fields (``--field``).
     """
@@ -49,18 +49,18 @@ class FormatRow:
 
 @dataclass(frozen=True, slots=True)
 class FormatOption:
-    """Something that a format is told; or several things that one text is about.
+    """One option of a format, or several options that share a description.
 
     Attributes
     ----------
     names
-        Of the arguments of the format's class.
+        Names of the arguments of the format's class.
     flags
-        How each is written on the command line.
+        The option of the command line for each.
     defaults
-        Of each; None where it must be given.
+        The default of each; None if it is required.
     help
-        What it means.
+        The description.
     """
 
     names: tuple[str, ...]
@@ -71,20 +71,20 @@ class FormatOption:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A format, and all that it is told.
+    """A format and its options.
 
     Attributes
     ----------
     name
-        Of the format.
+        Name of the format.
     usage
-        A command line, with a line for each of its parts.
+        A command line, one part per line.
     about
-        Paragraphs.
+        Paragraphs that describe the format.
     options
-        What it is told.
+        The format's options.
     examples
-        In Python, as a session.
+        Examples in Python, as an interactive session.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Explanation:
 
 
 def list_formats() -> list[FormatRow]:
-    """List all formats; each is loaded, to see whether what it needs is there."""
+    """Return all formats. Each is imported to find out whether its packages are installed."""
     rows = []
     for known in FORMATS.values():
         missing, fields = "", False
@@ -108,36 +108,36 @@ def list_formats() -> list[FormatRow]:
 
 
 def explain(name: str) -> Explanation:
-    """Explain a format by what its class says of itself.
+    """Explain a format by the docstring and the parameters of its class.
 
     Raises
     ------
     OptionError
         There is no such format.
     SourceError
-        It needs a package that is not there.
+        The format needs a package that is not installed.
     """
-    said = read_docstring(inspect.getdoc(factory_of(name)) or "")
+    documented = read_docstring(inspect.getdoc(factory_of(name)) or "")
     parameters = parameters_of(name)
-    about = tuple(plain(text) for text in (said.summary, *said.paragraphs))
-    options = tuple(_options(said, parameters))
-    return Explanation(name, tuple(_usage(name, parameters)), about, options, said.examples)
+    about = tuple(plain(text) for text in (documented.summary, *documented.paragraphs))
+    options = tuple(_options(documented, parameters))
+    return Explanation(name, tuple(_usage(name, parameters)), about, options, documented.examples)
 
 
 def _options(
-    said: Documented, parameters: Mapping[str, inspect.Parameter]
+    documented: Documented, parameters: Mapping[str, inspect.Parameter]
 ) -> Iterator[FormatOption]:
-    """Describe arguments in the order of the class, together with those that share their text."""
+    """Yield arguments in the order of the class, together with those that share a description."""
     left = list(parameters)
     while left:
-        group = next((names for names, _ in said.parameters if left[0] in names), (left[0],))
+        group = next((names for names, _ in documented.parameters if left[0] in names), (left[0],))
         names = tuple(name for name in left if name in group)
         left = [name for name in left if name not in names]
         yield FormatOption(
             names,
             tuple(FLAGS.get(name, f"-o {name}=") for name in names),
             tuple(_default(parameters[name]) for name in names),
-            _HELP.get(names[0]) or plain(said.of(names[0])),
+            _HELP.get(names[0]) or plain(documented.of(names[0])),
         )
 
 

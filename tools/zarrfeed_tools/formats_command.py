@@ -1,4 +1,4 @@
-"""How are formats shown on a terminal?"""
+"""The command ``zarrfeed formats``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def register(app: typer.Typer) -> None:
 
 def formats(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A format that is to be explained.")
+        str | None, typer.Argument(metavar="NAME", help="The format to explain; all by default.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
 ) -> None:
-    """Show what zarrfeed convert can read, and how it is told to.
+    """List the formats that zarrfeed convert reads, or explain the options of one.
 
-    Without NAME, all formats, and what installs those that are not there. With NAME, that format:
-    what it reads, and each of its options.
+    Without NAME, lists all formats, and how to install those that need further packages. With
+    NAME, explains what this format reads, and each of its options.
 
     [bold]Example[/]
 
@@ -65,7 +65,7 @@ def _show_rows(rows: Iterable[FormatRow], out: Console) -> None:
             name, shown(row.summary), "yes" if row.fields else "", row.extra, shown(installed)
         )
     out.print(table)
-    out.print("zarrfeed formats NAME explains one; zarrfeed convert --format NAME reads it.")
+    out.print("zarrfeed formats NAME explains a format; zarrfeed convert --format NAME reads it.")
 
 
 def _show_explanation(explanation: Explanation, out: Console) -> None:
@@ -89,7 +89,7 @@ def _show_explanation(explanation: Explanation, out: Console) -> None:
 
 
 def _folded(parts: Iterable[str]) -> str:
-    """Write a command line over several lines, as a shell takes it."""
+    """Write a command line over several lines, with backslashes for the shell."""
     return " \\\n    ".join(parts)
 
 
@@ -100,5 +100,5 @@ def _defaults(option: FormatOption) -> str:
 
 
 def _text(default: str | int | float) -> str:
-    """Write a value as ``-o NAME=VALUE`` takes it."""
+    """Write a value as in ``-o NAME=VALUE``."""
     return {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)

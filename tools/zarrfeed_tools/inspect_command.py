@@ -1,9 +1,9 @@
-"""How are the facts of a dataset shown on a terminal?"""
+"""The command ``zarrfeed inspect``."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,14 +27,14 @@ def inspect(
         bool, typer.Option("--json", help="Print the facts as one JSON array.")
     ] = False,
 ) -> None:
-    """Show what a dataset holds: splits, fields, codecs, bytes, classes and their pixel shares.
+    """Show what a dataset contains: splits, fields, codecs, bytes, classes and their pixel shares.
 
-    A chunk is the unit of decoding, a shard is a file; their rows are samples. Beside the fields
-    that feed a model, key holds the samples' names, digest their checksums, class_pixels the
-    pixels of every class.
+    A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are
+    samples. Besides the fields that feed a model, a packed split has descriptive arrays: key holds
+    the samples' names, digest their checksums, class_pixels the pixels of every class.
 
-    Works on any Zarr group of arrays aligned on axis 0, and says which of them would be read
-    the slow way.
+    Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in
+    a slower way.
 
     [bold]Example[/]
 
@@ -56,9 +56,9 @@ def _show(split: SplitFacts, out: Console) -> None:
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
     out.print(fields_table(split.fields))
     for name, reason in split.indirect.items():
-        out.print(f"{shown(name)}: read the slow way ({shown(reason)})")
+        out.print(f"{shown(name)}: read in a slower way ({shown(reason)})")
     if split.classes:
         out.print(classes_table(split.classes))
     skipped = split.packed.get("skipped", ())
     if skipped:
-        out.print(f"{len(skipped)} inputs were skipped when it was packed; --json lists them")
+        out.print(f"{len(skipped)} inputs were skipped when packing; --json lists them")

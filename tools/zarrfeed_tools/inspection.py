@@ -1,4 +1,4 @@
-"""What does a dataset hold? Facts as plain data, for people and for machines."""
+"""What does a dataset contain? Plain data for tables and JSON."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SplitFacts:
-    """One split.
+    """Facts about one split.
 
     Attributes
     ----------
     path
-        Of its group.
+        Path of the split.
     samples
-        How many; None where its arrays differ.
+        Number of samples; None if the arrays differ.
     fields
-        Its arrays.
+        The arrays.
     indirect
-        Why the direct reader cannot read an array, for those that it cannot.
+        Why arrays cannot be read directly from their files, by name.
     classes
-        Empty where the store does not count them.
+        The classes and their pixels; empty if the store does not count them.
     ignore
-        The mask id that belongs to no class, or None.
+        The mask id that counts as no class; None if there is none.
     packed
-        How it was packed, as recorded; empty for a store that zarrfeed did not write.
+        The recorded settings of the conversion; empty for a store that zarrfeed did not write.
     """
 
     path: str
@@ -43,22 +43,22 @@ class SplitFacts:
     packed: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return a dict that fits JSON."""
         return asdict(self)
 
 
 def inspect_store(path: Path) -> list[SplitFacts]:
-    """Look at every split of a dataset, or at one split.
+    """Collect facts about every split of a dataset, or about one split.
 
     Parameters
     ----------
     path
-        A dataset like ``camvid.zarr``, or one of its splits.
+        A dataset, such as ``camvid.zarr``, or one of its splits.
 
     Raises
     ------
     StoreError
-        It is neither.
+        `path` is neither.
     """
     splits = list_splits(path)
     return [
@@ -67,7 +67,7 @@ def inspect_store(path: Path) -> list[SplitFacts]:
 
 
 def inspect_split(split: Split) -> SplitFacts:
-    """Look at one opened split; of its data, only the class counts are read."""
+    """Collect facts about one opened split. Only metadata and class counts are read."""
     fields = fields_of(split, list(split.layouts))
     lengths = {
         split.layouts[name].shape[0] if name in split.layouts else None

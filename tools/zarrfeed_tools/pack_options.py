@@ -1,6 +1,6 @@
-"""How is a command told how to pack?
+"""Options on how to pack, shared by several commands.
 
-The options that commands share, by their types; ``typer`` reads them where a command names them.
+Each option is an annotated type, which ``typer`` reads from a command's signature.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typer
 
 
 class Codec(StrEnum):
-    """How chunks are compressed."""
+    """The codec of chunks."""
 
     AUTO = "auto"
     RAW = "raw"
@@ -21,14 +21,14 @@ class Codec(StrEnum):
 
 
 class OnError(StrEnum):
-    """What a sample that cannot be packed does."""
+    """What to do about an input that cannot be packed."""
 
     STOP = "stop"
     SKIP = "skip"
 
 
 class Engine(StrEnum):
-    """Where the work is done."""
+    """Where to run the work."""
 
     LOCAL = "local"
     DASK = "dask"
@@ -38,8 +38,8 @@ CodecOption: TypeAlias = Annotated[
     Codec,
     typer.Option(
         "--codec",
-        help="How chunks are compressed; auto compresses what gets small enough and does not share "
-        "a chunk with other samples.",
+        help="Compression of chunks. auto: lz4 or zstd for fields that get small enough and have "
+        "one sample per chunk, else raw.",
     ),
 ]
 ChunkSamples: TypeAlias = Annotated[
@@ -48,7 +48,7 @@ ChunkSamples: TypeAlias = Annotated[
         "--chunk-samples",
         metavar="K",
         min=1,
-        help="Samples per chunk; by default as many as are worth one read.",
+        help="Samples per chunk. By default one for large samples, several for small ones.",
     ),
 ]
 ShardSize: TypeAlias = Annotated[
@@ -56,46 +56,47 @@ ShardSize: TypeAlias = Annotated[
     typer.Option(
         "--shard-size",
         metavar="256MiB",
-        help="Decoded bytes of images per file; by default 8 to 256 MiB, by the data.",
+        help="Decoded bytes of images per file. By default 8 to 256 MiB, depending on the data.",
     ),
 ]
-Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, help="Of the shuffled order.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shuffled order.")]
 Workers: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--workers",
         metavar="N",
         min=1,
-        help="Processes; by default one per core, or as many as memory allows. The result is the "
-        "same for any number.",
+        help="Number of processes. By default one per core, or fewer if memory is short. The "
+        "result does not depend on it.",
     ),
 ]
 OnErrorOption: TypeAlias = Annotated[
     OnError,
     typer.Option(
         "--on-error",
-        help="What an input that cannot be packed does: stop the run, or be left out; the split "
-        "records what was skipped, and why.",
+        help="What to do about an input that cannot be packed. stop: end the run. skip: leave it "
+        "out, and record its name and the reason in the split.",
     ),
 ]
 Overwrite: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace the split if it is there already, once the new one is complete.",
+        help="Replace an existing split, once the new one is complete.",
     ),
 ]
 Restart: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--restart",
-        help="Begin anew where a run was stopped; without it, the same command goes on from there.",
+        help="Discard what an interrupted run has written. Without it, the run is continued.",
     ),
 ]
 DryRun: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Say what would be done, why, in how much memory; write nothing."
+        "--dry-run",
+        help="Show what would be done, why, and how much memory it takes; write nothing.",
     ),
 ]
 EngineOption: TypeAlias = Annotated[
@@ -107,9 +108,9 @@ Scheduler: TypeAlias = Annotated[
     typer.Option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Of the Dask cluster, like tcp://10.0.0.1:8786. Its machines must share the paths of "
-        "the samples and of the output with this one, and have the same zarrfeed[dask]. "
-        "DASK_ZARRFEED__TIMEOUT=120s waits longer for it.",
+        help="Address of the Dask cluster, such as tcp://10.0.0.1:8786. Its machines must have the "
+        "same zarrfeed as this one, with the extra dask, and see the input and the output under "
+        "the same paths. Set DASK_ZARRFEED__TIMEOUT=120s to wait longer for it.",
     ),
 ]
 AsJson: TypeAlias = Annotated[
@@ -118,12 +119,12 @@ AsJson: TypeAlias = Annotated[
 
 
 def scheduler_of(engine: Engine, scheduler: str | None, workers: int | None) -> str | None:
-    """Check that engine, scheduler and workers go together; give the scheduler.
+    """Check that engine, scheduler and workers are compatible, and return the scheduler.
 
     Raises
     ------
     typer.BadParameter
-        One is given without the other, or processes of this machine are asked for as well.
+        Engine and scheduler do not match, or --workers is given for a cluster.
     """
     if engine is Engine.DASK and scheduler is None:
         raise typer.BadParameter("needs --scheduler ADDRESS", param_hint="--engine dask")
@@ -131,6 +132,6 @@ def scheduler_of(engine: Engine, scheduler: str | None, workers: int | None) -> 
         raise typer.BadParameter("needs --engine dask", param_hint="--scheduler")
     if scheduler is not None and workers is not None:
         raise typer.BadParameter(
-            "are processes of this machine; a Dask cluster has its own", param_hint="--workers"
+            "sets processes of this machine; a Dask cluster has its own", param_hint="--workers"
         )
     return scheduler

@@ -1,4 +1,4 @@
-"""Lay images, true masks and predicted masks side by side in one picture."""
+"""Draw images, true masks and predicted masks side by side."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _TITLES = ("image", "true mask", "predicted mask")
 
 
 def class_colors(names: Sequence[str]) -> NDArray[np.uint8]:
-    """Choose colours that are told apart: hues by the golden angle, black for a background.
+    """Choose distinct colours for classes, with hues by the golden angle.
 
     Parameters
     ----------
     names
-        Of the classes; the first is black if it is called background.
+        Class names. The first class is black if it is called background.
 
     Returns
     -------
     (classes, 3) uint8
+        RGB values.
     """
     hues = [colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.65, 0.95) for i in range(len(names))]
     colors = (np.array(hues).reshape(-1, 3) * 255).astype(np.uint8)
@@ -45,18 +46,19 @@ def side_by_side(
     *,
     classes: Sequence[str],
 ) -> Image.Image:
-    """Draw a row per sample, and what the colours mean.
+    """Draw one row per sample, below a legend of the classes.
 
     Parameters
     ----------
     images
-        (b, H, W, C): 1 channel, RGB or RGBA; scaled to its own brightest value unless uint8.
+        (b, H, W, C) with 1, 3 (RGB) or 4 (RGBA) channels. Dtypes other than uint8 are scaled to the
+        brightest value of the image.
     masks, predictions
-        (b, H, W) class ids; ids beyond `classes`, such as an ignore id, are drawn white.
+        (b, H, W) class ids. Ids beyond `classes`, such as an ignore id, are white.
     keys
-        Of the samples, written above each row.
+        Names of the samples, which are written above their rows.
     classes
-        Names by id.
+        Class names by id.
     """
     colors = np.full((np.iinfo(np.uint16).max + 1, 3), 255, np.uint8)
     colors[: len(classes)] = class_colors(classes)
@@ -78,7 +80,7 @@ def side_by_side(
 
 
 def _legend(classes: Sequence[str], width: int) -> Image.Image:
-    """Draw a coloured square and a name for each class, in as many lines as they need."""
+    """Draw a coloured square and a name for each class, in as many lines as needed."""
     places, left, top = [], 0, 0
     for name in classes:
         size = _LINE + int(ImageDraw.Draw(Image.new("L", (1, 1))).textlength(name)) + 2 * _GAP

@@ -1,4 +1,4 @@
-"""How are sizes and bytes written on the command line?"""
+"""Parse sizes and numbers of bytes from the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parse_size(text: str, *, option: str = "--size") -> tuple[int, ...]:
     Raises
     ------
     typer.BadParameter
-        The text is something else.
+        The text has another form.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def parse_bytes(text: str, *, option: str) -> int:
     Raises
     ------
     typer.BadParameter
-        The text is something else.
+        The text has another form.
 
     Examples
     --------

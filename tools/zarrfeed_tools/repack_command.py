@@ -1,28 +1,28 @@
-"""How is a repacking asked for, followed and summed up on a terminal?"""
+"""The command ``zarrfeed repack``."""
 
 from __future__ import annotations
 
 import json
 import re
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import Annotated
 
 import typer
 
 from zarrfeed_convert import repack
-from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer looks at it)
-from zarrfeed_tools.following import followed, interrupts_told
+from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer needs it at run time)
+from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes
 from zarrfeed_tools.summary import show_repacked
 from zarrfeed_tools.terminal import console
 
-# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
-_HELP = """Make a split of packed ones, without their sources.
+# Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
+_HELP = """Make a split from packed splits, without their original files.
 
-Another codec, chunk or shard size; another order; a part of the samples; or several splits in \
-one. What is not asked for stays as it is. The digest of every sample is recomputed on the way: \
-damage ends the run, and is named. A run that was stopped goes on by the same command.
+Change the codec, the chunk or shard size or the order, select samples, or merge several splits. \
+Whatever you do not set stays as it is. The digest of every sample is checked on the way: the run \
+stops at the first damaged sample and names it. To continue an interrupted run, repeat the command.
 
 [bold]Examples[/]
 
@@ -65,35 +65,39 @@ def _command(
         list[Path],
         typer.Argument(
             metavar="IN[/SPLIT]…",
-            help="Packed splits; of a dataset with one split, its path is enough.",
+            help="Packed splits. The path of a dataset is enough if it has only one split.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT.zarr", help="The dataset; made if it is not there. It may be that of IN."
+            metavar="OUT.zarr",
+            help="The dataset; created if it does not exist. It may be the dataset of IN.",
         ),
     ],
-    split: Annotated[str, typer.Option(help="The split to make, like train or val.")],
+    split: Annotated[str, typer.Option(help="Name of the split to make, such as train or val.")],
     codec: Annotated[
         _Codec,
-        typer.Option(help="How chunks are compressed; auto compresses what gets small enough."),
+        typer.Option(
+            help="Compression of chunks. keep: as in IN. auto: lz4 or zstd for fields that get "
+            "small enough, else raw."
+        ),
     ] = _Codec.KEEP,
     chunk_samples: Annotated[
         int | None,
-        typer.Option(metavar="K", min=1, help="Samples per chunk; by default as many as in IN."),
+        typer.Option(metavar="K", min=1, help="Samples per chunk. By default as many as in IN."),
     ] = None,
     shard_size: Annotated[
         str | None,
         typer.Option(
-            metavar="256MiB", help="Decoded bytes of images per file; by default as many as in IN."
+            metavar="256MiB", help="Decoded bytes of images per file. By default as many as in IN."
         ),
     ] = None,
     order: Annotated[
         _Order | None,
         typer.Option(
-            help="Shuffled by --seed, sorted by name (source), or as samples lie. By default as "
-            "they lie in one IN, and several are shuffled.",
+            help="Order of the stored samples. shuffled: by --seed. source: sorted by name. "
+            "stored: as in IN. By default stored for one IN, shuffled for several.",
         ),
     ] = None,
     seed: shared.Seed = 0,
@@ -101,24 +105,24 @@ def _command(
         str | None,
         typer.Option(
             metavar="START:STOP:STEP",
-            help="Which samples, by number, as they lie: ':1000' are the first thousand, '::10' "
-            "every tenth.",
+            help="Select samples by their number in storage order: ':1000' the first thousand, "
+            "'::10' every tenth.",
         ),
     ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Which samples, by name: a file with one per line. Of an image that was cut into "
-            "tiles, its name names all of them.",
+            help="Select samples by name: a file with one name per line. The name of an image "
+            "selects all of its tiles.",
         ),
     ] = None,
     prefix_keys: Annotated[
         bool,
         typer.Option(
             "--prefix-keys",
-            help="Name samples SPLIT/KEY, or DATASET/SPLIT/KEY where splits are called the same: "
-            "then they may hold samples of one name.",
+            help="Name samples SPLIT/KEY, or DATASET/SPLIT/KEY if splits have the same name, so "
+            "that the splits to merge may contain samples of the same name.",
         ),
     ] = False,
     workers: shared.Workers = None,
@@ -127,10 +131,10 @@ def _command(
     dry_run: shared.DryRun = False,
     as_json: shared.AsJson = False,
 ) -> None:
-    """Make a split of packed ones, without their sources."""
+    """Make a split from packed splits, without their original files."""
     if subset is not None and keys is not None:
         raise typer.BadParameter("not with --subset", param_hint="--keys")
-    with interrupts_told(), followed() as follow:
+    with report_interrupts(), show_progress() as follow:
         report = repack(
             inputs,
             out,
@@ -158,7 +162,7 @@ def _command(
 
 
 def _parse_subset(text: str) -> slice:
-    """Read a slice.
+    """Parse a slice.
 
     >>> _parse_subset("10:20")
     slice(10, 20, None)
@@ -175,7 +179,7 @@ def _parse_subset(text: str) -> slice:
 
 
 def _read_keys(path: Path) -> list[str]:
-    """Read names, one per line; empty lines are none. Names that are no UTF-8 keep their bytes."""
+    """Read one name per line, without empty lines. Names that are not UTF-8 keep their bytes."""
     if not path.is_file():
         raise typer.BadParameter(f"no such file: {path}", param_hint="--keys")
     text = path.read_text("utf-8-sig", errors="surrogateescape")

@@ -1,6 +1,7 @@
-"""How is a command told what images and masks it is to read?
+"""Options on which images and masks to read, shared by several commands.
 
-A command takes the options below by their types, and opens what they say by :class:`Asked`.
+Each option is an annotated type, which ``typer`` reads from a command's signature.
+:class:`SourceArguments` opens the source that their values describe.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ if TYPE_CHECKING:
 DEFAULT_FORMAT = "paired"
 
 MASK_MAP_HELP = (
-    "What mask values mean: an integer, '#RRGGBB', a range, nan, or '*' for everything else, "
-    "like 255=1, '#FF0000=1,*=0', '128..255=1,*=0' or -1=255; one-hot=0 for masks with a channel "
-    "per class, 'one-hot=1,*=0' where the background has none; alpha for masks that are drawn in "
-    "the alpha channel, like alpha,255=1."
+    "Class ids of mask values. A value is an integer, '#RRGGBB', a range, nan, or '*' for "
+    "everything else: 255=1, '#FF0000=1,*=0', '128..255=1,*=0' or -1=255. Use one-hot=0 for masks "
+    "with one channel per class, 'one-hot=1,*=0' if the background has no channel, and alpha for "
+    "masks in the alpha channel, such as alpha,255=1."
 )
 FIELD_HELP = (
-    "A further field of every sample, like depth=target:data/depth: a depth map, weights, a second "
-    "image, instance ids. NAME is its array's. ROLE is image (read and resized as the images are), "
-    "mask (ids, read as masks are) or target (any numbers, kept as they are). PLACE is what "
-    "--images takes. May be given several times; zarrfeed formats says which formats take it."
+    "A further field of every sample, such as depth=target:data/depth: a depth map, weights, a "
+    "second image, instance ids. NAME is the name of its array. ROLE is image (read and resized "
+    "like images), mask (class ids, read like masks) or target (any numbers, kept as they are). "
+    "PLACE is a path or glob, as for --images. Repeat the option for several fields; zarrfeed "
+    "formats shows which formats accept it."
 )
-COLOR_HELP = "Channels of stored images; auto keeps what the images have."
+COLOR_HELP = "Channels of stored images. auto: the channels that the images have."
 
 
 class Color(StrEnum):
@@ -59,8 +61,8 @@ Images: TypeAlias = Annotated[
     typer.Option(
         "--images",
         metavar="PATH_OR_GLOB",
-        help="The images: a folder, searched with all below it, a file, a glob, or what else the "
-        "format says.",
+        help="The images: a folder, which is searched recursively, a file, or a glob. Other "
+        "formats may expect something else; see zarrfeed formats NAME.",
     ),
 ]
 Masks: TypeAlias = Annotated[
@@ -68,8 +70,8 @@ Masks: TypeAlias = Annotated[
     typer.Option(
         "--masks",
         metavar="PATH_OR_GLOB",
-        help="The masks, each named like its image; or what else the format says. Where there are "
-        "none, and with --masks none, images are packed alone, for predict.",
+        help="The masks, each named like its image. Other formats may expect something else. "
+        "Without masks, or with --masks none, only images are packed, for predict.",
     ),
 ]
 Fields: TypeAlias = Annotated[
@@ -81,8 +83,8 @@ FormatName: TypeAlias = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="What the data come as: coco, nifti, hdf5, tfrecord, … zarrfeed formats lists all, "
-        "zarrfeed formats NAME explains one.",
+        help="Format of the data, such as coco, nifti, hdf5 or tfrecord. zarrfeed formats lists "
+        "all formats; zarrfeed formats NAME explains one.",
     ),
 ]
 FormatOptions: TypeAlias = Annotated[
@@ -91,7 +93,7 @@ FormatOptions: TypeAlias = Annotated[
         "--option",
         "-o",
         metavar="NAME=VALUE",
-        help="An option of the format; may be given several times.",
+        help="An option of the format. Repeat it to set several; zarrfeed formats NAME lists them.",
         show_default=False,
     ),
 ]
@@ -100,7 +102,7 @@ ImageSuffix: TypeAlias = Annotated[
     typer.Option(
         "--image-suffix",
         metavar="S",
-        help="What image names have after the name shared with the mask.",
+        help="Suffix of image names after the part that they share with the mask's name.",
         show_default=False,
     ),
 ]
@@ -109,7 +111,8 @@ MaskSuffix: TypeAlias = Annotated[
     typer.Option(
         "--mask-suffix",
         metavar="S",
-        help="What mask names have after the name shared with the image, like _mask.",
+        help="Suffix of mask names after the part that they share with the image's name, such as "
+        "_mask.",
         show_default=False,
     ),
 ]
@@ -122,8 +125,8 @@ MaxSampleSize: TypeAlias = Annotated[
     typer.Option(
         "--max-sample-size",
         metavar="SIZE",
-        help="Most that a file may claim for one image, mask or chunk, decoded, like 8GiB; by "
-        "default an eighth of the machine's memory, 3 GiB at most.",
+        help="Largest decoded size of one image, mask or chunk, such as 8GiB. Files that claim "
+        "more are refused. By default an eighth of the machine's memory, at most 3 GiB.",
         show_default=False,
     ),
 ]
@@ -131,8 +134,8 @@ AllowExternal: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--allow-external",
-        help="Follow what leads out of the dataset: links and virtual arrays of HDF5, paths in "
-        "tables and metadata.",
+        help="Also read files outside of the dataset to which it refers by links or virtual arrays "
+        "of HDF5, or by paths in tables and metadata. Only use it for data that you trust.",
     ),
 ]
 
@@ -143,12 +146,11 @@ ReadTimeout: TypeAlias = Annotated[
         "--read-timeout",
         metavar="SECONDS",
         min=0.1,
-        help="A file whose reading does not end within so long (of large ones, a second more for "
-        "every MiB) has failed.",
+        help="Timeout for reading one file, plus one second per MiB for large files.",
     ),
 ]
 
-# Arguments of formats that the command line has options of its own for.
+# Options of the command line that set arguments of formats.
 FLAGS: Mapping[str, str] = {
     "images": "--images",
     "masks": "--masks",
@@ -161,18 +163,18 @@ FLAGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a command is told of its images and masks.
+class SourceArguments:
+    """The arguments of a command that describe its source.
 
     Attributes
     ----------
     images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map
-        The values of the options above; None where one is not given.
+        The values of the options above; None if an option is not given.
     split
-        That is packed: of formats that have subsets, it is the one of this name, unless another is
-        asked for. Else validation data would silently be training data.
+        Name of the split to pack. If the format has subsets, the subset of this name is read unless
+        another one is given, so that validation data cannot silently become training data.
     limits
-        What files may claim, and name besides themselves.
+        Limits of the sizes that files may claim, and of the files to which they may refer.
     """
 
     images: str
@@ -195,7 +197,7 @@ class Asked:
         typer.BadParameter
             There is no such format, it has no such option, or it needs one that is not given.
         SourceError
-            The data cannot be packed, or a package that they need is not there.
+            The data cannot be packed, or need a package that is not installed.
         """
         try:
             return open_source(self.format_name, self._arguments(), limits=self.limits)
@@ -203,7 +205,7 @@ class Asked:
             raise typer.BadParameter(str(error)) from error
 
     def _arguments(self) -> dict[str, Any]:
-        """Gather what the format's class is given: what was said, and no more."""
+        """Return the arguments for the format's class: those that were given."""
         options = options_of_text(self.options or ())
         for option in options:
             if option in FLAGS:
@@ -231,12 +233,12 @@ class Asked:
 
 
 def limits_of(max_sample_size: str | None, *, allow_external: bool) -> Limits:
-    """Read the two options that say what files may do.
+    """Return the limits that two options set.
 
     Raises
     ------
     typer.BadParameter
-        The size is none.
+        `max_sample_size` is not a size.
     """
     if max_sample_size is None:
         return Limits(external=allow_external)
@@ -244,21 +246,21 @@ def limits_of(max_sample_size: str | None, *, allow_external: bool) -> Limits:
 
 
 def require_no_more(extra: Sequence[str], *, argument: str, **paths: str | None) -> None:
-    """Refuse extra arguments: mostly, they are what a shell made of a glob.
+    """Refuse extra arguments, which usually come from a glob that the shell has expanded.
 
     Parameters
     ----------
     extra
-        What is left of the command line.
+        The rest of the command line.
     argument
-        The only argument that the command has.
+        The only argument of the command.
     **paths
-        The values of options that take globs.
+        Values of options that accept globs.
 
     Raises
     ------
     typer.BadParameter
-        There are any.
+        There are extra arguments.
     """
     if not extra:
         return

@@ -1,4 +1,4 @@
-"""What does a person want to know when a conversion is done?"""
+"""Print the summary of a conversion."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from zarrfeed_convert import Report
 
 
-_SHOWN = 10  # samples that were skipped
-_REMARKS = ("hidden files", "repeated files", "same place")  # with a value that says something, too
-# Decisions that are news to who asked for nothing.
-_TOLD = ("masks", "mask dtype", "no data", *_REMARKS)
-_ADVISES = re.compile("255 means 1|--mask-map")  # reasons that are news to who asked for nothing
+_SHOWN = 10  # skipped samples
+_REMARKS = ("hidden files", "repeated files", "same place")  # decisions whose value matters, too
+# Decisions that may surprise a user who set no option.
+_NOTABLE = ("masks", "mask dtype", "no data", *_REMARKS)
+_NOTABLE_REASON = re.compile("255 means 1|--mask-map")
 
 
 def show_report(report: Report, out: Console) -> None:
-    """Sum a conversion up for people."""
+    """Print the summary of a conversion."""
     fields = [field.name for field in report.fields]
     what = {("image", "mask"): "pairs", ("image",): "images"}.get(tuple(fields), "samples")
     left = f"{report.found - len(report.skipped)} {what}"
@@ -40,7 +40,7 @@ def show_report(report: Report, out: Console) -> None:
 
 
 def show_repacked(report: Report, out: Console) -> None:
-    """Sum a repacking up for people."""
+    """Print the summary of a repacking."""
     some = "" if report.packed == report.found else f" of {report.found}"
     samples = f"{report.packed}{some} samples"
     heads = {
@@ -63,8 +63,8 @@ def _show(report: Report, head: str, out: Console) -> None:
     if report.classes:
         out.print(classes_table(report.classes))
     for decision in report.decisions:
-        advises = decision.what == "classes" and _ADVISES.search(decision.reason)
-        if advises or decision.what in _TOLD:
+        is_advice = decision.what == "classes" and _NOTABLE_REASON.search(decision.reason)
+        if is_advice or decision.what in _NOTABLE:
             value = f"{decision.value}: " if decision.what in _REMARKS else ""
             out.print(f"{decision.what}: {shown(value + decision.reason)}", soft_wrap=True)
 
@@ -74,14 +74,14 @@ def _show_skipped(report: Report, out: Console) -> None:
         return
     out.print(f"skipped {len(report.skipped)} of {report.found}:")
     for name, why in report.skipped[:_SHOWN]:
-        said = why if name in why else f"{name}: {why}"
-        out.print(f"  {shown(said)}", soft_wrap=True)
+        text = why if name in why else f"{name}: {why}"
+        out.print(f"  {shown(text)}", soft_wrap=True)
     if len(report.skipped) > _SHOWN:
         out.print(f"  and {len(report.skipped) - _SHOWN} more, which the split records")
 
 
 def _filled(table: Table) -> Table:
-    """Leave out the columns that say nothing: what is not written has no stored size."""
+    """Remove empty columns, such as the stored size in a dry run."""
     table.columns = [column for column in table.columns if any(column.cells)]
     return table
 

@@ -1,4 +1,4 @@
-"""How do fields and classes look on a terminal, and where there is none?"""
+"""Tables of fields and classes for a terminal."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SHOWN = 64  # classes
 
 
 def table_of(*texts: str, numbers: Sequence[str] = ()) -> Table:
-    """Make a table of text columns, then of columns of numbers, which stand to the right."""
+    """Return a table with left-aligned columns of text, then right-aligned columns of numbers."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)  # fits 80 columns
     for name in texts:
-        table.add_column(name, overflow="fold")  # on a narrow terminal text folds, numbers stay
+        table.add_column(name, overflow="fold")  # a narrow terminal folds text, but not numbers
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def fields_table(fields: Iterable[FieldFacts]) -> Table:
-    """Show fields: how they are stored, in how many bytes."""
+    """Return a table of fields, their layout and their size."""
     numbers = ("chunk\nrows", "shard\nrows", "stored", "decoded")
     table = table_of("field", "shape", "dtype", "codec", numbers=numbers)
     for field in fields:
@@ -48,7 +48,7 @@ def fields_table(fields: Iterable[FieldFacts]) -> Table:
 
 
 def classes_table(classes: Iterable[ClassFacts]) -> Table:
-    """Show classes and their share of the pixels."""
+    """Return a table of classes and their share of the pixels."""
     table = table_of("class", numbers=("id", "pixels", "share"))
     rows = list(classes)
     few = rows if len(rows) <= _SHOWN + 1 else [*rows[: _SHOWN - 1], rows[-1]]

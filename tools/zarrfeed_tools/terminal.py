@@ -1,7 +1,7 @@
-"""How does text get to a terminal, so that no name in it is taken for something else?
+"""Print text on a terminal so that names in it are shown literally.
 
-File, class and array names are somebody else's text. Rich would read ``[red]`` in one as a style
-and ``:x:`` as a picture, and a terminal obeys the control characters in it.
+File, class and array names may contain anything. Rich would read ``[red]`` in a name as a style and
+``:x:`` as an emoji, and a terminal obeys control characters.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 NEWLINE = "\n"
-_PIPED_WIDTH = 120  # a file has no width of its own, and a log is no place for folded tables
+_PIPED_WIDTH = 120  # columns in files and pipes, wide enough not to fold tables
 
 
 def console(*, quiet: bool = False, stderr: bool = False) -> Console:
-    """Open standard output, or standard error, for people: the only way in which text gets there.
+    """Open standard output or standard error. All text for people goes through such a console.
 
     Parameters
     ----------
     quiet
-        Print nothing.
+        Whether to print nothing.
     stderr
-        Take standard error.
+        Whether to use standard error.
     """
     stream = sys.stderr if stderr else sys.stdout
-    # File names may be bytes that are no UTF-8.
+    # File names may contain bytes that are not UTF-8.
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     out = _Console(highlight=False, emoji=False, quiet=quiet, stderr=stderr)
@@ -43,14 +43,14 @@ def console(*, quiet: bool = False, stderr: bool = False) -> Console:
 
 
 def shown(text: object, *, keep: str = "") -> str:
-    r"""Give text that stands for itself in what a console prints.
+    r"""Escape text so that a console prints it literally.
 
     Parameters
     ----------
     text
-        A name, or a message that holds names.
+        A name, or a message that contains names.
     keep
-        Control characters that it may have, such as a newline.
+        Control characters that are not escaped, such as a newline.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def shown(text: object, *, keep: str = "") -> str:
 
 
 class _Console(Console):
-    """A console that prints no control characters but its own."""
+    """A console that escapes control characters in text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Render text, whoever prints it."""
+        """Render text, including that of Rich's own components."""
         return super().render_str(printable(text, keep=NEWLINE), **options)

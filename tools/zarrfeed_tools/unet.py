@@ -1,4 +1,4 @@
-"""A small U-Net, and how it is trained from two sequences: plain functions over Keras."""
+"""A small U-Net, and its training on two sequences. Plain functions over Keras."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ def build_unet(
     Parameters
     ----------
     shape
-        (height, width, channels) of the images, of any size: sides that `depth` halvings do not
-        divide are padded inside.
+        (height, width, channels) of the images. The model pads sides that cannot be halved `depth`
+        times.
     classes
-        Output channels, as logits.
+        Number of classes, which is the number of output channels.
     filters
-        Of the first level; each level has twice as many as the one above.
+        Number of filters in the first level. Each level has twice as many as the one above.
     depth
-        How often the resolution is halved.
+        Number of times that the resolution is halved.
 
     Returns
     -------
     keras.Model
-        (b, H, W, C) uint8 or float in 0 … 255 to (b, H, W, classes) float32 logits.
+        A model from (b, H, W, C) uint8 or float in 0 … 255 to (b, H, W, classes) float32 logits.
 
     References
     ----------
-    Ronneberger, Fischer, Brox: U-Net, MICCAI 2015 (arXiv:1505.04597); here with batch
+    Ronneberger, Fischer, Brox: U-Net, MICCAI 2015 (arXiv:1505.04597). This one has batch
     normalisation and "same" padding.
     """
     height, width, _ = shape
     multiple = 2**depth
     down, right = -height % multiple, -width % multiple
     inputs = keras.Input(shape)
-    x = layers.Rescaling(1 / 255)(inputs)  # batches travel as uint8, a quarter of the bytes
+    x = layers.Rescaling(1 / 255)(inputs)  # in the model, because uint8 batches are smaller
     x = layers.ZeroPadding2D(((0, down), (0, right)))(x)
     skips = []
     for level in range(depth):
@@ -66,7 +66,7 @@ def _double_convolution(x: Any, filters: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A trained model and how it went.
+    """A trained model and its history.
 
     Attributes
     ----------
@@ -93,28 +93,28 @@ def train_unet(
     callbacks: list[keras.callbacks.Callback] | None = None,
     progress_bar: bool = True,
 ) -> Training:
-    """Train a U-Net; a plain ``model.fit``.
+    """Train a U-Net by a plain ``model.fit``.
 
     Parameters
     ----------
     train, validation
         Sequences of (image, mask).
     shape
-        Of an image.
+        (height, width, channels) of an image.
     classes
-        How many there are.
+        Number of classes.
     ignore
-        The mask id that counts neither in the loss nor in the IoU, or None.
+        The mask id that counts neither in the loss nor in the IoU; None if there is none.
     epochs
-        Passes over `train`.
+        Number of passes over `train`.
     learning_rate
-        Of Adam, falling to 0 along a cosine.
+        Initial learning rate of Adam. It falls to 0 along a cosine.
     filters
-        Of the U-Net's first level.
+        Number of filters in the first level.
     callbacks
-        For Keras.
+        Callbacks for ``fit``.
     progress_bar
-        Whether Keras shows its own.
+        Whether Keras shows its progress bar.
     """
     model = build_unet(shape, classes, filters=filters)
     rate: Any = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * train.num_batches)

@@ -1,9 +1,9 @@
-"""How is a verification asked for, followed and summed up on a terminal?"""
+"""The command ``zarrfeed verify``."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003 (typer looks at it)
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from zarrfeed import list_splits
 from zarrfeed.errors import printable
 from zarrfeed_convert import fields_of_text, set_read_timeout, verify
-from zarrfeed_tools.following import followed
+from zarrfeed_tools.progress import show_progress
 from zarrfeed_tools.source_options import (
     FLAGS,
     READ_TIMEOUT_S,
@@ -21,21 +21,21 @@ from zarrfeed_tools.source_options import (
     limits_of,
 )
 from zarrfeed_tools.terminal import console
-from zarrfeed_tools.verdict import show_verification
+from zarrfeed_tools.verification_report import show_verification
 
 if TYPE_CHECKING:
     from zarrfeed_convert import Originals
 
-# Not a docstring: \b, which keeps the lines of a paragraph as they are, would be escaped there.
-_HELP = """Recompute everything that a packed dataset records of itself.
+# Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
+_HELP = """Check a packed dataset against everything that it records about itself.
 
-Every shard's file is compared with the digest of what was written, so that no flipped byte is \
-missed. Every sample is decoded, and its pixels are compared with the digest of what was \
-packed. Nothing is changed. Samples that are not as they were packed are named, with the files \
-that hold them; the exit status is 1 then.
+The bytes of every shard's file are compared with the digest recorded when it was written, which \
+detects every flipped bit. Every sample is decoded, and its pixels are compared with the digest \
+recorded when it was packed. Nothing is changed. If a sample is not as it was packed, the sample \
+and its files are named, and the exit status is 1.
 
---source makes every sample again from its originals, and names those that are others now, \
-gone, or new. Keys are only as good as the originals say: the store alone can't prove them.
+--source also makes every sample again from its original files, and names those that have \
+changed, are gone, or are new. Only this can detect wrong keys.
 
 [bold]Examples[/]
 
@@ -59,19 +59,20 @@ def _command(
         bool,
         typer.Option(
             "--source",
-            help="Make every sample again from its originals, where the split says they are.",
+            help="Make every sample again from its original files, at the paths that the split "
+            "records.",
         ),
     ] = False,
     images: Annotated[
         str | None,
         typer.Option(
-            metavar="PLACE", help="Where the images of this split are now; implies --source."
+            metavar="PLACE", help="Where the images of this split are now. Implies --source."
         ),
     ] = None,
     masks: Annotated[
         str | None,
         typer.Option(
-            metavar="PLACE", help="Where the masks of this split are now; implies --source."
+            metavar="PLACE", help="Where the masks of this split are now. Implies --source."
         ),
     ] = None,
     fields: Annotated[
@@ -79,37 +80,40 @@ def _command(
         typer.Option(
             "--field",
             metavar="NAME=ROLE:PLACE",
-            help="Where a further field of this split is now; implies --source.",
+            help="Where a further field of this split is now. Implies --source.",
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Compare files alone; decode no sample.")
+        bool, typer.Option("--quick", help="Only compare the bytes of files; decode no sample.")
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Processes; by default one per core."),
+        typer.Option(metavar="N", min=1, help="Number of processes. By default one per core."),
     ] = None,
     read_timeout: ReadTimeout = READ_TIMEOUT_S,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the outcome, with all problems, as one JSON object."),
+        typer.Option("--json", help="Print the result with all problems as one JSON object."),
     ] = False,
     max_sample_size: MaxSampleSize = None,
     allow_external: AllowExternal = False,
 ) -> None:
-    """Recompute everything that a packed dataset records of itself."""
+    """Check a packed dataset against everything that it records about itself."""
     said = {"images": images, "masks": masks, "fields": fields_of_text(fields or ()) or None}
     moved = {name: place for name, place in said.items() if place is not None}
     if moved:
         splits = list_splits(store)
         if len(splits) > 1:
             raise typer.BadParameter(
-                printable(f"these are originals of one split; name it, like {store / splits[0]}"),
+                printable(
+                    f"needed the split to which these originals belong, like "
+                    f"{store / splits[0]}, found a dataset of {len(splits)} splits"
+                ),
                 param_hint=" ".join(FLAGS[name] for name in moved),
             )
     set_read_timeout(read_timeout)
     originals: Originals = moved or source
-    with followed() as follow:
+    with show_progress() as follow:
         found = verify(
             store,
             source=originals,

@@ -1,6 +1,6 @@
-"""Measure a user's own store on a user's own machine, beside what the machine allows.
+"""Measure how fast this machine feeds a store, and compare that with the limits of the machine.
 
-Pure: ``settings`` (what is tried), ``rows`` (what came out), ``bounds`` (what it means). At the
-edge: ``turn`` (a sequence by hand), ``samples``, ``memory``, ``hand_over``, ``decoding``, ``cold``
-(the limits), ``machine``; ``running`` lets all of them take turns.
+Pure modules are ``settings`` (what is measured), ``rows`` (results) and ``bounds`` (the verdict).
+``turn`` measures a sequence; ``samples``, ``overhead``, ``decoding`` and ``cold`` measure limits;
+``running`` makes all of them take turns.
 """

@@ -1,4 +1,4 @@
-"""Which setting is best, how near is it to what the machine allows, and what bounds it?
+"""Which setting is best, how close is it to the limits of the machine, and what bounds it?
 
 Pure: measurements in, a verdict out.
 """
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 Bound: TypeAlias = Literal["disk", "decode", "transform", "memory", "python", "consumer"]
 
-# Medians that differ by less are the same on a machine that does other things, too.
+# Medians that differ by a smaller share count as equal, because of noise from other processes.
 _SAME = 0.05
-# Below this share of waiting, faster input would not be noticed (as FeedMonitor has it).
+# Below this share of waiting, faster input would hardly make a difference (as in FeedMonitor).
 _NOTICED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What this machine allows on this very data, if nothing else had to be done.
+    """The speed that one resource of this machine allows on this data.
 
     Attributes
     ----------
     bound
-        Of what.
+        The resource.
     way
-        How it was measured.
+        How the limit was measured.
     batches_per_second
-        Full batches.
+        Full batches per second.
     """
 
     bound: Bound
@@ -42,22 +42,22 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a user wants to know.
+    """The conclusion from all measurements.
 
     Attributes
     ----------
     best
         The row of the best setting.
     shares
-        Its batches/s over those of each limit, by ``Limit.way``.
+        Speed of the best setting as a share of each limit, by ``Limit.way``.
     bound
-        What holds it back.
+        The resource that limits the best setting.
     why
-        How that can be told, in words.
+        The reason for this conclusion as text.
     advice
-        What would help, in words.
+        What would help, as text.
     aside
-        Why the fastest setting is not the best one; empty where it is.
+        Why the fastest setting is not the best one; empty if it is.
     """
 
     best: Row
@@ -69,16 +69,16 @@ class Verdict:
 
 
 def judge(rows: Sequence[Row], limits: Sequence[Limit], *, cold: bool) -> Verdict:
-    """Come to a verdict.
+    """Draw the conclusion from measurements.
 
     Parameters
     ----------
     rows
-        One for each setting, at least one.
+        One row per setting, at least one.
     limits
-        Those that were measured.
+        The measured limits.
     cold
-        Whether files were read from the disk, not from the page cache.
+        Whether files were read from the disk rather than from the page cache.
     """
     best = best_of(rows)
     rate = best.batches_per_second.median
@@ -91,11 +91,12 @@ def judge(rows: Sequence[Row], limits: Sequence[Limit], *, cold: bool) -> Verdic
 
 
 def best_of(rows: Sequence[Row]) -> Row:
-    """Choose the fastest; of those that are as fast within 5 %, the one that costs a model least.
+    """Return the setting that is within 5 % of the fastest and costs a model least.
 
-    That is the one with fewer workers, and of the same number processes: they leave Python's lock
-    to the model. No worker at all reads nothing while a model computes, which a loop without a
-    model doesn't show: it is chosen only where nothing else was tried.
+    That is the setting with the fewest workers; of two with the same number, the one with
+    processes, because they do not compete with the model for the GIL. Reading without workers
+    cannot overlap with a model, which a loop without a model does not show. It is chosen only if no
+    other setting was measured.
     """
     able = [row for row in rows if row.setting.workers] or rows
     fastest = max(row.batches_per_second.median for row in able)
@@ -104,32 +105,32 @@ def best_of(rows: Sequence[Row]) -> Row:
 
 
 def reached_share(row: Row, limits: Sequence[Limit], bound: Bound) -> float:
-    """Compare a setting with the highest limit of a kind, of which there is one or more."""
+    """Return the speed of a setting as a share of the highest limit of a resource."""
     rates = [limit.batches_per_second.median for limit in limits if limit.bound == bound]
     return row.batches_per_second.median / max(rates)
 
 
 def bound_of(row: Row, reached: Mapping[Bound, float], *, cold: bool) -> Bound:
-    """Name what holds a setting back.
+    """Return the resource that limits a setting.
 
-    Where the time is spent says so, but for chunks that are decoded where a mapped file has them:
-    on cold data the disk is waited for while decoding. Whichever of the two is nearer to its limit
-    is meant then; and so it is with reading from memory, and the calls of Python around it.
+    This is the activity on which most time is spent. But chunks of mapped files are decoded in
+    place, so that waiting for a cold disk counts as decoding. Of these two, the one closer to its
+    limit is returned; the same holds for reading from memory and Python's calls around it.
 
     Parameters
     ----------
     row
-        The setting's.
+        The row of the setting.
     reached
-        Its share of each kind of limit that was measured.
+        Speed of the setting as a share of the limit of each resource.
     cold
-        Whether files were read from the disk.
+        Whether files were read from the disk rather than from the page cache.
     """
     shares = row.stats.shares
     if row.setting.workers and row.waited < _NOTICED:
         return "consumer"
     most = max(shares, key=shares.__getitem__)
-    if not row.setting.workers and most == "idle":  # the caller's own time between its reads
+    if not row.setting.workers and most == "idle":  # the caller's time between reads
         return "consumer"
     if most == "transform":
         return "transform"
@@ -144,10 +145,10 @@ def bound_of(row: Row, reached: Mapping[Bound, float], *, cold: bool) -> Bound:
 
 def _why(bound: Bound, row: Row) -> str:
     if bound == "consumer":
-        return f"batches are ready before they are asked for (waited {row.waited:.0%} of the time)"
+        return f"batches are ready before they are requested (waited {row.waited:.0%} of the time)"
     did = ", ".join(f"{name} {share:.0%}" for name, share in row.stats.shares.items())
     who = "workers" if row.setting.workers else "the caller"
-    return f"batches are waited for {row.waited:.0%} of the time; {who}: {did}"
+    return f"waited for batches {row.waited:.0%} of the time; {who}: {did}"
 
 
 def _aside(best: Row, rows: Sequence[Row]) -> str:
@@ -163,11 +164,11 @@ def _aside(best: Row, rows: Sequence[Row]) -> str:
 
 
 _ADVICE: Mapping[Bound, str] = {
-    "disk": "a faster disk, memory that holds the split, or --shuffle block, which reads "
+    "disk": "a faster disk, enough memory for the split, or --shuffle block, which reads "
     "neighbours together",
-    "decode": "a store that decodes faster: zarrfeed repack --codec raw, where there is room",
+    "decode": "a store that decodes faster: zarrfeed repack --codec raw, if the disk has room",
     "transform": "a cheaper transform, part of it in the model, or more cores",
-    "memory": "fewer bytes: smaller samples, or uint8 where they are wider",
+    "memory": "fewer bytes: smaller samples, or uint8 instead of a wider dtype",
     "python": "a larger batch size: the calls around a batch take the time, not its bytes",
-    "consumer": "nothing that the loader could do: in training, your model is the limit",
+    "consumer": "nothing in the loader: in training, your model is the limit",
 }

@@ -1,4 +1,4 @@
-"""What of a split is in the page cache, and how fast is the disk below it?"""
+"""How much of a split is in the page cache, and how fast is the disk?"""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 SUPPORTED = hasattr(os, "posix_fadvise")  # not on macOS
 _READ_NBYTES = 4 << 20
-_LOOKED_AT = 64  # places in each file
+_PROBES = 64  # per file
 
 
 def files_of(job: Job) -> list[Path]:
-    """List the files that hold the job's samples."""
+    """Return the files that contain the job's samples."""
     found = []
     for name, layout in job.layouts.items():
         for shard in range(-(-job.samples // layout.shard_rows)):
@@ -30,7 +30,7 @@ def files_of(job: Job) -> list[Path]:
 
 
 def stored_per_sample(job: Job) -> float:
-    """Bytes on the disk for one sample, over all fields, indexes of shards included."""
+    """Return the bytes on the disk per sample, over all fields and including shard indexes."""
     found = 0.0
     for name, layout in job.layouts.items():
         shards = -(-job.samples // layout.shard_rows)
@@ -41,49 +41,49 @@ def stored_per_sample(job: Job) -> float:
 
 
 def drop(files: Sequence[Path]) -> None:
-    """Have the kernel forget what it keeps of files; pages that some process maps stay."""
+    """Drop files from the page cache. Pages that a process has mapped stay."""
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)  # pages that are not written yet could not go
+            os.fsync(descriptor)  # pages that are not written yet cannot be dropped
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
 
 
 def cached_share(files: Sequence[Path]) -> float | None:
-    """Say which share of files is in the page cache, by looking at some places of each.
+    """Estimate the share of files in the page cache by probing some places of each.
 
-    Looking at a place may make the kernel read that page: :func:`drop` again afterwards.
+    A probe may make the kernel read the page, so :func:`drop` files again afterwards.
 
     Returns
     -------
     float or None
-        None where the system does not tell: ``preadv2(RWF_NOWAIT)`` is Linux'.
+        None if the system has no ``preadv2(RWF_NOWAIT)``, which only Linux has.
     """
     if not hasattr(os, "RWF_NOWAIT"):
         return None
-    here = looked = 0
+    cached = probed = 0
     for path in files:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            # Not the pages around it, too: they may be looked at next.
+            # Do not read the pages around a probe, which may be probed next.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            for place in range(0, size, max(1, size // _LOOKED_AT)):
+            for place in range(0, size, max(1, size // _PROBES)):
                 try:
-                    here += os.preadv(file.fileno(), [bytearray(1)], place, os.RWF_NOWAIT)
+                    cached += os.preadv(file.fileno(), [bytearray(1)], place, os.RWF_NOWAIT)
                 except BlockingIOError:
                     pass
                 except OSError as error:
                     if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
                         return None
                     raise
-                looked += 1
-    return here / looked if looked else None
+                probed += 1
+    return cached / probed if probed else None
 
 
 def sequential_rate(files: Sequence[Path], seconds: float) -> float:
-    """Read files from one end to the other for so long, at most once; bytes per second."""
+    """Read files sequentially, at most once, for some seconds; return the bytes per second."""
     buffer = bytearray(_READ_NBYTES)
     count, began = 0, time.perf_counter()
     for path in files:

@@ -1,9 +1,9 @@
-"""How fast can this machine decode these very chunks? Out of memory, in processes of their own.
+"""How fast can this machine decode the chunks of a split from memory, in several processes?
 
-Knows nothing of the loader's reader: a limit must not share the mistakes of what it judges. Run as
-``python -m zarrfeed_tools.bench.decoding JSON`` it is one of the processes: it takes the encoded
-chunks into memory, says so, and then decodes for as many seconds as every line on its standard
-input says, answering with the samples per second.
+This module does not use the loader's readers, because a limit must not share the mistakes of what
+it is compared with. ``python -m zarrfeed_tools.bench.decoding JSON`` runs one of the processes. It
+reads the encoded chunks into memory and prints "ready". For each line on standard input, a number
+of seconds, it then decodes for that time and prints the samples per second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ABSENT = np.iinfo(np.uint64).max
 
 
 def decoded_fields(job: Job) -> list[str]:
-    """Name the fields whose chunks are compressed, and that we can decode."""
+    """Return the names of compressed fields whose chunks can be decoded here."""
     return [
         name
         for name, layout in job.layouts.items()
@@ -46,7 +46,7 @@ def decoded_fields(job: Job) -> list[str]:
 
 
 class Decoders:
-    """Processes that decode out of memory, all idle until they are asked."""
+    """Processes that decode from memory. They are idle until :meth:`rate` is called."""
 
     def __init__(self, job: Job, count: int) -> None:
         work = {
@@ -57,7 +57,7 @@ class Decoders:
             "shuffle": job.shuffle,
             "block": job.block,
         }
-        # -P: a file in the folder where this runs must not stand for a module of ours.
+        # -P, so that files in the current folder cannot replace modules.
         command = [sys.executable, "-P", "-m", "zarrfeed_tools.bench.decoding", json.dumps(work)]
         self._processes: list[subprocess.Popen[str]] = []
         try:
@@ -74,13 +74,13 @@ class Decoders:
             raise
 
     def rate(self, count: int, seconds: float) -> float:
-        """Let the first `count` of them decode at the same time; samples per second together."""
+        """Return the samples per second of `count` processes that decode at the same time."""
         for process in self._processes[:count]:
             print(seconds, file=process.stdin, flush=True)
         return sum(float(_answer(process)) for process in self._processes[:count])
 
     def close(self) -> None:
-        """End them."""
+        """End the processes."""
         for process in self._processes:
             process.communicate()
 
@@ -95,17 +95,29 @@ def _answer(process: subprocess.Popen[Any]) -> str:
     line: str = process.stdout.readline() if process.stdout else ""
     if not line:
         raise WorkerError(
-            f"the process that decodes from memory ended, exit status {process.wait()}; its own "
-            "message stands above on standard error"
+            f"the process that decodes from memory ended with exit status {process.wait()}; see "
+            "its own message on standard error, above"
         )
     return line
 
 
 def encoded_chunks(folder: Path, layout: ArrayLayout, samples: int) -> list[bytes | None]:
-    """Take the encoded chunks of the first samples into memory; None for one never written.
+    """Read the encoded chunks of the first samples into memory, without verifying checksums.
 
-    Parses the shards by itself: at the end (or the beginning) of each stand ``uint64[chunks, 2]``
-    of (offset, nbytes), and a crc32c of 4 bytes if the store has one. Checksums are left out.
+    A shard ends (or begins) with ``uint64[chunks, 2]`` of (offset, nbytes), and a crc32c of 4 bytes
+    if the store has checksums.
+
+    Parameters
+    ----------
+    folder, layout
+        Folder and layout of the array.
+    samples
+        Number of samples whose chunks to read.
+
+    Returns
+    -------
+    list of bytes or None
+        One item per chunk, without its checksum; None for a chunk that was never written.
     """
     chunks: list[bytes | None] = []
     wanted = -(-samples // layout.chunk_rows)
@@ -136,40 +148,40 @@ def _without_checksum(chunk: bytes, layout: ArrayLayout) -> bytes:
     return chunk[:-_CHECKSUM_NBYTES] if layout.checksum else chunk
 
 
-def decode(compression: str, source: bytes, target: memoryview) -> None:
-    """Decode a chunk into memory that is there."""
-    if compression == "blosc":
+def decode(compressor: str, source: bytes, target: memoryview) -> None:
+    """Decode a chunk into a given buffer."""
+    if compressor == "blosc":
         numcodecs.blosc.decompress(source, target)
-    elif compression == "zstd":
+    elif compressor == "zstd":
         numcodecs.zstd.decompress(source, target)
     else:
         target[:] = zlib.decompress(source, wbits=31)
 
 
 class _Field:
-    """One field's chunks in memory, and room for what a batch of it decodes to."""
+    """The encoded chunks of one field, and memory for a decoded batch."""
 
     def __init__(self, folder: Path, layout: ArrayLayout, samples: int, batch_size: int) -> None:
         self._layout = layout
         self._chunks = encoded_chunks(folder, layout, samples)
         chunk_nbytes = layout.chunk_rows * layout.sample_nbytes
-        # Touched now. A batch of one-sample chunks fills a batch; others go through scratch memory.
-        rooms = batch_size if layout.chunk_rows == 1 else 1
-        memory = np.ones((rooms, chunk_nbytes), np.uint8)
-        self._rooms: Sequence[memoryview] = [row.data for row in memory]
+        # Chunks of one sample are decoded straight into a batch, others into one scratch chunk.
+        targets = batch_size if layout.chunk_rows == 1 else 1
+        memory = np.ones((targets, chunk_nbytes), np.uint8)  # ones, to touch all pages now
+        self._targets: Sequence[memoryview] = [row.data for row in memory]
 
     def decode(self, ids: NDArray[np.int64]) -> None:
-        """Decode what a batch needs: each of its chunks once."""
+        """Decode every chunk of a batch once."""
         for place, chunk in enumerate(np.unique(ids // self._layout.chunk_rows).tolist()):
             source = self._chunks[chunk]
             if source is not None:
-                decode(self._layout.compressor, source, self._rooms[place % len(self._rooms)])
+                decode(self._layout.compressor, source, self._targets[place % len(self._targets)])
 
 
 def main(text: str) -> None:
-    """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    numcodecs.blosc.use_threads = False  # the processes are the parallelism
+    """Decode on request until standard input ends; see the module's docstring."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
+    numcodecs.blosc.use_threads = False  # the processes already run in parallel
     work = json.loads(text)
     path, samples, batch_size = Path(work["path"]), work["samples"], work["batch_size"]
     layouts = open_split(path).layouts

@@ -1,4 +1,4 @@
-"""Which function does ``module:function`` mean?"""
+"""Import a function by ``module:function``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 
 def find_function(text: str, *, option: str) -> Callable[..., Any]:
-    """Import a function; modules in the current folder are found, as by ``python -m``.
+    """Import a function. Modules in the current folder are found, as by ``python -m``.
 
     Parameters
     ----------
     text
-        ``module:function``; both may have dots.
+        ``module:function``. Both parts may have dots.
     option
-        That it was given by, for errors.
+        The option of the command line, for error messages.
 
     Raises
     ------
     typer.BadParameter
-        It is written otherwise, or is not there, or can't be imported, or can't be called.
+        `text` has another form, or there is no such module or function, or the module cannot be
+        imported, or the object is not callable.
 
     Examples
     --------
@@ -46,13 +47,13 @@ def find_function(text: str, *, option: str) -> Callable[..., Any]:
         if not hasattr(found, part):
             raise typer.BadParameter(
                 f"no {part!r} in {getattr(found, '__name__', found)} "
-                f"({getattr(found, '__file__', 'built in')}); {text!r} was asked for",
+                f"({getattr(found, '__file__', 'built in')}), which {text!r} needs",
                 param_hint=option,
             )
         found = getattr(found, part)
     if not callable(found):
         raise typer.BadParameter(
-            f"{text!r} is a {type(found).__name__}, needed a function", param_hint=option
+            f"needed a function, found {text!r}, a {type(found).__name__}", param_hint=option
         )
     return found  # type: ignore[no-any-return]
 
@@ -69,7 +70,7 @@ def _imported(name: str, option: str) -> Any:
             "has installed",
             param_hint=option,
         ) from error
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # the user's module may raise anything
         raise typer.BadParameter(
             f"importing {name!r} raised {error!r}", param_hint=option
         ) from error

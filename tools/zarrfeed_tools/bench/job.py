@@ -1,4 +1,4 @@
-"""What is to be measured: plain values, and the orders that follow from them."""
+"""What to measure: plain values, and the orders of samples that follow from them."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Job:
     Attributes
     ----------
     path
-        Of the split.
+        Path of the split.
     layouts
-        The fields that are read, in batch order.
+        Layouts of the fields to read, in batch order.
     samples
-        How many of the split's first samples are read.
+        Number of samples to read, from the first one on.
     batch_size, shuffle, max_queue_size, transform, batch_transform
-        As ``ZarrSequence`` takes them.
+        Arguments of ``ZarrSequence``.
     settings
-        What is tried.
+        The settings to measure.
     cold
-        Whether files are dropped from the page cache before every turn.
+        Whether to drop files from the page cache before every turn.
     rounds
-        In each, everything takes a turn.
+        Number of turns of every setting and limit.
     seconds
-        Of a turn, after its warming up.
+        Duration of a turn, after its warm-up.
     cores
-        That this process may use.
+        Number of cores that this process may use.
     """
 
     path: Path
@@ -63,12 +63,12 @@ class Job:
 
     @property
     def sample_nbytes(self) -> int:
-        """Decoded bytes of a sample, over all fields."""
+        """Decoded size of a sample in bytes, over all fields."""
         return sum(layout.sample_nbytes for layout in self.layouts.values())
 
     @property
     def indirect(self) -> list[str]:
-        """The fields that are read the slow way."""
+        """Names of the fields that cannot be read directly from their files."""
         return [name for name, layout in self.layouts.items() if layout.indirect is not None]
 
     @property
@@ -79,7 +79,7 @@ class Job:
 
 
 def affordable_samples(samples: int, sample_nbytes: int, nbytes: int) -> int:
-    """Count the samples that fit some bytes, at least one.
+    """Return the number of samples that fit in `nbytes`, at least one.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def affordable_samples(samples: int, sample_nbytes: int, nbytes: int) -> int:
 def endless_batches(
     samples: int, batch_size: int, shuffle: Shuffle, block: int, *, seed: int = 0
 ) -> Iterator[NDArray[np.int64]]:
-    """Order epoch after epoch as a sequence does, in full batches.
+    """Yield the full batches of epoch after epoch in the order of a sequence.
 
     Yields
     ------

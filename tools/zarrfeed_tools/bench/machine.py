@@ -1,4 +1,4 @@
-"""On what is it measured?"""
+"""Describe the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _PACKAGES = ("zarrfeed", "numpy", "numcodecs", "zarr")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this process sees of its machine.
+    """The machine as this process sees it.
 
     Attributes
     ----------
     cores
-        That this process may use.
+        Number of cores that this process may use.
     processor
-        Its name, as far as it is known.
+        Name of the processor; may be empty.
     memory
-        Bytes of it.
+        Total memory in bytes.
     system
         Operating system and architecture.
     python, packages
-        Versions.
+        Version of Python, and versions of packages by name.
     """
 
     cores: int
@@ -40,7 +40,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Look at the machine."""
+    """Return a description of this machine."""
     return Machine(
         cores=usable_cores(),
         processor=_processor(),
@@ -52,7 +52,7 @@ def describe_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

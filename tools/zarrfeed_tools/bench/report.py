@@ -1,4 +1,4 @@
-"""What a run of the benchmark says, all of it, for machines."""
+"""The complete result of a run as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUEUE = 10  # the default of ZarrSequence
 
 
 def to_json(job: Job, machine: Machine, found: Findings) -> dict[str, Any]:
-    """Put machine, store, rows, limits and verdict into one JSON object; seconds and bytes."""
+    """Return machine, store, rows, limits and verdict as one JSON object, in seconds and bytes."""
     return {
         "machine": plain(machine),
         "store": store_facts(job),
@@ -53,12 +53,12 @@ def to_json(job: Job, machine: Machine, found: Findings) -> dict[str, Any]:
 
 
 def store_facts(job: Job) -> dict[str, Any]:
-    """Describe what is read."""
+    """Describe the split and the fields that are read."""
     return {
         "path": str(job.path),
         "samples": next(iter(job.layouts.values())).shape[0],
         "decoded_bytes_per_sample": job.sample_nbytes,
-        # Where zarr-python reads a field, only it knows the names of all its files.
+        # Only zarr-python knows the names of all files of a field that it reads.
         "stored_bytes_per_sample": None if job.indirect else stored_per_sample(job),
         "fields": {
             name: {
@@ -74,20 +74,20 @@ def store_facts(job: Job) -> dict[str, Any]:
 
 
 def sequence_text(job: Job, found: Findings) -> str:
-    """Write the best setting as Python, with all that was asked for."""
-    asked: dict[str, Any] = {}
+    """Return the best setting as a line of Python, with the job's other arguments."""
+    arguments: dict[str, Any] = {}
     if tuple(job.layouts) != open_split(job.path).default_fields:
-        asked["fields"] = list(job.layouts)
+        arguments["fields"] = list(job.layouts)
     if job.shuffle is not True:
-        asked["shuffle"] = job.shuffle
+        arguments["shuffle"] = job.shuffle
     if job.transform is not None:
-        asked["transform"] = job.transform
+        arguments["transform"] = job.transform
     if job.batch_transform is not None:
-        asked["batch_transform"] = job.batch_transform
+        arguments["batch_transform"] = job.batch_transform
     if job.max_queue_size != _QUEUE:
-        asked["max_queue_size"] = job.max_queue_size
+        arguments["max_queue_size"] = job.max_queue_size
     return argument_text(
-        str(job.path), job.batch_size, {**asked, **found.verdict.best.setting.arguments}
+        str(job.path), job.batch_size, {**arguments, **found.verdict.best.setting.arguments}
     )
 
 

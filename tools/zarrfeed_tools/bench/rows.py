@@ -1,7 +1,4 @@
-"""What came out of the turns of one setting, or of one limit?
-
-Pure: numbers in, numbers out.
-"""
+"""The results of one setting over all its turns. Pure: numbers in, numbers out."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """One number of every round.
+    """Median and range of a quantity over all rounds.
 
     Attributes
     ----------
     median, least, most
-        Over the rounds.
+        Median, minimum and maximum.
     """
 
     median: float
@@ -34,36 +31,36 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Sum up one value or more."""
+        """Summarise values, at least one."""
         return cls(statistics.median(values), min(values), max(values))
 
     def times(self, factor: float) -> Spread:
-        """Count in another unit."""
+        """Multiply by a factor, to convert to another unit."""
         return Spread(self.median * factor, self.least * factor, self.most * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one setting did in one round; warming up is not counted.
+    """Result of one setting in one round, without the warm-up.
 
     Attributes
     ----------
     seconds
-        From a batch handed out to a later one.
+        Duration of the turn.
     samples, nbytes
-        Of the batches between, as they were handed out.
+        Number of samples and bytes handed out.
     waits
-        Seconds that each of these batches was waited for.
+        Seconds that the consumer waited for each batch.
     first_batch
         Seconds from constructing the sequence to its first batch.
     cpu
-        Seconds of all processors in the same time: of this process and its workers.
+        CPU time of this process and its workers, in seconds.
     memory
-        Bytes of resident memory that the sequence added to the process, workers included.
+        Resident memory that the sequence added, including its workers, in bytes.
     epochs
-        That came to their end, and were checked.
+        Number of epochs that ended and were checked.
     stats
-        What the workers did in the same time.
+        Statistics of the workers.
     """
 
     seconds: float
@@ -79,26 +76,27 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting, over all rounds.
+    """Result of one setting over all rounds.
 
     Attributes
     ----------
     setting
-        What was tried.
+        The setting.
     batches_per_second, samples_per_second, megabytes_per_second
-        Full batches: the samples over the batch size; bytes as they were handed out, in 10^6.
+        Rates. Batches are full ones (samples divided by the batch size); megabytes are 10^6 bytes
+        handed out.
     first_batch
         Seconds from constructing a sequence to its first batch.
     wait_p50, wait_p95, wait_p99
-        Seconds that a batch was waited for, over the batches of all rounds.
+        Quantiles of the seconds that the consumer waited for a batch, over all rounds.
     cpu_per_1000
-        Seconds of all processors for 1000 samples; the consumer's are among them.
+        CPU time for 1000 samples in seconds, including that of the consumer.
     memory
-        Bytes that the sequence added at most.
+        Largest resident memory that the sequence added, in bytes.
     epochs
-        That came to their end, and were checked.
+        Number of epochs that ended and were checked.
     stats
-        What the workers did, added up.
+        Sum of the workers' statistics.
     """
 
     setting: Setting
@@ -116,12 +114,12 @@ class Row:
 
     @property
     def waited(self) -> float:
-        """The share of the time in which the consumer waited for a batch."""
+        """Share of the time in which the consumer waited for a batch."""
         return self.stats.waited / self.stats.seconds if self.stats.seconds else 0.0
 
 
 def row_of(setting: Setting, turns: Sequence[Turn], batch_size: int) -> Row:
-    """Sum up the turns of one setting."""
+    """Summarise the turns of one setting."""
     samples = Spread.of([turn.samples / turn.seconds for turn in turns])
     waits = np.concatenate([turn.waits for turn in turns])
     p50, p95, p99 = np.quantile(waits, (0.5, 0.95, 0.99)).tolist()
@@ -141,12 +139,12 @@ def row_of(setting: Setting, turns: Sequence[Turn], batch_size: int) -> Row:
     )
 
 
-# What passes over the data have in common is not added up; ``idle`` of a part is not in its parts.
+# Fields of EpochStats that can be subtracted. ``idle`` cannot: it is computed from the others.
 _COUNTED = ("batches", "samples", "nbytes", "waited", "read", "decoded", "transformed")
 
 
 def added(parts: Sequence[EpochStats]) -> EpochStats:
-    """Add up what several passes cost; the memory is the most of them."""
+    """Add up the statistics of several passes; of memory, take the maximum."""
     names = (*_COUNTED, "seconds", "idle")
     sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in names}
     return replace(parts[-1], **sums, rss=max(part.rss for part in parts))
@@ -155,17 +153,17 @@ def added(parts: Sequence[EpochStats]) -> EpochStats:
 def between(
     before: Sequence[EpochStats], after: Sequence[EpochStats], *, seconds: float, workers: int
 ) -> EpochStats:
-    """Work out what happened between two looks at ``sequence.stats()``.
+    """Compute the difference of two return values of ``sequence.stats()``.
 
     Parameters
     ----------
     before, after
-        Passes over the data; `after` begins with those of `before`, the last of which may have
-        gone on.
+        Statistics of passes. `after` begins with the passes of `before`, the last of which may have
+        continued.
     seconds
-        Between the looks.
+        Time between the two calls.
     workers
-        How many there are; 0 counts as 1, the caller.
+        Number of workers; 0 counts as 1, the caller.
     """
     earlier, later = added(before), added(after)
     parts: dict[str, Any] = {
@@ -177,7 +175,7 @@ def between(
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses into what JSON takes, settings into their names."""
+    """Convert dataclasses, dicts and tuples to values that fit JSON."""
     if hasattr(value, "__dataclass_fields__"):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Everything takes turns, round after round, so that a noisy moment is noisy to all."""
+"""Measure settings and limits in turns, so that noise on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed_tools.bench import cold
 from zarrfeed_tools.bench.bounds import Bound, Limit, Verdict, judge
 from zarrfeed_tools.bench.decoding import Decoders, decoded_fields
-from zarrfeed_tools.bench.hand_over import empty_batches, handing_rate
+from zarrfeed_tools.bench.overhead import empty_batches, overhead_rate
 from zarrfeed_tools.bench.rows import Row, Spread, Turn, row_of
 from zarrfeed_tools.bench.samples import (
     Loaded,
     copying_rate,
-    touching_rate,
+    summing_rate,
     transforming_rate,
 )
 from zarrfeed_tools.bench.settings import Setting
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from zarrfeed_convert import OnProgress
     from zarrfeed_tools.bench.job import Job
 
-_LIMIT_SECONDS = 0.5  # of a turn's: a limit does the same thing all the time
+_LIMIT_SECONDS = 0.5  # share of a turn's seconds, which is enough for the steady work of a limit
 _STILL_CACHED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was measured.
+    """Result of all measurements.
 
     Attributes
     ----------
     rows
-        One for each setting.
+        One row per setting.
     limits
-        What this machine allows on this data.
+        The limits of this machine on this data.
     verdict
-        What follows.
+        The conclusion.
     checked
-        What was made sure of, in words.
+        What was verified about the batches, as text.
     notes
-        What else a reader must know: warnings of the loader, doubts.
+        Warnings of the loader and of the measurement.
     """
 
     rows: tuple[Row, ...]
@@ -63,14 +63,14 @@ def measure(job: Job, loaded: Loaded, progress: OnProgress) -> Findings:
     Parameters
     ----------
     job, loaded
-        What, and its samples in memory.
+        The job, and its samples in memory.
     progress
-        Told of the turns.
+        Function to call after every turn.
 
     Raises
     ------
     ZarrfeedError
-        A sequence failed, or an epoch had not every sample once.
+        A sequence failed, or an epoch did not contain every sample once.
     """
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -93,7 +93,7 @@ def measure(job: Job, loaded: Loaded, progress: OnProgress) -> Findings:
 
 
 def _limits(job: Job, found: Mapping[tuple[Bound, str], list[float]]) -> tuple[Limit, ...]:
-    """Count in full batches, and what one core transforms for all of them, too."""
+    """Convert rates to full batches, and add the transform's limit for all cores."""
     limits = []
     for (bound, way), rates in found.items():
         rate = Spread.of(rates).times(1 / job.batch_size)
@@ -106,7 +106,7 @@ def _limits(job: Job, found: Mapping[tuple[Bound, str], list[float]]) -> tuple[L
 def take_turns(
     ways: Mapping[Any, Callable[[], Any]], rounds: int, progress: OnProgress
 ) -> dict[Any, list[Any]]:
-    """Let every way take its turn in every round, each round beginning with another one.
+    """Call every function once per round, starting each round with another one.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def _setting_turn(job: Job, setting: Setting, loaded: Loaded, notes: list[str]) 
 def _limit_ways(
     job: Job, loaded: Loaded, stack: ExitStack
 ) -> dict[tuple[Bound, str], Callable[[], Any]]:
-    """List what this machine is asked; the answers are samples per second."""
+    """Return functions that measure the limits in samples per second."""
     short = replace(job, seconds=job.seconds * _LIMIT_SECONDS)
     ways: dict[tuple[Bound, str], Callable[[], Any]] = {}
     for threads in sorted({1, job.cores}):
@@ -158,9 +158,9 @@ def _limit_ways(
     empty = stack.enter_context(empty_batches(short))
     for processes in sorted({setting.processes for setting in job.settings}):
         setting = Setting(1, processes)
-        way = f"batches of 1 byte a sample, {setting}"
-        ways["python", way] = partial(handing_rate, empty, setting)
-    ways["consumer", "looking at a batch's bytes"] = partial(touching_rate, short, loaded)
+        way = f"samples of 1 byte, {setting}"
+        ways["python", way] = partial(overhead_rate, empty, setting)
+    ways["consumer", "summing a batch's bytes"] = partial(summing_rate, short, loaded)
     return ways
 
 
@@ -178,5 +178,5 @@ def _checked(rows: tuple[Row, ...], loaded: Loaded) -> str:
         )
     what = f"{loaded.expected.samples:,} samples"
     if loaded.expected.total is not None:
-        what += ", the sum of all their bytes that of the store"
+        what += ", and the sum of all bytes equals that of the store"
     return f"each of {epochs:,} whole epochs: {what}"

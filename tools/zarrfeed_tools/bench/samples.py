@@ -1,4 +1,4 @@
-"""Samples in memory: what limits are measured on, and what every epoch must add up to."""
+"""Load samples into memory, and measure the limits that need no store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from zarrfeed import SplitReader, open_split
 from zarrfeed_tools.bench.job import affordable_samples, endless_batches
 from zarrfeed_tools.bench.turn import EpochContent
-from zarrfeed_tools.bench.words import MODULUS, WORD, sum_of_words
+from zarrfeed_tools.bench.word_sums import MODULUS, WORD, sum_of_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert import OnProgress
     from zarrfeed_tools.bench.job import Job
 
-KEPT_NBYTES = 512 << 20  # more than any processor's cache has
-_READ_NBYTES = 16 << 20  # at a time
-_ALIGNMENT = 64  # as the batches of a sequence
+KEPT_NBYTES = 512 << 20  # more than the cache of any processor
+_READ_NBYTES = 16 << 20  # per read
+_ALIGNMENT = 64  # that of a sequence's batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Loaded:
     Attributes
     ----------
     arrays
-        (n, *sample_shape) for each field.
+        One (n, *sample_shape) array per field.
     expected
-        What an epoch of all the job's samples holds.
+        Contents of an epoch over all of the job's samples.
     """
 
     arrays: tuple[NDArray[Any], ...]
@@ -45,12 +45,20 @@ class Loaded:
 
     @property
     def samples(self) -> int:
-        """How many are in memory."""
+        """Number of samples in memory."""
         return len(self.arrays[0])
 
 
 def load(job: Job, progress: OnProgress) -> Loaded:
-    """Read all samples of a job once, which also warms the page cache; keep the first of them."""
+    """Read all samples of a job once, which also fills the page cache, and keep the first ones.
+
+    Parameters
+    ----------
+    job
+        What to read.
+    progress
+        Function to call with the number of samples read.
+    """
     kept = affordable_samples(job.samples, job.sample_nbytes, KEPT_NBYTES)
     arrays = tuple(
         np.empty((kept, *layout.sample_shape), layout.dtype) for layout in job.layouts.values()
@@ -71,12 +79,14 @@ def load(job: Job, progress: OnProgress) -> Loaded:
 
 
 def copying_rate(job: Job, loaded: Loaded, threads: int) -> float:
-    """Gather batches from memory by ``np.take``, each thread into one buffer of its own.
+    """Measure how fast threads gather batches from memory by ``np.take``.
+
+    Every thread copies into its own buffer.
 
     Returns
     -------
     float
-        Samples per second, of all threads together.
+        Samples per second of all threads together.
     """
 
     def copy(thread: int) -> float:
@@ -89,7 +99,7 @@ def copying_rate(job: Job, loaded: Loaded, threads: int) -> float:
         def take() -> int:
             ids = next(batches)
             for array, target in zip(loaded.arrays, out, strict=True):
-                # "clip" writes straight into `out`; "raise" would go through a copy.
+                # mode="clip" writes straight into `out`; mode="raise" would use a buffer.
                 np.take(array, ids, axis=0, out=target, mode="clip")
             return size
 
@@ -100,10 +110,15 @@ def copying_rate(job: Job, loaded: Loaded, threads: int) -> float:
 
 
 def transforming_rate(job: Job, loaded: Loaded) -> float:
-    """Call the user's functions on samples in memory, one thread; samples per second.
+    """Measure how fast one thread transforms samples in memory.
 
-    What they return is copied into a batch, as it must be: a flipped view costs nothing to make,
-    but it is slow to copy.
+    The results are copied into a batch as in a sequence, because a view such as a flipped image
+    costs nothing to make but is slow to copy.
+
+    Returns
+    -------
+    float
+        Samples per second.
     """
     batches = endless_batches(loaded.samples, job.batch_size, job.shuffle, job.block)
     rng = np.random.default_rng(0)
@@ -132,17 +147,17 @@ def transforming_rate(job: Job, loaded: Loaded) -> float:
     return rate_of(transform, job.seconds)
 
 
-def touching_rate(job: Job, loaded: Loaded) -> float:
-    """Read every byte of batch after batch in memory, as the consumer does; samples per second."""
+def summing_rate(job: Job, loaded: Loaded) -> float:
+    """Return the samples per second at which the consumer sums bytes of batches in memory."""
     size = min(loaded.samples, job.batch_size)
     starts = itertools.cycle(range(0, loaded.samples - size + 1, size))
 
-    def touch() -> int:
+    def add_up() -> int:
         start = next(starts)
         sum_of_words([array[start : start + size] for array in loaded.arrays])
         return size
 
-    return rate_of(touch, job.seconds)
+    return rate_of(add_up, job.seconds)
 
 
 def rate_of(do: Callable[[], int], seconds: float) -> float:
@@ -163,7 +178,7 @@ def rate_of(do: Callable[[], int], seconds: float) -> float:
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Allocate memory that starts on a 64-byte boundary, every page of it touched."""
+    """Allocate memory that starts on a 64-byte boundary, and touch all of its pages."""
     nbytes = int(np.prod(shape)) * dtype.itemsize
     memory = np.ones(nbytes + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT

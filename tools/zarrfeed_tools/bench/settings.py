@@ -1,4 +1,4 @@
-"""Which settings of a sequence are tried?"""
+"""Which settings of a sequence are measured?"""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# More than this many is seldom asked for, and every setting takes its time.
+# Largest default number of workers, because every setting takes time and more are rarely useful.
 _MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How many workers, of which kind.
+    """Number and kind of workers.
 
     Attributes
     ----------
     workers
-        How many; 0 reads in the caller.
+        Number of workers; 0 reads in the caller.
     processes
-        Whether they are processes; False where there are none.
+        Whether the workers are processes; False if there are none.
     """
 
     workers: int
@@ -36,13 +36,13 @@ class Setting:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What ``ZarrSequence`` takes."""
+        """The setting as arguments of ``ZarrSequence``."""
         kind = {"use_multiprocessing": True} if self.processes else {}
         return {"workers": self.workers, **kind}
 
 
 def worker_counts(cores: int) -> tuple[int, ...]:
-    """Choose numbers of workers that fit a machine: none, 1, 2, 4 … and one for each core.
+    """Return numbers of workers for a machine: 0, 1, 2, 4 … up to the number of cores.
 
     Examples
     --------
@@ -54,14 +54,15 @@ def worker_counts(cores: int) -> tuple[int, ...]:
 
 
 def sweep(workers: Sequence[int], kinds: Sequence[bool]) -> tuple[Setting, ...]:
-    """List what is tried, each once.
+    """Return the settings to measure, without duplicates.
 
     Parameters
     ----------
     workers
         Numbers of workers.
     kinds
-        Of False (threads) and True (processes). No worker is of neither kind, and comes first.
+        Kinds of workers: False for threads, True for processes. Reading without workers comes
+        first, only once.
 
     Examples
     --------
@@ -74,7 +75,7 @@ def sweep(workers: Sequence[int], kinds: Sequence[bool]) -> tuple[Setting, ...]:
 
 
 def argument_text(path: str, batch_size: int, arguments: dict[str, Any]) -> str:
-    """Write a sequence as Python, to be copied.
+    """Write the construction of a sequence in Python.
 
     Examples
     --------
@@ -86,5 +87,5 @@ def argument_text(path: str, batch_size: int, arguments: dict[str, Any]) -> str:
 
 
 def _source(value: object) -> str:
-    """Write a value as Python; a function by its name."""
+    """Write a value in Python; a function by its name."""
     return str(getattr(value, "__name__", type(value).__name__)) if callable(value) else repr(value)

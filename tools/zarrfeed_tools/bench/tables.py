@@ -1,4 +1,4 @@
-"""How does a benchmark look on a terminal?"""
+"""Print the result of a benchmark."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BOUNDS: Mapping[Bound, str] = {
     "transform": "the transform",
     "memory": "memory bandwidth",
     "python": "Python: the calls around a batch",
-    "consumer": "what takes the batches",
+    "consumer": "the consumer of the batches",
 }
 
 
 def show(job: Job, machine: Machine, found: Findings, out: Console) -> None:
-    """Say what was measured on what, the rows, the limits, and the verdict."""
+    """Print the job and the machine, the rows, the limits and the verdict."""
     _show_job(job, machine, out)
     out.print(rows_table(found.rows))
     out.print(limits_table(found))
@@ -43,7 +43,7 @@ def show(job: Job, machine: Machine, found: Findings, out: Console) -> None:
 
 
 def rows_table(rows: Iterable[Row]) -> Table:
-    """Show what every setting did."""
+    """Return a table of the results of every setting."""
     numbers = (
         "batches\n/s", "least–\nmost", "samples\n/s", "MB/s", "first\nms",
         "wait ms\np50", "\np95", "\np99", "CPU s\n/1000", "MB",
@@ -66,7 +66,7 @@ def rows_table(rows: Iterable[Row]) -> Table:
 
 
 def limits_table(found: Findings) -> Table:
-    """Show what the machine allows, and how much of it the best setting reaches."""
+    """Return a table of the machine's limits, and of the shares that the best setting reaches."""
     table = table_of("limit", "how", numbers=("batches\n/s", "least–\nmost", "best\nreaches"))
     for limit in found.limits:
         table.add_row(
@@ -115,7 +115,7 @@ def _spread(spread: Spread) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits, or all before the point.
+    """Write a number with three significant digits, or with all digits of its integer part.
 
     Examples
     --------

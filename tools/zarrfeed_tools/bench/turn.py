@@ -1,7 +1,7 @@
-"""What does one setting do in one turn? A sequence of its own, gone through by hand.
+"""Measure one setting in one turn, by iterating over a sequence without a model.
 
-Every turn opens its sequence anew and closes it: so there is a first batch to be timed, and nothing
-runs on while others have their turn.
+Every turn opens and closes its own sequence, so that the first batch can be timed and no workers
+run during other turns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import psutil
 
 from zarrfeed import FrontEnd, ReadError
 from zarrfeed_tools.bench.rows import Turn, between
-from zarrfeed_tools.bench.words import MODULUS, sum_of_words
+from zarrfeed_tools.bench.word_sums import MODULUS, sum_of_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from zarrfeed_tools.bench.job import Job
     from zarrfeed_tools.bench.settings import Setting
 
-_WARM_UP = 0.5  # of a turn's seconds; memory is touched for the first time, queues fill
-# Epochs that a turn, and its warming up, take at most: a sequence remembers 1000 passes.
+_WARM_UP = 0.5  # share of a turn's seconds in which memory is touched first and queues fill
+# Largest number of epochs in a turn and in its warm-up. A sequence keeps statistics of 1000 passes.
 _EPOCHS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class EpochContent:
-    """What every whole epoch holds.
+    """Expected contents of every whole epoch.
 
     Attributes
     ----------
     samples
-        How many.
+        Number of samples.
     total
-        Of all its words; None where that depends on the order, or on a transform.
+        Sum of all words, modulo 2^64; None if it depends on the order or on a transform.
     """
 
     samples: int
@@ -47,7 +47,7 @@ class EpochContent:
 
 
 class Consumer:
-    """Takes batches of a sequence, epoch after epoch, and reads every byte."""
+    """Takes batches of a sequence, epoch after epoch, reads every byte, and checks every epoch."""
 
     def __init__(self, sequence: FrontEnd, expected: EpochContent) -> None:
         self._sequence = sequence
@@ -58,12 +58,12 @@ class Consumer:
         self.samples = self.nbytes = self.epochs = 0
 
     def take(self) -> float:
-        """Take a batch; returns the seconds that it was waited for.
+        """Take a batch, and return the seconds waited for it.
 
         Raises
         ------
         ReadError
-            It was the last one of an epoch that had not every sample once.
+            It was the last batch of an epoch that did not contain every sample once.
         """
         began = time.perf_counter()
         batch = next(self._pass)
@@ -78,14 +78,14 @@ class Consumer:
         return waited
 
     def _end_epoch(self) -> None:
-        more = next(self._pass, None) is not None  # also lets the sequence go on to the next epoch
+        more = next(self._pass, None) is not None  # also moves the sequence to the next epoch
         total = self._expected.total
         if more or self._of_epoch != self._expected.samples or total not in (None, self._total):
             raise ReadError(
-                f"{self._sequence!r}: an epoch did not hold every sample once: it had "
-                f"{self._of_epoch} samples, needed {self._expected.samples}; its words add up to "
-                f"{self._total}, needed {'any sum' if total is None else total}. `zarrfeed verify` "
-                "tells whether the store is as it was packed"
+                f"{self._sequence!r}: an epoch did not hold every sample once: needed "
+                f"{self._expected.samples} samples, found {self._of_epoch}; needed "
+                f"{'any sum' if total is None else total} as the sum of all words, found "
+                f"{self._total}. Run `zarrfeed verify` to check the store"
             )
         self.epochs += 1
         self._left, self._of_epoch, self._total = len(self._sequence), 0, 0
@@ -93,7 +93,7 @@ class Consumer:
 
 
 def open_sequence(job: Job, setting: Setting) -> FrontEnd:
-    """Open what a turn goes through."""
+    """Open the sequence of a turn."""
     return FrontEnd(
         job.path,
         job.batch_size,
@@ -108,10 +108,17 @@ def open_sequence(job: Job, setting: Setting) -> FrontEnd:
 
 
 def take_turn(job: Job, setting: Setting, expected: EpochContent) -> Turn:
-    """Go through epochs by hand for a while, after warming up.
+    """Iterate over epochs for the job's seconds, after a warm-up.
 
-    A job on cold data doesn't warm up, but for its first batch, nor read anything twice: its turn
+    A job on cold data takes only one batch as warm-up and reads nothing twice, so that its turn
     ends with the epoch.
+
+    Parameters
+    ----------
+    job, setting
+        What to measure.
+    expected
+        Contents of a whole epoch.
     """
     held = psutil.Process().memory_info().rss
     began = time.perf_counter()
@@ -147,7 +154,7 @@ def take_turn(job: Job, setting: Setting, expected: EpochContent) -> Turn:
 
 
 def _warm_up(consumer: Consumer, *, batches: int, seconds: float) -> None:
-    """Let every worker finish a batch, and some time pass."""
+    """Take batches until every worker has finished one and some time has passed."""
     began, taken = time.perf_counter(), 0
     while taken < batches or time.perf_counter() - began < seconds:
         if consumer.epochs == _EPOCHS:
@@ -157,7 +164,7 @@ def _warm_up(consumer: Consumer, *, batches: int, seconds: float) -> None:
 
 
 def _cpu_seconds() -> float:
-    """Add up the processor time of this process and all below it."""
+    """Return the CPU time of this process and all its descendants."""
     this = psutil.Process()
     total = 0.0
     for process in (this, *this.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""What does a person want to know when a dataset was verified?"""
+"""Print the result of a verification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert import Problem, SplitVerification, Verification
 
-_SHOWN = 10  # problems of a group
+_SHOWN = 10  # problems per group
 _WORDS = {
     "metadata": "wrong description",
     "array": "wrong record",
@@ -34,7 +34,7 @@ _WORDS = {
 
 
 def show_verification(found: Verification, out: Console) -> None:
-    """Sum a verification up for people."""
+    """Print the result of a verification."""
     for split in found.splits:
         _show_split(split, out)
     for note in found.notes:
@@ -56,22 +56,22 @@ def _show_split(split: SplitVerification, out: Console) -> None:
     elif groups["original"]:
         verdict += f", [bold red]its originals are not[/]: {listed}"
     out.print(f"[bold]{shown(split.path)}[/]: {verdict}", soft_wrap=True)
-    out.print(f"  looked at: {', '.join(_looked_at(split))}", soft_wrap=True)
+    out.print(f"  checked: {', '.join(_checked(split))}", soft_wrap=True)
     for note in split.notes:
         out.print(f"  note: {shown(note)}", soft_wrap=True)
     for problems in groups.values():
         _show_problems(problems, out)
 
 
-def _looked_at(split: SplitVerification) -> list[str]:
-    looked_at = []
+def _checked(split: SplitVerification) -> list[str]:
+    checked = []
     if split.decoded:
-        looked_at.append(f"{_counted(split.decoded, 'sample')}, decoded")
+        checked.append(f"{_counted(split.decoded, 'sample')}, decoded")
     if split.files:
-        looked_at.append(f"every byte of {_counted(split.files, 'file')}")
+        checked.append(f"every byte of {_counted(split.files, 'file')}")
     if split.originals:
-        looked_at.append(f"the originals of {_counted(split.originals, 'sample')}")
-    return looked_at or ["its description alone"]
+        checked.append(f"the originals of {_counted(split.originals, 'sample')}")
+    return checked or ["its description alone"]
 
 
 def _show_problems(problems: Sequence[Problem], out: Console) -> None:

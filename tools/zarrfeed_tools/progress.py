@@ -1,4 +1,4 @@
-"""How does a person see that long work goes on?"""
+"""Show the progress of long work on standard error."""
 
 from __future__ import annotations
 
@@ -24,19 +24,27 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert import OnProgress
 
-_PLAIN_LINE_EVERY = 0.1  # of a step
-_RATE_AFTER_S = 0.5  # before, a rate would be one of a step's start
+_PLAIN_LINE_EVERY = 0.1  # share of a step
+_RATE_AFTER_S = 0.5  # seconds into a step; earlier, the rate would be that of its start
 
 
 @contextmanager
-def followed(what: str = "samples") -> Iterator[OnProgress]:
-    """Show progress on stderr: a bar on a terminal, a line now and then elsewhere.
+def show_progress(what: str = "samples") -> Iterator[OnProgress]:
+    """Show progress on standard error: a bar on a terminal, otherwise a line now and then.
 
-    Gives the function to call with what is being done, and how many of how many `what` are.
+    Parameters
+    ----------
+    what
+        What is counted.
+
+    Yields
+    ------
+    function
+        To call with the name of the step, the number done, and the total.
     """
     err = console(stderr=True)
     if not err.is_terminal:
-        yield _untroubled(_PlainLines(what).tell)
+        yield _ignoring_output_errors(_PlainLines(what).update)
         return
     columns = (
         TextColumn("{task.description:>15}", markup=False),
@@ -46,22 +54,22 @@ def followed(what: str = "samples") -> Iterator[OnProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        yield _untroubled(_Bar(bar, what).tell)
+        yield _ignoring_output_errors(_Bar(bar, what).update)
 
 
-def _untroubled(tell: OnProgress) -> OnProgress:
-    """Go on where nobody can be told: standard error is full, or closed."""
+def _ignoring_output_errors(update: OnProgress) -> OnProgress:
+    """Wrap a function so that work goes on if standard error is full or closed."""
 
-    def told(step: str, done: int, total: int) -> None:
+    def wrapped(step: str, done: int, total: int) -> None:
         with suppress(OSError):
-            tell(step, done, total)
+            update(step, done, total)
 
-    return told
+    return wrapped
 
 
 @contextmanager
-def interrupts_told() -> Iterator[None]:
-    """Say what a Ctrl-C leaves behind."""
+def report_interrupts() -> Iterator[None]:
+    """Print what a Ctrl-C leaves behind."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -77,7 +85,7 @@ class _Bar:
         self._task: TaskID | None = None
         self._step = ""
 
-    def tell(self, step: str, done: int, total: int) -> None:
+    def update(self, step: str, done: int, total: int) -> None:
         if self._task is None or step != self._step:
             if self._task is not None:
                 self._bar.remove_task(self._task)
@@ -92,20 +100,20 @@ class _PlainLines:
     def __init__(self, what: str) -> None:
         self._what = what
         self._step = ""
-        self._said = 0.0
+        self._shown = 0.0  # share of the step at the last line
         self._start = 0.0
-        self._before = 0  # that were done when this was told of the step first
+        self._before = 0  # number done at the first update of the step
 
-    def tell(self, step: str, done: int, total: int) -> None:
+    def update(self, step: str, done: int, total: int) -> None:
         if step != self._step:
-            self._step, self._said = step, 0.0
+            self._step, self._shown = step, 0.0
             self._start, self._before = time.monotonic(), done
         share = done / total if total else 1.0
-        if share < 1 and share < self._said + _PLAIN_LINE_EVERY:
+        if share < 1 and share < self._shown + _PLAIN_LINE_EVERY:
             return
-        if self._said >= 1:
+        if self._shown >= 1:
             return
-        self._said = share
+        self._shown = share
         elapsed = time.monotonic() - self._start
         rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
         print(

@@ -1,8 +1,8 @@
-"""How is every byte of a batch looked at, quickly, and so that a lost sample would show?
+"""Read every byte of a batch quickly, by a sum that detects missing samples.
 
-Bytes are added up as 64-bit words: as fast as memory can be read (0.09 ms for 8 MB). Where a sample
-is a whole number of words, the sum over an epoch does not depend on the order of the samples: it
-is the same in every epoch if every sample comes once.
+Bytes are added up as 64-bit words, as fast as memory can be read (0.09 ms for 8 MB). If samples
+consist of whole words, the sum over an epoch does not depend on their order. It is then the same in
+every epoch that contains every sample once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ MODULUS = 1 << 64
 
 
 def sum_of_words(arrays: Sequence[NDArray[Any]]) -> int:
-    """Add up all bytes of C-contiguous arrays as 64-bit words, modulo 2^64; odd bytes one by one.
+    """Add up the bytes of C-contiguous arrays as 64-bit words, modulo 2^64.
+
+    Bytes after the last whole word of an array are added one by one.
 
     Examples
     --------

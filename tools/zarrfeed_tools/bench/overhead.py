@@ -1,6 +1,7 @@
-"""What does a batch cost that holds next to nothing? Samples of one byte, read by a sequence.
+"""How much time does Python take per batch? Measured with samples of one byte.
 
-It is what Python takes for a batch: planned, sent to a worker, read by a few calls, handed out.
+The time is that of planning a batch, sending it to a worker, a few calls to read it, and handing it
+out.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from zarrfeed_tools.bench.job import Job
     from zarrfeed_tools.bench.settings import Setting
 
-_BATCHES = 256  # of an epoch
+_BATCHES = 256  # per epoch
 
 
 @contextmanager
 def empty_batches(job: Job) -> Iterator[Job]:
-    """Make the same job on samples of one byte, in a folder that goes away again."""
+    """Yield the same job on samples of one byte, in a temporary folder."""
     samples = _BATCHES * job.batch_size
     metadata = {
         "zarr_format": 3,
@@ -59,7 +60,7 @@ def empty_batches(job: Job) -> Iterator[Job]:
         )
 
 
-def handing_rate(job: Job, setting: Setting) -> float:
-    """Go through a job of :func:`empty_batches`; samples per second."""
+def overhead_rate(job: Job, setting: Setting) -> float:
+    """Return the samples per second of a job of :func:`empty_batches`."""
     turn = take_turn(job, setting, EpochContent(job.samples, None))
     return turn.samples / turn.seconds
