@@ -1,25 +1,48 @@
-"""What does the metadata of an OME-Zarr image or label say?
+"""What does the metadata of an OME-Zarr image or label say of its arrays, and of their places?
 
 Pure: attributes of groups in, values out. OME-NGFF 0.4 and 0.5, and the axes of those before.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.ome_places import Place, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from zarrfeed_convert.sources.axes import Axes
 
 _AXES = "tczyx"  # of OME-NGFF 0.1 and 0.2, which do not name them
-# Under which of its properties a label's class is named; the specification leaves that open.
-_NAMES = ("class", "name", "class_name", "class-name", "label")
-_MOST_NAMED = 255
+_TOLERANCE = 0.1  # of a pixel: what rounding makes is a hundredth of it
+_METRES = {
+    "angstrom": 1e-10, "nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3,
+    "centimeter": 1e-2, "meter": 1.0,
+}  # fmt: skip
+_SPACE = "zyx"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an array's pixels lie.
+
+    Attributes
+    ----------
+    scale, shift
+        Axis → the distance of pixels, and where the first one is.
+    units
+        Axis → the unit of both; empty where the metadata does not say.
+    other
+        Transformations of other kinds, as JSON.
+    """
+
+    scale: Mapping[str, float]
+    shift: Mapping[str, float]
+    units: Mapping[str, str]
+    other: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,64 +168,6 @@ def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) 
     return tuple(chosen)
 
 
-def label_names(ome: Mapping[str, Any]) -> dict[int, str]:
-    """Read the class names of a label, where every one of its values has a name of its own.
-
-    What lists the same class for several values lists instances.
-
-    Examples
-    --------
-    >>> foo, bar = {"label-value": 1, "class": "foo"}, {"label-value": 2, "class": "bar"}
-    >>> label_names({"image-label": {"properties": [foo, bar]}})
-    {1: 'foo', 2: 'bar'}
-    >>> label_names({"image-label": {"properties": [foo, {"label-value": 2, "class": "foo"}]}})
-    {}
-    """
-    entries = ome.get("image-label", {}).get("properties") or []
-    names: dict[int, str] = {}
-    for entry in entries:
-        name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
-        names[int(entry["label-value"])] = name
-    whole = all(names.values()) and len(set(names.values())) == len(entries)
-    return names if whole and all(0 <= value <= _MOST_NAMED for value in names) else {}
-
-
-def classes_of_names(named: Iterable[tuple[str, Mapping[int, str]]]) -> tuple[str, ...] | None:
-    """Make one tuple of class names of what labels say; None where they say nothing.
-
-    Parameters
-    ----------
-    named
-        (label, its names by value) of all labels.
-
-    Raises
-    ------
-    SourceError
-        Two labels do not agree.
-
-    Examples
-    --------
-    >>> classes_of_names([("a", {1: "cell"}), ("b", {3: "nucleus"})])
-    ('background', 'cell', '2', 'nucleus')
-    """
-    value_of: dict[str, int] = {}
-    name_of: dict[int, str] = {}
-    for label, names in named:
-        for value, name in names.items():
-            if name_of.setdefault(value, name) != name or value_of.setdefault(name, value) != value:
-                raise SourceError(
-                    f"{label}: needed the same class names in all labels, found {value} for "
-                    f"{name!r}; in others {value} is {name_of[value]!r}"
-                    + (f", {name!r} is {value_of[name]}" if name in value_of else "")
-                    + "; convert them by themselves, with --mask-map"
-                )
-    if not name_of:
-        return None
-    if 0 not in name_of and "background" not in value_of:
-        name_of[0] = "background"
-    return tuple(name_of.get(value, str(value)) for value in range(max(name_of) + 1))
-
-
 def require_same_planes(image: Axes, label: Axes, *, name: str) -> None:
     """Refuse a label that has not the image's planes, or several channels.
 
@@ -218,3 +183,105 @@ def require_same_planes(image: Axes, label: Axes, *, name: str) -> None:
         )
     if label.channel_count != 1:
         raise SourceError(f"{name}: needed a label of one channel, found {label.channel_count}")
+
+
+def place_of(
+    axes: str, units: Sequence[str], transformations: Iterable[Mapping[str, Any]]
+) -> Place | None:
+    """Read coordinate transformations, in the order in which they are applied.
+
+    Parameters
+    ----------
+    axes, units
+        A letter and a unit per axis.
+    transformations
+        Of a level, then those of all levels.
+
+    Returns
+    -------
+    Place or None
+        None where there are none: early versions had none.
+
+    Examples
+    --------
+    >>> scale = {"type": "scale", "scale": [0.5, 0.25]}
+    >>> place = place_of("yx", ["", ""], [scale, {"type": "translation", "translation": [8, 0]}])
+    >>> place.scale, place.shift
+    ({'y': 0.5, 'x': 0.25}, {'y': 8.0, 'x': 0.0})
+    """
+    scale, shift = dict.fromkeys(axes, 1.0), dict.fromkeys(axes, 0.0)
+    other: list[str] = []
+    found = False
+    for one in transformations:
+        found, kind = True, one.get("type")
+        numbers = one.get(str(kind))
+        plain = isinstance(numbers, list) and len(numbers) == len(axes)
+        if kind == "scale" and plain:
+            for axis, number in zip(axes, one["scale"], strict=True):
+                scale[axis] *= float(number)
+                shift[axis] *= float(number)
+        elif kind == "translation" and plain:
+            for axis, number in zip(axes, one["translation"], strict=True):
+                shift[axis] += float(number)
+        elif kind != "identity":
+            other.append(json.dumps(one, sort_keys=True))
+    named = dict(zip(axes, units, strict=True))
+    return Place(scale, shift, named, tuple(other)) if found else None
+
+
+def require_same_place(
+    image: Place | None, label: Place | None, lengths: Mapping[str, int], *, name: str
+) -> None:
+    """Refuse a label whose pixels lie elsewhere than the image's.
+
+    Parameters
+    ----------
+    image, label
+        Where they are; nothing is refused where one of them is not known.
+    lengths
+        Of the image's axes.
+    name
+        The label, for errors.
+
+    Raises
+    ------
+    SourceError
+        The message gives both places.
+    """
+    if image is None or label is None:
+        return
+    advice = "if their pixels belong together all the same, use -o ignore_transformations=yes"
+    if image.other != label.other:
+        raise SourceError(
+            f"{name}: needed the image's coordinate transformations, found "
+            f"{', '.join(label.other) or 'none'} for {', '.join(image.other) or 'none'}; {advice}"
+        )
+    for axis in _SPACE:
+        if axis not in image.scale or axis not in label.scale:
+            continue
+        factor = _factor(label.units[axis], image.units[axis])
+        scale, shift = (
+            factor * number[axis] if factor else float("nan")
+            for number in (label.scale, label.shift)
+        )
+        first = shift - image.shift[axis]
+        last = first + (scale - image.scale[axis]) * (lengths[axis] - 1)
+        if not max(abs(first), abs(last)) <= _TOLERANCE * abs(image.scale[axis]):
+            raise SourceError(
+                f"{name}: needed labels at the places of the image's pixels, along {axis} from "
+                f"{_said(image, axis)}, found them from {_said(label, axis)}; {advice}"
+            )
+
+
+def _factor(unit: str, wanted: str) -> float | None:
+    """Return what a unit is in another; None where nobody knows."""
+    if unit == wanted or not unit or not wanted:
+        return 1.0
+    if unit in _METRES and wanted in _METRES:
+        return _METRES[unit] / _METRES[wanted]
+    return None
+
+
+def _said(place: Place, axis: str) -> str:
+    unit = f" {place.units[axis]}" if place.units[axis] else ""
+    return f"{place.shift[axis]:g} in steps of {place.scale[axis]:g}{unit}"

@@ -15,12 +15,11 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.sources.arrays.ome_metadata import (
     Multiscale,
     choose_channels,
-    label_names,
     multiscale_of,
     ome_of,
+    require_same_place,
     require_same_planes,
 )
-from zarrfeed_convert.sources.arrays.ome_places import require_same_place
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     has_chunks,
     is_url,
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
 
 _STORE = ".zarr"
+# Under which of its properties a label's class is named; the specification leaves that open.
+_NAMES = ("class", "name", "class_name", "class-name", "label")
+_MOST_NAMED = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,28 @@ def open_volume(
     volume = OmeVolume(stem, pixels, ids, channels, label_names(mask_ome))
     limits.require_count(pixels.axes.count, pixels.path)
     return volume
+
+
+def label_names(ome: Mapping[str, Any]) -> dict[int, str]:
+    """Read the class names of a label, where every one of its values has a name of its own.
+
+    What lists the same class for several values lists instances.
+
+    Examples
+    --------
+    >>> foo, bar = {"label-value": 1, "class": "foo"}, {"label-value": 2, "class": "bar"}
+    >>> label_names({"image-label": {"properties": [foo, bar]}})
+    {1: 'foo', 2: 'bar'}
+    >>> label_names({"image-label": {"properties": [foo, {"label-value": 2, "class": "foo"}]}})
+    {}
+    """
+    entries = ome.get("image-label", {}).get("properties") or []
+    names: dict[int, str] = {}
+    for entry in entries:
+        name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
+        names[int(entry["label-value"])] = name
+    whole = all(names.values()) and len(set(names.values())) == len(entries)
+    return names if whole and all(0 <= value <= _MOST_NAMED for value in names) else {}
 
 
 def _list(where: str, what: str) -> tuple[list[str], list[str]]:

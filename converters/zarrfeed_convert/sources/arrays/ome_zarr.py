@@ -11,7 +11,6 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
-from zarrfeed_convert.sources.arrays.ome_metadata import classes_of_names
 from zarrfeed_convert.sources.arrays.ome_volumes import (
     Level,
     OmeVolume,
@@ -25,7 +24,7 @@ from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -215,3 +214,39 @@ class OmeZarr(Source):
             values = self._reading.read(array.path, picks)
             planes.append(array.axes.arrange(values, channel))
         return np.stack(planes, axis=-1)
+
+
+def classes_of_names(named: Iterable[tuple[str, Mapping[int, str]]]) -> tuple[str, ...] | None:
+    """Make one tuple of class names of what labels say; None where they say nothing.
+
+    Parameters
+    ----------
+    named
+        (label, its names by value) of all labels.
+
+    Raises
+    ------
+    SourceError
+        Two labels do not agree.
+
+    Examples
+    --------
+    >>> classes_of_names([("a", {1: "cell"}), ("b", {3: "nucleus"})])
+    ('background', 'cell', '2', 'nucleus')
+    """
+    value_of: dict[str, int] = {}
+    name_of: dict[int, str] = {}
+    for label, names in named:
+        for value, name in names.items():
+            if name_of.setdefault(value, name) != name or value_of.setdefault(name, value) != value:
+                raise SourceError(
+                    f"{label}: needed the same class names in all labels, found {value} for "
+                    f"{name!r}; in others {value} is {name_of[value]!r}"
+                    + (f", {name!r} is {value_of[name]}" if name in value_of else "")
+                    + "; convert them by themselves, with --mask-map"
+                )
+    if not name_of:
+        return None
+    if 0 not in name_of and "background" not in value_of:
+        name_of[0] = "background"
+    return tuple(name_of.get(value, str(value)) for value in range(max(name_of) + 1))

@@ -14,12 +14,9 @@ import zarr
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.ome_metadata import (
-    classes_of_names,
-    label_names,
-    multiscale_of,
-)
-from zarrfeed_convert.sources.arrays.ome_zarr import OmeZarr
+from zarrfeed_convert.sources.arrays.ome_metadata import multiscale_of
+from zarrfeed_convert.sources.arrays.ome_volumes import label_names
+from zarrfeed_convert.sources.arrays.ome_zarr import OmeZarr, classes_of_names
 
 RNG = np.random.default_rng(8)
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
