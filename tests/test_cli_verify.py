@@ -122,7 +122,7 @@ def test_keys_that_are_no_utf8_are_shown(packed):
     key[0] = [255, 0, 0]
     result = invoke(packed.store, "--source")
     assert result.exit_code == 1
-    assert "\\udcff: needed the original of this key" in result.stdout
+    assert "\\udcff: needed the original of this sample" in result.stdout
 
 
 def test_the_real_command_ends_with_its_status(packed):

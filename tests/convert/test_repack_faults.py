@@ -77,7 +77,7 @@ def test_a_digest_that_is_damaged_itself_is_blamed(stores, tmp_path):
     packed = copy_of(stores["raw"], tmp_path / "copy")
     digest = zarr.open_array(str(packed.split / "digest"))
     digest[6] = 1
-    with pytest.raises(SourceError, match="what is recorded is damaged") as error:
+    with pytest.raises(SourceError, match="the recorded digest is damaged") as error:
         again(packed, tmp_path / "o.zarr")
     assert str(error.value).startswith(f"{packed.split / 'digest'}: sample {packed.keys[6]!r}")
 

@@ -201,4 +201,4 @@ def test_a_split_of_several_sources_is_verified_with_all_of_them(tmp_path, size)
     found = verify(tmp_path / "o", source=True, workers=1)
     assert kinds(found) == {"source"}  # what else is missing may be of the source that is gone
     found = verify(tmp_path / "o", source={"images": "x"}, workers=1)
-    assert "was repacked from splits of 2 sources" in found.problems[0].what
+    assert "found one repacked from splits of 2 sources" in found.problems[0].what

@@ -1,1 +1,1 @@
-"""Whether a dataset is still what was packed."""
+"""Verification: is a dataset still what was packed?"""

@@ -1,4 +1,4 @@
-"""Do the originals of a split still make its samples?"""
+"""Do the originals of a split still give its samples?"""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from zarrfeed_convert.verification.originals import Matched, Part
     from zarrfeed_convert.verification.recorded import Recorded
 
-# The originals: not at all, or those that the split says; those, with other arguments of their
-# format, such as where the images are now; or these.
+# False: no originals. True: those that the split records. A mapping: the same, with other values
+# for some arguments of the source, such as where the images are now. A source: these originals.
 Originals: TypeAlias = bool | Mapping[str, Any] | Source
 
-_TOGETHER = 16  # originals that one task makes samples of
+_TOGETHER = 16  # originals per task
 
 
 def compare(
@@ -50,38 +50,36 @@ def compare(
     progress: OnProgress | None,
     limits: Limits | None,
 ) -> SplitVerification:
-    """Make every sample of a split again, and compare it with what is recorded of it.
+    """Recreate every sample of a split from its original, and compare it with its digest.
 
     Parameters
     ----------
     recorded
-        What is; None for a split that cannot be opened.
+        What the split records; None if it cannot be opened.
     done
-        Its verification so far.
+        The verification of the split so far.
     source
         Where the originals are.
     workers, read_timeout
-        Processes at most.
+        As for :func:`~zarrfeed_convert.executors.selection.executor_of`.
     progress
-        Is told.
+        Called with the current step, the number of samples that are done, and their total number.
     limits
-        Of the originals.
+        Limits of what the originals may claim.
 
     Returns
     -------
     SplitVerification
-        With the originals that are others, gone, or new.
+        `done`, with the originals that are changed, missing or new.
     """
     if recorded is None or DIGEST not in recorded.arrays:
-        note = "its originals were not compared: there are no digests to compare them with"
+        note = "its originals were not compared, because no digests are recorded"
         return replace(done, originals=0, notes=(*done.notes, note))
     notes: tuple[str, ...] = ()
     try:
         count, problems = _compared(recorded, source, workers, read_timeout, progress, limits)
         if _is_chosen(recorded):
-            what = (
-                "it was repacked with only some samples, so that none of the others is called new"
-            )
+            what = "it was repacked with only some samples; the others were not reported as new"
             notes = (what,)
     except WorkerError:
         raise
@@ -106,8 +104,8 @@ def _compared(
     parts = parts_of(split)
     if len(parts) > 1 and not isinstance(source, bool):
         raise SourceError(
-            f"{split.path}: was repacked from splits of {len(parts)} sources; give their originals "
-            "to a verification of those splits"
+            f"{split.path}: needed a split of one source, found one repacked from splits of "
+            f"{len(parts)} sources; verify those splits with these originals"
         )
     free = np.ones(recorded.samples, np.bool_)
     problems: list[Problem] = []
@@ -129,13 +127,13 @@ def _compared(
         problems += _compared_part(
             recorded, part, originals, matched, workers, read_timeout, progress
         )
-    if not closed:  # else, the rest may be from what cannot be opened
+    if not closed:  # the others could be samples of a source that cannot be opened
         problems += missing_originals(recorded, free)
     return int((~free).sum()), problems
 
 
 def _is_chosen(recorded: Recorded) -> bool:
-    """Tell whether a split was repacked with only some of the samples that there were."""
+    """Return whether a split was repacked with only some of the samples of its inputs."""
     packed = recorded.split.attributes["packed"]
     images = recorded.split.layouts.get(TILE_SOURCE)
     there = recorded.samples if images is None else images.shape[0]
@@ -152,7 +150,7 @@ def _compared_part(
     read_timeout: float,
     progress: OnProgress | None,
 ) -> list[Problem]:
-    """Make the samples again that are from one source."""
+    """Recreate and compare the samples of one source."""
     tasks = _tasks_of(recorded, part, matched)
     step = f"comparing {recorded.split.path.name} with its originals"
     with executor_of(originals, workers, Failures("skip"), read_timeout=read_timeout) as executor:
@@ -171,7 +169,7 @@ def _compared_part(
 
 
 def _tasks_of(recorded: Recorded, part: Part, matched: Matched) -> list[OriginalTask]:
-    """Divide the samples, those of one original together."""
+    """Divide the samples into tasks; samples of the same original stay together."""
     split, rows = recorded.split, matched.rows
     recipe, whole = recipe_of(split, part), not repacked_of(split)
     digest = recorded.arrays[DIGEST][matched.place]

@@ -1,6 +1,6 @@
-"""Does what a split says of itself fit together?
+"""Are a split's attributes and descriptive arrays consistent?
 
-Pure: an opened split, and the arrays that describe its samples, in; problems out.
+Pure functions of an opened split and the arrays that describe its samples. They return problems.
 """
 
 from __future__ import annotations
@@ -39,48 +39,48 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON
 
-# One row per sample.
+# Descriptive arrays with one row per sample.
 PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
 TODO = "restore it, or convert again"
 _PRECISION = 1e-9
 
 
 def field_names(split: Split) -> list[str]:
-    """Name the arrays that a sample of the split has."""
+    """Return the names of the fields of a split."""
     return [field.name for field in recorded_fields(split.attributes["packed"])]
 
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
-    """Find out what a conversion of these settings did to every sample."""
+    """Return the geometry by which a conversion with these settings changed every sample."""
     size = settings.get("size") or split.layouts[IMAGE].sample_shape[:-1]
     return Geometry(tuple(size), settings.get("fit"), settings.get("overlap", 0))
 
 
 def is_tiled(split: Split) -> bool:
-    """Tell whether the samples are tiles of images."""
+    """Return whether the samples are tiles of images."""
     return TILE in split.layouts or split.attributes["packed"]["settings"].get("fit") == "tile"
 
 
 def repacked_of(split: Split) -> JSON:
-    """Tell how a split was made of others; empty where it was made of a source."""
+    """Return the record of how a split was repacked from others; empty if it was converted."""
     repacked: JSON = split.attributes["packed"].get("repacked", {})
     return repacked
 
 
 def is_older(split: Split) -> bool:
-    """Tell whether it was packed by a zarrfeed that recorded neither files, sums nor tiles."""
+    """Return whether a split was packed before zarrfeed recorded files, channel sums and tiles."""
     return "channels" not in split.attributes
 
 
 def check_arrays(split: Split) -> list[Problem]:
-    """See whether all arrays are there, and hold as many samples as the split says."""
+    """Check that all arrays exist and have as many samples as the split records."""
     fields = field_names(split)
     needed = {*fields, KEY, DIGEST, *((CLASS_PIXELS,) if MASK in fields else ())}
     if not is_older(split):
         tiles = (TILE, TILE_SOURCE, TILE_SIZE) if is_tiled(split) else ()
         needed |= {CHANNEL_SUMS, SHARD_FILES, *tiles}
     problems = [
-        about(split, "array", f"needed this array, found none; {TODO}", name)
+        about(split, "array", f"needed this array, found nothing; {TODO}", name)
         for name in sorted(needed - split.layouts.keys())
     ]
     said = split.attributes["samples"]
@@ -90,17 +90,17 @@ def check_arrays(split: Split) -> list[Problem]:
         if name in (*fields, *PER_SAMPLE)
     }
     if set(lengths.values()) != {said}:
-        what = f"needed arrays of {said} samples, as the split says, found {lengths}; {TODO}"
+        what = f"needed arrays of {said} samples, as recorded, found {lengths}; {TODO}"
         problems.append(about(split, "metadata", what))
     grids = {field: split.layouts[field].shard_rows for field in fields if field in split.layouts}
     if len(set(grids.values())) > 1:
-        what = f"needed as many samples in the shards of every field, found {grids}; {TODO}"
+        what = f"needed shards of equally many samples in all fields, found {grids}; {TODO}"
         problems.append(about(split, "metadata", what))
     elif SHARD_FILES in split.layouts and grids:
         needed_shape = (-(-said // max(grids.values())), len(fields), 2)
         found_shape = split.layouts[SHARD_FILES].shape
         if found_shape != needed_shape:
-            what = f"needed facts of {needed_shape} shards, fields, found {found_shape}; {TODO}"
+            what = f"needed the shape {needed_shape}, found {found_shape}; {TODO}"
             problems.append(about(split, "metadata", what, SHARD_FILES))
     images = {
         name: split.layouts[name].shape[0]
@@ -108,13 +108,13 @@ def check_arrays(split: Split) -> list[Problem]:
         if name in split.layouts
     }
     if len(set(images.values())) > 1:
-        what = f"needed as many images in both, found {images}; {TODO}"
+        what = f"needed equally many images in both arrays, found {images}; {TODO}"
         problems.append(about(split, "metadata", what))
     return problems
 
 
 def check_attributes(split: Split) -> list[Problem]:
-    """See whether the split says what it must."""
+    """Check fields, digest method and classes of a split."""
     problems = []
     fields = field_names(split)
     if split.attributes["fields"] != fields:
@@ -123,7 +123,7 @@ def check_attributes(split: Split) -> list[Problem]:
     method = split.attributes["packed"]["digest"]
     wanted = digest_method(fields)
     if method != wanted:
-        what = f"needed digests that are {wanted!r}, found {method!r}: use that zarrfeed"
+        what = f"needed digests by {wanted!r}, found {method!r}; use the zarrfeed that packed it"
         problems.append(about(split, "metadata", what))
     if not split.classes and MASK in fields:
         root = split.path.parent / METADATA
@@ -138,21 +138,21 @@ def check_attributes(split: Split) -> list[Problem]:
 
 
 def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> Iterator[Problem]:
-    """See whether every sample has a name of its own.
+    """Check that every sample has a name, and that no two have the same.
 
     Parameters
     ----------
     split
-        Whose.
+        The split.
     stored
-        (N, L) UTF-8, padded with zeros.
+        (N, L) uint8 names: UTF-8, padded with zeros.
     keys
-        The same as text.
+        The N names as text.
     """
     zero = stored == 0
     ragged = (zero[:, :-1] & ~zero[:, 1:]).any(axis=1) | zero.all(axis=1)
     for row in np.flatnonzero(ragged).tolist():
-        what = f"needed the name of sample {row}, found {stored[row].tobytes()!r}; {TODO}"
+        what = f"needed a name of sample {row}, found {stored[row].tobytes()!r}; {TODO}"
         yield about(split, "keys", what, KEY)
     for key, times in Counter(keys).items():
         if times > 1:
@@ -161,7 +161,7 @@ def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> 
 
 
 def check_channels(split: Split, sums: NDArray[np.float64]) -> Iterator[Problem]:
-    """See whether mean and deviation of the channels follow from the samples' sums."""
+    """Check that the recorded mean and std of the channels follow from the samples' sums."""
     pixels = math.prod(split.layouts[IMAGE].sample_shape[:-1])
     recorded = split.attributes["channels"]
     with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
@@ -176,40 +176,40 @@ def check_channels(split: Split, sums: NDArray[np.float64]) -> Iterator[Problem]
 def check_tiles(
     split: Split, tile: Numbers, size: Numbers, names: Sequence[str], keys: Sequence[str]
 ) -> Iterator[Problem]:
-    """See whether tiles cover the images that they are of, and are named by their places.
+    """Check that tiles cover their images, and that their names say where they were cut.
 
     Parameters
     ----------
     split
-        Whose.
+        The split.
     tile
-        (N, 3 or 4) image and origin of every sample.
+        (N, 3 or 4) image and origin of every sample, in pixels.
     size
-        (M, 2 or 3) the sizes of the images.
+        (M, 2 or 3) sizes of the images, in pixels.
     names
-        Of the images.
+        Names of the M images.
     keys
-        Of the samples.
+        Names of the N samples.
     """
     windows: dict[int, set[Size]] = {}
     for row, (image, *origin) in enumerate(tile.tolist()):
         found = f"{names[image] if 0 <= image < len(names) else '?'}#{origin_text(origin)}"
         if keys[row] != found:
-            what = f"needed a tile of the key {keys[row]!r}, found {found}; {TODO}"
+            what = f"needed the tile {keys[row]!r}, found {found}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])
         windows.setdefault(image, set()).add(tuple(origin))
-    if repacked_of(split):  # from splits that were not all tiled alike, or not with all tiles
+    if repacked_of(split):  # its inputs may be tiled differently, and some tiles may be left out
         return
     geometry = geometry_of(split, split.attributes["packed"]["settings"])
     for image, extents in enumerate(map(tuple, size.tolist())):
         if not geometry.is_cut_into(extents, windows.get(image, set())):
-            what = f"needed tiles that cover {names[image]!r}, {size_text(extents)}, found others"
-            yield about(split, "tiles", f"{what}; {TODO}", TILE)
+            what = f"needed tiles that cover {names[image]!r} ({size_text(extents)}), found gaps"
+            yield about(split, "tiles", f"{what} or other tiles; {TODO}", TILE)
 
 
 def about(
     split: Split, kind: Kind, what: str, name: str = METADATA, *, key: str | None = None
 ) -> Problem:
-    """Say what is wrong with a split's array, or with its metadata."""
+    """Return a problem of one of a split's arrays, or of its metadata."""
     path = str(split.path / name)
     return Problem(kind, f"{path}: {what}", key, (path,))

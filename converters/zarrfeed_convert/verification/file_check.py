@@ -1,4 +1,4 @@
-"""Is a shard's file, byte for byte, the one that was written?"""
+"""Is the file of a shard, byte for byte, the one that was written?"""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import xxhash
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BLOCK = 1 << 20  # bytes that are read at a time
+_BLOCK = 1 << 20  # bytes to read at a time
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A shard's file, as it must be.
+    """The file of a shard, as recorded.
 
     Attributes
     ----------
     field
-        Whose shard it is.
+        Name of the field.
     path
-        Where.
+        Path of the file.
     fact
-        Its bytes and their xxh3_64; None where nobody recorded them.
+        Number of bytes, and their xxh3_64; None if they are not recorded.
     """
 
     field: str
@@ -35,21 +35,21 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class FileFinding:
-    """A shard's file, as it is.
+    """The file of a shard, as found.
 
     Attributes
     ----------
     known
-        As it must be.
+        The file as recorded.
     fact
-        Its bytes and their xxh3_64, if they were needed and could be read.
+        Number of bytes, and their xxh3_64, if the file was read.
     nbytes
-        Its size; 0 where there is none.
+        Size of the file, in bytes; 0 if it does not exist.
     state
-        ``unknown`` where it is there, and nobody recorded what must be in it; ``unreadable`` where
-        the operating system fails to read it.
+        ``good`` or ``damaged`` by comparison with `known`; ``unknown`` if `known` has no `fact`;
+        ``missing``; ``unreadable`` if the operating system cannot read it.
     what
-        What is wrong with it.
+        The error message; empty if there is none.
     """
 
     known: KnownFile
@@ -60,18 +60,19 @@ class FileFinding:
 
 
 def check_file(known: KnownFile) -> FileFinding:
-    """Compare a file with what is recorded of it, in bounded memory."""
+    """Compare a file with its recorded size and digest, reading 1 MiB at a time."""
     path, needed = known.path, known.fact
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return FileFinding(known, None, 0, "damaged", f"{path}: needed a file, found none")
+            what = f"{path}: needed a regular file, found none; restore it, or convert again"
+            return FileFinding(known, None, 0, "damaged", what)
         if needed is None:
             return FileFinding(known, None, status.st_size, "unknown")
         found = digest_file(path)
     except FileNotFoundError:
         size = "" if needed is None else f" of {needed[0]} bytes"
-        what = f"{path}: needed a file{size}, found none; restore it, or convert again"
+        what = f"{path}: needed a file{size}, found nothing; restore it, or convert again"
         return FileFinding(known, None, 0, "missing", what)
     except OSError as error:
         what = f"{path}: cannot be read: {error}; restore it, or convert again"
@@ -82,7 +83,7 @@ def check_file(known: KnownFile) -> FileFinding:
 
 
 def digest_file(path: Path) -> tuple[int, int]:
-    """Count and digest the bytes of a file: their number, and their xxh3_64."""
+    """Return the number of bytes of a file, and their xxh3_64."""
     digest, nbytes = xxhash.xxh3_64(), 0
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""What did a verification look at, and what did it find?"""
+"""What did a verification check, and which problems did it find?"""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import JSON
 
-# A description that cannot be read, or arrays that do not fit together; an array that describes
-# samples; the samples' names; the places of tiles; files of shards; samples whose chunk cannot be
-# decoded, or whose pixels are others; counts and sums of pixels; the source as a whole; originals.
 Kind: TypeAlias = Literal[
-    "metadata",
-    "array",
-    "keys",
-    "tiles",
+    "metadata",  # metadata that cannot be read, or arrays that are not consistent
+    "array",  # a descriptive array that is missing or damaged
+    "keys",  # names of samples
+    "tiles",  # locations of tiles
     "file-missing",
     "file-damaged",
     "file-extra",
-    "sample-damaged",
-    "sample-changed",
-    "statistics",
-    "source",
+    "sample-damaged",  # its chunk cannot be decoded
+    "sample-changed",  # its pixels have another digest
+    "statistics",  # pixel counts of classes, or channel sums
+    "source",  # originals that cannot be opened
     "original-changed",
     "original-missing",
     "original-new",
@@ -35,19 +32,19 @@ Kind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it was packed.
+    """A difference from what was packed.
 
     Attributes
     ----------
     kind
-        What it is about.
+        Kind of the problem.
     what
-        A sentence that names it: what was needed, what was found, what to do.
+        The message: what was needed, what was found, what to do.
     key
-        The sample's; None where it is about no single sample.
+        Name of the sample; None if the problem does not concern a single sample.
     files
-        Paths of the store, or names of originals, that are to blame; those that may be, where it
-        cannot be told which.
+        Paths in the store, or names of originals, that are damaged; all candidates if it is not
+        clear which.
     """
 
     kind: Kind
@@ -58,26 +55,26 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SplitVerification:
-    """One split, verified.
+    """The outcome for one split.
 
     Attributes
     ----------
     path
-        Of the split.
+        Folder of the split.
     samples
-        That it has.
+        Number of samples.
     decoded
-        Those whose digest was recomputed from the store.
+        Number of samples whose digest was recomputed from the store.
     files
-        Of shards, that were compared with what was written, byte for byte.
+        Number of shard files that were compared with their digest.
     nbytes
-        Of all its shards' files.
+        Size of all shard files, in bytes.
     originals
-        Samples that were made again from their originals; None where nobody asked for it.
+        Number of samples that were compared with their originals; None without originals.
     notes
-        What could not be verified, and why.
+        What was not verified, and why.
     problems
-        Everything that is not as it was packed.
+        All differences from what was packed.
     """
 
     path: Path
@@ -91,12 +88,12 @@ class SplitVerification:
 
     @property
     def counts(self) -> dict[Kind, int]:
-        """How many problems there are of each kind."""
+        """Number of problems of each kind."""
         return dict(Counter(problem.kind for problem in self.problems))
 
     @property
     def bad(self) -> tuple[str, ...]:
-        """The keys of samples that are not in the store as they were packed, each once."""
+        """Names of the samples that are damaged or changed in the store, without repetitions."""
         return tuple(
             dict.fromkeys(
                 problem.key
@@ -113,11 +110,11 @@ class Verification:
     Attributes
     ----------
     splits
-        In the order of their names.
+        The splits, sorted by name.
     notes
-        What of the dataset was not verified.
+        What was not verified, such as unfinished splits.
     seconds
-        How long it took.
+        Duration.
     """
 
     splits: tuple[SplitVerification, ...]
@@ -126,16 +123,16 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was looked at is as it was packed."""
+        """Whether there are no problems."""
         return not self.problems
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Those of all splits."""
+        """Problems of all splits."""
         return tuple(problem for split in self.splits for problem in split.problems)
 
     def to_json(self) -> JSON:
-        """Give the outcome as plain dictionaries and lists, for ``json.dumps``."""
+        """Return the outcome as dictionaries and lists, for ``json.dumps``."""
         return {
             "ok": self.ok,
             "seconds": self.seconds,

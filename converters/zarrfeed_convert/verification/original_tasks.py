@@ -1,6 +1,7 @@
-"""Do originals still make the samples that were packed?
+"""Do originals still give the samples that were packed?
 
-A task of an executor. What it finds is its result, and never fails it.
+:func:`compare_originals` is a task of an executor. Its result is what it finds; a difference or
+damage never makes it fail.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OriginalTask:
-    """Samples that are made again from their originals.
+    """Samples to recreate from their originals.
 
     Attributes
     ----------
     recipe
-        What is done to them.
+        Geometry and labels that are applied to them.
     rows
-        Which; those of one original are neighbours.
+        The n samples. Those of the same original are neighbours.
     digest
-        (n,) uint64: what they must come to.
+        (n,) uint64 recorded digests.
     whole
-        Whether the rows of an image that was cut into tiles must be all of its tiles.
+        Whether `rows` must contain all tiles of each image.
     """
 
     recipe: Recipe
@@ -47,18 +48,18 @@ class OriginalTask:
 
 @dataclass(frozen=True, slots=True)
 class OriginalFinding:
-    """An original that makes another sample than the one that was packed, or none.
+    """An original that gives another sample than was packed, or none.
 
     Attributes
     ----------
     item
-        Which of the source's samples.
+        Index of the sample in the source.
     row
-        Which of the task's rows; None where it concerns all that are of the original.
+        Row of the task; None if all rows of the original are concerned.
     names
-        Of the inputs to blame, or those that may be.
+        Names of the inputs that have changed, or of all candidates.
     what
-        What is wrong.
+        The message.
     """
 
     item: int
@@ -68,7 +69,7 @@ class OriginalFinding:
 
 
 def compare_originals(run: TaskRun[Source], task: OriginalTask) -> list[OriginalFinding]:
-    """Make samples again, and compare their digests with those that are recorded."""
+    """Recreate samples, and compare their digests with the recorded ones."""
     findings: list[OriginalFinding] = []
     edges = np.flatnonzero(np.diff(task.rows.item, prepend=-1, append=-1)).tolist()
     for start, stop in itertools.pairwise(edges):
@@ -81,7 +82,7 @@ def compare_originals(run: TaskRun[Source], task: OriginalTask) -> list[Original
 def _compared(
     run: TaskRun[Source], task: OriginalTask, start: int, stop: int
 ) -> list[OriginalFinding]:
-    """Compare the samples of one original: of its tiles, all that there are."""
+    """Compare the samples of one original, which are several if it was cut into tiles."""
     rows, item = task.rows.part(slice(start, stop)), int(task.rows.item[start])
     names = run.context.names(item)
     before = len(run.failed)
@@ -90,7 +91,7 @@ def _compared(
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {row: sample_digest(sample) for row, sample, _ in read_rows(run, task.recipe, rows)}
-    except Exception as error:  # by a decoder, of what it did not expect
+    except Exception as error:  # a decoder may raise anything
         what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
         return [OriginalFinding(item, None, names, what)]
     if len(run.failed) > before:
@@ -102,8 +103,8 @@ def _compared(
             start + row,
             names,
             f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: "
-            f"{' or '.join(dict.fromkeys(names))} is not what was packed; restore it, or convert "
-            "again",
+            f"{' or '.join(dict.fromkeys(names))} has changed since it was packed; restore it, or "
+            "convert again",
         )
         for row, needed in enumerate(task.digest[start:stop].tolist())
         if made[row] != needed
@@ -111,7 +112,7 @@ def _compared(
 
 
 def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
-    """Say that an image has other tiles than those that were packed; empty where it has not."""
+    """Return the message if an image gives other tiles than were packed; else an empty text."""
     geometry = task.recipe.geometry
     if geometry.fit != "tile":
         return ""
@@ -119,6 +120,6 @@ def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int
     if not task.whole or geometry.is_cut_into(size, needed):
         return ""
     return (
-        f"needed an image of {len(needed)} tiles, as it was packed, found one of "
-        f"{size_text(size)}, which makes others; restore it, or convert again"
+        f"needed an image that gives the {len(needed)} tiles that were packed, found one of "
+        f"{size_text(size)}, which gives others; restore it, or convert again"
     )

@@ -1,6 +1,6 @@
-"""Which original was each sample of a split, and which originals are in no split?
+"""Which original does each sample of a split have, and which originals are not in the split?
 
-A split that was repacked from several has the originals of all of them.
+A split that was repacked from several splits has the originals of all of them.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Samples that were converted from one source.
+    """The samples of a split that were converted from one source.
 
     Attributes
     ----------
     prefix
-        What their names begin with, besides the source's own.
+        Prefix of their names, which the source does not know.
     description
-        Of the source.
+        Description of the source; see :meth:`Source.describe`.
     settings
-        Of the conversion.
+        Settings of the conversion.
     binary
-        Whether masks of 0 and 255 became 0 and 1.
+        Whether 255 in masks became 1.
     """
 
     prefix: str
@@ -57,14 +57,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Samples that have an original, sorted by it.
+    """Samples that have an original, sorted by original.
 
     Attributes
     ----------
     place
-        (n,) which of the split's samples.
+        (n,) indices of the samples in the split.
     rows
-        Their originals.
+        Their originals, as n rows of the source.
     """
 
     place: Numbers
@@ -75,7 +75,7 @@ def parts_of(split: Split) -> list[Part]:
     """List the sources that the samples of a split come from."""
     packed: JSON = split.attributes["packed"]
     binary = packed.get("binary")
-    if binary is None:  # older splits say it in words alone
+    if binary is None:  # older splits record it only in the text of a decision
         binary = any("255 means 1" in decision["reason"] for decision in packed["decisions"])
     prefixes = repacked_of(split).get("prefixes", ())
     prefix = prefixes[0] if len(prefixes) == 1 else ""
@@ -100,16 +100,16 @@ def open_originals(
     Parameters
     ----------
     split, part
-        Whose, and which.
+        The split, and the part of it.
     moved
-        Arguments of the format that are no longer as they were, such as ``images``.
+        Arguments of the format that have changed, such as ``images``.
     limits
-        What the originals may claim, and name besides themselves.
+        Limits of what the originals may claim; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
     SourceError
-        It is not there any more, or cannot be opened by what the split says of it.
+        The source no longer exists, or cannot be opened by its recorded description.
     """
     try:
         return source_of(_description(part, moved), limits=limits)
@@ -117,7 +117,7 @@ def open_originals(
         known = part.description.get("kind") in FORMATS
         flags = "--images, --masks and --field" if part.description.get("fields") else ""
         flags = flags or "--images and --masks"
-        todo = f"; if they have moved, say where with {flags}" if known else ""
+        todo = f"; if they have moved, give their new place with {flags}" if known else ""
         raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
 
 
@@ -137,22 +137,22 @@ def _places(description: JSON) -> list[str]:
 
 
 def recipe_of(split: Split, part: Part) -> Recipe:
-    """Find out what was done to every sample of a part."""
+    """Return the geometry and labels that were applied to every sample of a part."""
     labels = Labels(split.classes, split.ignore, part.binary)
     return Recipe(geometry_of(split, part.settings), labels)
 
 
 def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_]) -> Matched:
-    """Find the originals of samples, by their keys.
+    """Find the originals of samples by their names.
 
     Parameters
     ----------
     recorded
-        Of the split.
+        What the split records.
     part, source
-        Where the originals may be.
+        The part, and its opened source.
     free
-        (N,) the samples that have none yet; those that are found are marked.
+        (N,) bool, True for samples without an original so far. Those that are found become False.
     """
     names, windows = _originals_of(recorded)
     number = {part.prefix + key: item for item, key in enumerate(source.keys)}
@@ -165,13 +165,13 @@ def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_
 
 
 def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Problem]:
-    """Name the originals of samples for which none was found."""
+    """Return a problem for each sample whose original was not found."""
     names, _ = _originals_of(recorded)
     missing = dict.fromkeys(names[row] for row in np.flatnonzero(free).tolist())
     return [
         Problem(
             "original-missing",
-            f"{name}: needed the original of this key, found none in the source; {TODO}",
+            f"{name}: needed the original of this sample, found none in the source; {TODO}",
             name,
         )
         for name in missing
@@ -181,16 +181,16 @@ def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Probl
 def new_originals(
     split: Split, part: Part, source: Source, used: Numbers, moved: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """Name inputs that are neither in the split, nor among those that it says were skipped.
+    """Yield a problem for each input that is neither in the split nor recorded as skipped.
 
     Parameters
     ----------
     split, part
-        What was packed.
+        The split, and the part of it.
     source, used
-        What is there now, and which of its samples are in the split.
+        The opened source, and the indices of its samples that are in the split.
     moved
-        As in :func:`open_originals`: names that were skipped began otherwise then.
+        As in :func:`open_originals`. The recorded names of skipped inputs have the old place.
     """
     before, now = _places(part.description), _places(_description(part, moved))
     skipped = {
@@ -206,16 +206,16 @@ def new_originals(
     for item, key in enumerate(source.keys):
         names = source.names(item)
         if item not in packed and is_new(*names):
-            what = f"{names[0]}: needed originals that were packed or skipped, found a new one"
+            what = f"{names[0]}: needed only inputs that were packed or skipped, found a new one"
             yield Problem("original-new", f"{what}; convert again", key, names)
     for name, why in source.left_out:
         if is_new(name):
-            what = f"{name}: {why}, which was not so when the split was packed; {TODO}"
+            what = f"{name}: {why}, unlike when the split was packed; {TODO}"
             yield Problem("original-new", what, None, (name,))
 
 
 def _names_below(name: str, places: Sequence[str]) -> list[str]:
-    """Give a name as it is, and what is left of it below a place that may have moved.
+    """Return a name, and the part of it below each of the places that it starts with.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def _names_below(name: str, places: Sequence[str]) -> list[str]:
 
 
 def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
-    """Name the original of every sample, and the origin of what was cut from it."""
+    """Return the name of every sample's original, and the (N, 2 or 3) origin of its tile in it."""
     if not is_tiled(recorded.split):
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
         return recorded.keys, np.zeros((recorded.samples, axes), np.int64)

@@ -1,4 +1,4 @@
-"""What is recorded of a split's samples and files?"""
+"""What does a split record about its samples and files?"""
 
 from __future__ import annotations
 
@@ -45,26 +45,27 @@ if TYPE_CHECKING:
     from zarrfeed import Split
     from zarrfeed_convert.verification.findings import Problem
 
-# Where they are all zeros, zarr-python writes no file.
+# Arrays that may be all zeros; zarr-python then writes no file.
 _MAYBE_ZERO = frozenset({CLASS_PIXELS, CHANNEL_SUMS, TILE})
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What is recorded of a split.
+    """What a split records.
 
     Attributes
     ----------
     split
-        Opened.
+        The opened split.
     samples
-        That it has, as far as its arrays agree.
+        Number of samples; the smallest of all arrays if they differ.
     arrays
-        Those that describe samples and files, whole, by name; without those that cannot be read.
+        Name → values of the descriptive arrays that can be read.
     keys
         Names of the samples.
     absent
-        Files that there are not, by the name of their array; which is right if it is all zeros.
+        Name of an array → a file of it that does not exist. This is no problem if the array is all
+        zeros.
     """
 
     split: Split
@@ -75,12 +76,12 @@ class Recorded:
 
     @property
     def fields(self) -> list[str]:
-        """The names of the arrays that a sample has."""
+        """Names of the fields."""
         return field_names(self.split)
 
     @property
     def expected(self) -> Expected:
-        """What is recorded of the samples one by one."""
+        """What is recorded about each sample."""
         return Expected(
             self.arrays.get(DIGEST),
             self.arrays.get(CLASS_PIXELS),
@@ -90,14 +91,14 @@ class Recorded:
 
     @property
     def aligned(self) -> bool:
-        """Whether all fields are there, the same samples in shards of one number."""
+        """Whether all fields exist, with the same samples in shards of the same number."""
         layouts, names = self.split.layouts, self.fields
         fields = [layouts[field].shard_rows for field in names if field in layouts]
         return len(fields) == len(names) and len(set(fields)) == 1
 
     @property
     def shards(self) -> list[tuple[range, tuple[KnownFile, ...]]]:
-        """The samples of every shard, and its files."""
+        """The rows of every shard, and its file in each field."""
         fields = self.fields
         layouts = {name: self.split.layouts[name] for name in fields if name in self.split.layouts}
         step = max((layout.shard_rows for layout in layouts.values()), default=1)
@@ -175,7 +176,7 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
 
 
 def texts(names: NDArray[np.uint8]) -> list[str]:
-    """Read names: (N, L) UTF-8, padded with zeros; bytes that are no UTF-8 are kept."""
+    """Decode names, (N, L) uint8: UTF-8, padded with zeros. Other bytes become surrogates."""
     return [
         row.tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
         for row in names.astype(np.uint8, copy=False)
@@ -184,7 +185,7 @@ def texts(names: NDArray[np.uint8]) -> list[str]:
 
 def _read(split: Split, name: str, length: int) -> NDArray[Any]:
     if name in _MAYBE_ZERO:
-        split = replace(split, attributes={})  # as Zarr has it: no file is a file of zeros
+        split = replace(split, attributes={})  # read absent files as zeros, as Zarr defines it
     with SplitReader(split, [name], open_files=8) as reader:
         return reader.read(np.arange(length))[name]
 
@@ -200,7 +201,7 @@ def _absent(split: Split) -> Iterator[tuple[str, str]]:
 
 
 def _check(recorded: Recorded) -> Iterator[Problem]:
-    """See whether the arrays fit together."""
+    """Check that the arrays are consistent."""
     split, arrays = recorded.split, recorded.arrays
     if KEY in arrays:
         yield from check_keys(split, arrays[KEY], recorded.keys)

@@ -1,6 +1,6 @@
-"""Is a sample of the store the one that was packed?
+"""Is a sample in the store the one that was packed?
 
-Pure: decoded pixels and what is recorded of them in, findings out.
+Pure functions of decoded pixels and of what is recorded about them. They return findings.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import Sample
 
-# Sums of floats depend, in their last digits, on how a machine adds.
+# The last digits of a sum of floats depend on the order in which a machine adds.
 _PRECISION = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is recorded of some samples; None for what is not.
+    """What is recorded about n samples; None for what is not recorded.
 
     Attributes
     ----------
     digest
         (n,) uint64.
     class_pixels
-        (n, K) integers.
+        (n, K) pixels of each class.
     channel_sums
         (n, C, 2 or 3) float64: of the channels of all images.
     images
@@ -59,18 +59,18 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class SampleFinding:
-    """A sample that is not as it was packed, or of which something else is recorded.
+    """A sample that differs from what is recorded about it.
 
     Attributes
     ----------
     row
-        Which of the split's.
+        Index of the sample in the split.
     kind
         As in :class:`~zarrfeed_convert.verification.findings.Problem`.
     what
-        What was needed, and what found.
+        The message, without the name of the sample.
     blamed
-        The arrays to blame, or those that may be.
+        Names of the arrays that are damaged, or of all candidates.
     """
 
     row: int
@@ -85,18 +85,18 @@ def check_sample(
     expected: Expected,
     states: Mapping[str, str],
 ) -> list[SampleFinding]:
-    """Compare a sample with what is recorded of it.
+    """Compare a sample with what is recorded about it.
 
     Parameters
     ----------
     row
-        Which.
+        Index of the sample in the split.
     sample
-        As it is stored.
+        The sample as stored.
     expected
-        Of this sample alone.
+        What is recorded about this sample alone (n = 1).
     states
-        Those of the files that hold it, by field; see
+        Field → state of the file that holds the sample; see
         :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
     """
     statistics = _check_sums(sample, expected)
@@ -113,12 +113,12 @@ def check_sample(
 def _changed(
     row: int, what: str, differing: Collection[str], states: Mapping[str, str]
 ) -> SampleFinding:
-    """Tell which of a sample's files holds other pixels, or else that its digest is wrong."""
+    """Return the finding on a changed sample: the file with other pixels, or a wrong digest."""
     if set(states.values()) == {"good"}:
-        why = "but its shards are the files that were written: what is recorded is damaged"
+        why = "but its shard files are unchanged: the recorded digest is damaged"
         return SampleFinding(row, "array", f"{what}, {why}", (DIGEST,))
     damaged = [field for field, state in states.items() if state == "damaged"]
-    # Of two damaged files, one may hold no damage of this sample.
+    # If both files are damaged, the damage of one may concern other samples.
     blamed = [field for field in damaged if field in differing] or damaged or [*differing]
     todo = "restore the file, or convert again"
     return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or tuple(states))
@@ -150,7 +150,7 @@ def _other_sums(image: NDArray[Any], found: NDArray[np.float64]) -> str:
         if np.array_equal(needed, found):
             return ""
         if image.dtype == np.float32 and needed.shape == found.shape:
-            # A sum of n numbers is off by a share of that of their magnitudes, √(n·Σx²) at most.
+            # The error of a sum of n numbers is relative to that of their magnitudes, ≤ √(n·Σx²).
             margin = _PRECISION * np.sqrt(image[..., 0].size * needed[:, 1:])
             if np.isclose(found, needed, rtol=_PRECISION, atol=margin, equal_nan=True).all():
                 return ""
@@ -161,7 +161,7 @@ def _check_counts(mask: NDArray[Any], expected: Expected) -> list[_Wrong]:
     """Compare the pixels of each class."""
     if expected.class_pixels is None:
         return []
-    if mask.dtype.itemsize > 2:  # a damaged description; counting such values takes any memory
+    if mask.dtype.itemsize > 2:  # damaged metadata; counting such values could exhaust memory
         raise ValueError(f"needed a mask of uint8 or uint16, found {mask.dtype}")
     found = expected.class_pixels[0].astype(np.int64)
     counts = value_counts(mask)[: found.size]

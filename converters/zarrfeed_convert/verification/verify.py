@@ -1,7 +1,7 @@
-"""Is a dataset still what was packed, and are its originals still what it was packed from?
+"""Is a dataset still what was packed, and are its originals unchanged?
 
-The steps, in order: read what is recorded, compare every shard with it, compare the originals with
-it. What each of them is stands in its own module; here is only how they follow each other.
+This module runs the steps in order: read what is recorded (`recorded`), compare every shard with it
+(`shard_check`), and compare the originals with it (`comparison`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from zarrfeed_convert.verification.comparison import Originals, compare
 from zarrfeed_convert.verification.consistency import TODO, is_older
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
-from zarrfeed_convert.verification.shard_problems import problems_of
-from zarrfeed_convert.verification.splits_found import extra_files, find_splits
-from zarrfeed_convert.verification.verify_tasks import CheckTask, check_shard
+from zarrfeed_convert.verification.shard_check import CheckTask, check_shard, problems_of
+from zarrfeed_convert.verification.split_discovery import extra_files, find_splits
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.planner import OnProgress
 
-_SMALL = 1 << 30  # decoded bytes that are compared before another process has started
+_SMALL = 1 << 30  # decoded bytes; checking as much is faster than starting processes
 
 
 @named
@@ -50,42 +49,46 @@ def verify(
     progress: OnProgress | None = None,
     limits: Limits | None = None,
 ) -> Verification:
-    """Recompute everything that a packed dataset records of itself.
+    """Verify that a dataset is as it was packed.
 
-    Every shard's file is compared with the digest of what was written: no flipped byte is missed.
-    Every sample is decoded, and its pixels are compared with the digest of what was packed, with
-    the counts of its classes, and with the sums of its channels.
+    The bytes of every shard file are compared with their digest. Every sample is decoded, and its
+    pixels are compared with their digest, the pixel counts of classes, and the channel sums.
 
     Parameters
     ----------
     path
         A dataset, or one of its splits.
     source
-        Whether to make every sample again from its originals, too. True takes them from where the
-        split says that they are; a mapping has those arguments of the source that have changed,
-        such as ``{"images": "new/place"}`` or ``{"fields": {"depth": "target:new/place"}}``; or
-        give the source itself. Of one split, these.
+        Whether to recreate every sample from its original, too, and to compare it. True uses the
+        source that the split records. If the originals have moved, give a mapping with the changed
+        arguments of the source, such as ``{"images": "new/place"}`` or
+        ``{"fields": {"depth": "target:new/place"}}``, or the source itself; `path` must then be
+        that of one split.
     quick
-        Compare files alone, and decode nothing.
+        Whether to compare files alone, without decoding samples.
     workers
-        Processes; None for as many as there are cores, 1 for this one.
+        Number of processes. 1 uses this process; None uses one per core, or this process if the
+        dataset is small.
     read_timeout
-        Seconds after which a process that still reads the same file is ended, as in
+        Seconds after which a process that is still reading the same file is killed, as in
         :func:`zarrfeed_convert.convert`.
     progress
-        Called with what is being done, and how many of how many samples are.
+        Called with the current step, the number of samples that are done, and their total number.
     limits
-        What originals may claim, and name besides themselves: no split may say that of itself.
+        Limits of what originals may claim; see :class:`zarrfeed_convert.Limits`. They are never
+        read from the dataset.
 
     Returns
     -------
     Verification
-        What was looked at, and all that is not as it was packed.
+        What was checked, and all problems. Damage is a problem, never an exception.
 
     Raises
     ------
+    SourceError
+        An argument is out of range, or `source` is given for a dataset of several splits.
     StoreError
-        There is no dataset that could be verified.
+        `path` is neither a dataset nor a split.
     WorkerError
         A process died.
 
@@ -101,7 +104,9 @@ def verify(
     folders, notes = find_splits(local_path(path))
     if len(folders) > 1 and not isinstance(source, bool):
         names = ", ".join(folder.name for folder in folders)
-        raise SourceError(f"{path}: needed one split for these originals, found {names}; name one")
+        raise SourceError(
+            f"{path}: needed one split for these originals, found {names}; give the path of one"
+        )
     opened = [_open(folder) for folder in folders]
     checks = [_checks_of(split, quick=quick) for split in opened]
     nbytes = sum(split.decoded_nbytes for split in opened)
@@ -120,7 +125,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A split that can be verified, or the problem that it cannot."""
+    """An opened split, or the problem that it cannot be opened."""
 
     path: Path
     recorded: Recorded | None
@@ -142,11 +147,11 @@ def _open(folder: Path) -> _Opened:
         split = open_split(folder)
         if "packed" not in split.attributes:
             raise StoreError(
-                f"{folder}: needed a split that zarrfeed packed, found one that records nothing of "
-                "its samples; `zarrfeed convert` packs it anew, with --format zarr"
+                f"{folder}: needed a split that zarrfeed packed, found one without records of its "
+                "samples; pack it with `zarrfeed convert --format zarr`"
             )
         recorded, problems = recorded_of(split)
-    except Exception as error:  # a damaged description may lead to any
+    except Exception as error:  # damaged metadata may raise anything
         metadata = str(folder / METADATA)
         what = str(error) if isinstance(error, StoreError) else f"{metadata}: {error!r}; {TODO}"
         return _Opened(folder, None, (Problem("metadata", what, None, (metadata,)),))
@@ -154,12 +159,12 @@ def _open(folder: Path) -> _Opened:
 
 
 def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
-    """Divide the work on a split: a task for every shard of all fields."""
+    """Return the tasks for a split: one per shard, for all fields together."""
     recorded = opened.recorded
     if recorded is None:
         return []
     split = recorded.split
-    # A reader needs no more of it, and it goes to every process with every task.
+    # The split without what a reader does not need, since it is sent with every task.
     fields = {field: split.layouts[field] for field in recorded.fields if field in split.layouts}
     bare = replace(split, layouts=fields, attributes={"format": 1}, dataset={})
     decode = recorded.aligned and not (quick and SHARD_FILES in recorded.arrays)
@@ -177,7 +182,7 @@ def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
 def _check(
     opened: _Opened, tasks: list[CheckTask], executor: Executor, progress: OnProgress | None
 ) -> SplitVerification:
-    """Compare the shards of a split with what is recorded."""
+    """Compare the shards of a split with what is recorded about them."""
     recorded = opened.recorded
     if recorded is None:
         return SplitVerification(opened.path, 0, 0, 0, 0, None, (), opened.problems)
@@ -192,7 +197,7 @@ def _check(
         *problems_of(recorded, findings, decoded=decoded > 0 and DIGEST in recorded.arrays),
         *(
             Problem(
-                "file-extra", f"{path}: is no shard of the split; remove it", None, (str(path),)
+                "file-extra", f"{path}: is not a shard of the split; remove it", None, (str(path),)
             )
             for path in extra
             if path not in aside
@@ -213,18 +218,19 @@ def _check(
 def _about(aside: list[Path]) -> list[str]:
     if not aside:
         return []
-    return [f"passed over {len(aside)} files that an operating system left, such as {aside[0]}"]
+    return [f"ignored {len(aside)} files of an operating system, such as {aside[0]}"]
 
 
 def _notes(recorded: Recorded, decoded: int) -> list[str]:
     notes = []
     if is_older(recorded.split) and SHARD_FILES not in recorded.arrays:
         notes.append(
-            "packed by an older zarrfeed, which recorded no digests of files: samples were decoded "
-            "and compared, bytes that no pixel depends on were not"
+            "packed by an older zarrfeed, which recorded no digests of files: only samples were "
+            "compared, not the other bytes of files"
         )
     if recorded.samples and not recorded.aligned and not decoded:
         notes.append(
-            "no sample was decoded: fields are missing, or do not lie in shards of one number"
+            "no sample was decoded: fields are missing, or their shards have different numbers of "
+            "samples"
         )
     return notes

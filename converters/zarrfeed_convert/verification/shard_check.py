@@ -1,6 +1,7 @@
 """Is a shard, in all its fields, as it was packed?
 
-A task of an executor. What it finds is its result, and never fails it.
+:func:`check_shard` is a task of an executor. Its result is what it finds; damage never makes it
+fail. :func:`problems_of` turns the findings of all shards into problems of the split.
 """
 
 from __future__ import annotations
@@ -12,35 +13,38 @@ from numpy.typing import NDArray
 
 from zarrfeed import Split, SplitReader
 from zarrfeed.errors import ReadError
+from zarrfeed_convert.verification.consistency import TODO
 from zarrfeed_convert.verification.file_check import FileFinding, KnownFile, check_file
+from zarrfeed_convert.verification.findings import Kind, Problem
 from zarrfeed_convert.verification.sample_check import Expected, SampleFinding, check_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zarrfeed_convert.executors.executor import TaskRun
+    from zarrfeed_convert.verification.recorded import Recorded
 
-_STEP = 1 << 20  # bytes that are decoded at a time, unless a chunk has more
+_STEP = 1 << 20  # bytes to decode at a time, unless a chunk is larger
 
-# A field's reader, or one sample of it; or why there is none.
+# The reader of a field, or a sample of it; a text says why there is none.
 Reader: TypeAlias = SplitReader | str
 Values: TypeAlias = NDArray[Any] | str
 
 
 @dataclass(frozen=True, slots=True)
 class CheckTask:
-    """One shard of every field.
+    """A shard to check, in every field.
 
     Attributes
     ----------
     split
-        An opened split.
+        The opened split.
     rows
-        Its samples that are in the shard.
+        Indices of the samples in the shard.
     files
-        One per field.
+        File of the shard in each field.
     expected
-        What is recorded of the rows; None where only files are compared.
+        What is recorded about the samples; None to compare files alone.
     """
 
     split: Split
@@ -51,21 +55,21 @@ class CheckTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardFindings:
-    """What was found in one shard of every field."""
+    """Findings on a shard of every field."""
 
     files: tuple[FileFinding, ...]
     samples: tuple[SampleFinding, ...]
 
 
 def check_shard(run: TaskRun[None], task: CheckTask) -> ShardFindings:
-    """Compare the files of a shard, and the samples in it, with what is recorded of them."""
+    """Compare the files of a shard and the samples in it with what is recorded about them."""
     files = tuple(check_file(known) for known in task.files)
     findings: list[SampleFinding] = []
     if task.expected is None:
         for _ in task.rows:
             run.tick()
         return ShardFindings(files, ())
-    # What the operating system cannot read would, mapped into memory, end the process.
+    # A mapped file that the operating system cannot read would crash the process.
     lost = {file.known.field: file.what for file in files if file.state in _LOST}
     readers: dict[str, Reader] = {
         field: lost.get(field) or _opened(task.split, field) for field in task.split.layouts
@@ -92,7 +96,7 @@ _LOST = ("missing", "unreadable")
 
 
 def _step(split: Split) -> int:
-    """Choose how many samples to decode at a time: whole chunks."""
+    """Return the number of samples to decode at a time, a multiple of those in a chunk."""
     layouts = split.layouts.values()
     chunk = max(layout.chunk_rows for layout in layouts)
     nbytes = max(layout.sample_nbytes for layout in layouts)
@@ -102,12 +106,12 @@ def _step(split: Split) -> int:
 def _opened(split: Split, field: str) -> Reader:
     try:
         return SplitReader(split, [field], open_files=1)
-    except Exception as error:  # a damaged description may lead to any
+    except Exception as error:  # damaged metadata may raise anything
         return _said(error, field)
 
 
 def _read(reader: Reader, field: str, rows: range) -> Sequence[Values]:
-    """Read samples together; where that fails, one by one."""
+    """Read samples together or, if that fails, one by one."""
     if isinstance(reader, str):
         return [reader] * len(rows)
     try:
@@ -131,5 +135,65 @@ def _checked(
     sample = {field: array for field, array in values.items() if not isinstance(array, str)}
     try:
         return check_sample(row, sample, expected, states)
-    except Exception as error:  # of arrays that are no images and masks
+    except Exception as error:  # the arrays are not images and masks
         return [SampleFinding(row, "sample-damaged", repr(error), tuple(sample))]
+
+
+def problems_of(
+    recorded: Recorded, findings: Sequence[ShardFindings], *, decoded: bool
+) -> Iterator[Problem]:
+    """Yield the problems of a split's shards and samples.
+
+    Parameters
+    ----------
+    recorded
+        What the split records.
+    findings
+        Findings on all shards.
+    decoded
+        Whether the digests of samples were recomputed.
+    """
+    written = {
+        file.known.fact: str(file.known.path)
+        for shard in findings
+        for file in shard.files
+        if file.known.fact is not None
+    }
+    reported: set[str] = set()
+    for shard in findings:
+        whole = decoded and not any(sample.kind.startswith("sample") for sample in shard.samples)
+        for file in shard.files:
+            if file.state not in ("good", "unknown"):
+                yield _of_file(file, written, harmless=whole)
+        paths = {file.known.field: str(file.known.path) for file in shard.files}
+        for sample in shard.samples:
+            name = sample.blamed[0]
+            if sample.kind == "statistics" and name in recorded.absent:
+                if name not in reported:
+                    reported.add(name)
+                    yield _of_absent(recorded, name)
+                continue
+            yield _of_sample(recorded, sample, paths)
+
+
+def _of_file(file: FileFinding, written: dict[tuple[int, int], str], *, harmless: bool) -> Problem:
+    path = str(file.known.path)
+    kind: Kind = "file-missing" if file.state == "missing" else "file-damaged"
+    what = file.what
+    if file.fact in written:
+        what += f"; it has the content of {written[file.fact]}"
+    elif harmless:
+        what += "; all its samples are unchanged"
+    return Problem(kind, what, None, (path,))
+
+
+def _of_sample(recorded: Recorded, sample: SampleFinding, paths: dict[str, str]) -> Problem:
+    key = recorded.keys[sample.row]
+    files = tuple(paths.get(name, str(recorded.split.path / name)) for name in sample.blamed)
+    return Problem(sample.kind, f"{key}: {sample.what}", key, files)
+
+
+def _of_absent(recorded: Recorded, name: str) -> Problem:
+    path = recorded.absent[name]
+    what = f"{path}: needed this file, since not all values are 0, found nothing; {TODO}"
+    return Problem("array", what, None, (path,))

@@ -1,4 +1,4 @@
-"""Which splits does a dataset have, whole or not, and which of their files are too many?"""
+"""Which splits does a dataset have, and which of their files do not belong to them?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_splits(path: Path) -> tuple[list[Path], list[str]]:
-    """Find the splits of a dataset, also those of which the metadata is lost or damaged.
+    """Find the splits of a dataset, including those whose metadata are lost or damaged.
 
     Parameters
     ----------
@@ -30,40 +30,40 @@ def find_splits(path: Path) -> tuple[list[Path], list[str]]:
     Returns
     -------
     splits
-        Their folders, by name.
+        Folders of the splits, sorted by name.
     notes
-        What there is of splits that are not finished.
+        A note for each unfinished split.
 
     Raises
     ------
     StoreError
-        It is neither; the message says what there is instead.
+        `path` is neither a dataset nor a split. The message says what was found.
     """
     if not path.is_dir() or path.name.endswith(PARTIAL):
-        open_split(path)  # says why not
+        open_split(path)  # raises the error
     if _is_split(path):
         return [path], []
     below = sorted(child for child in path.iterdir() if child.is_dir())
     notes = [
-        f"{child}: an unfinished conversion, which was not verified; `zarrfeed convert` goes on"
+        f"{child}: an unfinished split, which was not verified; `zarrfeed convert` resumes it"
         for child in below
         if child.name.endswith(PARTIAL) and "~" not in child.name
     ]
     splits = [child for child in below if not child.name.endswith(PARTIAL) and _is_split(child)]
     if not splits:
-        open_split(path)  # says what is missing
+        open_split(path)  # raises the error
     return splits, notes
 
 
 def extra_files(split: Split, expected: Collection[Path]) -> Iterator[Path]:
-    """List the files among a split's shards that are none of them.
+    """Yield the files in the folders of a split's fields that are neither shards nor metadata.
 
     Parameters
     ----------
     split
-        Whose.
+        The opened split.
     expected
-        Its shards.
+        Files of its shards.
     """
     for field in field_names(split):
         for folder, _, names in os.walk(split.path / field):
@@ -74,7 +74,7 @@ def extra_files(split: Split, expected: Collection[Path]) -> Iterator[Path]:
 
 
 def _is_split(folder: Path) -> bool:
-    """Tell whether a folder is a split, or was one: by its arrays, if its metadata is lost."""
+    """Return whether a folder is a split. If its metadata are lost, one that has arrays is."""
     metadata = _metadata(folder) or {}
     attributes = metadata.get("attributes")
     said = attributes.get(ATTRIBUTES) if isinstance(attributes, dict) else None
@@ -85,7 +85,7 @@ def _is_split(folder: Path) -> bool:
 
 
 def _metadata(folder: Path) -> JSON | None:
-    """Read a node's metadata; None where there is none that can be read."""
+    """Read the metadata of a node; None if they are missing or damaged."""
     try:
         return read_metadata(folder)
     except StoreError:
