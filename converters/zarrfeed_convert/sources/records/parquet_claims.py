@@ -1,7 +1,7 @@
-"""Is what a Parquet file says of itself true as far as it can be told, and is it affordable?
+"""Does what a Parquet file says of its row groups fit together?
 
-Arrow believes a file's metadata: rows that are in no page, columns that are not there, and pages
-of any size. Some of it ends the process. So the metadata is looked at here first:
+Arrow believes a file's metadata: rows that are in no page, columns that are not there. Some of it
+ends the process. So the metadata, written in Thrift's compact protocol, is looked at here first:
 
     PAR1 | pages of columns … | FileMetaData | its length (4 bytes) | PAR1
 """
@@ -11,26 +11,31 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.records.thrift import Struct, ThriftReader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterator
 
     from zarrfeed_convert.decoding.limits import Limits
 
 _MAGIC, _END = b"PAR1", 8
-# Bytes: as much as is read to find a page's header, and as it may have.
-_HEADER, _LONGEST_HEADER = 1 << 12, 1 << 22
-# FileMetaData and SchemaElement, RowGroup and ColumnChunk, ColumnMetaData, and page headers.
+# FileMetaData and SchemaElement, RowGroup and ColumnChunk, and ColumnMetaData.
 _SCHEMA, _ROWS, _GROUPS = 2, 3, 4
 _TYPE, _REPETITION, _NAME, _CHILDREN = 1, 3, 4, 5
 _COLUMNS, _GROUP_ROWS, _CHUNK = 1, 3, 3
 _PATH, _VALUES, _UNPACKED, _PACKED, _DATA, _DICTIONARY, _STATISTICS = 3, 5, 6, 7, 9, 11, 12
 _NULLS = 3
-_PAGE_KIND, _PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGES = 1, 2, 3, (5, 8)
+
+Struct: TypeAlias = dict[int, Any]
+
+_DEEPEST = 16
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY = 0, 1, 2, 3, 7, 8
+_INTEGERS = (4, 5, 6)
+_LISTS = (9, 10)  # lists, sets
+_MAP, _STRUCT = 11, 12
+_LONGEST_NUMBER = 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +73,6 @@ class Group:
     def of(self, column: str) -> list[Part]:
         """List the parts of a column."""
         return [part for part in self.parts if part.path[0] == column]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a column, as its header says."""
-
-    unpacked: int
-    packed: int
-    values: int
 
 
 def read_groups(path: str, limits: Limits) -> list[Group]:
@@ -169,79 +165,98 @@ def _leaves(schema: list[Struct]) -> Iterator[tuple[str, ...]]:
         raise ValueError("a schema that ends early")
 
 
-def require_affordable(
-    path: str, groups: Iterable[Group], columns: Collection[str], limits: Limits
-) -> None:
-    """Refuse a file with a page, or a row, that takes more than may be decoded at once.
+class ThriftReader:
+    """Reads structures of Thrift's compact protocol, one after the other.
+
+    A field is ``id delta and type in a byte | value``, and 0 ends a structure. Pure Python: nothing
+    is made larger than the bytes that are there.
 
     Parameters
     ----------
-    path, groups
-        The file, and its row groups.
-    columns
-        That are read.
-    limits
-        What they may claim.
+    data
+        The bytes.
 
-    Raises
-    ------
-    SourceError
-        It has one, or pages that do not follow each other.
+    Attributes
+    ----------
+    at
+        Where the next one begins.
+
+    Examples
+    --------
+    >>> ThriftReader(bytes([0x15, 0x06, 0x18, 0x02, 0x68, 0x69, 0])).struct()
+    {1: 3, 2: b'hi'}
     """
-    with Path(path).open("rb") as file:
-        for number, group in enumerate(groups):
-            for part in group.parts:
-                if part.path[0] in columns:
-                    name = f"{path}: row group {number}, {'.'.join(part.path)}"
-                    _require_pages(file, part, name, limits)
-                    each = part.values // max(1, group.rows)
-                    limits.require((max(1, each),), "int64", name, "a row")
 
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at = data, 0
 
-def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> None:
-    at, left, values = part.start, part.packed, part.values
-    while left > 0 and values > 0:
-        try:
-            page, header = read_page(file, at)
-        except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(
-                f"{name}: needed a page at byte {at}, found {error}; write the file again"
-            ) from error
-        limits.require_nbytes(page.unpacked, name, "a page")
-        if min(page.packed, page.unpacked, page.values) < 0 or header + page.packed > left:
-            raise SourceError(
-                f"{name}: needed pages of {left} bytes, found one of {page.packed} at byte {at}; "
-                "write the file again"
-            )
-        limits.require((max(1, page.values),), "int64", name, "a page")
-        at, left = at + header + page.packed, left - header - page.packed
-        values -= page.values
+    def struct(self, depth: int = 0) -> Struct:
+        """Read a structure: field → value.
 
+        Raises
+        ------
+        ValueError
+            It is none, ends early, or is nested deeper than any that Parquet has.
+        """
+        if depth > _DEEPEST:
+            raise ValueError("structures within structures without end")
+        found: Struct = {}
+        field = 0
+        while (head := self._byte()) != _STOP:
+            kind, delta = head & 15, head >> 4
+            field = field + delta if delta else self._signed()
+            found[field] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
+        return found
 
-def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
-    """Return how many bytes a row can have at most that is in a dictionary, by the file."""
-    with Path(path).open("rb") as file:
-        return sum(
-            read_page(file, part.dictionary)[0].unpacked for part in parts if part.dictionary
-        )
+    def _value(self, kind: int, depth: int) -> Any:
+        if kind in (_TRUE, _FALSE, _BYTE):
+            return self._byte()
+        if kind in _INTEGERS:
+            return self._signed()
+        if kind == _DOUBLE:
+            return self._bytes(8)
+        if kind == _BINARY:
+            return self._bytes(self._unsigned())
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind in _LISTS:
+            head = self._byte()
+            count = head >> 4 if head >> 4 < 15 else self._unsigned()
+            self._require(count)  # an entry takes a byte at least
+            return [self._value(head & 15, depth + 1) for _ in range(count)]
+        if kind == _MAP:
+            count = self._unsigned()
+            self._require(count)
+            kinds = self._byte() if count else 0
+            return [
+                (self._value(kinds >> 4, depth + 1), self._value(kinds & 15, depth + 1))
+                for _ in range(count)
+            ]
+        raise ValueError(f"a value of the unknown type {kind}")
 
+    def _byte(self) -> int:
+        self._require(1)
+        self.at += 1
+        return self._data[self.at - 1]
 
-def read_page(file: BinaryIO, at: int) -> tuple[Page, int]:
-    """Read the header of a page, and say how long it is.
+    def _bytes(self, count: int) -> bytes:
+        self._require(count)
+        self.at += count
+        return self._data[self.at - count : self.at]
 
-    Raises
-    ------
-    ValueError, KeyError, TypeError
-        There is no page header at this byte.
-    """
-    file.seek(at)
-    reader = ThriftReader(file.read(_HEADER))
-    try:
-        said = reader.struct()
-    except ValueError:  # statistics may make it longer
-        file.seek(at)
-        reader = ThriftReader(file.read(_LONGEST_HEADER))
-        said = reader.struct()
-    pages: list[Any] = [said[field] for field in _DATA_PAGES if field in said]
-    values = int(pages[0][1]) if pages else 0
-    return Page(int(said[_PAGE_UNPACKED]), int(said[_PAGE_PACKED]), values), reader.at
+    def _unsigned(self) -> int:
+        number = 0
+        for place in range(_LONGEST_NUMBER):
+            byte = self._byte()
+            number |= (byte & 127) << 7 * place
+            if byte < 128:
+                return number
+        raise ValueError("a number of too many bytes")
+
+    def _signed(self) -> int:
+        number = self._unsigned()
+        return (number >> 1) ^ -(number & 1)
+
+    def _require(self, count: int) -> None:
+        if count > len(self._data) - self.at:
+            raise ValueError(f"{count} bytes where {len(self._data) - self.at} are left")

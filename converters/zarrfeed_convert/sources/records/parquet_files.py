@@ -15,8 +15,8 @@ from zarrfeed_convert.sources.file_discovery import list_files
 from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
-from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups, require_affordable
-from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes
+from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups
+from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes, require_affordable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -3,30 +3,35 @@
 Parquet can only be read from the beginning of a row group on, column by column. So a process keeps
 the blocks of rows that it decoded last, and where it stands in the groups that it is reading: in
 order, everything is decoded once; in random order, half a row group is decoded for each row that
-is not kept.
+is not kept. Arrow believes what the headers of pages claim: they are looked at first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.records.parquet_claims import Group, dictionary_nbytes, read_groups
+from zarrfeed_convert.sources.records.parquet_claims import Group, Part, ThriftReader, read_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from zarrfeed_convert.decoding.limits import Limits
 
 _BLOCK = 8 << 20  # bytes that are decoded at once, as they are stored
 _EXPANDED = 128 << 20  # what they may become, where values repeat
 _BUFFER = 1 << 20  # read ahead; without, a whole row group is fetched before its first row
+# Bytes: as much as is read to find a page's header, and as it may have.
+_HEADER, _LONGEST_HEADER = 1 << 12, 1 << 22
+_PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGES = 2, 3, (5, 8)  # fields of page headers
 _OPEN = 4  # readings that a process has under way: images and masks of two files
 
 
@@ -177,3 +182,90 @@ def _block_rows(group: Group, column: str, dictionary: int = 0) -> int:
 
 def _nbytes(group: Group, column: str) -> int:
     return sum(part.unpacked for part in group.of(column))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a column, as its header says."""
+
+    unpacked: int
+    packed: int
+    values: int
+
+
+def require_affordable(
+    path: str, groups: Iterable[Group], columns: Collection[str], limits: Limits
+) -> None:
+    """Refuse a file with a page, or a row, that takes more than may be decoded at once.
+
+    Parameters
+    ----------
+    path, groups
+        The file, and its row groups.
+    columns
+        That are read.
+    limits
+        What they may claim.
+
+    Raises
+    ------
+    SourceError
+        It has one, or pages that do not follow each other.
+    """
+    with Path(path).open("rb") as file:
+        for number, group in enumerate(groups):
+            for part in group.parts:
+                if part.path[0] in columns:
+                    name = f"{path}: row group {number}, {'.'.join(part.path)}"
+                    _require_pages(file, part, name, limits)
+                    each = part.values // max(1, group.rows)
+                    limits.require((max(1, each),), "int64", name, "a row")
+
+
+def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> None:
+    at, left, values = part.start, part.packed, part.values
+    while left > 0 and values > 0:
+        try:
+            page, header = read_page(file, at)
+        except (ValueError, KeyError, TypeError) as error:
+            raise SourceError(
+                f"{name}: needed a page at byte {at}, found {error}; write the file again"
+            ) from error
+        limits.require_nbytes(page.unpacked, name, "a page")
+        if min(page.packed, page.unpacked, page.values) < 0 or header + page.packed > left:
+            raise SourceError(
+                f"{name}: needed pages of {left} bytes, found one of {page.packed} at byte {at}; "
+                "write the file again"
+            )
+        limits.require((max(1, page.values),), "int64", name, "a page")
+        at, left = at + header + page.packed, left - header - page.packed
+        values -= page.values
+
+
+def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
+    """Return how many bytes a row can have at most that is in a dictionary, by the file."""
+    with Path(path).open("rb") as file:
+        return sum(
+            read_page(file, part.dictionary)[0].unpacked for part in parts if part.dictionary
+        )
+
+
+def read_page(file: BinaryIO, at: int) -> tuple[Page, int]:
+    """Read the header of a page, and say how long it is.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        There is no page header at this byte.
+    """
+    file.seek(at)
+    reader = ThriftReader(file.read(_HEADER))
+    try:
+        said = reader.struct()
+    except ValueError:  # statistics may make it longer
+        file.seek(at)
+        reader = ThriftReader(file.read(_LONGEST_HEADER))
+        said = reader.struct()
+    pages: list[Any] = [said[field] for field in _DATA_PAGES if field in said]
+    values = int(pages[0][1]) if pages else 0
+    return Page(int(said[_PAGE_UNPACKED]), int(said[_PAGE_PACKED]), values), reader.at

@@ -15,6 +15,7 @@ from zarrfeed_convert import Limits, open_source
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 claims = pytest.importorskip("zarrfeed_convert.sources.records.parquet_claims")
+row_groups = pytest.importorskip("zarrfeed_convert.sources.records.row_groups")
 
 SMALL = Limits(sample_nbytes=1 << 20)
 
@@ -89,7 +90,7 @@ def test_it_says_what_arrow_says(row_group_size, version):
             assert part.unpacked == column.total_uncompressed_size
             assert part.packed == column.total_compressed_size
             assert part.dictionary == (column.dictionary_page_offset or 0)
-    claims.require_affordable("a.parquet", groups, {"image", "annotation", "path"}, Limits())
+    row_groups.require_affordable("a.parquet", groups, {"image", "annotation", "path"}, Limits())
 
 
 def test_a_hundred_million_rows_of_nothing_are_refused():
@@ -135,11 +136,9 @@ def test_what_repeats_is_decoded_a_few_rows_at_a_time(tmp_path):
     pq.write_table(pa.table({"image": rows, "annotation": rows}), "a.parquet")
     assert Path("a.parquet").stat().st_size < 8 << 20
     [group] = claims.read_groups("a.parquet", Limits())
-    dictionary = claims.dictionary_nbytes("a.parquet", group.of("image"))
+    dictionary = row_groups.dictionary_nbytes("a.parquet", group.of("image"))
     assert dictionary >= 1 << 20
-    from zarrfeed_convert.sources.records.row_groups import _block_rows
-
-    assert _block_rows(group, "image", dictionary) * dictionary <= 128 << 20
+    assert row_groups._block_rows(group, "image", dictionary) * dictionary <= 128 << 20
 
 
 @pytest.mark.parametrize("place", range(0, 400, 7))
