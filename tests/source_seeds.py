@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 255, (3, 16, 12, 3), np.uint8)
 MASKS = RNG.integers(0, 3, (3, 16, 12), np.uint8)
+FURTHER = {"depth": "target:depth", "ids": "mask:ids"}
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,11 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "tfrecord", {"images": "a.tfrecord"}, _tfrecord
     yield "tfrecord", {"images": "a.tfrecord", "shape": "16x12", "dtype": "uint8",
                        "mask_dtype": "uint8"}, _tfrecord_bare  # fmt: skip
+    yield "tfrecord", {"images": "a.tfrecord", "fields": FURTHER}, _tfrecord_fields
     for more in ({}, {"compression": "zstd"}, {"compression": "gzip", "data_page_version": "2.0"}):
         yield "parquet", {"images": "a.parquet"}, lambda at, more=more: _parquet(at, **more)
     yield "parquet", {"images": "a.parquet"}, _parquet_lists
+    yield "parquet", {"images": "a.parquet", "masks": "none", "fields": FURTHER}, _parquet_fields
     yield "webdataset", {"images": "a.tar"}, _webdataset
     for more in ({"zarr_format": 2}, {"zarr_format": 3}, {"zarr_format": 3, "shards": (3, 16, 12)},
                  {"zarr_format": 3, "compressors": zarr.codecs.GzipCodec()},
@@ -134,6 +137,12 @@ _ENDS = {"JPEG": "jpg", "TIFF": "tif", "PPM": "png", "GIF": "png"}
 def _encoded(pixels: Any, form: str = "PNG", **more: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form, **more)
+    return file.getvalue()
+
+
+def _saved(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
     return file.getvalue()
 
 
@@ -325,6 +334,11 @@ def _tfrecord_bare(at: Path) -> None:
     _records(at, lambda n: {"image": PIXELS[n].tobytes(), "mask": MASKS[n].tobytes()})
 
 
+def _tfrecord_fields(at: Path) -> None:
+    _records(at, lambda n: {"image": _encoded(PIXELS[n]), "mask": _encoded(MASKS[n]),
+                            "depth": _saved(PIXELS[n] / 9), "ids": _encoded(MASKS[n])})  # fmt: skip
+
+
 def _records(at: Path, of: Callable[[int], dict[str, bytes]]) -> None:
     records = []
     for number in range(3):
@@ -353,14 +367,19 @@ def _parquet_lists(at: Path) -> None:
     pq.write_table(pa.table(columns), at / "a.parquet", row_group_size=2)
 
 
+def _parquet_fields(at: Path) -> None:
+    rows = {"image": map(_encoded, PIXELS), "ids": map(_encoded, MASKS),
+            "depth": [_saved(one / 9) for one in PIXELS]}  # fmt: skip
+    table = {name: pa.array(values, pa.binary()) for name, values in rows.items()}
+    pq.write_table(pa.table(table), at / "a.parquet", row_group_size=2)
+
+
 def _webdataset(at: Path) -> None:
     with tarfile.open(at / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(2):
-            npy = io.BytesIO()
-            np.save(npy, MASKS[number])
             for name, data in ((f"{number}.jpg", _encoded(PIXELS[number], "JPEG")),
                                (f"{number}.{'é' * 40 * number}seg.png", _encoded(MASKS[number])),
-                               (f"{number}.mask.npy", npy.getvalue())):  # fmt: skip
+                               (f"{number}.mask.npy", _saved(MASKS[number]))):  # fmt: skip
                 about = tarfile.TarInfo(name)
                 about.size = len(data)
                 tar.addfile(about, io.BytesIO(data))

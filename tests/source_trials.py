@@ -73,18 +73,21 @@ def declared_by(seed: Seed) -> int:
     for sample in range(min(len(source.keys), _READ)):
         try:
             header = source.probe(sample)
-            shape = header.image.shape
-            nbytes = prod(shape) * np.dtype(header.dtype).itemsize
-            declared = max(declared, 2 * nbytes + 4 * prod(header.mask.shape))
-            image, mask = source.read(sample)
+            nbytes = [prod(shape) * np.dtype(dtype or "u2").itemsize
+                      for shape, dtype in header.arrays.values()]  # fmt: skip
+            declared = max(declared, 2 * sum(nbytes))
+            read = source.read(sample)
         except SourceError as error:
             _require_named(error, seed)
             continue
-        assert image.dtype in ("uint8", "uint16", "float32"), image.dtype
-        assert mask.dtype in ("uint8", "uint16"), mask.dtype
-        assert image.shape == shape, (image.shape, shape)
-        assert image.dtype == header.dtype, (image.dtype, header.dtype)
-        assert mask.shape == header.mask.shape, (mask.shape, header)
+        for field, values in zip(source.fields, read, strict=True):
+            shape, dtype = header.arrays[field.name]
+            assert values.shape == shape, (field, values.shape, shape)
+            if dtype is None:
+                assert values.dtype in ("uint8", "uint16"), values.dtype
+            else:
+                assert values.dtype == dtype, (field, values.dtype, dtype)
+        assert read[0].dtype in ("uint8", "uint16", "float32"), read[0].dtype
     return declared
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 Thing = TypeVar("Thing")
-_AT_LEAST = 2  # one for images and one for masks
 
 
 class Cache(Generic[Thing]):
@@ -22,13 +21,15 @@ class Cache(Generic[Thing]):
     Parameters
     ----------
     bound
-        Total weight to keep. The last two things are always kept.
+        Total weight to keep.
     weigh
         Weight of a thing, such as its bytes.
+    at_least
+        How many things are kept whatever they weigh; by default one of images and one of masks.
     """
 
-    def __init__(self, bound: int, weigh: Callable[[Thing], int]) -> None:
-        self._bound, self._weigh = bound, weigh
+    def __init__(self, bound: int, weigh: Callable[[Thing], int], at_least: int = 2) -> None:
+        self._bound, self._weigh, self._at_least = bound, weigh, at_least
         self._kept: OrderedDict[Hashable, Future[Thing]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -55,11 +56,11 @@ class Cache(Generic[Thing]):
     def _trim(self) -> None:
         done = [(key, future) for key, future in self._kept.items() if future.done()]
         total = sum(self._weigh(future.result()) for _, future in done)
-        for key, future in done[:-_AT_LEAST]:
+        for key, future in done[: -self._at_least]:
             if total <= self._bound:
                 return
             total -= self._weigh(future.result())
             del self._kept[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Cache, (self._bound, self._weigh)
+        return Cache, (self._bound, self._weigh, self._at_least)

@@ -228,37 +228,6 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
         )
 
 
-def masks_wanted(masks: str, **said: object) -> bool | None:
-    """Return whether masks are asked for; None where nothing is said of them.
-
-    Parameters
-    ----------
-    masks
-        The option's value: ``none`` asks for images alone.
-    **said
-        Other options that say something of masks; empty where they are not given.
-
-    Raises
-    ------
-    SourceError
-        Images alone are asked for, and something is said of their masks.
-
-    Examples
-    --------
-    >>> masks_wanted("", mask="label"), masks_wanted("none", mask=""), masks_wanted("", mask="")
-    (True, False, None)
-    """
-    given = [name for name, value in said.items() if str(value)]
-    if masks != NO_MASKS:
-        return True if masks or given else None
-    if given:
-        raise SourceError(
-            f"option {given[0]}: needed none of it with --masks {NO_MASKS}, found "
-            f"{str(said[given[0]])!r}; leave one of both out"
-        )
-    return False
-
-
 def require_no_masks(masks: str, where: str) -> None:
     """Refuse ``--masks`` for a format whose masks lie beside its images.
 

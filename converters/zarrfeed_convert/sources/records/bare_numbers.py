@@ -15,6 +15,8 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.source import Role
+
 # An image file, a NumPy file or bare numbers; an array.
 Value: TypeAlias = bytes | NDArray[Any]
 
@@ -28,17 +30,22 @@ class Numbers:
     Attributes
     ----------
     dtype
-        Of bytes that are bare numbers, and of integers in lists. Empty: bytes are image or NumPy
+        Of bytes that are bare numbers, and of numbers in lists. Empty: bytes are image or NumPy
         files, and an image's integers of 32 or 64 bits, as lists have them, are uint8.
     channels_first
         Arrays are (C, H, W) instead of (H, W, C).
-    option
-        The option that gives the dtype, for errors.
+    role
+        Of the field that they are.
     """
 
     dtype: str = ""
     channels_first: bool = False
-    option: str = "dtype"
+    role: Role = "image"
+
+    @property
+    def option(self) -> str:
+        """The option that gives the dtype, for errors."""
+        return "dtype" if self.role == "image" else f"{self.role}_dtype"
 
     def __post_init__(self) -> None:
         """Check the dtype."""
@@ -55,6 +62,14 @@ class Numbers:
     def is_file(self, value: Value) -> TypeGuard[bytes]:
         """Return whether a value is a file, of an image or of NumPy's."""
         return isinstance(value, bytes) and not self.dtype
+
+
+def numbers_by_role(
+    dtype: str, mask_dtype: str, target_dtype: str, *, channels_first: bool = False
+) -> dict[Role, Numbers]:
+    """Say how the numbers of each role are understood, by the options of a format."""
+    dtypes: dict[Role, str] = {"image": dtype, "mask": mask_dtype, "target": target_dtype}
+    return {role: Numbers(said, channels_first, role) for role, said in dtypes.items()}
 
 
 def parse_shape(text: str) -> tuple[int, ...] | None:
@@ -93,27 +108,25 @@ def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple
     return tuple(numbers)
 
 
-def shape_of_mask(shape: Sequence[int] | None, numbers: Numbers) -> Sequence[int] | None:
-    """Return the shape of a mask whose image has this one: it need not have as many channels."""
-    if shape is None or len(shape) == 2:
-        return shape
-    return shape[1:] if numbers.channels_first else shape[:2]
-
-
 def numbers_dtype(array: NDArray[Any], value: Value, numbers: Numbers) -> np.dtype[Any]:
-    """Return what an image's numbers are taken for."""
-    if isinstance(value, bytes):
+    """Return what numbers are taken for; those of a mask are never converted."""
+    if isinstance(value, bytes) or numbers.role == "mask":
         return array.dtype
     if numbers.dtype:
         return np.dtype(numbers.dtype).newbyteorder("=")
-    listed = array.dtype.kind in "iu" and array.dtype.itemsize >= 4
+    listed = numbers.role == "image" and array.dtype.kind in "iu" and array.dtype.itemsize >= 4
     return np.dtype(np.uint8) if listed else array.dtype
 
 
 def arrange_numbers(
     value: Value, numbers: Numbers, shape: Sequence[int] | None, name: str
 ) -> NDArray[Any]:
-    """Arrange numbers as (H, W) or (H, W, C), in native byte order."""
+    """Arrange numbers as (H, W) or (H, W, C), in native byte order.
+
+    Of an image's shape, only the height and the width count for other roles.
+    """
+    if shape is not None and len(shape) == 3 and numbers.role != "image":
+        shape = shape[1:] if numbers.channels_first else shape[:2]
     array = _numbers_in(value, numbers, name) if isinstance(value, bytes) else value
     if array.ndim == 1:
         array = array.reshape(_completed(shape, array.size, numbers, name))

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 # A str is the path of an image file.
 CellValue: TypeAlias = "Value | str | None"
 
-_NEEDED = "images as bytes, paths, nested lists or tensors"
-
 
 def require_images(tables: Tables, column: str, *, option: str) -> None:
     """Refuse a column that a file lacks, or whose values cannot be images.
@@ -45,7 +43,12 @@ def require_images(tables: Tables, column: str, *, option: str) -> None:
     """
     tables.require(column, option=option)
     for path in tables.paths:
-        _require_image_type(schema_of(path).field(column).type, name=f"{path}: column {column}")
+        kind = schema_of(path).field(column).type
+        if not _may_be_images(kind):
+            raise SourceError(
+                f"{path}: column {column}: needed images as bytes, paths, nested lists or tensors, "
+                f"found {_value_type(kind)}"
+            )
 
 
 def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[str]) -> bool:
@@ -93,11 +96,6 @@ def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[st
     return False
 
 
-def _require_image_type(kind: pa.DataType, *, name: str) -> None:
-    if not _may_be_images(kind):
-        raise SourceError(f"{name}: needed {_NEEDED}, found {_value_type(kind)}")
-
-
 def _may_be_images(kind: pa.DataType) -> bool:
     kind = _value_type(kind)
     if pa.types.is_struct(kind):
@@ -110,8 +108,8 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def cell_value(column: pa.ChunkedArray, row: int, *, name: str) -> CellValue:
-    """Return what a row of a column holds.
+def cell_value(value: pa.Scalar, *, name: str) -> CellValue:
+    """Return what a cell holds.
 
     Returns
     -------
@@ -123,11 +121,6 @@ def cell_value(column: pa.ChunkedArray, row: int, *, name: str) -> CellValue:
     SourceError
         A list holds several images, lists of different lengths, or nothing in places.
     """
-    value = column[row]
-    return _value_in(value, name)
-
-
-def _value_in(value: pa.Scalar, name: str) -> CellValue:
     if not value.is_valid:
         return None
     kind = value.type
@@ -142,11 +135,10 @@ def _value_in(value: pa.Scalar, name: str) -> CellValue:
         if not _is_image(kind.value_type):
             return _array_of(value.values, name)
         if len(value.values) < 2:  # a list of one image is that image
-            return _value_in(value.values[0], name) if len(value.values) else None
+            return cell_value(value.values[0], name=name) if len(value.values) else None
         raise SourceError(
             f"{name}: needed one image a row, found a list of {len(value.values)} ({kind}); choose "
-            "another column by -o image=COLUMN or -o mask=COLUMN, or make one mask of class ids of "
-            "several"
+            "another column, or make one mask of class ids of several"
         )
     plain: CellValue = value.as_py()
     return plain
@@ -174,17 +166,15 @@ def _is_image(kind: pa.DataType) -> bool:
 
 def _is_bytes(kind: pa.DataType) -> bool:
     types = pa.types
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
-    )
+    tests = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
+    return any(test(kind) for test in tests)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     types = pa.types
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    return any(
+        test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view)
+    )
 
 
 def _is_tensor(kind: pa.DataType) -> bool:
@@ -297,7 +287,7 @@ class Column:
         place = self.tables.place(row)
         with naming_errors(name):
             block, number = self.rows.locate(place, column)
-            return cell_value(block, number, name=name)
+            return cell_value(block[number], name=name)
 
     def _file(self, path: str, row: int) -> Path:
         """Find a file: its path counts from the table's folder."""

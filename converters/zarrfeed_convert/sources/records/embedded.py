@@ -16,15 +16,16 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
+from zarrfeed_convert.sources.field_values import field_values, with_fields
 from zarrfeed_convert.sources.records.bare_numbers import (
     Numbers,
     Value,
     arrange_numbers,
     numbers_dtype,
-    shape_of_mask,
 )
-from zarrfeed_convert.sources.values import packable, packed_dtype
+from zarrfeed_convert.sources.value_options import NO_MASKS
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.extra_fields import ExtraField
     from zarrfeed_convert.source import Header, Mask
     from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -42,7 +44,7 @@ HEAD = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """A value that is an image or a mask, not yet decoded.
+    """A value that is an image, a mask or another field, not yet decoded.
 
     Attributes
     ----------
@@ -65,7 +67,7 @@ class EmbeddedImage:
     shape: Sequence[int] | None = None
 
     def measure(self) -> Measure:
-        """Measure an image without decoding it.
+        """Measure a value without decoding it.
 
         Raises
         ------
@@ -75,72 +77,75 @@ class EmbeddedImage:
         if self._file is not None:
             return measure_bytes(self._file, self.name, self.limits)
         array = arrange_numbers(self.value, self.numbers, self.shape, self.name)
-        height, width, channels = (*array.shape, 1)[:3]
         dtype = numbers_dtype(array, self.value, self.numbers)
-        return Measure(height, width, channels, packed_dtype(dtype, self.name))
+        packed_dtype(dtype, self.name)
+        height, width, channels = (*array.shape, 1)[:3]
+        return Measure(height, width, channels, dtype.name)
 
     def pixels(self) -> Pixels:
-        """Decode an image.
+        """Decode a value.
 
         Raises
         ------
         SourceError
-            It is damaged, or its numbers cannot be packed without changing them.
+            It is damaged, or its numbers are not of the dtype that they are said to be.
         """
         if self._file is not None:
             return decode_bytes(self._file, self.name, self.limits)
         array = arrange_numbers(self.value, self.numbers, self.shape, self.name)
+        packed_dtype(array.dtype, self.name)
         dtype = numbers_dtype(array, self.value, self.numbers)
-        if dtype == array.dtype:
-            values = packable(array, self.name)
-            # A transform may write where it stands; what bytes and Arrow lend is read-only.
-            return Pixels(values if values.flags.writeable else values.copy(), bands=True)
         with np.errstate(invalid="ignore", over="ignore"):
-            taken = array.astype(dtype)
-        if not np.array_equal(taken, array, equal_nan=dtype.kind == "f"):
+            taken = array.astype(dtype, copy=False)
+        if taken is not array and not np.array_equal(taken, array, equal_nan=dtype.kind == "f"):
             raise SourceError(
                 f"{self.name}: needed numbers that {dtype} holds, found {array.dtype} from "
-                f"{array.min()} to {array.max()}; say what they are, like -o dtype=uint16 or "
-                "-o dtype=float32"
+                f"{array.min()} to {array.max()}; say what they are, like "
+                f"-o {self.numbers.option}=uint16 or -o {self.numbers.option}=float32"
             )
-        return Pixels(packable(taken, self.name), bands=True)
-
-    def measure_mask(self) -> Measure:
-        """Measure a mask; its numbers are not looked at."""
-        if self._file is not None:
-            return self.measure()
-        height, width = self._mask_pixels().values.shape[:2]
-        return Measure(height, width, 1, "")
-
-    def ids(self, options: ValueOptions) -> Mask:
-        """Decode a mask.
-
-        Raises
-        ------
-        SourceError
-            It is damaged, or holds no class ids.
-        """
-        return options.mask(self._mask_pixels(), name=self.name)
-
-    def shown_colors(self, options: ValueOptions) -> dict[int, int]:
-        """Return what a mask's palette shows where it is used."""
-        return options.shown_colors(self._mask_pixels()) if self._file is not None else {}
+        # A transform may write where it stands; what bytes and Arrow lend is read-only.
+        return Pixels(taken if taken.flags.writeable else taken.copy(), bands=True)
 
     @property
     def _file(self) -> bytes | None:
         return self.value if self.numbers.is_file(self.value) else None
 
-    def _mask_pixels(self) -> Pixels:
-        if self._file is not None:
-            return decode_bytes(self._file, self.name, self.limits)
-        shape = shape_of_mask(self.shape, self.numbers)
-        return Pixels(arrange_numbers(self.value, self.numbers, shape, self.name))
-
 
 class EmbeddedFields(Source):
     """A source whose samples are one value for each field: the base of all such sources."""
 
+    takes_names = True
     _options: ValueOptions
+
+    def _masks_wanted(
+        self, masks: str, extras: Sequence[ExtraField], *, mask: str, mask_dtype: str = ""
+    ) -> bool | None:
+        """Return whether masks are asked for; None where nothing is said of them.
+
+        Raises
+        ------
+        SourceError
+            Images alone are asked for, and something is said of their masks.
+        """
+        said = {"-o mask": mask}
+        if not any(extra.field.role == "mask" for extra in extras):  # of which it may be said
+            said |= {"-o mask-dtype": mask_dtype, "--mask-map": str(self._options.mask_map)}
+        given = [option for option, value in said.items() if value]
+        if masks != NO_MASKS:
+            return True if masks or given else None
+        if given:
+            raise SourceError(
+                f"{given[0]}: needed none of it with --masks {NO_MASKS}, found "
+                f"{said[given[0]]!r}; leave one of both out"
+            )
+        return False
+
+    def _set_fields(self, extras: Sequence[ExtraField], *, mask: str) -> None:
+        """Say, and record, which fields there are; `mask` is empty for images alone."""
+        self.fields = (*(PAIR if mask else IMAGES_ONLY), *(extra.field for extra in extras))
+        self.arguments |= {"mask": mask} if mask else {"masks": NO_MASKS}
+        if not self.arguments.get("target_dtype"):  # which stores of before do not have
+            self.arguments.pop("target_dtype", None)
 
     @abstractmethod
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
@@ -154,29 +159,37 @@ class EmbeddedFields(Source):
         """Measure what a sample holds; of files, only the headers are read."""
         files = [self._measured_file(sample, field) for field in range(len(self.fields))]
         values = self._values(sample, [field for field, found in enumerate(files) if not found])
-        image, *masks = (
-            found or (next(values).measure_mask() if field else next(values).measure())
-            for field, found in enumerate(files)
-        )
-        name = self.names(sample)[0]
-        return self._options.header(image, masks[0] if masks else None, name=name)
+        measures = [found or next(values).measure() for found in files]
+        image, mask = measures[0], measures[1] if self.fields[1:2] == PAIR[1:] else None
+        names = self.names(sample)
+        header = self._options.header(image, mask, name=names[0])
+        extras = {
+            field: (name, measure)
+            for field, name, measure in zip(self.fields, names, measures, strict=True)
+            if field not in PAIR
+        }
+        return with_fields(header, image, extras, self._options)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode what a sample holds."""
-        image, *masks = self._values(sample, range(len(self.fields)))
-        pixels = self._options.image(image.pixels(), name=image.name)
-        return pixels, *(mask.ids(self._options) for mask in masks)
+        values = self._values(sample, range(len(self.fields)))
+        return tuple(
+            self._ids(value)
+            if field == PAIR[1]
+            else field_values(field, value.pixels(), self._options, name=value.name)
+            for field, value in zip(self.fields, values, strict=True)
+        )
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask; its image is not looked at."""
-        return self._mask(sample).ids(self._options)
+        return self._ids(next(self._values(sample, [1])))
 
     def shown_colors(self, sample: int) -> dict[int, int]:
         """Return what the palette of a sample's mask shows where it is used."""
-        return self._mask(sample).shown_colors(self._options)
+        return self._options.shown_colors(next(self._values(sample, [1])).pixels())
 
-    def _mask(self, sample: int) -> EmbeddedImage:
-        return next(self._values(sample, [1]))
+    def _ids(self, mask: EmbeddedImage) -> Mask:
+        return self._options.mask(mask.pixels(), name=mask.name)
 
 
 def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:

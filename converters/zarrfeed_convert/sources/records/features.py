@@ -242,7 +242,7 @@ class Feature:
         if self.feature in example:
             return
         names = sorted(example)
-        advice = f"name it by -o {self.option}=FEATURE"
+        advice = f"name it by {self.option}FEATURE"
         if all(feature in example for feature in _SLIM):
             advice = f"add -o image={_SLIM[0]} -o mask={_SLIM[1]}"
         raise SourceError(

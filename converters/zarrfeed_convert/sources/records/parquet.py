@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY
+from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.bare_numbers import numbers_by_role, parse_shape
 from zarrfeed_convert.sources.records.columns import Column, has_masks, require_images
 from zarrfeed_convert.sources.records.embedded import EmbeddedFields
 from zarrfeed_convert.sources.records.parquet_files import Tables, classes_of
 from zarrfeed_convert.sources.records.row_groups import RowGroups
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, masks_wanted
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
@@ -61,15 +61,19 @@ class ParquetTables(EmbeddedFields):
         columns `height` and `width` do. Channels that are not given are as many as fit.
     height, width
         The columns of both.
-    dtype, mask_dtype
-        Of bytes that are bare numbers, like ``uint8`` or ``<u2``; images' integers of 32 and 64
-        bits are taken for `dtype`, too. Empty: bytes are image files, and such integers are uint8.
-        Signed and long integers become float32 if it holds them exactly, and float64 is rounded
-        to it.
+    dtype, mask_dtype, target_dtype
+        Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
+        images' integers of 32 and 64 bits are taken for `dtype`, too. Empty: bytes are image
+        files, and such integers are uint8. Signed and long integers become float32 if it holds
+        them exactly, and float64 is rounded to it.
     channels_first
         Arrays are (C, H, W) instead of (H, W, C).
     cache_mib
         Memory for decoded rows in every process, in MiB.
+    fields
+        Name → ``ROLE:COLUMN`` of further fields of the rows of `images`, like
+        ``{"depth": "target:depth"}``. Role ``image``: read as images are; ``mask``: as masks are;
+        ``target``: any numbers, which stay as they are.
     color
         ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -107,49 +111,53 @@ class ParquetTables(EmbeddedFields):
         width: str = "width",
         dtype: str = "",
         mask_dtype: str = "",
+        target_dtype: str = "",
         channels_first: bool = False,
         cache_mib: int = 64,
+        fields: Mapping[str, str] | None = None,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
-        masks = os.fspath(masks)
-        said = {"mask": mask, "mask_dtype": mask_dtype, "mask_map": self._options.mask_map}
-        wanted = masks_wanted(masks, **said)
-        limits = limits or Limits()
-        read = {image, mask or _MASK, key, shape, height, width}
-        tables = Tables.find(os.fspath(images), what="images", columns=read, limits=limits)
         self._cache_mib = cache_mib
         del self.arguments["cache_mib"]  # the samples do not depend on it
-        rows = RowGroups(cache_mib << 20, limits)
-        numbers = Numbers(dtype, channels_first)
+        limits = limits or Limits()
+        extras = parse_fields(fields)
+        wanted = self._masks_wanted(os.fspath(masks), extras, mask=mask, mask_dtype=mask_dtype)
+        places = {extra.place for extra in extras}
+        read = {image, mask or _MASK, key, shape, height, width, *places}
+        tables = Tables.find(os.fspath(images), what="images", columns=read, limits=limits)
+        numbers = numbers_by_role(dtype, mask_dtype, target_dtype, channels_first=channels_first)
         sized = _shape(tables, shape, height, width)
-        self._columns = [Column(tables, image, numbers, rows, sized, limits)]
-        require_images(tables, image, option="image")
+        rows = RowGroups(cache_mib << 20, limits, columns=2 + len(extras) + len(sized))
+        self._columns = [Column(tables, image, numbers["image"], rows, sized, limits)]
+        require_images(tables, image, option="-o image=")
         if wanted is None:
-            wanted = has_masks(tables, _MASK, image=image, but_not={key, *map(str, sized)})
+            others = {key, *map(str, sized), *places}
+            wanted = has_masks(tables, _MASK, image=image, but_not=others)
         if wanted:
-            self.arguments["mask"] = mask = mask or _MASK
-            numbers = Numbers(mask_dtype, channels_first, option="mask_dtype")
-            mask_tables = tables
+            mask_tables, sized_masks = tables, sized
             if masks:
                 mask_tables = Tables.find(
-                    masks, what="masks", columns=read, limits=limits, beside=tables.stems
+                    os.fspath(masks), what="masks", columns=read, limits=limits, beside=tables.stems
                 )
                 require_one_mask_each(tables, mask_tables, what="row")
-                sized = _shape(mask_tables, shape, height, width)
-            require_images(mask_tables, mask, option="mask")
-            self._columns += [Column(mask_tables, mask, numbers, rows, sized, limits)]
+                sized_masks = _shape(mask_tables, shape, height, width)
+            require_images(mask_tables, mask or _MASK, option="-o mask=")
+            self._columns.append(
+                Column(mask_tables, mask or _MASK, numbers["mask"], rows, sized_masks, limits)
+            )
             if not str(self._options.mask_map):
-                self.classes = classes_of(mask_tables, mask)
-        else:
-            self.fields = IMAGES_ONLY
-            self.arguments["masks"] = NO_MASKS
+                self.classes = classes_of(mask_tables, mask or _MASK)
+        self._set_fields(extras, mask=mask or _MASK if wanted else "")
+        for field, place in extras:
+            require_images(tables, place, option=f"--field {field.name}={field.role}:")
+            self._columns.append(Column(tables, place, numbers[field.role], rows, sized, limits))
         self._rows, self.left_out = self._find_rows()
         self._keys = [tables.key(row) for row in self._rows]
         if key:
-            tables.require(key, option="key")
+            tables.require(key, option="-o key=")
             self._keys = self._read_keys(key)
 
     @property
@@ -218,6 +226,6 @@ def _shape(
     if given is not None:
         return given
     if shape:
-        tables.require(shape, option="shape")
+        tables.require(shape, option="-o shape=")
         return (shape,)
     return (height, width) if tables.have(height, width) else ()

@@ -151,7 +151,7 @@ class Tables:
                 names = sorted(schema.names)
                 raise SourceError(
                     f"{path}: needed the column {column!r}, found {few(names, shown=20)}; "
-                    f"name it by -o {option}=COLUMN"
+                    f"name it by {option}COLUMN"
                 )
 
     def values(self, column: str) -> Iterator[object]:

@@ -32,7 +32,7 @@ _BUFFER = 1 << 20  # read ahead; without, a whole row group is fetched before it
 # Bytes: as much as is read to find a page's header, and as it may have.
 _HEADER, _LONGEST_HEADER = 1 << 12, 1 << 22
 _PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGES = 2, 3, (5, 8)  # fields of page headers
-_OPEN = 4  # readings that a process has under way: images and masks of two files
+_FILES = 2  # of which a process has readings of all columns under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,21 @@ class RowGroups:
     Parameters
     ----------
     bound
-        How many bytes of decoded rows are kept, besides two blocks.
+        How many bytes of decoded rows are kept.
     limits
         What files may claim.
+    columns
+        How many are read of each row; besides `bound`, a block of each is kept.
     """
 
-    def __init__(self, bound: int, limits: Limits) -> None:
-        self._bound, self._limits = bound, limits
-        self._blocks: Cache[pa.ChunkedArray] = Cache(bound, _bytes_of)
+    def __init__(self, bound: int, limits: Limits, columns: int) -> None:
+        self._bound, self._limits, self._columns = bound, limits, columns
+        self._blocks: Cache[pa.ChunkedArray] = Cache(bound, _bytes_of, at_least=columns)
         self._readings: OrderedDict[tuple[str, str], _Reading] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RowGroups, (self._bound, self._limits)
+        return RowGroups, (self._bound, self._limits, self._columns)
 
     def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
         """Return a block of a column, and where in it a row is.
@@ -101,7 +103,7 @@ class RowGroups:
         with self._lock:
             surplus = [self._readings.pop(reading.key, None)]
             self._readings[reading.key] = reading
-            while len(self._readings) > _OPEN:
+            while len(self._readings) > _FILES * self._columns:
                 surplus.append(self._readings.popitem(last=False)[1])
         for old in surplus:
             if old is not None:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY
+from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import place_and_reason, source_errors
-from zarrfeed_convert.sources.records.bare_numbers import Numbers, parse_shape
+from zarrfeed_convert.sources.records.bare_numbers import numbers_by_role, parse_shape
 from zarrfeed_convert.sources.records.embedded import EmbeddedFields
 from zarrfeed_convert.sources.records.features import Feature, has_masks
 from zarrfeed_convert.sources.records.record_file import Records
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, masks_wanted
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
@@ -57,10 +57,15 @@ class TFRecords(EmbeddedFields):
         features `height` and `width` do. Channels that are not given are as many as fit.
     height, width
         The features of both, like ``image/height`` and ``image/width``.
-    dtype, mask_dtype
-        Of bytes that are bare numbers, like ``uint8`` or ``<u2``; images' lists of integers are
-        taken for `dtype`, too. Empty: bytes are encoded, and lists of integers are uint8. Signed
-        and long integers become float32 if it holds them exactly, and float64 is rounded to it.
+    dtype, mask_dtype, target_dtype
+        Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
+        images' lists of integers are taken for `dtype`, too. Empty: bytes are encoded, and lists of
+        integers are uint8. Signed and long integers become float32 if it holds them exactly, and
+        float64 is rounded to it.
+    fields
+        Name → ``ROLE:FEATURE`` of further fields of the records of `images`, like
+        ``{"depth": "target:depth"}``. Role ``image``: read as images are; ``mask``: as masks are;
+        ``target``: any numbers, which stay as they are.
     color
         ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -101,45 +106,53 @@ class TFRecords(EmbeddedFields):
         width: str = "width",
         dtype: str = "",
         mask_dtype: str = "",
+        target_dtype: str = "",
+        fields: Mapping[str, str] | None = None,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
-        masks = os.fspath(masks)
-        said = {"mask": mask, "mask_dtype": mask_dtype, "mask_map": self._options.mask_map}
-        wanted = masks_wanted(masks, **said)
-        limits = limits or Limits()
+        extras = parse_fields(fields)
+        wanted = self._masks_wanted(os.fspath(masks), extras, mask=mask, mask_dtype=mask_dtype)
+        numbers = numbers_by_role(dtype, mask_dtype, target_dtype)
         sized = parse_shape(shape) or ((shape,) if shape else (height, width))
-        numbers, mask_numbers = Numbers(dtype), Numbers(mask_dtype, option="mask_dtype")
-        records = mask_records = Records.find(os.fspath(images), what="images")
+        limits = limits or Limits()
+        records = Records.find(os.fspath(images), what="images")
         self.left_out = records.broken
-        image_feature = Feature("image", records, image, numbers, sized, limits)
-        first = _first(image_feature)
+        images_of = Feature("-o image=", records, image, numbers["image"], sized, limits)
+        self._features = [images_of]
+        first = _first_of(images_of)
         if first is not None:
-            image_feature.require(*first)
+            images_of.require(*first)
         self._first_has_none = False
         if wanted is None:
-            wanted = first is None or has_masks(image_feature, *first, mask=_MASK, but_not={key})
+            others = {key, *(extra.place for extra in extras)}
+            wanted = first is None or has_masks(images_of, *first, mask=_MASK, but_not=others)
             self._first_has_none = not wanted
-        self._features = [image_feature]
         if wanted:
-            self.arguments["mask"] = mask = mask or _MASK
+            masks_of = replace(
+                images_of, option="-o mask=", feature=mask or _MASK, numbers=numbers["mask"]
+            )
             if masks:
-                mask_records = Records.find(masks, what="masks", beside=records.stems)
-                require_one_mask_each(records, mask_records, what="record")
-            mask_feature = Feature("mask", mask_records, mask, mask_numbers, sized, limits)
-            first = _first(mask_feature) if masks else first
+                found = Records.find(os.fspath(masks), what="masks", beside=records.stems)
+                require_one_mask_each(records, found, what="record")
+                masks_of = replace(masks_of, records=found)
+            self._features.append(masks_of)
+            first_mask = _first_of(masks_of) if masks else first
+            if first_mask is not None:
+                masks_of.require(*first_mask)
+        self._set_fields(extras, mask=mask or _MASK if wanted else "")
+        for field, place in extras:
+            option = f"--field {field.name}={field.role}:"
+            extra = replace(images_of, option=option, feature=place, numbers=numbers[field.role])
+            self._features.append(extra)
             if first is not None:
-                mask_feature.require(*first)
-            self._features += [mask_feature]
-        else:
-            self.fields = IMAGES_ONLY
-            self.arguments["masks"] = NO_MASKS
+                extra.require(*first)
+        self._rows: Sequence[int] = range(len(records))
         if key:
             self._keys, self._rows = self._read_keys(key)
         else:
-            self._rows = list(range(len(records)))
             self._keys = [records.key(row) for row in self._rows]
 
     @property
@@ -176,7 +189,7 @@ class TFRecords(EmbeddedFields):
         """Read the name of every record; leave out those that have none."""
         rows: dict[str, int] = {}
         self.left_out = left_out = list(self.left_out)
-        field = replace(self._features[0], option="key", feature=feature)
+        field = replace(self._features[0], option="-o key=", feature=feature)
         for row in range(len(field.records)):
             try:
                 key = field.text(row)
@@ -194,7 +207,7 @@ class TFRecords(EmbeddedFields):
         return list(rows), list(rows.values())
 
 
-def _first(feature: Feature) -> tuple[Example, str] | None:
+def _first_of(feature: Feature) -> tuple[Example, str] | None:
     """Read the first record that is whole, and name it; None where there is none soon."""
     for row in range(min(len(feature.records), _TRIED)):
         try:

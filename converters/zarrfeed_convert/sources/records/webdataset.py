@@ -15,7 +15,7 @@ from zarrfeed.spelling import few
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY
+from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.records.embedded import (
     HEAD,
@@ -30,15 +30,10 @@ from zarrfeed_convert.sources.records.tars import (
     names_of_tars,
     samples_of_tar,
 )
-from zarrfeed_convert.sources.value_options import (
-    NO_MASKS,
-    ValueOptions,
-    masks_wanted,
-    require_no_masks,
-)
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, require_no_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.mask_map import MaskMap
@@ -69,6 +64,10 @@ class WebDatasetTars(EmbeddedFields):
         uint16 become float32. `mask` empty: ``mask.png``, ``seg.png``, ``label.png``,
         ``cls.png``, some of these as ``tif`` or ``npy``, or ``png`` or ``npy`` beside the image;
         where no sample has one of them, or another image file, only images are packed.
+    fields
+        Name → ``ROLE:SUFFIX`` of further fields, like ``{"depth": "target:depth.npy"}``. Role
+        ``image``: read as images are; ``mask``: as masks are; ``target``: any numbers, which stay
+        as they are.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -93,19 +92,24 @@ class WebDatasetTars(EmbeddedFields):
         *,
         image: str = _IMAGES,
         mask: str = "",
+        fields: Mapping[str, str] | None = None,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
-        wanted = masks_wanted(os.fspath(masks), mask=mask, mask_map=self._options.mask_map)
+        extras = parse_fields(fields)
+        wanted = self._masks_wanted(os.fspath(masks), extras, mask=mask)
         if wanted is not False:
             require_no_masks(os.fspath(masks), "the tars of --images")
         self._limits = limits or Limits()
         self._tars = find_tars(os.fspath(images))
-        choices = {IMAGE: _suffixes(IMAGE, image)}
+        of_extras = {field.name: _suffixes(f"field {field.name}", at) for field, at in extras}
+        taken = {suffix for suffixes in of_extras.values() for suffix in suffixes}
+        choices = {IMAGE: _suffixes("option image", image, () if image != _IMAGES else taken)}
         if wanted is not False:
-            choices[MASK] = _suffixes(MASK, mask or _MASKS)
+            choices[MASK] = _suffixes("option mask", mask or _MASKS, () if mask else taken)
+        choices |= of_extras
         counts = Counter[str]()
         found: list[tuple[int, str, dict[str, Member], str]] = []
         for number, path in enumerate(self._tars):
@@ -116,13 +120,10 @@ class WebDatasetTars(EmbeddedFields):
                 others = few(sorted(members)) if len(chosen) < len(choices) else ""
                 found.append((number, key, chosen, others))
         if wanted is None and not any(MASK in chosen for _, _, chosen, _ in found):
-            _require_no_other(os.fspath(images), counts, [chosen for _, _, chosen, _ in found])
+            used = {chosen[IMAGE].field for _, _, chosen, _ in found if IMAGE in chosen}
+            _require_no_other(os.fspath(images), used, taken, counts)
             del choices[MASK]
-        if MASK in choices:
-            self.arguments["mask"] = mask or _MASKS
-        else:
-            self.fields = IMAGES_ONLY
-            self.arguments["masks"] = NO_MASKS
+        self._set_fields(extras, mask=mask or _MASKS if MASK in choices else "")
         self.left_out = left_out = list[tuple[str, str]]()
         self._keys: list[str] = []
         self._members: list[tuple[str, ...]] = []
@@ -212,12 +213,21 @@ def choose(
 
 
 def _require_no_other(
-    where: str, counts: Counter[str], samples: Sequence[Mapping[str, Member]]
+    where: str, used: Collection[str], taken: Collection[str], counts: Counter[str]
 ) -> None:
-    """Refuse samples without masks whose masks may have other suffixes, or other keys."""
-    of_images = {chosen[IMAGE].field for chosen in samples if IMAGE in chosen}
-    others = [suffix for suffix in counts if f".{suffix}".endswith((*EXTENSIONS, ".npy"))]
-    if of_images and len(of_images.union(others)) > 1:
+    """Refuse samples without masks whose masks may have other suffixes, or other keys.
+
+    Parameters
+    ----------
+    where
+        The tars, for errors.
+    used, taken
+        Suffixes of images, and those of other fields.
+    counts
+        How often there is each suffix.
+    """
+    pictures = {suffix for suffix in counts if f".{suffix}".endswith((*EXTENSIONS, ".npy"))}
+    if used and len(pictures.union(used).difference(taken)) > 1:
         raise SourceError(
             f"{where}: needed masks beside the images, found files {_counted(counts)}; say by "
             "-o image=SUFFIX and -o mask=SUFFIX which they are, or pack images alone by "
@@ -225,14 +235,14 @@ def _require_no_other(
         )
 
 
-def _suffixes(option: str, text: str) -> tuple[str, ...]:
-    suffixes = tuple(part.lower().lstrip(".") for part in re.split(r"[;,\s]+", text) if part)
+def _suffixes(said_by: str, text: str, but_not: Collection[str] = ()) -> tuple[str, ...]:
+    suffixes = [part.lower().lstrip(".") for part in re.split(r"[;,\s]+", text) if part]
     if not suffixes:
         raise SourceError(
-            f"option {option}: needed what follows the first dot of file names, "
-            f"like {'jpg;png' if option == IMAGE else 'seg.png'}, found {text!r}"
+            f"{said_by}: needed what follows the first dot of file names, like seg.png or jpg;png, "
+            f"found {text!r}"
         )
-    return suffixes
+    return tuple(suffix for suffix in suffixes if suffix not in but_not)
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""Records, rows and tars without masks are packed as images alone, and only if that is meant."""
+"""Records, rows and tars give images alone only where that is meant, and further fields."""
 
 from __future__ import annotations
 
@@ -10,21 +10,33 @@ import imagecodecs
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from source_seeds import framed
-from zarrfeed import SplitReader, ZarrSequence, open_split
+from stored_samples import attributes
+from stored_samples import in_order_of_keys as stored
+from zarrfeed import ZarrSequence
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import convert, open_source, repack, verify
+from zarrfeed_convert import Limits, convert, open_source, repack, verify
 from zarrfeed_convert.formats import source_of
+from zarrfeed_tools.cli import app
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 features = pytest.importorskip("zarrfeed_convert.sources.records.features")
+row_groups = pytest.importorskip("zarrfeed_convert.sources.records.row_groups")
 
 COUNT, SIZE = 5, (12, 10)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (COUNT, *SIZE, 3), np.uint8)
 MASKS = RNG.integers(0, 3, (COUNT, *SIZE), np.uint8)
+
+AFTER = RNG.integers(0, 256, (COUNT, *SIZE, 3), np.uint8)
+OBJECTS = RNG.integers(0, 60_000, (COUNT, *SIZE)).astype(np.uint16)
+DEPTHS = RNG.random((COUNT, *SIZE), np.float32) * 80
+FLOWS = RNG.integers(-900, 900, (COUNT, *SIZE, 2)).astype(np.int16)
 
 # What images and masks are called where nothing else is said, and where their files are.
 NAMES = {
@@ -44,18 +56,25 @@ def png(values):
     return imagecodecs.png_encode(values)
 
 
+def npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
 def write(kind, rows):
     """Write rows, each of values by name; values are bytes, or lists of numbers."""
     {"parquet": write_table, "tfrecord": write_records, "webdataset": write_tar}[kind](rows)
     return NAMES[kind][2]
 
 
-def write_table(rows):
+def write_table(rows, **options):
     columns = dict.fromkeys(name for row in rows for name in row)
-    pq.write_table(pa.table({n: [row.get(n) for row in rows] for n in columns}), "a.parquet")
+    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
+    pq.write_table(table, "a.parquet", **options)
 
 
-def write_records(rows, path="a.tfrecord"):
+def write_records(rows):
     records = []
     for row in rows:
         example = features._EXAMPLE()
@@ -68,7 +87,7 @@ def write_records(rows, path="a.tfrecord"):
             else:
                 entry.value.int64_list.value.extend(value)
         records.append(framed(example.SerializeToString()))
-    Path(path).write_bytes(b"".join(records))
+    Path("a.tfrecord").write_bytes(b"".join(records))
 
 
 def write_tar(rows):
@@ -90,16 +109,6 @@ def rows_of(kind, *, masks=(), **more):
         for row, value in zip(rows, values, strict=True):
             row[name] = value
     return rows
-
-
-def stored(path):
-    """The arrays of a split, in the order of the samples' keys."""
-    with SplitReader(open_split(path)) as reader:
-        found = reader.read(range(COUNT))
-    with SplitReader(open_split(path), ["key"]) as reader:
-        keys = reader.read(range(COUNT))["key"]
-    order = np.argsort([row.tobytes() for row in keys])
-    return {name: values[order] for name, values in found.items()}
 
 
 def require_verified(path):
@@ -229,3 +238,274 @@ def test_a_first_record_that_is_damaged_does_not_decide():
     with pytest.raises(SourceError, match="fits its checksum"):
         source.probe(0)
     np.testing.assert_array_equal(source.read(1)[0], IMAGES[1])
+
+
+# -- further fields --------------------------------------------------------------------------------
+
+FIELDS = {
+    "after": "image:after.png",
+    "objects": "mask:objects.png",
+    "depth": "target:depth.npy",
+    "mm": "target:objects.png",
+    "flow": "target:flow.npy",
+}
+STORED = {"image": IMAGES, "mask": MASKS, "after": AFTER, "objects": OBJECTS, "depth": DEPTHS,
+          "mm": OBJECTS, "flow": FLOWS}  # fmt: skip
+
+
+def rows_of_fields(kind, masks=range(COUNT)):
+    more = {"after.png": map(png, AFTER), "objects.png": map(png, OBJECTS),
+            "depth.npy": map(npy, DEPTHS), "flow.npy": map(npy, FLOWS)}  # fmt: skip
+    return rows_of(kind, masks=masks, **more)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_fields_of_every_role_are_packed_checked_and_repacked(kind, masks):
+    path = write(kind, rows_of_fields(kind, masks=range(COUNT) if masks else ()))
+    fields = {name: text for name, text in FIELDS.items() if (kind, name) != ("webdataset", "mm")}
+    names = [name for name in STORED if name in ("image", *["mask"] * masks, *fields)]
+    source = open_source(kind, {"images": path, "fields": fields})
+    assert source_of(source.describe()).describe() == source.describe()
+    options = {"classes": 3} if masks else {}
+    report = convert(source, "o.zarr", split="train", workers=1, **options)
+    assert [field.name for field in report.fields] == names
+    assert attributes(Path("o.zarr/train"))["source"]["fields"] == fields
+    repack("o.zarr/train", "p.zarr", split="train", codec="lz4", workers=1)
+    for split in ("o.zarr/train", "p.zarr/train"):
+        require_verified(split)
+        found = stored(split)
+        assert list(found) == names
+        for name in names:
+            assert found[name].dtype == STORED[name].dtype
+            np.testing.assert_array_equal(found[name], STORED[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_field_by_an_options_name_is_not_recorded_where_it_is_not_given(kind):
+    source = open_source(kind, {"images": write(kind, rows_of(kind, masks=range(COUNT)))})
+    assert not {"fields", "target_dtype"} & source.describe().keys()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_depth_map_of_records_trains(kind):
+    path = write(kind, rows_of_fields(kind))
+    source = open_source(kind, {"images": path, "fields": {"depth": FIELDS["depth"]}})
+    convert(source, "o.zarr", split="train", classes=3, workers=1)
+    model = keras.Sequential(
+        [keras.Input((*SIZE, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(1, 1)]
+    )
+    model.compile(loss="mse")
+    with ZarrSequence("o.zarr/train", 2, fields=("image", "depth")) as seq:
+        assert len(model.fit(seq, epochs=2, verbose=0).history["loss"]) == 2
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from(FORMATS),
+    values=st.lists(st.integers(1, 250), min_size=1, max_size=12, unique=True),
+    group=st.integers(1, 12),
+    order=st.randoms(use_true_random=False),
+)
+def test_fields_are_those_of_their_record(tmp_path_factory, kind, values, group, order):
+    """Whatever the order, the row groups and the cache: no field is another record's."""
+    image, mask, name = NAMES[kind]
+    rows = [
+        {image: png(np.full((4, 3, 3), value, np.uint8)),
+         mask: png(np.full((4, 3), value, np.uint8)),
+         "far.npy": npy(np.full((4, 3), value * 1000, np.int32)),
+         "ids.png": png(np.full((4, 3), value * 200, np.uint16))}
+        for value in values
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("rows"))
+        options = {"cache_mib": 0} if kind == "parquet" else {}
+        if kind == "parquet":
+            patch.setattr(row_groups, "_BLOCK", 500)
+            write_table(rows, row_group_size=group)
+        else:
+            write(kind, rows)
+        fields = {"far": "target:far.npy", "ids": "mask:ids.png"}
+        source = open_source(kind, {"images": name, "fields": fields, **options})
+        visits = [*range(len(values))] * 2
+        order.shuffle(visits)
+        for sample in visits:
+            found = [set(array.ravel().tolist()) for array in source.read(sample)]
+            value = values[sample]
+            assert found == [{value}, {value}, {value * 1000}, {value * 200}]
+            arrays = source.probe(sample).arrays
+            assert arrays["far"] == ((4, 3), "int32")
+            assert arrays["ids"] == ((4, 3), "uint16")
+
+
+@pytest.mark.parametrize("shape", [{}, {"shape": "12x10"}, {"shape": "12x10x3"}])
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord"])
+def test_bare_numbers_of_targets_have_a_dtype_of_their_own(kind, shape):
+    sized = {"height": [SIZE[0]] if kind == "tfrecord" else SIZE[0],
+             "width": [SIZE[1]] if kind == "tfrecord" else SIZE[1]}  # fmt: skip
+    image, mask, _ = NAMES[kind]
+    rows = [
+        {image: IMAGES[n].tobytes(), mask: MASKS[n].tobytes(),
+         "z": DEPTHS[n].astype(">f4").tobytes(), **sized}
+        for n in range(COUNT)
+    ]  # fmt: skip
+    source = open_source(kind, {
+        "images": write(kind, rows), "dtype": "uint8", "mask_dtype": "uint8", "target_dtype": ">f4",
+        "fields": {"depth": "target:z"}, **shape,
+    })  # fmt: skip
+    assert source_of(source.describe()).describe() == source.describe()
+    for sample in range(COUNT):
+        _, ids, depth = source.read(sample)
+        np.testing.assert_array_equal(ids, MASKS[sample])
+        np.testing.assert_array_equal(depth, DEPTHS[sample])
+        assert depth.dtype == "float32"
+        assert depth.flags.writeable
+        assert source.probe(sample).arrays["depth"] == (SIZE, "float32")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord"])
+def test_lists_of_targets_stay_what_they_are(kind):
+    """Of images, integers are taken for bytes; a target's are numbers."""
+    flat = kind == "tfrecord"
+    rows = rows_of(
+        kind,
+        masks=range(COUNT),
+        far=[(OBJECTS[n].astype(int) - 9).ravel().tolist() for n in range(COUNT)],
+        near=[DEPTHS[n].ravel().tolist() for n in range(COUNT)],
+        height=[[SIZE[0]] if flat else SIZE[0]] * COUNT,
+        width=[[SIZE[1]] if flat else SIZE[1]] * COUNT,
+    )
+    fields = {"far": "target:far", "near": "target:near"}
+    source = open_source(kind, {"images": write(kind, rows), "fields": fields})
+    for sample in range(COUNT):
+        *_, far, near = source.read(sample)
+        arrays = source.probe(sample).arrays
+        assert arrays["far"] == (SIZE, "int32")
+        assert arrays["near"].dtype == near.dtype == ("float32" if flat else "float64")
+        assert far.dtype == "int32"
+        np.testing.assert_array_equal(far, OBJECTS[sample].astype(int) - 9)
+        np.testing.assert_array_equal(near.astype(np.float32), DEPTHS[sample])
+    rows[2]["far"] = [1 << 40] * (SIZE[0] * SIZE[1])
+    source = open_source(kind, {"images": write(kind, rows), "fields": fields})
+    with pytest.raises(SourceError, match=r"(row|record)=2, far\]: needed integers that int32"):
+        source.read(2)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_field_that_is_not_there_is_named(kind):
+    path = write(kind, rows_of_fields(kind))
+    said = r"has no depth|needed the (column|feature) 'nowhere'.*by --field depth=target:"
+    if kind == "webdataset":
+        said = r"needed samples with image .* and mask .* and depth \(nowhere\), found files"
+    with pytest.raises(SourceError, match=said):
+        open_source(kind, {"images": path, "fields": {"depth": "target:nowhere"}})
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_records_that_lack_a_field_are_told(kind):
+    rows = rows_of_fields(kind)
+    del rows[1]["depth.npy"]
+    source = open_source(kind, {"images": write(kind, rows), "fields": {"depth": FIELDS["depth"]}})
+    if kind == "tfrecord":  # whose records are not looked at before
+        with pytest.raises(SourceError, match=r"record=1, depth.npy\]: needed the feature"):
+            source.probe(1)
+    else:
+        [(_, why)] = source.left_out
+        assert "it holds no depth" in why or "it has no depth" in why
+        np.testing.assert_array_equal(source.read(1)[2], DEPTHS[2])
+    with pytest.raises(SourceError, match=r"depth"):
+        convert(source, "o.zarr", split="train", classes=3, workers=1)
+    assert not Path("o.zarr/train").exists()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (npy(np.zeros((3, 3), np.float32)), "image and depth differ in size"),
+        (npy(np.zeros(SIZE, np.float64)), "needed every depth to be of one kind"),
+        (npy(np.zeros(SIZE, complex)), "complex"),
+        (npy(DEPTHS[0])[:-1], "ends early|cannot be read"),
+        (b"no picture", "cannot be decoded|it is empty"),
+        (npy(DEPTHS[0]).replace(b"(12, 10)", b"(99999, 99999)").replace(b" " * 7, b" ", 1),
+         "99999×99999"),
+    ],
+    ids=["size", "dtype", "complex", "cut", "none", "claim"],
+)  # fmt: skip
+def test_what_cannot_be_a_field_ends_the_conversion_and_is_named(kind, value, said):
+    rows = rows_of_fields(kind)
+    rows[3]["depth.npy"] = value
+    source = open_source(kind, {"images": write(kind, rows), "fields": {"depth": FIELDS["depth"]}})
+    with pytest.raises(SourceError, match=said):
+        convert(source, "o.zarr", split="train", classes=3, workers=1)
+
+
+@pytest.mark.parametrize("values", [pa.nulls(COUNT, pa.binary()), pa.nulls(COUNT)])
+def test_a_column_of_nothing_is_no_field(values):
+    columns = {"image": [*map(png, IMAGES)], "annotation": [*map(png, MASKS)], "d": values}
+    pq.write_table(pa.table(columns), "a.parquet")
+    with pytest.raises(SourceError, match=r"row=0, d\]: it holds no depth|column d: needed images"):
+        open_source("parquet", {"images": "a.parquet", "fields": {"depth": "target:d"}})
+
+
+@pytest.mark.parametrize("values", [[1] * COUNT, [True] * COUNT, [0.5] * COUNT])
+def test_a_column_of_single_numbers_is_no_field(values):
+    columns = {"image": [*map(png, IMAGES)], "annotation": [*map(png, MASKS)], "d": values}
+    pq.write_table(pa.table(columns), "a.parquet")
+    with pytest.raises(SourceError, match=r"a\.parquet: column d: needed images as bytes, paths"):
+        open_source("parquet", {"images": "a.parquet", "fields": {"depth": "target:d"}})
+
+
+def test_pages_of_fields_are_as_affordable_as_those_of_images():
+    small = Limits(sample_nbytes=1 << 20)
+    for value, said in ((bytes(3 << 20), "a page"), ([0] * 1_000_000, "a (row|page)")):
+        columns = {"image": [png(IMAGES[0])], "annotation": [png(MASKS[0])], "d": [value]}
+        pq.write_table(pa.table(columns), "a.parquet", compression="zstd", use_dictionary=False)
+        assert len(open_source("parquet", {"images": "a.parquet"}, limits=small).fields) == 2
+        with pytest.raises(SourceError, match=rf"row group 0, d.*: needed {said} of at most 1 MiB"):
+            open_source(
+                "parquet", {"images": "a.parquet", "fields": {"d": "target:d"}}, limits=small
+            )
+
+
+def test_columns_of_fields_are_decoded_once_when_read_in_order(monkeypatch):
+    monkeypatch.setattr(row_groups, "_BLOCK", 2000)
+    write_table(rows_of_fields("parquet") * 8, row_group_size=20)
+    taken = []
+    take = row_groups._Reading._take
+
+    def counted(reading, rows):
+        taken.append((reading.key[1], rows))
+        return take(reading, rows)
+
+    monkeypatch.setattr(row_groups._Reading, "_take", counted)
+    source = open_source("parquet", {"images": "a.parquet", "fields": FIELDS, "cache_mib": 0})
+    for sample in range(8 * COUNT):
+        source.read(sample)
+    for column in ("image", "annotation", "after.png", "objects.png", "depth.npy", "flow.npy"):
+        assert sum(rows for name, rows in taken if name == column) == 8 * COUNT
+    assert 0 < source.memory_nbytes < 8 * COUNT * 5000
+
+
+def test_extra_files_of_a_tar_are_neither_image_nor_mask():
+    rows = [{"png": png(DEPTHS[n].astype(np.uint16)), "jpg": imagecodecs.jpeg_encode(IMAGES[n]),
+             "npy": npy(DEPTHS[n])} for n in range(COUNT)]  # fmt: skip
+    fields = {"mm": "target:png", "depth": "target:npy"}
+    source = open_source("webdataset", {"images": write("webdataset", rows), "fields": fields})
+    assert [field.name for field in source.fields] == ["image", "mm", "depth"]
+    _, mm, depth = source.read(2)
+    np.testing.assert_array_equal(mm, DEPTHS[2].astype(np.uint16))
+    np.testing.assert_array_equal(depth, DEPTHS[2])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_command_packs_fields_of_records(kind):
+    path = write(kind, rows_of_fields(kind))
+    done = CliRunner().invoke(app, [
+        "convert", "o.zarr", "--split", "train", "--format", kind, "--images", path, "--classes",
+        "3", "--field", f"depth={FIELDS['depth']}", "--workers", "1",
+    ], env={"COLUMNS": "200"})  # fmt: skip
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(stored("o.zarr/train")["depth"], DEPTHS)
+    done = CliRunner().invoke(app, ["verify", "o.zarr", "--source"])
+    assert done.exit_code == 0, done.output
