@@ -11,7 +11,7 @@ import zarr
 
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import source_of
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,33 +21,47 @@ if TYPE_CHECKING:
 
 
 def require_source(
-    source: Any, images: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]]
+    source: Any,
+    images: Sequence[NDArray[Any]],
+    masks: Sequence[NDArray[Any]] | None = None,
 ) -> None:
-    """Require that a source has these samples, says so, travels, and can be opened again."""
-    assert len(set(source.keys)) == len(source.keys) == len(images) == len(masks)
+    """Require that a source has these samples, says so, travels, and can be opened again.
+
+    Without masks: that it has images alone.
+    """
+    assert source.fields == (IMAGES_ONLY if masks is None else PAIR)
+    assert len(set(source.keys)) == len(source.keys) == len(images)
     assert list(source.keys) == sorted(source.keys)
-    for sample, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        found, ids = source.read(sample)
+    for sample, image in enumerate(images):
+        found, *others = source.read(sample)
+        shape = others[0].shape if others else None
         np.testing.assert_array_equal(found, image)
-        np.testing.assert_array_equal(ids, mask)
-        np.testing.assert_array_equal(source.read_mask(sample), mask)
-        assert source.probe(sample) == Header.of_pair(found.shape, str(found.dtype), ids.shape)
+        assert len(source.names(sample)) == len(source.fields) == 1 + len(others)
+        assert source.probe(sample) == Header.of_pair(found.shape, str(found.dtype), shape)
         assert str(found.dtype) in ("uint8", "uint16", "float32")
-        assert str(ids.dtype) in ("uint8", "uint16")
         assert found.dtype.isnative
-        assert ids.dtype.isnative
         assert found.flags.c_contiguous
         assert found.flags.writeable
     again = pickle.loads(pickle.dumps(source))
     assert again.keys == source.keys
     assert again.names(0) == source.names(0)
     np.testing.assert_array_equal(again.read(0)[0], images[0])
+    for sample, mask in enumerate(() if masks is None else masks):
+        ids = source.read(sample)[1]
+        np.testing.assert_array_equal(ids, mask)
+        np.testing.assert_array_equal(source.read_mask(sample), mask)
+        assert str(ids.dtype) in ("uint8", "uint16")
+        assert ids.dtype.isnative
     description = json.loads(json.dumps(source.describe()))
     assert description == source.describe()
     reopened = source_of(description)
     assert reopened.describe() == description
     assert list(reopened.keys) == list(source.keys)
-    np.testing.assert_array_equal(reopened.read_mask(len(masks) - 1), masks[-1])
+    assert reopened.fields == source.fields
+    np.testing.assert_array_equal(reopened.read(len(images) - 1)[0], images[-1])
+    if masks is not None:
+        assert len(masks) == len(images)
+        np.testing.assert_array_equal(reopened.read_mask(len(masks) - 1), masks[-1])
 
 
 def require_packed(

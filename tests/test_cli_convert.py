@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_goes_on_or_begins_anew(folders):
     last.write_bytes(good[:-20])
     done = run(*arguments(*layout))
     assert done.returncode == 1
-    assert "3 shards are packed and kept: the same command goes on from there" in done.stderr
+    assert "3 shards are packed and kept: the same command resumes from there" in done.stderr
     last.write_bytes(good)
     again = run(*arguments(*layout))
     assert again.returncode == 0

@@ -154,7 +154,7 @@ run(sys.argv[1:])
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "interrupted: 1 shard is packed and kept: the same command goes on from there" in said
+    assert "interrupted: 1 shard is packed and kept: the same command resumes from there" in said
     began = time.monotonic()
     result = run(*arguments)
     assert result.returncode == 0, result.stderr

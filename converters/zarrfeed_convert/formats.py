@@ -60,11 +60,11 @@ FORMATS: Mapping[str, Format] = {
         Format("voc", "Pascal VOC: JPEGImages/, SegmentationClass/ and its split lists",
                "image_files.voc", "Voc"),
         Format("coco", "COCO JSON: polygons and RLE", "coco.coco", "CocoJson", "coco"),
-        Format("tiff", "multi-page TIFF stacks, a sample per page",
+        Format("tiff", "multi-page TIFF stacks, with masks or alone, a sample per page",
                "stacks.tiff_stack", "TiffStacks"),
-        Format("nifti", "NIfTI volumes with label volumes, a sample per slice",
+        Format("nifti", "NIfTI volumes, with label volumes or alone, a sample per slice",
                "stacks.nifti", "NiftiVolumes", "nifti"),
-        Format("dicom", "DICOM series with SEG or NIfTI labels, a sample per slice",
+        Format("dicom", "DICOM series, with SEG or NIfTI labels or alone, a sample per slice",
                "dicom.dicom", "DicomSeries", "dicom"),
         Format("hdf5", "arrays of images or volumes in HDF5 files",
                "arrays.hdf5", "Hdf5Arrays", "hdf5"),
@@ -75,7 +75,7 @@ FORMATS: Mapping[str, Format] = {
                "records.parquet", "ParquetTables", "parquet"),
         Format("webdataset", "WebDataset tars", "records.webdataset", "WebDatasetTars"),
         Format("zarr", "Zarr arrays of images or volumes", "arrays.zarr_arrays", "ZarrArrays"),
-        Format("ome-zarr", "OME-Zarr images with labels", "arrays.ome_zarr", "OmeZarr"),
+        Format("ome-zarr", "OME-Zarr images, with labels or alone", "arrays.ome_zarr", "OmeZarr"),
     )
 }  # fmt: skip
 

@@ -215,7 +215,7 @@ def test_a_stack_whose_directories_form_a_loop_is_refused():
     (tags,) = struct.unpack_from("<H", data, first)
     struct.pack_into("<I", data, first + 2 + 12 * tags, first)
     Path("i.tif").write_bytes(data)
-    refused("tiff", {"images": "i.tif", "masks": "m.tif"}, r"i\.tif: .*lead back")
+    refused("tiff", {"images": "i.tif", "masks": "m.tif"}, r"i\.tif: .*leads back")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_masks_at_other_places_are_refused(tmp_path, kind, image, mask, said):
 
 def test_conversion_names_the_file(tmp_path):
     arguments = write(tmp_path, geo(), geo(y=0.0))
-    with pytest.raises(SourceError, match=r"i/a\.tif: needed the mask at the place of the image"):
+    with pytest.raises(SourceError, match=r"i/a\.tif: needed the mask at the location of the im"):
         convert(open_source("paired", arguments), tmp_path / "o", split="train", workers=1)
 
 

@@ -51,7 +51,7 @@ def test_links_in_the_place_of_what_is_written_are_refused(tmp_path, write_pairs
     (out / link).symlink_to({"folder": victim, "file": victim / "file"}.get(to, victim / "new"))
     before = files(victim)
     source = PairedFolders(*write_pairs(3))
-    refused = f"{link}: .*found a link to .*victim.*another OUT|not a zarrfeed dataset"
+    refused = f"{link}: .*found a link to .*victim.*another OUT|needed a zarrfeed dataset"
     for options in ({}, {"restart": True}, {"overwrite": True}, {"classes": 1}):
         with pytest.raises(SourceError, match=refused):
             convert(source, out, split="t", workers=1, **options)
@@ -85,7 +85,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, write_pairs):
         convert(PairedFolders(*write_pairs(3)), out, split="t", workers=1)
     (tmp_path / "p.zarr").mkdir()
     os.mkfifo(tmp_path / "p.zarr/zarr.json")
-    with pytest.raises(SourceError, match="not a zarrfeed dataset"):
+    with pytest.raises(SourceError, match="needed a zarrfeed dataset"):
         convert(PairedFolders(*write_pairs(3)), tmp_path / "p.zarr", split="t", workers=1)
 
 

@@ -119,7 +119,7 @@ def test_a_failure_in_the_last_moment_leaves_the_old_split(dataset, folders, mon
 def test_what_is_no_split_is_not_replaced(dataset, folders):
     (dataset / "val").mkdir()
     (dataset / "val/thesis.txt").touch()
-    with pytest.raises(SourceError, match=r"val: needed a split .*left as it is"):
+    with pytest.raises(SourceError, match=r"val: needed a split .*left unchanged"):
         pack(dataset, folders, split="val", overwrite=True)
     assert (dataset / "val/thesis.txt").exists()
 
@@ -127,7 +127,7 @@ def test_what_is_no_split_is_not_replaced(dataset, folders):
 def test_an_array_that_somebody_added_is_not_lost_with_the_split(dataset, folders):
     added = zarr.open_group(str(dataset / "train")).create_array("more", data=np.zeros(4, "c8"))
     assert pack(dataset, folders).status == "already packed"
-    with pytest.raises(SourceError, match=r"needed nothing but .*found more besides, which would"):
+    with pytest.raises(SourceError, match=r"needed only arrays .*found more, too, which would"):
         pack(dataset, folders, classes="a,b,c", overwrite=True)
     assert np.array_equal(added[:], np.zeros(4, "c8"))
     (dataset / "train/more").rename(dataset.parent / "more")

@@ -181,7 +181,7 @@ def test_an_out_that_holds_something_else_is_left_as_it_is(tmp_path, write_pairs
     else:
         zarr.create_group(str(out))
     before = sorted(path.name for path in out.rglob("*"))
-    with pytest.raises(SourceError, match="precious: exists and is not a zarrfeed dataset"):
+    with pytest.raises(SourceError, match="precious: needed a zarrfeed dataset or a new path"):
         convert(PairedFolders(*write_pairs(2)), out, split="train", workers=1)
     assert sorted(path.name for path in out.rglob("*")) == before
 
@@ -191,7 +191,7 @@ def test_a_split_is_no_dataset_to_pack_into(tmp_path, write_pairs, there):
     pairs = PairedFolders(*write_pairs(2))
     if there:
         convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
-    with pytest.raises(SourceError, match=r"OUT is the whole dataset.*: give .*o\.zarr as OUT"):
+    with pytest.raises(SourceError, match=r"found a path inside one; give .*o\.zarr as OUT"):
         convert(pairs, tmp_path / "o.zarr/train", split="train", workers=1)
     convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
 

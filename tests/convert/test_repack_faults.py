@@ -178,7 +178,7 @@ def test_what_is_there_is_accepted_or_replaced_as_a_whole(stores, tmp_path):
     assert files(out) == before
     with pytest.raises(SourceError, match=r"codec: zstd there, raw asked for.*--overwrite"):
         again(stores["raw"], out, codec="raw")
-    with pytest.raises(SourceError, match="train: is there already, packed from paired, not from"):
+    with pytest.raises(SourceError, match="train: exists already, packed from paired, not from"):
         repack(out / "new", stores["raw"].store, split="train")
     assert again(stores["raw"], out, codec="raw", overwrite=True).status == "packed"
     require_same(by_key(out / "new"), by_key(stores["raw"].split))

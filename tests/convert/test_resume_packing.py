@@ -206,7 +206,7 @@ def test_what_is_kept_is_said(pairs):
     with pytest.raises(KeyboardInterrupt) as stopped:
         pack(pairs, progress=interrupt_at(30))
     assert stopped.value.__notes__ == [
-        "7 shards are packed and kept: the same command goes on from there, --restart begins anew"
+        "7 shards are packed and kept: the same command resumes from there, --restart starts anew"
     ]
 
 
@@ -214,7 +214,9 @@ def test_other_settings_are_refused_and_named_until_restart_is_asked_for(pairs, 
     with pytest.raises(KeyboardInterrupt):
         pack(pairs, progress=interrupt_at(30))
     kept = contents(here / "o.zarr")
-    with pytest.raises(SourceError, match=r"7 shards of it are packed.*seed: 0 there, 3 asked for"):
+    with pytest.raises(
+        SourceError, match=r"7 of its shards were packed.*seed: 0 there, 3 asked for"
+    ):
         pack(pairs, seed=3)
     with pytest.raises(SourceError, match=r"ignore: none there, 9 asked for.*--restart"):
         pack(pairs, ignore=9)

@@ -74,6 +74,10 @@ zarrfeed convert city.zarr --split val \\
   --size 512x1024 --fit resize
 
 \b
+zarrfeed convert street.zarr --split train \\
+  --images street/rgb --field depth=target:street/depth
+
+\b
 zarrfeed convert scenes.zarr --split train \\
   --format parquet --images 'data/train-*.parquet' \\
   --option mask=label

@@ -1,17 +1,17 @@
 """What pixels does an image file hold?
 
-Here and in :mod:`~zarrfeed_convert.decoding.tiff` is all that is known of decoders. Each format
-goes to the one that was fastest without being wrong (CamVid, 480×360, one core): PNG by
-imagecodecs 3.0 ms against Pillow's 5.0, JPEG 0.49 against 1.39. Where a fast decoder is wrong, the
-slower one does it:
+This module and :mod:`~zarrfeed_convert.decoding.tiff` choose a decoder for each format: the fastest
+one that decodes it correctly. For CamVid images (480×360, one core), imagecodecs takes 3.0 ms for a
+PNG and 0.49 ms for a JPEG; Pillow takes 5.0 and 1.39 ms. A slower decoder is used where the faster
+one is wrong:
 
-- No decoder notices each JPEG that ends early: :mod:`~zarrfeed_convert.decoding.jpeg` does.
-- Pillow cuts 16-bit colour PNG and TIFF to 8 bits without a word; imagecodecs and tifffile don't.
-- imagecodecs and OpenCV expand palettes to colours; in a palette mask the index is the class.
+- Decoders do not report every truncated JPEG. :mod:`~zarrfeed_convert.decoding.jpeg` does.
+- Pillow silently reduces 16-bit colour PNG and TIFF to 8 bits. imagecodecs and tifffile do not.
+- imagecodecs and OpenCV expand palettes to colours. In a palette mask, the index is the class.
 
-NumPy's ``.npy`` is an image file, too, whose channels are what they are.
+NumPy's ``.npy`` files are images, too; their channels are independent bands.
 
-Grey of 1, 2 and 4 bits is scaled to 8 bits, as every viewer shows it; masks have it undone.
+Grey of 1, 2 and 4 bits is scaled to 8 bits, as viewers show it. For masks, the scaling is undone.
 """
 
 from __future__ import annotations
@@ -41,38 +41,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"])
-_ANIMATED = ("PNG", "WEBP", "GIF")  # the other pictures of an MPO are previews
+_ANIMATED = ("PNG", "WEBP", "GIF")  # not MPO, whose further pictures are previews
 
-# What TIFF and BigTIFF begin with, in either byte order.
+# First bytes of TIFF and BigTIFF, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_GREY, _PNG_PALETTE = 0, 3  # colour types in IHDR
-# Where a BMP says how many bits a pixel has, which Pillow forgets when it sees a grey palette.
+# Position of the bits per pixel in a BMP. Pillow does not keep them if the palette is grey.
 _BMP_DEPTH, _BMP_BITS = slice(28, 30), {"1": 1, "L": 8}
-# What libpng and Pillow say of files that end early.
+# Parts of the messages of libpng and Pillow about truncated files.
 _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error", "Not enough")
-# Pillow's modes that are an array as they are; every other mode is converted to RGB.
+# Pillow's modes whose values are used unchanged. Every other mode is converted to RGB.
 _PLAIN_MODES = frozenset(["L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "F"])
 
 
 def measure(path: Path, limits: Limits | None = None) -> Measure:
-    """Read a file's header.
+    """Read the header of an image file.
 
     Parameters
     ----------
     path
-        An image file of any of the `EXTENSIONS`, or a ``.npy`` file.
+        Image file with one of the `EXTENSIONS`, or a ``.npy`` file.
     limits
-        What it may claim.
+        Limits of what the file may claim; by default :class:`Limits()`.
 
     Returns
     -------
     Measure
-        `channels` are those of the file as an image in colour ``auto``.
+        `channels` is the number of channels that the image has in colour ``auto``.
 
     Raises
     ------
     SourceError
-        The file is not an image, or not one that can be packed.
+        The file is not an image, is an animation or a stack, or exceeds `limits`.
     """
     with _named(str(path)):
         limits = limits or Limits()
@@ -82,35 +82,35 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
 
 
 def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measure:
-    """Read the header of an image file that is in memory, as :func:`measure` does.
+    """Read the header of an image file in memory; see :func:`measure`.
 
     Parameters
     ----------
     data
-        The file, or so much of its beginning as holds its header.
+        The file, or at least the beginning that contains its header.
     name
-        For errors.
+        Name of the file, for errors.
     limits
-        What it may claim.
+        Limits of what the file may claim; by default :class:`Limits()`.
     """
     with _named(name):
         return _measure(io.BytesIO(data), name, limits or Limits())
 
 
 def decode(path: Path, limits: Limits | None = None) -> Pixels:
-    """Decode a file, turned the way viewers show it (EXIF orientation).
+    """Decode an image file, rotated as viewers show it (EXIF orientation).
 
     Parameters
     ----------
     path
-        An image file of any of the `EXTENSIONS`, or a ``.npy`` file.
+        Image file with one of the `EXTENSIONS`, or a ``.npy`` file.
     limits
-        What it may claim.
+        Limits of what the file may claim; by default :class:`Limits()`.
 
     Raises
     ------
     SourceError
-        The file is damaged, ends early, or is not an image.
+        The file is damaged, truncated, not an image, or exceeds `limits`.
     """
     with _named(str(path)):
         limits = limits or Limits()
@@ -119,16 +119,16 @@ def decode(path: Path, limits: Limits | None = None) -> Pixels:
 
 
 def decode_bytes(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
-    """Decode an image file that is in memory, as :func:`decode` does.
+    """Decode an image file in memory; see :func:`decode`.
 
     Parameters
     ----------
     data
         The whole file.
     name
-        For errors.
+        Name of the file, for errors.
     limits
-        What it may claim.
+        Limits of what the file may claim; by default :class:`Limits()`.
     """
     with _named(name):
         return _decode(data, name, limits or Limits())
@@ -136,12 +136,12 @@ def decode_bytes(data: bytes, name: str, limits: Limits | None = None) -> Pixels
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Let every failure to decode name the file."""
+    """Turn every exception of a decoder into a `SourceError` that names the file."""
     try:
         yield
     except SourceError:
         raise
-    except Exception as error:  # decoders raise whatever they like on damaged files
+    except Exception as error:  # decoders raise exceptions of any type for damaged files
         raise _undecodable(name, error) from error
 
 
@@ -175,21 +175,21 @@ def _decode(data: bytes, name: str, limits: Limits) -> Pixels:
     if data.startswith(START):
         jpeg = parse_jpeg(data, name)
         values = decode_jpeg(data, jpeg, name, limits)
-        # Pillow takes 0.03 ms to open a file, where decoding a CamVid image takes 0.5.
+        # Skip Pillow, which takes 0.03 ms to open a file; decoding a CamVid image takes 0.5.
         if jpeg.plain and values.dtype == np.uint8 and _is_grey_or_rgb(values):
             return Pixels(values)
         with open_image(io.BytesIO(data), name, limits) as image:
             pixels = Pixels(values) if image.mode in ("L", "RGB") else _decode_pillow(image)
             return turn(pixels, _orientation(image))
     with open_image(io.BytesIO(data), name, limits) as image:
-        if image.format == "TIFF":  # Pillow turns these by itself
+        if image.format == "TIFF":  # Pillow rotates a TIFF itself
             return _decode_pillow(image)
         _require_one_picture(image, name)
         return turn(_decode_opened(image, data), _orientation(image))
 
 
 def _require_one_picture(image: Image.Image, name: str) -> None:
-    """Refuse an animation, of which Pillow gives the first picture without a word."""
+    """Refuse an animation: Pillow would silently decode its first picture."""
     if image.format in _ANIMATED and getattr(image, "is_animated", False):
         raise SourceError(
             f"{name}: needed one image in the file, found an animation; save its frames as one "
@@ -220,7 +220,7 @@ def _measure_pillow(image: Image.Image, ihdr: bytes) -> Measure:
 
 
 def _palette(image: Image.Image) -> bytes:
-    """Return a palette's colours without decoding the pixels, unlike Pillow's `getpalette`."""
+    """Return the colours of a palette; Pillow's `getpalette` would decode the pixels first."""
     if image.mode != "P" or image.palette is None:
         return b""
     raw = image.palette.rawmode or image.palette.mode
@@ -236,7 +236,7 @@ def _decode_opened(image: Image.Image, data: bytes) -> Pixels:
             values = imagecodecs.png_decode(data)
             bands = len(image.getbands())
             if values.ndim == 3 and values.shape[2] != bands:
-                # A transparent colour key came out as an alpha channel; it is not one.
+                # imagecodecs turned a transparent colour into an alpha channel, which is no data.
                 values = values[:, :, 0] if bands == 1 else values[:, :, :bands]
             return Pixels(values)
     if image.format == "BMP" and image.mode in _BMP_BITS:
@@ -256,7 +256,7 @@ def _decode_pillow(image: Image.Image) -> Pixels:
     if image.mode == "P":
         indices = np.array(image, np.uint8)
         alpha = "transparency" in image.info
-        # Pillow converts one pixel per index: its rules for transparency need no copy here.
+        # Pillow converts one pixel per index, so that its rules for transparency apply.
         strip = Image.frombytes("P", (256, 1), bytes(range(256)))
         strip.putpalette(image.getpalette() or [])
         strip.info = dict(image.info)
@@ -271,7 +271,8 @@ def _decode_pillow(image: Image.Image) -> Pixels:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow decodes a whole PNG to look for EXIF after the pixels: ask only where it is in front.
+    # `getexif` decodes a whole PNG to find EXIF behind the pixels. It is called only where EXIF
+    # comes first.
     if not image.info.get("exif"):
         return 1
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -282,13 +283,13 @@ def _undecodable(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno is not None:
         return SourceError(f"{name}: cannot be decoded: {error}")
     return SourceError(
-        f"{name}: cannot be decoded: {_readable(error)}; the file is damaged, ends early or "
-        "is no image: restore it, or take it out"
+        f"{name}: cannot be decoded: {_readable(error)}; the file is damaged, truncated or not an "
+        "image: restore it, or take it out"
     )
 
 
 def _readable(error: Exception) -> str:
-    """Say in people's words what a decoder says in its own."""
+    """Rewrite a decoder's message for users."""
     said = str(error).strip() or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         return "it does not begin like an image"

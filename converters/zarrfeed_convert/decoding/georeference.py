@@ -1,7 +1,7 @@
-"""Where does a TIFF say that its pixels lie, and does it say the same of an image and its mask?
+"""Where are the pixels of a TIFF located, and is a mask at the same location as its image?
 
-GeoTIFF's tags place pixels on the earth, GDAL's say which are none, OME-XML says how large they are
-under a microscope. Files without either lie nowhere in particular.
+GeoTIFF tags locate pixels on the earth, a GDAL tag declares the value of missing pixels, and
+OME-XML and ImageJ record their physical size. A file may have none of these.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 
-_TOLERANCE = 0.6  # of a pixel: some tools mean a pixel's corner, some its centre
+_TOLERANCE = 0.6  # pixels: tools differ by half a pixel, as they locate its corner or its centre
 _SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
 _NODATA = 42113
-_SYSTEMS = (3072, 2048)  # GeoTIFF's keys of a projected, and of a geographic system
+_SYSTEMS = (3072, 2048)  # GeoTIFF's keys of the projected and of the geographic coordinate system
 _UNKNOWN = (0, 32767)
 _SIZE = re.compile(r'\bPhysicalSize([XY])="([^"]+)"')
 _UNIT = re.compile(r'\bPhysicalSize([XY])Unit="([^"]+)"')
@@ -30,14 +30,16 @@ _METRES = {"nm": 1e-9, "µm": 1e-6, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where pixels lie.
+    """Location of an image's pixels.
 
     Attributes
     ----------
-    column, row, first
-        The step from a column to the next, from a row to the next, and where the first pixel is.
+    column, row
+        (x, y) step from one column to the next, and from one row to the next, in units of `system`.
+    first
+        (x, y) coordinates of the first pixel.
     system
-        Of these coordinates: EPSG's number, or OME (ImageJ, too). Empty where nothing says it.
+        Coordinate system: an EPSG number, or ``OME`` (metres, also for ImageJ). Empty if unknown.
     """
 
     column: tuple[float, float]
@@ -46,7 +48,7 @@ class Place:
     system: str = ""
 
     def at(self, row: int, column: int) -> tuple[float, float]:
-        """Return the coordinates of a pixel."""
+        """Return the coordinates (x, y) of a pixel."""
         x, y = (
             first + row * down + column * across
             for first, down, across in zip(self.first, self.row, self.column, strict=True)
@@ -55,7 +57,7 @@ class Place:
 
 
 def place_of(page: Any) -> Place | None:
-    """Read where a page's pixels lie; None where its tags do not say, or are damaged."""
+    """Read the location of a page's pixels; None if its tags do not say, or are damaged."""
     try:
         return _place(page)
     except (TypeError, ValueError, IndexError, KeyError):
@@ -80,7 +82,7 @@ def _place(page: Any) -> Place | None:
 
 
 def nodata_of(page: Any) -> tuple[float, ...]:
-    """Read which value GDAL declares to be none; nothing where it declares none."""
+    """Read the value that GDAL declares as no data, as a tuple of one; empty if there is none."""
     tag = page.tags.get(_NODATA)
     try:
         return () if tag is None else (float(str(tag.value).strip("\0 ")),)
@@ -98,7 +100,7 @@ def _system(keys: Any) -> str:
 
 
 def _place_in_ome(text: str) -> Place | None:
-    # Of several images, the first.
+    # Reversed, so that of several images the first one counts.
     sizes, units = (dict(reversed(pattern.findall(text))) for pattern in (_SIZE, _UNIT))
     if not {"X", "Y"} <= sizes.keys():
         return None
@@ -126,27 +128,27 @@ def require_same_place(
     name: str,
     what: str = "mask",
 ) -> None:
-    """Refuse a mask whose pixels lie elsewhere than the image's.
+    """Check that a mask is at the same location as its image.
 
     Parameters
     ----------
     image, mask
-        Nothing is refused where one of them is not known.
+        Locations. There is no error if one of them is unknown.
     size
-        Height and width of the image.
+        (height, width) of the image.
     name, what
-        The image, and what the other is, for errors.
+        Name of the image, and role of the other array, for errors.
 
     Raises
     ------
     SourceError
-        The message says how far apart they are.
+        Their corners are more than 0.6 pixels apart, or their coordinate systems differ.
     """
     if image is None or mask is None or (image.system == _OME) != (mask.system == _OME):
         return
     todo = (
-        f"resample the {what} to the image's pixels, or, if these belong together all the same, "
-        f"save the {what} without its georeference"
+        f"resample the {what} to the image's pixels or, if they match as they are, save the {what} "
+        "without its georeference"
     )
     if image.system and mask.system and image.system != mask.system:
         raise SourceError(
@@ -159,7 +161,7 @@ def require_same_place(
     if not apart <= _TOLERANCE * pixel:
         shift = np.round(np.subtract(mask.at(0, 0), image.at(0, 0)), 6).tolist()
         raise SourceError(
-            f"{name}: needed the {what} at the place of the image, found one up to "
+            f"{name}: needed the {what} at the location of the image, found one up to "
             f"{apart / pixel if pixel else math.inf:.4g} pixels away (its first pixel is off by "
             f"{shift}); {todo}"
         )

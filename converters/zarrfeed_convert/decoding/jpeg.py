@@ -1,10 +1,10 @@
-"""What does a JPEG say of itself, and does all of it come?
+"""What do the markers of a JPEG say, and is the file complete?
 
     FF D8 | FF marker length payload … | FF DA length header, pixels … | FF DA … | FF D9
 
-libjpeg, in every decoder, fills up what is missing and warns where nobody hears it. A file that
-was cut and has an end marker again looks whole, until it is decoded once more with other bytes
-before that marker: only a decoder that still waits for pixels takes them for some.
+libjpeg, which all decoders use, fills missing pixels and only prints a warning. A truncated file
+that has an end marker all the same looks complete. It is recognised by decoding it a second time
+with other bytes inserted before that marker: the pixels change only if some were missing.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
 START = b"\xff\xd8\xff"
 _END, _SCAN = 0xD9, 0xDA
 _BARE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
-# Frames, by their markers: C4, C8 and CC are none.
+# Markers of frames. C4, C8 and CC have other meanings.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
-_SAYS = (b"Exif", b"MPF\0")  # orientation; other pictures in the same file
-_MOST_PASSES = 256  # honest files have ten or so; each goes over all pixels again
+_DISPLAY = (b"Exif", b"MPF\0")  # orientation; further pictures in the same file
+_MOST_PASSES = 256  # encoders write about ten; the time to decode grows with their number
 _COEFFICIENTS, _UNSEEN = 64, 99
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _AFTER_PIXELS = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_JUNK = b"\x55\xaa\x92\x49\x24" * 40  # bits that are codes of whatever table
+_JUNK = b"\x55\xaa\x92\x49\x24" * 40  # bits that decode as something with any Huffman table
 _CORNER = 4  # pixels
 
 
 @dataclass(slots=True)
 class Jpeg:
-    """A JPEG, as its markers say.
+    """What the markers of a JPEG say.
 
     Attributes
     ----------
     shape
-        (H, W, C) as it is stored; None where no marker says it.
+        (H, W, C) as stored; None if no marker says it.
     plain
-        Whether nothing says how it is to be shown: no orientation, no further pictures.
+        Whether the file has neither an orientation nor further pictures.
     passes
-        How often its pixels are gone over; baseline files do it once.
+        Number of passes over the pixels; 1 in baseline files.
     end
-        Where its end marker is; None where there is none.
+        Byte at which the end marker begins; None if there is none.
     missing
-        Component → for every coefficient, how many of its bits are in none of the passes.
+        Component → for each coefficient, the number of its bits that no pass contains.
     """
 
     shape: tuple[int, int, int] | None = None
@@ -65,17 +65,17 @@ class Jpeg:
 
     @property
     def whole(self) -> bool:
-        """Return whether there are an end, and all passes before it."""
+        """Whether the file has an end marker and all passes before it."""
         return self.end is not None and not any(any(bits) for bits in self.missing.values())
 
 
 def parse_jpeg(data: bytes, name: str) -> Jpeg:
-    """Go from marker to marker, ``FF marker length …``, as decoders do.
+    """Read the markers of a JPEG, ``FF marker length …``, as decoders do.
 
     Raises
     ------
     SourceError
-        It has more passes than any encoder writes: decoding it would take for ever.
+        The file has more passes than any encoder writes. Decoding it could take very long.
     """
     jpeg, at, progressive = Jpeg(), 2, False
     while found := _MARKER.search(data, at):
@@ -93,7 +93,7 @@ def parse_jpeg(data: bytes, name: str) -> Jpeg:
             jpeg.shape, progressive = (height, width, parts), marker in _PROGRESSIVE
             bits = [_UNSEEN] * (_COEFFICIENTS if progressive else 1)
             jpeg.missing = {part: list(bits) for part in payload[6 : 6 + 3 * parts : 3]}
-        jpeg.plain = jpeg.plain and not payload.startswith(_SAYS)
+        jpeg.plain = jpeg.plain and not payload.startswith(_DISPLAY)
         if marker == _SCAN:
             jpeg.passes += 1
             _note_pass(payload, jpeg.missing, progressive=progressive)
@@ -119,12 +119,14 @@ def _note_pass(header: bytes, missing: dict[int, list[int]], *, progressive: boo
 
 
 def decode_jpeg(data: bytes, jpeg: Jpeg, name: str, limits: Limits) -> NDArray[Any]:
-    """Decode a JPEG as its values are stored, all of them or none.
+    """Decode a complete JPEG, without applying its orientation.
 
     Raises
     ------
     SourceError
-        It claims too much, or pixels are missing.
+        Its shape exceeds `limits`.
+    ValueError
+        Pixels are missing.
     """
     if jpeg.shape is not None:
         limits.require(jpeg.shape, np.uint8, name)
@@ -137,23 +139,23 @@ def decode_jpeg(data: bytes, jpeg: Jpeg, name: str, limits: Limits) -> NDArray[A
 def require_whole_jpeg(
     data: bytes, name: str, limits: Limits, *, tables: bytes | None = None
 ) -> None:
-    """Refuse a JPEG within another file that lacks pixels, or claims too many.
+    """Check that a JPEG inside another file is complete and within the limits.
 
     Parameters
     ----------
     data, name
-        The JPEG, and the file for errors.
+        The JPEG, and the name of the file for errors.
     limits
-        What it may claim.
+        Limits of the size that it may claim.
     tables
-        Of all JPEGs in the file, where they are not in each.
+        Coding tables that all JPEGs of the file share, if it has such.
 
     Raises
     ------
     SourceError
-        It claims too many.
+        Its shape exceeds `limits`.
     ValueError
-        It lacks some.
+        Pixels are missing.
     """
     jpeg = parse_jpeg(data, name)
     if jpeg.shape is not None:
@@ -164,7 +166,8 @@ def require_whole_jpeg(
 
 
 def _all_there(data: bytes, jpeg: Jpeg, values: NDArray[Any], tables: bytes | None = None) -> bool:
-    # Where a file of one pass is cut, its last block is of one colour. Few whole files look so.
+    # In a truncated file of one pass, the last block has one colour. In few complete files it does,
+    # so that few must be decoded twice.
     corner = values[-_CORNER:, -_CORNER:]
     if jpeg.passes == 1 and (corner != corner[:1, :1]).any():
         return True

@@ -1,7 +1,7 @@
-"""What may reading a foreign file take: how much memory, and which files besides itself?
+"""How much memory may an input file claim, and which other files may it refer to?
 
-What a header says is a claim. It is checked here before memory of its size is taken, so that a
-small file cannot fill a machine, and a dataset cannot name files that are not its own.
+Sizes in headers are claims. They are checked here before memory is allocated, so that a small file
+cannot exhaust the machine's memory, and a dataset cannot refer to files outside of it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _GIB = 1 << 30
-_SHARE = 8  # of the machine's memory: a sample that is decoded is there four times
+_SHARE = 8  # an eighth of the machine's memory: decoding a sample takes up to four times its size
 _LEAST, _MOST = _GIB // 4, 3 * _GIB
-_KEY_NBYTES = 128  # of memory for a sample that is only listed
+_KEY_NBYTES = 128  # memory that one listed sample takes
 
 
 def _default_nbytes() -> int:
@@ -36,15 +36,16 @@ def _default_nbytes() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a source may take from the machine for what files claim.
+    """Limits of what input files may claim.
 
     Parameters
     ----------
     sample_nbytes
-        Most bytes of an array that must be decoded at once: an image, a mask, a chunk of them. By
-        default an eighth of the machine's memory, between 256 MiB and 3 GiB.
+        Largest array, in decoded bytes, that may be decoded at once: an image, a mask, or a chunk
+        of them. The default is an eighth of the memory of the machine or container, but at least
+        256 MiB and at most 3 GiB.
     external
-        Whether the contents of a file may name other files outside its folder, which are read.
+        Whether input files may refer to files outside their folder, which are then read.
 
     Examples
     --------
@@ -61,21 +62,21 @@ class Limits:
     def require(
         self, shape: Sequence[int], dtype: npt.DTypeLike, name: str, what: str = "an image"
     ) -> None:
-        """Refuse an array that is empty, or that claims too much.
+        """Check that an array is not empty and does not exceed the limit.
 
         Parameters
         ----------
         shape, dtype
-            As a header claims them.
+            Shape and dtype that the header claims.
         name
-            The file, for errors.
+            Name of the file, for errors.
         what
-            What the array is, for errors.
+            Name of the kind of array, for errors.
 
         Raises
         ------
         SourceError
-            The array has no entries, or more than may be decoded at once.
+            The array is empty, or larger than `sample_nbytes`.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
         claim = f"{'×'.join(map(str, shape))} {kind}"
@@ -84,12 +85,12 @@ class Limits:
         self.require_nbytes(math.prod(map(int, shape)) * kind.itemsize, name, what, claim)
 
     def require_nbytes(self, nbytes: int, name: str, what: str, claim: str = "") -> None:
-        """Refuse to decode more bytes at once than are allowed.
+        """Check that an array of `nbytes` bytes may be decoded at once.
 
         Raises
         ------
         SourceError
-            `nbytes` exceeds the limit.
+            `nbytes` exceeds `sample_nbytes`.
         """
         if nbytes > self.sample_nbytes:
             said = f"{claim}, {_mib(nbytes)}" if claim else _mib(nbytes)
@@ -100,12 +101,12 @@ class Limits:
             )
 
     def require_count(self, count: int, name: str, what: str = "samples") -> None:
-        """Refuse more samples than can be listed.
+        """Check that the names of `count` samples do not take more memory than a sample may.
 
         Raises
         ------
         SourceError
-            Their names alone would take more memory than a sample may.
+            `count` exceeds ``sample_nbytes // 128``.
         """
         most = self.sample_nbytes // _KEY_NBYTES
         if count > most:
@@ -115,12 +116,12 @@ class Limits:
             )
 
     def require_readable(self, path: Path) -> None:
-        """Refuse what would be read without end: a pipe or a device, or a file that is too large.
+        """Check that a path is a regular file that does not exceed the limit.
 
         Raises
         ------
         SourceError
-            The path is a pipe, a device or too large a file.
+            The path is a pipe, a socket, a device, or a file larger than `sample_nbytes`.
         OSError
             The path does not exist.
         """
@@ -128,52 +129,59 @@ class Limits:
         self.require_nbytes(path.stat().st_size, str(path), "a file")
 
     def require_own(self, path: str, folder: str, name: str) -> None:
-        """Refuse a file that another file's contents name, if it is outside a folder.
+        """Check that a file which another file refers to is inside a folder.
 
-        Links in the file system count by their own path: the folder's owner put them there.
+        Symbolic links are not resolved: whoever owns the folder has created them.
 
         Parameters
         ----------
         path
-            As the contents say; it counts from the folder.
+            Path as written in the referring file, relative to `folder`.
         folder
-            Of the file that says it.
+            Folder of the referring file.
         name
-            Of the place that says it, for errors.
+            Place of the reference, for errors.
 
         Raises
         ------
         SourceError
-            The file is outside, and external files are not allowed.
+            The file is outside `folder`, and `external` is False.
         """
         inside = os.path.abspath(folder)  # noqa: PTH100 (Path keeps "..", or follows links)
         found = os.path.abspath(os.path.join(folder, path))  # noqa: PTH100, PTH118
-        chained = "::" in path or "://" in path  # an address, to fsspec
+        chained = "::" in path or "://" in path  # fsspec takes it for an address
         if chained or Path(path).is_absolute() or not Path(found).is_relative_to(inside):
             self.require_external(name, f"the file {path}, outside {folder or '.'}")
 
     def require_external(self, name: str, what: str) -> None:
-        """Refuse what leads out of a dataset.
+        """Refuse data outside the dataset, unless they are allowed.
+
+        Parameters
+        ----------
+        name
+            Place of the reference, for errors.
+        what
+            What it refers to, for errors.
 
         Raises
         ------
         SourceError
-            External data are not allowed.
+            `external` is False.
         """
         if not self.external:
             raise SourceError(
-                f"{name}: needed all data in the dataset itself, found that it names {what}; if "
-                "you trust it, add --allow-external"
+                f"{name}: needed all data inside the dataset, found a reference to {what}; if you "
+                "trust it, add --allow-external"
             )
 
 
 def require_regular(path: Path) -> None:
-    """Refuse a pipe, a socket or a device in place of a file: reading it may never end.
+    """Check that a path is a regular file or a folder.
 
     Raises
     ------
     SourceError
-        The path is a pipe, a socket or a device.
+        The path is a pipe, a socket or a device. Reading it might never end.
     OSError
         The path does not exist.
     """
@@ -190,12 +198,12 @@ _LONGEST = 64 << 20  # bytes: the names of a million files
 
 
 def read_text(path: Path) -> str:
-    """Read a file of text, UTF-8 with or without a mark in front.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Raises
     ------
     SourceError
-        The file cannot be read, is no text, or too long for a list of names.
+        The file cannot be read, is not text, or is larger than 64 MiB.
     """
     try:
         require_regular(path)
@@ -214,5 +222,5 @@ def read_text(path: Path) -> str:
         ) from error
     if len(data) > _LONGEST or "\0" in text:
         found = "zero bytes" if "\0" in text else f"more than {_LONGEST >> 20} MiB"
-        raise SourceError(f"{path}: needed a text of names, found {found}; restore the file")
+        raise SourceError(f"{path}: needed a text file, found {found}; restore the file")
     return text

@@ -1,4 +1,4 @@
-"""What array does a ``.npy`` file hold? Its header is a claim, and nothing in it is unpickled."""
+"""What array does a ``.npy`` file hold? Sizes in its header are checked; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -15,38 +15,42 @@ from zarrfeed_convert.decoding.pixels import Measure, Pixels
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
 
-NPY = b"\x93NUMPY"  # how every such file begins
-_LONGEST = 1 << 16  # bytes; NumPy itself takes 10,000 characters
-_CHANNELS = 4  # a first axis of so few, before a long last one, counts channels
+NPY = b"\x93NUMPY"  # first bytes of every such file
+_LONGEST = 1 << 16  # bytes of a header; NumPy itself accepts 10,000 characters
+_CHANNELS = 4  # a first axis of at most this length, before a longer last one, counts channels
 
 
 def read_npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read an array's header; its numbers follow it.
+    """Read the header of a ``.npy`` file; `stream` is then at the first value.
 
     Parameters
     ----------
     stream
-        At the beginning of the file.
+        The file, at its beginning.
     name
-        Of the file, for errors.
+        Name of the file, for errors.
 
     Returns
     -------
-    shape, fortran, dtype
-        Of the array; whether it is stored column by column.
+    shape
+        Shape of the array.
+    fortran
+        Whether the array is stored in Fortran order, column by column.
+    dtype
+        Dtype of the array.
 
     Raises
     ------
     SourceError
-        It is of version 3, which is for field names that are not ASCII.
+        The file has format version 3, which is used for field names that are not ASCII.
     ValueError
-        It is no header, or not all of it is there.
+        The header is damaged or truncated.
     """
     version = npy.read_magic(stream)
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)
     if version == (2, 0):
-        # NumPy reads as much as is said, and only then finds it too long.
+        # NumPy would read a header of any length, and check the length only afterwards.
         said = stream.read(4)
         length = int.from_bytes(said, "little")
         if length > _LONGEST:
@@ -64,18 +68,20 @@ def measure_npy(stream: IO[bytes], name: str, limits: Limits, size: int | None =
     Parameters
     ----------
     stream
-        The file, or as much of its beginning as holds the header.
+        The file, or at least the beginning that contains its header.
     name
-        For errors.
+        Name of the file, for errors.
     limits
-        What it may claim.
+        Limits of what the file may claim.
     size
-        Of the whole file, in bytes; None where it is not known.
+        Size of the whole file, in bytes; None if it is unknown.
 
     Raises
     ------
     SourceError
-        It is damaged, ends early, or is no array of an image.
+        The file is truncated, exceeds `limits`, or does not hold numbers of 2 or 3 axes.
+    ValueError
+        The header is damaged.
     """
     shape, _, dtype = _header(stream, name, limits, size)
     height, width, channels = (*shape, 1)[:3]
@@ -83,11 +89,11 @@ def measure_npy(stream: IO[bytes], name: str, limits: Limits, size: int | None =
 
 
 def decode_npy(data: bytes, name: str, limits: Limits) -> Pixels:
-    """Load an image, as :func:`measure_npy` measures it."""
+    """Decode an image (H, W) or (H, W, C) in memory; see :func:`measure_npy`."""
     stream = io.BytesIO(data)
     shape, fortran, dtype = _header(stream, name, limits, len(data))
     stored = np.frombuffer(data, dtype, math.prod(shape), stream.tell())
-    # A copy: what bytes lend is read-only.
+    # A copy, since an array on `bytes` is read-only.
     values = np.array(stored.reshape(shape, order="F" if fortran else "C"), order="C")
     return Pixels(values.astype(dtype.newbyteorder("="), copy=False), bands=True)
 

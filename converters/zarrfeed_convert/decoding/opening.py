@@ -1,9 +1,9 @@
-"""Which of Pillow's decoders may open a file, and does it hold the pixels that it claims?
+"""Which of Pillow's decoders may open a file, and does the file contain the pixels that it claims?
 
-Pillow detects some forty formats. One of them starts a program (EPS runs the first ``gs`` in the
-path), others open more files. So formats are allowed by the first bytes of a file, never by its
-name. Pillow's own limit of 179 million pixels is global to the process and does not apply; ours
-travels with the source.
+Pillow detects about forty formats. One of them starts a program (EPS runs the first ``gs`` in
+``PATH``), others open further files. Therefore only some formats are allowed, by the first bytes of
+the file, never by its name. Pillow's own limit of 179 million pixels is a global of the process and
+is not used. The limit here belongs to the source.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _FORMATS = {
     rb"II\*\0|MM\0\*|II\+\0|MM\0\+": "TIFF",
 }
 _HEAD = 30
-_BYTES = {"F": "float32", "I": "int32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
-_PIECE = 1 << 20  # decompressed bytes in memory at a time
-# Adam7: the first row and column of each pass, and the steps to the next ones.
+_DTYPES = {"F": "float32", "I": "int32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
+_PIECE = 1 << 20  # bytes to decompress at a time
+# Adam7: first row and first column of each pass, and the steps to the next ones.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
            (1, 0, 2, 1))  # fmt: skip
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> values of a pixel
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> values per pixel
 
 
 def open_image(file: BinaryIO, name: str, limits: Limits) -> Image.Image:
-    """Open an image file with the decoder for what it begins with; nothing is decoded.
+    """Open an image file with the decoder that its first bytes select, without decoding it.
 
     Raises
     ------
     UnidentifiedImageError
-        It begins like none of the formats that may be opened.
+        The first bytes are those of no allowed format.
     SourceError
-        It claims more than may be decoded.
+        The image exceeds `limits`.
     """
     head = file.read(_HEAD)
     file.seek(0)
@@ -52,18 +52,18 @@ def open_image(file: BinaryIO, name: str, limits: Limits) -> Image.Image:
     if found is None:
         raise UnidentifiedImageError
     if found == "WEBP" and (size := _webp_size(head)):
-        limits.require((*size, 4), "uint8", name)  # Pillow takes the memory when it opens one
+        limits.require((*size, 4), "uint8", name)  # Pillow allocates the pixels on opening
     Image.preinit()
     if found not in Image.OPEN:
         Image.init()
     image = Image.OPEN[found][0](file, "")
     width, height = image.size
-    limits.require((height, width, len(image.getbands())), _BYTES.get(image.mode, "uint8"), name)
+    limits.require((height, width, len(image.getbands())), _DTYPES.get(image.mode, "uint8"), name)
     return image
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Read the height and width of a WebP, of any of its three kinds."""
+    """Read (height, width) from the header of a WebP; None if the header is unknown."""
     if head[12:16] == b"VP8X":
         width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
     elif head[12:16] == b"VP8L":
@@ -77,12 +77,12 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def require_whole_png(data: bytes) -> None:
-    """Refuse a PNG with fewer pixels than it claims: Pillow silently fills the rest with 0.
+    """Check that a PNG contains all pixels. Pillow silently fills missing ones with 0.
 
     Raises
     ------
     ValueError
-        The file has fewer pixels.
+        Pixels are missing.
     """
     unpacked, left, at = zlib.decompressobj(), _png_nbytes(data), 8
     while left > 0 and at < len(data):
@@ -98,7 +98,7 @@ def require_whole_png(data: bytes) -> None:
 
 
 def _png_nbytes(data: bytes) -> int:
-    """Count the bytes that a PNG's pixels have before compression, with one for every row."""
+    """Return the size of a PNG's pixels before compression, including one filter byte per row."""
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     bits = data[24] * _SAMPLES[data[25]]
     passes = _PASSES if data[28] else ((0, 0, 1, 1),)

@@ -1,6 +1,6 @@
-"""How do a file's pixels become an image?
+"""How do the decoded pixels of a file become an image?
 
-Pure: it knows arrays, palettes and channels, no file and no decoder.
+Pure functions of arrays, palettes and channels, independent of files and decoders.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Pixels:
     Attributes
     ----------
     values
-        (H, W) grey or palette indices, or (H, W, C): grey and alpha, RGB, RGBA, or more.
+        (H, W) grey or palette indices, or (H, W, C): grey and alpha, RGB, RGBA, or more channels.
     palette
-        (n, 3 or 4) uint8: the colours of the indices; None where `values` are no indices.
+        (n, 3 or 4) uint8 colours of the indices; None if `values` are not indices.
     bands
-        Channels are what they are, as those of arrays: two are not grey and alpha.
+        Whether channels are independent bands, as in arrays, so that two are not grey and alpha.
     step
-        By which grey of fewer bits than 8 was multiplied, so that white is 255, as viewers show it.
+        Factor by which grey of fewer than 8 bits was multiplied, so that white is 255.
     nodata
-        Values, as the file's bits hold them, that it declares to be none.
+        Stored values that the file declares as no data.
     """
 
     values: NDArray[Any]
@@ -45,17 +45,30 @@ class Pixels:
 
     @property
     def stored(self) -> NDArray[Any]:
-        """Values as the file's bits hold them, such as 0 … 3."""
+        """Values before the multiplication by `step`, such as 0 … 3."""
         return self.values if self.step == 1 else self.values // np.uint8(self.step)
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a file's header says: its size as it is shown, and what :func:`decode` will return.
+    """What the header of a file says about the image that :func:`decode` will return.
 
-    `palette` holds a palette's colours, red, green and blue; it is empty where there is none.
-    `place` is where the pixels lie, if the file says it; `turned`, whether it says that it is to be
-    shown turned; `nodata`, the values that it declares to be none.
+    Attributes
+    ----------
+    height, width
+        Size in pixels, after rotation.
+    channels
+        Number of channels in colour ``auto``.
+    dtype
+        Name of the dtype.
+    palette
+        Red, green and blue of every palette index; empty if there is no palette.
+    place
+        Location of the pixels, if the file records it.
+    turned
+        Whether the file says that it must be rotated or mirrored for display.
+    nodata
+        Stored values that the file declares as no data.
     """
 
     height: int
@@ -69,7 +82,7 @@ class Measure:
 
 
 def step_of(bits: int) -> int:
-    """Return what grey of so many bits is multiplied by, to be of 8.
+    """Return the factor that scales grey of `bits` bits to 8 bits.
 
     Examples
     --------
@@ -80,20 +93,20 @@ def step_of(bits: int) -> int:
 
 
 def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:
-    """Arrange a file's pixels as an image.
+    """Convert decoded pixels to an image with the channels of a colour mode.
 
     Parameters
     ----------
     pixels
         A decoded file.
     color
-        ``auto`` keeps the channels that the file has; palettes become colours, and grey with
-        alpha becomes RGBA. ``grey`` is ITU-R 601 luma, as in Pillow. A new alpha is opaque.
+        ``auto`` keeps the channels of the file, but converts palettes to colours, and grey with
+        alpha to RGBA. ``grey`` is ITU-R 601 luma, as in Pillow. An added alpha channel is opaque.
 
     Returns
     -------
-    (H, W, C)
-        C-contiguous.
+    ndarray
+        (H, W, C), C-contiguous.
     """
     values = pixels.values
     if pixels.palette is not None:
@@ -106,7 +119,7 @@ def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:
 
 
 def shown_channels(channels: int) -> int:
-    """Count the channels that an image of so many has in colour ``auto``: alpha goes with RGB."""
+    """Return the number of channels in colour ``auto``: grey with alpha becomes RGBA."""
     return 4 if channels == 2 else channels
 
 
@@ -128,19 +141,19 @@ def _luma(values: NDArray[Any]) -> NDArray[Any]:
     red, green, blue = (values[:, :, [channel]] for channel in range(3))
     if values.dtype.kind == "f":
         return (0.299 * red + 0.587 * green + 0.114 * blue).astype(values.dtype)
-    # Pillow's fixed-point weights, so that 8-bit luma is equal to its own.
+    # Pillow's fixed-point weights, so that 8-bit luma equals Pillow's.
     wide = (part.astype(np.uint64) for part in (red, green, blue))
     weighted = sum(part * np.uint64(w) for part, w in zip(wide, (19595, 38470, 7471), strict=True))
     return ((weighted + np.uint64(0x8000)) >> np.uint64(16)).astype(values.dtype)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn stored pixels the way viewers show them.
+    """Rotate and mirror stored pixels as viewers show them.
 
     Parameters
     ----------
     pixels
-        As they are stored.
+        Pixels in stored order.
     orientation
         1 … 8, as EXIF and TIFF define it.
 

@@ -1,6 +1,6 @@
 """What pixels does a TIFF hold?
 
-By tifffile: Pillow cuts 16-bit colour to 8 bits, and knows no colour of floats.
+TIFFs are decoded by tifffile. Pillow reduces 16-bit colour to 8 bits and cannot read float colour.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
 _EXTRA = tifffile.EXTRASAMPLE
 PALETTE = tifffile.PHOTOMETRIC.PALETTE
-_MOST_PAGES = 4096  # of a file with one image: the others are smaller copies of it
+_MOST_PAGES = 4096  # in a file of one image; all but one are smaller copies of it
 
 
 def measure_tiff(file: BinaryIO, name: str, limits: Limits) -> Measure:
-    """Read a TIFF's header, as :func:`zarrfeed_convert.decoding.decode.measure` does."""
+    """Read the header of a TIFF; see :func:`zarrfeed_convert.decoding.decode.measure`."""
     require_end(file, name, most=_MOST_PAGES)
     with tifffile.TiffFile(file) as tiff:
         page = _only_page(tiff, name)
@@ -37,7 +37,7 @@ def measure_tiff(file: BinaryIO, name: str, limits: Limits) -> Measure:
 
 
 def measure_page(page: Any) -> Measure:
-    """Read what a page's tags say of the image that :func:`arrange_page` gives."""
+    """Read what the tags of a page say about the image that :func:`arrange_page` returns."""
     height, width = page.imagelength, page.imagewidth
     orientation = _orientation(page)
     if orientation >= 5:
@@ -60,12 +60,12 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
     Returns
     -------
     Pixels or None
-        None where its colours need a conversion that tifffile leaves to others (CMYK, Lab).
+        None if its colours need a conversion that tifffile does not do (CMYK, Lab).
 
     Raises
     ------
     SourceError
-        It ends early, or is a stack.
+        The file is truncated, is a stack, or exceeds `limits`.
     """
     file = io.BytesIO(data)
     require_end(file, name, most=_MOST_PAGES)
@@ -84,21 +84,21 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
         pixels, said = arrange_page(values, page), measure_page(page)
         if pixels.values.shape[:2] != (said.height, said.width):
             raise SourceError(
-                f"{name}: needed tags that agree on the pixels, found {said.height}×{said.width} "
-                f"and {pixels.values.shape}; save the file anew"
+                f"{name}: needed as many pixels as the tags say, {said.height}×{said.width}, found "
+                f"{pixels.values.shape}; save the file anew"
             )
         return pixels
 
 
 def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
-    """Return what a page's values show, turned the way viewers show them.
+    """Convert the stored values of a page to pixels, rotated as viewers show them.
 
     Parameters
     ----------
     values
-        (H, W) or (H, W, C), as they are stored.
+        (H, W) or (H, W, C) stored values.
     page
-        Whose tags say what they mean.
+        The page, whose tags say how to interpret the values.
     """
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if page.photometric == PALETTE:
@@ -118,14 +118,14 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
 
 
 def palette_of(page: Any) -> NDArray[np.uint8]:
-    """Return the colours of a page that has a palette, (n, 3)."""
+    """Return the colours of a page with a palette, (n, 3)."""
     colors = np.asarray(page.colormap).T
-    # Some write 8 bits where 16 belong, which libtiff takes for what they are, too.
+    # Some writers store 8-bit colours in the 16-bit colour map. libtiff accepts these, too.
     return np.ascontiguousarray(colors >> 8 if colors.max(initial=0) > 255 else colors, np.uint8)
 
 
 def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Bring grey of fewer bits to 8, and make white the highest value."""
+    """Scale grey of fewer bits to 8 bits, and invert values if 0 is white."""
     if page.bitspersample < 8:
         values = values.astype(np.uint8) * np.uint8(step_of(page.bitspersample))
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype.kind == "u":
@@ -134,7 +134,7 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Return which of :func:`_scaled` values are none."""
+    """Return the no-data values, inverted if 0 is white, as :func:`_scaled` inverts pixels."""
     declared = nodata_of(page)
     if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or dtype.kind not in "bu":
         return declared
@@ -143,7 +143,7 @@ def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
 
 
 def _divided(values: NDArray[Any]) -> NDArray[Any]:
-    """Undo that colours were multiplied by their opacity, as Pillow does."""
+    """Divide colours by their opacity if they are stored premultiplied, as Pillow does."""
     alpha, floats = values[:, :, -1:], values.dtype.kind == "f"
     opaque = 1 if floats else np.iinfo(values.dtype).max
     colors: NDArray[Any] = values[:, :, :-1].astype(np.float64 if floats else np.uint64) * opaque
@@ -170,18 +170,18 @@ def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
 
 
 def _has_bands(page: Any) -> bool:
-    """Return whether samples of a pixel are neither colours nor grey and alpha."""
+    """Return whether the channels are independent bands, not colours or grey with alpha."""
     alpha = any(kind in (_EXTRA.ASSOCALPHA, _EXTRA.UNASSALPHA) for kind in page.extrasamples)
     return page.samplesperpixel > 4 or (page.samplesperpixel == 2 and not alpha)
 
 
 def _keyed(page: Any) -> Any:
-    """Return a frame's page: frames are later pages that tifffile has read only in part."""
+    """Return a page with all its tags; tifffile reads later pages (frames) only in part."""
     return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
 
 
 def needs_conversion(page: Any) -> bool:
-    """Return whether a page's colours are of a kind that tifffile leaves as they are stored."""
+    """Return whether a page has colours, such as CMYK, that tifffile does not convert to RGB."""
     photometric = page.photometric
     known = tifffile.PHOTOMETRIC
     if photometric == known.YCBCR:  # tifffile converts it only while it decodes JPEG
@@ -190,7 +190,7 @@ def needs_conversion(page: Any) -> bool:
 
 
 def require_allowed(page: Any, name: str, limits: Limits) -> None:
-    """Refuse a page that claims more pixels than may be decoded, or has parts that do."""
+    """Check that neither a page nor one of its tiles exceeds the limits."""
     dtype = page.dtype or np.dtype(np.uint64)
     samples = (page.imagedepth, page.samplesperpixel)
     limits.require((page.imagelength, page.imagewidth, *samples), dtype, name)
@@ -199,24 +199,29 @@ def require_allowed(page: Any, name: str, limits: Limits) -> None:
 
 
 def require_whole(page: Any, size: int, name: str) -> None:
-    """Refuse a file that lacks some of a page's pixels: tifffile fills them silently.
+    """Check that a file contains all strips or tiles of a page. tifffile silently fills others.
 
     Parameters
     ----------
     page
         The page.
     size
-        Of the file.
+        Bytes of the file.
     name
-        For errors.
+        Name of the file, for errors.
+
+    Raises
+    ------
+    SourceError
+        Strips or tiles are missing.
     """
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     present = sum(count > 0 for _, count in parts)
     needed = 1 if page.is_contiguous else math.prod(page.chunked)
     if present < needed:
         raise SourceError(
-            f"{name}: cannot be decoded: it has the pixels of {present} of its {needed} strips or "
-            "tiles; save it with all of them (gdal_translate -co SPARSE_OK=FALSE), or take it out"
+            f"{name}: cannot be decoded: it contains {present} of its {needed} strips or tiles; "
+            "save it with all of them (gdal_translate -co SPARSE_OK=FALSE), or take it out"
         )
     end = max(map(sum, parts), default=0)
     if end > size:
@@ -227,12 +232,14 @@ def require_whole(page: Any, size: int, name: str) -> None:
 
 
 def require_whole_parts(page: Any, name: str, limits: Limits) -> None:
-    """Refuse strips or tiles that are JPEGs and end early: decoders fill them silently.
+    """Check that JPEG-compressed strips or tiles are complete. Decoders silently fill others.
 
     Raises
     ------
+    SourceError
+        One of them exceeds `limits`.
     ValueError
-        One does.
+        One of them is truncated.
     """
     if page.compression != tifffile.COMPRESSION.JPEG:
         return

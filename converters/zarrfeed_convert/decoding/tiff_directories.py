@@ -1,9 +1,9 @@
-"""Does the chain of directories in a TIFF come to an end, and are its tags in the file?
+"""Does the chain of directories in a TIFF end, and are its tags inside the file?
 
     header | … | count, tags …, offset of the next directory | … | count, tags …, 0
 
-tifffile follows a chain that leads back into itself for ever, and one of millions until memory
-ends. So it is gone along here first, and refused by what it says.
+tifffile would follow a circular chain for ever, and a chain of millions until memory runs out.
+Therefore the chain is checked here first.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_PAGES = 1 << 20
-_MOST_TAGS = 4096  # of a directory: tifffile's own limit
-_MOST_VALUES = 1 << 22  # of a tag that lists places: a slide of 500,000² pixels has as many tiles
+_MOST_TAGS = 4096  # per directory; tifffile's own limit
+_MOST_VALUES = 1 << 22  # per tag; a slide of 500,000² pixels has as many tile offsets
 _SUB_DIRECTORIES = 330
-# Bytes per value of each type of tags; 0 of those that are unknown.
+# Bytes per value of each tag type; 0 for unknown types.
 _SIZES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How numbers are stored: plain TIFF has 4 bytes for an offset, BigTIFF 8."""
+    """Byte order and width of numbers: an offset has 4 bytes in TIFF, 8 in BigTIFF."""
 
     order: str
     big: bool
@@ -45,21 +45,22 @@ class _Form:
 
 
 def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
-    """Refuse a TIFF whose directories do not come to an end; the file is at its begin then.
+    """Check the directories of a TIFF, and go back to the beginning of the file.
 
     Parameters
     ----------
     file
         The TIFF.
     name
-        For errors.
+        Name of the file, for errors.
     most
-        Directories that it may have.
+        Maximum number of directories.
 
     Raises
     ------
     SourceError
-        They form a loop, are too many, or have tags of more values than the file has room for.
+        The directories form a loop or exceed `most`, or a tag has more values than fit into the
+        file.
     """
     file.seek(0, os.SEEK_END)
     size = file.tell()
@@ -73,8 +74,8 @@ def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
         while at:
             if at in seen:
                 raise SourceError(
-                    f"{name}: needed TIFF directories that come to an end, found that they lead "
-                    f"back to the one at byte {at}; save the file anew"
+                    f"{name}: needed a chain of TIFF directories that ends, found one that leads "
+                    f"back to byte {at}; save the file anew"
                 )
             seen.add(at)
             if len(seen) > most:
@@ -87,7 +88,7 @@ def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
 
 
 def _read(file: BinaryIO, form: _Form, at: int, name: str) -> tuple[NDArray[np.void], int]:
-    """Read a directory: its tags, and where the next one is; of one that is cut, nothing."""
+    """Read the tags of a directory, and the offset of the next one; a truncated one has no tags."""
     if at >= 1 << 63:
         raise SourceError(
             f"{name}: needed a TIFF directory within the file, found one at byte {at}; it is "
@@ -109,14 +110,14 @@ def _read(file: BinaryIO, form: _Form, at: int, name: str) -> tuple[NDArray[np.v
 def _require_room(
     file: BinaryIO, form: _Form, tags: NDArray[np.void], size: int, name: str
 ) -> list[int]:
-    """Refuse tags that the file has no room for; give the chains of directories below."""
+    """Check that the values of tags fit into the file; return the offsets of subdirectories."""
     kinds, counts = tags["type"].astype(np.int64), tags["count"].astype(np.float64)
     sizes = _SIZES[np.minimum(kinds, len(_SIZES) - 1) * (kinds < len(_SIZES))]
     wrong = (counts * sizes > size) | ((counts > _MOST_VALUES) & (sizes > 1))
     if wrong.any():
         tag = tags[np.flatnonzero(wrong)[0]]
         raise SourceError(
-            f"{name}: needed TIFF tags that are in the file of {size} bytes, found tag "
+            f"{name}: needed TIFF tags that fit into the file of {size} bytes, found tag "
             f"{tag['code']} with {tag['count']} values; it is damaged: restore it"
         )
     below: list[int] = []

@@ -1,1 +1,1 @@
-"""Who does the work of a conversion: this process, others, or a Dask cluster."""
+"""Executors, which run the tasks of a conversion: in this process, in others, or on Dask."""

@@ -1,6 +1,6 @@
-"""Is there a Dask cluster that can run our tasks, and does it still answer?
+"""Can a Dask cluster run zarrfeed's tasks, and does it still respond?
 
-Every question to it has a timeout.
+Every request to the cluster has a timeout.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-# Dask's configuration reads it as `zarrfeed.timeout`.
+# Dask's configuration reads this environment variable as `zarrfeed.timeout`.
 TIMEOUT = "DASK_ZARRFEED__TIMEOUT"
 _LOOK_EVERY_S = 2.0
 _ASK_AGAIN_S = 0.1
@@ -38,28 +38,28 @@ _CLOSE_S, _LEAVE_S = 5, 0.5
 
 
 class Cluster:
-    """A scheduler and its workers, as seen from here.
+    """A connection to a Dask scheduler and its workers.
 
     Parameters
     ----------
     address
-        The scheduler's.
+        Address of the scheduler.
     token
-        Of the conversion.
+        Identifies the conversion.
 
     Attributes
     ----------
     address
-        As it was given.
+        Address as given.
     client
-        Dask's.
+        The :class:`distributed.Client`.
 
     Raises
     ------
     SourceError
-        The address is none.
+        `address` is not an address, or not that of a scheduler.
     WorkerError
-        Nobody answers there.
+        Nothing responds at `address` within the timeout.
     """
 
     def __init__(self, address: str, token: str) -> None:
@@ -69,7 +69,7 @@ class Cluster:
         self._given_up: WorkerError | None = None
         self._threads, self._next_look, self._seen = 0, 0.0, time.monotonic()
         try:
-            with ThreadPoolExecutor(1) as thread:  # where no loop runs, as one does in Jupyter
+            with ThreadPoolExecutor(1) as thread:  # in Jupyter, this thread has an event loop
                 found = thread.submit(asyncio.run, _kind(address, self._timeout)).result()
             if found == "Scheduler":
                 self.client: Any = Client(
@@ -85,17 +85,17 @@ class Cluster:
             raise SourceError(f"scheduler: needed Dask's scheduler, found {address}, a {found}")
 
     def admit(self) -> int:
-        """Wait for a worker, and check that all have this zarrfeed.
+        """Wait for a worker, and check that all workers have the same version of zarrfeed.
 
         Returns
         -------
         int
-            Bytes of memory that are free for them.
+            Bytes of memory that are free for all workers together.
 
         Raises
         ------
         WorkerError
-            No worker comes, or one has not this zarrfeed.
+            There is no worker within the timeout, or one has another version of zarrfeed.
         """
         while not self.threads():
             time.sleep(_ASK_AGAIN_S)
@@ -105,11 +105,11 @@ class Cluster:
             f"{who} has {said}"
             for who, answer in answers.items()
             if (said := _said(answer)) != __version__ and not isinstance(answer, OSError)
-        ]  # a worker that has just gone has nothing that is wrong
+        ]  # OSError: the worker has just left, which is no problem
         if wrong:
             raise WorkerError(
-                f"{self.address}: needed zarrfeed {__version__} everywhere, as here, "
-                f"{few(wrong, joint='; ')}; install the same there"
+                f"{self.address}: needed zarrfeed {__version__} on the whole cluster, as on this "
+                f"machine, but {few(wrong, joint='; ')}; install the same version there"
             )
         about = {who: answer for who, answer in workers.items() if isinstance(answer, tuple)}
         return _free(self._workers, {who: free for who, (_, free) in about.items()})
@@ -117,18 +117,18 @@ class Cluster:
     async def _scheduler_version(self) -> Any:
         try:
             return await self.client.run_on_scheduler(remote_task.version_and_memory)
-        except ImportError as error:  # it reads what is sent to the workers
+        except ImportError as error:  # the scheduler unpickles what is sent to the workers
             return error
-        except Exception:  # it need not let itself be asked
+        except Exception:  # a scheduler may be configured not to run functions
             return __version__, 0
 
     def threads(self) -> int:
-        """Count the threads of running workers; 0 while lost workers are being replaced.
+        """Return the number of threads of all running workers; 0 while lost ones are replaced.
 
         Raises
         ------
         WorkerError
-            The scheduler is gone, or there has been no worker for too long.
+            The scheduler is gone, or there has been no worker for longer than the timeout.
         """
         now = time.monotonic()
         if now < self._next_look:
@@ -151,21 +151,27 @@ class Cluster:
         return self._threads
 
     def ask_workers(self, function: Callable[..., Answer], *arguments: object) -> dict[str, Answer]:
-        """Call a function in every worker, even a busy one; an answer may be an exception."""
+        """Call a function in every worker, even in busy ones.
+
+        Returns
+        -------
+        dict
+            Address of the worker → return value, or the exception that was raised.
+        """
         call = partial(self.client.run, function, *arguments, on_error="return")
-        answers: dict[str, Answer] = self._ask(call, "what its workers answer")
+        answers: dict[str, Answer] = self._ask(call, "the answers of its workers")
         return answers
 
     def stop(self, futures: Sequence[Future[Any]]) -> None:
-        """Begin no more tasks, cancel those that run, and wait until they have ended.
+        """Start no more tasks, cancel those that run, and wait until they have ended.
 
         Raises
         ------
         WorkerError
-            They have not, or it cannot be known.
+            A task has not ended within the timeout, or a worker does not say whether it has.
         """
         deadline = time.monotonic() + self._timeout
-        self._ask(partial(self.client.cancel, futures), "that it has cancelled our tasks")
+        self._ask(partial(self.client.cancel, futures), "that our tasks are cancelled")
         self.ask_workers(remote_task.begin_no_more, self._token)
         while True:
             answers = self.ask_workers(remote_task.running, self._token)
@@ -177,10 +183,10 @@ class Cluster:
             time.sleep(_ASK_AGAIN_S)
 
     def close(self) -> None:
-        """Drop what the workers keep for us, and disconnect from the scheduler."""
+        """Free what the workers keep of this conversion, and disconnect from the scheduler."""
         with suppress(WorkerError):
             self.ask_workers(remote_task.forget, self._token)
-        # Where nobody listens there is no good-bye to wait for, and we have said what is wrong.
+        # A lost scheduler does not confirm the end, and its loss has been reported already.
         silent = self._given_up is not None or self.client.status != "running"
         log = logging.getLogger("distributed.client")
         before, log.disabled = log.disabled, silent or log.disabled
@@ -190,11 +196,11 @@ class Cluster:
             log.disabled = before
 
     def lost(self, why: BaseException | str) -> WorkerError:
-        """Describe a scheduler that no longer knows our tasks."""
+        """Return the error for a scheduler that no longer knows this conversion's tasks."""
         said = " ".join(str(why).split())
         return WorkerError(
-            f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({said}); look "
-            "whether it runs, and what its log says"
+            f"{self.address}: the Dask scheduler was lost, or has dropped our tasks ({said}); "
+            "check that it is running, and look at its log"
         )
 
     def _ask(self, question: Callable[[], Awaitable[Answer]], what: str) -> Answer:
@@ -205,7 +211,7 @@ class Cluster:
         try:
             answer: Answer = self.client.sync(question, callback_timeout=self._timeout)
         except TimeoutError as error:
-            who = "does it, or a worker, hang?"
+            who = "does it or a worker hang?"
             self._given_up = self._silent(f"the Dask scheduler did not say {what}", who)
             raise self._given_up from error
         except OSError as error:
@@ -220,7 +226,7 @@ class Cluster:
 
 
 async def _kind(address: str, timeout: float) -> str:
-    """Ask who is there; Dask itself would wait for ever for one that accepts and stays silent."""
+    """Ask a server for its type, with a timeout: Dask itself would wait for ever for an answer."""
     arguments = Security().get_connection_args("client")
     async with rpc(address, connection_args=arguments) as there:
         identity: Any = await asyncio.wait_for(there.identity(), timeout)
@@ -236,12 +242,12 @@ def _timeout() -> float:
 
 
 def _said(answer: object) -> str:
-    """Return the version in an answer, or why there is none."""
+    """Return the version in an answer, or the reason why there is none."""
     return answer[0] if isinstance(answer, tuple) else f"none that works: {answer!r}"
 
 
 def _free(workers: Mapping[str, Any], available: Mapping[str, int]) -> int:
-    """Add up the memory that workers may use, within their limits and those of their machines."""
+    """Sum the bytes that workers may still use, within their limits and those of their machines."""
     rooms: defaultdict[str, int] = defaultdict(int)
     machines: dict[str, int] = {}
     for address, free in available.items():

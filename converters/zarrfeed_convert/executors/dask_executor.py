@@ -1,13 +1,14 @@
 """How does a Dask cluster run tasks?
 
-The context goes to the cluster once, as the result of a task that all others depend on: Dask copies
-it to every worker, and makes it again where the workers that had it have died. A worker that dies
-loses only the tasks that it was running: Dask gives them to another one.
+The context is sent to the cluster once, as the result of a task on which all others depend. Dask
+copies it to every worker, and recreates it if all workers that had it have died. When a worker
+dies, Dask repeats the tasks that it was running on another one.
 
-Nobody writes after a run has ended: its tasks are cancelled, a task checks after every sample that
-it is still wanted, and we wait until none is running. The same check ends the tasks of a run that
-was killed, and those of a worker that has lost the scheduler. What a worker that we have lost may
-still write has a name of its own; the next run removes it, and then it cannot replace a shard.
+No task writes after a run has ended: its tasks are cancelled, each task checks after every sample
+whether it is still wanted, and the run waits until no task is running. The same check ends the
+tasks of a run that was killed, and of a worker that has lost the scheduler. A lost worker may still
+write a file, but under a temporary name. The next run removes it, so that it cannot replace a
+shard.
 """
 
 from __future__ import annotations
@@ -47,32 +48,30 @@ class DaskExecutor(Executor):
     Parameters
     ----------
     context
-        What all tasks share.
+        Object that all tasks share, such as a source.
     failures
-        Takes the samples that fail.
+        Collects the samples that fail.
     address
-        The scheduler's, such as ``tcp://10.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://10.0.0.1:8786``.
     read_timeout
-        Seconds that reading a sample may take.
+        Maximum time to read one sample, in seconds.
 
     Attributes
     ----------
     workers
-        Threads that may work for us.
+        Number of threads of the cluster that may run tasks.
     free_nbytes
-        Memory that they share.
+        Bytes of memory that are free for them.
 
     Raises
     ------
     SourceError
-        The address is none.
+        `address` is not the address of a scheduler.
     WorkerError
-        The scheduler does not answer, there is no worker, or one has another zarrfeed.
+        The scheduler does not respond, there is no worker, or one has another version of zarrfeed.
     """
 
-    visible_within_s = (
-        60.0  # NFS looks after 30 s at the latest, if not told otherwise, what is new
-    )
+    visible_within_s = 60.0  # NFS shows new files within 30 s, unless it is configured otherwise
     advice = "they must be on a path that all workers share with this machine"
 
     def __init__(
@@ -123,14 +122,14 @@ class DaskExecutor(Executor):
                 if isinstance(outcome, BaseException):
                     raise self._explained(outcome, future, items[number])
                 if not isinstance(outcome, Outcome):
-                    continue  # it was not begun
+                    continue  # the task was not started
                 done[number] = outcome._replace(failed=[*map(self._as_given, outcome.failed)])
                 if self._ends_it(outcome) and not ending:
                     self._cluster.ask_workers(remote_task.begin_no_more, self._remote.token)
                     ending = True
 
     def _as_given(self, failed: Failed) -> Failed:
-        """Name files as the user does, not by the absolute paths that workers read."""
+        """Name files by the paths that the user gave, instead of the absolute ones of workers."""
         return failed._replace(name=self._shortened(failed.name), why=self._shortened(failed.why))
 
     def _shortened(self, text: str) -> str:
@@ -141,9 +140,9 @@ class DaskExecutor(Executor):
     def _next(
         self, left: Iterator[tuple[int, Any]], count: int, threads: int
     ) -> list[tuple[int, Any]]:
-        """Choose what to submit: everything at once, so that Dask may ask for more workers."""
+        """Return the tasks to submit next: all, for Dask to scale up, unless memory is short."""
         most = count
-        if self.workers < self._threads:  # memory would not allow more
+        if self.workers < self._threads:  # their memory limits the number of tasks
             most = max(1, threads * self.workers // self._threads)
         return list(islice(left, max(0, most - len(self._under_way))))
 
@@ -179,12 +178,12 @@ class DaskExecutor(Executor):
             client.loop.add_callback(follow, number, future)
 
     def _require_progress(self) -> None:
-        """Give up where a worker has been reading one sample for too long.
+        """Check that no worker has been reading one sample for longer than the read timeout.
 
         Raises
         ------
         SourceError
-            The message names the sample and the worker.
+            A worker has. The message names the sample and the worker.
         """
         answers = self._cluster.ask_workers(remote_task.longest_reading, self._remote.token)
         for worker, answer in answers.items():
@@ -192,9 +191,8 @@ class DaskExecutor(Executor):
             if seconds > self._read_timeout:
                 raise SourceError(
                     f"{self._shortened(name)}: reading it did not end within {seconds:.0f} s on "
-                    f"{worker}; it may be damaged: restore it, or take it out, and start that "
-                    "worker anew; where the disk is slow, wait longer with --read-timeout "
-                    f"{4 * self._read_timeout:g}"
+                    f"{worker}; it may be damaged: restore it, or take it out, and restart that "
+                    f"worker; for a slow disk, use --read-timeout {4 * self._read_timeout:g}"
                 )
 
     def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:
@@ -208,9 +206,9 @@ class DaskExecutor(Executor):
         return error if future.status == "error" else self._cluster.lost(error)
 
     def _samples_of(self, item: object) -> str:
-        """Name the samples of a task; one of them may be to blame."""
+        """Name the samples of a task, one of which may have caused its failure."""
         found: Iterable[int] = item if isinstance(item, range | list) else ()
-        # A shard has rows, and rows the items that they come from.
+        # A shard has rows, whose `item` numbers the samples of the source.
         rows = getattr(getattr(item, "shard", item), "rows", None)
         for part in item if isinstance(item, tuple) else (rows,):
             items = getattr(part, "item", None)
@@ -223,7 +221,7 @@ class DaskExecutor(Executor):
         return f" ({len(samples)} samples, from {first} to {last})"
 
     def _abandon(self, error: BaseException) -> None:
-        """Cancel the tasks that run, and wait until they have ended; say so if that is unknown."""
+        """Cancel running tasks and wait until they have ended; add a note if that is unknown."""
         futures = list(self._under_way.values())
         self._under_way.clear()
         try:
@@ -239,7 +237,7 @@ class DaskExecutor(Executor):
 
 
 def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, object]]:
-    """Wait for a task to end, but not for long; give all that have."""
+    """Wait up to 0.1 s for a task to end, and yield all that have ended."""
     try:
         yield outcomes.get(timeout=_LOOK_EVERY_S)
         while True:
@@ -249,7 +247,7 @@ def _ready(outcomes: SimpleQueue[tuple[int, object]]) -> Iterator[tuple[int, obj
 
 
 def _large_graphs() -> Any:
-    """Silence Dask's warning of large graphs: it carries sources of many paths well."""
+    """Raise the size at which Dask warns of large graphs: long lists of paths are no problem."""
     return dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GiB"})
 
 
@@ -268,6 +266,6 @@ def _perform(item: Any, *, held: RemoteTask, task: Task[Any, Any]) -> Outcome | 
         state = worker.state.tasks.get(key)
         has_it_to_do = state is not None and state.state in ("executing", "long-running")
         if not has_it_to_do or worker.status in (Status.closing, Status.closed, Status.failed):
-            raise Reschedule  # nobody waits for it, or it is for another worker
+            raise Reschedule  # the task was cancelled, or given to another worker
 
     return remote_task.perform(held, task, item, require_wanted, dask_worker=worker)

@@ -1,8 +1,9 @@
-"""What is a task, and what does an executor promise?
+"""What is a task, and what does an executor guarantee?
 
-A task is a function of its :class:`TaskRun` and an item. All executors run the same tasks and give
-back the same results in the same order, so nothing above can depend on who worked. What failed
-comes back beside a task's result; :class:`~zarrfeed_convert.failures.Failures` says what then.
+A task is a function of a :class:`TaskRun` and an item. All executors run the same tasks and return
+the same results in the same order, so that stores do not depend on the executor. Samples that
+failed are returned beside the result of a task. :class:`~zarrfeed_convert.failures.Failures`
+decides whether they end the conversion.
 """
 
 from __future__ import annotations
@@ -31,25 +32,26 @@ Read = TypeVar("Read")
 
 
 class TaskRun(Generic[Context]):
-    """One run of a task: what it works with, how far it is, and what has failed.
+    """One run of a task: its context, its progress, and the samples that failed.
 
     Parameters
     ----------
     context
-        What all tasks of an executor share, such as a source.
+        Object that all tasks of an executor share, such as a source.
     after_sample
-        Called by :meth:`tick`; raises where the task is to stop.
+        Function that :meth:`tick` calls. It raises an exception to stop the task.
     lost
-        Samples that are not to be read again, and why.
+        Sample → reason, for samples that must not be read again, such as those that crashed a
+        process.
 
     Attributes
     ----------
     ticks
-        Samples that are done.
+        Number of samples that are done.
     failed
-        Samples that are not, and why.
+        Samples that failed.
     cause
-        The first exception among them.
+        The first exception among the failures.
     """
 
     def __init__(
@@ -66,16 +68,21 @@ class TaskRun(Generic[Context]):
         self._lost = lost or {}
 
     def tick(self) -> None:
-        """Count a sample as done, and stop here where the task's result is no longer needed."""
+        """Count a sample as done; raises if the result of the task is no longer needed."""
         self.ticks += 1
         if self._after_sample is not None:
             self._after_sample()
 
     @contextmanager
     def noting(self: TaskRun[Source], item: int) -> Iterator[None]:
-        """Note a failure to read a sample, whatever a decoder raises, instead of raising it.
+        """Collect any exception raised while reading a sample in `failed` instead of raising it.
 
-        Whoever uses the sample looks whether it is there.
+        The caller must check afterwards whether the sample was read.
+
+        Parameters
+        ----------
+        item
+            Index of the sample in the source.
         """
         try:
             yield
@@ -88,19 +95,19 @@ class TaskRun(Generic[Context]):
             self.cause = self.cause or error
 
     def probe(self: TaskRun[Source], item: int) -> Header:
-        """Measure a sample."""
+        """Return a sample's header; see :meth:`Source.probe`."""
         return self._read(self.context.probe, item)
 
     def read(self: TaskRun[Source], item: int) -> tuple[NDArray[Any], ...]:
-        """Decode a sample."""
+        """Return a sample's arrays; see :meth:`Source.read`."""
         return self._read(self.context.read, item)
 
     def read_mask(self: TaskRun[Source], item: int) -> Mask:
-        """Decode a sample's mask."""
+        """Return a sample's mask; see :meth:`Source.read_mask`."""
         return self._read(self.context.read_mask, item)
 
     def shown_colors(self: TaskRun[Source], item: int) -> Mapping[int, int]:
-        """Decode a sample's mask, and say what its indices show."""
+        """Return the colours of a mask's indices; see :meth:`Source.shown_colors`."""
         return self._read(self.context.shown_colors, item)
 
     def _read(self: TaskRun[Source], read: Callable[[int], Read], item: int) -> Read:
@@ -111,23 +118,23 @@ class TaskRun(Generic[Context]):
 
 
 Task: TypeAlias = Callable[[TaskRun[Any], Item], Result]
-# Called here with the number of samples done so far.
+# Called with the number of samples done so far.
 Progress: TypeAlias = Callable[[int], None]
 
 
 class Outcome(NamedTuple):
-    """What comes back from a task.
+    """The outcome of a task.
 
     Attributes
     ----------
     result
-        The task's own.
+        Return value of the task.
     failed
         Samples that failed.
     ticks
-        Samples that are done.
+        Number of samples that are done.
     cause
-        Of the first failure; None where the task ran in another process.
+        Exception of the first failure; None if the task ran in another process.
     """
 
     result: Any
@@ -137,25 +144,25 @@ class Outcome(NamedTuple):
 
 
 class Executor(ABC):
-    """Runs tasks.
+    """Base class of executors, which run tasks.
 
     Parameters
     ----------
     workers
-        How many may work at the same time.
+        Maximum number of tasks that run at the same time.
     failures
-        Takes the samples that fail.
+        Collects the samples that fail.
 
     Attributes
     ----------
     workers
-        May be lowered, never raised.
+        As above. It may be lowered between runs, but not raised.
     free_nbytes
-        Memory that is free for them; None for what this machine has.
+        Bytes of memory that are free for the workers; None for the free memory of this machine.
     visible_within_s
-        Seconds that it may take until a file that a task wrote is seen here.
+        Seconds until a file that a task has written is visible to this process.
     advice
-        Why such a file may never be, in words that end a sentence.
+        Hint for the error that such a file does not appear at all.
     """
 
     free_nbytes: int | None = None
@@ -169,19 +176,19 @@ class Executor(ABC):
     def run(
         self, task: Task[Item, Result], items: Sequence[Item], progress: Progress | None = None
     ) -> list[Result]:
-        """Run a task over items.
+        """Run a task for each item.
 
-        Samples that fail go to the executor's failures. Where they end the conversion, no further
-        task begins, those that run come to their end, and the error names what all of them found.
+        Samples that fail are added to `failures`. If they end the conversion, no further task is
+        started, running tasks finish, and the error names the failures of all of them.
 
         Parameters
         ----------
         task
-            The function.
+            Function of a :class:`TaskRun` and an item.
         items
-            Its arguments, one at a time.
+            One item per task.
         progress
-            Told how many samples are done; first, as the work begins, that none is.
+            Called with the number of samples that are done, first with 0.
 
         Returns
         -------
@@ -190,8 +197,10 @@ class Executor(ABC):
 
         Raises
         ------
+        SourceError
+            Samples failed, and failures end the conversion.
         Exception
-            What a task raises; its traceback where it ran in this process.
+            Any exception that a task raises.
         """
         done: dict[int, Outcome] = {}
         try:
@@ -214,16 +223,16 @@ class Executor(ABC):
         done: dict[int, Outcome],
         progress: Progress,
     ) -> None:
-        """Fill in the outcome of every item; begin no more where one :meth:`_ends_it`."""
+        """Store the outcome of every item in `done`; start no more if :meth:`_ends_it` is true."""
 
     def _ends_it(self, outcome: Outcome) -> bool:
         return bool(outcome.failed) and self.failures.on_error == "stop"
 
     def _abandon(self, error: BaseException) -> None:  # noqa: B027 (nothing to do is fine)
-        """End the tasks that run: whoever cleans up must find nobody still writing."""
+        """End all running tasks, so that none writes while the caller cleans up."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of whoever works."""
+        """Release all workers."""
 
 
 def _tell_nobody(done: int) -> None:
@@ -237,9 +246,9 @@ _blosc_before: bool | None = None
 
 @contextmanager
 def single_threaded_blosc() -> Iterator[None]:
-    """Keep blosc from starting threads of its own: they make bytes depend on the machine.
+    """Keep blosc from using several threads, which would make the bytes depend on the machine.
 
-    Blosc has one switch for all threads of a process: the last to leave puts it back.
+    Blosc has one switch per process. The last thread that leaves the context restores it.
     """
     global _blosc_users, _blosc_before
     with _blosc:

@@ -1,8 +1,8 @@
 """How do processes of this machine run tasks?
 
-Each has one task at a time, so that a crash ends only one, and writes on a board what it reads, so
-that the crash can be blamed on a sample. A process that reads one thing for too long is killed.
-Where failures are skipped, another process takes over its task, without that sample.
+A process runs one task at a time, so that a crash affects one task only. It writes what it reads to
+a shared board, so that a crash can be attributed to a sample. A process that reads one sample for
+too long is killed. If failures are skipped, another process repeats the task without that sample.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
 
 
 _LOOK_EVERY_S = 0.1
-_END_S = 10.0  # for all processes together to end by themselves
-# The processes are the parallelism. With one BLAS thread, two busy cores import NumPy in 115 ms
-# instead of 174.
+_END_S = 10.0  # time for all processes together to end before they are killed
+# Processes already use all cores. With one BLAS thread each, NumPy is imported in 115 ms instead of
+# 174 on two busy cores.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 class ProcessExecutor(Executor):
-    """Runs tasks in processes.
+    """Runs tasks in processes of this machine.
 
-    They do not fork: forks of a process that runs threads (TensorFlow's) may hang. A context whose
-    class is defined in the user's ``__main__`` takes its class along.
+    The processes are not forked, since a fork of a process with threads, such as TensorFlow's, may
+    hang. The class of a context that is defined in the user's ``__main__`` is pickled by value.
 
     Parameters
     ----------
     context
-        What all tasks share.
+        Object that all tasks share, such as a source.
     workers
-        How many processes there may be; each starts when there is a task for it.
+        Maximum number of processes. Each is started when there is a task for it.
     failures
-        Takes the samples that fail.
+        Collects the samples that fail.
     read_timeout
-        Seconds that reading one thing may take, besides what its size allows.
+        Maximum time to read one sample, in seconds; large files have more.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ProcessExecutor(Executor):
         self._board = Board(workers)
         self._board.patience = read_timeout
         self._processes: list[_Process] = []
-        self._lost: dict[int, str] = {}  # samples over which processes were lost
+        self._lost: dict[int, str] = {}  # sample -> how a process was lost while reading it
         self._memory = Memory()
         self._closed = False
 
@@ -79,7 +79,7 @@ class ProcessExecutor(Executor):
         left = deque(range(len(items)))
         before = self._ticks()
         while True:
-            ticks = self._ticks() - before  # at first 0, also where processes run already
+            ticks = self._ticks() - before  # 0 at first, also if the processes ran tasks before
             for process in self._idle(len(left)):
                 number = left.popleft()
                 process.give(number, task, items[number], self._lost)
@@ -121,12 +121,25 @@ class ProcessExecutor(Executor):
         *,
         again: bool,
     ) -> None:
-        """Blame the sample that a lost process was reading; repeat its task without that sample.
+        """Note the sample that a lost process was reading, and repeat its task without that sample.
+
+        Parameters
+        ----------
+        process
+            The lost process.
+        why
+            How it was lost, for the error.
+        left
+            Numbers of the tasks that are not started.
+        done
+            Outcomes by number of the task.
+        again
+            Whether reading the sample again would lose another process.
 
         Raises
         ------
         WorkerError
-            No sample can be blamed, or the process might not be lost `again`.
+            The process was not reading a sample, or `again` is False.
         """
         self._processes.remove(process)
         place, number = process.watch.place, process.number
@@ -135,7 +148,7 @@ class ProcessExecutor(Executor):
             raise WorkerError(why)
         self._lost[reading.item] = why
         place.ticks = process.ticks_before
-        place.begin(NOTHING)  # else the next process there is blamed for it while it starts
+        place.begin(NOTHING)  # the next process with this place does not read it
         blamed = Outcome(None, [Failed(reading.item, reading.name, why)])
         if self._ends_it(blamed):
             done[number] = blamed
@@ -144,23 +157,23 @@ class ProcessExecutor(Executor):
             left.appendleft(number)
 
     def _spare_memory(self) -> None:
-        """End the largest process where the machine has next to no memory left."""
+        """Kill the largest process if the machine has almost no memory left."""
         why = self._memory.short()
         if not why or not self._processes:
             return
         largest = max(self._processes, key=_Process.nbytes)
         nbytes = largest.nbytes()
         if nbytes < self._memory.much:
-            return  # others have taken it
+            return  # other programs use the memory
         largest.end(0)
         raise WorkerError(
-            f"{largest.watch.place.reading.name or 'packing'}: its process was ended as it had "
-            f"taken {nbytes >> 20} MiB, and {why}; try again with fewer workers (--workers), or "
-            "take out what needs so much"
+            f"{largest.watch.place.reading.name or 'packing'}: its process used "
+            f"{nbytes >> 20} MiB and was killed because {why}; use fewer workers (--workers), or "
+            "take out the samples that need so much memory"
         )
 
     def _idle(self, wanted: int) -> list[_Process]:
-        """Find idle processes, and start more if there are too few."""
+        """Return up to `wanted` idle processes; start some if there are too few."""
         busy = sum(process.number is not None for process in self._processes)
         wanted = min(wanted, self.workers - busy)
         idle = [process for process in self._processes if process.number is None]
@@ -184,7 +197,7 @@ class ProcessExecutor(Executor):
         return sum(self._board.place(number).ticks for number in range(self._board.places))
 
     def close(self) -> None:
-        """Stop the tasks and end the processes, if need be by force."""
+        """Stop all tasks and end the processes; kill those that have not ended after 10 s."""
         if self._closed:
             return
         self._closed = True
@@ -199,11 +212,11 @@ class ProcessExecutor(Executor):
 
 
 class _Process:
-    """A worker process and its task."""
+    """A worker process, and the task that it runs."""
 
     def __init__(self, board: Board, place: int, context: bytes, *, users_modules: bool) -> None:
         self.place = place
-        self.number: int | None = None  # of the task that it has
+        self.number: int | None = None  # of its task
         self.watch = Watch(board, board.place(place))
         self.ticks_before = 0
         self.connection, theirs = Pipe()
@@ -220,31 +233,31 @@ class _Process:
         self._setup: bytes | None = context
 
     def give(self, number: int, task: Any, item: Any, lost: dict[int, str]) -> None:
-        """Give it a task."""
+        """Send a task to the process."""
         self.number, self.ticks_before = number, self.watch.place.ticks
-        with suppress(OSError):  # it has died; its connection will say so
+        with suppress(OSError):  # it has died, which `take` reports
             if self._setup is not None:
                 self.connection.send_bytes(self._setup)
                 self._setup = None
             self.connection.send((task, item, lost))
 
     def take(self) -> Outcome | BaseException:
-        """Receive the outcome of its task, or an error."""
+        """Receive the outcome of the task, or the exception that it raised."""
         answer: Outcome | BaseException = self.connection.recv()
         self.number = None
         return answer
 
     def nbytes(self) -> int:
-        """Measure its memory."""
+        """Return the resident memory of the process, in bytes."""
         return process_nbytes(self._process.pid)
 
     def dismiss(self) -> None:
-        """Let it end after its task."""
+        """Ask the process to end after its task."""
         with suppress(OSError):
             self.connection.send(None)
 
     def end(self, seconds: float) -> int:
-        """Wait for it to end, kill it after `seconds`; return its exit status."""
+        """Wait until the process has ended, or kill it after `seconds`; return its exit status."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -255,9 +268,9 @@ class _Process:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Start processes with Ctrl-C blocked until they ignore it; else they print tracebacks.
+    """Block Ctrl-C while a process starts, until it ignores the signal; it would print a traceback.
 
-    They inherit the mask of this thread, where a Ctrl-C arrives when the block ends.
+    A process inherits the signal mask of this thread. A Ctrl-C arrives here when the block ends.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

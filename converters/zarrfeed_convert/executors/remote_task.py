@@ -1,8 +1,8 @@
 """How does a task run in a Dask worker?
 
-Such a process has several threads, a working directory of its own and perhaps another zarrfeed. It
-serves other conversions at the same time, and outlives them. So paths are absolute, every thread
-loads a context of its own, and what is known of a conversion is kept on the worker.
+A Dask worker has several threads, its own working directory, and possibly another version of
+zarrfeed. It may run several conversions at the same time, and outlives them. Therefore paths are
+absolute, every thread loads its own context, and the state of a conversion is kept on the worker.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.executors.executor import Task
 
-_PROBED = 8  # samples of which one can be measured, if any can
+_PROBED = 8  # number of samples to try; one of them is probably not damaged
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteTask:
-    """What a worker must know of a conversion before it runs its tasks; sent to it once.
+    """What a worker needs to run the tasks of a conversion. It is sent once.
 
     Attributes
     ----------
     token
-        Tells the conversion from others.
+        Identifies the conversion.
     version
-        Of zarrfeed, at home.
+        Version of zarrfeed on the machine that started the conversion.
     home
-        The machine that the conversion was started on.
+        Name of that machine.
     probe_sample
-        A sample that can be measured at home; a worker that cannot measure it lacks the source.
+        A sample that can be measured there. A worker that cannot measure it has no access to the
+        source.
     context
-        What all tasks share, pickled.
+        Object that all tasks share, pickled and compressed.
     """
 
     token: str
@@ -58,20 +59,20 @@ class RemoteTask:
 
 
 def remote_task_of(context: object) -> RemoteTask:
-    """Prepare a context, which has no relative paths, to be used by workers."""
+    """Prepare a context, whose paths must be absolute, for workers."""
     return RemoteTask(
         uuid.uuid4().hex[:12],
         __version__,
         platform.node(),
         _probe_sample(context) if isinstance(context, Source) else None,
-        # By value where it is the user's own class; paths shrink to a tenth.
+        # cloudpickle pickles classes of the user's script by value. zlib shrinks paths to a tenth.
         zlib.compress(cloudpickle.dumps(context), 1),
     )
 
 
 def _probe_sample(source: Source) -> int | None:
     for item in range(min(len(source.keys), _PROBED)):
-        with suppress(Exception):  # by a decoder
+        with suppress(Exception):  # a decoder may raise anything
             source.probe(item)
             return item
     return None
@@ -81,18 +82,18 @@ def _probe_sample(source: Source) -> int | None:
 
 
 class WorkerState:
-    """What a worker knows of a conversion.
+    """State of a conversion on a worker.
 
     Attributes
     ----------
     contexts
-        What the tasks share, by thread: nothing of it need be thread-safe.
+        Thread → context. A context need not be thread-safe.
     reads
-        What a thread reads, and since when.
+        Thread → what it is reading, and since when (``time.monotonic``).
     running
         Threads that run a task.
     closed
-        Whether no more tasks are begun.
+        Whether no more tasks may start.
     """
 
     def __init__(self) -> None:
@@ -103,7 +104,7 @@ class WorkerState:
 
 
 def states_of(dask_worker: Any) -> dict[str, WorkerState]:
-    """Give what a Dask worker knows of conversions, by their tokens."""
+    """Return the states of all conversions on a Dask worker, by token."""
     states: dict[str, WorkerState] = vars(dask_worker).setdefault("zarrfeed_conversions", {})
     return states
 
@@ -120,33 +121,38 @@ def perform(
     *,
     dask_worker: Any,
 ) -> Outcome | None:
-    """Run a task; returns None where no more are to begin.
+    """Run a task on a Dask worker.
 
     Parameters
     ----------
     remote
-        Of the conversion.
+        Describes the conversion.
     task, item
-        What is done.
+        The task, and its argument.
     require_wanted
-        Called after every sample, to raise where the work is no longer wanted.
+        Called after every sample. It raises an exception if the result is no longer wanted.
     dask_worker
-        Who does it.
+        The worker.
+
+    Returns
+    -------
+    Outcome or None
+        None if no more tasks of the conversion may start.
 
     Raises
     ------
     WorkerError
-        The source cannot be read in this process, though it can be at home.
+        The source cannot be read here, although the machine that started the conversion can.
     """
     state, here = _state(dask_worker, remote.token), dask_worker.address
     thread = threading.get_ident()
-    state.running.add(thread)  # first, so that whoever closes it sees us, or we see that
+    state.running.add(thread)  # before `closed` is read: a task is counted, or does not start
     try:
         if state.closed:
             return None
         for other in [*states_of(dask_worker).values()]:
             if not other.running:
-                other.contexts.clear()  # that conversion may have been killed
+                other.contexts.clear()  # free memory: that conversion may have been killed
         with single_threaded_blosc():
             if thread not in state.contexts:
                 state.contexts[thread] = _load(remote, here)
@@ -158,7 +164,7 @@ def perform(
 
 
 class _ObservedRun(TaskRun[Any]):
-    """A run of a task that records what it reads."""
+    """A run of a task that records what it is reading."""
 
     def __init__(
         self,
@@ -179,7 +185,7 @@ class _ObservedRun(TaskRun[Any]):
 
 
 def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
-    """Find what a worker has been reading for the longest time, and for how many seconds."""
+    """Return what a worker has been reading for the longest time, and for how many seconds."""
     now = time.monotonic()
     reads = [(now - since, name) for name, since in [*_state(dask_worker, token).reads.values()]]
     seconds, name = max(reads, default=(0.0, ""))
@@ -187,22 +193,22 @@ def longest_reading(token: str, dask_worker: Any) -> tuple[str, float]:
 
 
 def version_and_memory() -> tuple[str, int]:
-    """Return this process's version of zarrfeed, and the bytes of memory that are free here."""
+    """Return the version of zarrfeed in this process, and the bytes of free memory."""
     return __version__, free_memory()
 
 
 def running(token: str, dask_worker: Any) -> int:
-    """Count the tasks of a conversion that a worker runs."""
+    """Return the number of tasks of a conversion that a worker is running."""
     return len(_state(dask_worker, token).running)
 
 
 def begin_no_more(token: str, dask_worker: Any) -> None:
-    """Begin no more tasks of a conversion; those that run may end."""
+    """Start no more tasks of a conversion; running ones may finish."""
     _state(dask_worker, token).closed = True
 
 
 def forget(token: str, dask_worker: Any) -> None:
-    """Drop what a worker knows of a conversion."""
+    """Delete the state of a conversion on a worker."""
     states_of(dask_worker).pop(token, None)
 
 
@@ -216,8 +222,8 @@ def _load(remote: RemoteTask, here: str) -> Any:
         context = cloudpickle.loads(zlib.decompress(remote.context))
     except Exception as error:
         raise WorkerError(
-            f"{here} on {platform.node()}: cannot load what the tasks share: {error!r}; "
-            f"every worker needs the packages that {remote.home} has"
+            f"{here} on {platform.node()}: cannot load the source: {error!r}; install the packages "
+            f"that {remote.home} has on every worker"
         ) from error
     if remote.probe_sample is not None:
         try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def cores() -> int:
-    """Count the processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -34,22 +34,22 @@ def cores() -> int:
 def require_executor(
     workers: int | None, scheduler: str | None = None, *, read_timeout: float = PATIENCE_S
 ) -> None:
-    """Check the arguments that choose an executor; see :func:`executor_of`.
+    """Check the arguments of :func:`executor_of`.
 
     Raises
     ------
     SourceError
-        The message says what is needed.
+        A number is out of range, or both `workers` and `scheduler` are given.
     """
     if workers is not None and workers < 1:
         raise SourceError(f"workers: needed at least 1, found {workers}")
     if workers is not None and scheduler is not None:
         raise SourceError(
-            f"workers: are processes of this machine, found {workers} of them and the scheduler "
-            f"{scheduler}, whose cluster has workers of its own; leave out one or the other"
+            f"workers: needed only one of workers and scheduler, found {workers} workers of this "
+            f"machine and the cluster of {scheduler}; leave out one of them"
         )
     if not read_timeout > 0:
-        raise SourceError(f"read_timeout: needed seconds, more than 0, found {read_timeout}")
+        raise SourceError(f"read_timeout: needed more than 0 seconds, found {read_timeout}")
 
 
 def executor_of(
@@ -59,20 +59,27 @@ def executor_of(
     scheduler: str | None = None,
     read_timeout: float = PATIENCE_S,
 ) -> closing[Executor]:
-    """Start an executor, to be used in a ``with`` statement.
+    """Start an executor, for use in a ``with`` statement.
 
     Parameters
     ----------
     context
-        What all tasks share, such as a source; goes to every process once.
+        Object that all tasks share, such as a source. It is sent to every process once.
     workers
-        1 for this process alone, None for as many others as there are cores.
+        Number of processes. 1 uses this process; None uses as many processes as there are cores.
     failures
-        Takes the samples that fail.
+        Collects the samples that fail.
     scheduler
-        The address of a Dask cluster whose workers do the work instead.
+        Address of the scheduler of a Dask cluster, whose workers then run the tasks.
     read_timeout
-        Seconds that reading one thing may take, besides what its size allows.
+        Maximum time to read one sample, in seconds; large files have more.
+
+    Raises
+    ------
+    SourceError
+        `scheduler` is given, but Dask is not installed or there is no scheduler at this address.
+    WorkerError
+        The Dask cluster does not respond or has another version of zarrfeed.
     """
     if scheduler is not None:
         return closing(_dask_executor(context, failures, scheduler, read_timeout))

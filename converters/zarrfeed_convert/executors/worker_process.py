@@ -1,7 +1,7 @@
-"""What does a process of an executor do?
+"""What does a process of a `ProcessExecutor` do?
 
-It takes the context once, then tasks until there are no more. It ends with its parent, to which it
-leaves Ctrl-C. What it reads stands on the board.
+It receives the context once, then tasks until there are no more, and writes what it reads to the
+board. It ignores Ctrl-C, which its parent handles, and ends when its parent ends.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Task
 
 
-class _Stopped(Exception):  # noqa: N818 (an order, not a mistake)
-    """The run has ended; this task's result is not needed."""
+class _Stopped(Exception):  # noqa: N818 (a request, not an error)
+    """The run has ended, so that the result of this task is not needed."""
 
 
 def main() -> None:
-    """Serve an executor: its arguments are the descriptors of a connection and a board, a place."""
+    """Serve an executor. Arguments: descriptors of the connection and the board, and the place."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor, shared, number = map(int, sys.argv[1:])
     connection: Connection[Any, Any] = Connection(descriptor)
@@ -47,7 +47,7 @@ def main() -> None:
 
     try:
         context: Any = cloudpickle.loads(connection.recv_bytes())
-    except Exception as error:  # the parent must hear of any
+    except Exception as error:  # the parent reports any
         connection.send_bytes(_failure(error))
         return
     with single_threaded_blosc():
@@ -61,19 +61,19 @@ def _answer(task: Task[Any, Any], run: TaskRun[Any], item: Any) -> bytes:
         return pickle.dumps(Outcome(task(run, item), run.failed, run.ticks))
     except _Stopped:
         return pickle.dumps(None)
-    except BaseException as error:  # even SystemExit by a decoder
+    except BaseException as error:  # including a SystemExit of a decoder
         return _failure(error)
 
 
 def _failure(error: BaseException) -> bytes:
-    """Pickle an error; wrap it, with its traceback, if it is not ours or cannot be pickled."""
-    told = "".join(traceback.format_exception(error))
+    """Pickle an exception; wrap it, with its traceback, unless it is one of ours or an OSError."""
+    text = "".join(traceback.format_exception(error))
     try:
         if isinstance(error, ZarrfeedError | OSError):
             pickle.loads(pickle.dumps(error))
             return pickle.dumps(error)
-    except Exception:  # its class cannot be made of what it holds
+    except Exception:  # it cannot be unpickled
         pass
     wrapped = WorkerError(f"a packing process failed: {error!r}")
-    wrapped.add_note(told.rstrip())
+    wrapped.add_note(text.rstrip())
     return pickle.dumps(wrapped)

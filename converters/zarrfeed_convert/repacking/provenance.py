@@ -84,14 +84,14 @@ def require_same_repacked(
     replace = "use --overwrite to replace it, or choose another name for the split"
     if before is None:
         raise SourceError(
-            f"{destination.folder}: is there already, packed from "
+            f"{destination.folder}: exists already, packed from "
             f"{there['source'].get('kind')}, not from {', '.join(asked['splits'])}; {replace}"
         )
     known = {} if destination.labels is None else labels_of(destination.labels)
     differ = differences(before | known, asked | labels_of(labels))
     if differ:
         raise SourceError(
-            f"{destination.folder}: is there already, packed otherwise "
+            f"{destination.folder}: exists already, packed otherwise "
             f"({'; '.join(differ)}); {replace}"
         )
 

@@ -1,4 +1,7 @@
-"""Which image files and which mask files belong together, and what are the samples called?"""
+"""Which image files and which mask files belong together, and what are the samples called?
+
+Where no masks are given, every image file is a sample by itself.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.name_pairs import advise_suffixes, pairs_of
+from zarrfeed_convert.sources.read_errors import require_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +62,7 @@ def files_by_key(
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A file of images and one of masks.
+    """A file of images and one of masks, or images alone.
 
     Attributes
     ----------
@@ -67,12 +71,17 @@ class Pair:
     images
         One file; several where each holds a channel.
     mask
-        The other.
+        The other; None of images alone.
     """
 
     key: str
     images: tuple[str, ...]
-    mask: str
+    mask: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files, the images first."""
+        return self.images if self.mask is None else (*self.images, self.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,7 @@ class Joined:
 
 def pair_stacks(
     images: Mapping[str, str],
-    masks: Mapping[str, str],
+    masks: Mapping[str, str] | None,
     *,
     image_suffixes: Sequence[str],
     mask_suffix: str,
@@ -129,6 +138,7 @@ def pair_stacks(
     ----------
     images, masks
         Path → stem. Both may be the files of one folder: what has the mask suffix is a mask then.
+        None for images alone.
     image_suffixes, mask_suffix
         What stems have besides the name that both share. Several image suffixes, such as
         ``_0000`` and ``_0001``, mean a file for each of a stack's channels.
@@ -144,6 +154,8 @@ def pair_stacks(
     ...             mask_suffix="_seg").pairs
     (Pair(key='a', images=('i/a.tif',), mask='m/a_seg.tif'),)
     """
+    if masks is None:
+        return _images_alone(images, image_suffixes)
     shared = bool(images.keys() & masks.keys())
     if shared and image_suffixes == [""] and not mask_suffix and images.keys() == masks.keys():
         raise SourceError(
@@ -166,6 +178,15 @@ def pair_stacks(
         names = sorted(image_of), sorted(mask_of)
         raise SourceError(_no_pairs(*names, left_out, image_suffixes, mask_suffix))
     return pairing
+
+
+def _images_alone(images: Mapping[str, str], suffixes: Sequence[str]) -> Pairing:
+    channels = [files_by_key(images, end, "images") for end in suffixes]
+    left_out: list[tuple[str, str]] = []
+    whole = _whole(channels, suffixes, left_out)
+    pairs = tuple(Pair(key, files) for key, files in whole.items())
+    require_any(pairs, left_out)
+    return Pairing(pairs, tuple(left_out), (len(images) - sum(map(len, channels)), 0))
 
 
 def pair_by_key(

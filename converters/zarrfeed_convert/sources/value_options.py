@@ -228,6 +228,40 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
         )
 
 
+def masks_given(masks: str, **said: object) -> bool:
+    """Return whether masks are given, for formats that do not find them by themselves.
+
+    Parameters
+    ----------
+    masks
+        The option's value: ``none`` asks for images alone.
+    **said
+        Other options that say something of masks; empty where they are not given.
+
+    Raises
+    ------
+    SourceError
+        They are not, and something is said of them.
+
+    Examples
+    --------
+    >>> masks_given("data/masks", mask_suffix="_m"), masks_given("none", mask_suffix="")
+    (True, False)
+    """
+    given = [name for name, value in said.items() if value and str(value)]
+    if given and masks == NO_MASKS:
+        raise SourceError(
+            f"option {given[0]}: needed none of it with --masks {NO_MASKS}, found "
+            f"{str(said[given[0]])!r}; leave one of both out"
+        )
+    if given and not masks:
+        raise SourceError(
+            f"--masks: is needed with the option {given[0]}, found none; masks that lie among the "
+            "images are found with --masks the same folder"
+        )
+    return masks not in ("", NO_MASKS)
+
+
 def require_no_masks(masks: str, where: str) -> None:
     """Refuse ``--masks`` for a format whose masks lie beside its images.
 

@@ -1,1 +1,1 @@
-"""One split: where it goes, how it is written in one run or several, and when it is seen."""
+"""One split: where it is written, in one run or several, and how it becomes visible."""

@@ -1,8 +1,8 @@
-"""What does a split say of its samples and files, besides the fields that feed a model?"""
+"""Which arrays describe a split's samples and files, besides the fields that feed a model?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,39 +16,44 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.atomic_files import writing
 from zarrfeed_convert.shards.statistics import spread_of
-from zarrfeed_convert.splits.split_writer import names_array, write_descriptive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.shards.rows import Tiles
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON
+
+# Rows per chunk. Such arrays are read whole, and a chunk has some hundred KiB.
+_ROWS = 65536
 
 
 def write_facts(
     folder: Path, records: Sequence[ShardRecord], *, names: Sequence[str], pixels: int
 ) -> JSON:
-    """Write the arrays that describe samples, and the one that describes files.
+    """Write the arrays that describe samples and shard files.
 
     Parameters
     ----------
     folder
-        Of the split.
+        Folder of the split.
     records
-        Of its shards.
+        Records of all shards, in order.
     names
-        Of its samples.
+        Names of all samples.
     pixels
-        Of a sample.
+        Number of pixels of a sample.
 
     Returns
     -------
     dict
-        The mean and the standard deviation of every channel; and how many of its values are not
-        finite, and left out of both, where any are.
+        ``mean`` and ``std`` of every image channel. If there are values that are not finite, their
+        number per channel, too (``not_finite``); they are left out of mean and std.
     """
     digest = np.concatenate([record.digest for record in records])
     class_pixels = np.concatenate([record.class_pixels for record in records])
@@ -57,20 +62,47 @@ def write_facts(
     if not left_out.any():
         sums = sums[:, :, :2]
     files = np.stack([record.files for record in records])
-    write_descriptive(folder, KEY, names_array(names), "sample", "byte")
-    write_descriptive(folder, DIGEST, digest, "sample")
+    _write(folder, KEY, _names_array(names), "sample", "byte")
+    _write(folder, DIGEST, digest, "sample")
     if class_pixels.shape[1]:  # there are masks
         narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
-        write_descriptive(folder, CLASS_PIXELS, narrow, "sample", "class")
-    write_descriptive(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
-    write_descriptive(folder, SHARD_FILES, files, "shard", "field", "fact")
+        _write(folder, CLASS_PIXELS, narrow, "sample", "class")
+    _write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
+    _write(folder, SHARD_FILES, files, "shard", "field", "fact")
     mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
     channels = {"mean": mean.tolist(), "std": std.tolist()}
     return channels | ({"not_finite": left_out.tolist()} if left_out.any() else {})
 
 
 def write_tiles(folder: Path, tiles: Tiles) -> None:
-    """Write where tiles were cut."""
-    write_descriptive(folder, TILE, tiles.place, "sample", "place")
-    write_descriptive(folder, TILE_SOURCE, names_array(tiles.names), "source", "byte")
-    write_descriptive(folder, TILE_SIZE, tiles.sizes, "source", "extent")
+    """Write the arrays that say from where tiles were cut."""
+    _write(folder, TILE, tiles.place, "sample", "place")
+    _write(folder, TILE_SOURCE, _names_array(tiles.names), "source", "byte")
+    _write(folder, TILE_SIZE, tiles.sizes, "source", "extent")
+
+
+def _write(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:
+    """Write an array, (n, …), that describes samples or files."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    with writing(folder / name):
+        array = zarr.create_array(
+            str(folder / name),
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=(min(len(values), _ROWS), *values.shape[1:]),
+            # The checksum, since no digest covers these arrays.
+            compressors=(ZstdCodec(level=1, checksum=False), Crc32cCodec()),
+            fill_value=0,
+            dimension_names=dimensions,
+            config={"write_empty_chunks": True},  # so that a missing file is always an error
+        )
+        array[:] = values
+
+
+def _names_array(keys: Sequence[str]) -> NDArray[np.uint8]:
+    """Return names as an array (N, L) uint8: UTF-8, padded with zeros."""
+    # NumPy pads with zeros. File names that are not UTF-8 keep their bytes.
+    names = np.array([key.encode(errors="surrogateescape") for key in keys])
+    return names.view(np.uint8).reshape(len(keys), -1)

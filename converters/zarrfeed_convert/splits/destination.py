@@ -1,7 +1,7 @@
-"""Where does a split go, and what binds it there?
+"""Where is a split written, and which classes must it have there?
 
-A dataset's classes bind a split only while others have them: a split that is packed alone, or that
-replaces the only one, brings its own.
+All splits of a dataset have the same classes. A split that is the only one, or replaces the only
+one, may have any.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a split goes.
+    """Where a split is written.
 
     Attributes
     ----------
     out
-        The dataset.
+        Path of the dataset.
     split
-        The split's name in it.
+        Name of the split.
     labels
-        Classes and ignored id of the dataset; None where there is no dataset yet.
+        Classes and ignored id of the dataset; None if it does not exist yet.
     others
-        The names of its other splits that are complete.
+        Names of its other complete splits.
     """
 
     out: Path
@@ -48,32 +48,32 @@ class Destination:
 
     @property
     def folder(self) -> Path:
-        """The split's folder."""
+        """Folder of the split."""
         return self.out / self.split
 
     @property
     def binding(self) -> Labels | None:
-        """The classes and ignored id that other splits have, so that this one must; or None."""
-        # Of images without masks, nobody may have named classes yet.
+        """Classes and ignored id of the other splits, which this one must share; None if none."""
+        # Splits of images without masks may have no classes.
         return self.labels if self.others and self.labels and self.labels.classes else None
 
     def palettes(self) -> dict[str, Palette]:
-        """Read what palettes showed where masks of the other splits used them, by split."""
+        """Return the palette colours that masks of the other splits use, by split."""
         return {name: palette_of(_attributes(self.out / name) or {}) for name in self.others}
 
     def packed(self) -> JSON | None:
-        """Read what the split says of itself, if it is there already."""
+        """Read the split's ``attributes.zarrfeed``; None if the split does not exist."""
         if not self.folder.exists():
             return None
         return _attributes(self.folder) or {}
 
     def require_same_labels(self, labels: Labels) -> None:
-        """Refuse a split whose ids would mean something else than in the other splits.
+        """Check that classes and ignored id are those of the other splits.
 
         Raises
         ------
         SourceError
-            Its classes or its ignored id are not those of the dataset.
+            They differ.
         """
         binding = self.binding
         if binding is None or not labels.classes:
@@ -83,25 +83,32 @@ class Destination:
             raise SourceError(
                 f"{self.out}: classes must be the same in all splits: needed those of {others}, "
                 f"{classes_text(binding.classes)}; found {classes_text(labels.classes)}; "
-                "leave --classes out to use the dataset's, or pack all splits anew, in one way, "
-                "into another OUT"
+                "leave --classes out to use the dataset's, or pack all splits with the same "
+                "classes into another OUT"
             )
         if labels.ignore != binding.ignore:
             hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
             raise SourceError(
                 f"{self.out}: the ignored id must be the same in all splits: needed that of "
                 f"{others}, {ignore_text(binding.ignore)}; found {ignore_text(labels.ignore)}; "
-                f"{hint}, or pack all splits anew, with one ignored id, into another OUT"
+                f"{hint}, or pack all splits with the same ignored id into another OUT"
             )
 
 
 def destination_of(out: Path, split: str) -> Destination:
-    """Look at where a split shall go.
+    """Read the dataset to which a split will be written.
+
+    Parameters
+    ----------
+    out
+        Path of the dataset, which need not exist.
+    split
+        Name of the split.
 
     Raises
     ------
     SourceError
-        The split's name is no plain name, or OUT holds something that is not ours.
+        `split` is not a plain name, or `out` exists and is not a zarrfeed dataset.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split) or split.endswith(
         (PARTIAL, METADATA)
@@ -112,21 +119,21 @@ def destination_of(out: Path, split: str) -> Destination:
     store = out.absolute().parent
     if (store.suffix == ".zarr" and out.name == split) or "classes" in (_attributes(store) or {}):
         raise SourceError(
-            f"{out}: OUT is the whole dataset, and --split names the part of it that is packed: "
-            f"give {out.parent} as OUT"
+            f"{out}: needed the path of a dataset as OUT, found a path inside one; give "
+            f"{out.parent} as OUT, and the name of the split with --split"
         )
     if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
         return Destination(out, split, None, ())
     attributes = _attributes(out) if out.is_dir() else None
     if not attributes or "classes" not in attributes:
         raise SourceError(
-            f"{out}: exists and is not a zarrfeed dataset; it was left as it is: "
-            "choose another name for OUT"
+            f"{out}: needed a zarrfeed dataset or a new path, found something else, which was left "
+            "unchanged; choose another OUT"
         )
     if attributes.get("format") != FORMAT_VERSION:
         raise SourceError(
-            f"{out}: needed a dataset of format {FORMAT_VERSION}, "
-            f"found {attributes.get('format')!r}; pack it anew, or use another zarrfeed"
+            f"{out}: needed a dataset of format {FORMAT_VERSION}, found format "
+            f"{attributes.get('format')!r}; pack it anew, or use the zarrfeed that packed it"
         )
     labels = _labels(out, attributes)
     return Destination(out, split, labels, tuple(_splits(out, but=split)))
@@ -141,16 +148,16 @@ def _labels(out: Path, attributes: JSON) -> Labels:
     ):
         return Labels(tuple(classes), ignore)
     raise SourceError(
-        f"{out / METADATA}: needed a list of names as classes and a number, or none, as ignored "
-        f"id, found {classes!r:.80} and {ignore!r:.40}; restore it, or choose another OUT"
+        f"{out / METADATA}: needed a list of class names, and a number or null as ignored id, "
+        f"found {classes!r:.80} and {ignore!r:.40}; restore it, or choose another OUT"
     )
 
 
 def _attributes(folder: Path) -> JSON | None:
-    """Read a group's ``attributes.zarrfeed``; None where it has none."""
+    """Read a group's ``attributes.zarrfeed``; None if it has none."""
     path = folder / METADATA
     try:
-        if not path.is_file():  # a pipe, which nobody writes to, would be read for ever
+        if not path.is_file():  # reading a pipe would wait for ever
             return None
         attributes = json.loads(path.read_text(encoding="utf-8"))["attributes"][ATTRIBUTES]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -159,7 +166,7 @@ def _attributes(folder: Path) -> JSON | None:
 
 
 def _splits(out: Path, *, but: str) -> list[str]:
-    """Name the complete splits of a dataset except one."""
+    """Return the names of the complete splits of a dataset, except `but`."""
     names = (entry.name for entry in out.iterdir() if entry.is_dir())
     return sorted(
         name
@@ -173,15 +180,15 @@ def _option(labels: Labels) -> str:
 
 
 def _holds_only_partials(out: Path) -> bool:
-    """Tell whether OUT is empty but for what a killed run left."""
+    """Return whether OUT contains nothing except what killed runs left."""
     return all(entry.is_dir() and entry.name.endswith(PARTIAL) for entry in out.iterdir())
 
 
 def classes_text(classes: Sequence[str]) -> str:
-    """Count classes, and name the first."""
+    """Return the number of classes and the names of the first ones, as text."""
     return f"{len(classes)} ({few(classes, counted=True)})"
 
 
 def ignore_text(ignore: int | None) -> str:
-    """Write an ignored id."""
+    """Return an ignored id as text."""
     return "none" if ignore is None else str(ignore)

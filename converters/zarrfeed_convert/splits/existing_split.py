@@ -1,7 +1,7 @@
-"""Is what stands in a split's place zarrfeed's own, and is it what this run would write?
+"""Was an existing split packed by zarrfeed, and is it what this run would write?
 
-A dataset may come from anywhere. A link leads out of it: what a run writes through it, or removes
-when it fails, would be somebody else's.
+A dataset of unknown origin may contain symbolic links. They are refused, since this run would write
+and remove files outside the dataset through them.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from zarrfeed_convert.splits.destination import Destination
 
 
-# Settings that older splits do not record, and what these were then.
+# Settings that older splits do not record, and their values at that time.
 _SINCE = {"overlap": 0}
 
 
 def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
-    """Gather what a run was asked for, as far as it decides a split's bytes.
+    """Return the part of a run's arguments that decides a split's bytes.
 
     Parameters
     ----------
     source
-        What it says of itself.
+        Description of the source; see :meth:`Source.describe`.
     found
-        Its samples.
+        Number of samples of the source, including inputs that make none.
     settings
-        Of the conversion.
+        Settings of the conversion.
     """
     return {"source": source, "number of samples": found, **settings}
 
 
 def differences(old: JSON, new: JSON) -> list[str]:
-    """Say in which entries two descriptions differ.
+    """List the entries in which two descriptions differ.
 
     Examples
     --------
@@ -68,21 +68,21 @@ def require_same_split(
     named: tuple[str, ...] | None,
     ignore: int | None,
 ) -> None:
-    """Accept a split that is what this run would write, as far as can be told without reading.
+    """Check that a split is what this run would write, without reading samples.
 
     Parameters
     ----------
     destination, there
-        The split, and what it says of itself.
+        The split, and its ``attributes.zarrfeed``.
     asked
-        What would be packed, and how: see :func:`asked_for`.
+        What this run would pack, and how; see :func:`asked_for`.
     named, ignore
-        The classes and the ignored id, where the user named them.
+        Classes and ignored id, if the user gave them.
 
     Raises
     ------
     SourceError
-        It was packed otherwise: the message says what differs.
+        The split was packed with other arguments. The message lists the differences.
     """
     _require_packed(destination, there)
     packed = there["packed"]
@@ -92,19 +92,23 @@ def require_same_split(
     differ = differences(before | labels_before, asked | labels_asked)
     if differ:
         raise SourceError(
-            f"{destination.folder}: is there already, packed otherwise ({'; '.join(differ)}); "
+            f"{destination.folder}: exists already, packed otherwise ({'; '.join(differ)}); "
             "use --overwrite to replace it, or choose another name for the split"
         )
 
 
 def require_replaceable(destination: Destination, there: JSON) -> None:
-    """Refuse to replace what is no split, or holds more than zarrfeed packed.
+    """Check that a split may be replaced: it holds only what zarrfeed packed.
+
+    Parameters
+    ----------
+    destination, there
+        The split, and its ``attributes.zarrfeed``.
 
     Raises
     ------
     SourceError
-        The split's place is taken by something else, such as a link to it; or somebody added
-        arrays to it, which would be lost.
+        It is not a split, is a symbolic link, or contains arrays that were added later.
     """
     _require_packed(destination, there)
     fields = there.get("fields")
@@ -112,9 +116,9 @@ def require_replaceable(destination: Destination, there: JSON) -> None:
     added = added_to(destination.folder, known)
     if added:
         raise SourceError(
-            f"{destination.folder}: needed nothing but what zarrfeed packed, found "
-            f"{', '.join(added)} besides, which would be lost; move it elsewhere, or choose "
-            "another name for the split"
+            f"{destination.folder}: needed only arrays that zarrfeed packed, found "
+            f"{', '.join(added)}, too, which would be lost; move it elsewhere, or choose another "
+            "name for the split"
         )
 
 
@@ -122,13 +126,13 @@ def _require_packed(destination: Destination, there: JSON) -> None:
     require_own([destination.folder], below=False)
     if "packed" not in there:
         raise SourceError(
-            f"{destination.folder}: needed a split that zarrfeed packed, or nothing; found "
-            "something else, which was left as it is; choose another name for the split"
+            f"{destination.folder}: needed a split that zarrfeed packed, or a new path, found "
+            "something else, which was left unchanged; choose another name for the split"
         )
 
 
 def _flat(description: JSON) -> JSON:
-    """Bring the source's entries to the level of the others, unless they mean something else."""
+    """Move the entries of ``source`` to the top level; prefix those whose name is taken there."""
     source = description.get("source")
     if not isinstance(source, dict):
         return description
@@ -139,7 +143,7 @@ def _flat(description: JSON) -> JSON:
 def _labels(
     destination: Destination, named: tuple[str, ...] | None, ignore: int | None
 ) -> tuple[JSON, JSON]:
-    """Compare the classes that are there with those that the user named."""
+    """Return the labels of the dataset and those of the user, as entries to compare."""
     if destination.labels is None or (named is None and ignore is None):
         return {}, {}
     before, asked = {}, {}
@@ -164,19 +168,19 @@ def _shown(what: str, value: Any) -> str:
 
 
 def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
-    """Refuse links, pipes and devices in the place of folders, and anywhere below them.
+    """Check that folders, and all that is below them, are plain folders and files.
 
     Parameters
     ----------
     folders
-        Which need not be there.
+        Folders, which need not exist.
     below
-        Whether to look into them.
+        Whether to check what is below them, too.
 
     Raises
     ------
     SourceError
-        The message names the first, and where a link leads to.
+        There is a symbolic link, pipe, socket or device. The message names the first.
     """
     for path in (path for folder in folders for path in _entries(folder, below)):
         mode = path.lstat().st_mode
@@ -186,22 +190,22 @@ def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
         if stat.S_ISLNK(mode):
             what += f" to {os.readlink(path)}"  # noqa: PTH115 (pathlib tidies it)
         raise SourceError(
-            f"{path}: needed a plain file or folder, found {what}, through which nothing is "
-            "written or removed; remove it, or choose another OUT"
+            f"{path}: needed a plain file or folder, found {what}, which zarrfeed does not follow; "
+            "remove it, or choose another OUT"
         )
 
 
 def added_to(split: Path, fields: Collection[str]) -> list[str]:
-    """Name the folders of a split that zarrfeed did not write, sorted.
+    """Return the names of a split's folders that zarrfeed did not write, sorted.
 
-    They may be arrays of any kind, also such as cannot feed batches, or groups of them.
+    These may be arrays of any kind, or groups of arrays.
 
     Parameters
     ----------
     split
-        Its folder.
+        Folder of the split.
     fields
-        Its arrays that feed batches.
+        Names of its fields.
     """
     folders = {entry.name for entry in split.iterdir() if entry.is_dir()}
     return sorted(folders - DESCRIPTIVE - {*fields})

@@ -1,15 +1,16 @@
-"""What has a run done of a split that is not finished, and may another go on with it?
+"""Which parts of an unfinished split are packed, and may another run resume it?
 
-``OUT/SPLIT~journal.partial`` lies beside ``OUT/SPLIT.partial`` until the split is complete::
+The folder ``OUT/SPLIT~journal.partial`` exists beside ``OUT/SPLIT.partial`` until the split is
+complete::
 
-    run.json      what was asked for and decided: another run goes on only if it is the same
-    failed.json   the samples that were skipped so far
-    000012.npz    the record of shard 12: its files are whole, and on disk
-    failed-run    the run ended by an error in the data, not by a kill
-    begun-3f8a…   there until the split is begun anew, or complete
+    run.json      arguments and decisions of the run; another run may resume it if they are the same
+    failed.json   samples that were skipped so far
+    000012.npz    record of shard 12; exists once the shard's files are complete and on disk
+    failed-run    exists if the run ended with an error in the data, not by a kill
+    begun-3f8a…   exists until the split is restarted or complete
 
-Whoever packs the split holds a lock on the folder. The kernel takes it away when the process ends,
-however it ends.
+The run that packs the split locks the folder. The kernel releases the lock when the process ends,
+even if it is killed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _RUN, _FAILED, _GIVEN_UP, _BEGUN = "run.json", "failed.json", "failed-run", "beg
 
 
 class Journal:
-    """What is done of a split that is being packed.
+    """Progress of a split that is being packed, kept on disk.
 
     Parameters
     ----------
@@ -51,52 +52,55 @@ class Journal:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._folder = journal_folder(destination)
-        self._agreed: JSON = {}  # by this run
+        self._agreed: JSON = {}  # the parts that this run has passed to `agree`
         self._refused = False
 
     def agree(self, part: str, values: JSON) -> None:
-        """Go on where an earlier run stopped, if it was the same; else refuse, or begin anew.
+        """Check that this run may resume an earlier one, and record what it asks for or decided.
+
+        If the earlier run differs and ended with an error in the data, it is discarded.
 
         Parameters
         ----------
         part
-            ``asked`` or, then, ``decided``.
+            ``asked`` first, then ``decided``.
         values
             What decides the split's bytes, as JSON.
 
         Raises
         ------
         SourceError
-            An earlier run was killed that asked for something else; the message says what.
+            An earlier run with other values was killed. The message lists the differences.
         """
         run = _read(self._folder / _RUN)
-        values = json.loads(json.dumps(values))  # as it comes back: no tuples
+        values = json.loads(json.dumps(values))  # tuples become lists, as in the file
         if part in run and run[part] != values:
             differ = differences(run[part], values)
             if self._done() and not (self._folder / _GIVEN_UP).exists():
                 self._refused = True
                 raise SourceError(
-                    f"{self._destination.folder}: {self._done()} shards of it are packed, by a run "
-                    f"that was stopped, and asked for something else ({'; '.join(differ)}); "
-                    "repeat that run to go on with it, or use --restart to begin anew"
+                    f"{self._destination.folder}: {self._done()} of its shards were packed by a "
+                    f"run that was stopped and differs from this one ({'; '.join(differ)}); repeat "
+                    "that run to resume it, or use --restart to start anew"
                 )
-            self.forget()  # what it had done ended in an error, and is of no use for this run
+            self.forget()  # that run ended with an error, and this one cannot use its shards
             run = {}
         self._agreed[part] = values
-        _write(self._folder / _RUN, run | self._agreed)  # what it decided is still to be compared
-        if part == "decided":  # from now on what is done is of use, however this run may end
+        _write(self._folder / _RUN, run | self._agreed)  # keeps the earlier `decided` to compare
+        if part == "decided":  # shards that are packed from now on can be used by the next run
             (self._folder / _GIVEN_UP).unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove what is done, and begin anew."""
+        """Remove all shards and records, to start anew."""
         for entry in self._folder.iterdir():
             remove(entry)
         remove(partial_folder(self._destination))
 
     def mark(self) -> Path:
-        """Name the file that is there for as long as what is done now is of use.
+        """Return the file that exists until the split is restarted or complete.
 
-        Where a cluster was lost, it may still begin tasks when the split has been begun anew.
+        It is created if needed. Tasks of a lost cluster, which may still start afterwards, check
+        that it exists.
         """
         there = next(self._folder.glob(f"{_BEGUN}*"), None)
         if there is None:
@@ -105,11 +109,11 @@ class Journal:
         return there
 
     def record_path(self, number: int) -> Path:
-        """Say where the record of a shard is, or goes."""
+        """Return the path of the record of a shard."""
         return self._folder / f"{number:06}.npz"
 
     def record(self, shard: Shard) -> ShardRecord | None:
-        """Find the record of a shard, if it is done."""
+        """Read the record of a shard; None if the shard is not complete or has other rows."""
         record = load_record(shard.record)
         if record is None or record.rows != shard.rows.fingerprint():
             return None
@@ -129,11 +133,11 @@ class Journal:
         _write(self._folder / _FAILED, {"failed": [list(failed) for failed in found]})
 
     def finished(self) -> None:
-        """Let go of what was noted: the split is complete."""
+        """Remove the journal of a complete split."""
         remove(self._folder)
 
     def leave(self, error: BaseException) -> bool:
-        """Keep what is done, and note how the run ended; False where there is nothing to keep."""
+        """Note how a run ended, and keep its shards; return False if there is nothing to keep."""
         done = self._done()
         if not done or self._refused:
             return self._refused
@@ -143,7 +147,7 @@ class Journal:
             (self._folder / _GIVEN_UP).unlink(missing_ok=True)
         shards = f"{done} shard{'s are' if done > 1 else ' is'} packed"
         error.add_note(
-            f"{shards} and kept: the same command goes on from there, --restart begins anew"
+            f"{shards} and kept: the same command resumes from there, --restart starts anew"
         )
         return True
 
@@ -152,28 +156,28 @@ class Journal:
 
 
 def journal_folder(destination: Destination) -> Path:
-    """Where a split's journal is; no split's name has a tilde."""
+    """Return the folder of a split's journal. Names of splits contain no tilde."""
     return destination.folder.with_name(f"{destination.split}~journal{PARTIAL}")
 
 
 @contextmanager
 def opened_journal(destination: Destination, *, restart: bool) -> Iterator[Journal]:
-    """Take hold of a split: nobody else may pack it meanwhile.
+    """Lock a split for packing, and open its journal.
 
-    On failure, shards that are packed are kept for another run; where there are none, OUT is
-    again what it was.
+    If the context ends with an error, shards that are packed are kept for another run. If there are
+    none, OUT is left as it was.
 
     Parameters
     ----------
     destination
         The split.
     restart
-        Begin anew, whatever an earlier run did.
+        Whether to discard the shards of an earlier run.
 
     Raises
     ------
     SourceError
-        Another run is packing the split; or where it would write is a link, which is not followed.
+        Another run is packing the split, or a symbolic link is in its place.
     """
     require_own((journal_folder(destination), *unfinished_folders(destination)))
     made = _make_parents(destination)
@@ -205,12 +209,12 @@ def _locked(destination: Destination) -> Iterator[Journal]:
             try:
                 held.enter_context(locked(folder))
                 break
-            except FileNotFoundError:  # its owner has just finished
+            except FileNotFoundError:  # another run has just completed the split
                 continue
             except BlockingIOError:
                 raise SourceError(
-                    f"{folder}: another run is packing this split at the moment; wait for it to "
-                    "end, or stop it first"
+                    f"{folder}: another run is packing this split at the moment; wait until it has "
+                    "ended, or stop it"
                 ) from None
         yield Journal(destination)
 
@@ -226,7 +230,7 @@ def _make_parents(destination: Destination) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # A pipe, which nobody writes to, would be read for ever.
+        # Reading a pipe would wait for ever.
         found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}

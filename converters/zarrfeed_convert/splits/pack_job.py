@@ -1,9 +1,9 @@
-"""How is a split packed, if need be in several runs?
+"""How is a split packed, in one run or several?
 
-Look at what is there, lock the split, decide, run a task for every shard, commit. A shard that has
-a record is done. Where samples fail on the way and are skipped, the rows are laid out again without
-them, and shards whose rows have changed are packed again: what is written depends on what failed,
-not on when, nor on how often the work was interrupted.
+A job checks what exists, locks the split, decides, runs a task for every shard, and commits. A
+shard with a record is complete. If samples fail and are skipped, the rows are laid out again
+without them, and shards whose rows changed are packed again. The bytes of the split therefore
+depend on which samples failed, but not on when they did or how often the run was interrupted.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class PackJob:
 
     Parameters
     ----------
-    planner, destination
-        What is packed, and where it goes.
+    planner
+        Decides what is packed, and how.
+    destination
+        Where it is written.
     executor
-        Starts an executor for a context.
+        Function that starts an executor for a source.
     progress
-        Told what is being done, and how many of how many samples are.
+        Called with the current step, the number of samples that are done, and their total number.
     """
 
     planner: SplitPlanner
@@ -62,24 +64,25 @@ class PackJob:
     progress: OnProgress | None
 
     def run(self, *, restart: bool, dry_run: bool) -> Report:
-        """Pack the split, go on with it, or report on the one that is there already.
+        """Pack the split, or report on it if it is packed already.
 
         Parameters
         ----------
         restart
-            Begin anew where a run was stopped.
+            Whether to start anew instead of resuming a run that was stopped.
         dry_run
-            Decide everything, write nothing.
+            Whether to decide everything, but write nothing.
 
         Raises
         ------
         SourceError
-            It cannot be packed.
+            The split cannot be packed.
+        WorkerError
+            A worker was lost, or the files that it has written do not appear.
         """
         done = self._already_packed()
-        left_over = journal_folder(
-            self.destination
-        ).exists()  # by a run that was killed as it ended
+        # The journal of a complete split exists if its run was killed before it removed it.
+        left_over = journal_folder(self.destination).exists()
         if done is None:
             self.planner.require_packable()
         elif dry_run or not left_over:
@@ -104,7 +107,7 @@ class PackJob:
 
     def _pack(self, *, restart: bool) -> Report:
         with opened_journal(self.destination, restart=restart) as journal:
-            done = self._already_packed()  # by a run that has just ended
+            done = self._already_packed()  # by a run that held the lock until now
             if done is not None:
                 journal.finished()
                 return done
@@ -116,7 +119,7 @@ class PackJob:
 
     @contextmanager
     def _decided(self) -> Iterator[tuple[Executor, SplitPlan, Decision]]:
-        """Look at everything, decide, and let only as many work as memory allows."""
+        """Start an executor, make the plan, and limit the workers by memory."""
         with self.executor(self.planner.samples) as executor:
             split_plan = self.planner.decide(executor)
             need = split_plan.plan.need(self.planner.samples.memory_nbytes)
@@ -126,7 +129,7 @@ class PackJob:
             yield executor, split_plan, about_workers
 
     def _write(self, executor: Executor, split_plan: SplitPlan, journal: Journal) -> JSON:
-        """Pack what is not packed yet, and let the split be seen; gives what it says of itself."""
+        """Pack what is not packed yet, and commit; return the split's ``attributes.zarrfeed``."""
         plan, failures = split_plan.plan, self.planner.failures
         journal.agree("decided", split_plan.decided)
         failures.add(journal.failed)
@@ -165,7 +168,7 @@ class PackJob:
                 return rows, [record for record in records if record is not None]
             before = len(rows) - sum(len(shard.rows) for shard in left)
             if before and goes_on and self.progress is not None:
-                self.progress("going on", before, len(rows))
+                self.progress("resuming", before, len(rows))
             goes_on = False
             executor.run(
                 split_plan.task,
@@ -176,8 +179,8 @@ class PackJob:
                 journal.failed = failures.found
             elif not _are_there(journal, left, within_s=executor.visible_within_s):
                 raise WorkerError(
-                    f"{self.destination.folder}: shards were packed, but their files are not there "
-                    f"as they were written; {executor.advice}"
+                    f"{self.destination.folder}: shards were packed, but their files are missing "
+                    f"or have another size than was written; {executor.advice}"
                 )
 
     def _shards(self, plan: Plan, rows: Rows, journal: Journal) -> list[Shard]:
@@ -198,21 +201,21 @@ class PackJob:
 
 
 def _remove_unfinished(shards: Sequence[Shard]) -> None:
-    """Remove what others were writing: who still does, on a lost machine, cannot finish it."""
+    """Remove unfinished files of other runs, so that a lost machine cannot complete them."""
     files = {path for shard in shards for path in shard.files}
     for layout in shards[0].fields:
         split_writer.prune(shards[0].folder, layout.name, files)
 
 
 def _are_there(journal: Journal, shards: Sequence[Shard], *, within_s: float) -> bool:
-    """Look for the shards that are packed; other machines' may take a while to be seen."""
+    """Return whether packed shards are visible; wait for those that other machines have written."""
     deadline = time.monotonic() + within_s
     while (missing := [shard for shard in shards if journal.record(shard) is None]) and (
         time.monotonic() < deadline
     ):
         for folder in {path.parent for shard in missing for path in (shard.record, *shard.files)}:
             with suppress(OSError):
-                next(folder.iterdir(), None)  # lets NFS look again
+                next(folder.iterdir(), None)  # makes NFS refresh its cache
         time.sleep(_LOOK_EVERY_S)
         shards = missing
     return not missing

@@ -28,24 +28,26 @@ class Report:
     Attributes
     ----------
     status
-        ``packed``; ``already packed`` where the split was there and nothing was changed;
-        ``dry run`` where nothing was written.
+        ``packed``; ``already packed`` if the split existed and was not changed; ``dry run`` if
+        nothing was written.
     path
-        The split.
+        Folder of the split.
     found
-        Samples of the source, and inputs that make none.
+        Number of samples of the source, including inputs that make no sample.
     skipped
-        Those that were left out, as (name, why). The rest, ``found - len(skipped)``, were packed.
+        (name, reason) of those that were left out. The others, ``found - len(skipped)``, were
+        packed.
     packed
-        Samples of the split; more than the rest where images were cut into tiles.
+        Number of samples in the split. It is larger than ``found - len(skipped)`` if images were
+        cut into tiles.
     fields
-        Its arrays that feed a model.
+        Arrays that feed a model.
     classes
-        Names and pixel shares.
+        Names and pixel shares of the classes.
     decisions
-        What was chosen, and why. All but the last, the workers, stands in the split too.
+        What was decided, and why. The split records all but the last one, the number of workers.
     seconds
-        How long it took.
+        Duration.
     """
 
     status: Literal["packed", "already packed", "dry run"]
@@ -59,7 +61,7 @@ class Report:
     seconds: float
 
     def to_json(self) -> JSON:
-        """Give the report as plain dictionaries and lists, for ``json.dumps``."""
+        """Return the report as dictionaries and lists, for ``json.dumps``."""
         report: dict[str, Any] = dataclasses.asdict(self)
         report["path"] = str(self.path)
         return report
@@ -72,16 +74,16 @@ def report_of_plan(
     failures: Failures,
     about_workers: Decision,
 ) -> Report:
-    """Report on what was decided, nothing being written.
+    """Return the report of a dry run.
 
     Parameters
     ----------
     plan, destination
-        What was decided, and where it would go.
+        What was decided, and where it would be written.
     samples, failures
-        The source, and its samples that would be skipped, as far as they are known already.
+        The source, and its samples that are known to fail.
     about_workers
-        How many would work, and what memory they need.
+        The decision on the number of workers.
     """
     left_out = tuple(samples.left_out)
     fields = tuple(
@@ -113,16 +115,16 @@ def report_of_plan(
 def report_of_split(
     destination: Destination, there: JSON, *, status: Literal["packed", "already packed"]
 ) -> Report:
-    """Report on a split that is there, from what stands in the store.
+    """Return the report on an existing split, read from the store.
 
     Parameters
     ----------
     destination
-        Where it is.
+        The split.
     there
         Its ``attributes.zarrfeed``.
     status
-        Whether it was packed now or before.
+        Whether it was packed by this run or before.
     """
     split = open_split(destination.folder)
     return Report(

@@ -1,4 +1,8 @@
-"""What do `convert` and `repack` supply to the job that packs a split?"""
+"""What do `convert` and `repack` supply to the job that packs a split?
+
+A :class:`SplitPlanner` looks at samples and decides. A :class:`SplitPlan` is the result: data, and
+the task that packs a shard.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SplitPlanner(Protocol):
-    """What becomes a split."""
+    """Looks at the samples of a source, and decides how they become a split."""
 
     @property
     def samples(self) -> Source:
@@ -26,40 +30,46 @@ class SplitPlanner(Protocol):
 
     @property
     def failures(self) -> Failures:
-        """Samples that cannot be packed."""
+        """The samples that cannot be packed."""
         ...
 
     @property
     def asked(self) -> JSON:
-        """What decides the split's bytes, as far as it is known before samples are looked at."""
+        """Arguments that decide the split's bytes, as JSON; known before samples are read."""
         ...
 
     def accepts(self, there: JSON) -> bool:
-        """Accept a split that is what would be packed; False where it is to be replaced.
+        """Return whether an existing split is what would be packed; False if it is to be replaced.
 
         Parameters
         ----------
         there
-            What it says of itself.
+            Its ``attributes.zarrfeed``.
 
         Raises
         ------
         SourceError
-            It is something else.
+            It is something else, and is not to be replaced.
         """
         ...
 
     def require_packable(self) -> None:
-        """Refuse, before any work, what cannot be packed."""
+        """Check, before any work, that the samples can be packed.
+
+        Raises
+        ------
+        SourceError
+            They cannot.
+        """
         ...
 
     def decide(self, executor: Executor) -> SplitPlan:
-        """Look at the samples, and decide everything."""
+        """Look at the samples, and decide how they are packed."""
         ...
 
 
 class SplitPlan(Protocol):
-    """What was decided of a split."""
+    """How a split is packed, as a planner decided."""
 
     @property
     def plan(self) -> Plan:
@@ -68,27 +78,27 @@ class SplitPlan(Protocol):
 
     @property
     def decided(self) -> JSON:
-        """What a run that goes on must have decided just so."""
+        """Decisions that a run must share to resume another one, as JSON."""
         ...
 
     @property
     def step(self) -> str:
-        """A word for the progress: what is done to every shard."""
+        """Name of the step for progress reports, such as ``packing``."""
         ...
 
     @property
     def task(self) -> Task[Any, None]:
-        """The function that does it."""
+        """The task that packs a shard."""
         ...
 
     def task_of(self, shard: Shard) -> object:
-        """Gather what the function needs to know of a shard: its item."""
+        """Return the item of :attr:`task` for a shard."""
         ...
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:
-        """Name the samples, and say where they were cut if they are tiles."""
+        """Return the names of the samples and, for tiles, from where they were cut."""
         ...
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
-        """Compose the split's ``attributes.zarrfeed``."""
+        """Return the split's ``attributes.zarrfeed``."""
         ...

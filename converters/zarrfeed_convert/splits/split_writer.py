@@ -1,8 +1,8 @@
 """How does a split become visible, all at once or not at all?
 
-Everything is written to ``OUT/SPLIT.partial``; when it is complete, one rename makes it
-``OUT/SPLIT``; a split that it replaces stands aside until then. Metadata goes through zarr-python,
-so that it is what zarr-python would have written itself.
+Everything is written to ``OUT/SPLIT.partial``. When it is complete, it is renamed to ``OUT/SPLIT``;
+a split that it replaces is moved aside and then removed. zarr-python writes the metadata, so that
+they are as it expects.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, MASK, METADATA, PARTIAL
@@ -24,7 +22,6 @@ from zarrfeed_convert.splits.destination import destination_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
 
     from zarrfeed_convert.labels import Labels
@@ -32,24 +29,22 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
-# Rows per chunk of the arrays that describe samples: some hundred KiB, read whole.
-_DESCRIPTIVE_ROWS = 65536
-_LOCK_S = 60  # for what takes some file operations
-_ROOT = "root.json"  # the dataset's metadata, until the split takes its place
+_LOCK_S = 60  # far more than the file operations under the lock take
+_ROOT = "root.json"  # metadata of the dataset, until the split is put in place
 
 
 def partial_folder(destination: Destination) -> Path:
-    """Where a split is written until it is complete."""
+    """Return the folder to which a split is written until it is complete."""
     return destination.folder.with_name(destination.split + PARTIAL)
 
 
 def unfinished_folders(destination: Destination) -> tuple[Path, Path]:
-    """Where a split is before it is complete, or while it is replaced."""
+    """Return the folders of a split while it is unfinished, and while it is being replaced."""
     return partial_folder(destination), _aside(destination)
 
 
 def prepare(destination: Destination, fields: Sequence[str]) -> Path:
-    """Make the folder that a split is written to, or clear it of all but the fields' shards."""
+    """Create the folder to which a split is written, or remove all but the shards of `fields`."""
     folder = partial_folder(destination)
     folder.mkdir(exist_ok=True)
     for entry in folder.iterdir():
@@ -61,7 +56,19 @@ def prepare(destination: Destination, fields: Sequence[str]) -> Path:
 
 
 def write_array(folder: Path, layout: FieldLayout, *, samples: int, spatial_axes: int) -> None:
-    """Write the metadata of a field whose shards are packed by ourselves, anew where it is."""
+    """Write the metadata of a field.
+
+    Parameters
+    ----------
+    folder
+        Folder of the split.
+    layout
+        How the field is stored.
+    samples
+        Number of samples.
+    spatial_axes
+        Number of spatial axes, 2 or 3.
+    """
     import zarr
 
     with writing(folder / layout.name):
@@ -78,41 +85,22 @@ def write_array(folder: Path, layout: FieldLayout, *, samples: int, spatial_axes
 
 
 def _dimensions(layout: FieldLayout, spatial_axes: int) -> tuple[str, ...]:
-    """Name the axes of a sample."""
+    """Return the names of the axes of a sample."""
     last = "class" if layout.name == MASK else "channel"
     names = (*("z", "y", "x")[-spatial_axes:], last)
     return names[: len(layout.sample_shape)]
 
 
-def write_descriptive(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:
-    """Write an array that describes samples rather than feeds a model."""
-    import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    with writing(folder / name):
-        array = zarr.create_array(
-            str(folder / name),
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=(min(len(values), _DESCRIPTIVE_ROWS), *values.shape[1:]),
-            # No digest covers them but this checksum.
-            compressors=(ZstdCodec(level=1, checksum=False), Crc32cCodec()),
-            fill_value=0,
-            dimension_names=dimensions,
-            config={"write_empty_chunks": True},  # a file that is missing is then a mistake
-        )
-        array[:] = values
-
-
-def names_array(keys: Sequence[str]) -> NDArray[np.uint8]:
-    """Write names as an array: (N, L) UTF-8, padded with zeros."""
-    # NumPy pads; file names that are no UTF-8 keep their bytes.
-    names = np.array([key.encode(errors="surrogateescape") for key in keys])
-    return names.view(np.uint8).reshape(len(keys), -1)
-
-
 def prune(folder: Path, name: str, shards: Collection[Path]) -> None:
-    """Remove what killed runs left of a field: unfinished files, and shards that are no more."""
+    """Remove the files of a field that are not among its shards, as killed runs leave them.
+
+    Parameters
+    ----------
+    folder, name
+        Folder of the split, and name of the field.
+    shards
+        Files to keep.
+    """
     for parent, folders, names in os.walk(folder / name, topdown=False):
         for file in (Path(parent, name) for name in names):
             if file not in shards:
@@ -123,16 +111,21 @@ def prune(folder: Path, name: str, shards: Collection[Path]) -> None:
 
 
 def commit(destination: Destination, folder: Path, *, labels: Labels, description: JSON) -> None:
-    """Complete a split, and let it be seen.
+    """Complete a split and make it visible.
 
     Parameters
     ----------
     destination, folder
-        Where it goes, and where it was written.
+        The split, and the folder to which it was written.
     labels
-        Go to the root, unless they are bound to be those that it has.
+        Classes and ignored id. They are written to the dataset unless other splits have set them.
     description
         The split's ``attributes.zarrfeed``.
+
+    Raises
+    ------
+    SourceError
+        Another run was putting a split in place for 60 s, or has set other labels.
     """
     import zarr
 
@@ -145,7 +138,7 @@ def commit(destination: Destination, folder: Path, *, labels: Labels, descriptio
         if now.binding is None:
             with atomic_file(folder / _ROOT) as file, writing(folder / _ROOT):
                 file.write(_root_metadata(labels))
-        # Last, for only with it the folder is a group: what a kill leaves before has none.
+        # Written last: without these metadata, the folder of a killed run is not a group.
         with writing(folder / METADATA):
             zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
         sync_entry(folder / METADATA)
@@ -155,7 +148,7 @@ def commit(destination: Destination, folder: Path, *, labels: Labels, descriptio
 
 
 def recover(destination: Destination) -> None:
-    """Complete what a killed run had begun to put in place, or undo it."""
+    """Complete or undo the commit of a run that was killed during it."""
     folder, aside = partial_folder(destination), _aside(destination)
     if destination.folder.exists():
         remove(aside)
@@ -170,7 +163,7 @@ def recover(destination: Destination) -> None:
 
 @contextmanager
 def _dataset_locked(destination: Destination) -> Iterator[None]:
-    """Let one split of a dataset at a time take its place."""
+    """Lock a dataset, so that its splits are put in place one after the other."""
     try:
         with locked(destination.out.resolve(), wait_s=_LOCK_S):
             yield
@@ -182,7 +175,7 @@ def _dataset_locked(destination: Destination) -> Iterator[None]:
 
 
 def _root_metadata(labels: Labels) -> bytes:
-    """Compose the dataset's own metadata as zarr-python writes it."""
+    """Return the metadata of the dataset, as zarr-python writes them."""
     import zarr
     from zarr.storage import MemoryStore
 
@@ -193,11 +186,11 @@ def _root_metadata(labels: Labels) -> bytes:
 
 
 def _exchange(destination: Destination, folder: Path) -> None:
-    """Put the new split in the place of the old one, and its classes into the root, or neither."""
+    """Replace the old split by the new one and write the classes to the dataset, or do neither."""
     metadata, aside = destination.out / METADATA, _aside(destination)
     before = metadata.read_bytes() if metadata.exists() else None
     replaces = destination.folder.exists()
-    if replaces and aside.exists():  # a killed run was about to remove it
+    if replaces and aside.exists():  # left by a run that was killed before it removed the folder
         remove(aside, must=True)
     try:
         if replaces:
@@ -228,5 +221,5 @@ def _restore(metadata: Path, before: bytes | None) -> None:
 
 
 def _aside(destination: Destination) -> Path:
-    """Where a split waits for its replacement; no split's name has a tilde."""
+    """Return the folder of a split while it is replaced. Names of splits contain no tilde."""
     return destination.folder.with_name(f"{destination.split}~old{PARTIAL}")

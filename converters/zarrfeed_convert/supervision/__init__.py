@@ -1,1 +1,1 @@
-"""Processes that read foreign files, and those that see what becomes of them."""
+"""Child processes that read input files, and the processes that watch them."""

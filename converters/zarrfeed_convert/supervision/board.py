@@ -1,14 +1,14 @@
-"""What is a process reading? A board shows it to others, even if the process crashes or hangs.
+"""What is a process reading? A board shows it to other processes, even after a crash or hang.
 
-Libraries that decode files of unknown origin crash or hang over some of them. So separate processes
-do the work. Each writes what it begins to read on a board, anonymous memory that they share with
-the process that watches them::
+Libraries that decode files of unknown origin crash or hang on some of them. Therefore they run in
+separate processes. Each process writes what it is about to read to a board, anonymous memory shared
+with the process that watches it::
 
-    page 0      stop: whether the workers are to end; patience: seconds
-    page 1 …    a place for every process: serial, ticks, item, what it reads, the file opened last
+    page 0      stop: whether the workers must end; patience: seconds
+    page 1 …    a place per process: serial, ticks, item, what it reads, the file opened last
 
-A place has one writer. While its process runs, a reader may see half a name; once the process is
-dead or hangs, which is when it matters, the entry is whole.
+A place has one writer. While that process runs, a reader may see half a name. Once the process has
+crashed or hangs, which is when the name is needed, the entry is complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Seconds that reading one thing may take, besides what its size allows.
+# Seconds that reading one sample may take, in addition to the time that its size allows.
 PATIENCE_S = 120.0
 
 _PAGE = 4096
@@ -36,16 +36,16 @@ NO_ITEM = -1
 
 
 class Reading(NamedTuple):
-    """What a process reads.
+    """What a process is reading.
 
     Attributes
     ----------
     name
-        As a person would look for it; empty while nothing is read.
+        Name of the input, as the user knows it; empty while nothing is read.
     file
-        The file opened last meanwhile; may be empty.
+        File that was opened last for it; may be empty.
     item
-        Which of the source's samples; -1 if it is none.
+        Index of the sample in the source; -1 if it is not a sample.
     """
 
     name: str
@@ -60,21 +60,21 @@ NOTHING = Reading("", "", NO_ITEM)
 
 
 class Board:
-    """What some processes read.
+    """Shared memory that shows what processes are reading.
 
     Parameters
     ----------
     places
-        Processes; whoever opens a board needs only the places up to its own.
+        Number of processes. To open an existing board, the places up to one's own are enough.
     descriptor
-        Of a board that another process has made.
+        File descriptor of a board that another process has created; None to create one.
 
     Attributes
     ----------
     places
-        How many there are.
+        Number of places.
     descriptor
-        Passed to the processes that share the board.
+        File descriptor to pass to the processes that share the board.
     """
 
     def __init__(self, places: int, descriptor: int | None = None) -> None:
@@ -87,12 +87,12 @@ class Board:
 
     @property
     def stops(self) -> bool:
-        """Whether the workers are to end."""
+        """Whether the workers must end."""
         return bool(self._memory[0])
 
     @property
     def patience(self) -> float:
-        """Seconds that reading one thing may take."""
+        """Seconds that reading one sample may take."""
         return float(_HEADER.unpack_from(self._memory)[1])
 
     @patience.setter
@@ -108,12 +108,12 @@ class Board:
         return Place(self._memory, _PAGE * (1 + number))
 
     def close(self) -> None:
-        """Close the board."""
+        """Close the file descriptor of the board."""
         os.close(self.descriptor)
 
 
 class Place:
-    """Where one process writes what it reads."""
+    """Part of a board to which one process writes what it is reading."""
 
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
         self._memory, self._offset = memory, offset
@@ -121,12 +121,12 @@ class Place:
 
     @property
     def serial(self) -> int:
-        """Counts what was begun or opened."""
+        """Number of readings begun and files opened so far."""
         return int(_SERIAL.unpack_from(self._memory, self._offset + _SERIAL_AT)[0])
 
     @property
     def ticks(self) -> int:
-        """How many samples are done."""
+        """Number of samples that are done."""
         return int(_TICKS.unpack_from(self._memory, self._offset + _TICKS_AT)[0])
 
     @ticks.setter
@@ -135,7 +135,7 @@ class Place:
 
     @property
     def reading(self) -> Reading:
-        """What the process reads, by the board."""
+        """What the process is reading, according to the board."""
         item, *lengths = _AT.unpack_from(self._memory, self._offset + _AT_AT)
         names, at = [], self._offset + _NAMES_AT
         for length in lengths:
@@ -146,11 +146,11 @@ class Place:
 
     @property
     def item(self) -> int:
-        """Which sample this process reads."""
+        """Index of the sample that this process is reading; -1 if it is none."""
         return self._now.item
 
     def begin(self, reading: Reading) -> Reading:
-        """Write what is read from now on; return what was read before."""
+        """Write what is read from now on, and return what was read before."""
         before, self._now = self._now, reading
         memory, at = self._memory, self._offset + _NAMES_AT
         lengths = []
@@ -164,11 +164,11 @@ class Place:
         return before
 
     def go_on(self) -> None:
-        """Show that reading makes progress."""
+        """Show that reading progresses."""
         _SERIAL.pack_into(self._memory, self._offset + _SERIAL_AT, self.serial + 1)
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Note that a file is opened or a folder listed: an audit hook of Python's."""
+        """Note that a file is opened or a folder listed; a Python audit hook."""
         if event == "open":
             path = arguments[0]
             if self._now.name and isinstance(path, str) and not path.endswith(_CODE):
@@ -179,12 +179,12 @@ class Place:
 
 _CODE = (".py", ".pyc", ".so")
 
-# The place of this process, if it is watched; it never changes.
+# The place of this process, if it is watched.
 _mine: Place | None = None
 
 
 def take(place: Place) -> None:
-    """Write what this process reads there from now on."""
+    """Make this process write what it reads to a place. It can be called once per process."""
     global _mine
     place.begin(NOTHING)
     _mine = place
@@ -193,14 +193,14 @@ def take(place: Place) -> None:
 
 @contextmanager
 def marked(name: str, item: int | None = None) -> Iterator[None]:
-    """Show on the board what this process reads meanwhile; costs some microseconds.
+    """Show on the board what this process reads inside the context; takes some microseconds.
 
     Parameters
     ----------
     name
-        What is read; when nested, a part of what the outer call reads.
+        Name of what is read. In a nested call, it is a part of what the outer call reads.
     item
-        Which of the source's samples; by default, that of the outer call.
+        Index of the sample in the source; by default, that of the outer call.
     """
     place = _mine
     if place is None:

@@ -1,7 +1,7 @@
-"""How does this process start another one that ends with it?
+"""How does this process start a child process that ends when it ends?
 
-The child looks for modules where this process does, but not in the current folder or beside the
-script: a ``random.py`` in a downloaded folder is data, too. It never imports ``__main__``.
+The child searches modules where this process does, except in the current folder and beside the
+script: a ``random.py`` in a downloaded dataset must not be executed. It never imports ``__main__``.
 """
 
 from __future__ import annotations
@@ -36,15 +36,20 @@ def start(
     Parameters
     ----------
     module, arguments
-        The module, and ``sys.argv[1:]`` there.
+        Name of the module, and ``sys.argv[1:]`` of the process.
     descriptors
-        Descriptors that it inherits.
+        File descriptors that it inherits.
     users_modules
-        Whether it may also import modules of the user's, which come last.
+        Whether it may also import the user's modules. Their folders are searched last.
     environment
-        Variables added to those of this process.
+        Variables to add to those of this process.
     stdin
-        As :class:`subprocess.Popen` takes it.
+        See :class:`subprocess.Popen`.
+
+    Raises
+    ------
+    OSError
+        The process cannot be started.
     """
     path = module_path(users_modules=users_modules)
     script = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
@@ -57,7 +62,7 @@ def start(
 
 
 def module_path(*, users_modules: bool) -> list[str]:
-    """List the folders from which a child may import."""
+    """Return the ``sys.path`` of a child; see :func:`start`."""
     foreign = {_real("")}
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) and main.__spec__ is None:  # a script, no python -m
@@ -75,7 +80,7 @@ def module_path(*, users_modules: bool) -> list[str]:
 
 
 def _real(entry: str) -> str:
-    """Resolve an entry of ``sys.path``; empty if the current folder is gone."""
+    """Resolve an entry of ``sys.path``; empty if the current folder was deleted."""
     try:
         return os.path.realpath(entry)
     except OSError:
@@ -83,7 +88,7 @@ def _real(entry: str) -> str:
 
 
 def _root(package: str) -> str:
-    """Find the folder of `sys.path` that holds a package, loaded or not."""
+    """Return the folder of `sys.path` that contains a package."""
     found = find_spec(package)
     assert found is not None
     assert found.origin is not None
@@ -96,9 +101,9 @@ def end_with_parent(descriptor: int) -> None:
     Parameters
     ----------
     descriptor
-        A pipe or socket whose other end the parent holds.
+        Pipe or socket whose other end the parent holds.
     """
-    with suppress(Exception):  # Linux ends even what holds Python's lock for ever
+    with suppress(Exception):  # on Linux, also if a library never releases the interpreter lock
         import ctypes
 
         ctypes.CDLL(None).prctl(1, _KILL)

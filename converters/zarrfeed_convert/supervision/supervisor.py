@@ -1,7 +1,7 @@
-"""Who tells the user when reading a file crashes or hangs?
+"""How is a crash or a hang of a command reported?
 
-A command runs in a child process. This process waits for it, passes signals on, and watches what it
-reads. It loads next to nothing, so it costs next to nothing.
+The command runs in a child process. This process waits for it, forwards signals, and watches what
+it reads. It imports almost nothing, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -29,30 +29,37 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.25
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar has hidden it
-# A terminal sends Ctrl-C to both processes, `kill` only to this one: it is passed on as another
-# signal, which counts only if the first has not arrived.
-_PASSED_ON = {
+# A terminal sends Ctrl-C to both processes, `kill` sends it to this one alone. It is forwarded as
+# another signal, which the child ignores if it has received the first one.
+_FORWARDED = {
     signal.SIGINT: signal.SIGUSR1,
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGHUP: signal.SIGHUP,
 }
-_HELD = {*_PASSED_ON, signal.SIGUSR1}  # while the process starts
+_HELD = {*_FORWARDED, signal.SIGUSR1}  # while the child starts
 _INTERRUPTED = "interrupted"
-_ENOUGH = 3  # Ctrl-C pressed so often kills the child
+_ENOUGH = 3  # number of Ctrl-C that kills the child
 
 _board: Board | None = None
 
 
 def supervise(module: str, arguments: Sequence[str]) -> int:
-    """Run ``main()`` of a module in a child process, which calls :func:`begin_supervised`.
+    """Run ``main()`` of a module, which must call :func:`begin_supervised`, in a child process.
+
+    Parameters
+    ----------
+    module
+        Name of the module.
+    arguments
+        Arguments of the command, which :func:`begin_supervised` returns.
 
     Returns
     -------
     int
-        The child's exit status; 1 if it crashed or had to be killed.
+        Exit status of the child; 1 if it crashed or was killed, 130 if it was interrupted.
     """
     board = Board(1)
-    ours, theirs = os.pipe()  # the child lives while this process holds the other end
+    ours, theirs = os.pipe()  # the child ends when this process no longer holds the other end
     with _signals() as heard:
         try:
             process = start(
@@ -62,25 +69,27 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
                 descriptors=(board.descriptor, ours),
             )
         except OSError as error:
-            print(f"error: no process could be started: {error}", file=sys.stderr)
+            print(
+                f"error: the command's process could not be started: {error}; raise this shell's "
+                "limits (ulimit -u, ulimit -n)",
+                file=sys.stderr,
+            )
             return 1
         os.close(ours)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, _HELD
-        )  # in the child, once it can tell them apart
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # the child unblocks them on its own
         why = _follow(process, board, heard)
     os.close(theirs)
     status = process.returncode
     if why is None and status < 0 and not is_crash(status) and -status != signal.SIGKILL:
         signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)  # our parent sees how the child ended
+        os.kill(os.getpid(), -status)  # end by the same signal as the child
     if why is None and status >= 0:
         return status
     if why == _INTERRUPTED:
         return 130
     if sys.stderr.isatty():
         sys.stderr.write(f"{_SHOW_CURSOR}\n")
-    from zarrfeed.errors import printable  # takes its time
+    from zarrfeed.errors import printable
 
     with suppress(OSError):
         print(
@@ -90,7 +99,7 @@ def supervise(module: str, arguments: Sequence[str]) -> int:
 
 
 def begin_supervised() -> list[str]:
-    """Start to work under supervision; return the arguments of the command."""
+    """Connect this child process to its supervisor; return the arguments of the command."""
     global _board
     shared, *arguments = sys.argv[1:]
     board, pipe = map(int, shared.split(","))
@@ -104,19 +113,25 @@ def begin_supervised() -> list[str]:
 
 
 def set_read_timeout(seconds: float) -> None:
-    """Set how long the process that watches this one, if any, waits for one thing to be read."""
+    """Set how long the supervisor, if there is one, lets this process read one sample.
+
+    Parameters
+    ----------
+    seconds
+        Time in addition to that which the size of a file allows.
+    """
     if _board is not None:
         _board.patience = seconds
 
 
 def _interrupted_once() -> None:
-    """Raise KeyboardInterrupt only once for a Ctrl-C that arrives here and is also passed on."""
+    """Raise KeyboardInterrupt once for a Ctrl-C that arrives from the terminal and is forwarded."""
     came = False
 
     def interrupt(number: int, _: object) -> None:
         nonlocal came
-        passed_on, before, came = number == signal.SIGUSR1, came, True
-        if not (passed_on and before):
+        forwarded, before, came = number == signal.SIGUSR1, came, True
+        if not (forwarded and before):
             raise KeyboardInterrupt
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -127,18 +142,21 @@ def _interrupted_once() -> None:
 def _follow(
     process: subprocess.Popen[bytes], board: Board, heard: Callable[[], list[int]]
 ) -> str | None:
-    """Wait until the process has ended; say why, if it was ended from here."""
+    """Wait until the child has ended; return the reason if it was killed here, else None."""
     watch, memory = Watch(board, board.place(0)), Memory()
     interrupts = 0
     while process.poll() is None:
         for number in heard():
-            process.send_signal(_PASSED_ON[signal.Signals(number)])
+            process.send_signal(_FORWARDED[signal.Signals(number)])
             interrupts += number == signal.SIGINT
         why = _INTERRUPTED if interrupts >= _ENOUGH else watch.overdue()
         short = "" if why else memory.short()
         reading = watch.place.reading.name
         if short and reading and process_nbytes(process.pid) > memory.much:
-            why = f"{reading}: reading it was ended as it took too much memory: {short}"
+            why = (
+                f"{reading}: reading it was stopped because it took too much memory: {short}; take "
+                "it out, or use a machine with more memory"
+            )
         if why:
             process.kill()
             process.wait()
@@ -148,13 +166,16 @@ def _follow(
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], list[int]]]:
-    """Yield a function that waits briefly for a signal, or for the end of a child."""
+    """Yield a function that waits up to 0.25 s for signals, and returns them.
+
+    The end of a child ends the wait, too.
+    """
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     known = {}
-    for number in (signal.SIGCHLD, *_PASSED_ON):
+    for number in (signal.SIGCHLD, *_FORWARDED):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             known[number] = signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
@@ -162,7 +183,7 @@ def _signals() -> Iterator[Callable[[], list[int]]]:
     def heard() -> list[int]:
         select.select([reader], [], [], _LOOK_EVERY_S)
         with suppress(BlockingIOError):
-            return [number for number in os.read(reader, 100) if number in _PASSED_ON]
+            return [number for number in os.read(reader, 100) if number in _FORWARDED]
         return []
 
     try:

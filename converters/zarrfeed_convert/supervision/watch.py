@@ -1,6 +1,6 @@
-"""How long may a process read one thing, how much memory may it take, and what if it dies?
+"""Does a process read one input for too long, use too much memory, or crash?
 
-This is the last line of defence: readers refuse what claims too much.
+This is the last line of defence: readers check the sizes that files claim beforehand.
 """
 
 from __future__ import annotations
@@ -18,28 +18,27 @@ from zarrfeed_convert.supervision.board import NO_ITEM
 if TYPE_CHECKING:
     from zarrfeed_convert.supervision.board import Board, Place, Reading
 
-# Even a slow disk, network or decoder reads this much per second.
-_NBYTES_PER_S = 1 << 20
-_FOLDER_NBYTES = 1 << 30  # listing a folder may take as long as reading this
-# Shares of the machine's memory: what one process may take, and what must stay free.
+_NBYTES_PER_S = 1 << 20  # even slow disks, networks and decoders read as much
+_FOLDER_NBYTES = 1 << 30  # listing a folder may take as long as reading a file of this size
+# Shares of the machine's memory: the limit of one process, and what must stay free.
 _SHARE, _SPARE = 0.75, 0.04
-_MUCH = 0.1  # a process with less is not to blame
+_MUCH = 0.1  # share of memory that a process must use to be killed when memory runs out
 _MEMORY_EVERY_S = 0.5
 _CRASHES = (
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP,
 )  # fmt: skip
-_STEP_S = 1.0  # between two looks at most; if more has passed, this process was asleep, too
+_STEP_S = 1.0  # longest time counted between two looks: this process may have been suspended
 
 ADVICE = "it may be damaged: restore it, or take it out"
 
 
 class Watch:
-    """Watches what one process reads.
+    """Watches what one process is reading.
 
     Parameters
     ----------
     board, place
-        Where the process writes what it reads.
+        The board, and the place to which the process writes what it is reading.
     """
 
     def __init__(self, board: Board, place: Place) -> None:
@@ -47,7 +46,7 @@ class Watch:
         self._serial, self._looked, self._waited = -1, 0.0, 0.0
 
     def overdue(self) -> str:
-        """Describe a reading that takes too long; empty if there is none."""
+        """Return the error message if reading takes too long; empty if it does not."""
         now, serial = time.monotonic(), self.place.serial
         passed, self._looked = min(now - self._looked, _STEP_S), now
         if serial != self._serial:
@@ -61,37 +60,37 @@ class Watch:
         if not reading.name or self._waited < patience + _size(reading) / _NBYTES_PER_S:
             return ""
         return (
-            f"{reading}: reading it did not end within {self._waited:.0f} s; {ADVICE}; where the "
-            f"disk is slow, wait longer with --read-timeout {4 * patience:g}"
+            f"{reading}: reading it did not end within {self._waited:.0f} s; {ADVICE}; for a slow "
+            f"disk, use --read-timeout {4 * patience:g}"
         )
 
     def died(self, status: int) -> str:
-        """Describe what a process that has died was reading."""
+        """Return the error message for a process that has died with an exit status."""
         reading = self.place.reading
         what = f"{reading}: " if reading.name else ""
         if -status == signal.SIGKILL:
             return (
-                f"{what}a process was killed (SIGKILL){' as it read this' if what else ''}, most "
-                "likely because memory ran out; try again with fewer workers (--workers)"
+                f"{what}a process was killed (SIGKILL){' while reading it' if what else ''}, most "
+                "likely because memory ran out; use fewer workers (--workers)"
             )
         how = _how(status)
         if not what:
-            return f"a process ended without a word ({how}); report it, with what was read"
+            return f"a process ended unexpectedly ({how}); please report it with the dataset"
         return f"{what}reading it crashed the decoder ({how}); {ADVICE}"
 
 
 def is_crash(status: int) -> bool:
-    """Whether a process crashed, and would crash again."""
+    """Return whether a process crashed, so that reading the same would crash another one."""
     return -status in _CRASHES
 
 
 class Memory:
-    """Watches the machine's memory, to end what fills it before the kernel kills any process.
+    """Watches the machine's memory, so that a process can be killed before the kernel kills any.
 
     Attributes
     ----------
     much
-        Bytes that a process must have to be blamed.
+        Bytes of memory that a process must use to be killed.
     """
 
     def __init__(self) -> None:
@@ -99,7 +98,7 @@ class Memory:
         self.much = int(_MUCH * total_memory())
 
     def short(self) -> str:
-        """Say how little memory is left; empty if there is enough."""
+        """Return how little memory was left, as the end of a message; empty if there is enough."""
         now = time.monotonic()
         if now < self._next:
             return ""
@@ -111,7 +110,7 @@ class Memory:
 
 
 def limit_memory() -> None:
-    """Limit this process to its share of memory: asking for more raises MemoryError."""
+    """Limit this process to 75 % of the memory; allocating more raises MemoryError."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -122,7 +121,7 @@ def limit_memory() -> None:
 
 
 def process_nbytes(pid: int) -> int:
-    """Measure the resident memory of a process; 0 where it has ended."""
+    """Return the resident memory of a process, in bytes; 0 if it has ended."""
     import psutil
 
     with suppress(psutil.Error):
@@ -131,7 +130,7 @@ def process_nbytes(pid: int) -> int:
 
 
 def _size(reading: Reading) -> int:
-    """Return the size of the file that is read, in whole or in part."""
+    """Return the size of the file that is being read, in bytes; 0 if it is unknown."""
     for name in filter(None, (reading.file, reading.name, reading.name.partition("[")[0])):
         with suppress(OSError, ValueError):
             if reading.item == NO_ITEM and (Path(name).is_dir() or glob.has_magic(name)):

@@ -30,6 +30,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
 from zarrfeed_convert.sources.axes import Axes
 from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
+from zarrfeed_convert.sources.value_options import NO_MASKS
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class OmeVolume:
-    """An image and its label.
+    """An image and its label, or the image alone.
 
     Attributes
     ----------
     stem
         Names its samples.
     image, mask
-        The arrays.
+        The arrays; the mask is None where the image has no label.
     channels
         Which of the image's are wanted.
     names
@@ -84,9 +85,14 @@ class OmeVolume:
 
     stem: str
     image: Level
-    mask: Level
+    mask: Level | None
     channels: tuple[int, ...]
     names: Mapping[int, str]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The arrays that there are, the image first."""
+        return (self.image,) if self.mask is None else (self.image, self.mask)
 
     @property
     def planes(self) -> tuple[int, int]:
@@ -98,7 +104,7 @@ class OmeVolume:
         """Return whether a chunk holds a part of several planes or channels."""
         return any(
             chunk > 1 and axis not in "yx"
-            for level in (self.image, self.mask)
+            for level in self.levels
             for axis, chunk in zip(level.axes.letters, level.chunks, strict=True)
         )
 
@@ -118,7 +124,7 @@ def find_pairs(images: str, masks: str) -> list[tuple[str, str, str]]:
     Returns
     -------
     list of (stem, image, mask)
-        The mask is a path of its own, or the name of a label.
+        The mask is a path of its own, the name of a label, or none.
 
     Raises
     ------
@@ -152,7 +158,7 @@ def open_volume(
     anywhere: bool,
     limits: Limits,
 ) -> OmeVolume:
-    """Read the metadata of an image and of its label.
+    """Read the metadata of an image and of its label, if it has one.
 
     Raises
     ------
@@ -162,26 +168,27 @@ def open_volume(
     """
     image_ome, image_scales = _open(image)
     where = mask if _STORE in mask else _label(image, mask, limits)
-    mask_ome, mask_scales = _open(where)
     pixels = _level(image, image_scales, level, limits)
-    ids = _level(where, mask_scales, level, limits)
-    require_same_planes(pixels.axes, ids.axes, name=ids.path)
-    if not anywhere:
-        lengths = {axis: pixels.axes.length(axis) for axis in "zyx"}
-        require_same_place(
-            image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
-        )
+    ids, names = None, dict[int, str]()
+    if where:
+        mask_ome, mask_scales = _open(where)
+        ids, names = _level(where, mask_scales, level, limits), label_names(mask_ome)
+        require_same_planes(pixels.axes, ids.axes, name=ids.path)
+        if not anywhere:
+            lengths = {axis: pixels.axes.length(axis) for axis in "zyx"}
+            require_same_place(
+                image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
+            )
     if not pixels.stored:
         raise SourceError(
             f"{pixels.path}: needed an image, found an array of which no chunk is there; check "
             "that its chunks were copied with it"
         )
     channels = choose_channels(channel, pixels.axes.channel_count, image_ome, image)
-    packed_dtype(pixels.dtype, pixels.path)
-    packed_dtype(ids.dtype, ids.path)
-    limits.require((*pixels.axes.size, len(channels)), pixels.dtype, pixels.path, "a plane")
-    limits.require(ids.axes.size, ids.dtype, ids.path, "a plane")
-    volume = OmeVolume(stem, pixels, ids, channels, label_names(mask_ome))
+    volume = OmeVolume(stem, pixels, ids, channels, names)
+    for array, count in zip(volume.levels, (len(channels), 1), strict=False):
+        packed_dtype(array.dtype, array.path)
+        limits.require((*array.axes.size, count), array.dtype, array.path, "a plane")
     limits.require_count(pixels.axes.count, pixels.path)
     return volume
 
@@ -252,7 +259,9 @@ def _instead(path: str, node: Any, ome: Mapping[str, Any]) -> str:
 
 
 def _label(image: str, name: str, limits: Limits) -> str:
-    """Find the label of an image: the one of that name, or the only one."""
+    """Find the label of an image: the one of that name, or the only one; empty for none."""
+    if name == NO_MASKS:
+        return ""
     labels = open_node(f"{image}/labels")
     there: Sequence[str] = []
     if isinstance(labels, zarr.Group):
@@ -264,9 +273,11 @@ def _label(image: str, name: str, limits: Limits) -> str:
         found = str(wanted or there[0])
         limits.require_own(found, f"{image}/labels", image)
         return f"{image}/labels/{found}"
+    if not there and not wanted:
+        return ""
     found = f"found {few(map(str, there))}" if there else "found none in it"
     needed = f"the label {wanted!r}" if wanted else "one label"
-    advice = "; say which with --masks" if there and not wanted else ""
+    advice = "" if wanted else "; say which with --masks"
     raise SourceError(f"{image}: needed {needed}, {found}{advice}")
 
 

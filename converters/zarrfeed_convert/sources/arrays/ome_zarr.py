@@ -1,4 +1,4 @@
-"""What images and masks do OME-Zarr images with labels hold?"""
+"""What samples do OME-Zarr images hold, with labels or alone?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, Header, Mask, Source
 from zarrfeed_convert.sources.arrays.ome_volumes import (
     Level,
     OmeVolume,
@@ -20,7 +20,7 @@ from zarrfeed_convert.sources.arrays.ome_volumes import (
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _MOST_CLASSES = 256  # more values than that, which nobody named, are instances
 
 @source_errors
 class OmeZarr(Source):
-    """OME-Zarr images (OME-NGFF 0.4 and 0.5) with labels, a sample per plane.
+    """OME-Zarr images (OME-NGFF 0.4 and 0.5), with labels or alone: a sample per plane.
 
     Planes over t and z are samples, channels are channels. Labels whose metadata names a class for
     every value bring the class names. Images of other numbers than uint8 and uint16 become
@@ -50,7 +50,7 @@ class OmeZarr(Source):
     masks
         The name of the label, ``labels/NAME`` of every image; empty for the only one that an image
         has. Or a path or glob with ``.zarr`` in it: of OME-Zarr images that hold the labels, which
-        pair by name.
+        pair by name. Where no image has a label, and with ``none``, only images are packed.
     level
         Which resolution of images and of labels; 0 is the finest.
     channel
@@ -98,13 +98,13 @@ class OmeZarr(Source):
         self._options = ValueOptions.of(color, mask_map)
         self._reading = ZarrReading()
         limits = limits or Limits()
-        volumes: list[OmeVolume] = []
+        found: dict[str, OmeVolume] = {}
         first: SourceError | None = None
         left_out: list[tuple[str, str]] = []
         for stem, image, mask in find_pairs(os.fspath(images), os.fspath(masks)):
             try:
                 with naming_errors(image):
-                    volume = open_volume(
+                    found[image] = open_volume(
                         stem,
                         image,
                         mask,
@@ -113,23 +113,30 @@ class OmeZarr(Source):
                         anywhere=ignore_transformations,
                         limits=limits,
                     )
-                    volumes.append(volume)
             except SourceError as error:
                 left_out.append((image, str(error).removeprefix(f"{image}: ")))
                 first = first or error
-        if first and not volumes:
+        if first and not found:
             raise first
-        if not any(volume.mask.stored for volume in volumes):
+        labels = [volume.mask for volume in found.values() if volume.mask]
+        if labels and not any(label.stored for label in labels):
             raise SourceError(
-                f"{volumes[0].mask.path}: needed labels, found an array of which no chunk is "
-                "there; check that its chunks were copied with it"
+                f"{labels[0].path}: needed labels, found an array of which no chunk is there; "
+                "check that its chunks were copied with it"
             )
+        if labels:
+            lone = [image for image, volume in found.items() if volume.mask is None]
+            left_out += [(image, "needed one label, found none in it") for image in lone]
+            found = {image: volume for image, volume in found.items() if volume.mask}
+        else:
+            masks_given(os.fspath(masks), mask_map=mask_map, binary=binary)
+            self.fields = IMAGES_ONLY
         self.left_out = tuple(left_out)
-        self._volumes = tuple(volumes)
+        self._volumes = volumes = tuple(found.values())
         self._index = ItemIndex.of(volume.image.axes.count for volume in volumes)
         self._keys = [key for volume in volumes for key in volume.plane_keys()]
         self._named = not (binary or str(self._options.mask_map))
-        named = [(volume.mask.path, volume.names) for volume in volumes]
+        named = [(volume.levels[-1].path, volume.names) for volume in volumes]
         self.classes = classes_of_names(named) if self._named else None
 
     @property
@@ -151,12 +158,12 @@ class OmeZarr(Source):
             **self._options.describe(),
             "facts": {
                 "images": len(self._volumes),
-                "axes": [first.image.axes.letters, first.mask.axes.letters],
-                "dtypes": [first.image.dtype.name, first.mask.dtype.name],
+                "axes": [level.axes.letters for level in first.levels],
+                "dtypes": [level.dtype.name for level in first.levels],
             },
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
+    def names(self, sample: int) -> tuple[str, ...]:
         """Name the arrays of a sample, and the plane in them."""
         volume, plane = self._locate(sample)
         parts = [
@@ -167,7 +174,7 @@ class OmeZarr(Source):
             if size > 1
         ]
         place = f"[{','.join(parts)}]" if parts else ""
-        return f"{volume.image.path}{place}", f"{volume.mask.path}{place}"
+        return tuple(f"{level.path}{place}" for level in volume.levels)
 
     def probe(self, sample: int) -> Header:
         """Return what the metadata says of a plane."""
@@ -175,19 +182,22 @@ class OmeZarr(Source):
         name = self.names(sample)[0]
         channels = self._options.channels(len(volume.channels), name=name)
         dtype = packed_dtype(volume.image.dtype, name)
-        return Header.of_pair((*volume.image.axes.size, channels), dtype, volume.mask.axes.size)
+        mask = volume.mask.axes.size if volume.mask else None
+        return Header.of_pair((*volume.image.axes.size, channels), dtype, mask)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Read a plane."""
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Read a plane, and its labels."""
         volume, plane = self._locate(sample)
         name = self.names(sample)[0]
         with naming_errors(name):
             values = self._plane(volume.image, plane, volume.channels)
-        return self._options.image(values, name=name), self.read_mask(sample)
+        image = self._options.image(values, name=name)
+        return (image, self.read_mask(sample)) if volume.mask else (image,)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a plane's labels."""
         volume, plane = self._locate(sample)
+        assert volume.mask
         name = self.names(sample)[1]
         with naming_errors(name):
             values = self._plane(volume.mask, plane, (0,))[:, :, 0]

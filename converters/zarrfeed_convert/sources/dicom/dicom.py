@@ -1,18 +1,23 @@
-"""What samples do DICOM series hold: images and segments, slice by slice?"""
+"""What samples do DICOM series hold: images, with segments or alone, slice by slice?"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, Header, Mask, Source
 from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
-from zarrfeed_convert.sources.dicom.labels import Labelled, by_segments, by_volumes
+from zarrfeed_convert.sources.dicom.labels import (
+    Labelled,
+    Labelling,
+    by_segments,
+    by_volumes,
+)
 from zarrfeed_convert.sources.dicom.segments import BACKGROUND, NAMES_FROM, ids_of_names
 from zarrfeed_convert.sources.file_pairs import slice_keys
 from zarrfeed_convert.sources.read_errors import (
@@ -22,20 +27,23 @@ from zarrfeed_convert.sources.read_errors import (
     source_errors,
 )
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader
-from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
+from zarrfeed_convert.sources.value_options import ValueOptions, masks_given, require_choice
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.sources.dicom.headers import Slice
+    from zarrfeed_convert.sources.dicom.labels import SliceLabels
 
 
 @source_errors
 class DicomSeries(Source):
-    """DICOM series with segments (SEG) or NIfTI labels: a sample per slice.
+    """DICOM series, with segments (SEG) or NIfTI labels, or alone: a sample per slice.
 
     Slices are sorted by where they lie in the patient. Pixels of CT, MR, PET and other images,
     in a file each or as frames of one; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
@@ -48,7 +56,8 @@ class DicomSeries(Source):
     ----------
     images, masks
         A file, a folder with any number of series below it, or a glob. Both may be the same
-        folder.
+        folder. Without `masks`, segments among the images label them; where there are none, and
+        with ``none``, only images are packed.
     image_suffix, mask_suffix
         What names of series, and of NIfTI labels, have besides the one that both share: /CT of
         case1/CT, _seg of case1_seg.nii.gz.
@@ -94,7 +103,7 @@ class DicomSeries(Source):
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
         *,
         image_suffix: str = "",
         mask_suffix: str = "",
@@ -116,7 +125,8 @@ class DicomSeries(Source):
         self._rescale, self._skip_empty = rescale, skip_empty
         self._options = ValueOptions.of(color, mask_map)
         limits = limits or Limits()
-        found = find_files(os.fspath(images), os.fspath(masks), names_from, limits=limits)
+        where = os.fspath(masks)
+        found = find_files(os.fspath(images), where, names_from, limits=limits)
         self._frames = FrameReader(limits)
         self._volumes = VolumeReader(list(found.volumes))
         self.classes: tuple[str, ...] | None = None
@@ -126,11 +136,15 @@ class DicomSeries(Source):
             if not str(self._options.describe()["mask_map"]):
                 self.classes = (BACKGROUND, *ids)
             labelled = by_segments(found.series, found.segmentations, ids, threshold)
-        else:
+        elif masks_given(where, mask_suffix=mask_suffix, mask_map=mask_map, segments=segments,
+                       skip_empty=skip_empty):  # fmt: skip
             labelled = by_volumes(
                 found.series, found.volumes, image_suffix=image_suffix, mask_suffix=mask_suffix
             )
-        self._series = labelled.series
+        else:
+            self.fields = IMAGES_ONLY
+            labelled = Labelling([Labelled(one) for one in found.series])
+        self._labelled = labelled.series
         self.left_out = (*found.left_out, *labelled.left_out)
         self.remarks = tuple(found.remarks)
         self._facts = {"ignored_files": found.ignored, **labelled.facts}
@@ -139,7 +153,11 @@ class DicomSeries(Source):
         self._look_at_masks()
         require_any(self._places, self.left_out)
         self._dtype = np.result_type(
-            *{one.packed(rescale=rescale) for series in self._series for one in series.slices}
+            *{
+                one.packed(rescale=rescale)
+                for labelled in self._labelled
+                for one in labelled.series.slices
+            }
         )
 
     @property
@@ -156,58 +174,57 @@ class DicomSeries(Source):
             "facts": self._facts,
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
+    def names(self, sample: int) -> tuple[str, ...]:
         """Name the files, and the slice in those that have several."""
-        series, number = self._locate(sample)
-        return series.slices[number].name, series.labels.name(number)
+        one, number, labels = self._locate(sample)
+        return (one.name, labels.name(number)) if labels else (one.name,)
 
     def probe(self, sample: int) -> Header:
         """Return what the slice's header says."""
-        one = self._slice(sample)
+        one, _, labels = self._locate(sample)
         channels = self._options.channels(one.channels, name=one.name)
         dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._rescale)
-        return Header.of_pair((*one.size, channels), dtype, one.size, nodata=nodata)
+        mask = one.size if labels else None
+        return Header.of_pair((*one.size, channels), dtype, mask, nodata=nodata)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a slice and its labels."""
-        one = self._slice(sample)
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a slice, and its labels."""
+        one, number, labels = self._locate(sample)
         with naming_errors(one.name):
             values = self._frames.read_slice(one, rescale=self._rescale)
         values = packable(values, one.name).astype(self._dtype, copy=False)
-        return self._options.image(values, name=one.name), self.read_mask(sample)
+        image = self._options.image(values, name=one.name)
+        return (image, self._mask(one, number, labels)[0]) if labels else (image,)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a slice's labels."""
-        return self._mask(*self._locate(sample))[0]
+        one, number, labels = self._locate(sample)
+        assert labels
+        return self._mask(one, number, labels)[0]
 
-    def _locate(self, sample: int) -> tuple[Labelled, int]:
-        series, number = self._places[sample]
-        return self._series[series], number
+    def _locate(self, sample: int) -> tuple[Slice, int, SliceLabels | None]:
+        place, number = self._places[sample]
+        found = self._labelled[place]
+        return found.series.slices[number], number, found.labels
 
-    def _slice(self, sample: int) -> Slice:
-        series, number = self._locate(sample)
-        return series.slices[number]
-
-    def _mask(self, series: Labelled, number: int) -> tuple[Mask, int]:
-        name = series.labels.name(number)
+    def _mask(self, one: Slice, number: int, labels: SliceLabels) -> tuple[Mask, int]:
+        name = labels.name(number)
         with naming_errors(name):
-            ids, overlapping = series.labels.read(
-                number, series.slices[number].size, self._frames, self._volumes
-            )
+            ids, overlapping = labels.read(number, one.size, self._frames, self._volumes)
         return self._options.mask(ids, name=name), overlapping
 
     def _look_at_masks(self) -> None:
         """List the samples; look only at masks that may be empty, or whose segments may overlap."""
         skip_empty, empty, overlapping = self._skip_empty, 0, 0
         left_out = list(self.left_out)
-        for place, series in enumerate(self._series):
-            numbers = []
+        for place, labelled in enumerate(self._labelled):
+            series, labels, numbers = labelled.series, labelled.labels, list[int]()
             try:
-                for number in range(len(series.slices)):
-                    if not skip_empty and not series.labels.may_overlap(number):
+                for number, one in enumerate(series.slices):
+                    if labels is None or not (skip_empty or labels.may_overlap(number)):
                         numbers.append(number)
                         continue
-                    mask, pixels = self._mask(series, number)
+                    mask, pixels = self._mask(one, number, labels)
                     overlapping += pixels
                     if mask.any() or not skip_empty:
                         numbers.append(number)

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.dicom.headers import is_segmentation, read_header, slices_of
+from zarrfeed_convert.sources.dicom.headers import (
+    has_contours,
+    is_segmentation,
+    read_header,
+    slices_of,
+)
 from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
+from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
@@ -37,6 +43,8 @@ class FoundFiles:
         SEG objects.
     volumes
         NIfTI files → their paths below the folder, without extension.
+    contours
+        RTSTRUCT objects, whose outlines are not read.
     left_out
         Files that should be one of these, and cannot be read, as (path, why).
     ignored
@@ -48,6 +56,7 @@ class FoundFiles:
     series: list[Series] = field(default_factory=list)
     segmentations: list[Segmentation] = field(default_factory=list)
     volumes: dict[str, str] = field(default_factory=dict)
+    contours: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: int = 0
     remarks: list[tuple[str, str, str]] = field(default_factory=list)
@@ -60,7 +69,8 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
     ----------
     images, masks
         A file, a folder or a glob. Segments among the images are no images, and images among the
-        segments are not packed.
+        segments are not packed. Without `masks`, segments among the images label them; with
+        ``none``, nothing does.
     names_from
         Where segments' names are.
     limits
@@ -69,23 +79,24 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
     Raises
     ------
     SourceError
-        There is no image, or nothing that labels one; or there are labels of both kinds.
+        There is no image, or nothing of the `masks` that labels one; or there are labels of both
+        kinds.
     """
-    image_files, mask_files = (
-        list_files(where, what=what, extensions=("",))
-        for where, what in ((images, "images"), (masks, "masks"))
-    )
+    image_files = mask_files = list_files(images, what="images", extensions=("",))
+    is_given = masks not in ("", NO_MASKS)
+    if is_given:
+        mask_files = list_files(masks, what="masks", extensions=("",))
     found, slices = FoundFiles(), _Slices()
     for path in sorted({*image_files, *mask_files}):
         if path.lower().endswith(VOLUMES):
-            if path in mask_files:
+            if is_given and path in mask_files:
                 found.volumes[path] = without_extension(mask_files[path], VOLUMES)
             continue
+        is_mask = path in mask_files and masks != NO_MASKS
         try:
             with naming_errors(path):
                 header = read_header(path, limits)
-                _look(path, header, path in image_files, path in mask_files, names_from, found,
-                      slices)  # fmt: skip
+                _look(path, header, path in image_files, is_mask, names_from, found, slices)
         except SourceError as error:
             found.left_out.append(place_and_reason(error, [path]))
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
@@ -121,6 +132,10 @@ def _look(
         found.ignored += not is_mask
         if is_mask:
             found.segmentations.append(segmentation_of(path, header, names_from=names_from))
+    elif has_contours(header):
+        found.ignored += not is_mask
+        if is_mask:
+            found.contours.append(path)
     else:
         some = list(slices_of(path, header)) if is_image else []
         found.ignored += not some
@@ -177,9 +192,17 @@ def _require(found: FoundFiles, slices: _Slices, images: str, masks: str) -> Non
             f"masks: needed DICOM segments or NIfTI labels, found both in {masks}, such as "
             f"{found.segmentations[0].path} and {min(found.volumes)}; choose one kind by a glob"
         )
-    if not found.segmentations and not found.volumes:
+    if found.segmentations or found.volumes:
+        return
+    if found.contours:
         raise SourceError(
-            f"masks: needed labels, found neither DICOM segments (SEG) nor NIfTI labels in "
+            "masks: needed DICOM segments (SEG) or NIfTI labels, found contours (RTSTRUCT) in "
+            f"{found.contours[0]}, which are not read; convert them, or pack images alone with "
+            "--masks none"
+        )
+    if masks not in ("", NO_MASKS):
+        raise SourceError(
+            "masks: needed labels, found neither DICOM segments (SEG) nor NIfTI labels in "
             f"{masks}; check --masks{first}"
         )
 

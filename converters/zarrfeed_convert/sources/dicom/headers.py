@@ -27,6 +27,7 @@ _SEGMENTS = (  # of a frame per segment; of segment numbers
     "1.2.840.10008.5.1.4.1.1.66.4",
     "1.2.840.10008.5.1.4.1.1.66.7",
 )
+_STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"  # RTSTRUCT
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "FrameOfReferenceUID", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
@@ -151,6 +152,11 @@ def _require_deflated_end(path: str, limits: Limits) -> None:
             nbytes += len(unpacked.decompress(left, _PIECE))
             limits.require_nbytes(nbytes, path, "deflated data")
             left = unpacked.unconsumed_tail or file.read(_PIECE)
+
+
+def has_contours(header: Any) -> bool:
+    """Return whether a file holds outlines of structures, not an image."""
+    return bool(header.get("SOPClassUID") == _STRUCTURES)
 
 
 def is_segmentation(header: Any) -> bool:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.dicom.frames import FrameReader
-    from zarrfeed_convert.sources.dicom.headers import Slice
     from zarrfeed_convert.sources.dicom.planes import Patch
     from zarrfeed_convert.sources.dicom.segments import Segmentation
     from zarrfeed_convert.sources.dicom.series import Series
@@ -139,12 +138,10 @@ class VolumeLabels(SliceLabels):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A series with its labels."""
+    """A series with its labels, if it has any."""
 
-    key: str
-    place: str
-    slices: tuple[Slice, ...]
-    labels: SliceLabels
+    series: Series
+    labels: SliceLabels | None = None
 
 
 @dataclass(slots=True)
@@ -196,7 +193,7 @@ def by_segments(
             found.left_out.append(place_and_reason(error, [one.place, *paths]))
             continue
         found.facts["frames_of_other_images"] += elsewhere
-        found.series.append(Labelled(one.key, one.place, one.slices, labels))
+        found.series.append(Labelled(one, labels))
     return found
 
 
@@ -269,11 +266,11 @@ def by_volumes(
     for pair in paired.pairs:
         one = known[pair.images[0]]
         try:
-            labels = _volume_labels(one, pair.mask)
+            labels = _volume_labels(one, pair.files[-1])
         except SourceError as error:
-            found.left_out.append(place_and_reason(error, [pair.images[0], pair.mask]))
+            found.left_out.append(place_and_reason(error, pair.files))
             continue
-        found.series.append(Labelled(one.key, one.place, one.slices, labels))
+        found.series.append(Labelled(one, labels))
     found.facts = {"label_volumes": len(found.series)}
     return found
 

@@ -16,7 +16,7 @@ from zarrfeed_convert.sources.field_values import field_values, with_fields
 from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
+from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -171,18 +171,15 @@ class PairedFolders(FilePairs):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        masks = "" if masks == NO_MASKS else masks
         extras = parse_fields(fields)
-        self.fields = (*(PAIR if masks else IMAGES_ONLY), *(extra.field for extra in extras))
-        has_ids = any(field.role == "mask" for field in self.fields)
-        if (mask_suffix and not masks) or (str(mask_map) and not has_ids):
-            raise SourceError(
-                "--masks: is needed to find masks, and so that --mask-suffix and --mask-map have "
-                "a meaning; masks that lie among the images are found with --masks the same folder"
-            )
+        has_ids = any(extra.field.role == "mask" for extra in extras)
+        paired = masks_given(
+            os.fspath(masks), mask_suffix=mask_suffix, mask_map="" if has_ids else mask_map
+        )
+        self.fields = (*(PAIR if paired else IMAGES_ONLY), *(extra.field for extra in extras))
         joined = join_folders(
             os.fspath(images),
-            os.fspath(masks),
+            os.fspath(masks) if paired else "",
             image_suffix=image_suffix,
             mask_suffix=mask_suffix,
             extras=extras,
@@ -194,7 +191,7 @@ class PairedFolders(FilePairs):
         self.classes: tuple[str, ...] | None = None
         self.ignore: int | None = None
         named = None
-        if masks and not str(options.mask_map):
+        if paired and not str(options.mask_map):
             named = find_classes(_folders(os.fspath(masks)))
         if named is not None:
             self.classes, self.ignore = named.labels.classes, named.labels.ignore

@@ -1,4 +1,4 @@
-"""Do a volume and its labels show the same voxels, and how are both cut into slices?
+"""Do a volume and its labels show the same voxels, and how are they cut into slices?
 
 Pure: headers in, cuts out.
 """
@@ -84,23 +84,22 @@ def alike(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A volume, or one for each channel, with its labels.
+    """A volume, or one for each channel, and its labels.
 
     Attributes
     ----------
     key
         Names it.
     images, labels
-        The files.
-    image_axes, label_axes
-        Of each of the images, and of the labels; slices are samples.
+        The files; the labels are None where there are none.
+    axes
+        Of each of the images, and then of the labels; slices are samples.
     """
 
     key: str
     images: tuple[Volume, ...]
-    labels: Volume
-    image_axes: tuple[Axes, ...]
-    label_axes: Axes
+    labels: Volume | None
+    axes: tuple[Axes, ...]
 
     @property
     def channels(self) -> int:
@@ -111,25 +110,25 @@ class Case:
     @property
     def count(self) -> int:
         """How many slices there are."""
-        return self.image_axes[0].count
+        return self.axes[0].count
 
     @property
     def size(self) -> tuple[int, ...]:
         """Height and width of the slices."""
-        return self.image_axes[0].size
+        return self.axes[0].size
 
 
 def case_of(
     key: str,
     images: Sequence[Volume],
-    labels: Volume,
+    labels: Volume | None,
     *,
     axis: int,
     canonical: bool,
     ignore_affine: bool,
     one_hot: bool,
 ) -> Case:
-    """Match a volume with its labels.
+    """Match a volume with its labels, and the volumes of its channels with each other.
 
     Parameters
     ----------
@@ -150,13 +149,15 @@ def case_of(
         Shapes or places differ, or there are channels where none may be.
     """
     turns = [_orientation(volume, canonical=canonical) for volume in images]
-    turns.append(turns[0] if ignore_affine else _orientation(labels, canonical=canonical))
-    volumes = (*images, labels)
-    axes = [
+    volumes = [*images]
+    if labels is not None:
+        turns.append(turns[0] if ignore_affine else _orientation(labels, canonical=canonical))
+        volumes.append(labels)
+    axes = (
         volume_axes(volume.shape, volume.channels, axis=axis, orientation=turn)
         for volume, turn in zip(volumes, turns, strict=True)
-    ]
-    case = Case(key, tuple(images), labels, tuple(axes[:-1]), axes[-1])
+    )
+    case = Case(key, tuple(images), labels, tuple(axes))
     _require_channels(case, one_hot=one_hot)
     for other, turn in zip(volumes[1:], turns[1:], strict=True):
         _require_same_shape(images[0], turns[0], other, turn)
@@ -185,8 +186,9 @@ def _require_channels(case: Case, *, one_hot: bool) -> None:
             f"{case.images[0].path}: needed one channel in every file, found "
             f"{several[0].channels} in {several[0].path}; give one image suffix"
         )
-    if case.labels.channels > 1 and not (case.labels.colors or one_hot):
-        raise SourceError(several_values(case.labels.path, case.labels.channels))
+    labels = case.labels
+    if labels is not None and labels.channels > 1 and not (labels.colors or one_hot):
+        raise SourceError(several_values(labels.path, labels.channels))
 
 
 def _require_same_shape(

@@ -1,4 +1,4 @@
-"""What samples do NIfTI volumes hold: images and labels, slice by slice?"""
+"""What samples do NIfTI volumes hold: images, with labels or alone, slice by slice?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import JSON, Header, Image, Mask, Source
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Header, Mask, Source
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
@@ -22,7 +22,7 @@ from zarrfeed_convert.sources.read_errors import (
 )
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
 from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @source_errors
 class NiftiVolumes(Source):
-    """NIfTI volumes with label volumes: a sample per slice.
+    """NIfTI volumes, with label volumes or alone: a sample per slice.
 
     Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.
     Intensities that the file scales become float32, as do integers other than uint8 and uint16,
@@ -50,7 +50,8 @@ class NiftiVolumes(Source):
     images, masks
         A volume (.nii, .nii.gz), a folder of volumes, or a glob. Volumes pair by their names
         without extension; one volume and one label volume pair whatever their names. Volumes of
-        four axes have channels along the last.
+        four axes have channels along the last. Without `masks`, or with ``none``, only images are
+        packed.
     axis
         The axis to cut along: 0, 1 or 2.
     image_suffix, mask_suffix
@@ -91,7 +92,7 @@ class NiftiVolumes(Source):
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
         *,
         axis: int = 2,
         image_suffix: str = "",
@@ -108,17 +109,21 @@ class NiftiVolumes(Source):
         self._axis, self._canonical = axis, canonical
         self._ignore_affine, self._skip_empty = ignore_affine, skip_empty
         self._options = ValueOptions.of(color, mask_map)
-        named = None if str(self._options.mask_map) else _named(Path(masks))
+        where = os.fspath(masks)
+        labelled = masks_given(
+            where, mask_suffix=mask_suffix, mask_map=mask_map, skip_empty=skip_empty
+        )
+        self.fields = PAIR if labelled else IMAGES_ONLY
+        named = _named(Path(where)) if labelled and not str(self._options.mask_map) else None
         self.classes: tuple[str, ...] | None = named.classes if named else None
         self.ignore: int | None = named.ignore if named else None
         found = pair_stacks(
             list_stacks(os.fspath(images), what="images", extensions=VOLUMES),
-            list_stacks(os.fspath(masks), what="masks", extensions=VOLUMES),
+            list_stacks(where, what="masks", extensions=VOLUMES) if labelled else None,
             image_suffixes=image_suffix.split(","),
             mask_suffix=mask_suffix,
         )
-        files = [path for pair in found.pairs for path in (*pair.images, pair.mask)]
-        self._reader = VolumeReader(files)
+        self._reader = VolumeReader([path for pair in found.pairs for path in pair.files])
         self._limits = limits or Limits()
         self._cases: list[Case] = []
         self._places: list[tuple[int, int]] = []
@@ -128,7 +133,7 @@ class NiftiVolumes(Source):
             try:
                 self._add(self._measured(pair))
             except SourceError as error:
-                left_out.append(place_and_reason(error, (*pair.images, pair.mask)))
+                left_out.append(place_and_reason(error, pair.files))
         require_any(self._places, left_out)
         self.left_out = tuple(left_out)
         self._left_aside = found.left_aside
@@ -154,34 +159,37 @@ class NiftiVolumes(Source):
             },
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
+    def names(self, sample: int) -> tuple[str, ...]:
         """Name the files and the slice in them, like ``scan.nii.gz[z=12]``."""
         case, number = self._locate(sample)
-        return self._named(case.images[0], number), self._named(case.labels, number)
+        return tuple(
+            self._named(volume, number) for volume in (case.images[0], case.labels) if volume
+        )
 
     def probe(self, sample: int) -> Header:
         """Return what the volumes' headers say of a slice."""
         case, _ = self._locate(sample)
         channels = self._options.channels(case.channels, name=case.images[0].path)
-        return Header.of_pair((*case.size, channels), str(self._dtype), case.size)
+        mask = case.size if case.labels else None
+        return Header.of_pair((*case.size, channels), str(self._dtype), mask)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Read a slice of a volume and of its labels."""
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Read a slice of a volume, and of its labels."""
         case, number = self._locate(sample)
         name = self._named(case.images[0], number)
         parts = []
-        for volume, axes in zip(case.images, case.image_axes, strict=True):
+        for volume, axes in zip(case.images, case.axes, strict=False):
             about = name if volume is case.images[0] else f"{name}: {volume.path}"
             with naming_errors(about):
                 values = self._slice(volume, axes, number, about)
             parts.append(packable(values, about).astype(self._dtype, copy=False))
-        image = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
-        return self._options.image(image, name=name), self.read_mask(sample)
+        values = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
+        image = self._options.image(values, name=name)
+        return (image, self._mask(case, number)) if case.labels else (image,)
 
     def read_mask(self, sample: int) -> Mask:
         """Read a slice of a label volume."""
-        case, number = self._locate(sample)
-        return self._mask(case, number)
+        return self._mask(*self._locate(sample))
 
     def _locate(self, sample: int) -> tuple[Case, int]:
         case, number = self._places[sample]
@@ -191,9 +199,10 @@ class NiftiVolumes(Source):
         return f"{volume.path}[{'xyz'[self.arguments['axis']]}={number}]"
 
     def _mask(self, case: Case, number: int) -> Mask:
+        assert case.labels
         name = self._named(case.labels, number)
         with naming_errors(name):
-            values = self._slice(case.labels, case.label_axes, number, name)
+            values = self._slice(case.labels, case.axes[-1], number, name)
         return self._options.mask(values, name=name)
 
     def _slice(self, volume: Volume, axes: Axes, number: int, name: str) -> NDArray[Any]:
@@ -214,13 +223,13 @@ class NiftiVolumes(Source):
 
     def _measured(self, pair: Pair) -> Case:
         volumes = []
-        for path in (*pair.images, pair.mask):
+        for path in pair.files:
             with naming_errors(path):
                 volumes.append(measure_volume(path))
         case = case_of(
             pair.key,
-            volumes[:-1],
-            volumes[-1],
+            volumes[: len(pair.images)],
+            volumes[-1] if pair.mask else None,
             axis=self._axis,
             canonical=self._canonical,
             ignore_affine=self._ignore_affine,

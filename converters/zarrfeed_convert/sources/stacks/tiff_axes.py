@@ -25,13 +25,13 @@ _PLANES = (1, 3, 4)  # channels that an image has, as a rule
 
 def axes_of_pair(
     images: Stored,
-    masks: Stored,
+    masks: Stored | None,
     *,
     along: str,
     channel: int,
-    names: tuple[str, str],
+    names: Sequence[str],
     one_hot: bool = False,
-) -> tuple[Axes, Axes]:
+) -> tuple[Axes, Axes | None]:
     """Read what the axes of a stack of images and of its masks are.
 
     Where there is a mask for each plane of channels, they are samples, unless they are as many as
@@ -40,11 +40,11 @@ def axes_of_pair(
     Parameters
     ----------
     images, masks
-        The axes as tifffile gives them.
+        The axes as tifffile gives them; no masks belong to images alone.
     along, channel
         The options ``axis`` and ``channel``.
     names
-        The two files, for errors.
+        The files, for errors.
     one_hot
         Masks may have a channel for each class.
 
@@ -64,9 +64,11 @@ def axes_of_pair(
     >>> [axes.counted for axes in stack]
     ['C', 'Q']
     """
+    image = axes_of(*images, along=along, must=True, name=names[0])
+    if masks is None:
+        return image, None
     planes = ["".join(set(letters) - set("YXS")) for letters, _ in (images, masks)]
     as_samples = not along and channel == ALL and "C" in "".join(planes)
-    image = axes_of(*images, along=along, must=True, name=names[0])
     if as_samples and plane_count(image) not in _PLANES:
         with suppress(SourceError):
             return _axes_of_pair(images, masks, (planes[0], planes[1]), channel, names, one_hot)
@@ -84,7 +86,7 @@ def _axes_of_pair(
     masks: Stored,
     along: tuple[str, str],
     channel: int,
-    names: tuple[str, str],
+    names: Sequence[str],
     one_hot: bool,
 ) -> tuple[Axes, Axes]:
     image = axes_of(*images, along=along[0], must=True, name=names[0])

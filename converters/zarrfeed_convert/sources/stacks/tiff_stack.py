@@ -1,19 +1,16 @@
-"""What samples do multi-page TIFFs hold: stacks of images and of masks, page by page?"""
+"""What samples do multi-page TIFFs hold: images, with stacks of masks or alone, page by page?"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
-from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
 from zarrfeed_convert.sources.axes import ALL, Axes
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.file_discovery import list_stacks
@@ -32,15 +29,16 @@ from zarrfeed_convert.sources.stacks.tiff_axes import (
     mask_sample,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import packed_dtype
+from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.decoding.pixels import Color, Pixels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Image, Mask
+    from zarrfeed_convert.source import JSON, Header, Mask
 
 _EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
 _TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))
@@ -49,12 +47,17 @@ _OPEN = 32  # stacks whose pages a process remembers; some 200 KiB for 500 pages
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """A stack's two files, as their headers say."""
+    """A stack's files, as their headers say: its images, and its masks, if there are any."""
 
     pair: Pair
     images: Axes
-    masks: Axes
+    masks: Axes | None
     header: Header
+
+    def mask_page(self, page: int) -> int:
+        """Find the page of the masks that belongs to one of the images."""
+        assert self.masks
+        return mask_sample(self.images, self.masks, page)
 
 
 @source_errors
@@ -70,7 +73,8 @@ class TiffStacks(Source):
     ----------
     images, masks
         A stack, a folder of stacks, or a glob. Stacks pair by their names without extension;
-        one stack of images and one of masks pair whatever their names.
+        one stack of images and one of masks pair whatever their names. Without `masks`, or with
+        ``none``, only images are packed.
     image_suffix, mask_suffix
         What a name has besides the one that both share, like _mask.
     axis
@@ -103,7 +107,7 @@ class TiffStacks(Source):
     def __init__(
         self,
         images: str | os.PathLike[str],
-        masks: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
         *,
         image_suffix: str = "",
         mask_suffix: str = "",
@@ -118,11 +122,12 @@ class TiffStacks(Source):
         self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
         self._open: Cache[TiffPages] = Cache(_OPEN, _one)
+        where = os.fspath(masks)
+        masked = masks_given(where, mask_suffix=mask_suffix, mask_map=mask_map)
+        self.fields = PAIR if masked else IMAGES_ONLY
         found = pair_stacks(
-            *(
-                list_stacks(where, what=what, extensions=_EXTENSIONS, endings=_TWO_PARTS)
-                for where, what in ((os.fspath(images), "images"), (os.fspath(masks), "masks"))
-            ),
+            _stacks(os.fspath(images), "images"),
+            _stacks(where, "masks") if masked else None,
             image_suffixes=[image_suffix],
             mask_suffix=mask_suffix,
         )
@@ -132,7 +137,7 @@ class TiffStacks(Source):
             try:
                 self._stacks.append(self._measured(pair))
             except SourceError as error:
-                left_out.append(place_and_reason(error, (*pair.images, pair.mask)))
+                left_out.append(place_and_reason(error, pair.files))
         require_any(self._stacks, left_out)
         self.left_out = tuple(left_out)
         self._index = ItemIndex.of(stack.images.count for stack in self._stacks)
@@ -160,26 +165,26 @@ class TiffStacks(Source):
             },
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
+    def names(self, sample: int) -> tuple[str, ...]:
         """Name the files and the places in them, like ``scan.tif[z=12]``."""
         stack, page = self._locate(sample)
-        mask_page = mask_sample(stack.images, stack.masks, page)
-        return (
-            f"{stack.pair.images[0]}[{label_of(stack.images, page)}]",
-            f"{stack.pair.mask}[{label_of(stack.masks, mask_page)}]",
-        )
+        name = f"{stack.pair.images[0]}[{label_of(stack.images, page)}]"
+        if stack.masks is None:
+            return (name,)
+        return name, f"{stack.pair.mask}[{label_of(stack.masks, stack.mask_page(page))}]"
 
     def probe(self, sample: int) -> Header:
         """Return what the stack's header says of every page."""
         return self._locate(sample)[0].header
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
-        """Decode a page of both stacks."""
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a page of the images, and that of the masks."""
         stack, page = self._locate(sample)
         name = self.names(sample)[0]
         channel = self._channel
         pixels = self._page(stack.pair.images[0], stack.images, page, channel, name)
-        return self._options.image(pixels, name=name), self.read_mask(sample)
+        image = self._options.image(pixels, name=name)
+        return (image, self.read_mask(sample)) if stack.masks else (image,)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a page of the stack of masks."""
@@ -195,8 +200,10 @@ class TiffStacks(Source):
 
     def _mask_page(self, sample: int) -> Pixels:
         stack, page = self._locate(sample)
-        mask_page = mask_sample(stack.images, stack.masks, page)
-        return self._page(stack.pair.mask, stack.masks, mask_page, ALL, self.names(sample)[1])
+        assert stack.pair.mask
+        assert stack.masks
+        name, page = self.names(sample)[1], stack.mask_page(page)
+        return self._page(stack.pair.mask, stack.masks, page, ALL, name)
 
     def _page(self, path: str, axes: Axes, page: int, channel: int, name: str) -> Pixels:
         with naming_errors(name):
@@ -215,37 +222,31 @@ class TiffStacks(Source):
 
     def _measured(self, pair: Pair) -> _Stack:
         path, channel = pair.images[0], self._channel
-        with naming_errors(path):
-            images = self._pages(path)
-            image = images.measured
-            dtype = packed_dtype(np.dtype(image.dtype), path)
-        with naming_errors(pair.mask):
-            masks = self._pages(pair.mask)
-            mask = masks.measured
-        for pages, name in ((images, path), (masks, pair.mask)):
-            self._limits.require_count(prod(pages.sizes) // (pages.page.size or 1), name, "pages")
-        axes = axes_of_pair(
-            (images.letters, images.sizes),
-            (masks.letters, masks.sizes),
+        found = []
+        for name in pair.files:
+            with naming_errors(name):
+                found.append(pages := self._pages(name))
+                pages_count = prod(pages.sizes) // (pages.page.size or 1)
+                self._limits.require_count(pages_count, name, "pages")
+        images, *masks = found
+        stored = [(pages.letters, pages.sizes) for pages in found]
+        axes, mask_axes = axes_of_pair(
+            stored[0],
+            stored[1] if masks else None,
             along=self._axis,
             channel=channel,
-            names=(path, pair.mask),
+            names=pair.files,
             one_hot=self._options.mask_map.one_hot is not None,
         )
-        channels = count_channels(axes[0], channel, path)
-        if images.page.photometric == PALETTE or channels == images.page.samplesperpixel:
-            channels = image.channels
-        shown = self._options.channels(channels, name=path)
-        colors = self._options.mask_colors(mask.palette)
-        require_same_place(image.place, mask.place, (image.height, image.width), name=path)
-        header = Header.of_pair(
-            (image.height, image.width, shown),
-            dtype,
-            (mask.height, mask.width),
-            mask_colors=colors,
-            nodata=image.nodata,
-        )
-        return _Stack(pair, *axes, header)
+        image, channels = images.measured, count_channels(axes, channel, path)
+        if images.page.photometric != PALETTE and channels != images.page.samplesperpixel:
+            image = replace(image, channels=channels)
+        header = self._options.header(image, masks[0].measured if masks else None, name=path)
+        return _Stack(pair, axes, mask_axes, header)
+
+
+def _stacks(where: str, what: str) -> dict[str, str]:
+    return list_stacks(where, what=what, extensions=_EXTENSIONS, endings=_TWO_PARTS)
 
 
 def _one(_: TiffPages) -> int:

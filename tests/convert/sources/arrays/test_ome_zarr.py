@@ -165,9 +165,15 @@ def test_a_label_is_chosen_by_its_name():
     with pytest.raises(SourceError, match=r"needed the label 'x', found cells, other$"):
         OmeZarr("a.zarr", "x")
     require_source(OmeZarr("a.zarr", "other"), *planes(labels=LABELS[::-1]))
+
+
+def test_images_without_labels_are_packed_alone_unless_a_label_is_asked_for():
     write(labels=())
-    with pytest.raises(SourceError, match=r"^a\.zarr: needed one label, found none in it$"):
-        OmeZarr("a.zarr")
+    require_source(OmeZarr("a.zarr"), planes()[0])
+    with pytest.raises(SourceError, match=r"^a\.zarr: needed the label 'x', found none in it$"):
+        OmeZarr("a.zarr", "x")
+    with pytest.raises(SourceError, match=r"^--masks: is needed with the option binary"):
+        OmeZarr("a.zarr", binary=True)
 
 
 def test_many_images_and_those_without_labels_left_out():

@@ -14,6 +14,7 @@ import zarr
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import source_of
+from zarrfeed_convert.source import IMAGES_ONLY
 
 pydicom = pytest.importorskip("pydicom")
 hd = pytest.importorskip("highdicom")
@@ -125,6 +126,20 @@ def test_segments_are_classes_by_their_numbers(kind, syntax):
         **({"rescale_fractional": True} if kind == "FRACTIONAL" else {}),
     )
     np.testing.assert_array_equal(found, numbers)
+
+
+def test_segments_among_the_images_are_their_masks_unless_none_are_wanted():
+    paths = write_series("t/ct", values())
+    write_series("t/mr", values())
+    write_seg("t/seg.dcm", paths, labels(ids=2), ["Liver"])
+    source = DicomSeries("t")
+    np.testing.assert_array_equal(masks_of(source), labels(ids=2))
+    assert source.left_out == (("t/mr", "the series mr has no segments"),)
+    alone = DicomSeries("t", "none")
+    assert (len(alone.keys), alone.fields, alone.left_out) == (2 * COUNT, IMAGES_ONLY, ())
+    assert alone.classes is None
+    with pytest.raises(SourceError, match=r"^--masks: is needed with the option segments"):
+        DicomSeries("t/ct", segments="Liver")
 
 
 def test_frames_are_found_by_position_where_no_image_is_named():
