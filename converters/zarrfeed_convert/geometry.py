@@ -62,10 +62,7 @@ class Geometry:
         return [*itertools.product(*self._origins(size))]
 
     def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
-        """Tell whether a sample of this size is cut into these windows.
-
-        The size may be damaged: no more origins are listed than there are windows.
-        """
+        """Tell whether these are its windows; of a damaged size, it does not list them."""
         steps = (
             len(range(0, max(0, old - new), new - self.overlap))
             for old, new in zip(size, self.size, strict=True)
@@ -188,7 +185,9 @@ class Geometry:
         """List where windows begin along each axis."""
         if self.fit != "tile":
             return [[0] for _ in self.size]
-        return [_origins(old, new, self.overlap) for old, new in zip(size, self.size, strict=True)]
+        ends = (max(0, old - new) for old, new in zip(size, self.size, strict=True))
+        steps = (new - self.overlap for new in self.size)
+        return [[*range(0, end, step), end] for end, step in zip(ends, steps, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +229,6 @@ def origin_text(window: Sequence[int]) -> str:
     '0,512'
     """
     return ",".join(map(str, window))
-
-
-def _origins(extent: int, window: int, overlap: int) -> list[int]:
-    """Where windows begin that cover ``0 … extent-1``."""
-    last = max(0, extent - window)
-    return [*range(0, last, window - overlap), last]
 
 
 def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
@@ -295,9 +288,7 @@ def resize_image(image: Image, size: Size) -> Image:
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize (H, W, …) or (D, H, W, …) by taking the pixel at the centre of each new one.
-
-    No value is invented.
+    """Take the pixel at the centre of each new one: (H, W, …) or (D, H, W, …), no new values.
 
     Examples
     --------

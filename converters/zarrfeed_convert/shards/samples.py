@@ -90,7 +90,12 @@ def _validated(
 ) -> tuple[Sample, Numbers]:
     names = source.names(item)
     recipe.geometry.check_window(sample[IMAGE].shape[:-1], window, name=names[0])
-    cut = recipe.geometry.apply(sample, source.fields, window=window, ignore=recipe.labels.ignore)
+    try:
+        cut = recipe.geometry.apply(
+            sample, source.fields, window=window, ignore=recipe.labels.ignore
+        )
+    except SourceError as error:  # the geometry knows no files
+        raise SourceError(f"{names[0]}: {error}") from error
     pixels = _NO_CLASSES
     if MASK in cut:
         cut[MASK], pixels = recipe.labels.validate(cut[MASK], name=names[1])
