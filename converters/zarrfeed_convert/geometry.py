@@ -233,7 +233,7 @@ def origin_text(window: Sequence[int]) -> str:
 
 def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
     """Add pixels at the far end of each axis."""
-    dtype = np.promote_types(values.dtype, np.min_scalar_type(fill))
+    dtype = np.promote_types(values.dtype, np.min_scalar_type(fill)) if fill else values.dtype
     out = np.full((*size, *values.shape[len(size) :]), fill, dtype)
     out[tuple(map(slice, values.shape[: len(size)]))] = values
     return out

@@ -87,9 +87,9 @@ class Header:
         What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
         mask map knows the class. Empty where there is no palette, or it knows all of them.
     turned
-        Whether the image's file says that it is to be shown turned, and the mask's does not.
+        Whether the image's file says that it is to be shown turned, and another field's does not.
     nodata
-        Values of the image that its file declares to be none.
+        Values that files declare to be none: the image's, and those of further images and targets.
 
     Examples
     --------

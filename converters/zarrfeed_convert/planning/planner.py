@@ -25,6 +25,7 @@ from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
+from zarrfeed_convert.source import PAIR
 
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
@@ -104,6 +105,7 @@ def decide(
     geometry, about_size, unfit = survey.decide_geometry(
         measured, settings, ignore=labels.ignore, names=samples.names
     )
+    survey.require_ignored_id(samples.fields, kinds, measured, geometry, labels.ignore)
     executor.failures.add(unfit)
     measured = measured.without(executor.failures.items)
     rows = survey.lay_out(
@@ -166,7 +168,7 @@ def _about_turned(measured: Measured) -> tuple[Decision, ...]:
 
 
 def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
-    """Tell of values of images that their files declare to be none; NaN are counted elsewhere."""
+    """Tell of values that files declare to be none; NaN of images are counted elsewhere."""
     first: dict[float, int] = {}
     for item, header in zip(measured.items, measured.headers, strict=True):
         for value in header.nodata:
@@ -175,10 +177,14 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
     if not first:
         return ()
     value, item = next(iter(first.items()))
+    names = samples.names(item)
+    who = names[0] if set(samples.fields) <= set(PAIR) else f"one of {', '.join(names)}"
     reason = (
-        f"{samples.names(item)[0]} declares {shown_value(value)} as no data: such pixels of images "
-        "are packed as they are, and count in the channels' mean and std"
+        f"{who} declares {shown_value(value)} as no data: such pixels of images are packed as they "
+        "are, and count in the channels' mean and std"
     )
+    if who != names[0]:
+        reason += "; those of targets count in a loss, unless weights leave them out"
     return (Decision("no data", few(map(shown_value, first), counted=True), reason),)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.order.sample_order import permutation
 from zarrfeed.spelling import few
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size, size_text
 from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.samples import Recipe
-    from zarrfeed_convert.source import Source
+    from zarrfeed_convert.source import ArrayHeader, Field, Source
 
 _SURVEYED_TOGETHER = 16
 
@@ -100,6 +101,36 @@ def decide_geometry(
     if settings.overlap:
         reason += f"; neighbours share {settings.overlap} pixels or more"
     return geometry, Decision("size", f"{size_text(size)} by {fit}", reason), failed
+
+
+def require_ignored_id(
+    fields: Sequence[Field],
+    kinds: Mapping[str, ArrayHeader],
+    measured: Measured,
+    geometry: Geometry,
+    ignore: int | None,
+) -> None:
+    """Refuse an ignored id with which a further mask is to be padded, and that it cannot hold.
+
+    Parameters
+    ----------
+    fields, kinds
+        Of the samples.
+    measured
+        The samples.
+    geometry, ignore
+        Whether it pads them, and with what.
+    """
+    if ignore is None or not any(geometry.pads(header.size) for header in measured.headers):
+        return
+    for name in (field.name for field in fields if field.role == "mask" and field.name != MASK):
+        dtype = str(kinds[name].dtype)
+        if ignore > np.iinfo(dtype).max:
+            raise SourceError(
+                f"field {name}: needed an ignored id that {dtype} holds, to pad with, found "
+                f"{ignore}; choose another one with --ignore, or give the field the role target, "
+                "which is padded with 0"
+            )
 
 
 def survey_labels(

@@ -53,15 +53,17 @@ def with_fields(
     """
     if not extras:
         return header
-    arrays = dict(header.arrays)
-    turned = header.turned
+    arrays, turned = dict(header.arrays), header.turned
+    nodata = dict.fromkeys(header.nodata)
     for field, (name, said) in extras.items():
         require_same_place(
             image.place, said.place, (image.height, image.width), name=name, what=field.name
         )
         arrays[field.name] = field_header(field, said, options, name=name)
         turned |= image.turned and not said.turned
-    return replace(header, arrays=arrays, turned=turned)
+        if field.role != "mask":  # which refuses them
+            nodata |= dict.fromkeys(said.nodata)
+    return replace(header, arrays=arrays, turned=turned, nodata=tuple(nodata))
 
 
 def field_header(field: Field, said: Measure, options: ValueOptions, *, name: str) -> ArrayHeader:

@@ -113,7 +113,7 @@ def test_originals_that_have_moved_are_found():
     packed({"depth": "target:depth", "after": "image:after"})
     Path("depth").rename("moved")
     found = verify("o.zarr", source=True)
-    assert "say where with --images, --masks and --field" in found.problems[0].what
+    assert "with --images, --masks and --field" in found.problems[0].what
     found = verify("o.zarr", source={"fields": {"depth": "target:moved"}})
     assert found.ok, found.problems
     save("moved/3.tif", DEPTHS[0])
@@ -264,3 +264,43 @@ def test_the_command_packs_fields_and_shows_them():
     assert "float32" in shown
     explained = CliRunner().invoke(app, ["formats", "paired"], env={"COLUMNS": "120"}).output
     assert "--field" in explained
+
+
+def test_values_that_a_target_declares_as_no_data_are_told():
+    tag = (42113, "s", 0, "-9999", False)  # GDAL_NODATA
+    for number in range(COUNT):
+        values = np.where(MASKS[number] == 0, np.float32(-9999), DEPTHS[number])
+        tifffile.imwrite(f"depth/{number}.tif", values, extratags=[tag])
+    report = packed({"depth": "target:depth"}, "none")
+    (about,) = [each for each in report.decisions if each.what == "no data"]
+    assert about.value == "-9999"
+    assert about.reason.startswith("one of images/0.png, depth/0.tif declares -9999 as no data")
+    assert "targets count in a loss" in about.reason
+    assert (in_order_of_keys("o.zarr/train")["depth"] == -9999).any()
+
+
+@pytest.mark.parametrize("fit", ["pad", "tile"])
+def test_padding_is_the_ignored_id_of_masks_and_zero_of_others(fit):
+    fields = {"objects": "mask:objects", "depth": "target:depth", "after": "image:after"}
+    packed(fields, size=(15, 15), fit=fit, ignore=300)
+    arrays = in_order_of_keys("o.zarr/train")
+    for name, fill in {"mask": 300, "objects": 300, "depth": 0, "after": 0}.items():
+        assert (arrays[name][:, SIZE[0] :] == fill).all()
+        np.testing.assert_array_equal(arrays[name][:, : SIZE[0], : SIZE[1]], STORED[name])
+
+
+def test_an_ignored_id_that_a_further_mask_cannot_hold_is_refused():
+    for number in range(COUNT):
+        save(f"objects/{number}.png", MASKS[number])
+    with pytest.raises(SourceError, match="field objects: needed an ignored id that uint8 holds"):
+        packed({"objects": "mask:objects"}, size=(15, 15), fit="pad", ignore=300)
+
+
+def test_targets_of_negative_numbers_are_padded_as_they_are():
+    for number in range(COUNT):
+        Path(f"depth/{number}.tif").unlink()
+        save(f"depth/{number}.npy", MASKS[number].astype(np.int8) - np.int8(1))
+    packed({"depth": "target:depth"}, "none", size=(15, 15), fit="pad")
+    depths = in_order_of_keys("o.zarr/train")["depth"]
+    assert depths.dtype == np.int8
+    np.testing.assert_array_equal(depths[:, : SIZE[0], : SIZE[1]], MASKS.astype(int) - 1)
