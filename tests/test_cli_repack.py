@@ -76,7 +76,7 @@ def test_splits_become_one(packed, here):
     require_same(by_key(here / "o.zarr/all"), by_key(packed.split))
     result = run("o.zarr/one", "o.zarr/all", "x.zarr", "--split", "s")
     assert result.returncode == 1
-    assert "o.zarr/all: needed samples of names that no other" in result.stderr
+    assert "o.zarr/all: needed names of samples that no other" in result.stderr
     result = invoke(
         "o.zarr/one", "o.zarr/all", "x.zarr", "--split", "s", "--prefix-keys", "--workers", 1
     )

@@ -168,7 +168,7 @@ def test_a_slice_a_list_and_a_mask_choose_the_same(stores, start, stop, step):
     for wish in wishes:
         options = {"split": "s", "subset": wish, "dry_run": True, "workers": 1}
         if not rows.size:
-            with pytest.raises(SourceError, match="at least one sample, chose none of 11"):
+            with pytest.raises(SourceError, match="subset or keys choose none of 11"):
                 repack(stores["raw"], "nowhere.zarr", **options)
             continue
         assert repack(stores["raw"], "nowhere.zarr", **options).packed == rows.size
@@ -187,13 +187,13 @@ def test_samples_are_chosen_by_name(stores, tmp_path):
     [
         ({"keys": ["s01", "s99", "x"]}, r"the 11 samples, such as 's\d\d', found 's99', 'x'"),
         ({"keys": ["s01", "s01"]}, "at most once, found 's01' twice"),
-        ({"keys": "s01"}, "found one text"),
-        ({"keys": []}, "chose none"),
+        ({"keys": "s01"}, "found the text"),
+        ({"keys": []}, "keys choose none"),
         ({"keys": ["s01"], "subset": slice(2)}, "found both"),
         ({"subset": [1, 2, 12]}, "below 11, found 12"),
         ({"subset": [1, -10]}, "found sample 1 twice"),
         ({"subset": [0.5]}, "found float64"),
-        ({"subset": [True, False]}, "11 truth values, found 2"),
+        ({"subset": [True, False]}, "11 booleans, found 2"),
         ({"codec": "lzma"}, "codec: needed one of .*found 'lzma'"),
         ({"order": "random"}, "order: needed one of"),
         ({"chunk_samples": 0}, "at least 1, found 0"),

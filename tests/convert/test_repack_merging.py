@@ -164,9 +164,11 @@ def test_a_dataset_of_other_classes_takes_no_split_of_these(stores, tmp_path):
 def test_only_packed_splits_are_repacked(stores, halves, tmp_path):
     group = zarr.open_group(str(tmp_path / "foreign.zarr"), mode="w")
     group.create_array("image", data=np.zeros((2, 3, 3, 1), np.uint8))
-    with pytest.raises(SourceError, match="found a Zarr group of other origin"):
+    with pytest.raises(SourceError, match="found another Zarr group"):
         repack(tmp_path / "foreign.zarr", tmp_path / "o.zarr", split="s")
-    with pytest.raises(SourceError, match=r"needed one split, found one, two; name it: .*/one"):
+    with pytest.raises(
+        SourceError, match=r"needed one split, found one, two; give its path, such as .*/one"
+    ):
         repack(halves[0].parent, tmp_path / "o.zarr", split="s")
     with pytest.raises(StoreError, match="no such store"):
         repack(tmp_path / "nothing.zarr", tmp_path / "o.zarr", split="s")
@@ -192,9 +194,9 @@ def test_what_somebody_added_to_a_split_is_not_lost_in_silence(stores, tmp_path,
     split = tmp_path / "more.zarr/train"
     shutil.copytree(stores["raw"].parent, split.parent)
     ADDED[kind](zarr.open_group(str(split)))
-    with pytest.raises(SourceError, match="found image, mask, more; take what is not"):
+    with pytest.raises(SourceError, match="found image, mask, more; remove the other"):
         repack(split, tmp_path / "o.zarr", split="s")
-    with pytest.raises(SourceError, match=r"train: needed nothing but .*found more .*move it"):
+    with pytest.raises(SourceError, match=r"train: needed only arrays .*found more .*move it"):
         repack(stores["raw"], split.parent, split="train", overwrite=True)
     assert (split / "more/zarr.json").exists()
     shutil.move(split / "more", tmp_path / "more")  # as the messages advise

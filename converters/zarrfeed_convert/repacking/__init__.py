@@ -1,1 +1,1 @@
-"""Packed splits that become another one, without their sources."""
+"""Repacking: making a split from packed splits, without their sources."""

@@ -1,7 +1,7 @@
 """How are samples copied from one split to another?
 
 A task writes one shard of every field. It recomputes the digest of every sample and compares it
-with the recorded one; if any differs, the shard is not written.
+with the recorded one. If any digest differs, the shard is not written.
 """
 
 from __future__ import annotations
@@ -37,19 +37,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CopyTask:
-    """A shard, and what is recorded of the samples that go there.
+    """A shard to write, and what is recorded about its n samples.
 
     Attributes
     ----------
     shard
-        Which.
+        The shard.
     digest
         (n,) uint64.
     class_pixels
         (n, K) int64.
     channel_sums
-        (n, C, 3) float64. Rows of zeros are computed anew, here as there: a store of an older
-        zarrfeed has none, and an array of zeros has no file whose loss would be seen.
+        (n, C, 3) float64.
+
+    Notes
+    -----
+    Rows of zeros in `class_pixels` and `channel_sums` are computed anew: stores of an older
+    zarrfeed have no channel sums, and an array of zeros has no file, so that a lost file would not
+    be noticed.
     """
 
     shard: Shard
@@ -58,7 +63,7 @@ class CopyTask:
     channel_sums: NDArray[np.float64]
 
     def expected(self, row: int, images: tuple[str, ...]) -> Expected:
-        """Return what is recorded of one sample, whose `images` are these fields."""
+        """Return what is recorded about one sample, with `images` as its image fields."""
         here = slice(row, row + 1)
         sums = self.channel_sums[here]
         known = sums if sums.any() else None
@@ -66,9 +71,9 @@ class CopyTask:
 
 
 def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
-    """Copy one shard of every field, and leave its record.
+    """Copy one shard of every field, and write its record.
 
-    After a damaged sample the rest is only checked, so that all damaged samples are noted.
+    After a damaged sample, the others are only checked, so that all damaged samples are reported.
     """
     shard, images = task.shard, image_names(run.context.fields)
     record = ShardRecord(
@@ -97,7 +102,7 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
 
 
 def _samples(run: TaskRun[StoredSamples], shard: Shard) -> Iterator[tuple[int, Sample]]:
-    """Read samples, some at a time; one by one where some of them cannot be read."""
+    """Yield row and sample; read several at a time or, if that fails, one by one."""
     items = shard.rows.item
     names = [layout.name for layout in shard.fields]
     step = max(1, READ_NBYTES // max(1, sum(layout.sample_nbytes for layout in shard.fields)))

@@ -1,7 +1,7 @@
-"""What does a repacked split record of its origin?
+"""What does a repacked split record about its origin?
 
-A split made of one other keeps naming the source of that one, so that it can still be compared with
-its originals. A split made of several names all their sources, with their paths and settings.
+A split made from one other split records the source of that split, so that it can still be compared
+with its originals. A split made from several records all their sources, with paths and settings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
-REPACKED = "repacked"  # the entry of ``packed`` that tells of the splits
+REPACKED = "repacked"  # entry of ``packed`` that describes the input splits
 
 
 def asked_of(
@@ -49,7 +49,17 @@ def asked_of(
     subset: Subset,
     keys: Sequence[str] | None,
 ) -> JSON:
-    """Gather what decides a split's bytes, as far as it was asked for."""
+    """Return the arguments of a repacking that decide the new split's bytes, as JSON.
+
+    Parameters
+    ----------
+    splits, facts
+        The input splits, and what they record about their samples.
+    settings
+        Settings of the repacking.
+    subset, keys
+        Samples to choose; see :func:`zarrfeed_convert.repack`.
+    """
     return {
         "splits": [stored.name for stored in splits],
         "samples": [len(part) for part in facts],
@@ -65,19 +75,19 @@ def asked_of(
 def require_same_repacked(
     destination: Destination, there: JSON, asked: JSON, labels: Labels
 ) -> None:
-    """Accept a split that is what this run would write.
+    """Check that a split is what this run would write.
 
     Parameters
     ----------
     destination, there
-        The split, and what it says of itself.
+        The split, and its ``attributes.zarrfeed``.
     asked, labels
-        What would be repacked, how, and the classes.
+        Arguments of this run (see :func:`asked_of`), and the classes.
 
     Raises
     ------
     SourceError
-        It was packed otherwise: the message says what differs.
+        The split was packed with other arguments. The message lists the differences.
     """
     require_replaceable(destination, there)
     before = there["packed"].get(REPACKED)
@@ -97,17 +107,18 @@ def require_same_repacked(
 
 
 def is_repeated(there: JSON, asked: JSON) -> bool:
-    """Tell whether a split that has replaced its own input was asked for in the same way.
+    """Return whether a split that has replaced its own input was packed with the same arguments.
 
-    Its samples, or their order, then differ from what the first run found; but repeating a command
-    does not mean doing the same again, such as leaving out every other sample once more.
+    A repeated command must not be applied to its own result, for example leave out every other
+    sample a second time. Samples and their order are not compared, since the first run changed
+    them.
 
     Parameters
     ----------
     there
-        What the split says of itself.
+        The split's ``attributes.zarrfeed``.
     asked
-        What a run is asked for.
+        Arguments of this run; see :func:`asked_of`.
     """
     before = there.get("packed", {}).get(REPACKED)
     own = ("samples", "contents", "prefixes")
@@ -117,12 +128,12 @@ def is_repeated(there: JSON, asked: JSON) -> bool:
 
 
 def labels_of(labels: Labels) -> JSON:
-    """Return the classes as they are recorded."""
+    """Return classes and ignored id as entries to compare."""
     return {"classes": classes_text(labels.classes), "ignore": ignore_text(labels.ignore)}
 
 
 def source_of_splits(splits: Sequence[StoredSplit]) -> JSON:
-    """Describe where the samples of splits come from."""
+    """Return the description of the sources of splits, as a repacked split records it."""
     if len(splits) == 1:
         return dict(splits[0].split.attributes.get("source", {}))
     return {
@@ -144,7 +155,15 @@ def source_of_splits(splits: Sequence[StoredSplit]) -> JSON:
 def description_of(
     splits: Sequence[StoredSplit], plan: Plan, settings: RepackSettings, asked: JSON
 ) -> JSON:
-    """Compose a repacked split's ``attributes.zarrfeed``, but for its channels."""
+    """Return a repacked split's ``attributes.zarrfeed``, without its ``channels``.
+
+    Parameters
+    ----------
+    splits
+        The input splits.
+    plan, settings, asked
+        Plan, settings and arguments of the repacking.
+    """
     packed = [_packed(stored) for stored in splits]
     everything = len(plan.rows) == sum(stored.recorded.samples for stored in splits)
     coverage = [before.get("coverage") for before in packed]
@@ -177,7 +196,7 @@ def description_of(
 
 
 def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
-    """Return the settings of a conversion that would pack the same, as far as splits agree."""
+    """Return the settings of a conversion that would pack the same, if all splits share them."""
     before: list[JSON] = [part.get("settings", {}) for part in packed]
     common = {
         name: value
@@ -193,7 +212,7 @@ def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
 
 
 def palettes_of(splits: Sequence[StoredSplit]) -> dict[str, Palette]:
-    """Return what palettes showed where masks used them, by split."""
+    """Return the palette colours that the masks of each split use, by split."""
     return {stored.name: palette_of(stored.split.attributes) for stored in splits}
 
 
@@ -203,7 +222,7 @@ def _packed(stored: StoredSplit) -> JSON:
 
 
 def _same(values: Sequence[Any]) -> Any:
-    """Return the value that all have in common, or None."""
+    """Return the common value, or None if values differ."""
     return values[0] if all(value == values[0] for value in values) else None
 
 
@@ -222,6 +241,6 @@ def _subset(subset: Subset) -> str | None:
 
 
 def _counted(text: str, count: int) -> str:
-    """Shorten a long list to its length and digest."""
+    """Return the length and digest of a list, in place of the list."""
     digest = xxhash.xxh3_64(text.encode(errors="surrogateescape")).hexdigest()
     return f"{count} (xxh3_64 {digest})"

@@ -1,7 +1,7 @@
-"""How do packed splits become another one, without their sources?
+"""How is a split made from packed splits?
 
-Open the splits, check that they fit together, and give the samples that are chosen to a
-:class:`~zarrfeed_convert.splits.pack_job.PackJob`.
+:func:`repack` opens the splits, checks that they have the same kind of samples, and passes the
+chosen samples to a :class:`~zarrfeed_convert.splits.pack_job.PackJob`.
 """
 
 from __future__ import annotations
@@ -74,66 +74,69 @@ def repack(
     dry_run: bool = False,
     progress: OnProgress | None = None,
 ) -> Report:
-    """Make a split of packed ones: another codec, layout or order, a part, or several in one.
+    """Make a split from packed splits, without their sources.
 
-    Pixels, names, digests, class counts, places of tiles, classes and the description of the
-    source are carried over. The digest of every sample is recomputed on the way.
+    Change the codec, layout or order of a split, choose some of its samples, or merge several
+    splits. Pixels, names, digests, class counts, locations of tiles, classes and the description of
+    the source are copied. The digest of every sample is recomputed and compared.
 
     Parameters
     ----------
     inputs
-        A split, such as ``city.zarr/train``, or several of the same kind of samples. Of a dataset
-        with one split, its path is enough.
+        Path of a split, such as ``city.zarr/train``, or paths of several splits with the same kind
+        of samples. The path of a dataset with a single split is accepted, too.
     out
-        The dataset that the new split goes to, made if it is not there; it may be the one that the
-        samples come from.
+        Path of the dataset for the new split. It is created if it does not exist, and may be that
+        of an input.
     split
-        The new split's name; with `overwrite`, it may be that of an input.
+        Name of the new split. With `overwrite`, it may be that of an input.
     codec
-        ``keep`` the codecs, if `inputs` have the same; ``auto`` decides by how much a codec saves;
-        ``raw``, ``lz4``, ``zstd``.
+        ``keep``: the codecs of `inputs`, if they have the same ones. ``auto``: chosen by how much a
+        codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
-        Samples per chunk; None for as many as there are in a chunk of `inputs`, if they agree.
+        Number of samples per chunk; None for that of `inputs`, if they have the same.
     shard_size
-        Decoded bytes of the largest field per file; None for what it is in `inputs`, likewise.
+        Decoded bytes of the largest field per file; None for that of `inputs`, if they have the
+        same.
     order
-        ``stored``: as samples lie, one input after the other. ``source``: sorted by name.
-        ``shuffled``: by `seed`, as a conversion does. None for ``stored`` where there is one input,
-        and ``shuffled`` where there are more, so that reading in storage order is a fair order.
+        ``stored``: the order of `inputs`, one after the other. ``source``: sorted by name.
+        ``shuffled``: shuffled by `seed`, as in a conversion. The default is ``stored`` for one
+        input. For several, it is ``shuffled``, so that reading without shuffling mixes them.
     seed
-        Of the shuffled order.
+        Seed of the shuffled order.
     subset
-        Samples by number, as they lie, one input after the other: a slice, numbers, or a truth
-        value for each. None for all.
+        Samples to choose, counted through all inputs: a slice, integers, or one boolean per sample.
+        None for all samples.
     keys
-        Samples by name. The name of an image that was cut into tiles names all of them.
+        Names of samples to choose. The name of an image that was cut into tiles chooses all its
+        tiles.
     prefix_keys
-        Name samples ``SPLIT/KEY``, by the split that they come from, or ``DATASET/SPLIT/KEY`` where
-        splits of several datasets are called the same.
+        Whether to name samples ``SPLIT/KEY``, by the split that they come from, or
+        ``DATASET/SPLIT/KEY`` if splits of several datasets have the same name.
     workers
-        Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
-        memory would not hold what they need. The store is the same, byte for byte.
+        Number of processes. 1 uses this process; None uses one per core, or fewer if memory is
+        short. The bytes of the store do not depend on it.
     overwrite, restart, dry_run, progress
         As in :func:`zarrfeed_convert.convert`.
 
     Returns
     -------
     Report
-        Its ``found`` are the samples of `inputs`, its ``packed`` those that were chosen.
+        ``found`` is the number of samples of `inputs`, ``packed`` that of the chosen ones.
 
     Raises
     ------
     SourceError
-        The inputs do not fit together, or a sample is damaged: the message names it, its file and
-        the split.
+        The inputs have different kinds of samples, or a sample is damaged. The message names the
+        sample, its file and its split.
     StoreError
-        An input is no split.
+        An input is not a split.
     WorkerError
         A packing process died.
 
     Notes
     -----
-    What is said of runs that are stopped in :func:`zarrfeed_convert.convert` holds here too.
+    A run that was stopped can be resumed; see the notes of :func:`zarrfeed_convert.convert`.
 
     Examples
     --------
@@ -153,7 +156,7 @@ def repack(
     settings.check()
     require_executor(workers)
     if isinstance(keys, str):
-        raise SourceError(f"keys: needed names of samples, found one text, {keys!r}")
+        raise SourceError(f"keys: needed a list of names, found the text {keys!r}; use [{keys!r}]")
     destination = _settled(destination_of(local_path(out), split))
     with split_errors(", ".join(map(str, paths))):
         splits = open_stored(paths, prefix_keys=prefix_keys)
@@ -194,30 +197,30 @@ class _RepackPlanner:
 
     @property
     def asked(self) -> JSON:
-        """What decides the split's bytes."""
+        """Arguments that decide the split's bytes, as JSON."""
         labels = labels_of(self.splits[0].labels)
         return {"zarrfeed": __version__, **self.asked_of_split, **labels}
 
     @property
     def said(self) -> str:
-        """Name the splits, for errors."""
+        """The paths of the splits, for errors."""
         return ", ".join(str(stored.split.path) for stored in self.splits)
 
     @cached_property
     def facts(self) -> Facts:
-        """What the splits record of their samples."""
+        """What the splits record about their samples."""
         with split_errors(self.said):
             return joined(self.splits, self.parts)
 
     @cached_property
     def rows(self) -> Numbers:
-        """The samples that are chosen, in the new order."""
+        """Indices of the chosen samples, in the new order."""
         order, seed = self.settings.order, self.settings.seed
         return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
 
     @property
     def samples(self) -> StoredSamples:
-        """The samples of the splits."""
+        """The samples of the splits, as a source."""
         return self._samples
 
     @cached_property
@@ -227,7 +230,7 @@ class _RepackPlanner:
             return StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
 
     def accepts(self, there: JSON) -> bool:
-        """Accept a split that is what would be packed; False where it is to be replaced."""
+        """Return whether an existing split is what would be packed; False to replace it."""
         replaced = any(
             stored.split.path.samefile(self.destination.folder) for stored in self.splits
         )
@@ -242,11 +245,11 @@ class _RepackPlanner:
         return not self.overwrite
 
     def require_packable(self) -> None:
-        """Refuse a choice of samples that is none."""
+        """Check that `subset` and `keys` choose samples that exist."""
         _ = self.rows
 
     def decide(self, executor: Executor) -> RepackPlan:
-        """Decide how the new split is laid out."""
+        """Decide the layout of the new split."""
         with split_errors(self.said):
             plan = plan_repack(executor, self.splits, self.settings, self.facts, self.rows)
             description = description_of(self.splits, plan, self.settings, self.asked_of_split)
@@ -254,7 +257,7 @@ class _RepackPlanner:
 
 
 def _settled(destination: Destination) -> Destination:
-    """Finish a replacement that a killed run had begun: it may be an input now."""
+    """Complete the commit of a killed run: what it was replacing may be an input of this run."""
     if destination.folder.exists() or not journal_folder(destination).exists():
         return destination
     with opened_journal(destination, restart=False):

@@ -1,6 +1,7 @@
 """How is a repacked split laid out?
 
-Like its inputs, where they agree and nothing else is asked for; else as a conversion decides.
+Like its inputs, if they have the same layout and the user asks for no other; else as in a
+conversion.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ _AS_BEFORE = "as it was"
 
 @dataclass(frozen=True, slots=True)
 class RepackSettings:
-    """What decides a repacked split's bytes besides its samples; the store records it."""
+    """Settings that decide a repacked split's bytes, together with its samples.
+
+    The store records them. See :func:`zarrfeed_convert.repack` for their meaning.
+    """
 
     codec: RepackCodec
     chunk_samples: int | None
@@ -51,12 +55,12 @@ class RepackSettings:
     seed: int
 
     def check(self) -> None:
-        """Refuse values that mean nothing.
+        """Check that all values are in their range.
 
         Raises
         ------
         SourceError
-            One is outside its range.
+            One is not.
         """
         require_choice("order", self.order, ORDERS)
         require_choice("codec", self.codec, _CHOICES)
@@ -65,12 +69,12 @@ class RepackSettings:
 
     @property
     def storage(self) -> Storage:
-        """How fields are to be stored where they do not stay as they are."""
+        """How to store fields that do not keep their codec and layout."""
         codec: CodecChoice = "auto" if self.codec == "keep" else self.codec
         return Storage(codec, self.chunk_samples, self.shard_size)
 
     def to_json(self) -> JSON:
-        """Give the settings as the store records them."""
+        """Return the settings as the store records them."""
         return asdict(self)
 
 
@@ -81,11 +85,11 @@ class RepackPlan:
     Attributes
     ----------
     plan
-        What was decided.
+        Layouts, rows and decisions.
     facts
-        Of the samples, in the order of the plan's rows.
+        What is recorded about the samples, in the order of the plan's rows.
     description
-        The split's ``attributes.zarrfeed``, but for its channels.
+        The split's ``attributes.zarrfeed``, without its ``channels``.
     """
 
     plan: Plan
@@ -94,22 +98,22 @@ class RepackPlan:
 
     @property
     def step(self) -> str:
-        """A word for the progress."""
+        """Name of the step for progress reports."""
         return "repacking"
 
     @property
     def task(self) -> Task[Any, None]:
-        """Copy the samples of a shard."""
+        """The task that copies the samples of a shard."""
         return copy_shard
 
     @property
     def decided(self) -> JSON:
-        """What a run that goes on must have decided just so."""
+        """Decisions that a run must share to resume another one, as JSON."""
         layouts = [f"{layout}" for layout in self.plan.fields]
         return {"layouts": layouts, "rows": self.plan.rows.fingerprint()}
 
     def task_of(self, shard: Shard) -> CopyTask:
-        """Gather what is recorded of the samples of a shard."""
+        """Return the item of :attr:`task` for a shard."""
         start = shard.number * self.plan.shard_rows
         here, facts = slice(start, start + len(shard.rows)), self.facts
         return CopyTask(
@@ -117,11 +121,11 @@ class RepackPlan:
         )
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:  # noqa: ARG002
-        """Name the samples, and say where they were cut if they are tiles."""
+        """Return the names of the samples and, for tiles, from where they were cut."""
         return self.facts.keys, self.facts.tiles
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:  # noqa: ARG002
-        """Compose the split's ``attributes.zarrfeed``."""
+        """Return the split's ``attributes.zarrfeed``."""
         return self.description | {"channels": channels}
 
 
@@ -137,15 +141,15 @@ def plan_repack(
     Parameters
     ----------
     executor
-        Tries codecs, where that is needed.
+        Executor that tries codecs, if that is needed.
     splits
-        What is repacked.
+        The input splits.
     settings
-        What was asked for.
+        Settings of the repacking.
     facts
-        Of all their samples.
+        What is recorded about all samples of the inputs.
     rows
-        Those that are chosen, in order.
+        Indices of the chosen samples, in the new order.
     """
     stored = {field.name: splits[0].split.layouts[field.name] for field in splits[0].fields}
     size = stored[IMAGE].sample_shape[:-1]
@@ -178,7 +182,7 @@ def plan_repack(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What stays as it is."""
+    """What is kept from the inputs."""
 
     codecs: dict[str, Codec]
     shard_rows: int | None
@@ -188,7 +192,7 @@ class _Kept:
 def _with_kept(
     splits: Sequence[StoredSplit], settings: RepackSettings, sample_nbytes: int, count: int
 ) -> tuple[Storage, _Kept]:
-    """Fix what stays as it is, so that only the rest is decided."""
+    """Return what is kept from the inputs, and the settings for the rest."""
     chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
     if settings.shard_size is not None:
         shard = None
@@ -200,7 +204,7 @@ def _with_kept(
         wanted = replace(wanted, shard_size=shard * sample_nbytes)
     codecs = _common_codecs(splits) if settings.codec == "keep" else None
     if codecs is not None:
-        wanted = replace(wanted, codec="raw")  # no trial is needed
+        wanted = replace(wanted, codec="raw")  # skips the trial of codecs
         kept.codecs.update(codecs)
         for name, codec in codecs.items():
             what = f"{name} codec"
@@ -209,7 +213,7 @@ def _with_kept(
 
 
 def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
-    """Return the rows per chunk or shard that all fields share; None if they differ."""
+    """Return the rows per chunk or shard that all fields and splits share; None if they differ."""
     found = {
         getattr(stored.split.layouts[field.name], what)
         for stored in splits
@@ -219,7 +223,7 @@ def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
 
 
 def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
-    """Return the codecs that all splits share; None if they differ or are not ours."""
+    """Return the codecs that all splits share; None if they differ or cannot be written."""
     found: list[dict[str, Any]] = [stored.split.attributes["packed"]["codecs"] for stored in splits]
     first = found[0]
     if any(codecs != first for codecs in found) or not {*first.values()} <= {*CODECS}:
@@ -255,7 +259,7 @@ def _about_samples(
 
 
 def _pixels(facts: Facts, rows: Numbers, ignore: int | None, each: int) -> dict[int, int]:
-    """Count the pixels of every id."""
+    """Return the number of pixels of every id, including the ignored one."""
     counts = facts.class_pixels[rows].sum(axis=0)
     pixels = dict(enumerate(counts.tolist()))
     if ignore is not None:

@@ -1,6 +1,6 @@
 """Which stored samples are repacked, and in which order?
 
-Pure: names, places and wishes in, row numbers out.
+Pure functions of names, tiles and the user's choice. They return indices of samples.
 """
 
 from __future__ import annotations
@@ -27,32 +27,34 @@ Subset: TypeAlias = "slice | Sequence[int] | NDArray[np.integer | np.bool_] | No
 
 
 def chosen_rows(facts: Facts, *, subset: Subset, keys: Sequence[str] | None) -> Numbers:
-    """Choose samples.
+    """Choose samples by index or by name.
 
     Parameters
     ----------
     facts
-        Of all samples, as they lie.
+        What is recorded about all samples, in stored order.
     subset
-        Which of them by number: a slice, numbers, or a truth value for each.
+        A slice, indices, or one boolean per sample.
     keys
-        Which by name; of tiles, the name of their image names them all.
+        Names of samples. The name of an image chooses all its tiles.
 
     Returns
     -------
-    (n,)
-        Ascending.
+    ndarray
+        (n,) int64 indices, ascending.
 
     Raises
     ------
     SourceError
-        Both are given, none is chosen, or there is no such sample.
+        Both `subset` and `keys` are given, no sample is chosen, or a sample does not exist.
     """
     if subset is not None and keys is not None:
-        raise SourceError("subset and keys: needed one of them at most, found both")
+        raise SourceError("subset and keys: needed only one of them, found both; leave one out")
     rows = _by_number(subset, len(facts)) if keys is None else _by_name(keys, facts)
     if not rows.size:
-        raise SourceError(f"needed at least one sample, chose none of {len(facts)}")
+        raise SourceError(
+            f"needed at least one sample, found that subset or keys choose none of {len(facts)}"
+        )
     return rows
 
 
@@ -64,16 +66,16 @@ def _by_number(subset: Subset, count: int) -> Numbers:
     given = np.asarray(subset)
     if given.ndim != 1 or (given.size and given.dtype.kind not in "biu"):
         raise SourceError(
-            f"subset: needed a slice, numbers, or a truth value per sample, found {given.dtype} "
-            f"of shape {given.shape}"
+            f"subset: needed a slice, integers, or one boolean per sample, found {given.dtype} of "
+            f"shape {given.shape}"
         )
     if given.dtype == np.bool_:
         if given.size != count:
-            raise SourceError(f"subset: needed {count} truth values, found {given.size}")
+            raise SourceError(f"subset: needed {count} booleans, found {given.size}")
         return np.flatnonzero(given)
     outside = given[(given < -count) | (given >= count)]
     if outside.size:
-        raise SourceError(f"subset: needed numbers below {count}, found {outside[0]}")
+        raise SourceError(f"subset: needed indices below {count}, found {outside[0]}")
     numbers = np.where(given < 0, given + count, given).astype(np.int64)
     return _each_once(numbers, lambda number: f"sample {number}")
 
@@ -109,20 +111,20 @@ def _each_once(numbers: Numbers, name: Callable[[int], str]) -> Numbers:
 
 
 def in_order(rows: Numbers, facts: Facts, *, order: StoredOrder, seed: int) -> Numbers:
-    """Put chosen samples in the order of the new split.
+    """Sort or shuffle chosen samples for the new split.
 
     Parameters
     ----------
     rows
-        Ascending.
+        (n,) indices of the chosen samples, ascending.
     facts
-        Of all samples.
+        What is recorded about all samples.
     order
-        ``stored``: as they lie. ``source``: sorted by name, tiles by that of their image, then by
-        their place. ``shuffled``: that order, permuted, as by a conversion; but tiles go anywhere
-        in the split, for no image has to be decoded.
+        ``stored``: as they are. ``source``: sorted by name; tiles by the name of their image, then
+        by their location. ``shuffled``: sorted, then permuted as in a conversion. Unlike there,
+        the tiles of an image are spread over the whole split, since no image must be decoded.
     seed
-        Of the permutation.
+        Seed of the permutation.
     """
     if order == "stored":
         return rows

@@ -1,4 +1,4 @@
-"""Which packed splits shall become another one, and do they fit together?"""
+"""Which packed splits are repacked, and do they have the same kind of samples?"""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredSplit:
-    """A split that is repacked.
+    """A split to repack.
 
     Attributes
     ----------
     name
-        As a person would say it.
+        Path of the split, for messages.
     prefix
-        What the names of its samples begin with in the new split.
+        Prefix of the names of its samples in the new split.
     recorded
-        What it says of its samples.
+        What it records about its samples.
     """
 
     name: str
@@ -46,45 +46,46 @@ class StoredSplit:
 
     @property
     def split(self) -> Split:
-        """Where it is, and how it is laid out."""
+        """The opened split."""
         return self.recorded.split
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What its samples have."""
+        """Names and roles of its fields."""
         return recorded_fields(self.split.attributes["packed"])
 
     @property
     def whole_prefix(self) -> str:
-        """What names begin with that their source does not know of, from this and earlier times."""
+        """Prefix of names that their source does not know, from this and earlier repackings."""
         before = repacked_of(self.split).get("prefixes", ())
         return self.prefix + (before[0] if len(before) == 1 else "")
 
     @property
     def labels(self) -> Labels:
-        """Its classes, as they stand in the dataset."""
+        """Classes and ignored id of its dataset."""
         return Labels(self.split.classes, self.split.ignore)
 
 
 def open_stored(
     paths: Sequence[str | os.PathLike[str]], *, prefix_keys: bool
 ) -> tuple[StoredSplit, ...]:
-    """Open splits that become one.
+    """Open the splits to repack.
 
     Parameters
     ----------
     paths
-        Splits, or datasets that have only one.
+        Paths of splits, or of datasets with a single split.
     prefix_keys
-        Whether samples are named ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` where splits of several
-        datasets are called the same.
+        Whether to name samples ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` if splits of several
+        datasets have the same name.
 
     Raises
     ------
     SourceError
-        There is none, one is not what zarrfeed packs, or they cannot become one.
+        There is no path, a split was not packed by zarrfeed or is damaged, or splits have different
+        kinds of samples.
     StoreError
-        One is no Zarr group at all.
+        A path is not a Zarr group.
     """
     if not paths:
         raise SourceError("repack: needed at least one split, found none")
@@ -97,12 +98,12 @@ def open_stored(
 
 
 def require_same_labels(destination: Destination, splits: Sequence[StoredSplit]) -> None:
-    """Refuse samples whose ids would mean something else than in the dataset's other splits.
+    """Check that classes and ignored id are those of the destination's other splits.
 
     Raises
     ------
     SourceError
-        The classes or the ignored id are others.
+        They differ.
     """
     binding, found = destination.binding, splits[0].labels
     if binding is None or (binding.classes, binding.ignore) == (found.classes, found.ignore):
@@ -121,13 +122,14 @@ def require_same_labels(destination: Destination, splits: Sequence[StoredSplit])
 
 
 def _found(path: Path) -> Split:
-    """Open a split, or the only one of a dataset."""
+    """Open a split, or the only split of a dataset."""
     names = () if path.name.endswith(PARTIAL) else list_splits(path)
-    if IMAGE not in names and (path / IMAGE).is_dir():  # a split, to which a group was added
+    if IMAGE not in names and (path / IMAGE).is_dir():  # a split to which a group was added
         names = ()
     if len(names) > 1:
         raise SourceError(
-            f"{path}: needed one split, found {', '.join(names)}; name it: {path / names[0]}"
+            f"{path}: needed one split, found {', '.join(names)}; give its path, such as "
+            f"{path / names[0]}"
         )
     return open_split(path / names[0] if names else path)
 
@@ -143,8 +145,8 @@ def _stored(split: Split, prefix: str) -> StoredSplit:
     name = str(split.path)
     if "packed" not in split.attributes:
         raise SourceError(
-            f"{name}: needed a split that zarrfeed packed, found a Zarr group of other origin; "
-            "`zarrfeed convert --format zarr` packs it"
+            f"{name}: needed a split that zarrfeed packed, found another Zarr group; pack it with "
+            "`zarrfeed convert --format zarr`"
         )
     _require_known(split, name)
     recorded, problems = recorded_of(split)
@@ -156,19 +158,19 @@ def _stored(split: Split, prefix: str) -> StoredSplit:
 
 
 def _require_known(split: Split, name: str) -> None:
-    """Refuse what repacking would lose, or could not check."""
+    """Check that a split has only arrays that repacking copies, and digests that it can compute."""
     others = [*split.default_fields, *added_to(split.path, split.default_fields)]
     needed = [field.name for field in recorded_fields(split.attributes["packed"])]
     if others != needed:
         raise SourceError(
-            f"{name}: needed the arrays {' and '.join(needed)}, and those that describe them, "
-            f"found {', '.join(others)}; take what is not zarrfeed's out of a copy of the split"
+            f"{name}: needed only the fields {' and '.join(needed)}, and arrays that describe "
+            f"them, found {', '.join(others)}; remove the other arrays from a copy of the split"
         )
     method = split.attributes["packed"].get("digest")
     wanted = digest_method(needed)
     if method != wanted:
         raise SourceError(
-            f"{name}: needed digests by {wanted!r}, found {method!r}: what is copied could not be "
+            f"{name}: needed digests by {wanted!r}, found {method!r}, by which copies cannot be "
             "checked; use the zarrfeed that packed it"
         )
 
@@ -178,12 +180,12 @@ def _require_alike(one: StoredSplit, other: StoredSplit) -> None:
         if needed != found:
             raise SourceError(
                 f"{other.name}: {what}: needed {_shown(needed)}, as in {one.name}, found "
-                f"{_shown(found)}; only splits that agree can become one"
+                f"{_shown(found)}; merge only splits with the same kind of samples"
             )
 
 
 def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
-    """List what all splits that become one must have in common."""
+    """List what all splits must have in common to be merged: (name, value)."""
     split, layouts = stored.split, stored.split.layouts
     names = [field.name for field in stored.fields]
     return [

@@ -1,4 +1,4 @@
-"""What do splits that become one record of their samples?"""
+"""What do the splits to repack record about their samples?"""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is recorded of samples, in one order.
+    """What is recorded about n samples, in the same order.
 
     Attributes
     ----------
     keys
-        Their names, each once.
+        Names of the samples, without repetitions.
     digest
         (n,) uint64.
     class_pixels
-        (n, K) int64.
+        (n, K) int64 pixels of each class.
     channel_sums
-        (n, C, 3) float64; zeros where the store, of an older zarrfeed, does not say.
+        (n, C, 3) float64; zeros for stores of an older zarrfeed, which do not have them.
     tiles
-        Where they were cut; None if they are whole images.
+        From where tiles were cut; None for whole images.
     """
 
     keys: Sequence[str]
@@ -55,11 +55,11 @@ class Facts:
     tiles: Tiles | None
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.keys)
 
     def part(self, rows: Numbers) -> Facts:
-        """Take some of the samples."""
+        """Return the part for some of the samples, by index."""
         return Facts(
             [self.keys[row] for row in map(int, rows)],
             self.digest[rows],
@@ -69,14 +69,14 @@ class Facts:
         )
 
     def fingerprint(self) -> str:
-        """Digest the names and contents of the samples, in this order."""
+        """Return a digest of the names and contents of the samples, in this order."""
         digest = xxhash.xxh3_128("\0".join(self.keys).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.digest, "<u8").tobytes())
         return digest.hexdigest()
 
 
 def facts_of(stored: StoredSplit) -> Facts:
-    """Gather what a split records of its samples."""
+    """Return what a split records about its samples, with prefixed names."""
     arrays, count = stored.recorded.arrays, stored.recorded.samples
     layouts = stored.split.layouts
     channels = sum(layouts[name].sample_shape[-1] for name in image_names(stored.fields))
@@ -87,13 +87,13 @@ def facts_of(stored: StoredSplit) -> Facts:
     sums = np.zeros((count, channels, 3))
     if CHANNEL_SUMS in arrays:
         found = arrays[CHANNEL_SUMS]
-        # Older ones had summed up what is not finite.
+        # Older stores included values that are not finite in their sums.
         whole = np.isfinite(found).all(axis=(1, 2))
         sums[whole, :, : found.shape[2]] = found[whole]
     return Facts(
         [stored.prefix + key for key in stored.recorded.keys],
         arrays[DIGEST],
-        # None where there are no masks.
+        # No column if there are no masks.
         arrays.get(CLASS_PIXELS, np.zeros((count, 0))).astype(np.int64),
         sums,
         tiles,
@@ -101,17 +101,17 @@ def facts_of(stored: StoredSplit) -> Facts:
 
 
 def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
-    """Concatenate what several splits record.
+    """Concatenate what several splits record about their samples.
 
     Parameters
     ----------
     splits, facts
-        As many of one as of the other.
+        The splits, and what each of them records.
 
     Raises
     ------
     SourceError
-        Two have a sample of the same name.
+        Two splits have a sample of the same name, or tiles of different images of the same name.
     """
     if len(facts) == 1:
         return facts[0]
@@ -133,15 +133,15 @@ def _require_disjoint(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> 
         if twice:
             more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
             raise SourceError(
-                f"{stored.name}: needed samples of names that no other split has, found "
-                f"{twice[0]!r}{more}, which {first[twice[0]].name} has too; take them out "
-                "with --keys, or tell the splits apart with --prefix-keys"
+                f"{stored.name}: needed names of samples that no other split has, found "
+                f"{twice[0]!r}{more}, which {first[twice[0]].name} has, too; leave them out with "
+                "--keys, or distinguish the splits with --prefix-keys"
             )
         first.update(dict.fromkeys(part.keys, stored))
 
 
 def _joined_tiles(parts: Sequence[Tiles]) -> Tiles:
-    """Join tiles; an image that several splits have tiles of is one."""
+    """Concatenate tiles. Images of the same name in several splits are the same image."""
     number: dict[str, int] = {}
     sizes: list[list[int]] = []
     places = []
@@ -152,9 +152,9 @@ def _joined_tiles(parts: Sequence[Tiles]) -> Tiles:
                 sizes.append(size)
             if sizes[number[name]] != size:
                 raise SourceError(
-                    f"{name}: needed tiles of one image, found such of an image of "
-                    f"{_text(sizes[number[name]])} and of one of {_text(size)}; tell the "
-                    "splits apart with --prefix-keys"
+                    f"{name}: needed tiles of the same image, found tiles of images of "
+                    f"{_text(sizes[number[name]])} and {_text(size)}; distinguish the splits with "
+                    "--prefix-keys"
                 )
             new[old] = number[name]
         places.append(np.column_stack([new[part.place[:, 0]], part.place[:, 1:]]))
