@@ -12,6 +12,7 @@ import zarr
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import source_of
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Header
+from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ def require_source(
         np.testing.assert_array_equal(found, image)
         assert len(source.names(sample)) == len(source.fields) == 1 + len(others)
         assert source.probe(sample) == Header.of_pair(found.shape, str(found.dtype), shape)
-        assert str(found.dtype) in ("uint8", "uint16", "float32")
+        assert str(found.dtype) == packed_dtype(found.dtype, "image")
         assert found.dtype.isnative
         assert found.flags.c_contiguous
         assert found.flags.writeable

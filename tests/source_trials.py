@@ -20,6 +20,7 @@ from fuzzing import board_in
 from source_seeds import Seed, framed, seeds
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source
+from zarrfeed_convert.sources.values import packed_dtype
 from zarrfeed_convert.supervision.board import take
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def declared_by(seed: Seed) -> int:
                 assert values.dtype in ("uint8", "uint16"), values.dtype
             else:
                 assert values.dtype == dtype, (field, values.dtype, dtype)
-        assert read[0].dtype in ("uint8", "uint16", "float32"), read[0].dtype
+        assert read[0].dtype == packed_dtype(read[0].dtype, "image"), read[0].dtype
     return declared
 
 

@@ -152,6 +152,15 @@ def test_ignored_pixels_are_white_and_predictions_have_their_class_color() -> No
     assert not sheet[-46:-6, -56:-6].any()
 
 
+def test_negative_pixels_are_darker_than_zero() -> None:
+    images = np.linspace(-1000, 3000, 2000).astype(np.int16).reshape(1, 40, 50, 1)
+    mask = np.zeros((1, 40, 50), np.uint8)
+    sheet = np.asarray(side_by_side(images, mask, mask, ["a"], classes=["background"]))
+    shown = sheet[-46:-6, 6:56, 0].ravel().astype(int)
+    assert (shown[0], shown[-1]) == (0, 255)
+    assert (np.diff(shown) >= 0).all()
+
+
 def test_tables_lose_nothing_on_a_narrow_terminal(cells: Path) -> None:
     from rich.console import Console
 

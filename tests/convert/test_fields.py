@@ -151,7 +151,7 @@ def test_a_depth_map_trains(tmp_path):
         ({"key!": DEPTHS}, "needed names of fields like 'depth'"),
         ({"digest": DEPTHS}, "needed names of fields like 'depth'"),
         ({"depth": DEPTHS[:, :5]}, r"samples\[0\] depth: needed 12x10 pixels as the image has"),
-        ({"depth": DEPTHS * 1j}, "needed integers or floats, found complex64"),
+        ({"depth": DEPTHS * 1j}, "needed an array of numbers, found complex64"),
         ({"ids": OBJECTS.astype(np.int64) << 20}, "needed integers that int32 holds"),
     ],
 )

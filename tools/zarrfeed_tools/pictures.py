@@ -51,8 +51,8 @@ def side_by_side(
     Parameters
     ----------
     images
-        (b, H, W, C) with 1, 3 (RGB) or 4 (RGBA) channels. Dtypes other than uint8 are scaled to the
-        brightest value of the image.
+        (b, H, W, C) with 1, 3 (RGB) or 4 (RGBA) channels. Dtypes other than uint8 are scaled from
+        zero, or the darkest value below it, to the brightest value of the image.
     masks, predictions
         (b, H, W) class ids. Ids beyond `classes`, such as an ignore id, are white.
     keys
@@ -100,5 +100,7 @@ def _legend(classes: Sequence[str], width: int) -> Image.Image:
 
 def _visible(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.dtype != np.uint8:
-        image = (image / max(1e-9, float(image.max())) * 255).astype(np.uint8)
+        wide = np.nan_to_num(image.astype(np.float64))
+        low = min(0.0, float(wide.min()))
+        image = ((wide - low) / max(1e-9, float(wide.max()) - low) * 255).astype(np.uint8)
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]

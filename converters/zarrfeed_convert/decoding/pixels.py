@@ -101,7 +101,8 @@ def as_image(pixels: Pixels, color: Color) -> NDArray[Any]:
         A decoded file.
     color
         ``auto`` keeps the channels of the file, but converts palettes to colours, and grey with
-        alpha to RGBA. ``grey`` is ITU-R 601 luma, as in Pillow. An added alpha channel is opaque.
+        alpha to RGBA. ``grey`` is ITU-R 601 luma, as in Pillow, rounded for integers. An added
+        alpha channel is opaque: the highest value of integers, 1 of floats.
 
     Returns
     -------
@@ -138,13 +139,15 @@ def _with_channels(values: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def _luma(values: NDArray[Any]) -> NDArray[Any]:
-    red, green, blue = (values[:, :, [channel]] for channel in range(3))
-    if values.dtype.kind == "f":
-        return (0.299 * red + 0.587 * green + 0.114 * blue).astype(values.dtype)
-    # Pillow's fixed-point weights, so that 8-bit luma equals Pillow's.
-    wide = (part.astype(np.uint64) for part in (red, green, blue))
-    weighted = sum(part * np.uint64(w) for part, w in zip(wide, (19595, 38470, 7471), strict=True))
-    return ((weighted + np.uint64(0x8000)) >> np.uint64(16)).astype(values.dtype)
+    red, green, blue = np.split(values[:, :, :3], 3, axis=2)
+    floats = values.dtype.kind == "f"
+    wide = np.promote_types(values.dtype, np.float32 if floats else np.int64)
+    red, green, blue = (part.astype(wide, copy=False) for part in (red, green, blue))
+    if floats:
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    else:  # Pillow's fixed-point weights, so that 8-bit luma equals Pillow's
+        luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
+    return np.asarray(luma, values.dtype)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:

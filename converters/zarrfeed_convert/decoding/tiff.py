@@ -144,11 +144,11 @@ def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
 
 def _divided(values: NDArray[Any]) -> NDArray[Any]:
     """Divide colours by their opacity if they are stored premultiplied, as Pillow does."""
-    alpha, floats = values[:, :, -1:], values.dtype.kind == "f"
-    opaque = 1 if floats else np.iinfo(values.dtype).max
-    colors: NDArray[Any] = values[:, :, :-1].astype(np.float64 if floats else np.uint64) * opaque
-    by: NDArray[Any] = np.where(alpha == 0, 1, alpha).astype(colors.dtype)
-    divided = np.minimum(colors / by if floats else colors // by, opaque) * (alpha != 0)
+    alpha, kind = values[:, :, -1:], values.dtype.kind
+    opaque = 1 if kind == "f" else np.iinfo(values.dtype).max
+    colors: NDArray[Any] = values[:, :, :-1].astype(f"{kind}8") * opaque
+    by: NDArray[Any] = np.where(alpha <= 0, 1, alpha).astype(colors.dtype)
+    divided = np.minimum(colors / by if kind == "f" else colors // by, opaque) * (alpha > 0)
     return np.concatenate([divided.astype(values.dtype), alpha], axis=2)
 
 

@@ -23,10 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is done to a sample between the source and the store."""
+    """What is done to a sample between the source and the store.
+
+    Attributes
+    ----------
+    geometry, labels
+        How it gets its size; what its mask may hold.
+    floats
+        Fields that become float32 first, whatever the source gives: those of stores of before
+        other dtypes were kept.
+    """
 
     geometry: Geometry
     labels: Labels
+    floats: frozenset[str] = frozenset()
 
 
 def read_rows(
@@ -41,7 +51,7 @@ def read_rows(
     for item, places in _visits(rows).items():
         sample: Sample | None = None
         with run.noting(item):
-            sample = _read(run, item)
+            sample = _read(run, item, recipe.floats)
         if sample is None:
             continue
         for row in places:
@@ -102,9 +112,12 @@ def _validated(
     return cut, pixels
 
 
-def _read(run: TaskRun[Source], item: int) -> Sample:
+def _read(run: TaskRun[Source], item: int, floats: frozenset[str]) -> Sample:
     fields = run.context.fields
     sample = {field.name: values for field, values in zip(fields, run.read(item), strict=True)}
+    for name in floats & sample.keys():
+        with np.errstate(over="ignore"):
+            sample[name] = sample[name].astype(np.float32, copy=False)
     image, names = sample[IMAGE], run.context.names(item)
     if image.ndim not in (3, 4):
         raise SourceError(

@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.labels import is_jpeg
 from zarrfeed_convert.source import ArrayHeader
-from zarrfeed_convert.sources.values import packable_target, packed_dtype
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ def field_header(field: Field, said: Measure, options: ValueOptions, *, name: st
     if said.channels > 1 and is_jpeg(name):
         raise _no_numbers(field, name, "the colours of a JPEG, which its compression changes")
     shape = size if said.channels == 1 else (*size, said.channels)
-    return ArrayHeader(shape, packable_target(np.empty(0, dtype), name).dtype.name)
+    return ArrayHeader(shape, packed_dtype(dtype, name))
 
 
 def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: str) -> NDArray[Any]:
@@ -133,7 +133,7 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
     values = pixels.stored
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
-    return packable_target(values, name)
+    return packable(values, name)
 
 
 def ids_dtype(dtype: np.dtype[Any], mask_map: MaskMap) -> str:

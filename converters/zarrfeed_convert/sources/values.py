@@ -1,7 +1,7 @@
-"""Which numbers of an array can be packed, as pixels or as class ids?
+"""Which numbers of an array can be packed, as pixels, as class ids or as a target?
 
-Pure: arrays in, arrays out. Values are never clipped, wrapped or rounded silently, except that
-float64 is rounded to float32.
+Pure: arrays in, arrays out. Values are never clipped or wrapped. Only floats are rounded: to
+float32 where a file scales its values, and to float64 where they are wider.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_EXACT = 2**24  # float32 holds every integer up to here
+    from numpy.typing import DTypeLike, NDArray
 
 
 def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
-    """Return the dtype in which an image is packed.
+    """Return the dtype in which an image or a target is packed.
 
     Returns
     -------
     str
-        uint8 and uint16 stay; booleans become uint8, all other numbers float32.
+        Integers of up to 32 bits and floats of up to 64 keep their dtype; wider ones become 32
+        and 64 bits, booleans uint8.
 
     Raises
     ------
@@ -33,69 +32,56 @@ def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
 
     Examples
     --------
-    >>> packed_dtype(np.dtype("int16"), "a.npy")
-    'float32'
+    >>> [packed_dtype(np.dtype(dtype), "a.npy") for dtype in (">i2", "int64", "bool", "float16")]
+    ['int16', 'int32', 'uint8', 'float16']
     """
     if dtype.kind not in "buif":
         what = "Python objects, which are never unpickled" if dtype.kind == "O" else str(dtype)
         raise SourceError(f"{name}: needed an array of numbers, found {what}; convert it first")
     if dtype.kind == "b":
         return "uint8"
-    return f"uint{8 * dtype.itemsize}" if dtype.kind == "u" and dtype.itemsize <= 2 else "float32"
+    widest = 8 if dtype.kind == "f" else 4
+    return np.dtype(f"{dtype.kind}{min(dtype.itemsize, widest)}").name
 
 
 def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Convert an image to the dtype of :func:`packed_dtype`, in native byte order.
+    """Convert an array to the dtype of :func:`packed_dtype`, in native byte order.
 
     Raises
     ------
     SourceError
-        float32 cannot hold an integer exactly, or a float at all.
+        It holds no numbers, or some that 32 bits (of integers) or 64 (of floats) do not hold.
     """
-    dtype = packed_dtype(values.dtype, name)
-    if dtype != "float32":
+    return fitted(values, packed_dtype(values.dtype, name), name)
+
+
+def fitted(values: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
+    """Convert integers to a dtype of integers, or floats to one of floats, that may be smaller.
+
+    Raises
+    ------
+    SourceError
+        It does not hold the integers, or a finite float is beyond its limits.
+    """
+    if values.dtype.itemsize <= np.dtype(dtype).itemsize:
         return values.astype(dtype, copy=False)
-    if values.dtype.kind in "ui" and values.dtype.itemsize > 2 and values.size:
-        low, high = int(values.min()), int(values.max())
-        if low < -_EXACT or high > _EXACT:
+    if values.dtype.kind != "f":
+        low, high, limits = int(values.min(initial=0)), int(values.max(initial=0)), np.iinfo(dtype)
+        if low < limits.min or high > limits.max:
             raise SourceError(
-                f"{name}: needed integers that float32 holds exactly, within ±{_EXACT}, "
-                f"found {low} … {high}; scale them first"
-            )
-    with np.errstate(over="ignore"):
-        floats = values.astype(np.float32, copy=False)
-    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
-        beyond = np.isinf(floats) & np.isfinite(values)
-        if beyond.any():
-            raise SourceError(
-                f"{name}: needed values that float32 holds, found {values[beyond][0]}; "
+                f"{name}: needed integers that {limits.dtype} holds, found {low} … {high}; "
                 "scale them first"
             )
-    return floats
-
-
-def packable_target(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Give a target's values as they are packed: integers of up to 32 bits, or floats.
-
-    Raises
-    ------
-    SourceError
-        They are no numbers, or integers that 32 bits do not hold.
-    """
-    kind, itemsize = values.dtype.kind, values.dtype.itemsize
-    if kind == "b":
-        return np.ascontiguousarray(values, np.uint8)
-    if kind not in "iuf" or itemsize > 8:
-        raise SourceError(f"{name}: needed integers or floats, found {values.dtype}")
-    if kind == "f" or itemsize <= 4:
-        return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    narrow = np.dtype(f"{kind}4")
-    low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    if low < np.iinfo(narrow).min or high > np.iinfo(narrow).max:
+        return values.astype(dtype)
+    with np.errstate(over="ignore"):
+        floats = values.astype(dtype)
+    beyond = np.isinf(floats) & np.isfinite(values)
+    if beyond.any():
         raise SourceError(
-            f"{name}: needed integers that {narrow} holds, found {low} … {high}; scale them first"
+            f"{name}: needed values that {floats.dtype} holds, found {values[beyond][0]}; "
+            "scale them first"
         )
-    return np.ascontiguousarray(values, narrow)
+    return floats
 
 
 def ids_of_one_hot(

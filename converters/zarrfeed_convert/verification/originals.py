@@ -18,6 +18,7 @@ from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
+from zarrfeed_convert.source import recorded_fields
 from zarrfeed_convert.verification.consistency import TODO, geometry_of, is_tiled, repacked_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.recorded import Recorded, texts
@@ -137,9 +138,18 @@ def _places(description: JSON) -> list[str]:
 
 
 def recipe_of(split: Split, part: Part) -> Recipe:
-    """Return the geometry and labels that were applied to every sample of a part."""
+    """Return the geometry and labels that were applied to every sample of a part.
+
+    Older versions packed images of most dtypes as float32. What is float32 in the store may be of
+    another dtype in the source.
+    """
     labels = Labels(split.classes, split.ignore, part.binary)
-    return Recipe(geometry_of(split, part.settings), labels)
+    floats = frozenset(
+        field.name
+        for field in recorded_fields(split.attributes["packed"])
+        if field.role == "image" and split.layouts[field.name].dtype == np.float32
+    )
+    return Recipe(geometry_of(split, part.settings), labels, floats)
 
 
 def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_]) -> Matched:

@@ -1,4 +1,4 @@
-"""Numbers are packed as they are, or refused; never clipped, wrapped or rounded."""
+"""Numbers are packed as they are, or refused; never clipped or wrapped."""
 
 from __future__ import annotations
 
@@ -10,33 +10,97 @@ from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.read_errors import naming_errors
+from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
+from zarrfeed_convert.sources.values import fitted, ids_of_one_hot, packable, packed_dtype
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
 
 
-@given(values=hnp.arrays(NUMBERS | hnp.floating_dtypes(sizes=(16, 32)), (3, 4)))
+PACKED = {
+    f"{kind}int{bits}": f"{kind}int{min(bits, 32)}"
+    for kind in ("", "u")
+    for bits in (8, 16, 32, 64)
+} | {"bool": "uint8", "float16": "float16", "float32": "float32", "float64": "float64"}
+
+
+@given(values=hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)))
 def test_packable_values_are_equal_or_refused(values):
     try:
         packed = packable(values, "a")
-    except SourceError:
-        assert max(abs(int(values.min())), abs(int(values.max()))) > 2**24
+    except SourceError as error:
+        limits = np.iinfo(PACKED[values.dtype.newbyteorder("=").name])
+        assert int(values.min()) < limits.min or int(values.max()) > limits.max
+        assert str(error).startswith(f"a: needed integers that {limits.dtype} holds")  # noqa: PT017
         return
     np.testing.assert_array_equal(packed, values)
-    assert str(packed.dtype) == packed_dtype(values.dtype, "a")
+    name = values.dtype.newbyteorder("=").name
+    assert str(packed.dtype) == packed_dtype(values.dtype, "a") == PACKED[name]
     assert packed.dtype.isnative
 
 
 @given(values=hnp.arrays(np.float64, (3, 4)))
-def test_float64_is_rounded_to_float32_or_refused(values):
+def test_floats_that_fewer_bits_hold_are_rounded_or_refused(values):
     try:
-        packed = packable(values, "a")
+        packed = fitted(values, "float32", "a")
     except SourceError as error:
         assert np.nanmax(np.abs(values[np.isfinite(values)])) > 3e38
         assert str(error).startswith("a: needed values that float32 holds")  # noqa: PT017
         return
     np.testing.assert_allclose(packed, values, rtol=1e-7, atol=1e-38)
+
+
+def test_floats_wider_than_64_bits_are_rounded_or_refused():
+    wide = np.array([[1, np.longdouble(1) / 3]])
+    assert packable(wide, "a").dtype == np.float64
+    np.testing.assert_array_equal(packable(wide, "a"), [[1, 1 / 3]])
+    if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
+        with pytest.raises(SourceError, match="a: needed values that float64 holds"):
+            packable(np.array([[np.finfo(np.longdouble).max]]), "a")
+
+
+@given(
+    st.sampled_from(["int8", "int16", "int32", "uint8", "uint16", "uint32"]).flatmap(
+        lambda dtype: hnp.arrays(dtype, (2, 3))
+    ),
+    st.integers(-(2**17), 2**17) | st.sampled_from([0.5, 1.0, -1.0]),
+    st.integers(-(2**31), 2**31) | st.sampled_from([0.0, -1024.0, 0.25]),
+)
+def test_rescaled_integers_are_exact_where_their_dtype_is_of_integers(stored, slope, intercept):
+    dtype = rescaled_dtype(stored.dtype, slope, intercept, "a")
+    meant = stored.astype(object) * slope + intercept
+    found = fitted(rescaled(stored, slope, intercept, dtype), dtype, "a")  # is never refused
+    assert found.dtype == dtype
+    expected = meant.astype(np.float64).astype(np.float32) if dtype == "float32" else meant
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(
+    values=st.sampled_from(sorted(set(PACKED.values()))).flatmap(
+        lambda dtype: hnp.arrays(
+            dtype, (2, 3, 3),
+            elements=None if "int" in dtype else st.floats(-1e4, 1e4, width=int(dtype[5:])),
+        )
+    )
+)  # fmt: skip
+def test_grey_is_the_luma_of_numbers_of_every_kind(values):
+    grey = ValueOptions.of("grey", "").image(values, name="a")
+    assert (grey.dtype, grey.shape) == (values.dtype, (2, 3, 1))
+    luma = values.astype(np.float64) @ [0.299, 0.587, 0.114]
+    if "int" in grey.dtype.name:
+        limit = 0.5 + 2e-5 * np.abs(values.astype(np.float64)).max()
+    else:
+        limit = 4 * np.finfo(grey.dtype).eps * np.abs(values.astype(np.float64)).max() + 1e-7
+    assert (np.abs(grey[..., 0].astype(np.float64) - luma) <= limit).all()
+
+
+@pytest.mark.parametrize("dtype", sorted(set(PACKED.values())))
+def test_a_new_alpha_is_the_highest_value_or_1_of_floats(dtype):
+    image = ValueOptions.of("rgba", "").image(np.arange(6).reshape(2, 3).astype(dtype), name="a")
+    top = 1 if dtype.startswith("float") else np.iinfo(dtype).max
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image[..., 3], top)
+    np.testing.assert_array_equal(image[..., 1], np.arange(6).reshape(2, 3))
 
 
 IDS = hnp.arrays(NUMBERS | hnp.floating_dtypes(), (3, 4)) | hnp.arrays(

@@ -74,8 +74,8 @@ class ValueEncoding:
         return tuple(self.white - value for value in self.missing)
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
-        """Say of which dtype the values are."""
-        return np.dtype(np.float64) if self.scales else self._signed(stored)
+        """Return the dtype of an image or a target of these values."""
+        return np.dtype(np.float32) if self.scales else self._signed(stored)
 
     def _signed(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         if self.signed is None or stored.kind not in "iu":
@@ -84,7 +84,7 @@ class ValueEncoding:
         return np.dtype(f"{kind}{stored.itemsize}").newbyteorder(stored.byteorder)
 
     def values(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return the values that stored ones mean.
+        """Return the values that stored ones mean; float64 where they are scaled.
 
         Examples
         --------

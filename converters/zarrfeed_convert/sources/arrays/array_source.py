@@ -28,7 +28,7 @@ from zarrfeed_convert.sources.arrays.array_sides import (
 from zarrfeed_convert.sources.field_values import field_values, ids_dtype
 from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
-from zarrfeed_convert.sources.values import in_rows, packable_target, packed_dtype
+from zarrfeed_convert.sources.values import fitted, in_rows, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,9 +155,8 @@ class ArraySource(Source):
         if field.role == "mask":
             ids = None if field.name == MASK else ids_dtype(stack.dtype, self._of_masks.mask_map)
             return axes.size, ids
-        nothing = packable_target(np.empty(0, stack.shown_dtype), name)
         rest = (axes.channel_count,) if axes.channel_count > 1 else ()
-        return axes.size + rest, nothing.dtype.name
+        return axes.size + rest, packed_dtype(stack.shown_dtype, name)
 
     def _read(self, field: Field, sample: int) -> NDArray[Any]:
         side = self._sides[field.name]
@@ -181,6 +180,8 @@ class ArraySource(Source):
             )
         with naming_errors(name):
             values = stack.encoding.values(self._files.read(stack, row, name))
+        if stack.encoding.scales and field.role != "mask":
+            values = fitted(values, stack.shown_dtype, name)
         return in_rows(axes.arrange(values), len(axes.spatial))
 
     def _layouts(

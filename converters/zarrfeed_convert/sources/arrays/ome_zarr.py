@@ -39,8 +39,8 @@ class OmeZarr(Source):
     """OME-Zarr images (OME-NGFF 0.4 and 0.5), with labels or alone: a sample per plane.
 
     Planes over t and z are samples, channels are channels. Labels whose metadata names a class for
-    every value bring the class names. Images of other numbers than uint8 and uint16 become
-    float32, if it holds them exactly; float64 is rounded to it.
+    every value bring the class names. Images keep their dtype; integers of 64 bits become 32, if
+    these hold them.
 
     Parameters
     ----------

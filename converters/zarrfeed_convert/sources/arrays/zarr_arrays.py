@@ -41,8 +41,7 @@ class ZarrArrays(ArraySource):
     that have no C; without masks, images are packed alone. Where masks are (H, W), images are one
     sample per array. Arrays (D, H, W) give a sample per slice, unless `axes` says that each is one
     volume. Masks hold integers, truth values, or floats that are whole numbers.
-    Images of other numbers than uint8 and uint16 become float32, if it holds them exactly; float64
-    is rounded to it.
+    Images keep their dtype; integers of 64 bits become 32, if these hold them.
 
     Parameters
     ----------

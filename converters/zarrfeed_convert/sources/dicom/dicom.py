@@ -28,7 +28,7 @@ from zarrfeed_convert.sources.read_errors import (
 )
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader
 from zarrfeed_convert.sources.value_options import ValueOptions, masks_given, require_choice
-from zarrfeed_convert.sources.values import packable
+from zarrfeed_convert.sources.values import fitted, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,10 @@ class DicomSeries(Source):
 
     Slices are sorted by where they lie in the patient. Pixels of CT, MR, PET and other images,
     in a file each or as frames of one; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
-    units) are float32, as are signed ones; where one slice is float32, all are. A SEG belongs to
-    the series it refers to, and its frames to the slices; slices without a frame are background.
+    units) are of the smallest signed integers that hold all that the stored bits may mean, mostly
+    int16, if slope and intercept are whole numbers, else float32. Slices of several dtypes become
+    the smallest that holds all of them. A SEG belongs to the series it refers to, and its frames to
+    the slices; slices without a frame are background.
     NIfTI labels belong to the series of the same name, which is its folder's, or to the only one;
     their voxels are found by position.
 
@@ -152,7 +154,7 @@ class DicomSeries(Source):
         self._keys: list[str] = []
         self._look_at_masks()
         require_any(self._places, self.left_out)
-        self._dtype = np.result_type(
+        self._common = np.result_type(
             *{
                 one.packed(rescale=rescale)
                 for labelled in self._labelled
@@ -183,8 +185,8 @@ class DicomSeries(Source):
         """Return what the slice's header says."""
         one, _, labels = self._locate(sample)
         channels = self._options.channels(one.channels, name=one.name)
-        dtype, nodata = str(self._dtype), one.padding_shown(rescale=self._rescale)
-        mask = one.size if labels else None
+        dtype = packed_dtype(self._common, one.name)
+        mask, nodata = one.size if labels else None, one.padding_shown(rescale=self._rescale)
         return Header.of_pair((*one.size, channels), dtype, mask, nodata=nodata)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
@@ -192,8 +194,8 @@ class DicomSeries(Source):
         one, number, labels = self._locate(sample)
         with naming_errors(one.name):
             values = self._frames.read_slice(one, rescale=self._rescale)
-        values = packable(values, one.name).astype(self._dtype, copy=False)
-        image = self._options.image(values, name=one.name)
+        values = fitted(values, one.packed(rescale=self._rescale), one.name)
+        image = self._options.image(values.astype(self._common, copy=False), name=one.name)
         return (image, self._mask(one, number, labels)[0]) if labels else (image,)
 
     def read_mask(self, sample: int) -> Mask:

@@ -24,6 +24,7 @@ from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, 
 from zarrfeed_convert.decoding.jpeg import parse_jpeg, require_whole_jpeg
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.dicom import frames  # noqa: F401 (for what importing it does)
+from zarrfeed_convert.sources.rescale import rescaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,15 +121,15 @@ class FrameReader:
         """
         found = self._find(one.path)
         values = self._decode(one.path, found, one.frame)
-        if one.photometric == "PALETTE COLOR" and one.channels == 3:
+        if one.has_palette:
             return np.asarray(apply_color_lut(values, found.header))
         if rescale and one.table:
             values = np.asarray(apply_modality_lut(values, found.header))
             return _positive(values, found.table_bits) if one.negative else values
         if one.negative:
             values = _positive(values, one.bits)
-        if rescale and one.slope is not None:
-            return values.astype(np.float64) * one.slope + (one.intercept or 0)
+        if rescale:
+            return rescaled(values, *one.scale, one.packed(rescale=True))
         return values
 
     def _find(self, path: str) -> _Pixels:

@@ -15,6 +15,7 @@ from pydicom.uid import UID
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.dicom.planes import Plane, plane_of
+from zarrfeed_convert.sources.rescale import rescaled_dtype
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
 
+_PALETTE = "PALETTE COLOR"
 _PIECE = 1 << 20  # bytes in memory at a time
 _SEGMENTS = (  # of a frame per segment; of segment numbers
     "1.2.840.10008.5.1.4.1.1.66.4",
@@ -98,21 +100,30 @@ class Slice:
         return self.path if self.frames == 1 else f"{self.path}[frame={self.frame + 1}]"
 
     @property
-    def has_rescale(self) -> bool:
-        """Return whether the file says what stored values mean."""
-        return self.table or self.slope is not None
+    def has_palette(self) -> bool:
+        """Return whether stored values are indices of colours."""
+        return self.photometric == _PALETTE and self.channels == 3
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The slope and the intercept; 1 and 0 where the file does not say."""
+        return (1, 0) if self.slope is None else (self.slope, self.intercept or 0)
 
     def packed(self, *, rescale: bool) -> str:
-        """Say in which dtype it is packed."""
-        if rescale and self.has_rescale:
+        """Return the dtype of its values as they are meant, or as they are stored."""
+        stored = np.dtype(self.stored)
+        if not rescale or self.has_palette:
+            return packed_dtype(stored, self.name)
+        if self.table:
             return "float32"
-        return packed_dtype(np.dtype(self.stored), self.name)
+        return rescaled_dtype(stored, *self.scale, self.name, bits=self.bits)
 
     def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
         """Return what padding is among the values that are packed; as it is stored for tables."""
-        if not rescale or self.slope is None or self.table or self.negative:
+        if not rescale or self.table or self.negative:
             return self.padding
-        return tuple(value * self.slope + (self.intercept or 0) for value in self.padding)
+        slope, intercept = self.scale
+        return tuple(value * slope + intercept for value in self.padding)
 
 
 def read_header(path: str, limits: Limits) -> Any | None:
@@ -246,7 +257,7 @@ def _numbers(item: Any, header: Any, name: str, count: int) -> Sequence[float] |
 def _decoded(header: Any) -> tuple[int, str]:
     """Return how many channels there are once colours are looked up, and of which dtype."""
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
-    if header.get("PhotometricInterpretation") == "PALETTE COLOR" and descriptor:
+    if header.get("PhotometricInterpretation") == _PALETTE and descriptor:
         return 3, "uint16" if int(descriptor[2]) > 8 else "uint8"
     bits, channels = int(header.get("BitsAllocated") or 8), int(header.get("SamplesPerPixel") or 1)
     if bits == 1:

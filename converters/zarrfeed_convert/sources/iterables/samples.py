@@ -24,7 +24,7 @@ from zarrfeed_convert.source import PAIR, Field, Source
 from zarrfeed_convert.sources.iterables.spool import SpoolWriter, name_of, spool_file
 from zarrfeed_convert.sources.read_errors import anchored
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import packable, packable_target
+from zarrfeed_convert.sources.values import packable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,9 +70,10 @@ def source_of_samples(
         iterable or a map-style dataset of samples, each of them ``(image, mask)``,
         ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
         ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
-        or (H, W, C) numbers of any kind that uint8, uint16 or float32 hold, or Pillow's; masks
-        (H, W) class ids; other maps (H, W) or (H, W, C) integers or floats, which are never
-        interpolated. A sample without a key is keyed by its number, ``00000000`` and so on.
+        or (H, W, C) numbers, or Pillow's; masks (H, W) class ids; other maps (H, W) or (H, W, C)
+        numbers, which are never interpolated. Integers of 64 bits become 32, if these hold them;
+        other numbers keep their dtype. A sample without a key is keyed by its number,
+        ``00000000`` and so on.
     folder
         Where the spool is: a file as large as all decoded samples. Where there is no such folder,
         it is in the nearest one above it.
@@ -222,7 +223,7 @@ def _target(value: Any, name: str, size: tuple[int, ...]) -> NDArray[Any]:
             f"{name}: needed {size[0]}x{size[1]} pixels as the image has, found the shape "
             f"{values.shape}; leave out of the mapping what is no map of the image"
         )
-    return packable_target(values, name)
+    return packable(values, name)
 
 
 def _is_array(value: Any) -> bool:

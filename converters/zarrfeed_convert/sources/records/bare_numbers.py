@@ -55,7 +55,7 @@ class Numbers:
             known = False
         if not known:
             raise SourceError(
-                f"option {self.option}: needed a type of numbers like uint8, uint16 or float32, "
+                f"option {self.option}: needed a type of numbers like uint8, int16 or float32, "
                 f"found {self.dtype!r}"
             )
 

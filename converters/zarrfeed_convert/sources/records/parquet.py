@@ -64,8 +64,7 @@ class ParquetTables(EmbeddedFields):
     dtype, mask_dtype, target_dtype
         Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
         images' integers of 32 and 64 bits are taken for `dtype`, too. Empty: bytes are image
-        files, and such integers are uint8. Signed and long integers become float32 if it holds
-        them exactly, and float64 is rounded to it.
+        files, and such integers are uint8. Integers of 64 bits become 32, if these hold them.
     channels_first
         Arrays are (C, H, W) instead of (H, W, C).
     cache_mib

@@ -60,8 +60,7 @@ class TFRecords(EmbeddedFields):
     dtype, mask_dtype, target_dtype
         Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
         images' lists of integers are taken for `dtype`, too. Empty: bytes are encoded, and lists of
-        integers are uint8. Signed and long integers become float32 if it holds them exactly, and
-        float64 is rounded to it.
+        integers are uint8. Integers of 64 bits become 32, if these hold them.
     fields
         Name → ``ROLE:FEATURE`` of further fields of the records of `images`, like
         ``{"depth": "target:depth"}``. Role ``image``: read as images are; ``mask``: as masks are;

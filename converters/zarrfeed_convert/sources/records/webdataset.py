@@ -60,10 +60,10 @@ class WebDatasetTars(EmbeddedFields):
         Not needed. ``none``: only images are packed.
     image, mask
         What follows the first dot of the names of images and of masks; of several, the first
-        that a sample has. Image files and ``.npy`` arrays; arrays of other numbers than uint8 and
-        uint16 become float32. `mask` empty: ``mask.png``, ``seg.png``, ``label.png``,
-        ``cls.png``, some of these as ``tif`` or ``npy``, or ``png`` or ``npy`` beside the image;
-        where no sample has one of them, or another image file, only images are packed.
+        that a sample has. Image files and ``.npy`` arrays. `mask` empty: ``mask.png``,
+        ``seg.png``, ``label.png``, ``cls.png``, some of these as ``tif`` or ``npy``, or ``png`` or
+        ``npy`` beside the image; where no sample has one of them, or another image file, only
+        images are packed.
     fields
         Name → ``ROLE:SUFFIX`` of further fields, like ``{"depth": "target:depth.npy"}``. Role
         ``image``: read as images are; ``mask``: as masks are; ``target``: any numbers, which stay

@@ -23,7 +23,7 @@ from zarrfeed_convert.sources.read_errors import (
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
 from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
-from zarrfeed_convert.sources.values import packable
+from zarrfeed_convert.sources.values import fitted, packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,9 @@ class NiftiVolumes(Source):
     """NIfTI volumes, with label volumes or alone: a sample per slice.
 
     Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.
-    Intensities that the file scales become float32, as do integers other than uint8 and uint16,
-    and float64, rounded; where one volume is float32, all are. Volumes of .nii.gz are
+    Intensities that the file scales become float32; but where slope and intercept are whole
+    numbers, the smallest signed integers that hold whatever the stored ones may mean, if 32 bits
+    do. Volumes of several dtypes become the smallest that holds all of them. Volumes of .nii.gz are
     decompressed once, to the folder for temporary files (TMPDIR): it needs room for all of them.
 
     Parameters
@@ -138,7 +139,7 @@ class NiftiVolumes(Source):
         self.left_out = tuple(left_out)
         self._left_aside = found.left_aside
         used = (image.dtype for case in self._cases for image in case.images)
-        self._dtype = np.result_type(*used)
+        self._common = np.result_type(*used)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -170,8 +171,8 @@ class NiftiVolumes(Source):
         """Return what the volumes' headers say of a slice."""
         case, _ = self._locate(sample)
         channels = self._options.channels(case.channels, name=case.images[0].path)
-        mask = case.size if case.labels else None
-        return Header.of_pair((*case.size, channels), str(self._dtype), mask)
+        dtype = packed_dtype(self._common, case.images[0].path)
+        return Header.of_pair((*case.size, channels), dtype, case.size if case.labels else None)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a slice of a volume, and of its labels."""
@@ -182,7 +183,7 @@ class NiftiVolumes(Source):
             about = name if volume is case.images[0] else f"{name}: {volume.path}"
             with naming_errors(about):
                 values = self._slice(volume, axes, number, about)
-            parts.append(packable(values, about).astype(self._dtype, copy=False))
+            parts.append(fitted(values, volume.dtype, about).astype(self._common, copy=False))
         values = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
         image = self._options.image(values, name=name)
         return (image, self._mask(case, number)) if case.labels else (image,)

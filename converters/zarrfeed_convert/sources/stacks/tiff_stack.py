@@ -66,8 +66,7 @@ class TiffStacks(Source):
 
     Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not; a
     page at a time. Samples are counted along Z, T and every other axis but channels (C and the
-    samples of a pixel). Integers other than uint8 and uint16 become float32 where that holds
-    them exactly, as does float64, rounded.
+    samples of a pixel). Images keep their dtype; integers of 64 bits become 32, if these hold them.
 
     Parameters
     ----------

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.volumeutils import apply_read_scaling
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.stacks.decompressed import MOST_DEFLATED, DecompressedCopies
-from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,14 +74,12 @@ def measure_volume(path: str) -> Volume:
         channels, numbers = len(dtype.names) * extent[3], dtype[0]
     else:
         channels, numbers = extent[3], dtype
-    if _scaling(image) is not None:
-        numbers = np.dtype(np.float64)
     return Volume(
         path,
         extent[:3],
         channels,
         bool(dtype.names),
-        packed_dtype(numbers, path),
+        rescaled_dtype(numbers, *_scale(image), path),
         _millimetres(image),
         nbytes,
     )
@@ -153,7 +150,7 @@ class VolumeReader:
         Returns
         -------
         (…) or (…, C)
-            Values as they are meant: scaled, if the file says how.
+            Values as they are meant: scaled, if the file says how, in 64 bits.
         """
         path = volume.path
         if self._copies is not None and path.lower().endswith(".gz"):
@@ -166,13 +163,12 @@ class VolumeReader:
             part = np.stack([part[..., 0][name] for name in part.dtype.names or ()], axis=-1)
         elif volume.channels == 1:
             part = part[..., 0]
-        scaling = _scaling(image)
-        return part if scaling is None else np.asarray(apply_read_scaling(part, *scaling))
+        return rescaled(part, *_scale(image), volume.dtype)
 
 
-def _scaling(image: Any) -> tuple[float, float] | None:
-    slope, inter = image.dataobj.slope, image.dataobj.inter
-    return None if (slope, inter) == (1, 0) else (slope, inter)
+def _scale(image: Any) -> tuple[float, float]:
+    """Return a slope and an intercept; nibabel gives 1 and 0 where the file does not say."""
+    return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
 def _extent(shape: Sequence[int], path: str) -> tuple[int, int, int, int]:

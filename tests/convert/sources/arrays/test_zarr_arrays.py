@@ -139,7 +139,7 @@ def test_options_are_those_of_all_arrays():
     source = ZarrArrays(
         "a.zarr/images", "a.zarr/masks", channels_first=True, one_hot=True, mask_map="2=1"
     )
-    require_source(source, IMAGES.astype(np.float32), np.minimum(MASKS, 1))
+    require_source(source, IMAGES.astype(np.int16), np.minimum(MASKS, 1))
 
 
 def test_a_missing_array_is_named_among_those_that_there_are():

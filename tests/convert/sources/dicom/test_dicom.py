@@ -81,7 +81,7 @@ def test_nifti_labels_lie_on_the_slices_whatever_way_they_are_stored(axcodes, ex
         header, (image, mask) = source.probe(sample), source.read(sample)
         assert image.shape == header.image.shape
         assert mask.shape == header.mask.shape
-        assert header.dtype == image.dtype == "float32"
+        assert header.dtype == image.dtype == "int16"
         assert image.flags.c_contiguous
 
 
@@ -105,8 +105,7 @@ def test_every_slice_is_the_one_that_pydicom_decodes(syntax, dtype):
         image = source.read(number)[0][..., 0]
         np.testing.assert_array_equal(image, pydicom.dcmread(path).pixel_array)
         np.testing.assert_array_equal(image, pixels[number])
-        assert image.dtype == source.probe(number).dtype
-        assert image.dtype == (dtype if dtype.startswith("u") else "float32")
+        assert image.dtype == source.probe(number).dtype == dtype
         assert image.dtype.isnative
 
 
@@ -154,7 +153,7 @@ def test_lossy_jpeg_of_12_bits_is_decoded_nearly():
     np.testing.assert_allclose(image[..., 0], smooth, atol=25)
 
 
-def test_hounsfield_units_are_float32_and_stored_values_may_be_kept():
+def test_fractions_of_a_unit_are_float32_and_stored_values_may_be_kept():
     pixels = values(dtype="uint16")
     write_series("i", pixels, slope=0.5, intercept=-1024)
     write_nifti("m.nii", labels())
@@ -165,12 +164,47 @@ def test_hounsfield_units_are_float32_and_stored_values_may_be_kept():
     np.testing.assert_array_equal(all_of(stored)[0][..., 0], pixels)
 
 
-def test_where_one_slice_is_float32_all_are():
-    write_series("i/a", values(dtype="uint16"))
-    write_series("i/b", values(dtype="uint16"), slope=2, intercept=0)
-    for name in "ab":
+@pytest.mark.parametrize(
+    ("bits", "dtype", "slope", "intercept", "packed"),
+    [
+        (12, "uint16", 1, -1024, "int16"),
+        (16, "uint16", 1, -1024, "int32"),
+        (12, "int16", 1, -1024, "int16"),
+        (16, "int16", 1, 0, "int16"),
+        (16, "uint16", 1, 0, "uint16"),
+        (7, "uint8", 1, 0.0, "uint8"),
+        (7, "uint8", -1, -1, "int8"),
+        (12, "uint16", 2**20, 0, "float32"),
+        (12, "uint16", 1, 0.25, "float32"),
+    ],
+)
+def test_hounsfield_units_are_whole_numbers_of_as_many_bits_as_they_need(
+    bits, dtype, slope, intercept, packed
+):
+    pixels = (values(dtype="uint16") % 2 ** (bits - 1)).astype(dtype)
+    for path in write_series("i", pixels, slope=slope, intercept=intercept):
+        data = dcmread(path)
+        data.BitsStored, data.HighBit = bits, bits - 1
+        data.save_as(path)
+    write_nifti("m.nii", labels())
+    source = DicomSeries("i", "m.nii")
+    images, _ = all_of(source)
+    assert source.probe(0).dtype == images.dtype == packed
+    np.testing.assert_array_equal(images[..., 0], pixels.astype(np.float64) * slope + intercept)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "packed"), [((None, 2), "int32"), ((None, 0.5), "float32"), ((2, 0.5), "float64")]
+)
+def test_slices_of_two_dtypes_become_one_that_holds_both(slopes, packed):
+    pixels = values(dtype="uint16")
+    for name, slope in zip("ab", slopes, strict=True):
+        write_series(f"i/{name}", pixels, slope=slope, intercept=slope and 0)
         write_nifti(f"m/{name}.nii", labels())
-    assert all_of(DicomSeries("i", "m"))[0].dtype == np.float32
+    images, _ = all_of(DicomSeries("i", "m"))
+    assert images.dtype == packed
+    meant = np.concatenate([pixels * float(slope or 1) for slope in slopes])
+    np.testing.assert_array_equal(images[..., 0], meant)
 
 
 def test_series_of_one_folder_are_told_apart():

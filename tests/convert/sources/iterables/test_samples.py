@@ -180,8 +180,8 @@ def test_samples_of_different_kinds_are_each_what_they_are():
     with source_of_samples(samples, ".") as source:
         headers = [source.probe(sample) for sample in range(3)]
         assert headers == [
-            Header({"image": ((4, 6, 1), "float32"), "mask": ((4, 6), "uint8")}),
-            Header({"image": ((8, 2, 3), "float32"), "mask": ((8, 2), "uint16")}),
+            Header({"image": ((4, 6, 1), "float64"), "mask": ((4, 6), "uint8")}),
+            Header({"image": ((8, 2, 3), "int32"), "mask": ((8, 2), "uint16")}),
             Header({"image": ((2, 2, 1), "uint16"), "mask": ((2, 2), "uint8")}),
         ]
         assert [str(source.read_mask(sample).dtype) for sample in range(3)] == [
@@ -263,7 +263,7 @@ GOOD = (IMAGES[0], MASKS[0])
         ((IMAGES[0] * 1j, MASKS[0]), "samples[1] image: needed an array of numbers, found complex"),
         (
             (IMAGES[0].astype(int) * 10**9, MASKS[0]),
-            "samples[1] image: needed integers that float32 holds exac",
+            "samples[1] image: needed integers that int32 holds, found",
         ),
         (("a.png", "b.png"), "samples[1] mask: needed an array, found str 'b.png'; decode it"),
         ((None, MASKS[0]), "samples[1] image: needed an array, found NoneType None"),

@@ -147,16 +147,17 @@ def test_raw_bytes_get_their_shape_from_features_or_from_an_option(dtype, shape)
         agree(TFRecords("a.tfrecord", **given, **options), 0, image, mask)
 
 
-def test_numbers_of_other_types_become_float32_if_that_holds_them():
-    for dtype in ("int16", "int8", "float64", "float16", ">i2", "int32"):
+def test_numbers_keep_their_dtype_and_become_32_bits_if_these_hold_them():
+    for dtype in ("int16", "int8", "float64", "float16", ">i2", "int32", "uint32", "int64"):
         image = (pair()[0] // 2).astype(dtype)
         record = {"image": image.tobytes(), "mask": pair()[1].astype("int32").tobytes()}
         write("a.tfrecord", record)
         source = TFRecords("a.tfrecord", shape="6x8", dtype=dtype, mask_dtype="int32")
-        agree(source, 0, image.astype("float32"), pair()[1])
-    write("a.tfrecord", {"image": np.full((6, 8), 1 << 25, "i4").tobytes(), "mask": [0] * 48})
+        packed = "int32" if dtype == "int64" else np.dtype(dtype).newbyteorder("=")
+        agree(source, 0, image.astype(packed), pair()[1])
+    write("a.tfrecord", {"image": np.full((6, 8), 1 << 31, "i8").tobytes(), "mask": [0] * 48})
     with pytest.raises(SourceError, match=r"a\.tfrecord\[record=0, image\]: needed integers"):
-        TFRecords("a.tfrecord", shape="6x8", dtype="int32").read(0)
+        TFRecords("a.tfrecord", shape="6x8", dtype="int64").read(0)
 
 
 def test_lists_of_integers_are_uint8_unless_said_otherwise():

@@ -133,8 +133,8 @@ def test_which_files_are_image_and_mask_may_be_said(tmp_path):
     [
         (photo(1), ids(1), "uint8"),
         (photo(1, ">u2"), ids(1)[:, :, None], "uint16"),
-        (photo(1)[:, :, 0].astype(np.int16) - 90, ids(1).astype(np.int64), "float32"),
-        (np.asfortranarray(photo(1, np.float64)), ids(1) == 1, "float32"),
+        (photo(1)[:, :, 0].astype(np.int16) - 90, ids(1).astype(np.int64), "int16"),
+        (np.asfortranarray(photo(1, np.float64)), ids(1) == 1, "float64"),
     ],
 )
 def test_arrays_are_read_as_they_are(tmp_path, image, mask, dtype):

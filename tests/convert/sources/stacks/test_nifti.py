@@ -67,11 +67,9 @@ def case(name="case", image="i/{}.nii.gz", mask="m/{}.nii.gz", shape=SHAPE, dtyp
 @pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("dtype", "packed"),
-    [("uint8", "uint8"), ("uint16", "uint16"), ("int16", "float32"), ("float64", "float32"),
-     ("int32", "float32"), ("float32", "float32"), ("int8", "float32")],
-)  # fmt: skip
-def test_every_slice_is_the_one_that_nibabel_reads(extension, axis, dtype, packed):
+    "dtype", ["uint8", "uint16", "int16", "float64", "int32", "float32", "int8", "uint32"]
+)
+def test_every_slice_is_the_one_that_nibabel_reads(extension, axis, dtype):
     write(f"i/a{extension}", values(*SHAPE, dtype=dtype))
     write(f"m/a{extension}", labels(*SHAPE))
     source = NiftiVolumes("i", "m", axis=axis)
@@ -80,11 +78,11 @@ def test_every_slice_is_the_one_that_nibabel_reads(extension, axis, dtype, packe
     for number in reversed(range(SHAPE[axis])):
         image, mask = source.read(number)
         header = source.probe(number)
-        np.testing.assert_array_equal(image[:, :, 0], volume.take(number, axis).astype(packed))
+        np.testing.assert_array_equal(image[:, :, 0], volume.take(number, axis))
         np.testing.assert_array_equal(mask, masks.take(number, axis))
         assert image.shape == header.image.shape
         assert mask.shape == header.mask.shape
-        assert image.dtype == header.dtype == packed
+        assert image.dtype == header.dtype == dtype
         assert image.flags.c_contiguous
     assert source.names(3)[0] == f"i/a{extension}[{'xyz'[axis]}=3]"
 
@@ -100,12 +98,59 @@ def test_scaled_intensities_are_float32(dtype):
     assert source.probe(2).dtype == source.read(2)[0].dtype == "float32"
 
 
-def test_where_one_volume_is_float32_all_are():
-    for name, dtype in (("a", "uint8"), ("b", "float32")):
+@pytest.mark.parametrize(
+    ("slope", "inter", "dtype", "packed"),
+    [
+        (1, -1024, "uint16", "int32"),
+        (1, -1024, "uint8", "int16"),
+        (2, 1, "int8", "int16"),
+        (-3, 0, "int16", "int32"),
+        (1, 7, "int32", "float32"),  # whose bits may mean what 32 bits do not hold
+        (1, -1024, "float32", "float32"),
+        (1, 0.5, "uint8", "float32"),
+    ],
+)
+def test_whole_slopes_and_intercepts_give_integers(slope, inter, dtype, packed):
+    stored = values(*SHAPE, dtype=dtype)
+    write("i.nii", stored, slope=slope, inter=inter)
+    write("m.nii", labels(*SHAPE))
+    source = NiftiVolumes("i.nii", "m.nii")
+    image = source.read(2)[0]
+    assert source.probe(2).dtype == image.dtype == packed
+    np.testing.assert_array_equal(
+        image[..., 0], (stored[:, :, 2].astype(np.float64) * slope + inter).astype(packed)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "packed"),
+    [
+        (("uint8", "float32"), "float32"),
+        (("uint16", "int16"), "int32"),
+        (("int8", "uint8"), "int16"),
+        (("uint32", "int32"), "int32"),
+        (("int32", "float32"), "float64"),
+    ],
+)
+def test_volumes_of_two_dtypes_become_one_that_holds_both(dtypes, packed):
+    for name, dtype in zip("ab", dtypes, strict=True):
         case(name, dtype=dtype)
     source = NiftiVolumes("i", "m")
-    assert {source.probe(sample).dtype for sample in range(10)} == {"float32"}
-    assert {source.read(sample)[0].dtype.name for sample in range(10)} == {"float32"}
+    for sample in range(10):
+        image = source.read(sample)[0]
+        assert source.probe(sample).dtype == image.dtype == packed
+        name = "ab"[sample // 5]
+        stored = np.asarray(nib.load(f"i/{name}.nii.gz").dataobj)[:, :, sample % 5]
+        np.testing.assert_array_equal(image[..., 0], stored)
+
+
+def test_what_a_common_dtype_does_not_hold_is_refused():
+    write("i/a.nii", np.full(SHAPE, 2**31, np.uint32))
+    write("i/b.nii", values(*SHAPE, dtype="int32"))
+    for name in "ab":
+        write(f"m/{name}.nii", labels(*SHAPE))
+    with pytest.raises(SourceError, match=r"i/a\.nii\[z=1\]: needed integers that int32 holds"):
+        NiftiVolumes("i", "m").read(1)
 
 
 def test_big_endian_and_nifti2_and_label_floats():
@@ -448,7 +493,7 @@ def test_packed_slices_are_the_volumes(tmp_path):
         write(f"m/{name}.nii.gz", labels(*SHAPE, seed=ord(name)))
     convert(NiftiVolumes("i", "m"), tmp_path / "o.zarr", split="train", workers=2)
     split = zarr.open_group(str(tmp_path / "o.zarr/train"), mode="r")
-    assert split["image"].dtype == np.float32
+    assert split["image"].dtype == np.int16
     keys = [bytes(key).rstrip(b"\0").decode() for key in split["key"][:]]
     assert sorted(keys) == [f"{name}/000{number}" for name in "ab" for number in range(5)]
     for place, key in enumerate(keys):
