@@ -14,19 +14,21 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import IMAGES_ONLY, Source
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
+from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, require_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Image, Mask
+    from zarrfeed_convert.source import JSON, Header, Mask
 
 _BACKGROUND = "background"
 
@@ -43,7 +45,8 @@ class CocoJson(Source):
     images
         The folder of images; the file's names count from it, or from a folder further up.
     masks
-        The JSON file.
+        The JSON file. Images of a file without ``annotations``, as test sets have, are packed
+        alone.
     order
         Which shape a pixel belongs to that several cover. ``area``: the smallest, so that small
         things in front of large ones stay; ``file``: the last one in the file; ``none``: where
@@ -89,13 +92,25 @@ class CocoJson(Source):
         require_choice("crowd", crowd, ("class", "ignore"))
         require_choice("unannotated", unannotated, ("background", "leave_out"))
         self._images, self._masks = os.fspath(images), os.fspath(masks)
+        if self._masks == NO_MASKS:
+            raise SourceError(
+                "masks: needed the JSON file, which lists the images, of test sets, too; to pack "
+                "all images of a folder alone, leave --format coco out"
+            )
         self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)
         unlabelled = 255 if len(names) <= 255 else MAX_ID
         self._ignored = unlabelled if crowd == "ignore" or order == "none" else None
-        mapped = bool(str(self._options.mask_map))
+        if not self._index.annotated:
+            self.fields = IMAGES_ONLY
+            if str(self._options.mask_map):
+                raise SourceError(
+                    f"{self._masks}: needed annotations, to map their classes, found none; leave "
+                    "--mask-map out"
+                )
+        mapped = bool(str(self._options.mask_map)) or not self._index.annotated
         self.classes: tuple[str, ...] | None = None if mapped else names
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
@@ -123,24 +138,27 @@ class CocoJson(Source):
             "facts": self._facts,
         }
 
-    def names(self, sample: int) -> tuple[str, str]:
+    def names(self, sample: int) -> tuple[str, ...]:
         """Name a sample's image, and the JSON file with the image's name in it."""
-        image = self._index.names[self._rows[sample]]
-        return self._path(sample), f"{self._masks}[{image}]"
+        names = self._path(sample), self._entry(sample)
+        return names[: len(self.fields)]
 
     def probe(self, sample: int) -> Header:
         """Read an image's header."""
         path = self._path(sample)
         image = measure(Path(path), self._limits)
         self._require_size(sample, image.height, image.width)
-        return self._options.header(image, replace(image, palette=b""), name=path)
+        mask = replace(image, palette=b"") if self._index.annotated else None
+        return self._options.header(image, mask, name=path)
 
-    def read(self, sample: int) -> tuple[Image, Mask]:
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode an image, and draw its mask."""
         path = self._path(sample)
         image = self._options.image(decode(Path(path), self._limits), name=path)
         height, width = image.shape[:2]
         self._require_size(sample, height, width)
+        if not self._index.annotated:
+            return (image,)
         return image, self._draw(sample, height, width)
 
     def read_mask(self, sample: int) -> Mask:
@@ -152,10 +170,13 @@ class CocoJson(Source):
     def _path(self, sample: int) -> str:
         return str(Path(self._images, self._files[sample]))
 
+    def _entry(self, sample: int) -> str:
+        return f"{self._masks}[{self._index.names[self._rows[sample]]}]"
+
     def _require_size(self, sample: int, height: int, width: int) -> None:
         needed = tuple(self._index.sizes[self._rows[sample]].tolist())
         if all(needed) and needed != (height, width):
-            image, mask = self.names(sample)
+            image, mask = self._path(sample), self._entry(sample)
             turned = "; was it turned (EXIF orientation)?" if needed == (width, height) else ""
             raise SourceError(
                 f"{image}: needed {needed[0]}x{needed[1]} (height x width), as {mask} says, found "
@@ -163,7 +184,7 @@ class CocoJson(Source):
             )
 
     def _draw(self, sample: int, height: int, width: int) -> Mask:
-        name = self.names(sample)[1]
+        name = self._entry(sample)
         try:
             ids = mask_of(
                 self._index.annotations(self._rows[sample]),
@@ -186,7 +207,7 @@ class CocoJson(Source):
         self.left_out = left_out = list[tuple[str, str]]()
         on_disk = _below(self._images)
         by_name = {composed(file): file for file in on_disk} | {file: file for file in on_disk}
-        keep_empty = self.arguments["unannotated"] == "background"
+        keep_empty = self.arguments["unannotated"] == "background" or not self._index.annotated
         counts = np.diff(self._index.of_image.ends, prepend=0)
         files: dict[str, int] = {}
         listed = set()

@@ -59,6 +59,8 @@ class CocoIndex:
         (n,) int64: how many annotations of an image have a box, but no shape.
     facts
         Counts of annotations: all, those of a crowd, those of no image.
+    annotated
+        Whether it lists annotations, even if there are none: files of test sets do not.
     """
 
     path: str
@@ -69,6 +71,7 @@ class CocoIndex:
     categories: Mapping[Any, str]
     shapeless: NDArray[np.int64]
     facts: Mapping[str, int]
+    annotated: bool
 
     def annotations(self, image: int) -> list[dict[str, Any]]:
         """Read the annotations of an image from the file."""
@@ -108,7 +111,8 @@ def index_coco(path: str) -> CocoIndex:
             raise ValueError(f"it has no {'categories' if images else 'images'}")
         found.require_shapes(path)
         found.require_known(path, images, categories)
-        return _indexed(path, images, categories, found)
+        annotated = '"annotations"' in text
+        return _indexed(path, images, categories, found, annotated=annotated)
     except SourceError:
         raise
     except OSError as error:
@@ -174,6 +178,8 @@ def _indexed(
     images: Mapping[Any, dict[str, Any]],
     categories: Mapping[Any, str],
     found: _Annotations,
+    *,
+    annotated: bool,
 ) -> CocoIndex:
     place = {number: row for row, number in enumerate(images)}
     rows = np.array([place.get(image, -1) for image in found.images], np.int64)
@@ -196,6 +202,7 @@ def _indexed(
             "crowds": found.crowds,
             "annotations_of_no_image": len(rows) - len(order),
         },
+        annotated=annotated,
     )
 
 

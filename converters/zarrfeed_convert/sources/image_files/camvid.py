@@ -16,11 +16,12 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     SUBSETS,
     KnownLayout,
+    are_alone,
     find_layout,
     has_folders,
 )
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
@@ -89,7 +90,7 @@ class CamVid(KnownLayout):
     images
         The folder that holds these.
     masks
-        Not needed.
+        Not needed; ``none`` packs images alone, as does the subset ``test`` that has no masks.
     subset
         By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val`` or ``test``, or another one of the first layout; ``all`` where there are
@@ -124,7 +125,6 @@ class CamVid(KnownLayout):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_no_masks(os.fspath(masks), "--images")
         root, options = Path(images), ValueOptions.of(color, mask_map)
         if not has_folders(root, (subset, f"{subset}annot")):
             require_choice("subset", subset, (*SUBSETS, "all"))
@@ -136,6 +136,13 @@ class CamVid(KnownLayout):
                 f"option subset: needed all, found {subset!r}; "
                 f"{root} is CamVid as published, which has no subsets"
             )
+        found = any(has_folders(root, names[1:]) for names in layouts)
+        if are_alone(os.fspath(masks), subset, mask_map, found=found):
+            (where,) = find_layout(root, [names[:1] for names in layouts])
+            alone = join_folders(str(root / where))
+            super().__init__(alone.files, options, alone.left_out, labels=None, facts={},
+                             limits=limits)  # fmt: skip
+            return
         folders = find_layout(root, layouts)
         labels, known, suffix = Labels(CAMVID_11, len(CAMVID_11)), None, ""
         facts = {"masks": folders[1]}

@@ -14,10 +14,12 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     SUBSETS,
     KnownLayout,
+    are_alone,
     find_layout,
+    has_folders,
 )
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, require_choice, require_no_masks
+from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
@@ -40,6 +42,8 @@ CITYSCAPES_19 = (
     "motorcycle", "bicycle",
 )  # fmt: skip
 
+_IMAGE = "_leftImg8bit"
+
 
 @source_errors
 class Cityscapes(KnownLayout):
@@ -55,7 +59,8 @@ class Cityscapes(KnownLayout):
     images
         The folder that holds these.
     masks
-        Not needed.
+        Not needed; ``none`` packs images alone, as does the subset ``test`` that has no masks.
+        The masks of ``test`` that Cityscapes publishes show no classes.
     subset
         By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val`` or ``test``; of ``gtCoarse`` also ``train_extra``.
@@ -100,9 +105,15 @@ class Cityscapes(KnownLayout):
         require_choice("subset", subset, (*SUBSETS, "train_extra"))
         require_choice("labels", labels, ("train", "all"))
         require_choice("annotations", annotations, ("gtFine", "gtCoarse"))
-        require_no_masks(os.fspath(masks), "--images")
         root, options = Path(images), ValueOptions.of(color, mask_map)
-        folders = find_layout(root, [(f"leftImg8bit/{subset}", f"{annotations}/{subset}")])
+        layout = f"leftImg8bit/{subset}", f"{annotations}/{subset}"
+        if are_alone(os.fspath(masks), subset, mask_map, found=has_folders(root, layout[1:])):
+            (where,) = find_layout(root, [layout[:1]])
+            alone = join_folders(str(root / where), image_suffix=_IMAGE)
+            super().__init__(alone.files, options, alone.left_out, labels=None, facts={},
+                             limits=limits)  # fmt: skip
+            return
+        folders = find_layout(root, [layout])
         ids, train_ids = f"_{annotations}_labelIds", f"_{annotations}_labelTrainIds"
         found = {
             suffix: sum(1 for _ in (root / folders[1]).rglob(f"*{suffix}.png"))
@@ -123,7 +134,7 @@ class Cityscapes(KnownLayout):
         pairs = join_folders(
             str(root / folders[0]),
             str(root / folders[1]),
-            image_suffix="_leftImg8bit",
+            image_suffix=_IMAGE,
             mask_suffix=suffix,
         )
         super().__init__(
@@ -135,6 +146,9 @@ class Cityscapes(KnownLayout):
             facts={"masks": suffix[1:], **facts},
             limits=limits,
         )
+        if subset == "test" and "classes_from" not in facts:
+            why = "those that Cityscapes publishes show no classes; --masks none leaves them out"
+            self.remarks = (("masks of test", "packed", why),)
 
 
 def cityscapes_ids_to_train_ids() -> MaskMap:

@@ -15,9 +15,15 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.paired import FilePairs
-from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.value_options import (
+    NO_MASKS,
+    ValueOptions,
+    masks_given,
+    require_no_masks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -27,7 +33,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
 
-SUBSETS = ("train", "val", "test")
+_TEST = "test"  # whose masks are kept back
+SUBSETS = ("train", "val", _TEST)
 IGNORED = 255
 
 _ENDS = "|".join(map(re.escape, sorted(EXTENSIONS)))
@@ -35,20 +42,21 @@ _LONGEST_NAME = 240  # bytes; file systems take 255 with extension
 
 
 class KnownLayout(FilePairs):
-    """Pairs that a layout has found, and the classes that it is known to have.
+    """Pairs that a layout has found, and the classes that it is known to have; or images alone.
 
     A class for a dataset has a `kind`, as ``--format`` takes it.
 
     Parameters
     ----------
     files
-        Key → image file and mask file.
+        Key → image file and mask file, or the image file alone.
     options
         Those of the user. A mask map replaces the known one, and the classes then have no names.
     left_out
         Inputs that make no sample, as (name, reason).
     known_map, labels
-        The mask values of the dataset, None if they are ids already; and its classes.
+        The mask values of the dataset, None if they are ids already; and its classes, None of
+        images alone.
     facts
         Further facts to record.
     limits
@@ -63,8 +71,8 @@ class KnownLayout(FilePairs):
         options: ValueOptions,
         left_out: Sequence[tuple[str, str]],
         *,
-        known_map: MaskMap | None,
-        labels: Labels,
+        labels: Labels | None,
+        known_map: MaskMap | None = None,
         facts: JSON,
         limits: Limits | None = None,
     ) -> None:
@@ -75,8 +83,9 @@ class KnownLayout(FilePairs):
             **options.describe(),
             "facts": facts,
         }
-        self.classes: tuple[str, ...] | None = labels.classes
-        self.ignore: int | None = labels.ignore
+        self.fields = PAIR if labels else IMAGES_ONLY
+        self.classes: tuple[str, ...] | None = labels.classes if labels else None
+        self.ignore: int | None = labels.ignore if labels else None
         if str(options.mask_map):
             self.classes = self.ignore = None
         elif known_map is not None:
@@ -86,6 +95,27 @@ class KnownLayout(FilePairs):
     def describe(self) -> JSON:
         """Describe where the samples come from, as JSON."""
         return self._description
+
+
+def are_alone(masks: str, subset: str, mask_map: str | MaskMap, *, found: bool) -> bool:
+    """Return whether images are packed alone: as asked for, or as those of a test set.
+
+    Parameters
+    ----------
+    masks, subset, mask_map
+        The options.
+    found
+        Whether the dataset has masks of this subset.
+
+    Raises
+    ------
+    SourceError
+        `masks` is a path, but they lie beside the images; or there is a map of none.
+    """
+    if masks == NO_MASKS:
+        return not masks_given(masks, mask_map=mask_map)
+    require_no_masks(masks, "--images")
+    return subset == _TEST and not found and not str(mask_map)
 
 
 def has_folders(root: Path, folders: Sequence[str]) -> bool:

@@ -15,11 +15,13 @@ from zarrfeed_convert.sources.file_discovery import files_below, has_extension, 
 from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     KnownLayout,
+    are_alone,
     find_layout,
+    has_folders,
     read_list,
 )
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, require_no_masks
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
@@ -52,7 +54,7 @@ class Voc(KnownLayout):
     images
         The folder that holds these, like ``VOCdevkit/VOC2012``.
     masks
-        Not needed.
+        Not needed; ``none`` packs images alone, as does the subset ``test`` that has no masks.
     subset
         By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val``, ``trainval``, or another list that is there.
@@ -89,37 +91,46 @@ class Voc(KnownLayout):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_no_masks(os.fspath(masks), "--images")
         root, options = Path(images), ValueOptions.of(color, mask_map)
-        find_layout(root, [("JPEGImages", annotations, "ImageSets/Segmentation")])
-        image_of = _by_name(root / "JPEGImages", ".jpg")
-        mask_of = _by_name(root / annotations, ".png")
-        listed = read_list(root / "ImageSets" / "Segmentation", subset, image_of)
-        there: dict[str, tuple[str, str]] = {}
+        photos, lists = "JPEGImages", "ImageSets/Segmentation"
+        find_layout(root, [(photos, lists)])
+        sides = {photos: _by_name(root / photos, ".jpg")}
+        listed = read_list(root / lists, subset, sides[photos])
+        mask_of = _by_name(root / annotations, ".png") if has_folders(root, [annotations]) else {}
+        found = any(name in mask_of for name in listed)
+        alone = are_alone(os.fspath(masks), subset, mask_map, found=found)
+        if not alone:
+            find_layout(root, [(photos, annotations, lists)])
+            sides[annotations] = mask_of
+        there: dict[str, tuple[str, ...]] = {}
         missing: list[tuple[str, str]] = []
         for name in listed:
-            image = image_of.get(name, str(root / "JPEGImages" / f"{name}.jpg"))
-            mask = mask_of.get(name, str(root / annotations / f"{name}.png"))
-            if name in image_of and name in mask_of:
-                there[name] = image, mask
+            gone = [
+                str(root / folder / f"{name}{'.png' if folder == annotations else '.jpg'}")
+                for folder, known in sides.items()
+                if name not in known
+            ]
+            if gone:
+                missing.append((gone[0], f"{subset}.txt names it, but it is not there"))
             else:
-                gone = mask if name in image_of else image
-                missing.append((gone, f"{subset}.txt names it, but it is not there"))
+                there[name] = tuple(known[name] for known in sides.values())
         if not there:
+            which = "the image is" if alone else "image and mask are"
             raise SourceError(
                 f"{root}: needed the files that {subset}.txt names ({len(listed)}), found none of "
-                f"which image and mask are there; missing is {missing[0][0]}"
+                f"which {which} there; missing is {missing[0][0]}"
             )
         named = None
-        if not str(options.mask_map):
+        if not alone and not str(options.mask_map):
             named = find_classes([root]) or find_list(root)
+        labels = named.labels if named else Labels(VOC_21, IGNORED)
         facts: JSON = {"listed": len(listed), "missing": len(missing)}
         super().__init__(
             there,
             options,
             missing,
             known_map=named.mask_map if named else voc_to_ids(),
-            labels=named.labels if named else Labels(VOC_21, IGNORED),
+            labels=None if alone else labels,
             facts=facts | ({"classes_from": named.file} if named else {}),
             limits=limits,
         )

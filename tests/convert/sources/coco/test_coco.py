@@ -12,6 +12,7 @@ import pytest
 import zarr
 from PIL import Image
 
+from source_contract import require_source
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
@@ -322,6 +323,26 @@ def test_other_files_of_coco_and_unknown_ids_are_refused(write):
         CocoJson(folder, path)
     with pytest.raises(SourceError, match="option order: needed one of area, file, none"):
         CocoJson(folder, path, order="size")
+
+
+def test_images_of_a_file_without_annotations_are_packed_alone(write):
+    folder, path = write(SHAPES, [], SHAPES)
+    pairs = CocoJson(folder, path)
+    images = [pairs.read(sample)[0] for sample in range(3)]
+    content = json.loads(path.read_text("utf-8"))
+    test_set = path.with_name("image_info_test.json")
+    test_set.write_text(json.dumps({**content, "annotations": []}))
+    assert CocoJson(folder, test_set).read_mask(0).max() == 0  # said to be background
+    del content["annotations"]
+    test_set.write_text(json.dumps(content))
+    for unannotated in ("background", "leave_out"):
+        source = CocoJson(folder, test_set, unannotated=unannotated)
+        require_source(source, images)
+        assert source.classes is None
+    with pytest.raises(SourceError, match="needed annotations, to map their classes, found none"):
+        CocoJson(folder, test_set, mask_map="1=0")
+    with pytest.raises(SourceError, match="needed the JSON file, which lists the images"):
+        CocoJson(folder, "none")
 
 
 def test_it_travels_and_opens_again(write):

@@ -12,6 +12,7 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.class_files import voc_color
 from zarrfeed_convert.sources.image_files.camvid import CAMVID_COLORS, CamVid
 from zarrfeed_convert.sources.image_files.cityscapes import CITYSCAPES_19, CITYSCAPES_34, Cityscapes
@@ -57,6 +58,17 @@ def require_same(source, again):
         assert again.probe(sample) == source.probe(sample)
 
 
+def require_alone(source, images):
+    """Require that a source has these images, and nothing else of them."""
+    assert (source.fields, source.classes, source.ignore) == (IMAGES_ONLY, None, None)
+    assert source.left_out == []
+    for sample, image in enumerate(images):
+        (found,) = source.read(sample)
+        np.testing.assert_array_equal(found, image)
+        assert source.probe(sample).mask is None
+    require_travels(source)
+
+
 def require_travels(source):
     require_same(source, source_of(source.describe()))
     require_same(source, pickle.loads(pickle.dumps(source)))
@@ -95,6 +107,17 @@ class TestCamVid:
         assert source.classes == tuple(CAMVID_COLORS)
         assert source.ignore == 255
         require_travels(source)
+
+    def test_test_sets_without_masks_are_images_alone(self, root):
+        for folder in ("segnet", "kaggle"):
+            save(root / folder / "test/c.png", photo(3))
+            require_alone(CamVid(root / folder, subset="test"), [photo(3)])
+            with pytest.raises(SourceError, match="needed test/, testannot/ or test/, test_lab"):
+                CamVid(root / folder, subset="test", mask_map="1=0")
+        save(root / "segnet/testannot/c.png", ids_up_to(12))
+        assert CamVid(root / "segnet", subset="test").fields == PAIR
+        for folder, subset in (("segnet", "val"), ("kaggle", "train"), ("full", "all")):
+            require_alone(CamVid(root / folder, "none", subset=subset), [photo()] * 2)
 
     def test_its_own_colours_are_those_of_its_list(self):
         assert len(set(CAMVID_COLORS.values())) == 31
@@ -193,6 +216,19 @@ class TestCityscapes:
         assert source.read_mask(0).tolist() == np.zeros(SIZE, int).tolist()
         require_travels(source)
 
+    def test_test_sets_without_masks_are_images_alone(self, root):
+        save(root / "leftImg8bit/test/berlin/berlin_0_1_leftImg8bit.png", photo(3))
+        alone = Cityscapes(root, subset="test")
+        require_alone(alone, [photo(3)])
+        assert (alone.keys, alone.remarks) == (["berlin/berlin_0_1"], ())
+        dummy = np.zeros(SIZE, np.uint8)
+        save(root / "gtFine/test/berlin/berlin_0_1_gtFine_labelIds.png", dummy)
+        packed = Cityscapes(root, subset="test")
+        assert packed.read_mask(0).min() == packed.ignore
+        [(what, _, why)] = packed.remarks
+        assert (what, "--masks none" in why) == ("masks of test", True)
+        require_alone(Cityscapes(root, "none", subset="test"), [photo(3)])
+
     def test_what_is_not_there_is_named(self, root):
         with pytest.raises(SourceError, match="needed leftImg8bit/val/, gtFine/val/"):
             Cityscapes(root, subset="val")
@@ -249,6 +285,21 @@ class TestVoc:
         (root / "SegmentationClass/2007_1.png").unlink()
         with pytest.raises(SourceError, match=r"found none .* missing is .*2007_2\.jpg"):
             Voc(root, subset="val")
+
+    def test_test_sets_without_masks_are_images_alone(self, root):
+        save(root / "JPEGImages/2008_1.jpg", photo())
+        (root / "ImageSets/Segmentation/test.txt").write_text("2008_1\n")
+        shown = np.array(Image.open(root / "JPEGImages/2008_1.jpg"))
+        require_alone(Voc(root, subset="test"), [shown])
+        require_alone(Voc(root, "none", subset="val"), [shown] * 2)
+        for mask in (root / "SegmentationClass").iterdir():
+            mask.unlink()
+        (root / "SegmentationClass").rmdir()
+        require_alone(Voc(root, subset="test"), [shown])
+        with pytest.raises(SourceError, match="needed JPEGImages/, SegmentationClass/, ImageSets"):
+            Voc(root, subset="val")
+        save(root / "SegmentationClass/2008_1.png", self.ids)
+        assert Voc(root, subset="test").fields == PAIR
 
     def test_lists_of_sbd_name_paths(self, root):
         lists = root / "ImageSets/Segmentation"
