@@ -126,6 +126,13 @@ def test_an_explanation_is_there_for_machines():
     assert list(options) == list(parameters_of("npz"))
 
 
+def test_a_format_says_what_is_the_place_of_a_further_field():
+    for name, said in {"paired": "a folder or a glob", "parquet": "ROLE:COLUMN"}.items():
+        option = next(each for each in explain(name).options if each.names == ("fields",))
+        assert option.flags == ("--field",)
+        assert said in option.help
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_explains_all_that_it_is_told(name):
     try:

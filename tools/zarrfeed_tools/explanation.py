@@ -12,7 +12,6 @@ from zarrfeed_tools.docstrings import Documented, plain, read_docstring
 from zarrfeed_tools.source_options import (
     COLOR_HELP,
     DEFAULT_FORMAT,
-    FIELD_HELP,
     FLAGS,
     MASK_MAP_HELP,
 )
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 Default: TypeAlias = str | int | float | bool | None
 
 # Help texts of options of the command line, in place of docstrings, which refer to Python classes.
-_HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP, "fields": FIELD_HELP}
+_HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,9 @@ FIELD_HELP = (
     "A further field of every sample, such as depth=target:data/depth: a depth map, weights, a "
     "second image, instance ids. NAME is the name of its array. ROLE is image (read and resized "
     "like images), mask (class ids, read like masks) or target (any numbers, kept as they are). "
-    "PLACE is a path or glob, as for --images. Repeat the option for several fields; zarrfeed "
-    "formats shows which formats accept it."
+    "PLACE is a path or glob, as for --images; in tables, records and tars, the name of a column, "
+    "feature or extension. Repeat the option for several fields; zarrfeed formats shows which "
+    "formats accept it."
 )
 COLOR_HELP = "Channels of stored images. auto: the channels that the images have."
 

@@ -133,9 +133,9 @@ class PairedFolders(FilePairs):
         in one folder: there, what has the mask suffix is a mask.
     fields
         Name → ``ROLE:PLACE`` of further fields, like ``{"depth": "target:data/depth"}``. A place is
-        a folder or a glob of files, paired with the images as masks are; where it lies in the
-        folder of images, its files are none of them. Role ``image``: a picture, by `color`;
-        ``mask``: ids, by `mask_map`; ``target``: the numbers of the files, as they are.
+        a folder or a glob of files, which pair with the images as masks do; they are not taken for
+        images, even if they lie in the same folder. Role ``image``: a picture, converted by
+        `color`; ``mask``: ids, by `mask_map`; ``target``: the numbers of the files, unchanged.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
