@@ -1,12 +1,12 @@
-"""How fast are we, our peers and the limits, on the same samples, in one run?
+"""How fast are zarrfeed, its peers and the limits, on the same samples, in one run?
 
     make bench              everything: hours
     make bench QUICK=1      one smaller workload, one round, the nearest peers: under five minutes
     python benchmarks/bench.py --workloads tiles --levels fit --peers zarrfeed 'np.memmap'
 
-Every cell of a table (a peer, a workload, a level) runs in processes of its own, and peers take
-turns. What is found is written down at once, as JSON lines; tables, CSV and plots are made of them,
-at the end or by `--report`.
+Every cell of a table (a peer, a workload, a level) runs in its own processes, and peers take turns.
+Results are written at once as JSON lines, from which tables, CSV and plots are made, at the end or
+by `--report`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compare.cell_process import exit_on_sigterm
 from compare.command import add_places, parsed, places, say
 from compare.effort import FULL, QUICK, Effort, Table
 from compare.registry import peers
@@ -26,7 +27,6 @@ from compare.report import report
 from compare.rows import read_rows, write_csv
 from compare.run import Bench
 from compare.samples import origin_of
-from compare.watching import end_with_us
 from compare.workloads import WORKLOADS, Workload
 from machine import cores, load_average, machine
 
@@ -35,9 +35,9 @@ _LEVELS = ("read", "fit", "train")
 
 
 def main() -> int:
-    """Measure, write down, print; 1 where nothing could be measured."""
+    """Measure, write results and print a report; return 1 if nothing could be measured."""
     options = _options()
-    end_with_us()
+    exit_on_sigterm()
     if options.report:
         about, rows = read_rows(options.report)
     else:
@@ -57,15 +57,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer samples, one round, each peer at the setting that promises most, in fit only "
-        "those that read at a quarter of our speed or more; only tiles unless --workloads says",
+        help="fewer samples, one round, only the most promising setting of each peer, and in fit "
+        "only peers that read at a quarter of zarrfeed's speed or more; only the workload tiles "
+        "unless --workloads is given",
     )
     parser.add_argument(
         "--workloads",
         nargs="+",
         choices=WORKLOADS,
         metavar="NAME",
-        help=f"of {', '.join(WORKLOADS)}; all by default",
+        help=f"workloads to measure: {', '.join(WORKLOADS)} (default: all)",
     )
     parser.add_argument(
         "--levels",
@@ -73,7 +74,7 @@ def _options() -> argparse.Namespace:
         choices=_LEVELS,
         default=["read", "fit"],
         metavar="NAME",
-        help=f"of {', '.join(_LEVELS)}; read and fit by default",
+        help=f"levels to measure: {', '.join(_LEVELS)} (default: read and fit)",
     )
     parser.add_argument(
         "--cold", action="store_true", help="also read with the files dropped from the page cache"
@@ -82,7 +83,7 @@ def _options() -> argparse.Namespace:
         "--peers",
         nargs="+",
         metavar="PART",
-        help="only those whose names have one of these parts in them",
+        help="only measure peers whose names contain one of these parts",
     )
     add_places(parser, lines="bench.jsonl")
     _add_effort(parser)
@@ -96,19 +97,21 @@ def _options() -> argparse.Namespace:
 
 
 def _add_effort(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, help="turns of every peer, each in a fresh process")
+    parser.add_argument(
+        "--rounds", type=int, help="number of turns of every peer, each in a new process"
+    )
     parser.add_argument(
         "--settings",
         type=int,
         metavar="N",
-        help="of every peer's sweep, try only the N most promising settings; all by default",
+        help="only try the N most promising settings of every peer (default: all)",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=600.0,
         metavar="SECONDS",
-        help="for one process; a peer that takes longer is said to have failed (default 600)",
+        help="time limit of one process; a peer that takes longer has failed (default: 600)",
     )
 
 
@@ -118,9 +121,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="FILE",
-        help="measure nothing: lay out what such a file holds",
+        help="measure nothing, but print the report of a file of JSON lines",
     )
-    parser.add_argument("--list", action="store_true", help="list the peers, and end")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="list the peers and exit")
 
 
 def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:

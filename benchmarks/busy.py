@@ -1,4 +1,4 @@
-"""A transform that holds the GIL. Alone in its module: worker processes import it."""
+"""A transform that holds the GIL. Its module imports little, because worker processes load it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SECONDS = 0.002  # per sample
 
 
 def hold_gil(image: Any, mask: Any, rng: Any) -> tuple[Any, Any]:  # noqa: ARG001
-    """Do nothing, busily, in Python."""
+    """Keep Python busy for a while, and return the sample."""
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         pass

@@ -1,4 +1,4 @@
-"""Run a script of this folder in a fresh interpreter, and take what it prints as JSON."""
+"""Run a script of this folder in a new interpreter, and parse the JSON that it prints."""
 
 from __future__ import annotations
 
@@ -17,28 +17,35 @@ _HERE = Path(__file__).resolve().parent
 
 
 def run(script: str, *arguments: str) -> list[Any]:
-    """Run it.
+    """Run a script.
+
+    Parameters
+    ----------
+    script
+        File name of the script.
+    *arguments
+        Its command line.
 
     Returns
     -------
     list
-        What its JSON lines say, in order.
+        The values of its JSON lines, in order.
 
     Raises
     ------
     RuntimeError
-        It failed; the message ends with its standard error.
+        The script failed. The message ends with its standard error.
     """
     return _watched(script, arguments, look=False)[0]
 
 
 def run_watched(script: str, *arguments: str) -> tuple[memory.Memory, memory.Memory]:
-    """Run it, and look at its memory meanwhile, which slows it down.
+    """Run a script and measure its memory meanwhile, which slows it down.
 
     Returns
     -------
     peak, later
-        The most that it and its children held: at all, and after it had printed ``fitting``.
+        Largest memory of the script and its children: in total, and after it printed ``fitting``.
     """
     return _watched(script, arguments, look=True)[1:]
 
@@ -68,7 +75,7 @@ def _watched(
         reader.join()
         if status:
             errors.seek(0)
-            called = " ".join((script, *arguments[:-1]))  # the last one is the trial, which is long
+            called = " ".join((script, *arguments[:-1]))  # without the trial, which is long
             raise RuntimeError(f"{called} ended with {status}:\n{errors.read()}")
     found = [json.loads(line) for line in lines if line.startswith(("{", "["))]
     return found, before.most(later), later

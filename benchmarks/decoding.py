@@ -1,8 +1,8 @@
-"""How fast can Blosc be? Decoding a store's chunks out of RAM, in processes of their own.
+"""How fast can Blosc decode a store's chunks from memory, in several processes?
 
-Run as ``python decoding.py STORE BATCH_SIZE`` it is one of them: it takes the encoded chunks into
-memory, says so, and then decodes for as many seconds as every line on its standard input says,
-answering with the batches per second.
+``python decoding.py STORE BATCH_SIZE`` runs one of the processes. It reads the encoded chunks into
+memory and prints "ready". For each line on standard input, a number of seconds, it then decodes for
+that time and prints the batches per second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIELDS = ("image", "mask")
 
 
 class Decoders:
-    """Processes that decode out of RAM, all idle until they are asked."""
+    """Processes that decode from memory. They are idle until :meth:`rate` is called."""
 
     def __init__(self, store: str, batch_size: int, count: int) -> None:
         command = [sys.executable, __file__, store, str(batch_size)]
@@ -39,13 +39,13 @@ class Decoders:
             _answer(process)
 
     def rate(self, count: int, seconds: float) -> float:
-        """Let the first `count` of them decode at the same time; batches per second together."""
+        """Return the batches per second of `count` processes that decode at the same time."""
         for process in self._processes[:count]:
             print(seconds, file=process.stdin, flush=True)
         return sum(float(_answer(process)) for process in self._processes[:count])
 
     def close(self) -> None:
-        """End them."""
+        """End the processes."""
         for process in self._processes:
             process.communicate()
 
@@ -58,10 +58,9 @@ def _answer(process: subprocess.Popen[Any]) -> str:
 
 
 def encoded_chunks(store: str, field: str) -> list[bytes]:
-    """Take the encoded chunks of a field into memory, one per sample.
+    """Read the encoded chunks of a field into memory, one per sample.
 
-    Parses the shards by itself: at the end of each stand ``uint64[chunks, 2]`` of (offset, nbytes)
-    and a crc32c of 4 bytes.
+    A shard ends with ``uint64[chunks, 2]`` of (offset, nbytes) and a crc32c of 4 bytes.
     """
     layout = open_split(store).layouts[field]
     if layout.compressor != "blosc" or layout.chunk_rows != 1:
@@ -79,8 +78,8 @@ def encoded_chunks(store: str, field: str) -> list[bytes]:
 
 
 def main(store: str, batch_size: int) -> None:
-    """Serve until standard input ends."""
-    numcodecs.blosc.use_threads = False  # the processes are the parallelism
+    """Decode on request until standard input ends."""
+    numcodecs.blosc.use_threads = False  # the processes already run in parallel
     chunks = [encoded_chunks(store, field) for field in FIELDS]
     layouts = open_split(store).layouts
     batch = [aligned((batch_size, *layouts[field].sample_shape)) for field in FIELDS]
@@ -88,7 +87,7 @@ def main(store: str, batch_size: int) -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         seconds, began = float(line), time.perf_counter()
-        # Looks at the clock after every batch, so that all processes end at the same time.
+        # The clock is read after every batch, so that all processes end at the same time.
         for batches, ids in enumerate(_endless(len(chunks[0]), batch_size), start=1):
             for encoded, targets in zip(chunks, rows, strict=True):
                 for sample, target in zip(ids.tolist(), targets, strict=True):

@@ -1,8 +1,8 @@
-"""How fast can compression be? Encoding a split's samples out of RAM, in processes of their own.
+"""How fast can a split's samples be compressed from memory, in several processes?
 
-Run as ``python encoders.py SPLIT CODEC PART PARTS`` it is one of them: it takes every PARTS-th
-sample into memory, says so, and then encodes all of them, in chunks of one sample, for every line
-on its standard input, answering when it is done.
+``python encoders.py SPLIT CODEC PART PARTS`` runs one of the processes. It reads every PARTS-th
+sample into memory and prints "ready". For each line on standard input it then encodes all of them,
+in chunks of one sample, and prints "done".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from zarrfeed import SplitReader, open_split
 from zarrfeed_convert.shards.codecs import SETTINGS
 
-# What `zarrfeed repack --codec lz4` and `--codec zstd` write, per field.
+# The codecs of `zarrfeed repack --codec lz4` and `--codec zstd`, per field.
 CODECS: dict[str, dict[str, Any]] = {
     "lz4": {
         "image": numcodecs.Blosc(**SETTINGS["blosc-lz4"], shuffle=0),
@@ -30,7 +30,7 @@ CODECS: dict[str, dict[str, Any]] = {
 
 
 class Encoders:
-    """Processes that encode out of RAM, all idle until they are asked."""
+    """Processes that encode from memory. They are idle until :meth:`rate` is called."""
 
     def __init__(self, split: str, codec: str, count: int) -> None:
         self.nbytes = sum(
@@ -51,7 +51,7 @@ class Encoders:
             _answer(process)
 
     def rate(self) -> float:
-        """Let all of them encode everything at the same time; decoded bytes per second together."""
+        """Return the decoded bytes per second of all processes encoding at the same time."""
         began = time.perf_counter()
         for process in self._processes:
             print("go", file=process.stdin, flush=True)
@@ -60,7 +60,7 @@ class Encoders:
         return self.nbytes / (time.perf_counter() - began)
 
     def close(self) -> None:
-        """End them."""
+        """End the processes."""
         for process in self._processes:
             process.communicate()
 
@@ -73,8 +73,8 @@ def _answer(process: subprocess.Popen[Any]) -> str:
 
 
 def main(split: str, codec: str, part: int, parts: int) -> None:
-    """Serve until standard input ends."""
-    numcodecs.blosc.use_threads = False  # the processes are the parallelism
+    """Encode on request until standard input ends."""
+    numcodecs.blosc.use_threads = False  # the processes already run in parallel
     opened = open_split(split)
     with SplitReader(opened, list(CODECS[codec])) as reader:
         samples = reader.read(np.arange(part, len(reader), parts))

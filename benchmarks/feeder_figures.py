@@ -1,13 +1,13 @@
-"""Is the feeder as fast, as quick to start and as small as it has to be?
+"""Does the feeder meet its requirements on speed, start-up time and memory?
 
     python benchmarks/feeder_figures.py --images DIR --masks DIR [--cache DIR] [--only raw lz4 …]
 
-The workload is 4096 × (256×256×3 + 256×256) uint8 in batches of 32, full global shuffle, page cache
-warm: random crops of pictures and masks of yours, or of drawn cells. What is compared is measured
-in one run, taking turns; the first round warms up and is dropped. The verdict is on the median of
-the ratios within each round. Trust the ratios, not the absolute figures.
+The workload is 4096 × (256×256×3 + 256×256) uint8 in batches of 32, with a global shuffle and a
+warm page cache: random crops of your pictures and masks, or of drawn cells. Everything that is
+compared takes turns in one run; the first round is a warm-up and dropped. The verdict is on the
+median of the ratios within each round. Trust the ratios, not the absolute figures.
 
-Every row runs in a process of its own. Prints Markdown, or with ``--json`` a line about the machine
+Every row runs in its own process. Prints Markdown, or with ``--json`` one line about the machine
 and one per figure.
 """
 
@@ -28,7 +28,7 @@ from machine import load_average, machine
 from trial import Trial
 from workload import pack, warm
 
-# Row → the module and the function that measure it; modules are imported in the row's own process,
+# The module and the function that measure each row. Modules are imported in the row's own process,
 # because most of them import TensorFlow.
 ROWS = {
     "raw": ("reading", "raw_store"),
@@ -45,7 +45,7 @@ ROWS = {
 
 
 def main() -> int:
-    """Pack, measure row by row, print; 1 where a row could not be measured."""
+    """Pack, measure row by row, print; return 1 if a row could not be measured."""
     options = _options()
     if options.child:
         _measure_here(*options.child)
@@ -67,16 +67,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--images", help="folder of pictures; drawn cells without it")
-    parser.add_argument("--masks", help="folder of their masks, of the same names")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the packed stores")
+    parser.add_argument("--images", help="folder of pictures (default: drawn cells)")
+    parser.add_argument("--masks", help="folder of their masks with the same names")
+    parser.add_argument("--cache", type=Path, help="folder in which to keep the packed stores")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME",
-                        help=f"rows to measure: {', '.join(ROWS)}")  # fmt: skip
-    parser.add_argument("--samples", type=int, default=4096)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5, help="the first is dropped; at least 2")
-    parser.add_argument("--json", action="store_true")
+                        help=f"rows to measure: {', '.join(ROWS)} (default: all)")  # fmt: skip
+    parser.add_argument("--samples", type=int, default=4096, help="number of samples (4096)")
+    parser.add_argument("--size", type=int, default=256, help="height and width in pixels (256)")
+    parser.add_argument("--batch-size", type=int, default=32, help="samples per batch (32)")
+    parser.add_argument("--rounds", type=int, default=5,
+                        help="number of rounds, at least 2; the first is dropped (5)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON lines, not Markdown")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)  # a row, in its own process
     options = parser.parse_args()
     if (options.images is None) != (options.masks is None):
@@ -91,7 +92,7 @@ def _options() -> argparse.Namespace:
 def _trial(folder: Path, options: argparse.Namespace) -> Trial:
     folder.mkdir(parents=True, exist_ok=True)
     workload = pack(
-        folder.resolve(),  # rows run in processes of their own
+        folder.resolve(),  # rows run in their own processes
         samples=options.samples,
         size=options.size,
         batch_size=options.batch_size,
@@ -103,7 +104,7 @@ def _trial(folder: Path, options: argparse.Namespace) -> Trial:
 
 
 def _measure(trial: Trial, names: list[str]) -> tuple[list[Figure], list[str]]:
-    """Measure rows, each in a process of its own; also the names of those that failed."""
+    """Measure every row in its own process; return the figures and the names of failed rows."""
     figures: list[Figure] = []
     failed: list[str] = []
     for name in names:
@@ -121,7 +122,7 @@ def _measure(trial: Trial, names: list[str]) -> tuple[list[Figure], list[str]]:
 
 
 def _measure_here(name: str, trial: str) -> None:
-    """Be the process of one row."""
+    """Measure one row in this process."""
     module, function = ROWS[name]
     for figure in getattr(importlib.import_module(module), function)(Trial.from_json(trial)):
         print(json.dumps(figure.to_json()))

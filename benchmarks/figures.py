@@ -1,4 +1,4 @@
-"""What is a figure: a number, what it had to be, and how it was come by."""
+"""Figures: numbers with their requirement and how they were measured."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ class Figure:
     Attributes
     ----------
     row
-        The row of the requirements that it belongs to.
+        Number of the row of requirements to which it belongs.
     what
-        Was measured.
+        What was measured.
     unit
-        ``ratio``, or that of a quantity.
+        ``ratio``, or the unit of a quantity.
     found
-        What is judged: the median over the rounds of the ratio within each, unless `how` says
-        otherwise.
+        The number to judge. For a ratio, the median of the ratios within each round, unless `how`
+        says otherwise.
     of_medians
-        The ratio of the two medians over the rounds: another look at the same rounds. None for a
-        quantity.
+        The ratio of the medians over the rounds, for comparison; None for a quantity.
     rounds
-        The number in every round that counted.
+        The number in every round that counts.
     at_least, at_most
-        The requirement; both None for a figure that only stands beside others.
+        The requirement; both None if there is none.
     how
-        What a reader must know to judge it.
+        What a reader must know to judge the number.
     """
 
     row: int
@@ -48,25 +47,25 @@ class Figure:
 
     @property
     def required(self) -> str:
-        """The requirement in a few signs; empty where there is none."""
+        """The requirement as short text; empty if there is none."""
         if self.at_least is not None:
             return f"≥ {self.at_least:.3g}"
         return "" if self.at_most is None else f"≤ {self.at_most:.3g}"
 
     @property
     def reached(self) -> bool | None:
-        """Whether it is what it had to be; None where nothing was required."""
+        """Whether the requirement is met; None if there is none."""
         if self.at_least is not None:
             return self.found >= self.at_least
         return None if self.at_most is None else self.found <= self.at_most
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain values, the verdict included."""
+        """Return a dict that fits JSON, including the verdict."""
         return {**asdict(self), "reached": self.reached}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Figure:
-        """Take what :meth:`to_json` gave."""
+        """Make a figure from the return value of :meth:`to_json`."""
         values = {name: value for name, value in found.items() if name != "reached"}
         return cls(**{**values, "rounds": tuple(values["rounds"])})
 
@@ -74,24 +73,24 @@ class Figure:
 def ratio(
     row: int, what: str, over: Sequence[float], under: Sequence[float], **more: Any
 ) -> Figure:
-    """Compare two ways that took turns: round by round, and their medians."""
+    """Make the ratio of two quantities that were measured in the same rounds."""
     rounds = tuple(a / b for a, b in zip(over, under, strict=True))
     medians = statistics.median(over) / statistics.median(under)
     return Figure(row, what, "ratio", statistics.median(rounds), medians, rounds, **more)
 
 
 def quantity(row: int, what: str, unit: str, rounds: Sequence[float], **more: Any) -> Figure:
-    """Sum up a quantity by its median over the rounds."""
+    """Make a quantity, summarised by its median over the rounds."""
     return Figure(row, what, unit, statistics.median(rounds), None, tuple(rounds), **more)
 
 
 def largest(row: int, what: str, unit: str, rounds: Sequence[float], **more: Any) -> Figure:
-    """Sum up a quantity by its largest value: for what must never happen."""
+    """Make a quantity, summarised by its largest value, for things that must never happen."""
     return Figure(row, what, unit, max(rounds), None, tuple(rounds), **more)
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Lay figures out as Markdown: first what was required, then what stands beside it."""
+    """Return figures as Markdown: first those with a requirement, then the others."""
     figures = sorted(figures, key=lambda figure: figure.row)
     judged = [figure for figure in figures if figure.required]
     beside = [figure for figure in figures if not figure.required]
@@ -104,7 +103,7 @@ def table(figures: Iterable[Figure]) -> str:
             for figure in judged
         ),
         "",
-        "Beside them, nothing required:",
+        "Without a requirement:",
         "",
         "| row | figure | found | of the medians | rounds, least – most |",
         "|---:|---|---:|---:|---:|",
@@ -120,9 +119,9 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def _notes(figures: Sequence[Figure]) -> list[str]:
-    """Say once per row what a reader must know."""
-    said = dict.fromkeys((figure.row, figure.how) for figure in figures if figure.how)
-    return [f"- Row {row}: {how}" for row, how in said]
+    """Return the remarks on every row, each once."""
+    notes = dict.fromkeys((figure.row, figure.how) for figure in figures if figure.how)
+    return [f"- Row {row}: {how}" for row, how in notes]
 
 
 def _with_unit(figure: Figure) -> str:

@@ -1,7 +1,7 @@
-"""How long is it from construction to the first batch? Row 8.
+"""How long does it take from constructing a sequence to its first batch? Row 8.
 
-Run as ``python first_batch.py SETTING TRIAL`` it is one fresh interpreter: it imports everything,
-then constructs, takes one batch, and prints the milliseconds.
+``python first_batch.py SETTING TRIAL`` runs one measurement: it imports everything, constructs a
+sequence, takes one batch, and prints the milliseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trial import AHEAD, Trial, take_turns
 
 
 def first_batch(trial: Trial) -> list[Figure]:
-    """Start an interpreter for every turn."""
+    """Measure in a new interpreter per turn."""
     found = take_turns({name: partial(_once, trial, name) for name in AHEAD}, trial.rounds)
     return [
         quantity(
@@ -25,8 +25,8 @@ def first_batch(trial: Trial) -> list[Figure]:
             "ms",
             found[name],
             at_most=30.0 if name == "1 thread" else 400.0,
-            how="in a fresh interpreter that has imported zarrfeed, Keras and NumPy; opening the "
-            "store counts, its files are in the page cache.",
+            how="in a new interpreter that has imported zarrfeed, Keras and NumPy, including the "
+            "opening of the store, whose files are in the page cache.",
         )
         for name in AHEAD
     ]
@@ -38,8 +38,8 @@ def _once(trial: Trial, setting: str) -> float:
 
 
 def main(setting: str, trial: str) -> None:
-    """Be the fresh interpreter."""
-    from zarrfeed import ZarrSequence  # imports Keras; whoever starts the interpreters need not
+    """Measure in this interpreter."""
+    from zarrfeed import ZarrSequence  # imports Keras, which the parent process does not need
 
     work = Trial.from_json(trial).workload
     began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""What does ``fit`` hold in memory, beside tf.data with the whole dataset in RAM? Of row 4.
+"""How much memory does ``fit`` take, compared with tf.data and the whole dataset in RAM? Row 4.
 
-In runs of their own: looking at a process stops it for a moment.
+Memory is measured in separate runs, because reading it stops a process for a moment.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from trial import Trial
 
 _RUNS = 2  # memory hardly varies
-_MOST = 1 / 3  # of theirs
+_MOST = 1 / 3  # of the memory of tf.data
 _HOW = (
-    "memory is that of the process and all that it started, looked at every 50 ms; at its peak, "
-    "loading included, unless a line says *while fitting*. RSS counts the pages of our mapped "
+    "memory is that of the process and all of its children, measured every 50 ms: the peak, "
+    "including loading, unless a line says *while fitting*. RSS counts the pages of the mapped "
     "store in every process that maps them, although they are page cache, and the batches' memory "
-    "twice; *PSS* counts shared pages once; *held* is RSS without pages of files, neither the "
-    "store's nor those of libraries. *Above the imports* is less what importing TensorFlow, Keras "
-    "and zarrfeed takes. tf.data holds its tensors alone, and one field's array beside them while "
-    "loading; a script that keeps its arrays holds the dataset once more."
+    "twice; *PSS* counts shared pages once; *held* is RSS without pages of files (store and "
+    "libraries). *Above the imports* is minus the memory that importing TensorFlow, Keras and "
+    "zarrfeed takes. tf.data holds its tensors, and while loading also the array of one field; a "
+    "script that keeps its arrays holds the dataset twice."
 )
 _NAMES = {"rss": "RSS", "pss": "PSS", "uss": "USS", "held": "held"}
 
 
 def compare_memory(trial: Trial, ours: str, theirs: str) -> list[Figure]:
-    """Run both, and the base of both, and look."""
+    """Measure the memory of both ways and of the imports alone."""
     runs = {
         way: [children.run_watched("keras_fit.py", way, trial.to_json()) for _ in range(_RUNS)]
         for way in (ours, theirs, "constant", "nothing")

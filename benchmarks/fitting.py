@@ -1,6 +1,6 @@
-"""How fast does ``fit`` of a model that does nothing go? Rows 3 and 4.
+"""How fast is ``fit`` of a model that does nothing? Rows 3 and 4.
 
-Every ``fit`` runs in a process of its own, by ``keras_fit.py``; ways take turns.
+``keras_fit.py`` runs every ``fit`` in its own process, and the ways of feeding take turns.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _IN_MEMORY = ("tf.data, slices", "tf.data, gather", "tf.data, parallel gather")
 
 
 def against_constant(trial: Trial) -> list[Figure]:
-    """Row 3: beside a serial PyDataset whose batch is always ready."""
+    """Row 3: compared with a serial PyDataset whose batch is always ready."""
     rates = _rates(trial, ("constant", *AHEAD))
     needed = {"1 process": 0.75, "1 thread": 0.65}
     how = (
-        "all time from the begin of one epoch to the begin of the next counts; "
-        f"{trial.workload.batches} batches an epoch in all ways, the median of at least 8 epochs, "
-        "after 2 that warm up, in a process of its own."
+        "the time of an epoch is that from its beginning to the beginning of the next; "
+        f"{trial.workload.batches} batches per epoch, the median of at least 8 epochs after 2 of "
+        "warm-up, each way in its own process."
     )
     return [
         *(
@@ -46,7 +46,7 @@ def against_constant(trial: Trial) -> list[Figure]:
 
 
 def against_memory(trial: Trial) -> list[Figure]:
-    """Row 4: beside tf.data with the whole dataset in RAM."""
+    """Row 4: compared with tf.data and the whole dataset in RAM."""
     rates = _rates(trial, (*AHEAD, *_IN_MEMORY))
     ours, theirs = _fastest(rates, AHEAD), _fastest(rates, _IN_MEMORY)
     return [

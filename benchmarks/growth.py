@@ -1,14 +1,15 @@
-"""How do costs grow: with samples, shards, the bytes of a sample, ranks?
+"""How do costs grow with samples, shards, the bytes of a sample, and ranks?
 
     python benchmarks/growth.py --csv benchmarks/results/growth.csv
     python benchmarks/growth.py --quick --only opening orders
 
-Every question has its file in benchmarks/growth. It needs Linux and 1 GB of disk; about 10 minutes.
+Every question has its file in benchmarks/growth. A run needs Linux, 1 GB of disk and about 10
+minutes.
 
-What is simulated: the store of up to 10^8 samples of 28×28 has one real shard file per field
-(336,000 samples, raw), which stands under up to 298 names as hard links. So files to open, indexes
-to parse, metadata and ids are those of 10^8 samples, but the page cache needs to hold one shard
-only. Ranks are simulated, too: one process computes the shares of all, one after the other.
+Two things are simulated. The store of up to 10^8 samples of 28×28 has only one real shard file per
+field (336,000 samples, raw), with up to 298 names as hard links. Files to open, indexes to parse,
+metadata and ids are those of 10^8 samples, but the page cache needs to hold only one shard. Ranks
+are simulated, too: one process computes the shares of all ranks, one after the other.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Ask, and print the answers."""
+    """Measure, and print the results."""
     options = _options()
     about = f"{machine()}; load average before: {load_average()}"
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
@@ -77,9 +78,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and keys")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", choices=_questions(Path()),
-        help=f"of {', '.join(_questions(Path()))}; all by default",
+        help=f"questions to measure: {', '.join(_questions(Path()))} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--scratch", type=Path, help="where stores are written; they are removed")
+    parser.add_argument("--scratch", type=Path, help="folder for stores, which are removed again")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows as CSV")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""One ``fit`` of a model that does nothing, in a process of its own.
+"""Run one ``fit`` of a model that does nothing.
 
     python keras_fit.py WAY TRIAL
 
-Prints ``fitting`` when the warm-up is over, and at the end one JSON line: batches per second, the
-median over the epochs after the warm-up. The time between epochs counts.
+Prints ``fitting`` when the warm-up is over, and at the end one JSON line with the batches per
+second: the median over the epochs after the warm-up, including the time between epochs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import keras
 import tensorflow as tf
 
 from compare.clock import Clock
-from compare.no_op import WARM_UP, Nothing
+from compare.no_op import WARM_UP, NoOpModel
 from limits import aligned, load
 from trial import AHEAD, Trial, Workload
 from zarrfeed import ZarrSequence
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_BATCHES = 1500  # to be measured, at least
+_BATCHES = 1500  # to measure, at least
 _LEAST_EPOCHS = 8
 
 
 class Constant(keras.utils.PyDataset):
-    """One ready, aligned batch again and again: what Keras alone makes of a perfect loader."""
+    """Repeats one aligned batch that is always ready, to measure the overhead of Keras alone."""
 
     def __init__(self, work: Workload) -> None:
-        super().__init__()  # no workers: Keras asks serially
+        super().__init__()  # without workers: Keras requests batches serially
         shape = work.batch_size, work.size, work.size
         self._batch = aligned((*shape, 3)), aligned(shape)
         self._batches = work.batches
@@ -53,25 +53,25 @@ class Constant(keras.utils.PyDataset):
         return self._batch
 
 
-class SpokenClock(Clock):
-    """Tells whoever watches this process when the warm-up is over."""
+class AnnouncingClock(Clock):
+    """Prints ``fitting`` when the warm-up is over, for the process that measures memory."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note the time."""
+        """Record the time."""
         super().on_epoch_begin(epoch, logs)
         if epoch == WARM_UP:
             print("fitting", flush=True)
 
 
 def slices(work: Workload) -> tf.data.Dataset:
-    """All samples in RAM: slice, shuffle, batch."""
+    """Hold all samples in RAM, and slice, shuffle and batch them."""
     dataset = tf.data.Dataset.from_tensor_slices(_in_memory(work))
     dataset = dataset.shuffle(work.samples).batch(work.batch_size, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def gathered(work: Workload, *, parallel: bool) -> tf.data.Dataset:
-    """All samples in RAM: shuffle the ids, gather a batch at a time."""
+    """Hold all samples in RAM, shuffle the ids, and gather one batch at a time."""
     images, masks = _in_memory(work)
 
     def gather(ids: Any) -> tuple[Any, Any]:
@@ -87,13 +87,13 @@ def gathered(work: Workload, *, parallel: bool) -> tf.data.Dataset:
 
 
 def _in_memory(work: Workload) -> tuple[tf.Tensor, tf.Tensor]:
-    # One field after the other, so that the arrays of both are never there beside the tensors.
+    # One field after the other, so that only one array exists in addition to the tensors.
     return tuple(tf.convert_to_tensor(load(work.raw, field)) for field in ("image", "mask"))
 
 
 @contextmanager
 def data_of(way: str, work: Workload) -> Iterator[Any]:
-    """Make what is fed to ``fit``."""
+    """Yield the data for ``fit``."""
     if way in AHEAD:
         with ZarrSequence(work.raw, work.batch_size, drop_remainder=True, **AHEAD[way]) as train:
             yield train
@@ -110,8 +110,8 @@ def data_of(way: str, work: Workload) -> Iterator[Any]:
 
 
 def fit(data: Any, batches: int) -> float:
-    """Train nothing; batches per second."""
-    model, clock = Nothing(), SpokenClock()
+    """Fit a model that does nothing, and return the batches per second."""
+    model, clock = NoOpModel(), AnnouncingClock()
     model.compile(jit_compile=False)
     epochs = WARM_UP + max(_LEAST_EPOCHS, -(-_BATCHES // batches))
     model.fit(data, epochs=epochs, verbose=0, callbacks=[clock], shuffle=False)
@@ -122,7 +122,7 @@ def fit(data: Any, batches: int) -> float:
 def main(way: str, trial: str) -> None:
     """Measure one way."""
     work = Trial.from_json(trial).workload
-    if way == "nothing":  # what it costs to be here at all
+    if way == "nothing":  # to measure the memory of the imports alone
         print("fitting", flush=True)
         time.sleep(1)
         print(json.dumps({"batches_per_second": 0.0}))

@@ -1,6 +1,7 @@
-"""How fast can memory be? Gathering batches out of RAM, as no loader can do it faster.
+"""How fast can batches be gathered from memory? No loader can be faster.
 
-Knows nothing of the loader's insides: a limit must not share the mistakes of what it judges.
+This module does not use the loader's internals, because a limit must not share the mistakes of what
+it is compared with.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from zarrfeed import open_split, read_samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALIGNMENT = 64  # bytes; from there TensorFlow takes an array without a copy
+ALIGNMENT = 64  # bytes; TensorFlow copies arrays that are aligned less
 
-# Goes through an epoch whose sample ids are (batches, batch_size).
+# Iterates over an epoch with the given (batches, batch_size) sample ids.
 Epoch = Callable[[np.ndarray], Iterator[Any]]
 
 
 def aligned(shape: Sequence[int]) -> np.ndarray:
-    """Allocate uint8 memory that starts on a 64-byte boundary, every page of it touched."""
+    """Allocate uint8 memory that starts on a 64-byte boundary, and touch all of its pages."""
     nbytes = math.prod(shape)
     memory = np.ones(nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -31,10 +32,10 @@ def aligned(shape: Sequence[int]) -> np.ndarray:
 
 
 def load(store: str | Path, field: str) -> np.ndarray:
-    """Read a whole field into RAM, a little at a time.
+    """Read a whole field into RAM.
 
-    Reading maps a store's files into memory. A little at a time, the mappings are gone before they
-    could count in what this process is seen to hold.
+    Reading maps a store's files into memory. Small pieces are read one after the other, so that the
+    mappings do not count as memory of this process.
     """
     split = open_split(store)
     layout = split.layouts[field]
@@ -46,7 +47,7 @@ def load(store: str | Path, field: str) -> np.ndarray:
 
 
 def from_memory(images: np.ndarray, masks: np.ndarray, batch_size: int) -> Epoch:
-    """Make the limit: gather from RAM into one reused, aligned buffer."""
+    """Return a function that gathers batches from RAM into one aligned buffer."""
     out = [aligned((batch_size, *a.shape[1:])) for a in (images, masks)]
 
     def epoch(order: np.ndarray) -> Iterator[Any]:
@@ -59,7 +60,7 @@ def from_memory(images: np.ndarray, masks: np.ndarray, batch_size: int) -> Epoch
 
 
 def shuffled(samples: int, batch_size: int, seed: int) -> np.ndarray:
-    """Order an epoch by chance.
+    """Return a random order of an epoch.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""On what was it measured?"""
+"""Describe the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def machine() -> str:
-    """Describe this machine and what is installed, in one line."""
+    """Describe this machine and the installed packages in one line."""
     memory = psutil.virtual_memory().total >> 30
     return (
         f"{cores()} cores ({_processor()}), {memory} GiB, {platform.system()} {platform.release()} "
@@ -27,14 +27,14 @@ def machine() -> str:
 
 
 def cores() -> int:
-    """Count the processors that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def load_average() -> str:
-    """Say how busy the machine is; a benchmark wants it near 0."""
+    """Return the load average as text; it should be near 0 before a benchmark."""
     return " ".join(f"{load:.2f}" for load in os.getloadavg())
 
 
@@ -58,7 +58,7 @@ def _packages() -> str:
 
 
 def _commit() -> str:
-    """Name the commit, with + where files have been changed since; nothing outside a clone."""
+    """Return the commit, with + if files have been changed since; empty outside of a clone."""
     here = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(

@@ -1,4 +1,4 @@
-"""Does a sample cost more where there are many? And how long does a store of many take to open?"""
+"""Does packing a sample cost more if there are many, and how fast does such a store open?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEW, MANY, SIZE = 10_000, 1_000_000, 28
 
 
 class Numbered(Sequence[str]):
-    """Keys that are made when they are asked for."""
+    """Keys that are computed when they are used."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -46,37 +46,37 @@ class Small(Source):
 
     @property
     def keys(self) -> Sequence[str]:
-        """Name the samples."""
+        """Keys of the samples."""
         return self._keys
 
     def describe(self) -> dict[str, Any]:
-        """Say what this is."""
+        """Describe the source."""
         return {"kind": "small noise", "count": len(self._keys)}
 
     def names(self, sample: int) -> tuple[str, str]:
-        """Name a sample."""
+        """Return the names of a sample's image and mask."""
         return f"image {sample}", f"mask {sample}"
 
     def probe(self, sample: int) -> Header:  # noqa: ARG002
-        """Measure a sample."""
+        """Return the header of a sample."""
         return Header.of_pair((SIZE, SIZE, 1), "uint8", (SIZE, SIZE))
 
     def read(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cut an image, and make a mask of it."""
+        """Cut out an image, and derive its mask."""
         y, x = sample % 256, sample // 256 % 256
         image = self._noise[y : y + SIZE, x : x + SIZE]
         return np.ascontiguousarray(image), np.ascontiguousarray(image[:, :, 0] >> 6)
 
 
 def many_samples(scratch: Path, rounds: int, workers: int) -> list[Figure]:
-    """Row 5: the time per sample of many samples, and of few."""
+    """Row 5: the time per sample for many and for few samples."""
     counts = {"few": FEW, "many": MANY}
     ways = {name: partial(_pack, scratch, count, workers) for name, count in counts.items()}
     found = take_turns(ways, rounds)
     seconds = {name: [pack for pack, _, _ in of] for name, of in found.items()}
     how = (
-        f"{MANY:,} and {FEW:,} samples of {SIZE}x{SIZE}, {workers} processes, the whole of "
-        "convert(); opening: open_split, and a ZarrSequence up to its first batch, in a process "
+        f"{MANY:,} and {FEW:,} samples of {SIZE}x{SIZE}, {workers} processes, the whole call of "
+        "convert(); opening is open_split, and a ZarrSequence up to its first batch, in a process "
         "that has opened a store before."
     )
     return [
@@ -92,12 +92,12 @@ def many_samples(scratch: Path, rounds: int, workers: int) -> list[Figure]:
 
 
 def _pack(scratch: Path, count: int, workers: int) -> tuple[float, float, float]:
-    """Seconds per sample to pack, milliseconds to open, and to a first batch."""
+    """Return the seconds per sample to pack, and the milliseconds to open and to a first batch."""
     out = scratch / "many.zarr"
     start = time.perf_counter()
     convert(Small(count), out, split="train", classes=4, workers=workers)
     packed = time.perf_counter() - start
-    from zarrfeed import ZarrSequence  # Keras: not in the processes that pack
+    from zarrfeed import ZarrSequence  # imports Keras, which packing processes do not need
 
     opened, first = [], []
     for _ in range(4):

@@ -1,8 +1,8 @@
-"""What do processes hold, and of what kind is it?
+"""How much memory of which kind do processes hold?
 
-Resident memory (RSS) alone misleads here: the pages of a mapped store count in it although they
-are page cache, which the kernel takes back when it needs to, and what processes share counts in
-each of them. So every kind is looked at. Needs Linux, whose ``/proc`` tells them apart.
+Resident memory (RSS) alone is misleading: it includes the pages of a mapped store, although they
+are page cache that the kernel can reclaim, and it counts shared memory in every process. Several
+kinds are therefore measured. This needs ``/proc`` of Linux.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that processes hold together.
+    """Memory of several processes in bytes.
 
     Attributes
     ----------
     rss
-        Resident; shared pages count in every process.
+        Resident memory. Shared pages count in every process.
     pss
-        Resident; a shared page counts once, divided among those that share it.
+        Resident memory. Shared pages are divided among the processes that share them.
     uss
-        Of pages that one process alone maps.
+        Memory of pages that only one process maps.
     held
-        Resident, less pages of files (programs, libraries, mapped stores): what is in use whatever
-        the kernel takes back. Shared pages count in every process.
+        Resident memory without pages of files (programs, libraries, mapped stores), which the
+        kernel can reclaim. Shared pages count in every process.
     """
 
     rss: int = 0
@@ -44,12 +44,12 @@ class Memory:
         return Memory(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def most(self, other: Memory) -> Memory:
-        """Take the larger of each kind."""
+        """Return the maximum of each kind."""
         return Memory(*(max(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
 
 
 def of_tree(pid: int) -> Memory:
-    """Look at a process and all that it started; one that has ended meanwhile counts nothing."""
+    """Return the memory of a process and its descendants. Processes that have ended count as 0."""
     total = Memory()
     try:
         root = psutil.Process(pid)
@@ -60,7 +60,7 @@ def of_tree(pid: int) -> Memory:
         try:
             total += _of(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, ProcessLookupError):
-            continue  # a process that is ending has no memory to look at
+            continue  # the process is ending
     return total
 
 
@@ -70,7 +70,7 @@ def _of(process: psutil.Process) -> Memory:
 
 
 def _of_files(pid: int) -> int:
-    """Bytes of resident pages of files, the arena not among them: it is shared memory."""
+    """Return the bytes of resident pages of files, without the arena, which is shared memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssFile:"):
             return int(line.split()[1]) << 10
@@ -79,16 +79,16 @@ def _of_files(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """Bytes that one process alone maps, by what they are of.
+    """Memory that only one process maps, in bytes.
 
     Attributes
     ----------
     own
-        Heap, stacks, libraries: what the process costs.
+        Heap, stacks and libraries: the cost of the process.
     arena
-        Of the batches' memory. A page that two processes have touched is private to none.
+        Memory of batches. A page that two processes have touched is private to neither.
     store
-        Of mapped store files: page cache, counted as private while one process alone maps it.
+        Mapped store files. They are page cache, but count as private if one process maps them.
     """
 
     own: int
@@ -97,7 +97,15 @@ class Private:
 
 
 def private(process: psutil.Process, store: str) -> Private:
-    """Look at what a process alone maps."""
+    """Return the memory that only this process maps.
+
+    Parameters
+    ----------
+    process
+        The process.
+    store
+        Path of the store that it reads.
+    """
     own = arena = mapped = 0
     for found in process.memory_maps(grouped=True):
         nbytes = found.private_clean + found.private_dirty
@@ -111,7 +119,17 @@ def private(process: psutil.Process, store: str) -> Private:
 
 
 def peak(pid: int, running: Callable[[], bool], every: float = 0.05) -> Memory:
-    """Look at a process tree again and again as long as it runs; the largest of each kind."""
+    """Return the largest memory of each kind of a process tree while it runs.
+
+    Parameters
+    ----------
+    pid
+        The root process.
+    running
+        Function that tells whether to go on.
+    every
+        Seconds between measurements.
+    """
     found = Memory()
     while running():
         found = found.most(of_tree(pid))

@@ -1,9 +1,10 @@
-"""Is the packer as fast and as small as it has to be?
+"""Does the packer meet its requirements on speed and memory?
 
     python benchmarks/packer_figures.py --images CAMVID/train --masks CAMVID/trainannot [--only …]
 
-What is compared is measured in one run, taking turns; the first round warms up and is dropped. The
-verdict is on the median of the ratios within each round. Trust the ratios.
+Everything that is compared takes turns in one run; the first round is a warm-up and dropped. The
+verdict is on the median of the ratios within each round. Trust the ratios, not the absolute
+figures.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--images", required=True, help="folder of pictures, PNG")
+    parser.add_argument("--images", required=True, help="folder of PNG pictures")
     parser.add_argument("--masks", required=True, help="folder of their masks")
-    parser.add_argument("--classes", default="12", help="as `zarrfeed convert --classes`")
-    parser.add_argument("--scratch", help="folder for what is packed, 4 GB; removed afterwards")
+    parser.add_argument("--classes", default="12", help="see `zarrfeed convert --classes` (12)")
+    parser.add_argument("--scratch", help="folder for packed stores of 4 GB, which are removed")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS, metavar="NAME",
-                        help=f"rows to measure: {', '.join(ROWS)}")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=5, help="the first is dropped; at least 2")
-    parser.add_argument("--json", action="store_true")
+                        help=f"rows to measure: {', '.join(ROWS)} (default: all)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5,
+                        help="number of rounds, at least 2; the first is dropped (5)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON lines, not Markdown")
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error(f"--rounds must be at least 2, not {options.rounds}: the first is dropped")

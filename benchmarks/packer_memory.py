@@ -19,7 +19,7 @@ WORKERS = 2
 
 
 def packer_memory(images: str, masks: str, classes: str, scratch: Path) -> list[Figure]:
-    """Row 3: the peak of a worker's RSS against its shard, for two sizes of shards."""
+    """Row 3: the peak RSS of a worker relative to its shard, for two shard sizes."""
     figures = []
     pairs = PairedFolders(images, masks)
     for shard_size in (11 << 20, 64 << 20):
@@ -35,20 +35,20 @@ def packer_memory(images: str, masks: str, classes: str, scratch: Path) -> list[
         figures.append(
             largest(3, f"peak RSS of a worker, shards of {shard / 1e6:.0f} MB (decoded)", "MB",
                     [peak / 1e6 for peak in watch.peaks], at_most=allowed,
-                    how="2.2 decoded shards + 100 MB are allowed; looked at every 10 ms.")
+                    how="2.2 decoded shards + 100 MB are allowed; measured every 10 ms.")
         )  # fmt: skip
-        figures.append(quantity(3, "looked at it", "times", [watch.looks]))
+        figures.append(quantity(3, "number of measurements", "times", [watch.measurements]))
     return figures
 
 
 class _Watch:
-    """Looks at this process's children until told to stop; keeps the two largest peaks."""
+    """Measures the RSS of this process's children, and keeps the two largest peaks."""
 
     def __enter__(self) -> _Watch:
         self._peaks: dict[int, int] = {}
-        self.looks = 0
+        self.measurements = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._measure)
         self._thread.start()
         return self
 
@@ -57,14 +57,14 @@ class _Watch:
         self._thread.join()
         self.peaks = sorted(self._peaks.values())[-WORKERS:]
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         me = psutil.Process()
         while not self._stop.is_set():
             for child in me.children():
                 try:
                     rss = child.memory_info().rss
-                except psutil.Error:  # it has just ended
+                except psutil.Error:  # the process has just ended
                     continue
                 self._peaks[child.pid] = max(rss, self._peaks.get(child.pid, 0))
-            self.looks += 1
+            self.measurements += 1
             time.sleep(0.01)

@@ -1,7 +1,7 @@
-"""How fast is packing, beside decoding alone?
+"""How fast is packing, compared with decoding alone?
 
-Both sides start the same kind of executor of the same number of processes for the same shards of
-the same files, and decode with the same decoder; one of them writes nothing.
+Both sides use the same executor, number of processes, shards, files and decoder, but one of them
+writes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def decode_only(run: TaskRun[Source], items: list[int]) -> None:
 
 
 def packing(images: str, masks: str, classes: str, scratch: Path, rounds: int) -> list[Figure]:
-    """Row 1: samples per second, packing against decoding."""
+    """Row 1: samples per second of packing, relative to decoding."""
     pairs = PairedFolders(images, masks)
     ways = {
         "packing": partial(_pack, pairs, classes, scratch),
@@ -45,9 +45,9 @@ def packing(images: str, masks: str, classes: str, scratch: Path, rounds: int) -
     step = {way: [rate for _, rate in rates] for way, rates in found.items()}
     how = (
         f"{len(pairs.keys)} pairs, {WORKERS} processes on both sides. The whole command: from the "
-        "start of its processes to their end, with the header pass, the trial of codecs and the "
-        "metadata. The packing alone: from the first shard's begin to the last one's end, against "
-        "decoding alone in processes that run already."
+        "start of its processes to their end, including the header pass, the trial of codecs and "
+        "the metadata. The packing alone: from the beginning of the first shard to the end of the "
+        "last one, relative to decoding alone in processes that already run."
     )
     return [
         ratio(1, "packing / decoding only, the packing alone", step["packing"], step["decoding"],
@@ -60,17 +60,17 @@ def packing(images: str, masks: str, classes: str, scratch: Path, rounds: int) -
 
 def _pack(pairs: PairedFolders, classes: str, scratch: Path) -> tuple[float, float]:
     out = scratch / "packing.zarr"
-    told: list[tuple[str, float]] = []
+    updates: list[tuple[str, float]] = []
 
     def note(what: str, done: int, total: int) -> None:  # noqa: ARG001
-        told.append((what, time.perf_counter()))
+        updates.append((what, time.perf_counter()))
 
     start = time.perf_counter()
     convert(pairs, out, split="train", classes=classes, workers=WORKERS, progress=note)
     end = time.perf_counter()
     shutil.rmtree(out)
-    began = next(at for what, at in told if what == "packing")  # told that none is done yet
-    last = told[-1][1]
+    began = next(at for what, at in updates if what == "packing")  # with no sample done yet
+    last = updates[-1][1]
     count = len(pairs.keys)
     return count / (end - start), count / (last - began)
 
@@ -81,7 +81,7 @@ def _decode(pairs: PairedFolders) -> tuple[float, float]:
     shards = [items[at : at + 22] for at in range(0, count, 22)]
     start = time.perf_counter()
     with executor_of(pairs, WORKERS, Failures("stop")) as executor:
-        executor.run(decode_only, [[0], [1]])  # both processes run
+        executor.run(decode_only, [[0], [1]])  # starts both processes
         began = time.perf_counter()
         executor.run(decode_only, shards)
         last = time.perf_counter()

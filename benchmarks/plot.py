@@ -1,11 +1,11 @@
-"""Draw what was measured, as PNG and SVG.
+"""Plot results as PNG and SVG.
 
     python benchmarks/bench.py --lines bench.jsonl
     python benchmarks/scan.py --lines scan.jsonl
     python benchmarks/plot.py bench.jsonl scan.jsonl --out plots
 
-Takes any number of files of JSON lines, and CSV of benchmarks/growth.py. The same findings give the
-same files, byte for byte, under the same release of matplotlib.
+Takes any number of files of JSON lines, and CSV files of benchmarks/growth.py. The same results
+give the same files, byte for byte, with the same version of matplotlib.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compare.scans import read_scans
 
 
 def main() -> int:
-    """Draw; 1 where there was nothing to draw."""
+    """Write the plots; return 1 if there was nothing to plot."""
     options = _options()
     if find_spec("matplotlib") is None:
         sys.exit("plots need matplotlib: pip install matplotlib, or make bench-plots")
@@ -50,15 +50,15 @@ def _options() -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="JSON lines of bench.py or scan.py, CSV of growth.py",
+        help="JSON lines of bench.py or scan.py, or CSV of growth.py",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("plots"), metavar="FOLDER", help="where plots go (plots)"
+        "--out", type=Path, default=Path("plots"), metavar="FOLDER", help="output folder (plots)"
     )
     options = parser.parse_args()
     for path in options.files:
         if not path.is_file():
-            parser.error(f"no file {path}: bench.py and scan.py write one (--lines)")
+            parser.error(f"no such file: {path}; bench.py and scan.py write one (--lines)")
     return options
 
 

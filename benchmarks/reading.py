@@ -1,6 +1,7 @@
-"""How fast does iterating by hand go, beside the limits? Rows 1, 2, 5, 6 and 7.
+"""How fast is iterating by hand, relative to the limits? Rows 1, 2, 5, 6 and 7.
 
-By hand means ``for image, mask in sequence: pass``, arrays in the main process, no model.
+By hand means ``for image, mask in sequence: pass``, which makes arrays in the main process without
+a model.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _BUSY_SAMPLES = 512
-_EPOCHS = 8  # of a turn that looks at epoch boundaries
+_EPOCHS = 8  # per turn that measures epoch boundaries
 
 
 def raw_store(trial: Trial) -> list[Figure]:
-    """Row 1: the uncompressed store beside ``np.take`` from RAM."""
+    """Row 1: the uncompressed store, relative to ``np.take`` from RAM."""
     work = trial.workload
     take = from_memory(load(work.raw, "image"), load(work.raw, "mask"), work.batch_size)
     with _opened(work.raw, work.batch_size, SETTINGS) as sequences:
@@ -48,8 +49,8 @@ def raw_store(trial: Trial) -> list[Figure]:
                 rates[name],
                 rates["limit"],
                 at_least=needed.get(name),
-                how="the limit runs in one thread, its source in large pages of RAM; the loader's "
-                "in the page cache. The first epoch of every turn is not timed.",
+                how="the limit runs in one thread on arrays in large pages of RAM, the loader on "
+                "files in the page cache. The first epoch of every turn is not timed.",
             )
             for name in SETTINGS
         ),
@@ -59,7 +60,7 @@ def raw_store(trial: Trial) -> list[Figure]:
 
 
 def lz4_store(trial: Trial) -> list[Figure]:
-    """Row 2: the LZ4 store beside decoding the same chunks from RAM."""
+    """Row 2: the LZ4 store, relative to decoding the same chunks from RAM."""
     work = trial.workload
     decoders = Decoders(work.lz4, work.batch_size, 2)
     try:
@@ -100,7 +101,7 @@ def lz4_store(trial: Trial) -> list[Figure]:
 
 
 def busy_transform(trial: Trial) -> list[Figure]:
-    """Row 5: do two processes do twice the work of one, where the work holds the GIL?"""
+    """Row 5: are two processes twice as fast as one with a transform that holds the GIL?"""
     work = trial.workload
     more = {"subset": slice(0, min(_BUSY_SAMPLES, work.samples)), "transform": hold_gil}
     with _opened(work.raw, work.batch_size, PROCESSES, **more) as sequences:
@@ -113,15 +114,15 @@ def busy_transform(trial: Trial) -> list[Figure]:
             rates["2 processes"],
             rates["1 process"],
             at_least=1.8,
-            how="the transform waits by the wall clock (`time.perf_counter`), so that it takes no "
-            "longer where the processors are shared with others.",
+            how="the transform waits by the wall clock (`time.perf_counter`), so that it does not "
+            "take longer if other processes use the cores.",
         ),
         *(quantity(5, f"busy transform, {name}", "batches/s", rates[name]) for name in PROCESSES),
     ]
 
 
 def epoch_boundary(trial: Trial) -> list[Figure]:
-    """Row 6: from the last batch of an epoch to the first of the next, in batch times."""
+    """Row 6: the time from the last batch of an epoch to the first of the next, in batch times."""
     work = trial.workload
     with _opened(work.raw, work.batch_size, AHEAD) as sequences:
         found = take_turns(
@@ -130,8 +131,8 @@ def epoch_boundary(trial: Trial) -> list[Figure]:
         )
     how = (
         f"median of the {_EPOCHS - 1} boundaries of a round over the round's median time between "
-        "two batches. The last batch of an epoch is where the loader measures its memory: its own "
-        "time stands beside the boundary."
+        "two batches. The loader measures its memory at the last batch of an epoch, whose time is "
+        "listed separately."
     )
     figures = []
     for name, rounds in found.items():
@@ -146,7 +147,7 @@ def epoch_boundary(trial: Trial) -> list[Figure]:
 
 
 def parent_cpu(trial: Trial) -> list[Figure]:
-    """Row 7: what a batch costs the parent where processes make it."""
+    """Row 7: CPU time of the parent per batch that processes make."""
     work = trial.workload
     with _opened(work.raw, work.batch_size, PROCESSES) as sequences:
         found = take_turns(
@@ -174,7 +175,7 @@ def parent_cpu(trial: Trial) -> list[Figure]:
 def _opened(
     store: str, batch_size: int, settings: Mapping[str, dict[str, Any]], **more: Any
 ) -> Iterator[dict[str, ZarrSequence]]:
-    """Open a sequence for each of several settings; all stay open, and idle between turns."""
+    """Open a sequence per setting. All stay open, and are idle between their turns."""
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(
@@ -191,10 +192,10 @@ def _hand_rates(
 
 
 def _hand_rate(sequence: ZarrSequence, seconds: float) -> float:
-    """Go through epochs by hand; batches per second.
+    """Iterate over epochs by hand, and return the batches per second.
 
-    The first epoch is not timed. It uses up what was read ahead while other ways had their turn,
-    and its end has as many batches under way as the end of the turn.
+    The first epoch is not timed. It consumes the batches that were read ahead before the turn, and
+    ends with as many batches under way as the end of the turn.
     """
     for _image, _mask in sequence:
         pass
@@ -246,7 +247,7 @@ def _boundaries(sequence: ZarrSequence) -> tuple[float, float, float, float]:
 
 
 def _cpu_per_batch(sequence: ZarrSequence, seconds: float) -> float:
-    """Milliseconds of this process' CPU time per batch, while iterating by hand."""
+    """Return the milliseconds of this process's CPU time per batch when iterating by hand."""
     for _image, _mask in sequence:
         pass
     epochs, cpu, began = 0, time.process_time(), time.perf_counter()

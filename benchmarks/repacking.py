@@ -1,13 +1,13 @@
-"""How fast is repacking, beside compression alone?
+"""How fast is repacking, compared with compression alone?
 
     python benchmarks/repacking.py --images DIR --masks DIR [--cache DIR] [--samples N]
 
-The workload is N × (256×256×3 + 256×256) uint8, raw, page cache warm: random crops of pictures and
-masks of yours, or of drawn cells. `zarrfeed repack --codec lz4` with two processes takes turns with
-two processes that only encode the same samples, which they hold in memory, by the same codecs. The
-first round warms up and is dropped; the verdict is on the median of the ratios within each round.
-Trust the ratios, not the absolute figures. Prints Markdown, or with ``--json`` a line about the
-machine and one per figure.
+The workload is N × (256×256×3 + 256×256) uint8, raw, with a warm page cache: random crops of your
+pictures and masks, or of drawn cells. `zarrfeed repack --codec lz4` with two processes takes turns
+with two processes that only encode the same samples from memory by the same codecs. The first round
+is a warm-up and dropped; the verdict is on the median of the ratios within each round. Trust the
+ratios, not the absolute figures. Prints Markdown, or with ``--json`` one line about the machine and
+one per figure.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def repacking(raw: str, scratch: Path, rounds: int, codec: str = "lz4") -> list[
     raw
         A split of raw chunks of one sample each.
     scratch
-        A folder that splits are written to.
+        Folder for the output.
     rounds
-        In each, both ways take a turn; the first is dropped.
+        Number of rounds, in each of which both take a turn. The first is dropped.
     codec
-        What is encoded to, ``lz4`` or ``zstd``.
+        Codec to encode with, ``lz4`` or ``zstd``.
     """
     with closing(Encoders(raw, codec, WORKERS)) as encoders:
         found = take_turns(
@@ -58,9 +58,9 @@ def repacking(raw: str, scratch: Path, rounds: int, codec: str = "lz4") -> list[
     alone = [rate for _, rate in found["repacking"]]
     size = encoders.nbytes / 1e9
     how = (
-        f"{size:.2f} GB, {WORKERS} processes on both sides. The whole call: with the start of its "
-        "processes, every digest recomputed, every file on the disk (fsync), and the metadata. The "
-        "copying alone: from the first sample to the last, fsync included."
+        f"{size:.2f} GB, {WORKERS} processes on both sides. The whole call includes starting its "
+        "processes, recomputing every digest, writing every file to the disk (fsync), and the "
+        "metadata. The copying alone is from the first sample to the last, including fsync."
     )
     what = f"repacking raw to {codec}"
     return [
@@ -73,20 +73,20 @@ def repacking(raw: str, scratch: Path, rounds: int, codec: str = "lz4") -> list[
 
 
 def _repack(raw: str, scratch: Path, codec: str, nbytes: int) -> tuple[float, float]:
-    """Repack once; decoded bytes per second of the whole call, and of the copying alone."""
+    """Repack once; return the decoded bytes per second of the whole call and of the copying."""
     out = scratch / "repacked.zarr"
-    told: list[float] = []
-    warm(raw)  # whatever the kernel has dropped while the other way had its turn
+    updates: list[float] = []
+    warm(raw)  # the kernel may have dropped files during the other turn
 
     def note(what: str, done: int, total: int) -> None:  # noqa: ARG001
         if done:
-            told.append(time.perf_counter())
+            updates.append(time.perf_counter())
 
     start = time.perf_counter()
     repack(raw, out, split="train", codec=codec, workers=WORKERS, progress=note)
     end = time.perf_counter()
     shutil.rmtree(out)
-    return nbytes / (end - start), nbytes / (told[-1] - told[0])
+    return nbytes / (end - start), nbytes / (updates[-1] - updates[0])
 
 
 def main() -> int:
@@ -119,15 +119,16 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--images", help="folder of pictures; drawn cells without it")
-    parser.add_argument("--masks", help="folder of their masks, of the same names")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the packed stores")
-    parser.add_argument("--scratch", type=Path, help="folder to repack to; else within the cache")
-    parser.add_argument("--samples", type=int, default=16384)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--codec", choices=("lz4", "zstd"), default="lz4")
-    parser.add_argument("--rounds", type=int, default=5, help="the first is dropped; at least 2")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--images", help="folder of pictures (default: drawn cells)")
+    parser.add_argument("--masks", help="folder of their masks with the same names")
+    parser.add_argument("--cache", type=Path, help="folder in which to keep the packed stores")
+    parser.add_argument("--scratch", type=Path, help="output folder (default: within the cache)")
+    parser.add_argument("--samples", type=int, default=16384, help="number of samples (16384)")
+    parser.add_argument("--size", type=int, default=256, help="height and width in pixels (256)")
+    parser.add_argument("--codec", choices=("lz4", "zstd"), default="lz4", help="codec (lz4)")
+    parser.add_argument("--rounds", type=int, default=5,
+                        help="number of rounds, at least 2; the first is dropped (5)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON lines, not Markdown")
     options = parser.parse_args()
     if (options.images is None) != (options.masks is None):
         parser.error("--images and --masks belong together")

@@ -1,13 +1,13 @@
-"""What do workers, batch, sample and shard size and codec do to our speed, and the end of an epoch?
+"""How does speed depend on workers, batch, sample and shard size, codec, and the end of an epoch?
 
     python benchmarks/scan.py --lines scan.jsonl
     python benchmarks/scan.py --scans workers codec --rounds 5
     python benchmarks/scan.py --scans boundary --levels fit --peers grain torch
 
-Level read: arrays in the main process, every byte of them touched, fully shuffled, files in the
-page cache. Every point is measured in processes of its own, and the points of a scan take turns;
-beside them stands ``np.take`` of the same bytes out of RAM. What is found is written down at once,
-as JSON lines, which benchmarks/plot.py draws:
+The level read means arrays in the main process, every byte touched, globally shuffled, with files
+in the page cache. Every point is measured in its own processes, and the points of a scan take turns
+with each other and with ``np.take`` of the same bytes from RAM. Results are written at once as JSON
+lines, which benchmarks/plot.py draws:
 
     python benchmarks/plot.py scan.jsonl --out plots
 """
@@ -20,20 +20,20 @@ import sys
 import time
 from typing import Any
 
+from compare.cell_process import exit_on_sigterm
 from compare.command import add_places, parsed, places, say
 from compare.registry import peers
 from compare.scanning import Scanner
 from compare.scans import boundary_work, scans
-from compare.watching import end_with_us
 from machine import cores, load_average, machine
 
 _AROUND = 64  # batches
 
 
 def main() -> int:
-    """Measure and write down."""
+    """Measure, and write the results."""
     options = _options()
-    end_with_us()
+    exit_on_sigterm()
     nbytes = options.mib << 20
     chosen = [
         peer
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
         choices=names,
         default=names,
         metavar="NAME",
-        help=f"of {', '.join(names)}; all by default",
+        help=f"scans to measure: {', '.join(names)} (default: all)",
     )
     parser.add_argument(
         "--levels",
@@ -74,18 +74,18 @@ def _options() -> argparse.Namespace:
         choices=("read", "fit"),
         default=["read", "fit"],
         metavar="NAME",
-        help="of the boundary: read, fit; both by default",
+        help="levels of the scan boundary: read, fit (default: both)",
     )
     parser.add_argument(
         "--peers",
         nargs="+",
         default=[],
         metavar="PART",
-        help="also at the boundary: peers whose names have one of these parts in them",
+        help="also measure peers at the boundary whose names contain one of these parts",
     )
-    parser.add_argument("--mib", type=int, default=512, help="of all samples together (512)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of every point (3)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, at least (1)")
+    parser.add_argument("--mib", type=int, default=512, help="MiB of all samples together (512)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of turns per point (3)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="least seconds of a turn (1)")
     add_places(parser, lines="scan.jsonl")
     return parsed(parser)
 

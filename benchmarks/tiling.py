@@ -1,6 +1,6 @@
-"""What does it cost that tiles are shuffled?
+"""How much does shuffling tiles cost?
 
-Where tiles of one image were in shards of different tasks, the image was decoded for each of them.
+If tiles of one image are in shards of different tasks, the image is decoded once per task.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TILE, OVERLAP = 128, 16
 
 
 def tiling(images: str, masks: str, classes: str, scratch: Path, rounds: int) -> list[Figure]:
-    """Row 6: processor time, tiles shuffled against tiles in the order of the source."""
+    """Row 6: CPU time of packing shuffled tiles, relative to tiles in the order of the source."""
     pairs = PairedFolders(images, masks)
     orders: tuple[Order, ...] = ("shuffled", "source")
     ways = {order: partial(_pack, pairs, classes, scratch, order) for order in orders}
     found = take_turns(ways, rounds)
     how = (
         f"{len(pairs.keys)} pairs cut into tiles of {TILE}×{TILE}, overlap {OVERLAP}, by one "
-        "process; its processor time, that of the kernel included."
+        "process; its CPU time, including that of the kernel."
     )
     return [
         ratio(6, "packing tiles, shuffled / in the order of the source",

@@ -1,4 +1,4 @@
-"""What is measured on, and how often? Plain values, which travel to child processes as JSON."""
+"""What to measure and how often: plain values that are passed to child processes as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The ways of feeding that figures are about: arguments of a ``ZarrSequence``.
+# The settings that are measured: arguments of a ``ZarrSequence``.
 SETTINGS: dict[str, dict[str, Any]] = {
     "no worker": {"workers": 0},
     "1 thread": {"workers": 1},
@@ -29,15 +29,15 @@ class Workload:
     Attributes
     ----------
     raw, lz4
-        Splits that hold the same samples, uncompressed and as Blosc-LZ4.
+        Splits of the same samples, uncompressed and as Blosc-LZ4.
     small
-        A split of 64 of them, uncompressed.
+        A split of 64 of the samples, uncompressed.
     samples, size
-        How many, and their height and width in pixels.
+        Number of samples, and their height and width in pixels.
     batch_size
         Samples per batch.
     origin
-        What the pixels are, in words.
+        Description of the pixels.
     """
 
     raw: str
@@ -50,12 +50,12 @@ class Workload:
 
     @property
     def batches(self) -> int:
-        """Full batches per epoch."""
+        """Number of full batches per epoch."""
         return self.samples // self.batch_size
 
     @property
     def batch_nbytes(self) -> int:
-        """Decoded bytes of a batch: three bytes of image and one of mask per pixel."""
+        """Decoded size of a batch in bytes: per pixel, three bytes of image and one of mask."""
         return self.batch_size * self.size**2 * 4
 
 
@@ -66,11 +66,11 @@ class Trial:
     Attributes
     ----------
     workload
-        What is read.
+        The samples.
     rounds
-        In each, every way takes a turn; the first warms up and is dropped.
+        Number of rounds, in each of which every way takes a turn. The first is dropped.
     seconds
-        Of a turn, at least, where nothing else bounds it.
+        Least duration of a turn.
     """
 
     workload: Workload
@@ -78,33 +78,33 @@ class Trial:
     seconds: float = 1.0
 
     def to_json(self) -> str:
-        """Write it down for a child process."""
+        """Return the trial as JSON for a child process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Trial:
-        """Read what :meth:`to_json` wrote."""
+        """Make a trial from the return value of :meth:`to_json`."""
         found = json.loads(text)
         return cls(**{**found, "workload": Workload(**found["workload"])})
 
 
 def take_turns(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Let every way take its turn in every round, each round beginning with another one.
+    """Call every function once per round, starting each round with another one.
 
-    A machine that is busy for a while is so to all ways of a round, which the ratio within the
-    round then does not see.
+    A machine that is busy for a while slows down all functions of a round, which hardly affects the
+    ratios within the round.
 
     Parameters
     ----------
     ways
-        What is measured, by name.
+        Functions that measure, by name.
     rounds
-        At least 2.
+        Number of rounds, at least 2.
 
     Returns
     -------
     dict of lists
-        What each way found in each round but the first.
+        The results of each function in every round but the first.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What do a sequence and its workers hold, and does it grow? Rows 9 and 10."""
+"""How much memory do a sequence and its workers take, and does it grow? Rows 9 and 10."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from zarrfeed import ZarrSequence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_EPOCHS = 5  # before a worker is looked at
-_EARLY, _LATE = 20, 200  # epochs after which growth is looked at
-_GROWTH_MB = 1.0  # what an allocator moves about by itself
+_EPOCHS = 5  # before the memory of workers is measured
+_EARLY, _LATE = 20, 200  # epochs between which growth is measured
+_GROWTH_MB = 1.0  # by which an allocator varies by itself
 
 MB = 1e6
 
@@ -32,7 +32,7 @@ def worker_memory(trial: Trial) -> list[Figure]:
         for name in PROCESSES
     }
     found = take_turns(
-        {way: partial(_look_at_workers, trial, *what) for way, what in ways.items()},
+        {way: partial(_largest_private, trial, *what) for way, what in ways.items()},
         trial.rounds,
     )
     figures = []
@@ -44,9 +44,9 @@ def worker_memory(trial: Trial) -> list[Figure]:
                 "MB",
                 [worker.own / MB for worker in rounds],
                 at_most=80.0,
-                how=f"USS after {_EPOCHS} epochs, the largest worker of all rounds, without the "
-                "pages of the batches' memory and of the mapped store that one process alone maps: "
-                "the kernel calls these private, too. They stand beside it.",
+                how=f"USS after {_EPOCHS} epochs of the largest worker of all rounds, without the "
+                "batches' memory and the mapped store, whose pages also count as private if only "
+                "one process maps them; they are listed separately.",
             ),
             largest(9, f"… the batches' memory, {way}", "MB", [w.arena / MB for w in rounds]),
             largest(9, f"… mapped store files, {way}", "MB", [w.store / MB for w in rounds]),
@@ -55,12 +55,12 @@ def worker_memory(trial: Trial) -> list[Figure]:
 
 
 def growth(trial: Trial) -> list[Figure]:
-    """Row 10: what 180 more epochs of a small store take."""
+    """Row 10: growth over 180 epochs of a small store."""
     found = take_turns({name: partial(_growth, trial, name) for name in SETTINGS}, trial.rounds)
     how = (
-        f"64 samples; the state after epoch {_LATE} less that after epoch {_EARLY}, the worst of "
-        "the rounds; parent and workers added up. Private memory is USS without the batches' "
-        f"memory and the mapped store; {_GROWTH_MB:g} MB is allowed for what allocators move about."
+        f"64 samples; the state after epoch {_LATE} minus that after epoch {_EARLY}, in the worst "
+        "round, over the parent and its workers. Private memory is USS without the batches' memory "
+        f"and the mapped store; {_GROWTH_MB:g} MB is allowed for variations of the allocator."
     )
     return [
         *(
@@ -98,14 +98,14 @@ def growth(trial: Trial) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What this process and its workers hold together.
+    """Resources of this process and its workers together.
 
     Attributes
     ----------
     own, rss
-        Bytes: private memory as :class:`memory.Private` says, resident memory.
+        Private memory as in :class:`memory.Private`, and resident memory, in bytes.
     descriptors, threads, processes
-        How many.
+        Numbers of each.
     """
 
     own: int
@@ -115,8 +115,8 @@ class State:
     processes: int
 
 
-def _look_at_workers(trial: Trial, store: str, setting: str) -> Private:
-    """Find the largest private memory of a worker, kind by kind."""
+def _largest_private(trial: Trial, store: str, setting: str) -> Private:
+    """Return the largest private memory of a worker, separately for each kind."""
     with _sequence(store, trial.workload.batch_size, setting) as sequence:
         for _ in range(_EPOCHS):
             for _image, _mask in sequence:

@@ -1,4 +1,4 @@
-"""What are the samples? Crops of real pictures, or of drawn ones, packed raw and as LZ4."""
+"""The samples of the workload: crops of real or drawn pictures, packed raw and as LZ4."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from zarrfeed_convert import Header, PairedFolders, Source, convert
 from zarrfeed_tools.cells import write_cells
 
 SMALL = 64  # samples of the small store
-_DRAWN = 128  # pictures that crops are taken of where there are no real ones
+_DRAWN = 128  # pictures to draw if there are no real ones
 _DRAWN_SIZE = 480
 
 
 class Crops(Source):
     """Random square crops of picture and mask pairs: a source for ``zarrfeed_convert.convert``.
 
-    Sample i is a crop of pair ``i % pairs``, at a place that depends on (seed, i) alone.
+    Sample i is a crop of pair ``i % pairs``, at a place that depends only on (seed, i).
 
     Parameters
     ----------
     pairs
         Pictures and masks.
     samples
-        How many crops.
+        Number of crops.
     size
-        Their height and width in pixels.
+        Height and width of the crops in pixels.
     seed
-        Of the places.
+        Seed of the places.
     """
 
     def __init__(self, pairs: PairedFolders, samples: int, *, size: int, seed: int) -> None:
@@ -42,11 +42,11 @@ class Crops(Source):
 
     @property
     def keys(self) -> list[str]:
-        """Name the crops."""
+        """Keys of the crops."""
         return self._keys
 
     def describe(self) -> dict[str, Any]:
-        """Say what the crops are of; `convert` packs anew where this has changed."""
+        """Describe the source. `convert` packs again if this has changed."""
         pairs = self._pairs.describe()
         return {
             "kind": "random crops",
@@ -58,16 +58,16 @@ class Crops(Source):
         }
 
     def names(self, sample: int) -> tuple[str, str]:
-        """Name the files that a crop is of."""
+        """Return the files of a crop."""
         return self._pairs.names(sample % len(self._pairs.keys))
 
     def probe(self, sample: int) -> Header:
-        """Measure a crop by its pair's header."""
+        """Return the header of a crop, from the header of its pair."""
         pair = self._pairs.probe(sample % len(self._pairs.keys))
         if min(pair.height, pair.width) < self._size:
             raise ValueError(
-                f"{self.names(sample)[0]} is {pair.height}×{pair.width}, too small for crops of "
-                f"{self._size}×{self._size}; --size takes a smaller one"
+                f"{self.names(sample)[0]}: needed at least {self._size}×{self._size} pixels for a "
+                f"crop, found {pair.height}×{pair.width}; reduce --size"
             )
         size = self._size
         return Header.of_pair((size, size, pair.channels), pair.dtype, (size, size))
@@ -84,7 +84,7 @@ class Crops(Source):
         return self._pairs, sample % len(self._pairs.keys)
 
 
-@lru_cache(maxsize=512)  # every picture is cropped many times; decoding takes ten times a crop's
+@lru_cache(maxsize=512)  # every picture is cropped many times, and decoding takes ten times longer
 def _decoded(pairs: PairedFolders, pair: int) -> tuple[np.ndarray, np.ndarray]:
     return pairs.read(pair)
 
@@ -99,18 +99,18 @@ def pack(
     masks: str | None,
     seed: int = 0,
 ) -> Workload:
-    """Pack the samples, or find them packed.
+    """Pack the samples, unless the folder already has them.
 
     Parameters
     ----------
     folder
-        Where the stores are, or shall be.
+        Folder of the stores.
     samples, size, batch_size
-        As of :class:`trial.Workload`.
+        See :class:`trial.Workload`.
     images, masks
-        Folders of pictures and masks; None for cells, which are drawn.
+        Folders of pictures and masks; None to draw cells.
     seed
-        Of the crops.
+        Seed of the crops.
     """
     if images is not None and masks is not None:
         pairs = PairedFolders(images, masks)
@@ -127,14 +127,14 @@ def pack(
     ):  # fmt: skip
         store = folder / f"{name}-{count}x{size}.zarr"
         crops = Crops(pairs, count, size=size, seed=seed)
-        convert(crops, store, split="train", codec=codec)  # does nothing where it is there already
+        convert(crops, store, split="train", codec=codec)  # does nothing if it is already packed
         stores[name] = str(store / "train")
     origin = f"random crops (seed {seed}) of {what}"
     return Workload(**stores, samples=samples, size=size, batch_size=batch_size, origin=origin)
 
 
 def warm(*stores: str) -> None:
-    """Read every file once, so that the page cache holds it."""
+    """Read every file once, so that it is in the page cache."""
     for store in stores:
         for path in Path(store).rglob("*"):
             if path.is_file():

@@ -1,1 +1,1 @@
-"""Ours, our peers' and the limits, on the same samples in one run."""
+"""Comparison of zarrfeed with peers and limits, on the same samples in one run."""

@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 
 def reading(loader: Loader, around: int) -> list[float]:
-    """Read an epoch that warms up, all of the next, and the beginning of the third.
+    """Time the batches around the boundary between the second and the third epoch.
 
     Parameters
     ----------
     loader
-        Just opened.
+        A loader that was just opened.
     around
-        Batches before the boundary, and after it.
+        Number of batches before the boundary, and after it.
 
     Returns
     -------
     (2 * around,) milliseconds
-        From the end of the batch before to the end of this one, every byte of it read.
+        Time from the end of the previous batch to the end of this one, including the reading of
+        every byte.
     """
     for batch in loader.epoch(0):
         touch(batch)
@@ -38,49 +39,49 @@ def reading(loader: Loader, around: int) -> list[float]:
         for batch in batches:
             touch(batch)
             ends[-1].append(time.perf_counter())
-            del batch  # a loader that reuses memory must be able to
+            del batch  # lets the loader reuse its memory
             if number == 2 and len(ends[-1]) == around:
                 break
     return spent_around(*ends, around=around)
 
 
 def fitting(data: Any, around: int) -> list[float]:
-    """Do the same in Keras' ``fit`` of a model that does nothing: a batch is a step."""
+    """Time the steps around an epoch boundary in Keras' ``fit`` of a model that does nothing."""
     import keras
 
-    from compare.no_op import Nothing
+    from compare.no_op import NoOpModel
 
     class Steps(keras.callbacks.Callback):
-        """Notes when every step of every epoch ended."""
+        """Records the time at which every step of every epoch ends."""
 
         def __init__(self) -> None:
             super().__init__()
             self.ends: list[list[float]] = []
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-            """Begin a list."""
+            """Start a list."""
             self.ends.append([])
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-            """Note the time."""
+            """Record the time."""
             self.ends[-1].append(time.perf_counter())
 
-    model, steps = Nothing(), Steps()
+    model, steps = NoOpModel(), Steps()
     model.compile(jit_compile=False)
     model.fit(data, epochs=4, verbose=0, callbacks=[steps], shuffle=False)
     return spent_around(*steps.ends[2:], around=around)
 
 
 def spent_around(before: Sequence[float], after: Sequence[float], *, around: int) -> list[float]:
-    """Take the differences of the times at which batches ended, around a boundary.
+    """Return the durations of the batches around a boundary.
 
     Parameters
     ----------
     before, after
-        Seconds at which the batches of two epochs ended; more than `around` of the first, at least
-        as many of the second.
+        Times in seconds at which the batches of two epochs ended: more than `around` of the first
+        epoch, and at least `around` of the second.
     around
-        Batches of each that are wanted.
+        Number of batches before the boundary, and after it.
 
     Returns
     -------
@@ -89,12 +90,12 @@ def spent_around(before: Sequence[float], after: Sequence[float], *, around: int
     Raises
     ------
     ValueError
-        There are not as many.
+        There are too few batches.
     """
     if len(before) <= around or len(after) < around:
         raise ValueError(
-            f"needs more than {around} batches in the epoch before the boundary and {around} after "
-            f"it, there were {len(before)} and {len(after)}"
+            f"needed more than {around} batches in the epoch before the boundary and {around} "
+            f"after it, found {len(before)} and {len(after)}"
         )
     ends = [*before[-around - 1 :], *after[:around]]
     return [1e3 * (end - start) for start, end in itertools.pairwise(ends)]

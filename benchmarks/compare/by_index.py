@@ -1,4 +1,4 @@
-"""Loaders that read any batch they are asked for: the order is ours, the reading is the peer's."""
+"""Loaders that read any batch by its sample ids, in an order that this module determines."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _AHEAD = 2  # batches under way for each thread
 
 
 class ByIndex(Loader):
-    """Reads batches in a shuffled order, some ahead in threads, as Keras' ``Sequence`` would.
+    """Reads batches in a shuffled order, some ahead in threads, as a Keras ``Sequence`` would.
 
     Parameters
     ----------
     work
-        What it feeds.
+        The samples to feed.
     setting
-        ``workers``: how many threads (or processes, in ``fit``) read ahead; 0 for none.
+        ``workers``: number of threads (or processes, in ``fit``) that read ahead; 0 for none.
         ``processes``: whether they are processes, which Keras forks.
     """
 
@@ -39,7 +39,7 @@ class ByIndex(Loader):
 
     @abstractmethod
     def read(self, ids: np.ndarray) -> Batch:
-        """Read the samples `ids`, (batch_size,), in any memory."""
+        """Read the samples with the (batch_size,) ids, into any memory."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Read one epoch."""
@@ -56,7 +56,7 @@ class ByIndex(Loader):
             yield ahead.popleft().result()
 
     def keras(self) -> Any:
-        """Make a Keras ``Sequence`` of it, with Keras' own workers."""
+        """Return a Keras ``Sequence`` that reads the same batches with Keras' own workers."""
         from compare.sequence import PlainSequence
 
         return PlainSequence(self.work, self.read, workers=self.workers, processes=self.processes)

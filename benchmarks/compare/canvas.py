@@ -1,4 +1,4 @@
-"""How does every plot look, and how does it become a file?"""
+"""The common style of all plots, and how they are saved."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-WIDTH = 9.0  # inches, at 100 dots each: a README shows about as many pixels
+WIDTH = 9.0  # inches at 100 dots per inch, about the width of a README
 INK, FAINT, RULE = "#222222", "#666666", "#dddddd"
 OURS, PEER, LIMIT = "#0072b2", "#a7b3bf", "#8c8c8c"
 WRONG = "#d55e00"
-# Okabe and Ito's palette, which the colour-blind can tell apart; every line has its marker, too.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish, with different markers.
 LINES = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"), ("#e69f00", "v"))
 
 _STYLE = {
     "figure.dpi": 100,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib, and thus available everywhere
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -40,10 +40,10 @@ _STYLE = {
     "ytick.color": INK,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
-    "svg.hashsalt": "zarrfeed",  # the same plot is the same file
+    "svg.hashsalt": "zarrfeed",  # so that the same plot gives the same file
 }
-MARGIN = 0.15  # inches left of everything
-_TITLE, _LINE, _NOTE = 0.32, 0.20, 0.15  # inches that a line of text takes
+MARGIN = 0.15  # left margin in inches
+_TITLE, _LINE, _NOTE = 0.32, 0.20, 0.15  # height of a line of text in inches
 
 
 def canvas(
@@ -56,22 +56,22 @@ def canvas(
     left: float = 0.9,
     legend: bool = False,
 ) -> tuple[Any, Any]:
-    """Begin a figure.
+    """Create a figure.
 
     Parameters
     ----------
     height
-        Inches of the axes.
+        Height of the axes in inches.
     title, about
-        What is seen, in one line; and below, smaller, on what it was measured.
+        The title, and a smaller line below it on what was measured.
     note
-        Below the axes: how to read it, and the machine.
+        Text below the axes: how to read the figure, and the machine.
     rows
-        Axes, one below the other.
+        Number of axes, one below the other.
     left
-        Inches left of the axes.
+        Space left of the axes in inches.
     legend
-        Whether a line of it shall stand above the axes.
+        Whether to leave space for a legend above the axes.
 
     Returns
     -------
@@ -96,12 +96,12 @@ def canvas(
 
 
 def room(names: Iterable[str]) -> float:
-    """Estimate the inches that the longest of some names takes, at 10 points."""
+    """Estimate the width of the longest of some names in inches, at 10 points."""
     return 0.25 + 0.082 * max(map(len, names))
 
 
 def save(figure: Any, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and as SVG, without a date in them.
+    """Write a figure as PNG and as SVG, without a date.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""One process for one cell: a peer, a workload, a level, a setting.
+"""Measure one cell, which is a peer, a workload, a level and a setting, in this process.
 
     python -m compare.cell '{"task": "read", "peer": …}'
 
@@ -27,36 +27,37 @@ if TYPE_CHECKING:
     from compare.peer import Batch, Loader, Peer
 
 _STEPS = 64  # of the emulated accelerator
-_EMULATED = 1000  # its first epoch's number, which no measured epoch has
+_EMULATED = 1000  # number of its first epoch, which no measured epoch has
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one process does.
+    """The work of one process.
 
     Attributes
     ----------
     task
-        ``convert``, ``read``, ``fit``, ``train``; ``read-boundary`` or ``fit-boundary``: of every
-        batch around the end of an epoch.
+        ``convert``, ``read``, ``fit`` or ``train``; ``read-boundary`` or ``fit-boundary`` to time
+        every batch around the end of an epoch.
     peer
-        Its name.
+        Name of the peer.
     work
-        As JSON.
+        The workload as JSON.
     samples, folder
-        Where the samples lie, and the peer's own files.
+        Folders of the samples, and of the peer's own files.
     setting
-        Of the peer.
+        Setting of the peer.
     seconds, least, longest
-        To measure for, epochs to measure, and seconds after which an epoch is broken off.
+        Least seconds to measure, least epochs to measure, and seconds after which an epoch is
+        stopped.
     cold
         Whether the files were dropped from the page cache before.
     steps
-        Of an epoch of ``fit``; None for all batches.
+        Steps per epoch of ``fit``; None for all batches.
     emulate
-        Whether to feed an emulated accelerator as well, after reading.
+        Whether to also feed an emulated accelerator, after reading.
     around
-        Batches before the boundary, and after it.
+        Number of batches before the boundary, and after it.
     """
 
     task: str
@@ -75,7 +76,7 @@ class Cell:
 
 
 def main(text: str) -> None:
-    """Do it, and say what was found."""
+    """Measure the cell, and print the result."""
     cell = Cell(**json.loads(text))
     peer, work = peer_of(cell.peer), Workload.from_json(cell.work)
     found = _TASKS[cell.task](cell, peer, work)
@@ -126,27 +127,27 @@ def _import_needs(peer: Peer) -> None:
 
 
 def _fit(cell: Cell, peer: Peer, work: Workload) -> dict[str, Any]:
-    _import_needs(peer)  # before TensorFlow, after which triton, of torch, crashes
-    from compare.no_op import call_the_roll, fit_nothing
+    _import_needs(peer)  # before TensorFlow, because torch's triton crashes if imported later
+    from compare.no_op import count_samples, fit_no_op
 
     steps = work.batches if cell.steps is None else cell.steps
-    # None where it may be: Keras then goes by the length of the data.
-    asked = None if steps == work.batches else steps
+    # With None, Keras uses the length of the data.
+    requested = None if steps == work.batches else steps
     with peer.open(Path(cell.folder), work, cell.setting) as loader:
         data, cpu = loader.keras(), cpu_seconds()
         epochs = max(cell.least, 1)
-        spent = fit_nothing(data, steps=asked, epochs=epochs)
+        spent = fit_no_op(data, steps=requested, epochs=epochs)
         cpu = cpu_seconds() - cpu
     found = {
         "rates": [steps / seconds for seconds in spent],
         "cpu_s_per_1000": cpu / (steps * work.batch_size * (epochs + 2)) * 1e3,
-        "whole": asked is None,
+        "whole": requested is None,
         "batches": steps * epochs,
         "wrong": "",
     }
     if not peer.limit:
         with peer.open(Path(cell.folder), work, cell.setting) as loader:
-            seen = call_the_roll(loader.keras(), work.samples, steps=asked)
+            seen = count_samples(loader.keras(), work.samples, steps=requested)
         found["wrong"] = _judged(seen, work, steps)
     return found
 
@@ -194,7 +195,7 @@ _TASKS = {
 
 
 def to_json(cell: Cell) -> str:
-    """Write a cell down for a process."""
+    """Return a cell as JSON for another process."""
     return json.dumps(asdict(cell))
 
 

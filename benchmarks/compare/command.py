@@ -1,4 +1,4 @@
-"""What the commands that measure have in common: where samples come from, where findings go."""
+"""Options that all measuring commands share: the origin of samples, and the output of results."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ def add_places(parser: argparse.ArgumentParser, *, lines: str) -> None:
     Parameters
     ----------
     parser
-        Of a command.
+        Parser of a command.
     lines
-        The file that findings are written to, unless the user says another.
+        Default file for the results.
     """
-    parser.add_argument("--images", help="folder of pictures to crop from; made ones without it")
-    parser.add_argument("--masks", help="folder of their masks, of the same names")
-    parser.add_argument("--cache", type=Path, help="folder that keeps samples and stores")
+    parser.add_argument(
+        "--images", help="folder of pictures to crop from (default: generated pictures)"
+    )
+    parser.add_argument("--masks", help="folder of their masks with the same names")
+    parser.add_argument("--cache", type=Path, help="folder in which to keep samples and stores")
     parser.add_argument(
         "--lines",
         type=Path,
         default=Path(lines),
         metavar="FILE",
-        help=f"where findings are written down, one JSON line each ({lines})",
+        help=f"output file of results, one JSON line each ({lines})",
     )
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line; images and masks belong together."""
+    """Parse the command line. Images and masks must be given together."""
     options = parser.parse_args()
     if (options.images is None) != (options.masks is None):
         parser.error("--images and --masks belong together")
@@ -48,9 +50,14 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def places(
     options: argparse.Namespace,
 ) -> Iterator[tuple[Path, Callable[[dict[str, Any]], None]]]:
-    """Open what :func:`add_places` names: the folder for samples, and a function that writes down.
+    """Open what the options of :func:`add_places` name.
 
-    A finding is on the disk as soon as it is known: a run that is broken off has lost nothing.
+    Yields
+    ------
+    folder
+        Folder for samples and stores.
+    note
+        Function that writes a result at once, so that an interrupted run loses nothing.
     """
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -64,5 +71,5 @@ def places(
 
 
 def say(text: str) -> None:
-    """Tell a person what happens."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What is measured, and for how long: plain values that :mod:`compare.run` goes by."""
+"""What to measure, and for how long: plain values for :mod:`compare.run`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Effort:
     Attributes
     ----------
     rounds
-        In each, every peer takes a turn in a process of its own.
+        Number of rounds, in each of which every peer takes a turn in its own process.
     seconds
-        Of a turn, after the epoch that warms up, at least.
+        Least duration of a turn, after the warm-up epoch.
     longest
-        Seconds after which an epoch is broken off.
+        Seconds after which an epoch is stopped.
     sweep_seconds
-        Of each setting of a sweep; 0 for no sweep, but the most promising setting.
+        Duration of each setting of a sweep; 0 to use the most promising setting without a sweep.
     settings
-        Of a sweep, the most promising ones; None for all.
+        Number of the most promising settings to sweep; None for all.
     timeout
-        Seconds that one process may take.
+        Time limit of one process in seconds.
     nearest
-        Share of our fastest speed at ``read`` below which a peer is not tried at ``fit``.
+        Share of zarrfeed's fastest speed at ``read`` below which a peer is not measured at ``fit``.
     """
 
     rounds: int
@@ -50,12 +50,12 @@ QUICK = Effort(rounds=1, seconds=0.5, longest=2.0, sweep_seconds=0.0, nearest=0.
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is measured together: at a level, from warm or cold files.
+    """What is measured together.
 
     Attributes
     ----------
     work, level, state
-        ``state`` is "warm" or "cold".
+        The workload, the level, and "warm" or "cold" files.
     """
 
     work: Workload
@@ -63,19 +63,21 @@ class Table:
     state: str
 
 
-def left_out(peer: str, read: Sequence[Row], nearest: float) -> str:
-    """Say why a peer is not tried where a batch takes longer than reading it; "" if it is.
+def skip_reason(peer: str, read: Sequence[Row], nearest: float) -> str:
+    """Return why a peer is not measured at levels other than ``read``; "" if it is.
 
     Parameters
     ----------
     peer
-        Its name.
+        Name of the peer.
     read
-        What was found at level ``read``; nothing, if that was not measured.
+        Results at level ``read``; empty if that was not measured.
     nearest
-        Of an :class:`Effort`.
+        See :class:`Effort`.
     """
     rates = {row.peer: row.batches_per_second or 0.0 for row in read if row.kind == "peer"}
     ours = max((row.batches_per_second or 0.0 for row in read if row.kind == "ours"), default=0.0)
     share = rates[peer] / ours if ours and peer in rates else 1.0
-    return f"a quick look: it reads at {share:.0%} of our speed" if share < nearest else ""
+    if share >= nearest:
+        return ""
+    return f"skipped in a quick run: it reads at {share:.0%} of zarrfeed's speed"

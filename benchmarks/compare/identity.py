@@ -1,7 +1,7 @@
-"""Which sample is it? Its number stands in its first pixels, of the image and of the mask.
+"""Check that a loader delivers every sample once, and every image with its own mask.
 
-So every batch of every loader can be checked: that each sample came once, and that images and
-masks have stayed together. Formats are lossless, or they would not pass.
+The number of a sample is in the first pixels of its image and of its mask. The formats must
+therefore be lossless.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-_NBYTES = 4  # of a number, little-endian; a float32 pixel holds it as a value (exact to 2^24)
+_NBYTES = 4  # little-endian in uint8 pixels; in float32, one pixel has the value (exact to 2^24)
 
 
 class WrongSamplesError(Exception):
-    """A loader did not hand out what it should have."""
+    """A loader delivered wrong samples."""
 
 
 def stamp(array: np.ndarray, sample: int) -> None:
@@ -28,12 +28,12 @@ def stamp(array: np.ndarray, sample: int) -> None:
 
 
 def numbers_of(batch: np.ndarray) -> np.ndarray:
-    """Read the numbers of a batch.
+    """Read the sample numbers of a batch.
 
     Parameters
     ----------
     batch
-        (b, ...) uint8 or float32.
+        (b, ...) uint8 or float32 array.
 
     Returns
     -------
@@ -47,39 +47,42 @@ def numbers_of(batch: np.ndarray) -> np.ndarray:
 
 
 @dataclass(slots=True)
-class Attendance:
-    """Who came, in one epoch.
+class SampleCounts:
+    """Counts the samples of one epoch.
 
     Attributes
     ----------
     samples
-        How many there are.
+        Number of samples in the workload.
     """
 
     samples: int
     _came: list[np.ndarray] = field(default_factory=list)
 
     def note(self, batch: tuple[Any, ...]) -> None:
-        """Note a batch.
+        """Count a batch.
 
         Raises
         ------
         WrongSamplesError
-            Its images are not of the same samples as its masks.
+            The images and masks of the batch belong to different samples.
         """
         image, mask = (numbers_of(array) for array in batch)
         if not np.array_equal(image, mask):
-            raise WrongSamplesError(f"images of the samples {image[:8]}…, masks of {mask[:8]}…")
+            raise WrongSamplesError(
+                f"needed images and masks of the same samples, found images of {image[:8]}… and "
+                f"masks of {mask[:8]}…"
+            )
         self._came.append(image)
 
     def verdict(self, *, whole: bool) -> str:
-        """Say what is wrong with the epoch, or nothing.
+        """Describe what is wrong with the epoch.
 
         Parameters
         ----------
         whole
-            Whether the epoch was gone through to its end: then no more samples may be missing than
-            a partial last batch would hold.
+            Whether the epoch was read to its end. Then only the samples of a partial last batch may
+            be missing.
 
         Returns
         -------
@@ -88,7 +91,7 @@ class Attendance:
         """
         came = np.concatenate(self._came) if self._came else np.empty(0, np.int64)
         if came.size and not 0 <= came.min() <= came.max() < self.samples:
-            return f"samples from {came.min()} to {came.max()}, there are {self.samples}"
+            return f"samples from {came.min()} to {came.max()}, but there are {self.samples}"
         counts = np.bincount(came, minlength=self.samples)
         wrong = []
         if repeated := int((counts > 1).sum()):

@@ -1,4 +1,4 @@
-"""How fast does a loader hand out batches to somebody who looks at every byte?"""
+"""How fast does a loader deliver batches to a consumer that reads every byte?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from compare.identity import Attendance
+from compare.identity import SampleCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,81 +20,82 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass.
+    """Result of one epoch.
 
     Attributes
     ----------
     batches
-        That came.
+        Number of batches.
     seconds
-        From asking for the first until the epoch had ended, which may take a loader time, too.
+        Time from the request for the first batch to the end of the epoch, after which a loader may
+        need some time.
     waits
-        (batches,) seconds that each was waited for.
-    looked
-        Seconds spent looking at bytes: the consumer's own.
+        (batches,) seconds waited for each batch.
+    consumed
+        Seconds that the consumer spent reading bytes.
     wrong
         What was wrong with the samples; empty if each came once.
     whole
-        False if it was broken off because it took too long.
+        False if the epoch was stopped because it took too long.
     """
 
     batches: int
     seconds: float
     waits: np.ndarray
-    looked: float
+    consumed: float
     wrong: str
     whole: bool
 
 
 def touch(batch: Batch) -> int:
-    """Read every byte of a batch, as fast as NumPy can: the largest of all 32-bit words.
+    """Read every byte of a batch as fast as NumPy can, by the maximum of its 32-bit words.
 
-    Measured, 8.4 MB: 0.12 ms; the sum of 64-bit words takes 0.38.
+    For 8.4 MB this takes 0.12 ms; a sum of 64-bit words would take 0.38 ms (measured).
     """
     return max(
         int(np.ascontiguousarray(array).reshape(-1).view(np.uint32).max()) for array in batch
     )
 
 
-def go_through(
+def run_epoch(
     batches: Iterator[Batch], work: Workload, *, seconds: float, checked: bool, began: float
 ) -> Epoch:
-    """Go through one epoch.
+    """Measure one epoch.
 
     Parameters
     ----------
     batches
-        The epoch.
+        The batches of the epoch.
     work
-        What it is of.
+        The workload.
     seconds
-        When to break it off.
+        Seconds after which to stop the epoch.
     checked
-        Whether to look at who came; a limit hands out the same batch again and again.
+        Whether to check the samples; limits repeat one batch.
     began
-        When the wait for the first batch began, by ``time.perf_counter``.
+        Time at which the wait for the first batch began (``time.perf_counter``).
     """
-    attendance = Attendance(work.samples)
+    counts = SampleCounts(work.samples)
     waits: list[float] = []
-    looked, whole, asked = 0.0, True, began
+    consumed, whole, requested = 0.0, True, began
     for batch in batches:
         came = time.perf_counter()
-        waits.append(came - asked)
+        waits.append(came - requested)
         touch(batch)
         if checked:
-            attendance.note(batch)
-        del batch  # a loader that reuses memory must be able to
-        asked = time.perf_counter()
-        looked += asked - came
-        if asked - began > seconds and len(waits) < work.batches:
+            counts.note(batch)
+        del batch  # lets the loader reuse its memory
+        requested = time.perf_counter()
+        consumed += requested - came
+        if requested - began > seconds and len(waits) < work.batches:
             whole = False
             break
     close = getattr(batches, "close", None)
     if close is not None:
         close()
-    ended = time.perf_counter() if whole else asked
-    wrong = attendance.verdict(whole=whole) if checked else ""
-    return Epoch(len(waits), ended - began, np.array(waits), looked, wrong, whole)
+    ended = time.perf_counter() if whole else requested
+    wrong = counts.verdict(whole=whole) if checked else ""
+    return Epoch(len(waits), ended - began, np.array(waits), consumed, wrong, whole)
 
 
 def measure_read(
@@ -113,19 +114,19 @@ def measure_read(
     Parameters
     ----------
     loader, work
-        What is measured, just opened.
+        The loader, which was just opened, and its workload.
     opened
-        When opening began, by ``time.perf_counter``.
+        Time at which opening began (``time.perf_counter``).
     seconds
-        To go on for, at least.
+        Least seconds to measure.
     least
-        Epochs to measure, at least, after one that warms up.
+        Least number of epochs to measure, after one of warm-up.
     longest
-        Seconds after which an epoch is broken off.
+        Seconds after which an epoch is stopped.
     checked
-        Whether samples carry their numbers.
+        Whether to check the samples by their numbers.
     cold
-        Measure the very first epoch, and no other.
+        Whether to measure only the very first epoch.
 
     Returns
     -------
@@ -133,14 +134,14 @@ def measure_read(
         Plain values, one entry of ``rates`` per epoch.
     """
     cpu, began = cpu_seconds(), time.perf_counter()
-    first = go_through(loader.epoch(0), work, seconds=longest, checked=checked, began=began)
+    first = run_epoch(loader.epoch(0), work, seconds=longest, checked=checked, began=began)
     first_batch = began - opened + first.waits[0]
     epochs = [first] if cold else []
     if not cold:
         cpu, began = cpu_seconds(), time.perf_counter()
         while len(epochs) < least or time.perf_counter() - began < seconds:
             epochs.append(
-                go_through(
+                run_epoch(
                     loader.epoch(len(epochs) + 1),
                     work,
                     seconds=longest,
@@ -153,16 +154,18 @@ def measure_read(
 
 
 def summed_up(epochs: list[Epoch], work: Workload, cpu: float) -> dict[str, Any]:
-    """Sum epochs up to plain values."""
+    """Summarise epochs as plain values."""
     within = np.concatenate([epoch.waits[1:] for epoch in epochs])
-    # Epochs that were broken off after one batch have no wait within.
+    # Epochs that were stopped after one batch have no waits within.
     waits = within if within.size else np.concatenate([epoch.waits for epoch in epochs])
     p50, p95, p99 = (np.percentile(waits, [50, 95, 99]) * 1e3).tolist()
     batches = sum(epoch.batches for epoch in epochs)
     return {
         "rates": [epoch.batches / epoch.seconds for epoch in epochs],
-        "own_rates": [epoch.batches / max(1e-9, epoch.seconds - epoch.looked) for epoch in epochs],
-        "consumer_ms": 1e3 * sum(epoch.looked for epoch in epochs) / batches,
+        "own_rates": [
+            epoch.batches / max(1e-9, epoch.seconds - epoch.consumed) for epoch in epochs
+        ],
+        "consumer_ms": 1e3 * sum(epoch.consumed for epoch in epochs) / batches,
         "wait_p50_ms": p50,
         "wait_p95_ms": p95,
         "wait_p99_ms": p99,
@@ -182,19 +185,19 @@ def utilisation(
     seconds: float,
     sleep: Callable[[float], None],
 ) -> float:
-    """Emulate an accelerator that computes on every batch; how much of the time it is busy.
+    """Return the share of time in which an emulated accelerator is busy.
 
-    As MLPerf Storage defines it: the computing time over the time of the run, the first step, which
-    starts the pipeline, left out.
+    As defined by MLPerf Storage: the computing time over the time of the run, without the first
+    step, which starts the pipeline.
 
     Parameters
     ----------
     batches
-        An epoch, or more of them.
+        Batches of one epoch or more.
     compute
-        Seconds per batch.
+        Computing time per batch in seconds.
     steps, seconds
-        How many batches to take, at least 2; fewer where these would take longer.
+        Number of batches to take, at least 2, and seconds after which to stop.
     sleep
         ``time.sleep``.
 
@@ -215,7 +218,7 @@ def utilisation(
 
 
 def cpu_seconds() -> float:
-    """Add up the processor time of this process and its children, those that have ended too."""
+    """Return the CPU time of this process and its children, including those that have ended."""
     total = 0.0
     here = psutil.Process()
     for process in (here, *here.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""How fast does Keras' ``fit`` go where the model does nothing? And does every sample reach it?"""
+"""How fast is Keras' ``fit`` of a model that does nothing, and does every sample reach it?"""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from compare.clock import Clock
 WARM_UP = 2  # epochs: the first traces the model
 
 
-class Nothing(keras.Model):
-    """A model whose step touches one pixel."""
+class NoOpModel(keras.Model):
+    """A model whose step reads one pixel."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = self.add_weight(shape=(), name="weight")
 
     def call(self, x: Any) -> Any:  # noqa: ARG002
-        """Predict nothing."""
+        """Return a constant."""
         return self.weight
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Learn nothing."""
+        """Return one pixel as the loss."""
         return {"loss": tf.cast(tf.reshape(data[0], [-1])[0], tf.float32)}
 
 
-class RollCall(Nothing):
-    """Counts the samples by the numbers in their first pixels, of image and of mask."""
+class SampleCounter(NoOpModel):
+    """A model that counts samples by the numbers in the first pixels of images and masks."""
 
     def __init__(self, samples: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class RollCall(Nothing):
         self.apart = tf.Variable(0, trainable=False)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Count."""
+        """Count the samples of a batch."""
         image, mask = (_numbers(array) for array in data[:2])
         self.seen.assign_add(
             tf.math.bincount(image, minlength=self._samples, maxlength=self._samples)
@@ -56,9 +56,9 @@ def _numbers(batch: Any) -> Any:
     return tf.reduce_sum(tf.cast(rows[:, :4], tf.int32) * places, axis=1)
 
 
-def fit_nothing(data: Any, *, steps: int | None, epochs: int) -> list[float]:
-    """Fit; seconds of every epoch after those that warm up, what lies between them included."""
-    model, clock = Nothing(), Clock()
+def fit_no_op(data: Any, *, steps: int | None, epochs: int) -> list[float]:
+    """Return the seconds of every epoch after the warm-up, including the time between epochs."""
+    model, clock = NoOpModel(), Clock()
     model.compile(jit_compile=False)
     model.fit(
         data, epochs=WARM_UP + epochs, steps_per_epoch=steps, verbose=0, callbacks=[clock],
@@ -67,22 +67,24 @@ def fit_nothing(data: Any, *, steps: int | None, epochs: int) -> list[float]:
     return np.diff(clock.began)[WARM_UP:].tolist()
 
 
-def call_the_roll(data: Any, samples: int, *, steps: int | None) -> np.ndarray:
-    """Fit one epoch of a model that counts.
+def count_samples(data: Any, samples: int, *, steps: int | None) -> np.ndarray:
+    """Count the samples of one epoch of ``fit``.
 
     Returns
     -------
     (samples,) int
-        How often each sample came.
+        Number of occurrences of each sample.
 
     Raises
     ------
     ValueError
         Images came with the masks of other samples.
     """
-    model = RollCall(samples)
+    model = SampleCounter(samples)
     model.compile(jit_compile=False)
     model.fit(data, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False)
     if apart := int(model.apart.numpy()):
-        raise ValueError(f"{apart} images came with the masks of other samples")
+        raise ValueError(
+            f"needed images with their own masks, found {apart} images with other masks"
+        )
     return np.asarray(model.seen.numpy())

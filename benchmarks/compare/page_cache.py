@@ -1,4 +1,4 @@
-"""Put files into the page cache, or out of it."""
+"""Load files into the page cache, or drop them from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def warm(folder: Path) -> None:
 
 
 def drop(folder: Path) -> None:
-    """Drop the files of a folder from the page cache; the kernel keeps what is mapped or dirty.
+    """Drop the files of a folder from the page cache. Pages that are mapped or dirty stay.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def drop(folder: Path) -> None:
 
 
 def nbytes(folder: Path) -> int:
-    """Add up the bytes that the files take on the disk."""
+    """Return the bytes that the files of a folder take on the disk."""
     return sum(path.stat().st_blocks * 512 for path in _files(folder))
 
 

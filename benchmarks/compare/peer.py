@@ -1,8 +1,8 @@
-"""What is a peer? Something that converts the samples once, and then feeds them.
+"""The base classes of peers, which convert the samples once and then feed them.
 
-A peer is one short module in :mod:`compare.peers`. At its top it imports NumPy and this package
-alone: what it measures is imported where it is used, so that a list of peers costs nothing, and
-one that is not installed can still be named.
+A peer is one short module in :mod:`compare.peers`. At its top it imports only NumPy and this
+package. The measured library is imported where it is used, so that listing peers is fast and works
+without it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-Setting: TypeAlias = dict[str, Any]  # plain JSON values; what the sweep chooses among
-Batch: TypeAlias = tuple[Any, Any]  # images (b, *image) and masks (b, *mask), NumPy arrays
+Setting: TypeAlias = dict[str, Any]  # JSON values, among which the sweep chooses
+Batch: TypeAlias = tuple[Any, Any]  # NumPy arrays of images (b, *image) and masks (b, *mask)
 Level: TypeAlias = Literal["read", "fit", "train"]
 
 
 class Loader(ABC):
-    """An opened peer: hands out epoch after epoch. A context manager.
+    """An opened peer, which delivers epoch after epoch. Use it as a context manager.
 
     Parameters
     ----------
     work
-        What it feeds.
+        The workload.
     """
 
     def __init__(self, work: Workload) -> None:
@@ -40,16 +40,16 @@ class Loader(ABC):
 
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through one epoch, fully shuffled and otherwise than any other epoch.
+        """Iterate over one epoch, shuffled differently from every other epoch.
 
-        A batch need only stay valid until the next one is asked for, and a partial last batch is
-        left out, both as the peer likes it best.
+        A batch only needs to stay valid until the next one is requested. A partial last batch may
+        be left out.
         """
 
     def keras(self) -> Any:
-        """Make what Keras' ``fit`` takes: by default the epochs as a ``tf.data.Dataset``.
+        """Return data for Keras' ``fit``: by default a ``tf.data.Dataset`` of the epochs.
 
-        On Keras' other backends, which need no TensorFlow, as a generator without an end.
+        On Keras' other backends, which do not need TensorFlow, an endless generator.
         """
         import keras
 
@@ -76,7 +76,7 @@ class Loader(ABC):
         return dataset.prefetch(2)
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Stop what was started."""
+        """Stop threads and processes."""
 
     def __enter__(self) -> Self:
         return self
@@ -91,15 +91,15 @@ class Peer(ABC):
     Attributes
     ----------
     name
-        As it stands in the table.
+        Name in tables.
     stored
-        Names its folder; peers of the same format share one, and are converted once.
+        Name of its folder. Peers of the same format share a folder and are converted once.
     needs
-        Modules that must be importable; a measuring process imports them before the clock starts.
+        Modules that it needs, which a measuring process imports before the clock starts.
     levels
-        At which it can be measured.
+        Levels at which it can be measured.
     ours, limit
-        Whether it is zarrfeed, or a bound that no loader passes and nobody could train with.
+        Whether it is zarrfeed, or a bound that no loader can exceed and that cannot train.
     """
 
     name: ClassVar[str]
@@ -114,12 +114,12 @@ class Peer(ABC):
         """Modules that are not installed."""
         return tuple(name for name in self.needs if importlib.util.find_spec(name) is None)
 
-    def takes(self, work: Workload) -> bool:  # noqa: ARG002
-        """Say whether it can hold such samples at all."""
+    def supports(self, work: Workload) -> bool:  # noqa: ARG002
+        """Whether it can store such samples."""
         return True
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """List what the sweep tries, the most promising first."""
+        """Return the settings to sweep, the most promising first."""
         return [{}]
 
     @abstractmethod
@@ -132,19 +132,19 @@ class Peer(ABC):
 
 
 def shuffled(work: Workload, epoch: int) -> np.ndarray:
-    """Order an epoch by chance.
+    """Return a random order of an epoch.
 
     Returns
     -------
     (batches, batch_size) int64
-        Sample numbers; a partial last batch is left out.
+        Sample ids, without a partial last batch.
     """
     order = np.random.default_rng(epoch).permutation(work.samples)
     return order[: work.batches * work.batch_size].reshape(work.batches, work.batch_size)
 
 
 def aligned_batch(work: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """Allocate a batch on 64-byte boundaries, from where TensorFlow takes it without a copy."""
+    """Allocate a batch on 64-byte boundaries, so that TensorFlow takes it without a copy."""
     return (
         aligned_empty((work.batch_size, *work.image), work.dtype),
         aligned_empty((work.batch_size, *work.mask), "uint8"),
@@ -152,7 +152,7 @@ def aligned_batch(work: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Allocate an array that begins on a 64-byte boundary, all its pages touched."""
+    """Allocate an array that starts on a 64-byte boundary, and touch all of its pages."""
     kind = np.dtype(dtype)
     nbytes = int(np.prod(shape)) * kind.itemsize
     memory = np.ones(nbytes + 64, np.uint8)

@@ -1,4 +1,4 @@
-"""What does the comparison look like? Bars, sorted by speed, for every workload and level."""
+"""Plot the comparison: bars sorted by speed, for every workload and level."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {"ours": OURS, "peer": PEER, "limit": "white"}
 
 
 def plot_bars(about: dict[str, Any], rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw the bars of every workload, level and state; who was not measured is left out."""
+    """Plot bars for every workload, level and state, without peers that were not measured."""
     made = []
     measured = [row for row in rows if row.batches_per_second]
     for key, table in grouped(measured, lambda row: (row.workload, row.level, row.state)):
@@ -43,10 +43,10 @@ def _bars(table: Sequence[Row], work: Workload, about: dict[str, Any]) -> Any:
         title=f"{work.name}: {LEVELS.get(level, level)}, {state}",
         about=work.label,
         note="Bars: median over the epochs; whiskers: slowest and fastest epoch. Hatched: a bound, "
-        f"with which nobody could train.\n{machine_line(about)}",
+        f"which cannot train.\n{machine_line(about)}",
         left=room(row.peer.removeprefix(LIMIT_PREFIX) for row in table),
     )
-    # A bound far beyond everybody would make all others small: its bar is cut.
+    # The bar of a bound far beyond all peers is cut, because it would make the others small.
     rivals = [row for row in table if row.kind != "limit"] or table
     end = 1.25 * max(row.most or 0.0 for row in rivals)
     for place, row in enumerate(table):
@@ -91,14 +91,14 @@ def _bar(axes: Any, place: int, row: Row, end: float) -> None:
 
 
 def machine_line(about: dict[str, Any]) -> str:
-    """Name the machine, the date and our own version; all packages stand in the report."""
+    """Return the machine, the version of zarrfeed and the date. The report lists all packages."""
     parts = about["machine"].split(", ")
     ours = [part for part in parts[4:] if part.startswith(("zarrfeed ", "commit "))]
     return ", ".join([*parts[:4], *ours]) + f"; {about['date']}"
 
 
 def grouped(rows: Iterable[Any], key: Callable[[Any], Any]) -> list[tuple[Any, list[Any]]]:
-    """Put together what has the same key, in the order of first appearance."""
+    """Group rows by a key, in the order of first appearance."""
     found: dict[Any, list[Any]] = {}
     for row in rows:
         found.setdefault(key(row), []).append(row)

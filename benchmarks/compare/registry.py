@@ -1,4 +1,4 @@
-"""Which peers are there?"""
+"""The list of all peers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compare.peer import Peer
 
-# Modules of compare.peers, each with a tuple PEERS. The order is that of the table before it is
-# sorted by speed.
+# Modules of compare.peers, each with a tuple PEERS, in the order of measurement.
 MODULES = (
     "limits",
     "limit_of_decoding",
@@ -33,7 +32,7 @@ MODULES = (
 
 @lru_cache(maxsize=1)
 def peers() -> dict[str, Peer]:
-    """List every peer by name, installed or not."""
+    """Return every peer by name, installed or not."""
     found: dict[str, Peer] = {}
     for name in MODULES:
         for peer in importlib.import_module(f"compare.peers.{name}").PEERS:
@@ -43,12 +42,12 @@ def peers() -> dict[str, Peer]:
 
 
 def peer_of(name: str) -> Peer:
-    """Find one.
+    """Return the peer of a name.
 
     Raises
     ------
     ValueError
-        There is none of that name.
+        There is no such peer.
     """
     known = peers()
     if name not in known:

@@ -1,4 +1,4 @@
-"""How do the findings look as Markdown? What peers are ahead of us stands there in plain words."""
+"""Print results as Markdown, and say which peers are faster than zarrfeed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LIMIT = {"read": "limit: np.take from RAM", "fit": _NULL, "train": _NULL}
 
 
 def report(about: dict[str, Any], rows: Sequence[Row]) -> str:
-    """Lay all tables out.
+    """Return all tables as Markdown.
 
     Parameters
     ----------
     about
         The command, the machine, the date, the workloads.
     rows
-        Of any number of tables.
+        Rows of any number of tables.
     """
     parts = [
         f"    {about['command']}",
@@ -108,7 +108,10 @@ def _costs(rows: Sequence[Row]) -> list[str]:
 
 
 def standings(rows: Sequence[Row]) -> list[str]:
-    """Say who is ahead, of us and of the peers; limits do not compete, nor who loses samples."""
+    """Return which peers are faster than zarrfeed, or the next one.
+
+    Limits and peers that lose or repeat samples do not count.
+    """
     ours = [row for row in rows if row.kind == "ours" and not row.wrong]
     peers = [row for row in rows if row.kind == "peer" and not row.wrong]
     if not ours or not peers:
@@ -129,7 +132,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     wrong = [f"- {row.peer}: {row.wrong}." for row in rows if row.wrong]
     cut = [row.peer for row in rows if row.whole is False]
     if cut:
-        wrong.append(f"- Epochs were broken off, because they took too long: {'; '.join(cut)}.")
+        wrong.append(f"- Epochs were stopped, because they took too long: {'; '.join(cut)}.")
     return wrong
 
 
@@ -144,7 +147,7 @@ def _share(row: Row, limit: Row | None) -> str:
 
 
 def _waits(row: Row, limit: Row | None) -> str:
-    """Say how much longer a step is than with a constant batch, as a share of it."""
+    """Return the share of a step that is longer than with a constant batch."""
     if limit is None or not row.batches_per_second or not limit.batches_per_second:
         return ""
     return f"{max(0.0, 1.0 - row.batches_per_second / limit.batches_per_second):.0%}"

@@ -1,4 +1,4 @@
-"""What is one line of the results? Its fields' legends are those of the CSV."""
+"""Rows of the results. The legends of their fields explain the columns of the CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _column(legend: str, default: Any = None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A peer on a workload at a level. What was not measured is None, never 0."""
+    """Result of a peer on a workload at a level. Values that were not measured are None."""
 
     workload: str = _column("name of the workload")
     level: str = _column(
@@ -29,29 +29,31 @@ class Row:
     )
     state: str = _column("warm: files in the page cache; cold: dropped from it before every epoch")
     peer: str = _column("what was measured")
-    kind: str = _column("ours, peer, or limit: a bound, with which nobody could train")
-    setting: str = _column("the fastest one of the sweep, as JSON")
+    kind: str = _column("ours, peer, or limit: a bound, which cannot train")
+    setting: str = _column("the fastest setting of the sweep, as JSON")
     batches_per_second: float | None = _column("median over the epochs of all rounds")
     least: float | None = _column("… of the slowest epoch")
     most: float | None = _column("… of the fastest epoch")
-    epochs: int | None = _column("epochs measured, after one in every process that warms up")
+    epochs: int | None = _column("epochs measured, after one of warm-up in every process")
     samples_per_second: float | None = _column("median")
     mb_per_second: float | None = _column("decoded, 10^6 bytes")
     own_batches_per_second: float | None = _column(
-        "median, the consumer's own time subtracted; where a loader works meanwhile, it could not "
-        "keep that up"
+        "median, without the consumer's own time; a loader that works meanwhile could not keep "
+        "that up"
     )
-    consumer_ms: float | None = _column("milliseconds per batch of the consumer: every byte read")
-    first_batch_ms: float | None = _column("opening to the first batch, in a fresh process")
-    import_ms: float | None = _column("before that: importing its packages")
+    consumer_ms: float | None = _column(
+        "milliseconds per batch that the consumer spends reading every byte"
+    )
+    first_batch_ms: float | None = _column("from opening to the first batch, in a new process")
+    import_ms: float | None = _column("importing its packages, before that")
     wait_p50_ms: float | None = _column("wait for a batch within an epoch, median")
     wait_p95_ms: float | None = _column("… 95th percentile")
     wait_p99_ms: float | None = _column("… 99th percentile")
     gap_ms: float | None = _column("wait for the first batch of the next epoch, median")
-    cpu_s_per_1000: float | None = _column("processor seconds per 1000 samples, all processes")
+    cpu_s_per_1000: float | None = _column("CPU seconds per 1000 samples, of all processes")
     peak_rss_mb: float | None = _column("peak resident memory of the process tree, 10^6 bytes")
-    peak_held_mb: float | None = _column("… less pages of files (mapped stores, libraries)")
-    disk_mb: float | None = _column("bytes of its files on disk, 10^6")
+    peak_held_mb: float | None = _column("… without pages of files (mapped stores, libraries)")
+    disk_mb: float | None = _column("size of its files on the disk, 10^6 bytes")
     convert_s: float | None = _column("seconds of the one-time conversion")
     utilisation: float | None = _column(
         "share of time that an emulated accelerator is busy (MLPerf Storage's AU)"
@@ -60,24 +62,24 @@ class Row:
         "whether every sample came once, with its own mask; None for a limit"
     )
     wrong: str = _column("what was wrong with the samples", "")
-    whole: bool | None = _column("False: epochs were broken off, because they took too long")
+    whole: bool | None = _column("False: epochs were stopped, because they took too long")
     error: str = _column("why it could not be measured", "")
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Row:
-        """Take plain values; unknown ones are of another version."""
+        """Make a row from plain values, ignoring unknown ones of other versions."""
         return cls(**{name: found[name] for name in cls.__dataclass_fields__ if name in found})
 
 
 def summed(found: Sequence[dict[str, Any]], work: Workload, **known: Any) -> Row:
-    """Make a row of what the cells of all rounds have found.
+    """Summarise the results of all rounds as a row.
 
     Parameters
     ----------
     found
-        What :mod:`compare.cell` printed, one per round.
+        Results of :mod:`compare.cell`, one per round.
     work
-        What it was measured on.
+        The workload.
     known
         The other fields of the row.
     """
@@ -123,19 +125,19 @@ def _most(found: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def legend() -> str:
-    """Explain every column, as Markdown."""
+    """Return the legend of every column as Markdown."""
     return "\n".join(f"- `{column.name}`: {column.metadata['legend']}" for column in fields(Row))
 
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> None:
-    """Write rows as CSV; what was not measured stays empty."""
+    """Write rows as CSV. Fields that were not measured are empty."""
     writer = csv.DictWriter(file, [column.name for column in fields(Row)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
 
 
 def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """Read a file of JSON lines: what was measured on, and the rows."""
+    """Read a file of JSON lines; return the description of the run, and the rows."""
     about: dict[str, Any] = {}
     rows: list[Row] = []
     for line in path.read_text("utf-8").splitlines():

@@ -1,8 +1,7 @@
-"""Convert, sweep, measure in turns: one table after the other.
+"""Convert, sweep and measure in turns, one table after the other.
 
-Everything is decided by plain values: tables and an effort say what to do, cells do it in processes
-of their own, and every finding is written down as a JSON line at once, so that a run that is broken
-off has lost nothing.
+Plain values (tables and an effort) determine what to do. Cells do it in their own processes. Every
+result is written at once as a JSON line, so that an interrupted run loses nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from compare import page_cache
 from compare.cell import Cell
-from compare.effort import left_out
+from compare.cell_process import CellError, run_cell
+from compare.effort import skip_reason
 from compare.rows import Row, summed
 from compare.samples import make_samples
-from compare.watching import CellError, run_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-_LEAST_STEPS = 8  # of an epoch of `fit` that is cut short
-_MOST_EPOCHS = 20  # of `fit`, in one turn
-_TRIES = 2  # of every setting of a sweep
-_UNSWEPT_EPOCHS = 3  # of `fit`, in a turn of a peer whose speed no sweep has found
+_LEAST_STEPS = 8  # in an epoch of `fit` that is cut short
+_MOST_EPOCHS = 20  # of `fit` in one turn
+_TRIES = 2  # per setting of a sweep
+_UNSWEPT_EPOCHS = 3  # of `fit` in a turn of a peer whose speed is unknown without a sweep
 
 
 class Bench:
@@ -41,17 +40,17 @@ class Bench:
     Parameters
     ----------
     folder
-        For the samples and the peers' files; what is there already is used.
+        Folder for the samples and the peers' files. Existing ones are reused.
     images, masks
-        Folders to crop from; None for pictures that are made.
+        Folders to crop from; None for generated pictures.
     effort
         How long to measure.
     cores
-        Of this machine.
+        Number of cores of this machine.
     note
-        Takes every finding, a dict of plain values.
+        Function that takes every result, a dict of plain values.
     say
-        Tells a person what happens.
+        Function that prints progress.
     """
 
     def __init__(
@@ -71,10 +70,10 @@ class Bench:
         self._cores = cores
         self._note = note
         self._say = say
-        self._read: dict[str, list[Row]] = {}  # what was found of each workload
+        self._read: dict[str, list[Row]] = {}  # results at level `read`, by workload
 
     def measure(self, table: Table, peers: Sequence[Peer]) -> list[Row]:
-        """Measure one table: a row for every peer, also for one that is missing or fails."""
+        """Measure one table. There is a row even for a peer that is missing or fails."""
         samples = self._samples(table.work)
         rows: list[Row] = []
         ready: dict[str, _Entry] = {}
@@ -100,7 +99,7 @@ class Bench:
     def _prepared(self, peer: Peer, table: Table, samples: Samples) -> _Entry:
         if peer.missing:
             raise CellError(f"not installed: {', '.join(peer.missing)}")
-        far = left_out(peer.name, self._read.get(table.work.name, []), self._effort.nearest)
+        far = skip_reason(peer.name, self._read.get(table.work.name, []), self._effort.nearest)
         if far and table.level != "read":
             raise CellError(far)
         folder = samples.folder.parent / peer.stored
@@ -122,17 +121,17 @@ class Bench:
         return float(seconds)
 
     def _swept(self, entry: _Entry, table: Table) -> _Entry:
-        """Try every setting for a moment, twice, as a machine has bad ones; keep the fastest."""
+        """Measure every setting briefly, twice because of noise, and keep the fastest."""
         rates: dict[int, float] = {}
         settings = entry.peer.settings(table.work, table.level, self._cores)
         settings = settings[: self._effort.settings]
-        if not self._effort.sweep_seconds:  # nothing is known of its speed: go for whole epochs
+        if not self._effort.sweep_seconds:  # the speed is unknown, so measure whole epochs
             return entry.with_setting(
                 settings[0], _UNSWEPT_EPOCHS * table.work.batches / self._effort.seconds
             )
         able = dict(enumerate(settings))
         for number, setting in [*able.items()] * _TRIES:
-            if number not in able:  # it has failed
+            if number not in able:  # the setting has failed before
                 continue
             self._say(f"  trying {entry.peer.name} {json.dumps(setting)}")
             cell = entry.cell(table, setting, seconds=self._effort.sweep_seconds,
@@ -171,7 +170,7 @@ class Bench:
     def _turn(self, table: Table, entry: _Entry) -> dict[str, Any] | CellError:
         effort = self._effort
         steps = _steps(table, entry.rate, effort.longest / 2)
-        # Of `fit`, as many epochs as fill the time; reading looks at the clock by itself.
+        # Enough epochs of `fit` to fill the time; reading stops by itself.
         epochs = math.ceil(effort.seconds * entry.rate / (steps or table.work.batches))
         cell = entry.cell(
             table,
@@ -190,7 +189,7 @@ class Bench:
     def _run(self, entry: _Entry, cell: Cell) -> dict[str, Any]:
         if cell.cold:
             page_cache.drop(entry.folder)
-        else:  # the files of all peers together may not fit
+        else:  # the page cache may not hold the files of all peers together
             page_cache.warm(entry.folder)
         return run_cell(cell, timeout=self._effort.timeout)
 
@@ -214,7 +213,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A peer that is ready: converted, and its setting chosen."""
+    """A peer that is ready to measure: converted, with its setting chosen."""
 
     peer: Peer
     samples: Samples
@@ -238,17 +237,21 @@ class _Entry:
 
 def _of_level(peers: Sequence[Peer], table: Table) -> Iterator[Peer]:
     for peer in peers:
-        if table.level in peer.levels and peer.takes(table.work) and _has(table.work, table.level):
+        if (
+            table.level in peer.levels
+            and peer.supports(table.work)
+            and _has(table.work, table.level)
+        ):
             yield peer
 
 
 def _has(work: Workload, level: Level) -> bool:
-    """Say whether there is such a level: the U-Net takes pictures."""
+    """Whether a workload has a level; the U-Net takes only pictures."""
     return level != "train" or len(work.mask) == 2
 
 
 def _steps(table: Table, rate: float, seconds: float) -> int | None:
-    """Cut an epoch of ``fit`` short where all its batches would take too long; None for all."""
+    """Return the steps of an epoch of ``fit`` if all batches would take too long; None for all."""
     if table.level == "read":
         return None
     steps = max(_LEAST_STEPS, int(rate * seconds))

@@ -1,8 +1,8 @@
-"""Where do the samples come from? Crops of pictures, real or made, and volumes, as two .npy files.
+"""The samples: crops of real or generated pictures, and volumes, as two .npy files.
 
-Every peer converts from these. Pictures that are made have the spectrum of photographs (power
-falls with the square of the frequency: Field, J. Opt. Soc. Am. A 4, 1987) and the noise of a
-camera; masks are level sets of the same fields.
+Every peer converts these files. Generated pictures have the spectrum of photographs (power falls
+with the square of the frequency: Field, J. Opt. Soc. Am. A 4, 1987) and camera noise; masks are
+level sets of the same fields.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from compare.workloads import Workload
 
-_PICTURES = 64  # that are made where there are no real ones; fewer of larger ones
+_PICTURES = 64  # to generate if there are no real ones; fewer if they are larger
 _SIZE = 480
 _CLASSES = 8
 _NOISE = 4.0  # standard deviation of a camera's noise, in 8-bit steps
@@ -35,11 +35,11 @@ class Samples:
     Attributes
     ----------
     work
-        What they are.
+        The workload.
     folder
-        Holds ``image.npy`` (N, *image) and ``mask.npy`` (N, *mask).
+        Folder of ``image.npy`` (N, *image) and ``mask.npy`` (N, *mask).
     origin
-        What the pixels are, in words.
+        Description of the pixels.
     """
 
     work: Workload
@@ -51,25 +51,25 @@ class Samples:
         return np.load(self.folder / f"{field}.npy", mmap_mode="r")
 
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Go through all pairs in storage order."""
+        """Iterate over all pairs in storage order."""
         return zip(self.array("image"), self.array("mask"), strict=True)
 
 
 def make_samples(
     work: Workload, folder: Path, *, images: str | None, masks: str | None, seed: int = 0
 ) -> Samples:
-    """Make the samples of a workload, or find them made.
+    """Make the samples of a workload, unless the folder already has them.
 
     Parameters
     ----------
     work
-        What is wanted.
+        The workload.
     folder
-        Where the files are, or shall be; written aside first, and then renamed.
+        Folder of the files, which is renamed into place when it is complete.
     images, masks
-        Folders of pictures and masks to crop from; None for pictures that are made.
+        Folders of pictures and masks to crop from; None for generated pictures.
     seed
-        Of everything that is left to chance.
+        Seed of all random numbers.
     """
     origin = origin_of(work, images, seed)
     about = json.dumps({"work": work.to_json(), "origin": origin, "masks": masks})
@@ -86,7 +86,7 @@ def make_samples(
 
 
 def origin_of(work: Workload, images: str | None, seed: int = 0) -> str:
-    """Say in words what the pixels are."""
+    """Return a description of the pixels."""
     if len(work.image) == 3 and work.image[-1] > 4:
         return f"volumes of 1/f² noise, masks by levels (seed {seed})"
     crops = f"random crops (seed {seed})"
@@ -128,7 +128,7 @@ def _pictures(
 
 
 def _mirrored(picture: np.ndarray, least: tuple[int, ...]) -> np.ndarray:
-    """Let a picture that is too small go on as in a mirror."""
+    """Extend a picture that is too small by mirroring it."""
     lacks = [max(0, need - got) for need, got in zip(least, picture.shape, strict=False)]
     sides = [(0, lack) for lack in lacks] + [(0, 0)] * (picture.ndim - len(lacks))
     return np.pad(picture, sides, "symmetric")
@@ -148,7 +148,7 @@ def _volume(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarra
 
 
 def _field(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Make noise whose amplitude falls with the frequency; mean 0, standard deviation 1."""
+    """Return noise whose amplitude falls with the frequency, of mean 0 and standard deviation 1."""
     axes = [np.fft.fftfreq(size) for size in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
     frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
     frequency.flat[0] = np.inf  # no mean
@@ -178,6 +178,6 @@ def _crop(
         rows, columns = classes.shape
         y, x = (corner[sample] * (rows - height + 1, columns - width + 1)).astype(int)
         window = slice(y, y + height), slice(x, x + width)
-        # One channel: green, which is closest to how bright a pixel looks.
+        # A single channel is green, which is closest to the perceived brightness.
         image[sample] = picture[window] if channels == 3 else picture[window][..., 1:2]
         mask[sample] = classes[window]

@@ -1,4 +1,4 @@
-"""What do the scans look like? Lines, the time of every batch at an epoch's end, and growth."""
+"""Plot the scans, the time of every batch around the end of an epoch, and the growth of costs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOGARITHMIC = {"batch size", "sample size", "shard size"}
 
 
 def plot_scans(about: dict[str, Any], rows: Sequence[ScanRow], folder: Path) -> list[Path]:
-    """Draw every scan: a line for each kind of worker, and the limit."""
+    """Plot every scan: a line per kind of worker, and the limit."""
     made = []
     for name, points in grouped(rows, lambda row: row.scan):
         figure = _scan(name, points, about)
@@ -55,7 +55,7 @@ def _scan(name: str, points: Sequence[ScanRow], about: dict[str, Any]) -> Any:
         line = sorted((point for point in points if point.way == way), key=lambda p: p.place)
         if way in ours:
             number = ours.index(way)
-            # Side by side, where there is no way from one to the next.
+            # Codecs have no order, so their points are side by side without a line.
             aside = 0.13 * (number - (len(ours) - 1) / 2) if name == "codec" else 0.0
             _line(axes, line, LINES[number], aside=aside, joined=name != "codec")
         else:
@@ -115,7 +115,7 @@ def _extent(points: Sequence[ScanRow]) -> str:
 
 
 def plot_boundaries(about: dict[str, Any], rows: Sequence[BoundaryRow], folder: Path) -> list[Path]:
-    """Draw the time of every batch around the end of an epoch, a strip for each way."""
+    """Plot the time of every batch around the end of an epoch, one strip per way."""
     made = []
     for level, some in grouped(rows, lambda row: row.level):
         figure = _boundary(level, some, about)
@@ -181,7 +181,7 @@ def _ms(value: float) -> str:
 
 
 def plot_growth(path: Path, folder: Path) -> list[Path]:
-    """Draw what benchmarks/growth.py has found: how a figure grows with something."""
+    """Plot the results of benchmarks/growth.py."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     made = []
@@ -196,8 +196,8 @@ def _growth(rows: Sequence[dict[str, str]]) -> Any:
     figure, every = canvas(
         1.75 * len(panels),
         title=f"{rows[0]['question'].capitalize()}, against {rows[0]['against']}",
-        about="found by benchmarks/growth.py",
-        note="Points: median of the rounds; bars: the least and the most.",
+        about="measured by benchmarks/growth.py",
+        note="Points: median of the rounds; bars: minimum and maximum.",
         rows=len(panels),
         legend=True,
     )

@@ -1,4 +1,4 @@
-"""Pack what the scans need, measure their points in turns, and note every finding at once."""
+"""Pack the stores of the scans, measure their points in turns, and write every result at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from compare import page_cache
 from compare.cell import Cell, to_json
+from compare.cell_process import CellError, run_cell
 from compare.registry import peer_of
 from compare.samples import make_samples
 from compare.scans import LIMIT, RAW, WAYS, BoundaryRow, Packing, Point, ScanRow
-from compare.watching import CellError, run_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-_MEMMAP = "Keras Sequence, np.memmap"  # at the boundary, with and without Keras' pool
+_MEMMAP = "Keras Sequence, np.memmap"  # measured at the boundary, with and without Keras' pool
 _NULL = "limit: one constant batch"
-_CLASSES = 256  # the samples' numbers stand in the masks, too
+_CLASSES = 256  # because the samples' numbers are in the masks, too
 
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """Measures.
+    """Measures scans.
 
     Attributes
     ----------
     folder
-        For the samples and the stores.
+        Folder for the samples and the stores.
     images, masks
-        Folders to crop from; None for pictures that are made.
+        Folders to crop from; None for generated pictures.
     rounds, seconds
-        In every round each point takes a turn, for at least so many seconds.
+        Number of rounds, in each of which every point takes a turn, and least seconds of a turn.
     cores
-        Of this machine.
+        Number of cores of this machine.
     note
-        Takes every finding, a dict of plain values.
+        Function that takes every result, a dict of plain values.
     say
-        Tells a person what happens.
+        Function that prints progress.
     """
 
     folder: Path
@@ -59,7 +59,7 @@ class Scanner:
     def scan(self, name: str, points: Sequence[Point]) -> None:
         """Measure all points of one scan."""
         cells = [self._cell(point) for point in points]
-        # Equal cells are measured once: the limit knows neither workers nor shards.
+        # Equal cells are measured once; the limit does not depend on workers and shards.
         distinct = {to_json(cell): (point, cell) for point, cell in zip(points, cells, strict=True)}
         found: dict[str, list[dict[str, Any]]] = {key: [] for key in distinct}
         for turn in range(self.rounds):
@@ -99,8 +99,8 @@ class Scanner:
             (f"{_MEMMAP}, 2 threads", peer_of(_MEMMAP), {"workers": 2}),
         ]
         for peer in (peer_of(LIMIT), peer_of(_NULL), *peers):
-            if level in peer.levels and not peer.missing and peer.takes(work):
-                # The most promising stands first; a scan does not sweep.
+            if level in peer.levels and not peer.missing and peer.supports(work):
+                # The first setting is the most promising; a scan does not sweep.
                 setting = peer.settings(work, level, self.cores)[0]  # type: ignore[arg-type]
                 ways.append((peer.name, peer, setting))
         for way, peer, setting in ways:
@@ -125,7 +125,7 @@ class Scanner:
         )  # fmt: skip
 
     def _samples(self, work: Workload) -> Samples:
-        # The same ones for every batch size.
+        # Use the same samples for every batch size.
         alike = replace(work, batch_size=1)
         folder = self.folder / f"{work.name}-{work.samples}" / "samples"
         return make_samples(alike, folder, images=self.images, masks=self.masks)
@@ -136,7 +136,7 @@ class Scanner:
         folder = samples.folder.parent / packing.folder
         images, masks = (str(samples.folder / f"{field}.npy") for field in ("image", "mask"))
         folder.mkdir(exist_ok=True)
-        # A store that is complete, and as it would be packed now, is left as it is.
+        # Does nothing if the store is complete and its settings have not changed.
         convert(
             open_source("npz", {"images": images, "masks": masks}),
             folder / "samples.zarr",
@@ -175,14 +175,14 @@ class Scanner:
 
 
 def summed(point: Point, found: Sequence[dict[str, Any]]) -> ScanRow:
-    """Make a row of what the cells of all rounds have found.
+    """Summarise the results of all rounds as a row.
 
     Parameters
     ----------
     point
-        What was measured.
+        The measured point.
     found
-        What :mod:`compare.cell` printed, one per round, of two epochs or more.
+        Results of :mod:`compare.cell`, one per round, each of two epochs or more.
     """
     rates = [rate for one in found for rate in one["rates"]]
     mb = point.work.batch_nbytes / 1e6
@@ -203,7 +203,7 @@ def summed(point: Point, found: Sequence[dict[str, Any]]) -> ScanRow:
 
 
 def _from(turn: int, turns: int, entries: list[Any]) -> list[Any]:
-    """Let another one begin every time."""
+    """Rotate entries, so that every turn starts with another one."""
     first = turn * len(entries) // turns
     return entries[first:] + entries[:first]
 

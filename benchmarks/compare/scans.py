@@ -1,7 +1,7 @@
-"""What do workers, batch size, sample size, shard size and codec do to our own speed?
+"""How does zarrfeed's speed depend on workers, batch size, sample size, shard size and codec?
 
-A scan is a list of points: pure values, which say what is measured where. Every point is a cell in
-a process of its own (:mod:`compare.cell`), and the points of a scan take turns.
+A scan is a list of points: pure values that say what to measure. Every point is a cell in its own
+process (:mod:`compare.cell`), and the points of a scan take turns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RAW = "zarrfeed, raw"  # the peer that opens whatever zarrfeed has packed
+RAW = "zarrfeed, raw"  # the peer that opens any store of zarrfeed
 LIMIT = "limit: np.take from RAM"
 
 _MIB = 1 << 20
@@ -27,7 +27,7 @@ _BATCH_SIZES = (4, 8, 16, 32, 64, 128, 256)
 _SHARDS_MIB = (1, 4, 16, 64, 256)
 _CODECS = ("raw", "auto", "lz4", "zstd")
 
-# Two workers at most are what every machine has.
+# At most two workers, which every machine can run.
 WAYS: dict[str, dict[str, Any]] = {
     "1 thread": {"workers": 1},
     "1 process": {"workers": 1, "use_multiprocessing": True},
@@ -44,28 +44,28 @@ class ScanRow:
     """A point of a scan."""
 
     scan: str = _column("workers, batch size, sample size, shard size or codec")
-    way: str = _column("the line that it belongs to: the kind of worker, or the limit")
-    at: str = _column("where it stands on the axis of the scan, in words")
-    place: float = _column("… as a number: workers, samples, pixels of a side, MiB; or its rank")
-    workload: str = _column("the samples and the batch, in words")
+    way: str = _column("the line to which it belongs: the kind of worker, or the limit")
+    at: str = _column("the place on the axis of the scan, as text")
+    place: float = _column("… as a number: workers, samples, pixels of a side, MiB, or a rank")
+    workload: str = _column("description of the samples and the batch")
     batches_per_second: float = _column("median over the epochs of all rounds")
     mb_per_second: float = _column("decoded, 10^6 bytes: the median")
     low: float = _column("… the first quartile: a quarter of the epochs were slower, MB/s")
     high: float = _column("… the third quartile, MB/s")
-    epochs: int = _column("epochs measured, after one in every process that warms up")
+    epochs: int = _column("epochs measured, after one of warm-up in every process")
     wrong: str = _column("what was wrong with the samples; empty if each came once")
 
 
 @dataclass(frozen=True, slots=True)
 class BoundaryRow:
-    """Every batch around the end of an epoch, in one process."""
+    """The times of every batch around the end of an epoch, in one process."""
 
     level: str = _column("read: arrays in the main process; fit: a Keras model that does nothing")
-    way: str = _column("who feeds")
+    way: str = _column("the way of feeding")
     kind: str = _column("ours, peer or limit")
-    setting: str = _column("of it, as JSON")
-    turn: int = _column("which turn, from 0")
-    workload: str = _column("the samples and the batch, in words")
+    setting: str = _column("its setting as JSON")
+    turn: int = _column("number of the turn, from 0")
+    workload: str = _column("description of the samples and the batch")
     ms: tuple[float, ...] = _column(
         "milliseconds per batch, as many before the end of the epoch as after it"
     )
@@ -78,9 +78,9 @@ class Packing:
     Attributes
     ----------
     codec
-        As :func:`zarrfeed_convert.convert` takes it.
+        The argument `codec` of :func:`zarrfeed_convert.convert`.
     shard_mib
-        MiB of images per shard; None lets the packer decide.
+        MiB of images per shard; None for the packer's default.
     """
 
     codec: str = "raw"
@@ -88,24 +88,24 @@ class Packing:
 
     @property
     def folder(self) -> str:
-        """Name it."""
+        """Name of the folder."""
         return f"{self.codec}-{self.shard_mib or 'auto'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is measured, and where it stands.
+    """What to measure, and its place in the scan.
 
     Attributes
     ----------
     scan, way, at, place
-        As in :class:`ScanRow`.
+        See :class:`ScanRow`.
     work
-        What is fed.
+        The workload.
     setting
-        Of the sequence; None for the limit, which no store has to do with.
+        Setting of the sequence; None for the limit, which reads no store.
     packing
-        Of the store.
+        How the store is packed.
     """
 
     scan: str
@@ -118,7 +118,7 @@ class Point:
 
 
 def read_scans(path: Path) -> tuple[dict[str, Any], list[ScanRow], list[BoundaryRow]]:
-    """Read a file of JSON lines: what was measured on, the points, the boundaries."""
+    """Read a file of JSON lines; return the description of the run, the points, the boundaries."""
     about: dict[str, Any] = {}
     points: list[ScanRow] = []
     boundaries: list[BoundaryRow] = []
@@ -134,12 +134,12 @@ def read_scans(path: Path) -> tuple[dict[str, Any], list[ScanRow], list[Boundary
 
 
 def scans(nbytes: int) -> dict[str, list[Point]]:
-    """List the points of every scan.
+    """Return the points of every scan.
 
     Parameters
     ----------
     nbytes
-        Of all samples together, masks included.
+        Bytes of all samples together, including masks.
     """
     tiles = workload(256, 32, nbytes)
     return {
@@ -168,16 +168,16 @@ def scans(nbytes: int) -> dict[str, list[Point]]:
 
 
 def workload(side: int, batch_size: int | None, nbytes: int) -> Workload:
-    """Make squares: colour pictures, but for the smallest, as of digits.
+    """Return a workload of square colour pictures; those of 28×28 have one channel, as digits do.
 
     Parameters
     ----------
     side
-        Pixels.
+        Height and width in pixels.
     batch_size
-        None for as many as come closest to 8 MiB.
+        Samples per batch; None for batches of about 8 MiB.
     nbytes
-        Of all samples together; at least four batches.
+        Bytes of all samples together. There are at least four batches.
     """
     one = Workload(
         f"squares-{side}", 1, (side, side, 1 if side == 28 else 3), (side, side), "uint8", 1, 0.0
@@ -206,7 +206,7 @@ def _ways(
 
 
 def boundary_work(nbytes: int, around: int) -> Workload:
-    """Take enough samples for an epoch that is longer than one side of a boundary."""
+    """Return a workload whose epoch is longer than one side of a boundary."""
     work = workload(256, 32, nbytes)
     batches = max(work.batches, math.ceil(1.5 * around))
     return replace(work, samples=batches * work.batch_size)

@@ -1,4 +1,4 @@
-"""A plain Keras ``Sequence``, as people write it, over whatever reads batches."""
+"""A plain Keras ``Sequence``, as users write it, over a function that reads batches."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class PlainSequence(keras.utils.Sequence):
-    """Shuffles at the end of an epoch; leaves threads and processes to Keras.
+    """Shuffles at the end of an epoch, and leaves threads and processes to Keras.
 
     Parameters
     ----------
     work
-        What is read.
+        The workload.
     read
-        From sample ids, (batch_size,), to a batch.
+        Function from (batch_size,) sample ids to a batch.
     workers, processes
-        How many workers Keras starts, and whether they are processes.
+        Number of workers that Keras starts, and whether they are processes.
     """
 
     def __init__(
@@ -51,6 +51,6 @@ class PlainSequence(keras.utils.Sequence):
         return self._read(self._order[index])
 
     def on_epoch_end(self) -> None:
-        """Shuffle anew."""
+        """Shuffle again."""
         self._epoch += 1
         self._order = shuffled(self._work, self._epoch)

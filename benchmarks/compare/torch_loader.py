@@ -1,4 +1,4 @@
-"""Loaders that end in a PyTorch ``DataLoader``, or one of its kind."""
+"""Loaders that use a PyTorch ``DataLoader`` or a subclass of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class TorchLoader(Loader):
-    """Hands out the tensors of a loader that shuffles anew whenever it is gone through.
+    """Delivers the tensors of a loader that shuffles again in every epoch.
 
     Parameters
     ----------
     work
-        What it feeds.
+        The workload.
     loader
-        Of pairs of tensors: batches of images and masks.
+        Loader of pairs of tensors: batches of images and masks.
     """
 
     def __init__(self, work: Workload, loader: Any) -> None:
@@ -30,22 +30,22 @@ class TorchLoader(Loader):
         self._loader = loader
 
     def epoch(self, number: int) -> Iterator[Batch]:  # noqa: ARG002 - the loader counts by itself
-        """Go through it once; the arrays share the tensors' memory."""
+        """Iterate once. The arrays share the tensors' memory."""
         for image, mask in self._loader:
             yield image.numpy(), mask.numpy()
 
     def close(self) -> None:
-        """Let go of the loader, whose processes end with it."""
+        """Drop the loader, whose processes end with it."""
         self._loader = None
 
 
 def worker_settings(cores: int) -> list[Setting]:
-    """Try this process alone, and one or more others."""
+    """Return settings with no worker process, with one, and with several."""
     return [{"workers": count} for count in sorted({0, 1, min(cores, 4)})]
 
 
 def worker_options(setting: Setting) -> dict[str, Any]:
-    """Translate ``workers`` for a ``DataLoader``: processes that stay, and are not forked."""
+    """Return the arguments of a ``DataLoader`` for persistent workers that are not forked."""
     workers = int(setting["workers"])
     return {
         "num_workers": workers,
@@ -55,19 +55,19 @@ def worker_options(setting: Setting) -> dict[str, Any]:
 
 
 class Collate:
-    """Puts the bytes of samples together to a batch.
+    """Joins the bytes of samples to a batch.
 
     Parameters
     ----------
     work
-        Whose samples.
+        The workload.
     """
 
     def __init__(self, work: Workload) -> None:
         self._fields = ((work.dtype, work.image), ("uint8", work.mask))
 
     def arrays(self, samples: Sequence[Sequence[Any]]) -> Batch:
-        """Join pairs of buffers, each a field of a sample, with one copy."""
+        """Join pairs of buffers, one per field of a sample, with one copy."""
         image, mask = (
             np.frombuffer(bytearray().join(parts), dtype).reshape(-1, *shape)
             for (dtype, shape), parts in zip(self._fields, zip(*samples, strict=True), strict=True)
@@ -75,7 +75,7 @@ class Collate:
         return image, mask
 
     def __call__(self, samples: Sequence[Sequence[Any]]) -> tuple[Any, Any]:
-        """Join them to tensors, which pass between processes by shared memory."""
+        """Join samples to tensors, which torch passes between processes by shared memory."""
         import torch
 
         image, mask = self.arrays(samples)

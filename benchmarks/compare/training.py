@@ -1,4 +1,4 @@
-"""How fast does a U-Net train? One that is fed a constant batch never waits: that is the limit."""
+"""How fast does a U-Net train? The limit is a constant batch, for which it never waits."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from compare.peer import Loader
     from compare.workloads import Workload
 
-_EPOCHS = 3  # after the first, in which the model is traced
-_CLASSES = 256  # the samples' numbers stand in the masks, too
+_EPOCHS = 3  # after the first one, in which the model is traced
+_CLASSES = 256  # because the samples' numbers are in the masks, too
 
 
 def train(loader: Loader, work: Workload, *, steps: int | None) -> dict[str, Any]:
-    """Train for some epochs, on whatever backend Keras has.
+    """Train for some epochs on Keras' current backend.
 
     Parameters
     ----------
     loader, work
-        What is fed: images (H, W, C) and masks (H, W).
+        The loader and its workload of images (H, W, C) and masks (H, W).
     steps
-        Of an epoch; None for all batches.
+        Steps per epoch; None for all batches.
 
     Returns
     -------

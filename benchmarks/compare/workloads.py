@@ -1,4 +1,4 @@
-"""Which samples are fed, and in batches of how many?"""
+"""Workloads: which samples to feed, and in batches of which size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Workload:
     Attributes
     ----------
     name
-        One word.
+        Name of the workload, one word.
     samples
-        How many pairs.
+        Number of pairs.
     image, mask
         Shapes of one sample.
     dtype
-        Of the image; masks are uint8.
+        Data type of the images; masks are uint8.
     batch_size
         Samples per batch.
     compute_ms
-        Milliseconds that the emulated accelerator computes on a batch.
+        Computing time of the emulated accelerator per batch in milliseconds.
     """
 
     name: str
@@ -39,23 +39,23 @@ class Workload:
 
     @property
     def batches(self) -> int:
-        """Full batches per epoch."""
+        """Number of full batches per epoch."""
         return self.samples // self.batch_size
 
     @property
     def sample_nbytes(self) -> int:
-        """Decoded bytes of one sample, mask included."""
+        """Decoded size of one sample in bytes, including its mask."""
         image = math.prod(self.image) * np.dtype(self.dtype).itemsize
         return image + math.prod(self.mask)
 
     @property
     def batch_nbytes(self) -> int:
-        """Decoded bytes of one batch."""
+        """Decoded size of one batch in bytes."""
         return self.batch_size * self.sample_nbytes
 
     @property
     def label(self) -> str:
-        """Name and size in words."""
+        """Name and size as text."""
         image, mask = ("×".join(map(str, shape)) for shape in (self.image, self.mask))
         return (
             f"{self.name}: {self.samples:,} × ({image} {self.dtype} + {mask} uint8), batches of "
@@ -63,17 +63,17 @@ class Workload:
         )
 
     def with_samples(self, samples: int) -> Workload:
-        """Take fewer samples, a whole number of batches of them."""
+        """Return the workload with fewer samples, in a whole number of batches."""
         whole = max(4, samples // self.batch_size) * self.batch_size
         return replace(self, samples=min(self.samples, whole))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return a dict that fits JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Workload:
-        """Take what :meth:`to_json` gave."""
+        """Make a workload from the return value of :meth:`to_json`."""
         return cls(**{**found, "image": tuple(found["image"]), "mask": tuple(found["mask"])})
 
 
@@ -83,7 +83,7 @@ WORKLOADS = {
         Workload("tiles", 4096, (256, 256, 3), (256, 256), "uint8", 32, compute_ms=10.0),
         Workload("patches", 65_536, (64, 64, 3), (64, 64), "uint8", 256, compute_ms=5.0),
         Workload("thumbs", 262_144, (28, 28, 1), (28, 28), "uint8", 1024, compute_ms=2.0),
-        # As unet3d of MLPerf Storage, which has one sample of 140 MB a file and no real masks.
+        # Like unet3d of MLPerf Storage, which has one sample of 140 MB per file and no real masks.
         Workload("volumes", 24, (128, 128, 128), (128, 128, 128), "float32", 2, compute_ms=50.0),
     )
 }

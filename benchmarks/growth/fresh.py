@@ -1,7 +1,7 @@
-"""What do opening a store, and ordering its epochs, cost a fresh process?
+"""Measure opening a store, or computing the order of an epoch, in a new process.
 
-Run as ``python fresh.py opening SPLIT SHUFFLE`` or ``python fresh.py order SAMPLES IN_MEMORY``, it
-is such a process, and prints what it found as JSON. Keras is not imported.
+``python fresh.py opening SPLIT SHUFFLE`` and ``python fresh.py order SAMPLES IN_MEMORY`` print the
+result as JSON. Keras is not imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HELD = "RssAnon:", "RssShmem:"
 
 
 def main(what: str, *arguments: str) -> None:
-    """Be the fresh process."""
+    """Measure in this process, and print the result."""
     print(json.dumps({"opening": opening, "order": order}[what](*arguments)))
 
 
@@ -47,12 +47,12 @@ def opening(split: str, shuffle: str) -> dict[str, float]:
 
 
 def order(samples: str, in_memory: str) -> dict[str, float]:
-    """Order an epoch, then list batches."""
+    """Compute the order of an epoch, then look up batches."""
     import numpy as np
 
     from zarrfeed.order.schedule import Schedule
 
-    np.random.Philox(0).random_raw(1)  # what NumPy loads for it is not the order's
+    np.random.Philox(0).random_raw(1)  # so that loading NumPy's generators does not count
     peak = _memory(_PEAK)
     found = {}
     for size in BATCH_SIZES:
@@ -76,7 +76,7 @@ def order(samples: str, in_memory: str) -> dict[str, float]:
 
 
 def _memory(*kinds: str) -> float:
-    """MB of some kinds together; ``ru_maxrss`` would count those of the parent, too."""
+    """Return the sum of some kinds of memory in MB. ``ru_maxrss`` would include the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(kinds)) * 1024 / 1e6
 

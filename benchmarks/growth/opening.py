@@ -1,4 +1,4 @@
-"""What does opening a split, up to the first batch, cost against the number of its samples?"""
+"""How does the cost of opening a split, up to the first batch, grow with its samples?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAMPLES = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)
 
 
 def opening(scratch: Path, *, quick: bool) -> Iterator[Row]:
-    """Start a process for every store, shuffle and round; the first round warms up."""
+    """Measure every store and shuffle in a new process per round. The first round is a warm-up."""
     rounds = 2 if quick else 5
     for samples in _SAMPLES:
         split = simulate(scratch / "simulated", samples)

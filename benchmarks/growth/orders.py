@@ -1,4 +1,4 @@
-"""What does the order of an epoch cost, in memory and time, against the number of samples?"""
+"""How do the time and memory of an epoch's order grow with the number of samples?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = {"peak memory": "MB", "the first batch's ids": "ms"}
 
 
 def orders(*, quick: bool) -> Iterator[Row]:
-    """Make every order in a process of its own, kept and computed, on both sides of the limit."""
+    """Measure orders that are kept and that are computed, each in a new process."""
     for samples in _SAMPLES:
         for variant, in_memory in (("kept", samples), ("computed", 0)):
             slow = variant == "kept" and samples > IN_MEMORY

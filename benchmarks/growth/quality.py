@@ -1,8 +1,8 @@
-"""Can a computed shuffle be told from chance, and how many rounds does it take until it cannot?
+"""How many rounds does a computed shuffle need to be indistinguishable from chance?
 
-Every test gives the distance of a χ² (or of a count of rare events) from its expectation, in
-standard deviations; of `KEYS` independent keys the farthest one is reported. By chance alone that
-is about 2, and hardly ever above 5 (above 7 for "neighbours kept", of which 2 are expected).
+Every test returns the deviation of a χ² (or of a count of rare events) from its expectation, in
+standard deviations. The largest deviation of `KEYS` independent keys is reported. By chance alone
+it is about 2, and hardly ever above 5 (above 7 for "neighbours kept", of which 2 are expected).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Shuffle = Callable[[NDArray[np.int64]], NDArray[np.int64]]
-    MakeShuffle = Callable[[int, int, int], Shuffle]  # of size, seed and epoch
+    MakeShuffle = Callable[[int, int, int], Shuffle]  # from size, seed and epoch
 
 KEYS = 5
 TESTED_ROUNDS = (1, 2, 3, 4, 5, 6, ROUNDS)
-SMALL, LARGE = 97, 5_000_011  # primes: no grid fits them
+SMALL, LARGE = 97, 5_000_011  # primes, which no grid fits exactly
 PLACES = 1 << 19
 GROUP = 16
 _BINS = 32
 
 
 def quality(*, quick: bool) -> Iterator[Row]:
-    """Test networks of more and more rounds, and beside them the order that is kept in memory."""
+    """Test networks with an increasing number of rounds, and the order that is kept in memory."""
     keys = range(4 if quick else KEYS)
     for rounds in TESTED_ROUNDS:
         variant = "computed"
@@ -61,7 +61,7 @@ def _in_memory(size: int, seed: int, epoch: int) -> Shuffle:
 
 
 def every_value_at_every_place(make: MakeShuffle, seed: int) -> float:
-    """Over 2,000 epochs of a few samples, each stands at each place equally often."""
+    """Over 2,000 epochs of a few samples, each sample is at each place equally often."""
     epochs, places = 2000, np.arange(SMALL)
     count = np.zeros((SMALL, SMALL))
     for epoch in range(epochs):
@@ -70,7 +70,7 @@ def every_value_at_every_place(make: MakeShuffle, seed: int) -> float:
 
 
 def first_two_of_a_group(rounds: int, seed: int) -> float:
-    """Of the groups of a "block" order, 16 samples each: every pair begins equally many."""
+    """Every pair of samples begins equally many groups of 16 samples of a "block" order."""
     number = np.arange(100_000)
     shuffle = IndexShuffle(GROUP, (seed,), rounds=rounds)
     first, second = (shuffle(np.full_like(number, at), number=number) for at in (0, 1))
@@ -80,36 +80,36 @@ def first_two_of_a_group(rounds: int, seed: int) -> float:
 
 
 def next_to_each_other(make: MakeShuffle, seed: int) -> float:
-    """Values of neighbouring places, in 32 × 32 classes."""
+    """Values of neighbouring places are independent, in 32 × 32 classes."""
     return _pairs(make, seed, 1)
 
 
 def a_column_apart(make: MakeShuffle, seed: int) -> float:
-    """Values of places that stand in one column of the network's grid."""
+    """Values of places in one column of the network's grid are independent."""
     return _pairs(make, seed, int((LARGE - 1) ** 0.5) + 1)
 
 
 def distance_of_neighbours(make: MakeShuffle, seed: int) -> float:
-    """How far the value of the next place is away."""
+    """Differences between the values of neighbouring places are uniform."""
     shuffle, places = make(LARGE, seed, 0), np.arange(PLACES)
     return _spread(shuffle(places + 1) - shuffle(places))
 
 
 def neighbours_kept(make: MakeShuffle, seed: int) -> float:
-    """Neighbours of the whole order that were neighbours before: 2 are expected."""
+    """Two pairs of neighbouring values are expected to be neighbours in the order."""
     order = make(LARGE, seed, 0)(np.arange(LARGE))
     kept = int((np.abs(np.diff(order)) == 1).sum())
     return (kept - 2) / 2**0.5
 
 
 def two_epochs(make: MakeShuffle, seed: int) -> float:
-    """How far a place's value in the next epoch is away."""
+    """Differences between a place's values in two epochs are uniform."""
     places = np.arange(PLACES)
     return _spread(make(LARGE, seed, 1)(places) - make(LARGE, seed, 0)(places))
 
 
 def two_seeds(make: MakeShuffle, seed: int) -> float:
-    """How far a place's value by the next seed is away."""
+    """Differences between a place's values with two seeds are uniform."""
     places = np.arange(PLACES)
     return _spread(make(LARGE, seed + 1, 0)(places) - make(LARGE, seed, 0)(places))
 

@@ -1,4 +1,4 @@
-"""What does its share of an epoch cost a rank, of however many? Are shares disjoint and equal?"""
+"""How does the cost of a rank's share grow with the ranks, and are shares disjoint and equal?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMED = 200  # batches
 
 
 def ranks(*, quick: bool) -> Iterator[Row]:
-    """Be every rank of every world in turn."""
+    """Measure and check every rank of every world size, one after the other."""
     for variant, samples in _SAMPLES.items():
         for shuffle in (True, "block"):
             for world_size in _WORLDS[::3] if quick else _WORLDS:
@@ -44,7 +44,7 @@ def ranks(*, quick: bool) -> Iterator[Row]:
 
 
 def _seconds(schedule: Schedule) -> list[float]:
-    """Microseconds of each of some batches, of the last rank."""
+    """Return the microseconds per batch of some batches of the last rank."""
     last = replace(schedule, rank=schedule.world_size - 1)
     last.batch_ids(0, 0)
     found = []
@@ -56,7 +56,7 @@ def _seconds(schedule: Schedule) -> list[float]:
 
 
 def _shares(schedule: Schedule) -> tuple[int, int, int]:
-    """Go through the epoch of every rank: most visits of a sample, unequal shares, left over."""
+    """Return the most visits of a sample, the unequal shares, and the samples left out."""
     visits = np.zeros(len(schedule.ids), np.int64)
     unequal = 0
     for rank in range(schedule.world_size):

@@ -1,4 +1,4 @@
-"""Rows laid out as Markdown and as CSV."""
+"""Write rows as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def legend() -> str:
-    """Explain the columns of the CSV."""
+    """Return the legend of the CSV's columns."""
     return "\n".join(f"{column.name}: {column.metadata['legend']}" for column in fields(Row))
 
 
@@ -26,7 +26,7 @@ def write_csv(rows: Iterable[Row], file: TextIO) -> None:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Lay rows out: a table for each question and what grows, a column for each of its points."""
+    """Return one table per question and growing quantity, with one column per point."""
     kinds = dict.fromkeys((row.question, row.against) for row in rows)
     return "\n\n".join(
         _table([row for row in rows if (row.question, row.against) == kind], kind[1])

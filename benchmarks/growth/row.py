@@ -1,4 +1,4 @@
-"""What is one line of the report? Its fields' legends are those of the CSV."""
+"""Rows of the report. The legends of their fields explain the columns of the CSV."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def _column(legend: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number, and what it was measured at."""
+    """One measured number."""
 
-    question: str = _column("which file of benchmarks/growth asked")
-    variant: str = _column("the way that was taken")
-    what: str = _column("was measured")
-    against: str = _column("the name of what grows")
-    at: int = _column("how much of it there was")
-    value: float = _column("the median of the rounds, unless `what` says otherwise")
-    least: float = _column("… the least of them")
-    most: float = _column("… the most of them")
-    rounds: int = _column("how many there were")
-    unit: str = _column("of value, least and most")
+    question: str = _column("the question, a module of benchmarks/growth")
+    variant: str = _column("the variant that was measured")
+    what: str = _column("what was measured")
+    against: str = _column("the name of the quantity that grows")
+    at: int = _column("the value of that quantity")
+    value: float = _column("the median over the rounds, unless `what` says otherwise")
+    least: float = _column("… the minimum")
+    most: float = _column("… the maximum")
+    rounds: int = _column("the number of rounds")
+    unit: str = _column("the unit of value, least and most")
 
     @classmethod
     def of(cls, found: Sequence[float], **known: Any) -> Row:
-        """Sum up what was found in all rounds by its median."""
+        """Make a row from the results of all rounds."""
         return cls(
             value=statistics.median(found),
             least=min(found),

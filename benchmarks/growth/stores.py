@@ -1,7 +1,7 @@
-"""Stores to measure on, written by zarr-python: made-up pixels, raw, laid out as we pack.
+"""Stores of random pixels, written by zarr-python in the layout of zarrfeed, uncompressed.
 
-One of them is simulated: its N samples are one real shard file per field, under as many names as a
-store of N samples has shards (hard links).
+One of them is simulated: it has only one real shard file per field, with hard links under the names
+of all shards of a store of N samples.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = 28  # height and width of the samples of the simulated store
-CHUNK_ROWS = 84  # as many images of 28×28 as reach 64 KiB
+CHUNK_ROWS = 84  # images of 28×28 in about 64 KiB
 SHARD_ROWS = 336_000  # 263 MB
 _FIELDS = {"image": 3, "mask": 2}  # axes of a sample
 
 
 def simulate(folder: Path, samples: int) -> Path:
-    """Make a split of 28×28 images and masks, of any number of samples, on 527 MB of disk."""
+    """Make a split of any number of 28×28 images and masks, which takes 527 MB of disk."""
     shape = (SHARD_ROWS, TINY, TINY, 1)
     if not folder.exists():
         _write(folder, shape, chunk_rows=CHUNK_ROWS, shard_rows=SHARD_ROWS)
@@ -42,7 +42,7 @@ def simulate(folder: Path, samples: int) -> Path:
 
 
 def write(folder: Path, *, samples: int, size: int, shards: int) -> Path:
-    """Make a split of RGB images and masks, with chunks as the packer would choose them."""
+    """Make a split of RGB images and masks, with the chunks that the packer would choose."""
     chunk_rows = max(1, -(-(64 << 10) // (size * size * 3)))
     chunks = -(-samples // (chunk_rows * shards))
     shape = (samples, size, size, 3)
@@ -63,6 +63,6 @@ def _write(folder: Path, shape: tuple[int, ...], *, chunk_rows: int, shard_rows:
             compressors=None,
         )
         pixels = rng.integers(1, 256, (shard_rows, *sample), np.uint8)
-        for start in range(0, shape[0], shard_rows):  # a shard at a time; all hold the same pixels
+        for start in range(0, shape[0], shard_rows):  # all shards have the same pixels
             array[start : start + shard_rows] = pixels[: shape[0] - start]
     return folder

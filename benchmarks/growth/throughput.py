@@ -1,4 +1,4 @@
-"""How fast are batches against the number of shards, and against the bytes of a sample?"""
+"""How does throughput depend on the number of shards, and on the bytes of a sample?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_NBYTES = 256 << 20  # of a store, whatever its samples and shards
+_NBYTES = 256 << 20  # of every store
 _BATCH_NBYTES = 8 << 20
 _SHARDS = (1, 16, 64, 128, 256, 1024)
 _SIZES = (28, 64, 128, 256, 512, 1024)
@@ -25,14 +25,14 @@ _WAYS = {name: AHEAD[name] for name in ("1 thread", "1 process")}
 
 
 def against_shards(scratch: Path, *, quick: bool) -> Iterator[Row]:
-    """Cut the same 4096 samples of 128×128 into more and more shards."""
+    """Measure 4096 samples of 128×128 in an increasing number of shards."""
     for shards in _SHARDS:
         split = write(scratch / "shards", samples=4096, size=128, shards=shards)
         yield from _rows(split, batch_size=128, quick=quick, against="shards", at=shards)
 
 
 def against_bytes(scratch: Path, *, quick: bool) -> Iterator[Row]:
-    """Fill the same bytes, and batches of the same bytes, with larger and larger samples."""
+    """Measure samples of increasing size, in stores and batches of constant size."""
     for size in _SIZES:
         nbytes = size * size * 4
         split = write(scratch / "sizes", samples=_NBYTES // nbytes, size=size, shards=4)
@@ -58,7 +58,7 @@ def _rows(split: Path, *, batch_size: int, quick: bool, against: str, at: int) -
 
 
 def _rate(split: Path, batch_size: int, arguments: Mapping[str, Any], seconds: float) -> float:
-    """Time whole epochs, after one that warms up; decoded MB per second."""
+    """Return the decoded MB per second over whole epochs, after one of warm-up."""
     with FrontEnd(split, batch_size, **arguments) as sequence:
         nbytes = sum(array.nbytes for batch in sequence for array in batch)
         epochs, began = 0, time.perf_counter()

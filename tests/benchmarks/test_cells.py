@@ -13,12 +13,12 @@ import numpy as np
 import psutil
 import pytest
 
-from compare import watching
+from compare import cell_process
 from compare.cell import Cell
+from compare.cell_process import CellError, run_cell
 from compare.identity import numbers_of
 from compare.registry import peer_of, peers
 from compare.samples import Samples, make_samples
-from compare.watching import CellError, run_cell
 from compare.workloads import Workload
 
 TINY = Workload("tiny", 8, (8, 8, 3), (8, 8), "uint8", 4, compute_ms=0.1)
@@ -100,10 +100,10 @@ def test_a_terminated_benchmark_leaves_no_cell_behind(samples: Samples, tmp_path
         "read", MEMMAP, TINY.to_json(), str(samples.folder), str(tmp_path), {}, seconds=60.0
     )
     script = (
-        "from compare.cell import Cell; from compare import watching;"
-        f"watching.end_with_us(); watching.run_cell({cell!r})"
+        "from compare.cell import Cell; from compare import cell_process;"
+        f"cell_process.exit_on_sigterm(); cell_process.run_cell({cell!r})"
     )
-    benchmarks = Path(watching.__file__).parent.parent
+    benchmarks = Path(cell_process.__file__).parent.parent
     with subprocess.Popen([sys.executable, "-c", script], cwd=benchmarks) as benchmark:
         process, deadline = psutil.Process(benchmark.pid), time.monotonic() + 60
         while not (cells := process.children()) and time.monotonic() < deadline:

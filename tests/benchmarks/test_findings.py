@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare.effort import left_out
+from compare.effort import skip_reason
 from compare.registry import peers
 from compare.report import report, standings
 from compare.rows import Row, read_rows, summed
@@ -139,8 +139,8 @@ def test_a_quick_look_leaves_out_what_reads_far_slower(
 ) -> None:
     read = [row("zarrfeed, raw", "ours", ours), row("zarrfeed, lz4", "ours", ours / 2),
             row("somebody", "peer", theirs), row("a limit", "limit", 0.1)]  # fmt: skip
-    assert bool(left_out("somebody", read, nearest)) == (theirs / ours < nearest)
+    assert bool(skip_reason("somebody", read, nearest)) == (theirs / ours < nearest)
     for never in ("zarrfeed, lz4", "a limit", "not measured"):
-        assert not left_out(never, read, nearest)
-    assert not left_out("somebody", read, 0.0)
-    assert not left_out("somebody", [], nearest)
+        assert not skip_reason(never, read, nearest)
+    assert not skip_reason("somebody", read, 0.0)
+    assert not skip_reason("somebody", [], nearest)

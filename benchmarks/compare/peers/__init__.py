@@ -1,1 +1,1 @@
-"""One short file for each way of feeding: see :mod:`compare.peer`."""
+"""One short module per way of feeding; see :mod:`compare.peer`."""

@@ -1,7 +1,7 @@
-"""annbatch: dense Zarr arrays, of which it preloads runs of samples and shuffles them together.
+"""annbatch: preloads runs of samples of dense Zarr arrays, and shuffles them together.
 
-Version 0.3 is made for matrices of cells; two of its loaders with the same random numbers keep
-images and masks together. It reads by zarr-python and, as it recommends, zarrs: the fused pipeline
+Version 0.3 is made for matrices of cells. Two of its loaders with the same random numbers keep
+images and masks together. It reads by zarr-python with zarrs, as it recommends; the fused pipeline
 took two to four times as long.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class AnnbatchPeer(Peer):
-    """Runs of one sample are a global shuffle.
+    """annbatch with runs of one sample, which is a global shuffle, or with longer runs.
 
-    Longer ones are what it is made for: the order of the runs is left to chance, and that of the
-    samples within what is preloaded.
+    annbatch is made for longer runs. It then shuffles the order of the runs, and the samples within
+    the preloaded runs.
     """
 
     stored = "zarr-sharded"
@@ -37,7 +37,7 @@ class AnnbatchPeer(Peer):
         self._runs = runs
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try how many batches to preload, and of runs, how long they are."""
+        """Try several numbers of preloaded batches and, with runs, several lengths."""
         lengths = (-(-work.batch_size // 4), -(-work.batch_size // 16)) if self._runs else (1,)
         return [{"run": run, "preload": batches} for run in lengths for batches in (8, 2)]
 

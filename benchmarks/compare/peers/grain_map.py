@@ -1,4 +1,4 @@
-"""Grain: a ``MapDataset``, over ArrayRecord and over mapped files, its shuffle a global one."""
+"""Grain: a ``MapDataset`` with a global shuffle, over ArrayRecord and over mapped files."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _AHEAD = 4  # batches
 
 
 def _settings(cores: int) -> list[Setting]:
-    """Try to read batches whole, and sample by sample, in one thread and in more."""
+    """Return settings that read whole batches or single samples, with one thread or several."""
     threads = (1, min(cores, 4))
     return [{"whole": whole, "threads": count} for whole in (True, False) for count in threads]
 
 
 class ArrayRecordPeer(Peer):
-    """A record holds the bytes of an image and of its mask, neither grouped nor compressed."""
+    """Records with the bytes of an image and its mask, neither grouped nor compressed."""
 
     name = "Grain, ArrayRecord"
     stored = "array_record"
     needs = ("grain", "array_record")
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try to read batches whole, and sample by sample."""
+        """Try to read whole batches, and single samples."""
         return _settings(cores)
 
     def convert(self, samples: Samples, folder: Path) -> None:
@@ -58,7 +58,7 @@ class MappedPeer(MemmapPeer):
     needs = ("grain",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try to read batches whole, and sample by sample."""
+        """Try to read whole batches, and single samples."""
         return _settings(cores)
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
@@ -67,7 +67,7 @@ class MappedPeer(MemmapPeer):
 
 
 class _Records:
-    """Records as pairs of arrays, one by one and many at a time."""
+    """Records as pairs of arrays, single or several at a time."""
 
     def __init__(self, path: Path, work: Workload) -> None:
         from grain.sources import ArrayRecordDataSource
@@ -94,7 +94,7 @@ class _Records:
 
 
 class _Mapped:
-    """Mapped files, one by one and many at a time."""
+    """Samples of mapped files, single or several at a time."""
 
     def __init__(self, folder: Path, work: Workload) -> None:
         self._arrays = [np.load(folder / f"{field}.npy", mmap_mode="r") for field in FIELDS]

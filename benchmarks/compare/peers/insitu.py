@@ -1,7 +1,7 @@
-"""insitubatch: chunks in files of their own, of which it holds a window and shuffles in it.
+"""insitubatch: reads chunks from separate files, and shuffles within a window of chunks.
 
-Version 0.2. Where a chunk is one sample its shuffle is global, as the chunks are permuted; where it
-is more, samples are drawn out of a window of chunks, here of eight batches.
+Version 0.2. It permutes the chunks, so that the shuffle is global if a chunk is one sample. If a
+chunk has several samples, they are drawn from a window of chunks, here of eight batches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WINDOW = 8  # batches
 
 
 class InsitubatchPeer(Peer):
-    """Its unit of reading and of caching is the stored chunk, which of a shard is all of it."""
+    """insitubatch, whose unit of reading and caching is a stored chunk, or a whole shard."""
 
     name = "insitubatch"
     stored = "zarr-chunks"

@@ -1,4 +1,4 @@
-"""What no loader of compressed samples passes: decoding them, on all cores, out of RAM."""
+"""The limit of all loaders of compressed samples: decoding from RAM on all cores."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class DecodingLimit(Peer):
-    """Decodes Blosc-LZ4 samples, which lie in RAM, in as many processes as there are cores.
+    """Decodes Blosc-LZ4 samples from RAM, in one process per core.
 
-    Each decodes its share of an epoch's batches into one buffer of its own; for every batch that
-    is done it sends the epoch's number, and no pixel, to this process, which hands out a batch.
-    The processes are forked, so that they share the encoded samples.
+    Each process decodes its share of an epoch's batches into its own buffer. For every finished
+    batch it sends the number of the epoch, but no pixels, to this process, which then delivers a
+    batch. The processes are forked, so that they share the encoded samples.
     """
 
     name = "limit: Blosc-LZ4 decoded from RAM"
@@ -40,7 +40,7 @@ class DecodingLimit(Peer):
         return [{"processes": cores}]
 
     def convert(self, samples: Samples, folder: Path) -> None:
-        """Encode every sample by itself: images by LZ4, masks by its slower, denser variant."""
+        """Encode every sample separately: images by LZ4, masks by its slower, denser variant."""
         from numcodecs.blosc import Blosc
 
         for field, name in zip(FIELDS, ("lz4", "lz4hc"), strict=True):
@@ -52,7 +52,7 @@ class DecodingLimit(Peer):
             np.save(folder / f"{field}-ends.npy", ends)
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
-        """Load what is encoded, and start the processes."""
+        """Load the encoded samples, and start the processes."""
         return _Decoders(folder, work, setting["processes"])
 
 
@@ -71,7 +71,7 @@ class _Decoders(Loader):
         while came < self.work.batches:
             for connection in wait(self._connections):
                 assert isinstance(connection, Connection)
-                # A batch of an epoch that was broken off counts for nothing.
+                # Ignore batches of an epoch that was stopped.
                 if connection.recv() == number:
                     came += 1
                     yield self._batch
@@ -97,17 +97,17 @@ def _started(
     here, there = fork.Pipe()
     process = fork.Process(target=_serve, args=(there, encoded, work, share), daemon=True)
     process.start()
-    there.close()  # so that its death is the pipe's end
+    there.close()  # so that the pipe ends when the process dies
     return process, here
 
 
 def _serve(
     connection: Connection, encoded: list[list[memoryview]], work: Workload, share: slice
 ) -> None:
-    """Decode a share of the batches of every epoch whose number comes, until the next one comes."""
+    """Decode a share of the batches of every requested epoch, until the next one is requested."""
     from numcodecs import blosc
 
-    blosc.use_threads = False  # the processes are the parallelism
+    blosc.use_threads = False  # the processes already run in parallel
     targets = [[memoryview(row).cast("B") for row in array] for array in aligned_batch(work)]
     while True:
         number = connection.recv()

@@ -1,6 +1,6 @@
-"""What no loader passes: memory, the consumer alone, the disk.
+"""The limits of all loaders: memory, the consumer, and the disk.
 
-Each hands out one aligned batch again and again; what differs is the work that is done for it.
+Each repeats one aligned batch, but does different work for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCK_NBYTES = 8 << 20  # of one sequential read
 
 
 class MemoryLimit(MemmapPeer):
-    """Gathers out of RAM, by ``np.take``, into one buffer, which stays in the cache."""
+    """Gathers from RAM by ``np.take`` into one buffer, which stays in the processor's cache."""
 
     name = "limit: np.take from RAM"
     levels = ("read",)
@@ -37,7 +37,7 @@ class MemoryLimit(MemmapPeer):
         return [{"threads": 1}, {"threads": min(cores, 4)}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
-        """Load all of it."""
+        """Load all samples."""
         return _Gatherer(folder, work, setting["threads"])
 
 
@@ -67,13 +67,13 @@ class _Gatherer(Loader):
 
 
 class ConsumerLimit(MemmapPeer):
-    """Does nothing, so that what is left is the consumer: in ``fit``, Keras and TensorFlow."""
+    """Does nothing, to measure the consumer alone: in ``fit``, Keras and TensorFlow."""
 
     name = "limit: one constant batch"
     limit = True
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Leave nothing to choose."""
+        """Return the only setting."""
         return [{}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:  # noqa: ARG002
@@ -91,18 +91,18 @@ class _Constant(ByIndex):
 
 
 class DiskLimit(MemmapPeer):
-    """Reads the files from beginning to end, a batch per as many bytes: for cold runs."""
+    """Reads the files sequentially, one batch per as many bytes, for cold runs."""
 
     name = "limit: sequential read of the files"
     levels = ("read",)
     limit = True
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Leave nothing to choose."""
+        """Return the only setting."""
         return [{}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:  # noqa: ARG002
-        """Note where the files are."""
+        """Return a loader that reads the files sequentially."""
         return _Disk(folder, work)
 
 

@@ -1,10 +1,10 @@
-"""LitData: an optimized dataset on this disk, two fields of bytes a sample.
+"""LitData: an optimized dataset on the local disk, with two fields of bytes per sample.
 
-Streamed, chunks come in a random order, and so do the samples of each, which is not a global
-shuffle; indexed it is. Three things that are not its defaults make it many times as fast: fields
-are bytes, since NumPy arrays are copied once more; one sample is decoded at a time, and not a
-window of up to 256 around it; and chunks are large, since it keeps no more than four of them open.
-Tried with litdata 0.2.76.
+Streaming shuffles chunks and the samples within each, which is not a global shuffle; indexing can
+shuffle globally. Three settings other than the defaults make it many times faster: fields are
+bytes, because NumPy arrays are copied once more; one sample is decoded at a time instead of a
+window of up to 256 around it; and chunks are large, because it keeps at most four of them open.
+Measured with litdata 0.2.76.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-_PARTS = 16  # that the samples are handed to it in
+_PARTS = 16  # in which the samples are converted
 
 
 class LitDataPeer(Peer):
@@ -37,7 +37,7 @@ class LitDataPeer(Peer):
     needs = ("torch", "litdata")
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Index it, or stream in this process or others."""
+        """Try indexing, and streaming in this process or in workers."""
         return [{"index": True}, *worker_settings(cores)]
 
     def convert(self, samples: Samples, folder: Path) -> None:
@@ -56,7 +56,7 @@ class LitDataPeer(Peer):
         )
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
-        """Open the chunks, to decode one sample at a time."""
+        """Open the chunks, such that one sample is decoded at a time."""
         from litdata import StreamingDataLoader, StreamingDataset
 
         dataset = StreamingDataset(

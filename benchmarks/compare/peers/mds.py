@@ -1,7 +1,7 @@
-"""MosaicML Streaming: MDS shards on this disk, arrays as they are (``ndarray:dtype:shape``).
+"""MosaicML Streaming: MDS shards on the local disk with raw arrays (``ndarray:dtype:shape``).
 
-Streamed in the order of its ``naive`` algorithm, the one that shuffles globally, or indexed as an
-array of samples. Tried with mosaicml-streaming 0.13.
+Streamed in the order of its ``naive`` algorithm, which shuffles globally, or indexed as an array of
+samples. Measured with mosaicml-streaming 0.13.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class MdsPeer(Peer):
     needs = ("torch", "transformers", "streaming")
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Index it, or stream in this process or others."""
+        """Try indexing, and streaming in this process or in workers."""
         return [{"index": True}, *worker_settings(cores)]
 
     def convert(self, samples: Samples, folder: Path) -> None:
-        """Write uncompressed shards of the usual size."""
+        """Write uncompressed shards of the default size."""
         from streaming import MDSWriter
 
         work = samples.work
@@ -89,7 +89,7 @@ def _stacked(samples: list[dict[str, np.ndarray]]) -> Batch:
 
 
 def _tensors(samples: list[dict[str, np.ndarray]]) -> tuple[Any, Any]:
-    """Stack samples to tensors, which pass between processes by shared memory."""
+    """Stack samples to tensors, which torch passes between processes by shared memory."""
     import torch
 
     image, mask = _stacked(samples)

@@ -1,4 +1,4 @@
-"""Two ``.npy`` files, mapped into memory: fancy indexing in a plain Keras ``Sequence``."""
+"""Two memory-mapped ``.npy`` files, read by fancy indexing in a plain Keras ``Sequence``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS = ("image", "mask")
 
 
 class MemmapPeer(Peer):
-    """What many people write first."""
+    """Memory-mapped files, which many users try first."""
 
     name = "Keras Sequence, np.memmap"
     stored = "memmap"
@@ -36,7 +36,7 @@ class MemmapPeer(Peer):
             shutil.copyfile(samples.folder / f"{field}.npy", folder / f"{field}.npy")
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
-        """Map them."""
+        """Map the files."""
         return _Loader(folder, work, setting)
 
 

@@ -1,4 +1,4 @@
-"""zarrfeed: raw, and as Blosc-LZ4."""
+"""zarrfeed, uncompressed and as Blosc-LZ4."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from compare.workloads import Workload
 
 FIELDS = ("image", "mask")
-_CLASSES = 256  # the samples' numbers stand in the masks, too
+_CLASSES = 256  # because the samples' numbers are in the masks, too
 _SHARD_NBYTES = 256 << 20
 
 
 class ZarrfeedPeer(Peer):
-    """Ours, with one codec for the images."""
+    """zarrfeed with one codec for the images."""
 
     needs = ("zarrfeed", "keras")
     ours = True
@@ -41,7 +41,7 @@ class ZarrfeedPeer(Peer):
         ]
 
     def convert(self, samples: Samples, folder: Path) -> None:
-        """Pack; volumes, which the packer does not take, by zarr-python in the same layout."""
+        """Pack pictures; write volumes by zarr-python in the same layout."""
         if len(samples.work.mask) == 2:
             _pack(samples, folder, self._codec)
         else:

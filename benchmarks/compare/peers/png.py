@@ -1,8 +1,7 @@
-"""PNG files, a thousand to a folder: by a plain Keras ``Sequence`` with Pillow, and by ``tf.data``.
+"""PNG files, 1000 per folder, read by a plain Keras ``Sequence`` with Pillow and by ``tf.data``.
 
-Not for volumes, nor for more than 100,000 samples: they would be twice as many files, and take
-minutes to write.
-Tried with Pillow 13.0 and TensorFlow 2.21.
+Not for volumes, and not for more than 100,000 samples, because twice as many files would take
+minutes to write. Measured with Pillow 13.0 and TensorFlow 2.21.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ if TYPE_CHECKING:
 
 FIELDS = ("image", "mask")
 _IN_FOLDER = 1000
-_AT_ONCE = 100  # that a process writes
+_AT_ONCE = 100  # samples per task of a writing process
 _MOST = 100_000
 
 
 class _PngPeer(Peer):
     stored = "png"
 
-    def takes(self, work: Workload) -> bool:
-        """Take pictures, if they are not too many files."""
+    def supports(self, work: Workload) -> bool:
+        """Whether the samples are pictures, and not too many."""
         return len(work.image) == 3 and work.image[-1] in (1, 3) and work.samples <= _MOST
 
     def convert(self, samples: Samples, folder: Path) -> None:
-        """Write the files, at Pillow's usual level, in a process for every core."""
+        """Write the files at Pillow's default level, in one process per core."""
         starts = range(0, samples.work.samples, _AT_ONCE)
         with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
             list(pool.map(partial(_write, samples, folder), starts))
 
 
 class PngSequencePeer(_PngPeer):
-    """What most people have: a loop over the files of a batch."""
+    """A loop over the files of a batch, as most users have it."""
 
     name = "Keras Sequence, PNG files"
     needs = ("PIL",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try threads, none, and in ``fit`` also Keras' processes."""
+        """Try threads, no worker, and in ``fit`` also Keras' processes."""
         threads: list[Setting] = [{"workers": count} for count in (cores, 2 * cores, 0)]
         return threads if level == "read" else [*threads, {"workers": cores, "processes": True}]
 
@@ -71,13 +70,13 @@ class _SequenceLoader(ByIndex):
 
 
 class PngTensorFlowPeer(_PngPeer):
-    """TensorFlow's own way: names, a shuffle of all of them, and a parallel map that decodes."""
+    """The usual pipeline of TensorFlow: file names, a global shuffle, and parallel decoding."""
 
     name = "tf.data, PNG files"
     needs = ("tensorflow", "PIL")
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Keep the order, or take what is ready first."""
+        """Try with and without a deterministic order."""
         return [{"deterministic": False}, {"deterministic": True}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:

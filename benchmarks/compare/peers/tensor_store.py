@@ -1,4 +1,4 @@
-"""TensorStore: sharded Zarr v3, raw and as Blosc-LZ4, a batch at a time by its numbers."""
+"""TensorStore: sharded Zarr v3, uncompressed and as Blosc-LZ4, read batch by batch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-_CACHE_NBYTES = 64 << 20  # more than all shard indices, less than an epoch
+_CACHE_NBYTES = 64 << 20  # more than all shard indexes, less than an epoch
 
 
 class TensorStorePeer(Peer):
-    """TensorStore has threads of its own, and aborts in a fork."""
+    """TensorStore, which has its own threads and aborts after a fork."""
 
     needs = ("tensorstore", "zarr")
 

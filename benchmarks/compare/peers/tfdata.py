@@ -1,4 +1,4 @@
-"""tf.data, in three ways: TFRecords, tensors in RAM, and ``numpy_function`` over mapped files."""
+"""tf.data in three ways: TFRecords, tensors in RAM, and ``numpy_function`` over mapped files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SHUFFLED = 32  # batches in the shuffle buffer of TFRecords
 
 
 class TFRecordPeer(Peer):
-    """Records of raw bytes, image and mask, which are shuffled as such and decoded batch by batch.
+    """Records with the raw bytes of image and mask, shuffled as bytes and decoded per batch.
 
-    Files are read in an order left to chance, interleaved, through a shuffle buffer of 32 batches:
+    Files are read in random order, interleaved, through a shuffle buffer of 32 batches, which is
     not a global shuffle.
     """
 
@@ -46,7 +46,7 @@ class TFRecordPeer(Peer):
             writer.close()
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
-        """Put the pipeline together."""
+        """Build the pipeline."""
         import tensorflow as tf
 
         files = tf.data.Dataset.from_tensor_slices(sorted(map(str, folder.glob("*.tfrecord"))))
@@ -79,13 +79,13 @@ def _decoded(records: Any, work: Workload) -> tuple[Any, Any]:
 
 
 class TensorsPeer(MemmapPeer):
-    """All samples in RAM; a sample's number is what is shuffled, and a batch is gathered."""
+    """All samples in RAM. Sample ids are shuffled, and batches gathered."""
 
     name = "tf.data, tensors in RAM"
     needs = ("tensorflow",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try to gather, in parallel and not, and to shuffle the samples themselves."""
+        """Try to gather, in parallel and serially, and to shuffle the samples themselves."""
         return [
             {"gather": True, "parallel": -1},
             {"gather": True, "parallel": None},
@@ -113,7 +113,7 @@ class NumpyFunctionPeer(MemmapPeer):
     needs = ("tensorflow",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try calls in parallel, and one after the other."""
+        """Try parallel and serial calls."""
         return [{"parallel": -1}, {"parallel": 2}, {"parallel": None}]
 
     def open(self, folder: Path, work: Workload, setting: Setting) -> Loader:
@@ -134,7 +134,7 @@ class NumpyFunctionPeer(MemmapPeer):
 
 
 def _shuffled_numbers(work: Workload) -> Any:
-    """Make a dataset of batches of sample numbers, otherwise in every epoch."""
+    """Return a dataset of batches of sample ids, shuffled differently in every epoch."""
     import tensorflow as tf
 
     numbers = tf.data.Dataset.range(work.samples).shuffle(work.samples)
@@ -142,7 +142,7 @@ def _shuffled_numbers(work: Workload) -> Any:
 
 
 class _Loader(Loader):
-    """Any dataset: as arrays on the tensors' own memory, and to Keras as it is."""
+    """A dataset, delivered as arrays on the tensors' memory, and to Keras as it is."""
 
     def __init__(self, work: Workload, dataset: Any) -> None:
         super().__init__(work)

@@ -1,7 +1,7 @@
-"""PyTorch's ``DataLoader`` over two ``.npy`` files, mapped into memory.
+"""PyTorch's ``DataLoader`` over two memory-mapped ``.npy`` files.
 
-Its documented way to read a whole batch at once: the sampler gives lists of indices, and automatic
-batching is off. It has processes, and no threads. Tried with torch 2.14.
+It reads whole batches in the documented way: the sampler yields lists of indices, and automatic
+batching is off. Its workers are processes, never threads. Measured with torch 2.14.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FIELDS = ("image", "mask")
 
 
 class TorchPeer(Peer):
-    """Fancy indexing, in this process or in torch's."""
+    """Fancy indexing in this process or in torch's workers."""
 
     name = "torch DataLoader, np.memmap"
     stored = "memmap"
     needs = ("torch",)
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try its processes."""
+        """Try several numbers of worker processes."""
         return worker_settings(cores)
 
     def convert(self, samples: Samples, folder: Path) -> None:
@@ -50,7 +50,7 @@ class TorchPeer(Peer):
 
 
 class _Batches:
-    """A dataset whose items are batches; the files are opened where it is used."""
+    """A dataset whose items are batches. Every process opens the files when it first reads."""
 
     def __init__(self, folder: Path, samples: int) -> None:
         self._paths = [folder / f"{field}.npy" for field in FIELDS]

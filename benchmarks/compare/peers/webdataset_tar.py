@@ -1,7 +1,7 @@
-"""WebDataset: uncompressed tars, two files of bytes a sample.
+"""WebDataset: uncompressed tar files, with two files of bytes per sample.
 
-Its shuffle is not global: shards in a random order, then a buffer. The buffer here holds a quarter
-of the samples, where 1000 are usual; each process has one, for its own shards. Tried with
+Its shuffle is not global: shards come in random order and go through a buffer. The buffer here has
+a quarter of the samples (1000 is usual); each process has one for its own shards. Measured with
 webdataset 1.0.
 """
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from compare.samples import Samples
     from compare.workloads import Workload
 
-FIELDS = ("image.bin", "mask.bin")  # .npy files take it half as long again
-_SHARDS = 16  # at most; each holds whole batches, so that no process has a partial one
+FIELDS = ("image.bin", "mask.bin")  # .npy files would take 1.5 times as long
+_SHARDS = 16  # at most; shards have whole batches, so that no process has a partial batch
 
 
 class WebDatasetPeer(Peer):
-    """``WebDataset`` that makes whole batches, in its own ``WebLoader``."""
+    """``WebDataset`` in its own ``WebLoader``, with whole batches."""
 
     name = "WebDataset, tar"
     stored = "webdataset"
     needs = ("torch", "webdataset")
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try its processes."""
+        """Try several numbers of worker processes."""
         return worker_settings(cores)
 
     def convert(self, samples: Samples, folder: Path) -> None:
-        """Write the tars; times of whole seconds, since others take a header of their own."""
+        """Write tar files, with times in whole seconds, because others need an extra header."""
         from webdataset import ShardWriter
 
         work = samples.work
@@ -51,7 +51,7 @@ class WebDatasetPeer(Peer):
 
         shards = sorted(map(str, folder.glob("*.tar")))
         buffer = work.samples // (4 * max(1, setting["workers"]))
-        # Without `detshuffle` shards come in the same order every epoch.
+        # Without `detshuffle`, shards come in the same order in every epoch.
         batches = (
             WebDataset(shards, shardshuffle=len(shards), detshuffle=True)
             .shuffle(buffer)

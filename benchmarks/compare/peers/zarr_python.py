@@ -1,8 +1,8 @@
-"""zarr-python, a batch by ``oindex`` in a plain Keras ``Sequence``; and with zarrs' codec pipeline.
+"""zarr-python, by ``oindex`` in a plain Keras ``Sequence``, with its own or zarrs' codec pipeline.
 
 A chunk is one sample, or as many as have 16 KiB; nothing is compressed. Measured with zarr-python
-3.4 and zarrs 0.2, 32 tiles: sample by sample takes two to four times as long as ``oindex``, and
-sorted numbers do not help; zarrs takes four times as long where the chunks lie in shards.
+3.4 and zarrs 0.2 for 32 tiles: reading single samples takes two to four times as long as
+``oindex``, sorted ids do not help, and zarrs takes four times as long if the chunks are in shards.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compare.workloads import Workload
 
 FIELDS = ("image", "mask")
-_CHUNK_NBYTES = 16 << 10  # of an image's chunk, at least
-_SHARD_NBYTES = 256 << 20  # of an image's shard, at most
+_CHUNK_NBYTES = 16 << 10  # least size of an image chunk
+_SHARD_NBYTES = 256 << 20  # largest size of an image shard
 _GAPS = (0, 1 << 20)  # bytes; 1 MiB is the default
 _PIPELINES = {
     "batched": "zarr.core.codec_pipeline.BatchedCodecPipeline",  # the default of 3.4
@@ -33,16 +33,16 @@ _PIPELINES = {
 
 
 class ZarrPeer(Peer):
-    """Zarr arrays, by one of the codec pipelines.
+    """Zarr arrays, read with one of the codec pipelines.
 
     Parameters
     ----------
     name
-        Of the peer.
+        Name of the peer.
     pipelines
         The codec pipelines to try.
     sharded
-        Whether chunks lie in shards, rather than each in a file.
+        Whether chunks are in shards rather than in separate files.
     """
 
     def __init__(self, name: str, pipelines: tuple[str, ...], *, sharded: bool) -> None:
@@ -53,10 +53,10 @@ class ZarrPeer(Peer):
         self._sharded = sharded
 
     def settings(self, work: Workload, level: Level, cores: int) -> list[Setting]:  # noqa: ARG002
-        """Try the pipelines, and whether a thread reads ahead.
+        """Try the pipelines, with and without a thread that reads ahead.
 
-        What lies between the chunks of a shard is best not read (``gap``, bytes), unless they are
-        small.
+        Reading across gaps of up to ``gap`` bytes between the chunks of a shard only helps if the
+        chunks are small.
         """
         found = [
             {"pipeline": pipeline, "gap": gap, "workers": 1}
@@ -88,14 +88,14 @@ class _Loader(ByIndex):
 
 
 def use_pipeline(name: str, *, gap: int = 0) -> None:
-    """Let zarr-python decode by a pipeline, and leave out what lies between chunks.
+    """Set zarr-python's codec pipeline.
 
     Parameters
     ----------
     name
         ``batched``, ``fused`` or ``zarrs``.
     gap
-        Up to how many bytes between the chunks of a shard are read along.
+        Largest gap in bytes between chunks of a shard that are read together.
     """
     import zarr
 
@@ -104,16 +104,16 @@ def use_pipeline(name: str, *, gap: int = 0) -> None:
 
 
 def write_arrays(samples: Samples, folder: Path, *, sharded: bool, lz4: bool = False) -> None:
-    """Write every field as a Zarr array of its own, in a group.
+    """Write every field as a Zarr array in a group.
 
     Parameters
     ----------
     samples, folder
-        What is written, and where.
+        The samples, and the output folder.
     sharded
-        Whether chunks lie in shards.
+        Whether chunks are in shards.
     lz4
-        Whether chunks are compressed, by Blosc.
+        Whether chunks are compressed by Blosc-LZ4.
     """
     import zarr
     from zarr.codecs import BloscCodec

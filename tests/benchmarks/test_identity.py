@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare.identity import Attendance, WrongSamplesError, numbers_of, stamp
+from compare.identity import SampleCounts, WrongSamplesError, numbers_of, stamp
 
 # An epoch in whole batches: (batch size, the samples in the order in which they come).
 epochs = st.integers(1, 6).flatmap(
@@ -28,10 +28,10 @@ def batch_of(images: list[int], masks: list[int] | None = None) -> tuple[np.ndar
 
 
 def verdict(samples: int, size: int, order: list[int], *, whole: bool = True) -> str:
-    attendance = Attendance(samples)
+    counts = SampleCounts(samples)
     for start in range(0, len(order), size):
-        attendance.note(batch_of(order[start : start + size]))
-    return attendance.verdict(whole=whole)
+        counts.note(batch_of(order[start : start + size]))
+    return counts.verdict(whole=whole)
 
 
 @given(
@@ -91,11 +91,11 @@ def test_a_mask_of_another_sample_is_found(
     masks = list(order)
     masks[first], masks[second] = masks[second], masks[first]
     with pytest.raises(WrongSamplesError):
-        Attendance(len(order)).note(batch_of(order, masks))
+        SampleCounts(len(order)).note(batch_of(order, masks))
 
 
 def test_an_epoch_without_a_batch_misses_everything() -> None:
-    assert Attendance(8).verdict(whole=True) == "8 samples missing"
+    assert SampleCounts(8).verdict(whole=True) == "8 samples missing"
 
 
 def test_a_sample_that_does_not_exist_is_found() -> None:

@@ -1,4 +1,4 @@
-"""Run one cell in a fresh process, and look at its memory and its end."""
+"""Run one cell in a new process, and measure its memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compare.cell import Cell
 
 _BENCHMARKS = Path(__file__).resolve().parent.parent
-_EVERY = 0.1  # seconds between looks at the memory
+_EVERY = 0.1  # seconds between measurements of the memory
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
@@ -31,26 +31,26 @@ _ENVIRONMENT = {
 
 
 class CellError(Exception):
-    """A cell failed, or took too long; the message is the last line that it wrote."""
+    """A cell failed or took too long. The message has the last line of its standard error."""
 
 
-def end_with_us() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, and with it the cell that is running."""
+def exit_on_sigterm() -> None:
+    """Make SIGTERM end this process as Ctrl-C does, together with the running cell."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
-    """Run it.
+    """Run a cell.
 
     Returns
     -------
     dict
-        What it printed, and ``peak_rss_mb`` and ``peak_held_mb`` of it and its children.
+        Its result, and ``peak_rss_mb`` and ``peak_held_mb`` of the process and its children.
 
     Raises
     ------
     CellError
-        It failed.
+        The cell failed or took too long.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
@@ -70,8 +70,10 @@ def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
         errors.seek(0)
         lines = [line for line in out.read().splitlines() if line.startswith("{")]
         if process.returncode or not lines:
-            said = [line for line in errors.read().splitlines() if line.strip()]
-            raise CellError(f"status {process.returncode}: {said[-1] if said else 'said nothing'}")
+            written = [line for line in errors.read().splitlines() if line.strip()]
+            raise CellError(
+                f"exit status {process.returncode}: {written[-1] if written else 'no message'}"
+            )
     return {**json.loads(lines[-1]), **peaks}
 
 
@@ -81,9 +83,9 @@ def _watch(process: subprocess.Popen[bytes], timeout: float) -> dict[str, float]
     while process.poll() is None:
         if time.monotonic() > deadline:
             raise CellError(f"not done after {timeout:g} s")
-        looked = [_memory(pid) for pid in _tree(process.pid)]
-        rss = max(rss, sum(one[0] for one in looked))
-        held = max(held, sum(one[1] for one in looked))
+        found = [_memory(pid) for pid in _tree(process.pid)]
+        rss = max(rss, sum(one[0] for one in found))
+        held = max(held, sum(one[1] for one in found))
         time.sleep(_EVERY)
     return {"peak_rss_mb": rss / 1e6, "peak_held_mb": held / 1e6}
 
@@ -97,7 +99,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> tuple[int, int]:
-    """Bytes resident, and less those of files. Needs ``/proc``: elsewhere both are the first."""
+    """Return the resident bytes, with and without pages of files (equal without ``/proc``)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -119,7 +121,7 @@ def _resident(pid: int) -> tuple[int, int]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End what is left: some peers leave workers behind."""
+    """Kill all remaining processes, because some peers leave workers behind."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
