@@ -254,6 +254,6 @@ def _require_same_labels(
     destination: Destination, named: tuple[str, ...] | None, ignore: int | None
 ) -> None:
     if named is not None:
-        destination.require_same_labels(Labels(named, ignore))
+        destination.require_same_labels(Labels(named, ignore, multi_hot=None))
     elif ignore is not None and destination.binding is not None:
-        destination.require_same_labels(Labels(destination.binding.classes, ignore))
+        destination.require_same_labels(replace(destination.binding, ignore=ignore))

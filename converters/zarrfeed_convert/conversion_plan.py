@@ -65,7 +65,7 @@ class ConversionPlan:
         """What a run that goes on must have found just so."""
         keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
         return {
-            "labels": asdict(self.plan.recipe.labels),
+            "labels": self.plan.recipe.labels.to_json(),
             "layouts": [f"{layout}" for layout in self.plan.fields],
             "digest of the names of samples": keys.hexdigest(),
             "digest of the order of samples": self.plan.rows.fingerprint(),

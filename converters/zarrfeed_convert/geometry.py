@@ -161,7 +161,8 @@ class Geometry:
             )
         values = values[tuple(map(slice, window, map(sum, zip(window, self.size, strict=True))))]
         if values.shape[:axes] != self.size:
-            values = _padded(values, self.size, ignore if role == "mask" else 0)
+            is_of_ids = role == "mask" and values.ndim == axes
+            values = _padded(values, self.size, ignore if is_of_ids else 0)
         return values
 
     def coverage(self, size: Size) -> Coverage:

@@ -5,7 +5,7 @@ Pure: :class:`Labels` says which ids there are, and counts them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed_convert.class_counts import class_counts, value_counts
 from zarrfeed_convert.decoding.limits import read_text
 
 if TYPE_CHECKING:
@@ -20,16 +21,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Mask
+    from zarrfeed_convert.source import JSON, Mask
 
 MAX_ID = 65535
 _JPEG = (".jpg", ".jpeg")
-# Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
-_JPEG_VALUES = 16
 _EDGE_VALUES = 16  # between 0 and 255: more than soft edges of a few pixels and a class or two
-_COUNTED_BY_PILLOW = 1 << 14  # pixels of a mask, at least
-_INSTANCES = 256  # classes that nobody named: more than that number objects
-_TOPS = (255, 65535)  # how 8 and 16 bits write what is there, in masks of two classes
+TOPS = (255, 65535)  # how 8 and 16 bits write what is there, in masks of two classes
+MULTI_HOT_AXES = "a last axis with a channel of 0 and 1 for each class"
 JPEG_HINT = "JPEG changes mask values: save masks as PNG, from their originals"
 
 
@@ -45,16 +43,27 @@ class Labels:
         The id of pixels that belong to no class, which losses leave out; may be None.
     binary
         The masks hold 0 and 255, and 255 means 1.
+    multi_hot
+        The masks have a channel of 0 and 1 for each class instead of ids: a pixel may have several
+        classes, or none. None where there are no masks yet.
     """
 
     classes: tuple[str, ...]
     ignore: int | None
     binary: bool = False
+    multi_hot: bool | None = False
+
+    def to_json(self) -> JSON:
+        """Give the labels as journals record them, also those of a zarrfeed without multi-hot."""
+        recorded = asdict(self)
+        if not self.multi_hot:
+            del recorded["multi_hot"]
+        return recorded
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest of uint8 and uint16 that holds every id."""
-        highest = max(len(self.classes) - 1, self.ignore or 0)
+        """The smallest of uint8 and uint16 that holds every id; of multi-hot masks, uint8."""
+        highest = 1 if self.multi_hot else max(len(self.classes) - 1, self.ignore or 0)
         return np.dtype(np.uint8 if highest <= 255 else np.uint16)
 
     def validate(self, mask: Mask, *, name: str) -> tuple[Mask, NDArray[np.int64]]:
@@ -63,14 +72,14 @@ class Labels:
         Parameters
         ----------
         mask
-            (H, W) ids.
+            (H, W) or (D, H, W) ids; multi-hot, with a last axis of ones and zeros.
         name
             The mask's file, for errors.
 
         Returns
         -------
         mask
-            (H, W) in `dtype`, C-contiguous.
+            Of the same shape in `dtype`, C-contiguous.
         pixels
             (K,) int64: how many pixels each class has.
 
@@ -79,6 +88,8 @@ class Labels:
         SourceError
             A value is neither a class nor `ignore`; the message says which, and what to do.
         """
+        if self.multi_hot:
+            return self._validate_multi_hot(mask, name)
         if self.binary:
             mask = np.where(mask == 255, np.uint8(1), mask)
         count = len(self.classes)
@@ -90,12 +101,28 @@ class Labels:
             raise self._outside([v for v in outside.tolist() if v != self.ignore], pixels, name)
         return np.ascontiguousarray(mask, self.dtype), pixels[:count]
 
+    def _validate_multi_hot(self, mask: Mask, name: str) -> tuple[Mask, NDArray[np.int64]]:
+        count = len(self.classes)
+        if mask.dtype.kind not in "bui" or mask.shape[-1] != count:
+            raise SourceError(
+                f"{name}: needed a multi-hot mask, a channel of 0 and 1 for each of {count} "
+                f"classes, found {mask.shape} {mask.dtype}; give it so, like mask > 0.5"
+            )
+        low, high = int(mask.min(initial=0)), int(mask.max(initial=0))
+        if low < 0 or high > 1:
+            raise SourceError(
+                f"{name}: needed a multi-hot mask of 0 and 1, found {low} … {high}; give it so, "
+                "like mask > 0"
+            )
+        mask = np.ascontiguousarray(mask, self.dtype)
+        return mask, class_counts(mask, count, multi_hot=True)
+
     def _outside(self, values: list[int], pixels: NDArray[np.int64], name: str) -> SourceError:
         present = set(np.flatnonzero(pixels).tolist())
         if is_jpeg(name):
             hint = JPEG_HINT
         elif has_soft_edges({value: int(pixels[value]) for value in present}):
-            hint = _of_two_classes(max(present))
+            hint = of_two_classes(max(present))
         elif present <= {0, 255}:
             hint = (
                 "use --mask-map 255=1 if it is a binary mask, "
@@ -164,64 +191,6 @@ def _names_of_text(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
-def labels_of_values(
-    seen: Mapping[int, str], *, ignore: int | None, pixels: Mapping[int, int] | None = None
-) -> Labels:
-    """Decide the classes from the values that all masks hold.
-
-    Parameters
-    ----------
-    seen
-        Value → a mask that holds it.
-    ignore
-        The id to leave out, if the user named one.
-    pixels
-        Value → how many pixels of all masks hold it, if that is known.
-
-    Raises
-    ------
-    SourceError
-        255 appears among other values: it may be a class or mean "unlabelled". Or the masks are
-        JPEG files or have soft edges, and hold so many values that these are no classes.
-
-    Examples
-    --------
-    >>> labels_of_values({0: "a.png", 255: "a.png"}, ignore=None)
-    Labels(classes=('background', 'foreground'), ignore=None, binary=True)
-    >>> labels_of_values({0: "a.png", 2: "b.png"}, ignore=None).classes
-    ('0', '1', '2')
-    """
-    values = set(seen) - {ignore}
-    smeared = sorted(value for value in values if is_jpeg(seen[value]))
-    if len(smeared) > _JPEG_VALUES or (smeared and 255 in values and not values <= {0, 255}):
-        raise SourceError(
-            f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
-            f"{len(values)} values; {JPEG_HINT}; or, {_of_two_classes(255)}"
-        )
-    top = max(seen, default=0)
-    if has_soft_edges(pixels or {}):
-        raise SourceError(
-            f"{seen[top]}: needed masks of class ids, found 0, {top} and {len(seen) - 2} values "
-            f"between, as soft edges have; {_of_two_classes(top)}, or name all classes with "
-            "--classes"
-        )
-    if seen.keys() == {0, _TOPS[1]} and ignore is None:
-        raise SourceError(
-            f"{seen[top]}: found the mask values 0 and {top}; use --mask-map {top}=1 if these are "
-            f"two classes, or --ignore {top} if it marks unlabelled pixels"
-        )
-    if ignore is None and 255 in values and top == 255:  # beyond, it is an id like others
-        if values <= {0, 255}:
-            return Labels(("background", "foreground"), None, binary=True)
-        raise SourceError(
-            f"{seen[255]}: found the mask value 255 among {len(values) - 1} others; use "
-            f"--ignore 255 if it marks unlabelled pixels; {_of_two_classes(255)}; else name the "
-            "classes with --classes"
-        )
-    count = max(values, default=0) + 1
-    return Labels(tuple(str(number) for number in range(count)), ignore)
-
-
 def has_soft_edges(pixels: Mapping[int, int]) -> bool:
     """Tell whether masks are of two classes, 0 and 255, whose borders were smoothed.
 
@@ -236,43 +205,48 @@ def has_soft_edges(pixels: Mapping[int, int]) -> bool:
     """
     top = max(pixels, default=0)
     between = [value for value in pixels if value not in (0, top)]
-    if top not in _TOPS or 0 not in pixels or len(between) <= _EDGE_VALUES:
+    if top not in TOPS or 0 not in pixels or len(between) <= _EDGE_VALUES:
         return False
     spread = min(between) < top / 4 and max(between) > top * 3 / 4
     return spread and pixels[0] + pixels[top] > sum(pixels[value] for value in between)
 
 
-def _of_two_classes(top: int) -> str:
+def of_two_classes(top: int) -> str:
+    """Advise what to do with masks of two classes, 0 and `top`, with soft edges."""
     half = (top + 1) // 2
     return f"if these are two classes with soft edges, use --mask-map '{half}..{top}=1,*=0'"
 
 
-def about_instances(labels: Labels) -> str:
-    """Advise what to do with so many classes, if they are so many; else say nothing."""
-    if len(labels.classes) <= _INSTANCES:
-        return ""
-    return "; if they number objects, --mask-map '0=0,*=1' makes all of these one class"
+def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
+    """Refuse class ids beside multi-hot masks, in one dataset.
+
+    Parameters
+    ----------
+    needed, found
+        Of the dataset's other splits, and of the one that is to join them.
+    where
+        For errors.
+
+    Raises
+    ------
+    SourceError
+        The masks of one are multi-hot, and those of the other are not.
+    """
+    if None in (needed.multi_hot, found.multi_hot) or needed.multi_hot == found.multi_hot:
+        return
+    kinds = ("class ids", f"multi-hot masks ({MULTI_HOT_AXES})")
+    advice = (
+        "use --mask-map multi-hot"
+        if needed.multi_hot
+        else "use --mask-map one-hot=0 if no pixel has several classes"
+    )
+    raise SourceError(
+        f"{where}: masks must be of one kind in all splits of a dataset: needed "
+        f"{kinds[bool(needed.multi_hot)]}, as the others have, found "
+        f"{kinds[bool(found.multi_hot)]}; {advice}, or another OUT"
+    )
 
 
 def is_jpeg(name: str) -> bool:
     """Tell whether a file is a JPEG, by its name."""
     return name.lower().endswith(_JPEG)
-
-
-def value_counts(mask: Mask) -> NDArray[np.int64]:
-    """Count the pixels of every value of a mask, from 0 to the highest that is possible or found.
-
-    Examples
-    --------
-    >>> value_counts(np.array([[0, 2, 2]], np.uint8))[:3].tolist()
-    [1, 0, 2]
-    """
-    # NumPy makes int64 of a mask first: of a CamVid mask, 0.33 against 0.13 ms. Pillow's calls take
-    # 30 µs each, in which NumPy has counted a small one.
-    if mask.dtype == np.uint8 and mask.size >= _COUNTED_BY_PILLOW:
-        from PIL import Image as PillowImage
-
-        plane = np.ascontiguousarray(mask).reshape(-1, mask.shape[-1])
-        counts = PillowImage.fromarray(plane).histogram()
-        return np.array(counts, np.int64)
-    return np.bincount(mask.ravel()).astype(np.int64, copy=False)

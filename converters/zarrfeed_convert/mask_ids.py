@@ -13,7 +13,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.labels import JPEG_HINT, MAX_ID, is_jpeg
-from zarrfeed_convert.mask_map import ONE_HOT, within
+from zarrfeed_convert.mask_map import MULTI_HOT, ONE_HOT, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +165,7 @@ def several_values(name: str, count: int) -> str:
     return (
         f"{name}: needed masks of one value a pixel, found {count}; if they are one-hot, use "
         f"--mask-map {ONE_HOT}=0, or --mask-map '{ONE_HOT}=1,*=0' where the background has no "
-        "channel"
+        f"channel; if pixels may have several classes, --mask-map {MULTI_HOT}"
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ONE_HOT = "one-hot"
+MULTI_HOT = "multi-hot"
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 
@@ -44,6 +45,9 @@ class MaskMap:
     one_hot
         Masks have a channel for each class: the id of the first one. `rest` is the id of pixels
         that are in no channel; None refuses them.
+    multi_hot
+        Masks have a channel for each class, and stay as they are: a pixel may be in several, or in
+        none. Nothing else is mapped then.
     """
 
     values: Mapping[int, int] = field(default_factory=dict)
@@ -52,6 +56,12 @@ class MaskMap:
     alpha: bool = False
     ranges: tuple[Range, ...] = ()
     one_hot: int | None = None
+    multi_hot: bool = False
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether masks have a channel for each class."""
+        return self.multi_hot or self.one_hot is not None
 
     def names(self, value: float) -> bool:
         """Tell whether it says what a value means."""
@@ -76,6 +86,8 @@ class MaskMap:
         >>> str(MaskMap(values={255: 1}, colors={0xFF0000: 2}, rest=0))
         '255=1,#FF0000=2,*=0'
         """
+        if self.multi_hot:
+            return MULTI_HOT
         parts = ["alpha"] if self.alpha else []
         parts += [f"{value}={self.values[value]}" for value in sorted(self.values)]
         parts += [f"#{color:06X}={self.colors[color]}" for color in sorted(self.colors)]
@@ -90,7 +102,8 @@ def parse_mask_map(text: str) -> MaskMap:
     VALUE is an integer, ``#RRGGBB``, a range like ``128..255`` or ``0.5..1``, ``nan``, ``*`` for
     everything else, or ``one-hot`` for masks with a channel per class: ID is the first one's.
 
-    The word ``alpha`` among them takes the values from the alpha channel.
+    The word ``alpha`` among them takes the values from the alpha channel. The word ``multi-hot``,
+    alone, keeps a channel for each class: a pixel may have several classes, or none.
 
     Raises
     ------
@@ -99,8 +112,9 @@ def parse_mask_map(text: str) -> MaskMap:
 
     Examples
     --------
-    >>> parse_mask_map("255=1,#FF0000=2,*=0")
-    MaskMap(values={255: 1}, colors={16711680: 2}, rest=0, alpha=False, ranges=(), one_hot=None)
+    >>> meaning = parse_mask_map("255=1,#FF0000=2,*=0")
+    >>> meaning.values, meaning.colors, meaning.rest
+    ({255: 1}, {16711680: 2}, 0)
     """
     values: dict[int, int] = {}
     colors: dict[int, int] = {}
@@ -108,6 +122,13 @@ def parse_mask_map(text: str) -> MaskMap:
     rest: int | None = None
     one_hot: int | None = None
     entries = [part for part in map(str.strip, text.split(",")) if part]
+    if MULTI_HOT in entries:
+        if entries != [MULTI_HOT]:
+            raise SourceError(
+                f"mask map: needed {MULTI_HOT} alone, which keeps channels of 0 and 1 as they are, "
+                f"found {text!r}"
+            )
+        return MaskMap(multi_hot=True)
     for entry in (part for part in entries if part != "alpha"):
         key, _, target = (part.strip() for part in entry.partition("="))
         try:
@@ -134,7 +155,8 @@ def parse_mask_map(text: str) -> MaskMap:
         except ValueError:
             raise SourceError(
                 f"mask map: needed VALUE=ID with VALUE an integer, #RRGGBB, a range like 128..255, "
-                f"nan, {ONE_HOT} or * and ID within 0 … {MAX_ID}, or alpha, found {entry!r}"
+                f"nan, {ONE_HOT} or * and ID within 0 … {MAX_ID}, or alpha, or {MULTI_HOT} alone, "
+                f"found {entry!r}"
             ) from None
         if twice:
             raise SourceError(f"mask map: {key} is given twice in {text!r}")

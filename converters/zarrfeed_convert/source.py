@@ -32,9 +32,9 @@ class Field:
     name
         Of the array in the store.
     role
-        ``image``: may be interpolated. ``mask``: class ids, never interpolated; checked
-        and counted of the field that is called ``mask``. ``target``: any
-        numbers, never interpolated either.
+        ``image``: may be interpolated. ``mask``: class ids, or multi-hot, never interpolated;
+        checked and counted of the field that is called ``mask``. ``target``: any numbers, never
+        interpolated either.
     """
 
     name: str
@@ -252,7 +252,8 @@ class Source(ABC):
         """Decode a sample: an array for each field.
 
         By default an image (H, W, C) or (D, H, W, C) in its header's dtype, and a mask (H, W) or
-        (D, H, W) of class ids.
+        (D, H, W) of class ids. Where the header says that masks have an axis more, they are
+        multi-hot: that axis has a channel of 0 and 1 for each class, and a pixel may have several.
         """
 
     def read_mask(self, sample: int) -> Mask:

@@ -57,7 +57,8 @@ class ClassFacts:
     pixels
         That the split has of it; None in a dry run.
     share
-        Of all the split's pixels, 0 … 1; None where nobody counted.
+        Of all the split's pixels, 0 … 1; None where nobody counted. Of multi-hot masks, shares need
+        not add up to 1.
     """
 
     id: int
@@ -100,7 +101,7 @@ def classes_of(split: Split) -> tuple[ClassFacts, ...]:
     counts = class_pixels(split, range(mask[0]))
     if counts is None or len(counts) != len(split.classes):
         return ()
-    pixels, total = counts.tolist(), math.prod(mask)
+    pixels, total = counts.tolist(), math.prod(mask[:-1] if split.multi_hot else mask)
     rows = list(enumerate(zip(split.classes, pixels, strict=True)))
     if split.ignore is not None and split.ignore >= len(split.classes):
         rows.append((split.ignore, (IGNORED, total - sum(pixels))))

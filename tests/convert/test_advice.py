@@ -24,6 +24,7 @@ SIZE = (8, 8)
 IMAGE = RNG.integers(0, 255, (*SIZE, 3), np.uint8)
 IDS = RNG.integers(0, 3, SIZE).astype(np.uint8)
 SOFT = np.clip(np.hypot(*(np.mgrid[:64, :64] - 32)) * 20 - 300, 0, 255).astype(np.uint8)
+SEVERAL = RNG.integers(0, 2, (3, *SIZE, 3)).astype(np.uint8)
 FOLDERS = ["--images", "i", "--masks", "m"]
 NPZ = ["--format", "npz", "--images", "a.npz:x", "--masks", "a.npz:y"]
 
@@ -231,6 +232,17 @@ CASES = {
         lambda: [*arrays(NONE_IS_BACKGROUND), "-o", "one_hot=yes"],
         "--mask-map 'one-hot=1,*=0'",
         None,
+    ),
+    "multi-hot": (lambda: arrays(SEVERAL), "--mask-map multi-hot", None),
+    "multi-hot, not one-hot": (
+        lambda: [*arrays(SEVERAL), "-o", "one_hot=no", "--mask-map", "one-hot=0"],
+        "use --mask-map multi-hot",
+        "--mask-map multi-hot",
+    ),
+    "multi-hot, 3 classes": (
+        lambda: [*arrays(SEVERAL), "--mask-map", "multi-hot", "--classes", "a,b"],
+        "a name for each of the 3 channels",
+        "--classes a,b,c",
     ),
     "channels": (
         lambda: arrays(np.zeros((3, *SIZE), np.uint8), np.zeros((3, 3, *SIZE), np.uint8)),

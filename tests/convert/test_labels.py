@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.labels import Labels, about_instances, labels_of_values, parse_classes
+from zarrfeed_convert.labels import Labels, parse_classes
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
+from zarrfeed_convert.planning.classes import about_instances, labels_of_values
 
 RED, BLUE = [255, 0, 0], [0, 0, 255]
 

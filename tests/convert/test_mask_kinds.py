@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as PillowImage
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.formats import open_source
@@ -152,6 +153,141 @@ def test_a_mask_means_the_same_in_every_format(form, kind, tmp_path, monkeypatch
     if kind in REFUSED:
         with pytest.raises(SourceError, match="--mask-map"):
             opened(form, where).read_mask(0)
+
+
+OVERLAPPING = (np.random.default_rng(3).random((*SIZE, 5)) < 0.4).astype(np.uint8)
+# Masks of which a pixel may have several classes, or none.
+MULTI_HOT = {
+    "uint8": OVERLAPPING[..., :3],
+    "5 of bool": OVERLAPPING.astype(bool),
+    "4 of 255": OVERLAPPING[..., :4] * np.uint8(255),
+    "2 of 65535": OVERLAPPING[..., :2] * np.uint16(65535),
+    "float32": OVERLAPPING[..., :3].astype(np.float32),
+    "1": OVERLAPPING[..., :1],
+    "empty": np.zeros((*SIZE, 3), np.uint8),
+}
+LACKS_MULTI_HOT = {
+    "nifti": {"5 of bool"},
+    "paired": {"1"},  # tifffile would write pages of one column
+    "tiff": {"1"},
+    "zarr": {"empty"},  # zeros are not written
+}
+
+
+@pytest.mark.parametrize("kind", MULTI_HOT)
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_multi_hot_mask_means_the_same_in_every_format(form, kind, tmp_path, monkeypatch):
+    if kind in LACKS_MULTI_HOT.get(form, ()):
+        pytest.skip("the format has no such arrays")
+    monkeypatch.chdir(tmp_path)
+    mask = MULTI_HOT[kind]
+    opened, where = WRITERS[form](mask, form)
+    source = opened(form, {**where, "mask_map": "multi-hot"})
+    assert source.probe(0).mask.shape == mask.shape
+    found = source.read_mask(0)
+    np.testing.assert_array_equal(found, mask > 0)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(source.read(0)[1], found)
+    assert source.probe(0).mask_colors == ()
+    assert source.describe()["mask_map"] == "multi-hot"
+    reopened = open_source(form, {**where, "mask_map": source.describe()["mask_map"]})
+    np.testing.assert_array_equal(reopened.read_mask(0), found)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_other_values_than_two_are_no_multi_hot_mask(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mask = OVERLAPPING[..., :3].copy()
+    mask[0, 0, 0] = 7
+    opened, where = WRITERS[form](mask, form)
+    with pytest.raises(SourceError, match=r"needed a multi-hot mask, .*found values like 7"):
+        opened(form, {**where, "mask_map": "multi-hot"}).read_mask(0)
+    with pytest.raises(SourceError, match=r"--mask-map multi-hot$|colour|--mask-map '#"):
+        opened(form, {**where, "mask_map": ""}).read_mask(0)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1"])
+def test_channels_of_image_files_are_classes(mode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    count = len(mode) if mode != "1" else 1
+    mask = OVERLAPPING[..., :count] * np.uint8(255)
+    for name, values, kind in (("i", IMAGE, "RGB"), ("m", mask, mode)):
+        Path(name).mkdir()
+        picture = PillowImage.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+        (picture.convert("1", dither=0) if kind == "1" else picture).save(f"{name}/a.png")
+    source = open_source("paired", {"images": "i", "masks": "m", "mask_map": "multi-hot"})
+    assert source.probe(0).mask.shape == (*SIZE, count)
+    np.testing.assert_array_equal(source.read_mask(0), OVERLAPPING[..., :count])
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [
+        ("a.png", "P", r"a channel for each class, found indices of a palette; leave out --mask"),
+        ("a.png", "LA", r"a channel for each class, found grey with an alpha channel; .* RGB"),
+        ("a.jpg", "RGB", "found values like"),
+    ],
+)
+def test_other_image_files_are_no_multi_hot_masks(name, mode, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in "im":
+        Path(folder).mkdir()
+    PillowImage.fromarray(IMAGE).save("i/a.png")
+    PillowImage.fromarray(OVERLAPPING[..., :3] * np.uint8(255)).convert(mode).save(f"m/{name}")
+    source = open_source("paired", {"images": "i", "masks": "m", "mask_map": "multi-hot"})
+    with pytest.raises(SourceError, match=said):
+        source.read_mask(0)
+
+
+@pytest.mark.parametrize("form", ["coco", "dicom", "ome-zarr"])
+def test_formats_of_ids_refuse_multi_hot_before_they_look_for_files(form):
+    for package in {"dicom": ["pydicom"], "coco": ["pycocotools"]}.get(form, []):
+        pytest.importorskip(package)
+    with pytest.raises(
+        SourceError, match=r"multi-hot: needed masks with a channel .* leave it out"
+    ):
+        open_source(form, {"images": "i", "masks": "nowhere", "mask_map": "multi-hot"})
+
+
+def test_planes_of_a_stack_are_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    masks = (np.random.default_rng(4).random((6, 3, *SIZE)) < 0.3).astype(np.uint8)
+    images = np.random.default_rng(5).integers(0, 255, (6, *SIZE), np.uint8)
+    tifffile.imwrite("i.tif", images, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite("m.tif", masks * np.uint8(255), imagej=True, metadata={"axes": "ZCYX"})
+    source = open_source("tiff", {"images": "i.tif", "masks": "m.tif", "mask_map": "multi-hot"})
+    for page in range(6):
+        assert source.probe(page).mask.shape == (*SIZE, 3)
+        np.testing.assert_array_equal(source.read_mask(page), np.moveaxis(masks[page], 0, -1))
+
+
+def test_no_data_in_a_multi_hot_mask_is_no_class(tmp_path, monkeypatch):
+    import zarr
+
+    monkeypatch.chdir(tmp_path)
+    group = zarr.open_group("a.zarr", mode="w")
+    group.create_array("x", data=IMAGE[np.newaxis])
+    mask = group.create_array("y", data=OVERLAPPING[np.newaxis, ..., :3] * np.uint8(255))
+    mask.attrs["_FillValue"] = 255
+    where = {"images": "a.zarr/x", "masks": "a.zarr/y", "mask_map": "multi-hot"}
+    with pytest.raises(SourceError, match=r"of the value 255, which the file declares as no data"):
+        open_source("zarr", where).read_mask(0)
+    mask.attrs["_FillValue"] = 0
+    np.testing.assert_array_equal(open_source("zarr", where).read_mask(0), OVERLAPPING[..., :3])
+
+
+@pytest.mark.parametrize(
+    "text", ["multi-hot,1=1", "multi-hot=0", "one-hot=0,multi-hot", "multihot"]
+)
+def test_multi_hot_stands_alone(text):
+    with pytest.raises(SourceError, match=r"mask map: needed .*multi-hot alone"):
+        open_source("npz", {"images": "a.npz:x", "masks": "a.npz:y", "mask_map": text})
+
+
+def test_arrays_are_one_hot_or_multi_hot():
+    where = {"images": "a.npz:x", "masks": "a.npz:y", "one_hot": True, "mask_map": "multi-hot"}
+    with pytest.raises(SourceError, match=r"one_hot: .*leave one of both out"):
+        open_source("npz", where)
 
 
 def grey_png(values, bits):

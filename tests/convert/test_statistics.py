@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from zarrfeed import StoreError, ZarrSequence, open_split
 from zarrfeed.store.descriptive_arrays import normalization_of
 from zarrfeed_convert import Header, PairedFolders, Source, convert, repack, verify
-from zarrfeed_convert.labels import value_counts
+from zarrfeed_convert.class_counts import value_counts
 from zarrfeed_convert.planning.memory import MIB, Need, fit_workers
 from zarrfeed_convert.shards.statistics import channel_sums, spread_of
 from zarrfeed_convert.source import PAIR, Field

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from zarrfeed import StoreError, ZarrSequence, list_splits
+from zarrfeed import StoreError, ZarrSequence, list_splits, open_split
 from zarrfeed_tools.augment import flip
 from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.unet import train_unet
@@ -120,7 +120,8 @@ def demonstrate(
     Raises
     ------
     StoreError
-        The dataset has no split ``train``, or its arrays cannot make a batch.
+        The dataset has no split ``train``, its arrays cannot make a batch, or its masks are
+        multi-hot.
     """
     keras.utils.set_random_seed(seed)
     train, validation = open_sequences(data, batch_size=batch_size, seed=seed)
@@ -174,6 +175,11 @@ def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSeque
     if "train" not in splits:
         found = ", ".join(splits) or "no split"
         raise StoreError(f"{data}: needed a dataset with a split 'train', found {found}")
+    if open_split(data / "train").multi_hot:
+        raise StoreError(
+            f"{data}: needed masks of class ids, which the demonstration's model learns, found "
+            'multi-hot ones; these take a sigmoid for each class and loss="binary_crossentropy"'
+        )
     held_out = next((name for name in _VALIDATION_NAMES if name in splits), None)
     train_ids = validation_ids = None
     if held_out is None:

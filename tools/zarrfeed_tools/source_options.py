@@ -34,8 +34,9 @@ DEFAULT_FORMAT = "paired"
 MASK_MAP_HELP = (
     "Class ids of mask values. A value is an integer, '#RRGGBB', a range, nan, or '*' for "
     "everything else: 255=1, '#FF0000=1,*=0', '128..255=1,*=0' or -1=255. Use one-hot=0 for masks "
-    "with one channel per class, 'one-hot=1,*=0' if the background has no channel, and alpha for "
-    "masks in the alpha channel, such as alpha,255=1."
+    "with one channel per class, 'one-hot=1,*=0' if the background has no channel, multi-hot to "
+    "keep the channels (0 and 1, or 0 and 255) if a pixel may have several classes or none, and "
+    "alpha for masks in the alpha channel, such as alpha,255=1."
 )
 FIELD_HELP = (
     "A further field of every sample, such as depth=target:data/depth: a depth map, weights, a "

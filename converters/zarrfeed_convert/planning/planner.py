@@ -11,8 +11,9 @@ import numpy as np
 
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import MASK
+from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.mask_ids import shown_value
-from zarrfeed_convert.planning import survey
+from zarrfeed_convert.planning import classes, survey
 from zarrfeed_convert.planning.layout import (
     Decision,
     decide_chunk_rows,
@@ -29,7 +30,6 @@ from zarrfeed_convert.source import PAIR
 
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
-    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.planning.plan import Settings, Storage
     from zarrfeed_convert.shards.rows import Numbers, Rows
@@ -88,13 +88,21 @@ def decide(
     )
     surveyed: dict[int, int] | None = None
     names = [field.name for field in samples.fields]
+    class_axis = kinds[MASK].shape if MASK in names else ()
+    if MASK in names and binding is not None:
+        found = Labels((), None, multi_hot=bool(class_axis))
+        require_same_kind(binding, found, samples.names(measured.items[0])[1])
     if MASK not in names:
-        labels, about_classes = survey.without_masks(named, ignore, known=binding)
+        labels, about_classes = classes.without_masks(named, ignore, known=binding)
+    elif class_axis:
+        labels, about_classes = classes.multi_hot_labels(
+            class_axis[-1], named, ignore, known=binding
+        )
     elif named is not None:
-        labels, about_classes = survey.given_labels(named, ignore)
+        labels, about_classes = classes.given_labels(named, ignore)
     else:
         items = measured.items
-        labels, about_classes, surveyed = survey.survey_labels(
+        labels, about_classes, surveyed = classes.survey_labels(
             samples,
             executor,
             items,
@@ -103,7 +111,7 @@ def decide(
             progress=step_progress(progress, "finding classes", len(items)),
         )
     geometry, about_size, unfit = survey.decide_geometry(
-        measured, settings, ignore=labels.ignore, names=samples.names
+        measured, settings, ignore=0 if labels.multi_hot else labels.ignore, names=samples.names
     )
     survey.require_ignored_id(samples.fields, kinds, measured, geometry, labels.ignore)
     executor.failures.add(unfit)
@@ -129,7 +137,7 @@ def decide(
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
-        *survey.about_mask_dtype(labels, bound=binding is not None),
+        *classes.about_mask_dtype(labels, bound=binding is not None),
         about_size,
         *_about_turned(measured),
         *_about_nodata(samples, measured),
@@ -216,11 +224,16 @@ def lay_out_fields(
 
 
 def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
-    """Give the decoded bytes of a sample by which chunks and shards are chosen; never the mask's.
+    """Give the decoded bytes of a sample by which chunks and shards are chosen.
 
-    The mask's are a fraction of the image's, unless both are small.
+    A mask of class ids is not asked: it has a fraction of the image's, unless both are small.
     """
-    return max(field.sample_nbytes for field in fields if field.name != MASK)
+    axes = len(fields[0].sample_shape)  # the image's; a mask of ids has one less
+    return max(
+        field.sample_nbytes
+        for field in fields
+        if field.name != MASK or len(field.sample_shape) == axes
+    )
 
 
 def _sizes(count: int, measured: Measured) -> Numbers:

@@ -12,27 +12,23 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.order.sample_order import permutation
-from zarrfeed.spelling import few
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size, size_text
-from zarrfeed_convert.labels import Labels, about_instances, labels_of_values
 from zarrfeed_convert.planning.layout import Decision, Trial, codecs_to_try, spread
-from zarrfeed_convert.planning.survey_tasks import collect_values, counted, try_codecs
+from zarrfeed_convert.planning.survey_tasks import counted, try_codecs
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from zarrfeed_convert.executors.executor import Executor, Progress
+    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.planning.survey_tasks import Measured
     from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.samples import Recipe
-    from zarrfeed_convert.source import ArrayHeader, Field, Source
-
-_SURVEYED_TOGETHER = 16
+    from zarrfeed_convert.source import ArrayHeader, Field
 
 
 def decide_geometry(
@@ -131,105 +127,6 @@ def require_ignored_id(
                 f"{ignore}; choose another one with --ignore, or give the field the role target, "
                 "which is padded with 0"
             )
-
-
-def survey_labels(
-    source: Source,
-    executor: Executor,
-    items: Sequence[int],
-    *,
-    known: Labels | None,
-    ignore: int | None,
-    progress: Progress | None,
-) -> tuple[Labels, Decision, dict[int, int]]:
-    """Find the classes by looking at every mask; count the pixels of every id besides.
-
-    Parameters
-    ----------
-    source, executor, items, progress
-        What is read, who reads, which samples, who is told.
-    known
-        Classes and ignored id of the dataset's other splits; None where there are none.
-    ignore
-        The id to leave out, if the user named one.
-
-    Raises
-    ------
-    SourceError
-        The values leave open what the classes are.
-    """
-    first: dict[int, int] = {}
-    pixels = Counter[int]()
-    jobs = [
-        list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
-    ]
-    for part in executor.run(collect_values, jobs, progress):
-        for value, (item, count) in part.items():
-            first.setdefault(value, item)
-            pixels[value] += count
-    binary = 255 in first and first.keys() <= {0, 255}
-    said = few(map(str, sorted(first)), counted=True)
-    as_one = " and 255 means 1 (foreground)"
-    if known is not None:
-        binary = binary and known.ignore is None and len(known.classes) == 2
-        reason = f"those of the dataset's other splits; the masks hold {said}"
-        labels = Labels(known.classes, known.ignore if ignore is None else ignore, binary)
-        reason += f",{as_one}" if binary else ""
-        return labels, _classes(labels, reason), _ids(pixels, labels)
-    seen = {value: source.names(item)[1] for value, item in first.items()}
-    labels = labels_of_values(seen, ignore=ignore, pixels=pixels)
-    reason = f"no --classes: all masks together hold {said}{about_instances(labels)}"
-    if labels.binary:
-        reason = f"no --classes: the masks are binary, they hold {said},{as_one}"
-    return labels, _classes(labels, reason), _ids(pixels, labels)
-
-
-def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
-    """Count the pixels of ids, from those of values."""
-    return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
-
-
-def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:
-    """Take the classes that the user named."""
-    labels = Labels(classes, ignore)
-    return labels, _classes(labels, "asked for")
-
-
-def without_masks(
-    classes: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
-) -> tuple[Labels, Decision]:
-    """Take the classes that the user named, or those of the dataset, for images without masks."""
-    labels = Labels(classes, ignore) if classes is not None else known or Labels((), ignore)
-    reason = "the source has none; without masks, images feed `model.predict`, not `fit`"
-    return labels, Decision("masks", "none", reason)
-
-
-def _classes(labels: Labels, reason: str) -> Decision:
-    shown = few(labels.classes, counted=True)
-    ignored = "" if labels.ignore is None else f"; {labels.ignore} is ignored"
-    return Decision("classes", f"{len(labels.classes)} ({shown}){ignored}", reason)
-
-
-def about_mask_dtype(labels: Labels, *, bound: bool) -> tuple[Decision, ...]:
-    """Say where only the ignored id keeps masks from being of 8 bits.
-
-    Parameters
-    ----------
-    labels
-        The classes, and the ignored id.
-    bound
-        Whether other splits have them already, so that this one must.
-    """
-    ignore, top = labels.ignore, 255
-    if ignore is None or ignore <= top or len(labels.classes) > top + 1:
-        return ()
-    reason = f"the ignored id {ignore} is above {top}: masks take twice the memory of uint8"
-    if len(labels.classes) <= top and not bound:
-        reason += (
-            f"; {top} is free: --ignore {top}, with --mask-map {ignore}={top} if masks hold "
-            f"{ignore}, would do"
-        )
-    return (Decision("mask dtype", str(labels.dtype), reason),)
 
 
 def lay_out(

@@ -14,9 +14,9 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.class_counts import value_counts
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
-from zarrfeed_convert.labels import value_counts
 from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _COLORS = 4  # channels that --color converts
 _PROBED_TOGETHER = 64
+_ADVICE_OF_MASKS = "; multi-hot masks have a channel for every class, also where it is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
                 raise SourceError(
                     f"{source.names(item)[0]}: needed every {name} to be of one kind, "
                     f"{_kind_text(axes, found[name])} as the first, found {_kind_text(axes, kind)}"
+                    f"{_ADVICE_OF_MASKS if name == MASK else ''}"
                 )
     return found
 
@@ -158,7 +160,7 @@ def _require_one_kind(headers: Sequence[Header]) -> None:
 
 def _kind_text(axes: int, kind: ArrayHeader) -> str:
     spatial = "DHW"[-axes:]
-    return f"({', '.join([*spatial, *map(str, kind.shape)])}) {kind.dtype}"
+    return f"({', '.join([*spatial, *map(str, kind.shape)])}) {kind.dtype or ''}".rstrip()
 
 
 def _ranges(count: int, together: int) -> list[range]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from zarrfeed.errors import ReadError
 from zarrfeed.store.schema import MASK
-from zarrfeed_convert.labels import value_counts
+from zarrfeed_convert.class_counts import class_counts
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES
 from zarrfeed_convert.shards.packing import shard_written
-from zarrfeed_convert.shards.samples import sample_digest
+from zarrfeed_convert.shards.samples import has_class_axis, sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
 from zarrfeed_convert.shards.statistics import image_sums
 from zarrfeed_convert.source import image_names
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.stored_source import StoredSamples
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.source import Mask, Sample
+    from zarrfeed_convert.source import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
             if no_sums[row]:
                 record.channel_sums[row] = image_sums(sample, images)
             if no_pixels[row] and MASK in sample:
-                record.class_pixels[row] = _pixels(sample[MASK], record.class_pixels.shape[1])
+                record.class_pixels[row] = class_counts(
+                    sample[MASK], record.class_pixels.shape[1], multi_hot=has_class_axis(sample)
+                )
             append(sample)
 
 
@@ -121,10 +123,3 @@ def _samples(run: TaskRun[StoredSamples], shard: Shard) -> Iterator[tuple[int, S
             continue
         for place in range(len(some)):
             yield at + place, {name: values[place] for name, values in samples.items()}
-
-
-def _pixels(mask: Mask, classes: int) -> Numbers:
-    pixels = np.zeros(classes, np.int64)
-    counts = value_counts(mask)[:classes]
-    pixels[: counts.size] = counts
-    return pixels

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError
 from zarrfeed.store.address import local_path
-from zarrfeed.store.schema import IMAGE, PARTIAL, TILE
-from zarrfeed_convert.labels import Labels
+from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
+from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import Field, recorded_fields
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
@@ -62,8 +62,10 @@ class StoredSplit:
 
     @property
     def labels(self) -> Labels:
-        """Classes and ignored id of its dataset."""
-        return Labels(self.split.classes, self.split.ignore)
+        """Classes and ignored id of its dataset, and the kind of its masks."""
+        has_masks = MASK in self.split.layouts
+        multi_hot = self.split.multi_hot if has_masks else None
+        return Labels(self.split.classes, self.split.ignore, multi_hot=multi_hot)
 
 
 def open_stored(
@@ -103,10 +105,13 @@ def require_same_labels(destination: Destination, splits: Sequence[StoredSplit])
     Raises
     ------
     SourceError
-        They differ.
+        They differ, or masks of ids and multi-hot masks would mix.
     """
     binding, found = destination.binding, splits[0].labels
-    if binding is None or (binding.classes, binding.ignore) == (found.classes, found.ignore):
+    if binding is None:
+        return
+    require_same_kind(binding, found, f"{destination.out}: {splits[0].name}")
+    if (binding.classes, binding.ignore) == (found.classes, found.ignore):
         return
     of_classes = classes_text(binding.classes), classes_text(found.classes)
     of_ignore = (

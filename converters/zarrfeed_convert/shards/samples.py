@@ -51,7 +51,7 @@ def read_rows(
     for item, places in _visits(rows).items():
         sample: Sample | None = None
         with run.noting(item):
-            sample = _read(run, item, recipe.floats)
+            sample = _read(run, recipe, item)
         if sample is None:
             continue
         for row in places:
@@ -68,6 +68,11 @@ def _visits(rows: Rows) -> dict[int, list[int]]:
     for row, item in enumerate(rows.item.tolist()):
         visits.setdefault(item, []).append(row)
     return visits
+
+
+def has_class_axis(sample: Sample) -> bool:
+    """Tell whether a sample's mask is multi-hot: it has as many axes as its image."""
+    return MASK in sample and sample[MASK].ndim == sample[IMAGE].ndim
 
 
 def digest_method(fields: Iterable[str]) -> str:
@@ -112,10 +117,10 @@ def _validated(
     return cut, pixels
 
 
-def _read(run: TaskRun[Source], item: int, floats: frozenset[str]) -> Sample:
+def _read(run: TaskRun[Source], recipe: Recipe, item: int) -> Sample:
     fields = run.context.fields
     sample = {field.name: values for field, values in zip(fields, run.read(item), strict=True)}
-    for name in floats & sample.keys():
+    for name in recipe.floats & sample.keys():
         with np.errstate(over="ignore"):
             sample[name] = sample[name].astype(np.float32, copy=False)
     image, names = sample[IMAGE], run.context.names(item)
@@ -126,9 +131,10 @@ def _read(run: TaskRun[Source], item: int, floats: frozenset[str]) -> Sample:
     size = image.shape[:-1]
     for field, name in zip(fields, names, strict=True):
         values = sample[field.name]
-        if values.shape[: len(size)] != size or (field.role == "mask" and values.ndim > len(size)):
+        ids = field.name == MASK and not recipe.labels.multi_hot
+        if values.shape[: len(size)] != size or (ids and values.ndim > len(size)):
             axes = ", ".join("DHW"[-len(size) :])
-            rest = "" if field.role == "mask" else ", …"
+            rest = "" if ids else ", …"
             raise SourceError(
                 f"{names[0]}: needed an image ({axes}, C) and a {field.name} ({axes}{rest}) of one "
                 f"size, found {image.shape} and {values.shape} ({name})"

@@ -91,7 +91,9 @@ def field_header(field: Field, said: Measure, options: ValueOptions, *, name: st
         return ArrayHeader((*size, channels), packed_dtype(dtype, name))
     if field.role == "mask":
         many = len(said.palette) > 3 * (_MOST_UINT8 + 1)  # colours of three bytes
-        return ArrayHeader(size, ids_dtype(np.dtype("uint16") if many else dtype, options.mask_map))
+        dtype = np.dtype("uint16") if many else dtype
+        shape = options.mask_shape(size, said.channels)
+        return ArrayHeader(shape, ids_dtype(dtype, options.mask_map))
     if said.palette:
         raise _no_numbers(field, name, "the indices of a palette")
     if said.channels > 1 and is_jpeg(name):
@@ -106,8 +108,8 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
     Parameters
     ----------
     field
-        With its role: ``image`` gives (H, W, C), ``mask`` ids (H, W), and ``target`` the numbers
-        that the file holds, (H, W) or (H, W, C).
+        With its role: ``image`` gives (H, W, C), ``mask`` ids (H, W), or (H, W, K) if they are
+        multi-hot, and ``target`` the numbers that the file holds, (H, W) or (H, W, C).
     pixels
         The decoded file.
     options
@@ -161,6 +163,8 @@ def ids_dtype(dtype: np.dtype[Any], mask_map: MaskMap) -> str:
     """
     ranges = (number for *_, number in mask_map.ranges)
     given = (*mask_map.values.values(), *mask_map.colors.values(), *ranges, mask_map.rest or 0)
+    if mask_map.multi_hot:
+        return "uint8"
     small = dtype.itemsize == 1 and max(given) <= _MOST_UINT8 and mask_map.one_hot is None
     return "uint8" if small else "uint16"
 

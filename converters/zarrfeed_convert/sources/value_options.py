@@ -11,10 +11,15 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import did_you_mean
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
-from zarrfeed_convert.mask_ids import mask_ids
+from zarrfeed_convert.mask_ids import mask_ids, shown_value
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map, within
 from zarrfeed_convert.source import Header
-from zarrfeed_convert.sources.values import ids_of_one_hot, packable, packed_dtype
+from zarrfeed_convert.sources.values import (
+    ids_of_one_hot,
+    ones_of_multi_hot,
+    packable,
+    packed_dtype,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +65,18 @@ class ValueOptions:
         return cls(color, parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map)
 
     def one_hot(self) -> ValueOptions:
-        """Expect masks with a channel for each class, unless the map says so already."""
+        """Expect masks with a channel for each class, unless the map says so already.
+
+        Raises
+        ------
+        SourceError
+            The map says that pixels may have several classes.
+        """
+        if self.mask_map.multi_hot:
+            raise SourceError(
+                "option one_hot: pixels have one class each, or, by --mask-map multi-hot, any "
+                "number; leave one of both out"
+            )
         if self.mask_map.one_hot is not None:
             return self
         return replace(self, mask_map=replace(self.mask_map, one_hot=0))
@@ -95,7 +111,7 @@ class ValueOptions:
         return Header.of_pair(
             shape,
             dtype,
-            (mask.height, mask.width),
+            self.mask_shape((mask.height, mask.width), mask.channels),
             mask_colors=self.mask_colors(mask.palette),
             turned=image.turned and not mask.turned,
             nodata=image.nodata,
@@ -134,7 +150,7 @@ class ValueOptions:
         return as_image(pixels, self.color)
 
     def mask(self, values: Pixels | NDArray[Any], *, name: str) -> Mask:
-        """Convert decoded values to a mask (H, W) of class ids.
+        """Convert decoded values to a mask (H, W) of class ids, or (H, W, K) if it is multi-hot.
 
         Booleans, integers, floats, grey values, palette indices and colours mean the same in every
         format. Grey of 1, 2 or 4 bits is read as stored (0 … 3), unless the map names the values
@@ -143,14 +159,34 @@ class ValueOptions:
         Raises
         ------
         SourceError
-            A colour is not in the map, or a value is no id.
+            A colour is not in the map, a value is no id, or a multi-hot mask is none.
         """
-        pixels = values if isinstance(values, Pixels) else Pixels(values)
+        pixels = values if isinstance(values, Pixels) else Pixels(values, bands=True)
+        if self.mask_map.multi_hot:
+            return _channels_of_classes(pixels, name)
         if pixels.palette is None:
             shown = pixels.step > 1 and self.mask_map.exceeds(255 // pixels.step)
             numbers = self._numbers(pixels.values if shown else pixels.stored, name)
             pixels = Pixels(numbers, nodata=() if shown else pixels.nodata)
         return mask_ids(pixels, self._of_ids, name=name)
+
+    def mask_shape(self, size: tuple[int, ...], channels: int) -> tuple[int, ...]:
+        """Return the shape of a mask that has so many channels, after conversion."""
+        return (*size, channels) if self.mask_map.multi_hot else size
+
+    def require_ids(self, what: str) -> None:
+        """Refuse multi-hot masks of a format whose masks are ids.
+
+        Raises
+        ------
+        SourceError
+            They are asked for.
+        """
+        if self.mask_map.multi_hot:
+            raise SourceError(
+                f"--mask-map multi-hot: needed masks with a channel for each class, found {what}; "
+                "leave it out, or save masks as arrays (--format npz)"
+            )
 
     def mask_colors(self, palette: bytes) -> tuple[int, ...]:
         """List a palette's colours, and tell which of its indices the map does not explain.
@@ -167,6 +203,8 @@ class ValueOptions:
         """
         bands = np.frombuffer(palette, np.uint8).reshape(-1, 3).astype(int)
         shown: list[int] = (bands @ [1 << 16, 1 << 8, 1]).tolist()
+        if self.mask_map.multi_hot:
+            return ()
         if not str(self.mask_map):  # that of every mask, most often
             return tuple(shown)
         shown = [
@@ -206,6 +244,27 @@ class ValueOptions:
     def _of_ids(self) -> MaskMap:
         """The part of the map that still applies once channels have become ids."""
         return self.mask_map if self.mask_map.one_hot is None else MaskMap(self.mask_map.values)
+
+
+def _channels_of_classes(pixels: Pixels, name: str) -> Mask:
+    alpha = pixels.values.ndim == 3 and pixels.values.shape[2] == 2 and not pixels.bands
+    if pixels.palette is not None or alpha:
+        found = "grey with an alpha channel" if alpha else "indices of a palette"
+        raise SourceError(
+            f"{name}: needed a channel for each class, found {found}; leave out --mask-map "
+            "multi-hot, or save masks as RGB, TIFF of any number of bands, or arrays"
+        )
+    shown = pixels.values.max(initial=0) == 255  # of few bits, 1 may be meant, or white
+    values = pixels.values if shown else pixels.stored
+    for nodata in filter(None, pixels.nodata):
+        count = int(np.count_nonzero(values == nodata))
+        if count:
+            raise SourceError(
+                f"{name}: needed 0 and 1, found {count:,} of the value {shown_value(nodata)}, "
+                "which the file declares as no data; make them 0, and give them no weight in an "
+                "array of weights if they shall not count"
+            )
+    return ones_of_multi_hot(values if values.ndim == 3 else values[:, :, np.newaxis], name)
 
 
 def require_choice(option: str, value: str, choices: Iterable[str]) -> None:

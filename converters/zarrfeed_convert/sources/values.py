@@ -84,6 +84,39 @@ def fitted(values: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
     return floats
 
 
+def ones_of_multi_hot(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Check a mask with a channel for each class, of which a pixel may have several, or none.
+
+    Parameters
+    ----------
+    values
+        (H, W, K): 0, and 1 or what marks true in 8 or 16 bits, 255 or 65535; the same everywhere.
+    name
+        For errors.
+
+    Returns
+    -------
+    (H, W, K) uint8
+        0 and 1.
+
+    Raises
+    ------
+    SourceError
+        There are other values.
+    """
+    packed_dtype(values.dtype, name)
+    ones = values != 0
+    top = values.max(initial=0)
+    if top not in (0, 1, 255, 65535) or not np.array_equal(values, ones * top):
+        others = [value for value in np.unique(values).tolist() if value not in (0, 1, 255, 65535)]
+        found = f"values like {others[0]}" if others else f"besides 0 both 1 and {top}"
+        raise SourceError(
+            f"{name}: needed a multi-hot mask, in each channel 0 and 1 (or 255), found {found}; "
+            "make all of a class 1; masks of ids need no --mask-map multi-hot"
+        )
+    return np.asarray(ones, np.uint8)
+
+
 def ids_of_one_hot(
     values: NDArray[Any], name: str, *, first: int = 0, none: int | None = None
 ) -> NDArray[Any]:
@@ -121,7 +154,7 @@ def ids_of_one_hot(
     classes = hot.sum(axis=-1)
     missing, several = int((classes == 0).sum()), int((classes > 1).sum())
     if several or (missing and none is None):
-        advice = "a pixel has one class: store class ids instead"
+        advice = "use --mask-map multi-hot if a pixel may have several classes, or none"
         if not several:
             advice = "if these are background, which has no channel, use --mask-map 'one-hot=1,*=0'"
         raise SourceError(

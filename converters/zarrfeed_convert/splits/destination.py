@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, METADATA, PARTIAL
-from zarrfeed_convert.labels import Labels
+from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, IMAGE, MASK, METADATA, PARTIAL
+from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.planning.palettes import palette_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Destination:
     split
         Name of the split.
     labels
-        Classes and ignored id of the dataset; None if it does not exist yet.
+        Classes and ignored id of the dataset, and whether the masks of its other splits are
+        multi-hot; None if it does not exist yet.
     others
         Names of its other complete splits.
     """
@@ -73,7 +74,7 @@ class Destination:
         Raises
         ------
         SourceError
-            They differ.
+            They differ, or masks of ids and multi-hot masks would mix.
         """
         binding = self.binding
         if binding is None or not labels.classes:
@@ -86,6 +87,7 @@ class Destination:
                 "leave --classes out to use the dataset's, or pack all splits with the same "
                 "classes into another OUT"
             )
+        require_same_kind(binding, labels, str(self.out))
         if labels.ignore != binding.ignore:
             hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
             raise SourceError(
@@ -135,8 +137,10 @@ def destination_of(out: Path, split: str) -> Destination:
             f"{out}: needed a dataset of format {FORMAT_VERSION}, found format "
             f"{attributes.get('format')!r}; pack it anew, or use the zarrfeed that packed it"
         )
-    labels = _labels(out, attributes)
-    return Destination(out, split, labels, tuple(_splits(out, but=split)))
+    others = tuple(_splits(out, but=split))
+    kinds = (_multi_hot(out / name) for name in others)
+    multi_hot = next((kind for kind in kinds if kind is not None), None)
+    return Destination(out, split, replace(_labels(out, attributes), multi_hot=multi_hot), others)
 
 
 def _labels(out: Path, attributes: JSON) -> Labels:
@@ -153,16 +157,29 @@ def _labels(out: Path, attributes: JSON) -> Labels:
     )
 
 
+def _multi_hot(split: Path) -> bool | None:
+    """Return whether a split's masks are multi-hot; None if it has no masks."""
+    shapes = [_metadata(split / name).get("shape") for name in (IMAGE, MASK)]
+    axes = [len(shape) if isinstance(shape, list) else 0 for shape in shapes]
+    return axes[0] == axes[1] if axes[1] else None
+
+
 def _attributes(folder: Path) -> JSON | None:
     """Read a group's ``attributes.zarrfeed``; None if it has none."""
+    attributes = _metadata(folder).get("attributes")
+    found = attributes.get(ATTRIBUTES) if isinstance(attributes, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _metadata(folder: Path) -> JSON:
+    """Read the metadata of a group or an array; empty if it has none."""
     path = folder / METADATA
     try:
-        if not path.is_file():  # reading a pipe would wait for ever
-            return None
-        attributes = json.loads(path.read_text(encoding="utf-8"))["attributes"][ATTRIBUTES]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return attributes if isinstance(attributes, dict) else None
+        # A pipe, which nobody writes to, would be read for ever.
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _splits(out: Path, *, but: str) -> list[str]:

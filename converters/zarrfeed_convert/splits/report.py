@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,11 +12,9 @@ from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.split_summary import IGNORED, ClassFacts, FieldFacts, classes_of, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from zarrfeed_convert.failures import Failures
-    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.destination import Destination
@@ -106,7 +105,7 @@ def report_of_plan(
         skipped=(*left_out, *((failed.name, failed.why) for failed in failures.found)),
         packed=len(plan.rows),
         fields=fields,
-        classes=_planned_classes(plan.recipe.labels, plan.surveyed),
+        classes=_planned_classes(plan),
         decisions=(*plan.decisions, about_workers),
         seconds=0.0,
     )
@@ -142,13 +141,16 @@ def report_of_split(
     )
 
 
-def _planned_classes(labels: Labels, surveyed: Mapping[int, int] | None) -> tuple[ClassFacts, ...]:
+def _planned_classes(plan: Plan) -> tuple[ClassFacts, ...]:
+    labels, surveyed = plan.recipe.labels, plan.surveyed
     names = dict(enumerate(labels.classes))
     if labels.ignore is not None:
         names.setdefault(labels.ignore, IGNORED)
     if surveyed is None:
         return tuple(ClassFacts(place, name, None, None) for place, name in names.items())
     total = sum(surveyed.values())
+    if labels.multi_hot:  # pixels count in several classes, or in none
+        total = len(plan.rows) * math.prod(plan.recipe.geometry.size)
     return tuple(
         ClassFacts(place, name, None, surveyed.get(place, 0) / total)
         for place, name in names.items()

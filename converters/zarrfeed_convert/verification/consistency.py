@@ -134,6 +134,10 @@ def check_attributes(split: Split) -> list[Problem]:
         if counted != (len(split.classes),):
             what = f"needed counts of the {len(split.classes)} classes, found {counted}; {TODO}"
             problems.append(about(split, "metadata", what, CLASS_PIXELS))
+    if split.multi_hot and split.layouts[MASK].shape[-1] != len(split.classes):
+        channels = split.layouts[MASK].shape[-1]
+        what = f"needed masks of {len(split.classes)} channels, one a class, found {channels}"
+        problems.append(about(split, "metadata", f"{what}; {TODO}", MASK))
     return problems
 
 

@@ -143,7 +143,7 @@ def recipe_of(split: Split, part: Part) -> Recipe:
     Older versions packed images of most dtypes as float32. What is float32 in the store may be of
     another dtype in the source.
     """
-    labels = Labels(split.classes, split.ignore, part.binary)
+    labels = Labels(split.classes, split.ignore, part.binary, split.multi_hot)
     floats = frozenset(
         field.name
         for field in recorded_fields(split.attributes["packed"])

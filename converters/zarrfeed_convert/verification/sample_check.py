@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, MASK
-from zarrfeed_convert.labels import value_counts
-from zarrfeed_convert.shards.samples import sample_digest
+from zarrfeed_convert.class_counts import class_counts
+from zarrfeed_convert.shards.samples import has_class_axis, sample_digest
 from zarrfeed_convert.shards.statistics import channel_sums
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def check_sample(
     """
     statistics = _check_sums(sample, expected)
     if MASK in sample:
-        statistics += _check_counts(sample[MASK], expected)
+        multi_hot = has_class_axis(sample)
+        statistics += _check_counts(sample[MASK], expected, multi_hot=multi_hot)
     if expected.digest is not None:
         needed, found = int(expected.digest[0]), sample_digest(sample)
         if needed != found:
@@ -159,16 +160,14 @@ def _other_sums(image: NDArray[Any], found: NDArray[np.float64]) -> str:
     return f"needed the channel sums {needed.tolist()}, found {found.tolist()}"
 
 
-def _check_counts(mask: NDArray[Any], expected: Expected) -> list[_Wrong]:
+def _check_counts(mask: NDArray[Any], expected: Expected, *, multi_hot: bool) -> list[_Wrong]:
     """Compare the pixels of each class."""
     if expected.class_pixels is None:
         return []
     if mask.dtype.itemsize > 2:  # damaged metadata; counting such values could exhaust memory
         raise ValueError(f"needed a mask of uint8 or uint16, found {mask.dtype}")
     found = expected.class_pixels[0].astype(np.int64)
-    counts = value_counts(mask)[: found.size]
-    needed = np.zeros_like(found)
-    needed[: counts.size] = counts
+    needed = class_counts(mask, found.size, multi_hot=multi_hot)
     if np.array_equal(needed, found):
         return []
     first = int(np.argmax(needed != found))

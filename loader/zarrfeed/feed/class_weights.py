@@ -10,15 +10,35 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.spelling import did_you_mean
+from zarrfeed.store.schema import MASK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.feed.slot import Spec
+    from zarrfeed.store.split import Split
 
 # dtypes of masks whose ids can index a table of weights.
 WEIGHABLE = (np.dtype(np.uint8), np.dtype(np.uint16))
 ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Sequence[float] | str
+
+
+def require_ids(target: Spec, split: Split) -> None:
+    """Refuse to weigh a pixel by its class where it may have several, or none.
+
+    Raises
+    ------
+    StoreError
+        The target is a multi-hot mask.
+    """
+    if not split.multi_hot or target.name != MASK:
+        return
+    if len(target.shape) == len(split.layouts[MASK].sample_shape):
+        raise StoreError(
+            f"class_weight weighs a pixel by its class; pixels of the multi-hot {target.name!r} of "
+            f"{split.path} have several classes, or none: weigh the classes in the loss, or make "
+            "an array of weights in a transform and name it in weights="
+        )
 
 
 def weight_table(

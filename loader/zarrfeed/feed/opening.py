@@ -17,7 +17,7 @@ from zarrfeed.feed.batch_arrays import (
     with_weights,
 )
 from zarrfeed.feed.batch_structure import BatchStructure
-from zarrfeed.feed.class_weights import weight_table
+from zarrfeed.feed.class_weights import require_ids, weight_table
 from zarrfeed.feed.feeder import Feeder
 from zarrfeed.feed.request import subset_ids
 from zarrfeed.feed.sharing import share_schedule
@@ -110,9 +110,11 @@ def _batch_spec(
     structure, specs, added = with_weights(request, structure, specs)
     weights = None
     if request.class_weight is not None:
+        mask = next(spec for spec in specs if spec.name in added.values())
+        require_ids(mask, split)
         weights = weight_table(
             request.class_weight,
-            next(spec for spec in specs if spec.name in added.values()),
+            mask,
             classes=split.classes,
             ignore=split.ignore,
             pixels=class_pixels(split, schedule.ids),

@@ -95,7 +95,7 @@ class FrontEnd(BaseSequence):
         total pixels / (classes × pixels of the class). Every batch gets a third array, the (b, H,
         W) float32 weight of each pixel, which Keras takes as sample weights. The dataset's ignore
         id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) Of several `targets`
-        exactly one may be a mask; the others weigh 1.
+        exactly one may be a mask; the others weigh 1. Multi-hot masks are refused: give `weights`.
     drop_remainder
         Whether to leave out a last batch that is not full.
     workers

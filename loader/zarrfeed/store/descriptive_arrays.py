@@ -51,7 +51,8 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     Returns
     -------
     (classes,) int64 or None
-        None if the store has no such counts.
+        None if the store has no such counts. A pixel of a multi-hot mask counts once for each of
+        its classes.
 
     Raises
     ------
@@ -62,7 +63,10 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     if counted is None or (split.classes and counted.sample_shape != (len(split.classes),)):
         return None
     pixels = _sum(split, CLASS_PIXELS, ids, np.int64)
-    most = len(ids) * math.prod(mask.sample_shape) if mask else pixels.max(initial=0)
+    most = pixels.max(initial=0)
+    if mask:
+        shape = mask.sample_shape[:-1] if split.multi_hot else mask.sample_shape
+        most = len(ids) * math.prod(shape)
     if ((pixels < 0) | (pixels > most)).any():
         raise StoreError(
             f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most} (all pixels of "

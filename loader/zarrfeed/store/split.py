@@ -82,6 +82,15 @@ class Split:
         return None if ignore is None else int(ignore)
 
     @property
+    def multi_hot(self) -> bool:
+        """Whether its masks have a channel of 0 and 1 for each class, which may overlap.
+
+        Of groups that zarrfeed did not pack, nobody knows what a mask's last axis is.
+        """
+        shapes = [self.layouts[name].shape for name in (IMAGE, MASK) if name in self.layouts]
+        return self.packed and len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
+
+    @property
     def has_field_names(self) -> bool:
         """Whether the attributes or the arrays' names tell images from masks."""
         return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)

@@ -154,7 +154,7 @@ class ArraySource(Source):
             return (*axes.size, count), packed_dtype(stack.shown_dtype, name)
         if field.role == "mask":
             ids = None if field.name == MASK else ids_dtype(stack.dtype, self._of_masks.mask_map)
-            return axes.size, ids
+            return self._of_masks.mask_shape(axes.size, axes.channel_count), ids
         rest = (axes.channel_count,) if axes.channel_count > 1 else ()
         return axes.size + rest, packed_dtype(stack.shown_dtype, name)
 
@@ -190,7 +190,7 @@ class ArraySource(Source):
         """Find the axes of the arrays of each field."""
         shapes = [[stack.shape for stack in side] for side in stacks]
         masks = self.fields[1:2] == PAIR[1:]
-        of_masks: Values = "one" if self._of_masks.mask_map.one_hot is None else "classes"
+        of_masks: Values = "classes" if self._of_masks.mask_map.by_channel else "one"
         try:
             image, mask = layouts_of(
                 shapes[0],
@@ -238,7 +238,7 @@ class ArraySource(Source):
             values = axes.channel_count
             colors = stack.dtype == np.uint8 or self._options.mask_map.colors
             colored = values in (3, 4) and colors
-            if values > 1 and not colored and self._of_masks.mask_map.one_hot is None:
+            if values > 1 and not colored and not self._of_masks.mask_map.by_channel:
                 volumes = masks.layout == images.layout == "NHWC"
                 advice = "; or --option axes=NDHW, if they are volumes" if volumes else ""
                 raise SourceError(several_values(stack.found.name, values) + advice)

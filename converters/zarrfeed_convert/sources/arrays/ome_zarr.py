@@ -96,6 +96,7 @@ class OmeZarr(Source):
     ) -> None:
         self._binary = binary
         self._options = ValueOptions.of(color, mask_map)
+        self._options.require_ids("the labels of an image, which are ids")
         self._reading = ZarrReading()
         limits = limits or Limits()
         found: dict[str, OmeVolume] = {}

@@ -98,6 +98,7 @@ class CocoJson(Source):
                 "all images of a folder alone, leave --format coco out"
             )
         self._options = ValueOptions.of(color, mask_map)
+        self._options.require_ids("shapes, which are drawn as ids")
         self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)

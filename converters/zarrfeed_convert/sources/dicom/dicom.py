@@ -126,6 +126,7 @@ class DicomSeries(Source):
             )
         self._rescale, self._skip_empty = rescale, skip_empty
         self._options = ValueOptions.of(color, mask_map)
+        self._options.require_ids("segments and labels, which are read as ids")
         limits = limits or Limits()
         where = os.fspath(masks)
         found = find_files(os.fspath(images), where, names_from, limits=limits)

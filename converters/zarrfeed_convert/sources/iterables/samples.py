@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
 _PARTS = ("key", IMAGE, MASK)
 _PLAIN = ValueOptions("auto", MaskMap())
+_CHANNELS = 4  # an axis that may be either, and is no longer, counts channels
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
 
 
@@ -70,10 +71,10 @@ def source_of_samples(
         iterable or a map-style dataset of samples, each of them ``(image, mask)``,
         ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
         ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
-        or (H, W, C) numbers, or Pillow's; masks (H, W) class ids; other maps (H, W) or (H, W, C)
-        numbers, which are never interpolated. Integers of 64 bits become 32, if these hold them;
-        other numbers keep their dtype. A sample without a key is keyed by its number,
-        ``00000000`` and so on.
+        or (H, W, C) numbers, or Pillow's; masks (H, W) class ids, or (H, W, K) bool where a pixel
+        may have several classes, or none; other maps (H, W) or (H, W, C) numbers, which are never
+        interpolated. Integers of 64 bits become 32, if these hold them; other numbers keep their
+        dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
     folder
         Where the spool is: a file as large as all decoded samples. Where there is no such folder,
         it is in the nearest one above it.
@@ -208,7 +209,12 @@ def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
 def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
     """Make the arrays of a sample that can be packed."""
     mask = _mask(parts[MASK], name_of(name, MASK)) if MASK in parts else None
-    image = _image(parts[IMAGE], name_of(name, IMAGE), None if mask is None else mask.shape)
+    image = _image(parts[IMAGE], name_of(name, IMAGE), None if mask is None else mask.shape[:2])
+    if mask is not None and mask.shape == image.shape and mask.shape[2] > _CHANNELS:
+        raise SourceError(
+            f"{name}: needed an image (H, W, C) and class ids (H, W), found {mask.shape} of both: "
+            "volumes without channels? Give image[..., np.newaxis], and the mask as uint8"
+        )
     sample = {IMAGE: image} | ({} if mask is None else {MASK: mask})
     for field, value in parts.items():
         if field not in sample:
@@ -268,8 +274,19 @@ def _mask(value: Any, name: str) -> Mask:
     values = _array(value, name)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
+    if values.ndim == 3 and values.dtype == np.bool_ and values.size:
+        return values.astype(np.uint8)
     if values.ndim != 2 or not values.size:
-        raise SourceError(f"{name}: needed class ids (H, W), found the shape {values.shape}")
+        advice = ""
+        if values.ndim == 3:
+            advice = (
+                "; give channels of classes as ids, np.argmax(mask, axis=-1), or, where a pixel "
+                "may have several, as bool, like mask > 0"
+            )
+        raise SourceError(
+            f"{name}: needed class ids (H, W), found the shape {values.shape} {values.dtype}"
+            f"{advice}"
+        )
     try:
         return _PLAIN.mask(values, name=name)
     except SourceError as error:  # whose way out is an option of the command

@@ -156,8 +156,8 @@ class SpoolWriter:
         key
             Of the sample; not there yet.
         sample
-            (H, W, C) image of a dtype that can be packed, (H, W) mask of uint8 or uint16 if there
-            is one, and any other fields.
+            (H, W, C) image of a dtype that can be packed, (H, W) mask of uint8 or uint16, or
+            (H, W, K) mask of ones and zeros, if there is one, and any other fields.
         label
             What the sample is called in messages.
         """
@@ -188,7 +188,7 @@ class SpoolWriter:
 def _recorded(kind: Kind, fields: Iterable[str]) -> str:
     """Write a kind as it always went into digests, whatever attributes it has by now."""
     names = tuple(fields)
-    if names != (IMAGE, MASK) or len(kind[0].shape) != 3:
+    if names != (IMAGE, MASK) or [len(array.shape) for array in kind] != [3, 2]:
         return f"{ {name: tuple(array) for name, array in zip(names, kind, strict=True)} }"
     (height, width, channels), dtype = kind[0]
     (mask_height, mask_width), mask_dtype = kind[1]

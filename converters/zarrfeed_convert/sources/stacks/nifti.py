@@ -172,7 +172,10 @@ class NiftiVolumes(Source):
         case, _ = self._locate(sample)
         channels = self._options.channels(case.channels, name=case.images[0].path)
         dtype = packed_dtype(self._common, case.images[0].path)
-        return Header.of_pair((*case.size, channels), dtype, case.size if case.labels else None)
+        mask = None
+        if case.labels:
+            mask = self._options.mask_shape(case.size, case.labels.channels)
+        return Header.of_pair((*case.size, channels), dtype, mask)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a slice of a volume, and of its labels."""
@@ -234,7 +237,7 @@ class NiftiVolumes(Source):
             axis=self._axis,
             canonical=self._canonical,
             ignore_affine=self._ignore_affine,
-            one_hot=self._options.mask_map.one_hot is not None,
+            one_hot=self._options.mask_map.by_channel,
         )
         self._limits.require((*case.size, case.channels), case.images[0].dtype, pair.images[0],
                              "a slice")  # fmt: skip

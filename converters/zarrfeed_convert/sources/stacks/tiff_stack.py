@@ -235,12 +235,15 @@ class TiffStacks(Source):
             along=self._axis,
             channel=channel,
             names=pair.files,
-            one_hot=self._options.mask_map.one_hot is not None,
+            one_hot=self._options.mask_map.by_channel,
         )
         image, channels = images.measured, count_channels(axes, channel, path)
         if images.page.photometric != PALETTE and channels != images.page.samplesperpixel:
             image = replace(image, channels=channels)
-        header = self._options.header(image, masks[0].measured if masks else None, name=path)
+        mask = None
+        if mask_axes is not None:
+            mask = replace(masks[0].measured, channels=mask_axes.channel_count)
+        header = self._options.header(image, mask, name=path)
         return _Stack(pair, axes, mask_axes, header)
 
 

@@ -1,0 +1,241 @@
+"""Which classes do the masks of a source have?
+
+Those that the user names, those of the dataset, the channels of multi-hot masks; or, by looking at
+every mask, those that its values mean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
+from zarrfeed_convert.labels import (
+    JPEG_HINT,
+    TOPS,
+    Labels,
+    has_soft_edges,
+    is_jpeg,
+    of_two_classes,
+)
+from zarrfeed_convert.planning.layout import Decision
+from zarrfeed_convert.planning.survey_tasks import collect_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zarrfeed_convert.executors.executor import Executor, Progress
+    from zarrfeed_convert.source import Source
+
+_SURVEYED_TOGETHER = 16
+# Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
+_JPEG_VALUES = 16
+_INSTANCES = 256  # classes that nobody named: more than that number objects
+
+
+def survey_labels(
+    source: Source,
+    executor: Executor,
+    items: Sequence[int],
+    *,
+    known: Labels | None,
+    ignore: int | None,
+    progress: Progress | None,
+) -> tuple[Labels, Decision, dict[int, int]]:
+    """Find the classes by looking at every mask; count the pixels of every id besides.
+
+    Parameters
+    ----------
+    source, executor, items, progress
+        What is read, who reads, which samples, who is told.
+    known
+        Classes and ignored id of the dataset's other splits; None where there are none.
+    ignore
+        The id to leave out, if the user named one.
+
+    Raises
+    ------
+    SourceError
+        The values leave open what the classes are.
+    """
+    first: dict[int, int] = {}
+    pixels = Counter[int]()
+    jobs = [
+        list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
+    ]
+    for part in executor.run(collect_values, jobs, progress):
+        for value, (item, count) in part.items():
+            first.setdefault(value, item)
+            pixels[value] += count
+    binary = 255 in first and first.keys() <= {0, 255}
+    said = few(map(str, sorted(first)), counted=True)
+    as_one = " and 255 means 1 (foreground)"
+    if known is not None:
+        binary = binary and known.ignore is None and len(known.classes) == 2
+        reason = f"those of the dataset's other splits; the masks hold {said}"
+        labels = Labels(known.classes, known.ignore if ignore is None else ignore, binary)
+        reason += f",{as_one}" if binary else ""
+        return labels, _classes(labels, reason), _ids(pixels, labels)
+    seen = {value: source.names(item)[1] for value, item in first.items()}
+    labels = labels_of_values(seen, ignore=ignore, pixels=pixels)
+    reason = f"no --classes: all masks together hold {said}{about_instances(labels)}"
+    if labels.binary:
+        reason = f"no --classes: the masks are binary, they hold {said},{as_one}"
+    return labels, _classes(labels, reason), _ids(pixels, labels)
+
+
+def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
+    """Count the pixels of ids, from those of values."""
+    return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
+
+
+def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:
+    """Take the classes that the user named."""
+    labels = Labels(classes, ignore)
+    return labels, _classes(labels, "asked for")
+
+
+def multi_hot_labels(
+    count: int, named: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
+) -> tuple[Labels, Decision]:
+    """Take the channels of the masks as classes.
+
+    Parameters
+    ----------
+    count
+        Channels of every mask.
+    named, ignore
+        As the user says.
+    known
+        Those of the dataset's other splits; None where there are none.
+
+    Raises
+    ------
+    SourceError
+        There are names for more or fewer classes, or an ignored id.
+    """
+    if ignore is None and known is not None:
+        ignore = known.ignore
+    if ignore is not None:
+        raise SourceError(
+            f"ignore: needed none with multi-hot masks, found {ignore}: they hold no ids; leave "
+            "--ignore out, and give pixels that shall not count a weight of 0 in a map of their "
+            "own, which a sequence takes as weights=, or a channel of their own"
+        )
+    names = named or (known.classes if known else tuple(map(str, range(count))))
+    if len(names) != count:
+        of_whom = "--classes" if named else "the dataset's other splits"
+        raise SourceError(
+            f"classes: needed a name for each of the {count} channels of the masks, found "
+            f"{len(names)} ({few(names, counted=True)}) by {of_whom}; name as many as there are, "
+            "and give each mask a channel for every class, also where it is empty"
+        )
+    labels = Labels(names, None, multi_hot=True)
+    reason = "multi-hot: masks have a channel for each class; a pixel may have several, or none"
+    return labels, _classes(labels, reason)
+
+
+def without_masks(
+    classes: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
+) -> tuple[Labels, Decision]:
+    """Take the classes that the user named, or those of the dataset, for images without masks."""
+    labels = known or Labels(classes or (), ignore, multi_hot=None)
+    if classes is not None:
+        labels = replace(labels, classes=classes, ignore=ignore)
+    reason = "the source has none; without masks, images feed `model.predict`, not `fit`"
+    return labels, Decision("masks", "none", reason)
+
+
+def _classes(labels: Labels, reason: str) -> Decision:
+    shown = few(labels.classes, counted=True)
+    ignored = "" if labels.ignore is None else f"; {labels.ignore} is ignored"
+    return Decision("classes", f"{len(labels.classes)} ({shown}){ignored}", reason)
+
+
+def labels_of_values(
+    seen: Mapping[int, str], *, ignore: int | None, pixels: Mapping[int, int] | None = None
+) -> Labels:
+    """Decide the classes from the values that all masks hold.
+
+    Parameters
+    ----------
+    seen
+        Value → a mask that holds it.
+    ignore
+        The id to leave out, if the user named one.
+    pixels
+        Value → how many pixels of all masks hold it, if that is known.
+
+    Raises
+    ------
+    SourceError
+        255 appears among other values: it may be a class or mean "unlabelled". Or the masks are
+        JPEG files or have soft edges, and hold so many values that these are no classes.
+
+    Examples
+    --------
+    >>> labels_of_values({0: "a.png", 255: "a.png"}, ignore=None).classes
+    ('background', 'foreground')
+    >>> labels_of_values({0: "a.png", 2: "b.png"}, ignore=None).classes
+    ('0', '1', '2')
+    """
+    values = set(seen) - {ignore}
+    smeared = sorted(value for value in values if is_jpeg(seen[value]))
+    if len(smeared) > _JPEG_VALUES or (smeared and 255 in values and not values <= {0, 255}):
+        raise SourceError(
+            f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
+            f"{len(values)} values; {JPEG_HINT}; or, {of_two_classes(255)}"
+        )
+    top = max(seen, default=0)
+    if has_soft_edges(pixels or {}):
+        raise SourceError(
+            f"{seen[top]}: needed masks of class ids, found 0, {top} and {len(seen) - 2} values "
+            f"between, as soft edges have; {of_two_classes(top)}, or name all classes with "
+            "--classes"
+        )
+    if seen.keys() == {0, TOPS[1]} and ignore is None:
+        raise SourceError(
+            f"{seen[top]}: found the mask values 0 and {top}; use --mask-map {top}=1 if these are "
+            f"two classes, or --ignore {top} if it marks unlabelled pixels"
+        )
+    if ignore is None and 255 in values and top == 255:  # beyond, it is an id like others
+        if values <= {0, 255}:
+            return Labels(("background", "foreground"), None, binary=True)
+        raise SourceError(
+            f"{seen[255]}: found the mask value 255 among {len(values) - 1} others; use "
+            f"--ignore 255 if it marks unlabelled pixels; {of_two_classes(255)}; else name the "
+            "classes with --classes"
+        )
+    count = max(values, default=0) + 1
+    return Labels(tuple(str(number) for number in range(count)), ignore)
+
+
+def about_instances(labels: Labels) -> str:
+    """Advise what to do with so many classes, if they are so many; else say nothing."""
+    if len(labels.classes) <= _INSTANCES:
+        return ""
+    return "; if they number objects, --mask-map '0=0,*=1' makes all of these one class"
+
+
+def about_mask_dtype(labels: Labels, *, bound: bool) -> tuple[Decision, ...]:
+    """Say where only the ignored id keeps masks from being of 8 bits.
+
+    Parameters
+    ----------
+    labels
+        The classes, and the ignored id.
+    bound
+        Whether other splits have them already, so that this one must.
+    """
+    ignore, top = labels.ignore, 255
+    if ignore is None or ignore <= top or len(labels.classes) > top + 1:
+        return ()
+    reason = f"the ignored id {ignore} is above {top}: masks take twice the memory of uint8"
+    if len(labels.classes) <= top and not bound:
+        reason += (
+            f"; {top} is free: --ignore {top}, with --mask-map {ignore}={top} if masks hold "
+            f"{ignore}, would do"
+        )
+    return (Decision("mask dtype", str(labels.dtype), reason),)

@@ -1,0 +1,66 @@
+"""Models learn classes that overlap, on every backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zarrfeed_convert import convert
+
+CLIENT = Path(__file__).with_name("multi_hot_client.py")
+COUNT, SIZE = 18, (16, 12)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose red pixels are of one class and whose green ones of another; some are both."""
+    path = tmp_path_factory.mktemp("multi_hot") / "o.zarr"
+    blobs = np.random.default_rng(0).random((COUNT, 4, 3, 3)) < 0.5
+    images = np.kron(blobs, np.ones((1, 4, 4, 1))).astype(np.uint8) * np.uint8(200)
+    masks = images[..., :2] > 0
+    convert(zip(images, masks, strict=True), path, split="train", classes="red,green", workers=1)
+    return path / "train"
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
+    """What a user on one backend saw; one process for each."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
+    done = subprocess.run(
+        [sys.executable, str(CLIENT), str(store)],
+        capture_output=True, text=True, timeout=400, check=False,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": request.param,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "CUDA_VISIBLE_DEVICES": "",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def test_a_unet_with_a_sigmoid_for_each_class_learns_them(seen: dict[str, Any]) -> None:
+    assert seen["losses"][-1] < 0.7 * seen["losses"][0]
+    assert seen["right"] > 0.85  # a class is half of all pixels
+
+
+@pytest.mark.parametrize("workers", ["inline", "processes"])
+def test_losses_are_those_of_the_arrays_themselves(seen: dict[str, Any], workers: str) -> None:
+    assert seen[workers]
+
+
+def test_padding_weighs_nothing_and_every_pixel_once(seen: dict[str, Any]) -> None:
+    shape, rest = seen["weights"]
+    assert shape == [8, *SIZE]
+    assert rest == (COUNT % 8) * SIZE[0] * SIZE[1]
