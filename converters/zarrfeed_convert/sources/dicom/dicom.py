@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.sources.dicom.headers import Slice
     from zarrfeed_convert.sources.dicom.labels import SliceLabels
+    from zarrfeed_convert.sources.dicom.slices import Slice
 
 
 @source_errors

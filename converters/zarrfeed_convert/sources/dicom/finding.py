@@ -1,10 +1,17 @@
-"""Which files of a folder are slices, which segments, and which label volumes?"""
+"""Which files are slices, segments and label volumes, and which slices make a series?
+
+Slices of a series are in the order in which they lie in the patient: neither file names nor
+instance numbers say that.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from filecmp import cmp
-from pathlib import Path
+from itertools import pairwise
+from os.path import commonpath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
@@ -14,19 +21,19 @@ from zarrfeed_convert.sources.dicom.headers import (
     read_header,
     slices_of,
 )
-from zarrfeed_convert.sources.dicom.planes import same_grid
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
-from zarrfeed_convert.sources.dicom.series import at_one_place, series_of
+from zarrfeed_convert.sources.dicom.slices import Series, in_order, same_grid
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
 from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.sources.dicom.headers import Slice
     from zarrfeed_convert.sources.dicom.segments import Segmentation
-    from zarrfeed_convert.sources.dicom.series import Series
+    from zarrfeed_convert.sources.dicom.slices import Slice
 
 _DICOM = (".dcm", ".dicom", ".ima")  # extensions of files that claim to be
 
@@ -102,7 +109,7 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
     below = {path: without_extension(stem, _DICOM) for path, stem in image_files.items()}
     _require(found, slices, images, masks)
     once = _once(slices.found, found)
-    found.series = series_of(once, below, slices.numbers, root=_root(images))
+    found.series = _series_of(once, below, slices.numbers, _root(images))
     _remark_same_places(found)
     return found
 
@@ -173,7 +180,14 @@ def _is_copy(one: Slice, other: Slice) -> bool:
 
 def _remark_same_places(found: FoundFiles) -> None:
     """Tell of images of one series that lie at the same place, as those of several times do."""
-    pairs = [pair for series in found.series for pair in at_one_place(series.slices)]
+    pairs = [
+        (one, other)
+        for series in found.series
+        for one, other in pairwise(series.slices)
+        if one.instance != other.instance and one.size == other.size
+        if one.plane is not None and other.plane is not None
+        if same_grid(one.plane, other.plane, one.size)
+    ]
     if pairs:
         one, other = (each.name for each in pairs[0])
         why = f"such as {one} and {other}, of one series: all are packed; take out what is too many"
@@ -212,3 +226,53 @@ def _root(images: str) -> str:
     if path.is_file():
         return without_extension(path.name, _DICOM)
     return path.resolve().name if path.is_dir() else "series"
+
+
+def _series_of(
+    slices: Iterable[Slice], below: Mapping[str, str], numbers: Mapping[str, str], root: str
+) -> list[Series]:
+    """Group slices into series, sorted by key.
+
+    `below` has a file's path below the folder, without extension; `numbers` those of series, by
+    UID; `root` is the name of the folder.
+    """
+    groups: dict[str, list[Slice]] = {}
+    for one in slices:
+        groups.setdefault(one.series or one.path, []).append(one)
+    files = {uid: sorted({one.path for one in group}) for uid, group in groups.items()}
+    keys = _keys(files, below, numbers, root)
+    series = (
+        Series(uid, keys[uid], _place(files[uid]), tuple(in_order(group)))
+        for uid, group in groups.items()
+    )
+    return sorted(series, key=lambda one: one.key)
+
+
+def _place(files: Sequence[str]) -> str:
+    return files[0] if len(files) == 1 else commonpath([PurePath(file).parent for file in files])
+
+
+def _keys(
+    files: Mapping[str, Sequence[str]],
+    below: Mapping[str, str],
+    numbers: Mapping[str, str],
+    root: str,
+) -> dict[str, str]:
+    """Name each series: by its folder; where that has several, by its file, number or UID."""
+    folders = {}
+    for uid, paths in files.items():
+        parents = [PurePath(below[path]).parent for path in paths]
+        folders[uid] = PurePath(commonpath(parents) if len(parents) > 1 else parents[0])
+    crowded = Counter(folders.values())
+    keys: dict[str, str] = {}
+    for uid, paths in files.items():
+        folder, number = folders[uid], numbers.get(uid, "")
+        if crowded[folder] == 1:
+            name = root if folder == PurePath() else folder.as_posix()
+        elif len(paths) == 1:
+            name = below[paths[0]]
+        else:
+            name = (folder / f"series{number}").as_posix()
+        keys[uid] = name
+    twice = Counter(keys.values())
+    return {uid: f"{name}/{uid}" if twice[name] > 1 else name for uid, name in keys.items()}

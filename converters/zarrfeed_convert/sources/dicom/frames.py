@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.sources.dicom.headers import Slice
+    from zarrfeed_convert.sources.dicom.slices import Slice
 
 _LABEL = "imagecodecs"
 _DECODERS = {

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_file_meta_info, read_preamble
 from pydicom.uid import UID
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.dicom.planes import Plane, plane_of
-from zarrfeed_convert.sources.rescale import rescaled_dtype
-from zarrfeed_convert.sources.values import packed_dtype
+from zarrfeed_convert.sources.dicom.slices import PALETTE, Slice, plane_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.sources.dicom.slices import Plane
 
-_PALETTE = "PALETTE COLOR"
 _PIECE = 1 << 20  # bytes in memory at a time
 _SEGMENTS = (  # of a frame per segment; of segment numbers
     "1.2.840.10008.5.1.4.1.1.66.4",
@@ -42,88 +38,6 @@ _TAGS = [
     "ReferencedSeriesSequence", "TotalPixelMatrixRows", "PixelPaddingValue",
     "PixelPaddingRangeLimit",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A file's only image, or one of its frames.
-
-    Attributes
-    ----------
-    path, frame, frames
-        The file; which of its frames, from 0; how many it has.
-    size
-        Height and width.
-    channels
-        As it is decoded: 3 of palettes, too.
-    stored
-        The dtype as it is decoded.
-    slope, intercept
-        From stored values to those that are meant; None where the file does not say.
-    table
-        Whether the file has a table instead.
-    photometric, bits
-        The kind of colours, and how many bits of stored values are used.
-    negative
-        Whether the least stored value is white.
-    series, instance
-        The UIDs.
-    number
-        InstanceNumber.
-    plane
-        Where it lies; None where the file does not say.
-    padding
-        The stored value beside the picture; or the least and the highest of them.
-    """
-
-    path: str
-    frame: int
-    frames: int
-    size: tuple[int, int]
-    channels: int
-    stored: str
-    slope: float | None
-    intercept: float | None
-    table: bool
-    photometric: str
-    bits: int
-    negative: bool
-    series: str
-    instance: str
-    number: int
-    plane: Plane | None = field(compare=False)
-    padding: tuple[float, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Name it as a person would look for it; DICOM counts frames from 1."""
-        return self.path if self.frames == 1 else f"{self.path}[frame={self.frame + 1}]"
-
-    @property
-    def has_palette(self) -> bool:
-        """Return whether stored values are indices of colours."""
-        return self.photometric == _PALETTE and self.channels == 3
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """The slope and the intercept; 1 and 0 where the file does not say."""
-        return (1, 0) if self.slope is None else (self.slope, self.intercept or 0)
-
-    def packed(self, *, rescale: bool) -> str:
-        """Return the dtype of its values as they are meant, or as they are stored."""
-        stored = np.dtype(self.stored)
-        if not rescale or self.has_palette:
-            return packed_dtype(stored, self.name)
-        if self.table:
-            return "float32"
-        return rescaled_dtype(stored, *self.scale, self.name, bits=self.bits)
-
-    def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
-        """Return what padding is among the values that are packed; as it is stored for tables."""
-        if not rescale or self.table or self.negative:
-            return self.padding
-        slope, intercept = self.scale
-        return tuple(value * slope + intercept for value in self.padding)
 
 
 def read_header(path: str, limits: Limits) -> Any | None:
@@ -257,7 +171,7 @@ def _numbers(item: Any, header: Any, name: str, count: int) -> Sequence[float] |
 def _decoded(header: Any) -> tuple[int, str]:
     """Return how many channels there are once colours are looked up, and of which dtype."""
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
-    if header.get("PhotometricInterpretation") == _PALETTE and descriptor:
+    if header.get("PhotometricInterpretation") == PALETTE and descriptor:
         return 3, "uint16" if int(descriptor[2]) > 8 else "uint8"
     bits, channels = int(header.get("BitsAllocated") or 8), int(header.get("SamplesPerPixel") or 1)
     if bits == 1:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.dicom.planes import patch_of
 from zarrfeed_convert.sources.dicom.segments import series_shown, slices_shown
+from zarrfeed_convert.sources.dicom.slices import patch_of
 from zarrfeed_convert.sources.file_pairs import pair_stacks
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import measure_volume
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.sources.dicom.frames import FrameReader
-    from zarrfeed_convert.sources.dicom.planes import Patch
     from zarrfeed_convert.sources.dicom.segments import Segmentation
-    from zarrfeed_convert.sources.dicom.series import Series
+    from zarrfeed_convert.sources.dicom.slices import Patch, Series
     from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader
 
 

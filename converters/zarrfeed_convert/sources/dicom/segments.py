@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.sources.dicom.headers import functional_groups, macro, plane_of_frame
-from zarrfeed_convert.sources.dicom.planes import Plane, same_grid
+from zarrfeed_convert.sources.dicom.slices import Plane, same_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zarrfeed_convert.sources.dicom.headers import Slice
-    from zarrfeed_convert.sources.dicom.series import Series
+    from zarrfeed_convert.sources.dicom.slices import Series, Slice
 
 NAMES_FROM = ("label", "type")  # where a segment's name is
 BACKGROUND = "background"

@@ -19,7 +19,7 @@ from zarrfeed_convert.formats import open_source, source_of
 pydicom = pytest.importorskip("pydicom")
 nib = pytest.importorskip("nibabel")
 DicomSeries = pytest.importorskip("zarrfeed_convert.sources.dicom.dicom").DicomSeries
-planes = pytest.importorskip("zarrfeed_convert.sources.dicom.planes")
+slices = pytest.importorskip("zarrfeed_convert.sources.dicom.slices")
 
 from pydicom import Dataset, dcmread  # noqa: E402 (may be absent)
 from pydicom.pixels import apply_modality_lut  # noqa: E402
@@ -267,12 +267,12 @@ def test_law_a_slice_is_found_in_the_volume_however_it_is_stored(order, signs, s
     stored = stored.as_reoriented(np.array(list(zip(order, signs, strict=True))))
     for number in range(COUNT):
         origin = ORIGIN + number * STEP * NORMAL + np.array([-shift, -shift, shift])
-        plane = planes.plane_of(origin, orientation(), SPACING)
-        patch = planes.patch_of(plane, (ROWS, COLUMNS), stored.affine, stored.shape)
+        plane = slices.plane_of(origin, orientation(), SPACING)
+        patch = slices.patch_of(plane, (ROWS, COLUMNS), stored.affine, stored.shape)
         part = patch.turn(np.asarray(stored.dataobj)[patch.index])
         np.testing.assert_array_equal(part, masks[number])
-    outside = planes.plane_of(ORIGIN + 99 * NORMAL, orientation(), SPACING)
-    assert planes.patch_of(outside, (ROWS, COLUMNS), stored.affine, stored.shape) is None
+    outside = slices.plane_of(ORIGIN + 99 * NORMAL, orientation(), SPACING)
+    assert slices.patch_of(outside, (ROWS, COLUMNS), stored.affine, stored.shape) is None
 
 
 def test_frames_of_an_enhanced_file_are_slices():

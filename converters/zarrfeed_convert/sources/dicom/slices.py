@@ -1,4 +1,4 @@
-"""Where in the patient does a DICOM slice lie, and where are its pixels in a volume?
+"""What is a DICOM slice, where does it lie in the patient, and where in a volume?
 
 Pure: numbers in, numbers out. A plane is a (3, 3) array that maps (row, column, 1) to millimetres,
 LPS as in DICOM: x to the left, y to the back, z to the head. NIfTI's affines are RAS.
@@ -8,15 +8,19 @@ LPS as in DICOM: x to the left, y to the back, z to the head. NIfTI's affines ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrfeed_convert.sources.rescale import rescaled_dtype
+from zarrfeed_convert.sources.values import packed_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PALETTE = "PALETTE COLOR"  # the photometric interpretation of indices
 Plane: TypeAlias = NDArray[np.float64]
 Size: TypeAlias = tuple[int, int]
 _TOLERANCE = 0.1  # of a pixel: what rounding in headers makes is a hundredth of it
@@ -49,22 +53,131 @@ def plane_of(
     )
 
 
-def height(plane: Plane, normal: NDArray[Any]) -> float:
-    """Measure where a slice lies along a normal, in millimetres; so slices are sorted."""
-    return float(plane[:, 2] @ normal)
-
-
-def normal_of(plane: Plane) -> NDArray[Any]:
-    """Return the direction that slices follow each other in."""
-    normal: NDArray[Any] = np.cross(plane[:, 1], plane[:, 0])
-    return normal / (np.linalg.norm(normal) or 1.0)
-
-
 def same_grid(one: Plane, other: Plane, size: Size) -> bool:
     """Return whether two slices of one size have their pixels at the same places."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
     apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
     return bool(apart <= _TOLERANCE * pixel)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A file's only image, or one of its frames.
+
+    Attributes
+    ----------
+    path, frame, frames
+        The file; which of its frames, from 0; how many it has.
+    size
+        Height and width.
+    channels
+        As it is decoded: 3 of palettes, too.
+    stored
+        The dtype as it is decoded.
+    slope, intercept
+        From stored values to those that are meant; None where the file does not say.
+    table
+        Whether the file has a table instead.
+    photometric, bits
+        The kind of colours, and how many bits of stored values are used.
+    negative
+        Whether the least stored value is white.
+    series, instance
+        The UIDs.
+    number
+        InstanceNumber.
+    plane
+        Where it lies; None where the file does not say.
+    padding
+        The stored value beside the picture; or the least and the highest of them.
+    """
+
+    path: str
+    frame: int
+    frames: int
+    size: tuple[int, int]
+    channels: int
+    stored: str
+    slope: float | None
+    intercept: float | None
+    table: bool
+    photometric: str
+    bits: int
+    negative: bool
+    series: str
+    instance: str
+    number: int
+    plane: Plane | None = field(compare=False)
+    padding: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name it as a person would look for it; DICOM counts frames from 1."""
+        return self.path if self.frames == 1 else f"{self.path}[frame={self.frame + 1}]"
+
+    @property
+    def has_palette(self) -> bool:
+        """Return whether stored values are indices of colours."""
+        return self.photometric == PALETTE and self.channels == 3
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The slope and the intercept; 1 and 0 where the file does not say."""
+        return (1, 0) if self.slope is None else (self.slope, self.intercept or 0)
+
+    def packed(self, *, rescale: bool) -> str:
+        """Return the dtype of its values as they are meant, or as they are stored."""
+        stored = np.dtype(self.stored)
+        if not rescale or self.has_palette:
+            return packed_dtype(stored, self.name)
+        if self.table:
+            return "float32"
+        return rescaled_dtype(stored, *self.scale, self.name, bits=self.bits)
+
+    def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
+        """Return what padding is among the values that are packed; as it is stored for tables."""
+        if not rescale or self.table or self.negative:
+            return self.padding
+        slope, intercept = self.scale
+        return tuple(value * slope + intercept for value in self.padding)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Slices that were taken together.
+
+    Attributes
+    ----------
+    uid
+        SeriesInstanceUID.
+    key
+        Names it: its folder, or what else tells it apart.
+    place
+        Its folder, or its only file.
+    slices
+        Sorted.
+    """
+
+    uid: str
+    key: str
+    place: str
+    slices: tuple[Slice, ...]
+
+
+def in_order(slices: Sequence[Slice]) -> list[Slice]:
+    """Sort slices along their normal; by instance number if a file does not say where it lies."""
+    known = {one: one.plane for one in slices if one.plane is not None}
+    if len(known) < len(slices):
+        return sorted(slices, key=lambda one: (one.number, one.path, one.frame))
+    first = known[min(slices, key=lambda one: (one.instance, one.frame))]
+    normal: NDArray[Any] = np.cross(first[:, 1], first[:, 0])
+    normal /= np.linalg.norm(normal) or 1.0
+
+    def place(one: Slice) -> tuple[float, int, str, int]:
+        millimetres = round(float(known[one][:, 2] @ normal), 3)
+        return millimetres, one.number, one.path, one.frame
+
+    return sorted(slices, key=place)
 
 
 @dataclass(frozen=True, slots=True)
