@@ -377,7 +377,7 @@ FURTHER = {
     "external": (external, "add --allow-external", "--allow-external"),
     "bare numbers": (
         bare_numbers,
-        "say which by -o dtype=uint8, for masks -o mask_dtype=uint8",
+        "-o dtype=uint8, for masks -o mask_dtype=uint8",
         "-o dtype=uint8 -o mask_dtype=uint8",
     ),
     "wide numbers": (

@@ -1,4 +1,4 @@
-"""What array do numbers stand for that come without a header: bare bytes, or lists?"""
+"""Arrange numbers without a header, from bytes or lists, as arrays of pixels."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import Role
 
-# An image file, a NumPy file or bare numbers; an array.
+# An image file, a NumPy file or raw numbers; an array.
 Value: TypeAlias = bytes | NDArray[Any]
 
-_CHANNELS = 4  # an image has no more, as a rule
+_CHANNELS = 4  # images rarely have more
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How values that are no image files are understood.
+    """How values are read that are not image files.
 
     Attributes
     ----------
     dtype
-        Of bytes that are bare numbers, and of numbers in lists. Empty: bytes are image or NumPy
-        files, and an image's integers of 32 or 64 bits, as lists have them, are uint8.
+        The dtype of bytes that are raw numbers, and of numbers in lists. Empty: bytes are image or
+        NumPy files, and integers of 32 or 64 bits, as in lists, are uint8 in images.
     channels_first
-        Arrays are (C, H, W) instead of (H, W, C).
+        Whether arrays are (C, H, W) instead of (H, W, C).
     role
-        Of the field that they are.
+        The role of the field.
     """
 
     dtype: str = ""
@@ -44,36 +44,36 @@ class Numbers:
 
     @property
     def option(self) -> str:
-        """The option that gives the dtype, for errors."""
+        """The option that gives the dtype."""
         return "dtype" if self.role == "image" else f"{self.role}_dtype"
 
     def __post_init__(self) -> None:
-        """Check the dtype."""
+        """Check that the dtype is numeric."""
         try:
             known = np.dtype(self.dtype or "uint8").kind in "buif"
         except TypeError:
             known = False
         if not known:
             raise SourceError(
-                f"option {self.option}: needed a type of numbers like uint8, int16 or float32, "
+                f"option {self.option}: needed a type of numbers, like uint8, int16 or float32, "
                 f"found {self.dtype!r}"
             )
 
     def is_file(self, value: Value) -> TypeGuard[bytes]:
-        """Return whether a value is a file, of an image or of NumPy's."""
+        """Return whether a value is an image file or a NumPy file."""
         return isinstance(value, bytes) and not self.dtype
 
 
 def numbers_by_role(
     dtype: str, mask_dtype: str, target_dtype: str, *, channels_first: bool = False
 ) -> dict[Role, Numbers]:
-    """Say how the numbers of each role are understood, by the options of a format."""
+    """Return how numbers are read for each role."""
     dtypes: dict[Role, str] = {"image": dtype, "mask": mask_dtype, "target": target_dtype}
     return {role: Numbers(said, channels_first, role) for role, said in dtypes.items()}
 
 
 def parse_shape(text: str) -> tuple[int, ...] | None:
-    """Read ``HxW`` or ``HxWxC``; None where the text is something else.
+    """Parse ``HxW`` or ``HxWxC``; None for other text.
 
     Examples
     --------
@@ -86,19 +86,19 @@ def parse_shape(text: str) -> tuple[int, ...] | None:
 
 
 def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple[int, ...]:
-    """Check that numbers are a shape.
+    """Return numbers as a shape.
 
     Parameters
     ----------
     numbers
-        As given or stored.
+        The numbers that the options give or the data hold.
     parts, name
         Where they come from, for errors.
 
     Raises
     ------
     SourceError
-        They are not a height and a width, with or without channels.
+        The numbers are not a height and a width, with or without channels.
     """
     if len(numbers) not in (2, 3) or min(numbers) < 1:
         raise SourceError(
@@ -109,7 +109,7 @@ def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple
 
 
 def numbers_dtype(array: NDArray[Any], value: Value, numbers: Numbers) -> np.dtype[Any]:
-    """Return what numbers are taken for; those of a mask are never converted."""
+    """Return the dtype to which numbers are converted; that of masks stays."""
     if isinstance(value, bytes) or numbers.role == "mask":
         return array.dtype
     if numbers.dtype:
@@ -123,7 +123,7 @@ def arrange_numbers(
 ) -> NDArray[Any]:
     """Arrange numbers as (H, W) or (H, W, C), in native byte order.
 
-    Of an image's shape, only the height and the width count for other roles.
+    The shape is that of the images; other roles take the height and the width from it.
     """
     if shape is not None and len(shape) == 3 and numbers.role != "image":
         shape = shape[1:] if numbers.channels_first else shape[:2]
@@ -156,7 +156,7 @@ def _numbers_in(data: bytes, numbers: Numbers, name: str) -> NDArray[Any]:
 def _completed(
     shape: Sequence[int] | None, count: int, numbers: Numbers, name: str
 ) -> tuple[int, ...]:
-    """Complete the shape of numbers in a row: there are as many channels as fit."""
+    """Return the shape of flat numbers, with as many channels as fit."""
     if shape is None:
         raise SourceError(
             f"{name}: needed the shape of {count} numbers in a row, found none; give it by "

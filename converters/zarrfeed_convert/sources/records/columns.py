@@ -1,4 +1,4 @@
-"""What does a column of a Parquet table hold, row by row, and is one of them of masks?"""
+"""Columns of Parquet tables: which can hold images or masks, and what a cell holds."""
 
 from __future__ import annotations
 
@@ -34,39 +34,41 @@ CellValue: TypeAlias = "Value | str | None"
 
 
 def require_images(tables: Tables, column: str, *, option: str) -> None:
-    """Refuse a column that a file lacks, or whose values cannot be images.
+    """Raise if a file lacks a column, or if the column cannot hold images.
 
     Raises
     ------
     SourceError
-        The message says which columns there are, or what it holds: single numbers, dates or so.
+        The message lists the columns of the file, or gives the type of the column.
     """
     tables.require(column, option=option)
     for path in tables.paths:
         kind = schema_of(path).field(column).type
         if not _may_be_images(kind):
+            needed = "images as bytes, paths, nested lists or tensors"
             raise SourceError(
-                f"{path}: column {column}: needed images as bytes, paths, nested lists or tensors, "
-                f"found {_value_type(kind)}"
+                f"{path}: column {column}: needed {needed}, found {_value_type(kind)}"
             )
 
 
 def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[str]) -> bool:
-    """Return whether tables have masks of which nothing is said but the column's usual name.
+    """Return whether tables have masks, where the user has not named their column.
 
     Parameters
     ----------
+    tables
+        The tables.
     column
-        That name.
+        The usual name of the column of masks.
     image
         The column of the images.
     but_not
-        Columns that something else is in.
+        Columns that are known to hold something else.
 
     Raises
     ------
     SourceError
-        Only some of the tables have the column, or others might hold the masks.
+        Only some of the tables have the column, or another column could hold masks.
     """
     schemas = {path: schema_of(path) for path in tables.paths}
     having = [path for path, schema in schemas.items() if column in schema.names]
@@ -74,8 +76,8 @@ def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[st
         lacking = [path for path in schemas if path not in having]
         if lacking:
             raise SourceError(
-                f"{lacking[0]}: needed the column {column!r} as {having[0]} has it, found a table "
-                f"without; give tables of one kind, or pack images alone by --masks {NO_MASKS}"
+                f"{lacking[0]}: needed the column {column!r}, as {having[0]} has, found none; "
+                f"give tables of one kind, or pack images alone with --masks {NO_MASKS}"
             )
         return True
     path, schema = next(iter(schemas.items()))
@@ -89,9 +91,9 @@ def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[st
     ]
     if others:
         raise SourceError(
-            f"{path}: needed the column {column!r}, found {few(others, shown=20)}; if masks are "
-            f"in one of them, name it by -o mask=COLUMN, else pack images alone by --masks "
-            f"{NO_MASKS}"
+            f"{path}: needed the column {column!r}, found {few(others, shown=20)}; if one of them "
+            "holds the masks, name it with -o mask=COLUMN, otherwise pack images alone with "
+            f"--masks {NO_MASKS}"
         )
     return False
 
@@ -99,8 +101,7 @@ def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[st
 def _may_be_images(kind: pa.DataType) -> bool:
     kind = _value_type(kind)
     if pa.types.is_struct(kind):
-        fields = [field.name for field in kind]
-        return "bytes" in fields or "path" in fields
+        return not {"bytes", "path"}.isdisjoint(field.name for field in kind)
     return _is_bytes(kind) or _is_text(kind) or _is_tensor(kind) or pa.types.is_nested(kind)
 
 
@@ -109,17 +110,17 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def cell_value(value: pa.Scalar, *, name: str) -> CellValue:
-    """Return what a cell holds.
+    """Return the value of a cell.
 
     Returns
     -------
     bytes, array, str or None
-        An image file or bare numbers; an array; the path of a file; nothing.
+        An image file or raw numbers; an array; the path of a file; None for a null.
 
     Raises
     ------
     SourceError
-        A list holds several images, lists of different lengths, or nothing in places.
+        A list holds several images, lists of different lengths, or nulls.
     """
     if not value.is_valid:
         return None
@@ -145,7 +146,7 @@ def cell_value(value: pa.Scalar, *, name: str) -> CellValue:
 
 
 def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
-    """Unpack lists of lists into an array."""
+    """Convert lists of lists to an array."""
     shape = [len(values)]
     while not pa.types.is_primitive(values.type) and pa.types.is_nested(values.type):
         lengths = pc.call_function("list_value_length", [values]).unique().to_pylist()
@@ -160,7 +161,7 @@ def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
 
 
 def _is_image(kind: pa.DataType) -> bool:
-    """Return whether the values of a list are images, not numbers or lists of numbers."""
+    """Return whether the values of a list are images, rather than numbers or lists of them."""
     return bool(pa.types.is_struct(kind) or _is_bytes(kind) or _is_text(kind))
 
 
@@ -183,18 +184,20 @@ def _is_tensor(kind: pa.DataType) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and how its values are understood.
+    """A column, and how its values are read.
 
     Attributes
     ----------
-    tables, column, numbers
-        Where its values are, and what they are if they are no image files.
+    tables, column
+        The tables, and the name of the column.
+    numbers
+        How values are read that are not image files.
     rows
-        Reads them.
+        The reader of the rows.
     shape
-        Of bare numbers: lengths, or the columns that hold them.
+        The shape of raw numbers, or the columns that hold it.
     limits
-        What its values may claim, and whether they may name files outside the table's folder.
+        Limits on what the values may claim, and on the paths that they may name.
     """
 
     tables: Tables
@@ -205,16 +208,16 @@ class Column:
     limits: Limits
 
     def name(self, row: int) -> str:
-        """Name a cell as a person would look for it."""
+        """Name a cell for a person: file, row and column."""
         return self.tables.name(row, self.column)
 
     def block_nbytes(self) -> int:
-        """Return how many bytes are decoded at once, at most, to read a cell and its shape."""
+        """Return the most bytes that are decoded at once to read a cell and its shape."""
         parts = (part for part in self.shape if isinstance(part, str))
         return self.tables.block_nbytes({self.column, *parts})
 
     def holds_nothing(self, row: int) -> bool:
-        """Return whether a cell is empty; one that cannot be read is not."""
+        """Return whether a cell is null. A cell that cannot be read is not."""
         try:
             return self._cell(row, self.column) is None
         except SourceError:
@@ -226,7 +229,7 @@ class Column:
         Raises
         ------
         SourceError
-            It holds nothing, or the file is not there.
+            The cell is null, or the file is missing.
         """
         held = self._image(row)
         if not isinstance(held, str):
@@ -241,12 +244,12 @@ class Column:
         return self._embedded(data, row)
 
     def measured_file(self, row: int) -> Measure | None:
-        """Measure the file that a cell names; None where it holds the image itself.
+        """Measure the file that a cell names; None if the cell holds the image itself.
 
         Raises
         ------
         SourceError
-            It holds nothing, or the file cannot be read.
+            The cell is null, or the file cannot be read.
         """
         held = self._image(row)
         if not isinstance(held, str):
@@ -268,7 +271,7 @@ class Column:
         return held
 
     def _shape_of(self, value: Value, row: int) -> tuple[int, ...] | None:
-        """Find the shape of bare numbers; None where there is none, or none is needed."""
+        """Return the shape of raw numbers; None if there is none, or none is needed."""
         if not self.shape or self.numbers.is_file(value):
             return None
         numbers: list[int] = []
@@ -290,7 +293,7 @@ class Column:
             return cell_value(block[number], name=name)
 
     def _file(self, path: str, row: int) -> Path:
-        """Find a file: its path counts from the table's folder."""
+        """Resolve a path, which is relative to the table's folder."""
         folder = Path(self.tables.place(row).path).parent
         self.limits.require_own(path, str(folder), self.name(row))
         return folder / path

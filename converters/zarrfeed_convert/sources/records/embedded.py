@@ -1,7 +1,7 @@
-"""What image, or which class ids, does one value of a record, a table or a tar hold?
+"""Decode values of records, table cells and tar members as images, masks and targets.
 
-A value is an image file, a NumPy file, bare numbers, or an array in hand. :class:`EmbeddedFields`
-is the base of the sources whose samples are such values.
+A value is an image file, a NumPy file, raw numbers or an array. :class:`EmbeddedFields` is the base
+class of the sources whose samples consist of such values.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Header, Mask
     from zarrfeed_convert.sources.value_options import ValueOptions
 
-# Formats whose header comes first, and as many bytes as almost all of them need for it.
+# Formats with the header at the beginning, and the bytes that nearly all of them need for it.
 _HEADED = (b"\x89PNG", b"\xff\xd8\xff", NPY)
 HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """A value that is an image, a mask or another field, not yet decoded.
+    """An image, a mask or a target before decoding.
 
     Attributes
     ----------
     value
-        As it is stored.
+        The value as it is stored.
     name
-        For errors.
+        Its name in errors.
     limits
-        What it may claim.
+        Limits on what it may claim.
     numbers
-        How it is understood if it is no file.
+        How it is read if it is not a file.
     shape
-        (H, W) or all three, of numbers in a row; None where nothing gives it.
+        (H, W) or (H, W, C) of flat numbers; None if unknown.
     """
 
     value: Value
@@ -67,12 +67,12 @@ class EmbeddedImage:
     shape: Sequence[int] | None = None
 
     def measure(self) -> Measure:
-        """Measure a value without decoding it.
+        """Return the size and the dtype without decoding.
 
         Raises
         ------
         SourceError
-            It is damaged, no image, or not one that can be packed.
+            The value is damaged, or is not an image that can be packed.
         """
         if self._file is not None:
             return measure_bytes(self._file, self.name, self.limits)
@@ -83,12 +83,12 @@ class EmbeddedImage:
         return Measure(height, width, channels, dtype.name)
 
     def pixels(self) -> Pixels:
-        """Decode a value.
+        """Decode the value.
 
         Raises
         ------
         SourceError
-            It is damaged, or its numbers are not of the dtype that they are said to be.
+            The value is damaged, or its numbers do not fit the dtype that the user gave.
         """
         if self._file is not None:
             return decode_bytes(self._file, self.name, self.limits)
@@ -103,7 +103,7 @@ class EmbeddedImage:
                 f"{array.min()} to {array.max()}; say what they are, like "
                 f"-o {self.numbers.option}=uint16 or -o {self.numbers.option}=float32"
             )
-        # A transform may write where it stands; what bytes and Arrow lend is read-only.
+        # Transforms may write in place, but views of bytes and of Arrow buffers are read-only.
         return Pixels(taken if taken.flags.writeable else taken.copy(), bands=True)
 
     @property
@@ -112,7 +112,7 @@ class EmbeddedImage:
 
 
 class EmbeddedFields(Source):
-    """A source whose samples are one value for each field: the base of all such sources."""
+    """Base class of sources with one embedded value for each field of a sample."""
 
     takes_names = True
     _options: ValueOptions
@@ -120,43 +120,43 @@ class EmbeddedFields(Source):
     def _masks_wanted(
         self, masks: str, extras: Sequence[ExtraField], *, mask: str, mask_dtype: str = ""
     ) -> bool | None:
-        """Return whether masks are asked for; None where nothing is said of them.
+        """Return whether the user asks for masks; None if the data decide.
 
         Raises
         ------
         SourceError
-            Images alone are asked for, and something is said of their masks.
+            The user asks for images alone, and gives an option of masks.
         """
         said = {"-o mask": mask}
-        if not any(extra.field.role == "mask" for extra in extras):  # of which it may be said
+        if not any(extra.field.role == "mask" for extra in extras):  # to which they apply, too
             said |= {"-o mask-dtype": mask_dtype, "--mask-map": str(self._options.mask_map)}
         given = [option for option, value in said.items() if value]
         if masks != NO_MASKS:
             return True if masks or given else None
         if given:
             raise SourceError(
-                f"{given[0]}: needed none of it with --masks {NO_MASKS}, found "
-                f"{said[given[0]]!r}; leave one of both out"
+                f"{given[0]}: needed no value with --masks {NO_MASKS}, found "
+                f"{said[given[0]]!r}; leave out one of the two"
             )
         return False
 
     def _set_fields(self, extras: Sequence[ExtraField], *, mask: str) -> None:
-        """Say, and record, which fields there are; `mask` is empty for images alone."""
+        """Set and record the fields; `mask` is empty for images alone."""
         self.fields = (*(PAIR if mask else IMAGES_ONLY), *(extra.field for extra in extras))
         self.arguments |= {"mask": mask} if mask else {"masks": NO_MASKS}
-        if not self.arguments.get("target_dtype"):  # which stores of before do not have
+        if not self.arguments.get("target_dtype"):  # older stores do not record it
             self.arguments.pop("target_dtype", None)
 
     @abstractmethod
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
-        """Find what a sample holds in some of the fields, given by their places."""
+        """Read the values of some fields of a sample, given by the numbers of the fields."""
 
     def _measured_file(self, sample: int, field: int) -> Measure | None:  # noqa: ARG002
-        """Measure a file that a field is in by its beginning; None where it takes the value."""
+        """Measure a field by the beginning of its file; None if that needs the whole value."""
         return None
 
     def probe(self, sample: int) -> Header:
-        """Measure what a sample holds; of files, only the headers are read."""
+        """Measure a sample; of files, only the headers are decoded."""
         files = [self._measured_file(sample, field) for field in range(len(self.fields))]
         values = self._values(sample, [field for field, found in enumerate(files) if not found])
         measures = [found or next(values).measure() for found in files]
@@ -171,7 +171,7 @@ class EmbeddedFields(Source):
         return with_fields(header, image, extras, self._options)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode what a sample holds."""
+        """Decode a sample: an array for each field."""
         values = self._values(sample, range(len(self.fields)))
         return tuple(
             self._ids(value)
@@ -181,11 +181,11 @@ class EmbeddedFields(Source):
         )
 
     def read_mask(self, sample: int) -> Mask:
-        """Decode a sample's mask; its image is not looked at."""
+        """Decode the mask of a sample without its image."""
         return self._ids(next(self._values(sample, [1])))
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a sample's mask shows where it is used."""
+        """Return the colours of the palette indices that the mask of a sample uses."""
         return self._options.shown_colors(next(self._values(sample, [1])).pixels())
 
     def _ids(self, mask: EmbeddedImage) -> Mask:
@@ -193,10 +193,10 @@ class EmbeddedFields(Source):
 
 
 def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:
-    """Measure a file by its first `HEAD` bytes; None where it takes the whole file."""
+    """Measure a file by its first `HEAD` bytes; None if that needs the whole file."""
     if len(head) < HEAD or not head.startswith(_HEADED):
         return None
     try:
         return EmbeddedImage(head, name, limits).measure()
     except SourceError:
-        return None  # its header is longer, or it is damaged: the whole file tells
+        return None  # a longer header or damage: decide by the whole file

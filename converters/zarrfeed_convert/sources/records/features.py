@@ -1,7 +1,7 @@
-"""What does a feature of a serialized ``tf.train.Example`` hold?
+"""Read the features of serialized ``tf.train.Example`` messages.
 
-Parsed by the protobuf library, as TensorFlow does it, but without TensorFlow: the messages are
-described here, in a pool of their own, because TensorFlow describes the same in the common one.
+The protobuf library parses them, as in TensorFlow, but without TensorFlow. The messages are
+described here in a separate descriptor pool, because TensorFlow describes them in the default one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MESSAGES = {
         ("float_list", 2, "FloatList"),
         ("int64_list", 3, "Int64List"),
     ],
-    # A map is a list of pairs; the last of a key counts.
+    # A map is a list of pairs; of equal keys, the last pair counts.
     "Entry": [("key", 1, "string"), ("value", 2, "Feature")],
     "Features": [("feature", 1, "Entry*")],
     "Example": [("features", 1, "Features")],
@@ -53,7 +53,7 @@ _MESSAGES = {
     "Shape": [("dim", 2, "Dimension*")],
     "Tensor": [("dtype", 1, "int32"), ("tensor_shape", 2, "Shape"), ("tensor_content", 4, "bytes")],
 }
-# TensorFlow's numbers of the dtypes that a picture may have.
+# TensorFlow's numbers of the dtypes of tensors that can be images.
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64",
     10: "bool", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64",
@@ -64,12 +64,12 @@ _NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 
 def parse_example(data: bytes, *, name: str) -> Example:
-    """Parse a record; :func:`value_of` gives the value of each feature.
+    """Parse a record. :func:`value_of` returns the value of a feature.
 
     Raises
     ------
     SourceError
-        It is no ``tf.train.Example``.
+        The record is not a ``tf.train.Example``.
     """
     message = _EXAMPLE()
     try:
@@ -82,12 +82,12 @@ def parse_example(data: bytes, *, name: str) -> Example:
 
 
 def value_of(feature: Any, *, name: str) -> bytes | NDArray[Any]:
-    """Return a feature's one value: its bytes, its numbers in a row, or the tensor in its bytes.
+    """Return the value of a feature: bytes, or a flat array of numbers.
 
     Raises
     ------
     SourceError
-        It holds several byte strings, or none.
+        The feature holds no byte string, or several.
     """
     if feature.HasField("float_list"):
         return np.array(feature.float_list.value, np.float32)
@@ -97,20 +97,19 @@ def value_of(feature: Any, *, name: str) -> bytes | NDArray[Any]:
     if len(values) != 1:
         found = f"a list of {len(values)}" if values else "none"
         raise SourceError(
-            f"{name}: needed one value a record, found {found}; choose another feature by "
-            "-o image=FEATURE or -o mask=FEATURE"
+            f"{name}: needed one value per record, found {found}; choose another feature"
         )
     value: bytes = values[0]
     return value
 
 
 def tensor_of(data: bytes, *, name: str) -> NDArray[Any] | None:
-    """Read what ``tf.io.serialize_tensor`` wrote; None where bytes are none of its.
+    """Read a tensor of ``tf.io.serialize_tensor``; None if the bytes are something else.
 
     Raises
     ------
     SourceError
-        It is a tensor of something else than numbers, or damaged.
+        The tensor is damaged, or its dtype is not numeric.
     """
     if not data.startswith(_TENSOR):
         return None
@@ -123,37 +122,38 @@ def tensor_of(data: bytes, *, name: str) -> NDArray[Any] | None:
     except (DecodeError, KeyError, ValueError) as error:
         raise SourceError(
             f"{name}: needed an image file or a tensor of numbers, found bytes that are neither; "
-            "if they are bare numbers, say which by -o dtype=uint8, for masks -o mask_dtype=uint8"
+            "if they are raw numbers, give their type with -o dtype=uint8, for masks -o "
+            "mask_dtype=uint8, for targets -o target_dtype=float32"
         ) from error
 
 
 def has_masks(
     image: Feature, example: Example, name: str, *, mask: str, but_not: Collection[str]
 ) -> bool:
-    """Return whether a record has a mask of which nothing is said but the feature's usual name.
+    """Return whether a record has a mask, where the user has not named its feature.
 
     Parameters
     ----------
     image
         The feature of the image.
     example, name
-        The record.
+        The record, and its name in errors.
     mask
-        The usual name.
+        The usual name of the feature of the mask.
     but_not
-        Features that hold something else.
+        Features that are known to hold something else.
 
     Raises
     ------
     SourceError
-        It has other features that may be the mask.
+        Another feature could be the mask.
     """
     if mask in example:
         return True
     try:
         found = image.stored(example, 0).measure()
         pixels = found.height * found.width
-    except SourceError:  # it is told when the image's turn comes
+    except SourceError:  # raised again when the image is read
         pixels = 1
     known = {image.feature, *but_not, *map(str, image.shape)}
     others = [
@@ -164,20 +164,21 @@ def has_masks(
     if others:
         raise SourceError(
             f"{name}: needed the feature {mask!r}, found {few(others, shown=20)}; if one of them "
-            f"is the mask, name it by -o mask=FEATURE, else pack images alone by --masks {NO_MASKS}"
+            "is the mask, name it with -o mask=FEATURE, otherwise pack images alone with "
+            f"--masks {NO_MASKS}"
         )
     return False
 
 
 def _may_be_mask(feature: Any, pixels: int) -> bool:
-    """Return whether a feature holds bytes that are no text, or a number for each pixel."""
+    """Return whether a feature holds bytes other than text, or a number for each pixel."""
     numbers = len(feature.float_list.value) + len(feature.int64_list.value)
     values = feature.bytes_list.value
     return numbers >= pixels or any(len(v) >= pixels or _NO_TEXT.search(v) for v in values)
 
 
 def _messages() -> tuple[Any, Any]:
-    """Describe the messages; give the classes of an example and of a tensor."""
+    """Describe the messages; return the classes of Example and of Tensor."""
     file = descriptor_pb2.FileDescriptorProto(
         name="zarrfeed/example.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -201,24 +202,26 @@ def _messages() -> tuple[Any, Any]:
 _EXAMPLE, _TENSOR_PROTO = _messages()
 
 
-# What TF-Slim and DeepLab call them.
+# The names of images and masks in TF-Slim and DeepLab.
 _SLIM = ("image/encoded", "image/segmentation/class/encoded")
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A feature of all records, and how its values are understood.
+    """A feature of all records, and how its values are read.
 
     Attributes
     ----------
     option
-        By which it is named, for errors.
-    records, feature, numbers
-        Where its values are, and how they are understood.
+        The option that names it, such as ``-o image=``.
+    records, feature
+        The records, and the name of the feature.
+    numbers
+        How values are read that are not image files.
     shape
-        Of bare numbers: lengths, or the features that hold them.
+        The shape of raw numbers, or the features that hold it.
     limits
-        What its values may claim.
+        Limits on what values may claim.
     """
 
     option: str
@@ -229,7 +232,7 @@ class Feature:
     limits: Limits
 
     def name(self, row: int) -> str:
-        """Name a record's feature as a person would look for it."""
+        """Name a feature of a record for a person."""
         return self.records.name(row, self.feature)
 
     def example(self, row: int) -> Example:
@@ -238,12 +241,12 @@ class Feature:
         return parse_example(self.records.read(row, name=name), name=name)
 
     def require(self, example: Example, name: str) -> None:
-        """Refuse a record that lacks the feature; the message lists those it has."""
+        """Raise if a record lacks the feature; the message lists the features it has."""
         if self.feature in example:
             return
         names = sorted(example)
-        advice = f"name it by {self.option}FEATURE"
-        if all(feature in example for feature in _SLIM):
+        advice = f"name it with {self.option}FEATURE"
+        if self.numbers.role != "target" and all(feature in example for feature in _SLIM):
             advice = f"add -o image={_SLIM[0]} -o mask={_SLIM[1]}"
         raise SourceError(
             f"{name}: needed the feature {self.feature!r}, found "
@@ -251,7 +254,7 @@ class Feature:
         )
 
     def stored(self, example: Example, row: int) -> EmbeddedImage:
-        """Return the image in a record, not yet decoded.
+        """Return the value in a record before decoding.
 
         Raises
         ------
@@ -270,7 +273,7 @@ class Feature:
         return EmbeddedImage(value, name, self.limits, self.numbers, shape)
 
     def text(self, row: int) -> str:
-        """Read a value that is a name."""
+        """Return the value in a record as a name."""
         name = self.name(row)
         example = self.example(row)
         self.require(example, name)

@@ -1,4 +1,4 @@
-"""Which images and masks do the rows of Parquet tables hold?"""
+"""Parquet tables as a source: a sample per row."""
 
 from __future__ import annotations
 
@@ -25,72 +25,73 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.records.embedded import EmbeddedImage
 
-_MASK = "annotation"  # as the Hugging Face hub has it
+_MASK = "annotation"  # the usual name on the Hugging Face hub
 
 
 @source_errors
 class ParquetTables(EmbeddedFields):
     """Parquet tables with a column of images and one of masks, a sample per row.
 
-    Columns may be Hugging Face images (of bytes or paths), image or ``.npy`` files as bytes,
-    paths that count from the table's folder, nested lists, Arrow's fixed-shape tensors, or bare
-    numbers, as bytes with a `dtype` or as plain lists, which need a shape. Class names are taken
-    from the Hugging Face description of the masks, if they are ``ClassLabel``.
+    A column may hold Hugging Face images (bytes or paths), image or ``.npy`` files as bytes,
+    paths relative to the table's folder, nested lists, Arrow's fixed-shape tensors, or raw
+    numbers: bytes with a `dtype`, or flat lists, which need a shape. Class names come from the
+    Hugging Face description of the masks, if these are ``ClassLabel``.
 
     Shuffled packing decodes half a row group for every row. With groups of 100 images, as on the
-    Hugging Face hub, that is some milliseconds a row; tables with thousands of images per group,
-    as pandas writes them, are packed far faster by ``--order source``, or with a cache as large
-    as the table.
+    Hugging Face hub, that takes some milliseconds per row. Tables with thousands of images per
+    group, as pandas writes them, pack much faster with ``--order source``, or with a cache as
+    large as the table.
 
     Parameters
     ----------
     images
         A file, a folder, or a glob like ``'data/train-*.parquet'``.
     masks
-        Tables whose rows hold the masks of those of `images`, one by one. Empty: the masks are in
-        the same rows. ``none``: only images are packed.
+        Tables with a row of masks for each row of `images`, in the same order. Empty: the masks
+        are in the rows of `images`. ``none``: pack images alone.
     image, mask
-        The columns of both. Rows that hold nothing in one of them are left out. `mask` empty:
-        ``annotation``; of tables without such a column, or another that may hold masks, only
-        images are packed.
+        The columns of the images and of the masks. Rows with a null in either are left out.
+        `mask` empty: ``annotation``. Tables that have neither that column nor another one that
+        could hold masks are packed as images alone.
     key
-        The column that names samples, different in every row. Empty: samples are named by file
-        and number.
+        The column that names the samples, with a different value in every row. Empty: samples are
+        named by file and row number.
     shape
-        Of bare numbers: ``HxW`` or ``HxWxC``, or the column that holds these numbers. Empty: the
-        columns `height` and `width` do. Channels that are not given are as many as fit.
+        The shape of raw numbers: ``HxW`` or ``HxWxC``, or the column that holds it. Empty: the
+        columns `height` and `width`. Channels that are not given follow from the size.
     height, width
-        The columns of both.
+        The columns of the height and of the width.
     dtype, mask_dtype, target_dtype
-        Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
-        images' integers of 32 and 64 bits are taken for `dtype`, too. Empty: bytes are image
-        files, and such integers are uint8. Integers of 64 bits become 32, if these hold them.
+        The dtype of bytes that are raw numbers, like ``uint8`` or ``<u2``, by the role of the
+        field; `dtype` also that of integers of 32 and 64 bits in images. Empty: bytes are image
+        files, and such integers are uint8. Integers of 64 bits are packed as 32 bits if they fit.
     channels_first
-        Arrays are (C, H, W) instead of (H, W, C).
+        Whether arrays are (C, H, W) instead of (H, W, C).
     cache_mib
         Memory for decoded rows in every process, in MiB.
     fields
-        Name → ``ROLE:COLUMN`` of further fields of the rows of `images`, like
-        ``{"depth": "target:depth"}``. Role ``image``: read as images are; ``mask``: as masks are;
-        ``target``: any numbers, which stay as they are.
+        Further fields: name → ``ROLE:COLUMN`` of the tables of `images`, like
+        ``{"depth": "target:depth"}``. The role ``image`` is read as the images are, ``mask`` as
+        the masks are; ``target`` keeps its numbers.
     color
-        ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
+        ``auto`` keeps the channels of the images; ``grey``, ``rgb`` and ``rgba`` convert them.
     mask_map
-        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+        The meaning of mask values: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
     limits
-        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
+        Limits on what the files may claim, and on the paths that they may name; see
+        :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
     classes
-        The class names, where the tables say them.
+        The class names, if the tables have them.
     left_out
-        Rows that hold no image or no mask, damaged tables, and why.
+        Rows without one of the fields and damaged tables, each with the reason.
 
     Raises
     ------
     SourceError
-        There is no row, or a table lacks a column: the message lists those it has.
+        There is no row, or a table lacks a column; the message lists the columns it has.
 
     Examples
     --------
@@ -120,7 +121,7 @@ class ParquetTables(EmbeddedFields):
     ) -> None:
         self._options = ValueOptions.of(color, mask_map)
         self._cache_mib = cache_mib
-        del self.arguments["cache_mib"]  # the samples do not depend on it
+        del self.arguments["cache_mib"]  # samples do not depend on it
         limits = limits or Limits()
         extras = parse_fields(fields)
         wanted = self._masks_wanted(os.fspath(masks), extras, mask=mask, mask_dtype=mask_dtype)
@@ -161,22 +162,22 @@ class ParquetTables(EmbeddedFields):
 
     @property
     def keys(self) -> Sequence[str]:
-        """The rows by file and number, or by the column that names them."""
+        """Names of the rows: file and row number, or the values of the column `key`."""
         return self._keys
 
     @property
     def memory_nbytes(self) -> int:
-        """How many bytes each process keeps: its cache, and the block of each column it is at."""
+        """Bytes that each process keeps: its cache, and one block of each column."""
         return (self._cache_mib << 20) + sum(column.block_nbytes() for column in self._columns)
 
     def describe(self) -> JSON:
-        """Describe where the rows come from, as JSON."""
+        """Describe the tables as JSON, so that they can be opened again."""
         tables = self._columns[0].tables
         facts = {"files": len(tables.paths), "rows": len(tables)}
         return {"kind": "parquet", **self.arguments, **self._options.describe(), "facts": facts}
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name the cells of a row by file, number and column."""
+        """Name the cells of a sample by file, row number and column."""
         return tuple(column.name(self._rows[sample]) for column in self._columns)
 
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
@@ -187,7 +188,7 @@ class ParquetTables(EmbeddedFields):
         return self._columns[field].measured_file(self._rows[sample])
 
     def _find_rows(self) -> tuple[list[int], list[tuple[str, str]]]:
-        """Find the rows that hold something, and say of the others what they lack."""
+        """Find the rows that have every field, and the reason why others are left out."""
         lacking: dict[int, tuple[str, str]] = {}
         for field, column in reversed([*zip(self.fields, self._columns, strict=True)]):
             for row in column.tables.doubtful_rows(column.column):
@@ -201,7 +202,7 @@ class ParquetTables(EmbeddedFields):
         return rows, [*tables.broken, *(lacking[row] for row in sorted(lacking))]
 
     def _read_keys(self, column: str) -> list[str]:
-        """Read the name of every row."""
+        """Read the names of the rows."""
         tables = self._columns[0].tables
         names = ["" if value is None else str(value) for value in tables.values(column)]
         row_of: dict[str, int] = {}
@@ -211,7 +212,7 @@ class ParquetTables(EmbeddedFields):
                 found = f"{name!r}, which row {row_of[name]} has, too" if name else "none"
                 raise SourceError(
                     f"{tables.name(row, column)}: needed a name of its own, found {found}; choose "
-                    "another -o key, or none"
+                    "another -o key, or leave it out"
                 )
             row_of[name] = row
         return list(row_of)
@@ -220,7 +221,7 @@ class ParquetTables(EmbeddedFields):
 def _shape(
     tables: Tables, shape: str, height: str, width: str
 ) -> tuple[int, ...] | tuple[str, ...]:
-    """Return the shape of bare numbers from the option, or the columns that hold it."""
+    """Return the shape of raw numbers that the options give, or the columns that hold it."""
     given = parse_shape(shape)
     if given is not None:
         return given

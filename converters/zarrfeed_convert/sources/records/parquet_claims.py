@@ -1,7 +1,7 @@
-"""Does what a Parquet file says of its row groups fit together?
+"""Read and check the metadata of Parquet files before Arrow does.
 
-Arrow believes a file's metadata: rows that are in no page, columns that are not there. Some of it
-ends the process. So the metadata, written in Thrift's compact protocol, is looked at here first:
+Arrow trusts the metadata, and some contradictions in it crash the process: rows that are in no
+page, or missing columns. The metadata are a structure of Thrift's compact protocol:
 
     PAR1 | pages of columns … | FileMetaData | its length (4 bytes) | PAR1
 """
@@ -40,18 +40,18 @@ _LONGEST_NUMBER = 10  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A column of numbers or texts in a row group; nested columns have several.
+    """A leaf column in a row group. A nested column has several.
 
     Attributes
     ----------
     path
-        The names that lead to it.
+        Names from the top-level column to the leaf.
     values, nulls
-        How many there are, with those that are nothing; of these, None where it is not said.
+        Number of values including nulls; number of nulls, None if not recorded.
     unpacked, packed
-        Bytes of its pages, as they are and compressed.
+        Bytes of the pages, decompressed and compressed.
     start, dictionary
-        Where its pages begin, and its dictionary, or 0.
+        Offset of the first page; offset of the dictionary, 0 if there is none.
     """
 
     path: tuple[str, ...]
@@ -71,19 +71,19 @@ class Group:
     parts: tuple[Part, ...]
 
     def of(self, column: str) -> list[Part]:
-        """List the parts of a column."""
+        """Return the leaves of a top-level column."""
         return [part for part in self.parts if part.path[0] == column]
 
 
 def read_groups(path: str, limits: Limits) -> list[Group]:
-    """Read what a Parquet file says of its row groups.
+    """Read the row groups from the metadata of a Parquet file.
 
     Raises
     ------
     SourceError
-        It contradicts itself, or claims too many rows.
+        The metadata contradict themselves, or claim too many rows.
     ValueError
-        It is no Parquet file.
+        The file is not a Parquet file.
     """
     with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -121,7 +121,7 @@ def _groups(said: Struct, size: int, path: str, limits: Limits) -> list[Group]:
             raise ValueError(f"row group {number} has other columns than the schema")
         for part in group.parts:
             if min(part.values, part.unpacked, part.packed, part.dictionary) < 0:
-                raise ValueError(f"row group {number} has less than no values")
+                raise ValueError(f"row group {number} has a negative size")
             if group.rows and not len(_MAGIC) <= part.start <= size - part.packed:
                 raise ValueError(
                     f"row group {number} has {part.packed} bytes of a column at byte {part.start}, "
@@ -145,7 +145,7 @@ def _part(about: Struct) -> Part:
 
 
 def _leaves(schema: list[Struct]) -> Iterator[tuple[str, ...]]:
-    """List the columns that have values of their own, each by the names that lead to it."""
+    """Yield the leaf columns of a schema, each by the names from its top-level column on."""
     left: list[tuple[tuple[str, ...], int]] = [((), int(schema[0].get(_CHILDREN, 0)))]
     for element in schema[1:]:
         while left and not left[-1][1]:
@@ -156,7 +156,7 @@ def _leaves(schema: list[Struct]) -> Iterator[tuple[str, ...]]:
         children = element.get(_CHILDREN, 0)
         kinds = element.get(_REPETITION, 0), element.get(_TYPE, 0)
         if children < 0 or not (0 <= kinds[0] <= 2 and 0 <= kinds[1] <= 7):
-            raise ValueError(f"a column of {children} others, of the kinds {kinds}")
+            raise ValueError(f"a column of {children} children, of the kinds {kinds}")
         if children:
             left.append((name, children))
         else:
@@ -166,10 +166,10 @@ def _leaves(schema: list[Struct]) -> Iterator[tuple[str, ...]]:
 
 
 class ThriftReader:
-    """Reads structures of Thrift's compact protocol, one after the other.
+    """Reads consecutive structures of Thrift's compact protocol.
 
-    A field is ``id delta and type in a byte | value``, and 0 ends a structure. Pure Python: nothing
-    is made larger than the bytes that are there.
+    A field is ``id delta and type in one byte | value``, and 0 ends a structure. Written in Python,
+    so that no claim of a length allocates more than the bytes that are there.
 
     Parameters
     ----------
@@ -191,15 +191,15 @@ class ThriftReader:
         self._data, self.at = data, 0
 
     def struct(self, depth: int = 0) -> Struct:
-        """Read a structure: field → value.
+        """Read a structure: field id → value.
 
         Raises
         ------
         ValueError
-            It is none, ends early, or is nested deeper than any that Parquet has.
+            The bytes are no structure, end early, or nest deeper than Parquet's metadata do.
         """
         if depth > _DEEPEST:
-            raise ValueError("structures within structures without end")
+            raise ValueError(f"structures that nest deeper than {_DEEPEST}")
         found: Struct = {}
         field = 0
         while (head := self._byte()) != _STOP:

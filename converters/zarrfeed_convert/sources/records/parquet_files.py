@@ -1,4 +1,4 @@
-"""Where are the rows of some Parquet files, which lack something, and what are classes called?"""
+"""Find the rows, nulls and class names of Parquet files."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".parquet", ".pq")
 
-_MOST_LACKING = 1 << 20  # rows that are left out one by one
+_MOST_LACKING = 1 << 20  # rows with nulls, which are listed one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The rows of some files, by what stands at the files' ends.
+    """The rows of several files, as the metadata of the files give them.
 
     Attributes
     ----------
     paths, stems
-        The files, and how keys of their rows begin.
+        The files, and the beginnings of the keys of their rows.
     rows, groups
-        Which row group holds which row, and which file holds which row group.
+        The row groups by their rows, and the files by their row groups.
     broken
-        Files that are no Parquet files, and why.
+        Files that cannot be read, each with the reason.
     limits
-        What files may claim.
+        Limits on what files may claim.
     """
 
     paths: tuple[str, ...]
@@ -68,18 +68,18 @@ class Tables:
         Parameters
         ----------
         where, what
-            As :func:`~zarrfeed_convert.sources.file_discovery.list_files` takes them.
+            As for :func:`~zarrfeed_convert.sources.file_discovery.list_files`.
         columns
-            That will be read.
+            The columns that will be read.
         limits
-            What files may claim.
+            Limits on what files may claim.
         beside
-            Names of the files that these belong to, one by one.
+            Names of the files that these belong to, one to one.
 
         Raises
         ------
         SourceError
-            There is none, or some of the names do not pair.
+            There is no row, or the names of some files do not pair.
         """
         files = list_files(where, what=what, extensions=EXTENSIONS)
         files = in_order_of(beside, files) if beside else files
@@ -118,7 +118,7 @@ class Tables:
         return len(self.rows)
 
     def place(self, row: int) -> Place:
-        """Find a row."""
+        """Return the place of a row."""
         group, number = self.rows.locate(row)
         file, place = self.groups.locate(group)
         return Place(self.paths[file], place, number)
@@ -129,21 +129,21 @@ class Tables:
         return f"{self.stems[file]}/{number:06}"
 
     def name(self, row: int, column: str) -> str:
-        """Name a cell as a person would look for it."""
+        """Name a cell for a person: file, row and column."""
         file, number = self._in_file(row)
         return f"{self.paths[file]}[row={number}, {column}]"
 
     def have(self, *columns: str) -> bool:
-        """Return whether all files have some columns."""
+        """Return whether all files have the columns."""
         return all(set(columns) <= set(schema_of(path).names) for path in self.paths)
 
     def require(self, column: str, *, option: str) -> None:
-        """Refuse a column that a file lacks.
+        """Raise if a file lacks a column.
 
         Raises
         ------
         SourceError
-            The message lists the columns that the file has.
+            The message lists the columns of the file.
         """
         for path in self.paths:
             schema = schema_of(path)
@@ -151,18 +151,18 @@ class Tables:
                 names = sorted(schema.names)
                 raise SourceError(
                     f"{path}: needed the column {column!r}, found {few(names, shown=20)}; "
-                    f"name it by {option}COLUMN"
+                    f"name it with {option}COLUMN"
                 )
 
     def values(self, column: str) -> Iterator[object]:
-        """Read the column's values of all rows."""
+        """Yield the values of a column in all rows."""
         for path in self.paths:
             with naming_errors(path), pq.ParquetFile(path) as file:
                 values = file.read(columns=[column]).column(column).to_pylist()
             yield from values
 
     def doubtful_rows(self, column: str) -> list[int]:
-        """List the rows of row groups whose statistics say that a column lacks values."""
+        """List the rows of row groups that have nulls in a column, by their statistics."""
         rows: list[int] = []
         for file, path in enumerate(self.paths):
             groups = self._groups(path)
@@ -178,7 +178,7 @@ class Tables:
         return rows
 
     def block_nbytes(self, columns: Collection[str]) -> int:
-        """Return how many bytes the largest blocks of some columns have together."""
+        """Return the total bytes of the largest block of each column."""
         largest = dict.fromkeys(columns, 0)
         for path in self.paths:
             for group, column in product(self._groups(path), largest):
@@ -197,31 +197,31 @@ class Tables:
 
 
 def schema_of(path: str) -> pa.Schema:
-    """Read the columns of a file, and what is said of them.
+    """Read the schema of a file.
 
     Raises
     ------
     SourceError
-        It is no Parquet file.
+        The file is not a Parquet file.
     """
     with naming_errors(path):
         return pq.read_schema(path)
 
 
 def classes_of(tables: Tables, column: str) -> tuple[str, ...] | None:
-    """Find the class names of a column, as the first file has them."""
+    """Return the class names of a column, as the first file has them."""
     return class_names(schema_of(tables.paths[0]).metadata, column)
 
 
 def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
-    """Find the class names that the Hugging Face library writes beside a table.
+    """Return the class names that the Hugging Face library stores in the metadata of a table.
 
     Parameters
     ----------
     metadata
-        Of the table's schema.
+        The metadata of the table's schema.
     column
-        The masks'. Its values are class ids, at whatever depth of lists.
+        The column of the masks: class ids in lists of any depth.
 
     Examples
     --------
@@ -244,5 +244,5 @@ def class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[st
 
 
 def _lacks(group: Group, column: str) -> bool:
-    """Return whether a row may hold nothing: every part of the column lacks some of its values."""
+    """Return whether a row may be null: every leaf of the column has nulls."""
     return all(part.nulls for part in group.of(column))

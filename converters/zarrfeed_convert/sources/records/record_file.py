@@ -1,9 +1,9 @@
-"""Where in a TFRecord file are its records, and are they whole?
+"""Find and verify the records of TFRecord files.
 
     length (8 bytes)   checksum of it (4)   payload (length bytes)   checksum of it (4)   next …
 
-Little-endian; a checksum is a CRC-32C, rotated and shifted so that one of a record that holds
-records differs from theirs.
+Numbers are little-endian. Checksums are CRC-32C, masked (rotated and shifted) because a CRC of data
+that contain CRCs is weak.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _LENGTH_HINT = "copy or write the file again"
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of some files.
+    """The records of several files.
 
     Attributes
     ----------
     paths, stems
-        The files, and what each is called in keys.
+        The files, and the beginnings of the keys of their records.
     index
-        Which file holds which record.
+        The files by their records.
     offsets
-        (records,) int64: where in its file each record begins.
+        (records,) int64: the offset of each record in its file.
     broken
-        Places from which on a file cannot be read, and why.
+        Records from which on a file cannot be read, each with the reason.
     """
 
     paths: tuple[str, ...]
@@ -64,14 +64,14 @@ class Records:
         Parameters
         ----------
         where, what
-            As :func:`~zarrfeed_convert.sources.file_discovery.list_files` takes them.
+            As for :func:`~zarrfeed_convert.sources.file_discovery.list_files`.
         beside
-            Names of the files that these belong to, one by one.
+            Names of the files that these belong to, one to one.
 
         Raises
         ------
         SourceError
-            There is none, or some of the names do not pair.
+            There is no record, or the names of some files do not pair.
         """
         files = list_files(where, what=what, extensions=EXTENSIONS)
         files = in_order_of(beside, files) if beside else files
@@ -102,12 +102,12 @@ class Records:
         return f"{self.stems[file]}/{number:06}"
 
     def name(self, record: int, feature: str) -> str:
-        """Name a feature of a record as a person would look for it."""
+        """Name a feature of a record for a person."""
         file, number = self.index.locate(record)
         return name_of_record(self.paths[file], number, feature)
 
     def read(self, record: int, *, name: str) -> bytes:
-        """Read a record's payload, as :func:`read_record` does."""
+        """Read the payload of a record with :func:`read_record`."""
         file, _ = self.index.locate(record)
         return read_record(self.paths[file], int(self.offsets[record]), name=name)
 
@@ -118,7 +118,7 @@ def name_of_record(path: str, number: int, feature: str = "") -> str:
 
 
 def index_records(path: str) -> tuple[NDArray[np.int64], str]:
-    """Find the records of a file by walking over it; their payloads are not read.
+    """Find the records of a file without reading their payloads.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def index_records(path: str) -> tuple[NDArray[np.int64], str]:
     Returns
     -------
     offsets, broken
-        (n,) int64: where each whole record begins. Then why the file cannot be read from there
-        on; empty where nothing is wrong.
+        (n,) int64: the offsets of the complete records. The reason why the rest of the file cannot
+        be read; empty if there is none.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_record(path: str, offset: int, *, name: str) -> bytes:
     Raises
     ------
     SourceError
-        It is damaged, or the file is no longer what it was.
+        The record is damaged, or the file has changed.
     """
     with _opened(path, name) as file:
         length = _length_of(os.pread(file, _HEAD.size, offset))
@@ -181,7 +181,7 @@ def read_record(path: str, offset: int, *, name: str) -> bytes:
 
 @contextmanager
 def _opened(path: str, name: str = "") -> Iterator[int]:
-    """Open a file for `os.pread`, which needs no position and so no lock between threads."""
+    """Open a file for `os.pread`, which has no position that threads would have to lock."""
     try:
         file = os.open(path, os.O_RDONLY)
         try:
@@ -195,7 +195,7 @@ def _opened(path: str, name: str = "") -> Iterator[int]:
 
 
 def _length_of(head: bytes) -> int | None:
-    """Read a record's length; None where it does not fit its checksum."""
+    """Return the length of a record; None if its checksum does not match."""
     if len(head) != _HEAD.size or _masked(head[:8]) != head[8:]:
         return None
     length, _ = _HEAD.unpack(head)

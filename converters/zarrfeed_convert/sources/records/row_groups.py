@@ -1,9 +1,9 @@
-"""How are single rows of a Parquet file read, without reading all the others again and again?
+"""Read single rows of Parquet files, and check pages before Arrow decodes them.
 
-Parquet can only be read from the beginning of a row group on, column by column. So a process keeps
-the blocks of rows that it decoded last, and where it stands in the groups that it is reading: in
-order, everything is decoded once; in random order, half a row group is decoded for each row that
-is not kept. Arrow believes what the headers of pages claim: they are looked at first.
+Parquet is decoded from the beginning of a row group, column by column. A process therefore caches
+blocks of decoded rows and its position in the row groups that it reads. In order, every row is
+decoded once; in random order, each row that is not cached costs half a row group. Arrow trusts the
+sizes in page headers, which are checked here first.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
 
-_BLOCK = 8 << 20  # bytes that are decoded at once, as they are stored
-_EXPANDED = 128 << 20  # what they may become, where values repeat
-_BUFFER = 1 << 20  # read ahead; without, a whole row group is fetched before its first row
-# Bytes: as much as is read to find a page's header, and as it may have.
+_BLOCK = 8 << 20  # bytes of pages that are decoded at once
+_EXPANDED = 128 << 20  # bytes that these may become, where values repeat
+_BUFFER = 1 << 20  # bytes to read ahead; without, Arrow fetches a whole row group first
+# Bytes to read for the header of a page, and the most that a header may have.
 _HEADER, _LONGEST_HEADER = 1 << 12, 1 << 22
 _PAGE_UNPACKED, _PAGE_PACKED, _DATA_PAGES = 2, 3, (5, 8)  # fields of page headers
-_FILES = 2  # of which a process has readings of all columns under way
+_FILES = 2  # files of which a process keeps its position in all columns
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row is.
+    """The place of a row.
 
     Attributes
     ----------
     path
         The file.
     group
-        The row group in it.
+        Number of the row group in the file.
     row
-        The row in the group.
+        Number of the row in the group.
     """
 
     path: str
@@ -55,16 +55,17 @@ class Place:
 
 
 class RowGroups:
-    """Reads rows and caches the last ones. Thread-safe; pickled empty.
+    """Reads rows and caches decoded blocks. Thread-safe; pickled without its cache.
 
     Parameters
     ----------
     bound
-        How many bytes of decoded rows are kept.
+        Bytes of decoded rows to cache.
     limits
-        What files may claim.
+        Limits on what files may claim.
     columns
-        How many are read of each row; besides `bound`, a block of each is kept.
+        Number of columns that are read of each row. One block of each is cached regardless of
+        `bound`.
     """
 
     def __init__(self, bound: int, limits: Limits, columns: int) -> None:
@@ -77,7 +78,7 @@ class RowGroups:
         return RowGroups, (self._bound, self._limits, self._columns)
 
     def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
-        """Return a block of a column, and where in it a row is.
+        """Return a block of a column, and the number of a row in it.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class RowGroups:
         return rows, row
 
     def _keep(self, reading: _Reading) -> None:
-        """Put a reading where the next row finds it; close those that are too many."""
+        """Keep a reading for the next row, and close the oldest readings."""
         with self._lock:
             surplus = [self._readings.pop(reading.key, None)]
             self._readings[reading.key] = reading
@@ -111,13 +112,13 @@ class RowGroups:
 
 
 class _Reading:
-    """A column of a file, and how far it is decoded. One thread has it at a time."""
+    """A column of a file and the position in it. Used by one thread at a time."""
 
     def __init__(self, path: str, column: str, limits: Limits) -> None:
         self.key = (path, column)
         self._groups = read_groups(path, limits)
         self._column = column
-        # Not mapped into memory: a file that is cut meanwhile would end the process.
+        # Not mapped into memory: truncating a mapped file would kill the process.
         self._file = pq.ParquetFile(
             path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
         )
@@ -126,7 +127,7 @@ class _Reading:
         self._batches: Iterator[pa.RecordBatch] = iter(())
 
     def block_rows(self, group: int) -> int:
-        """Return how many rows of a group are decoded at once: as many as their bytes allow."""
+        """Return the number of rows of a group that are decoded at once, by their bytes."""
         rows = self._rows.get(group)
         if rows is None:
             about = self._groups[group]
@@ -136,7 +137,7 @@ class _Reading:
         return rows
 
     def read(self, group: int, block: int) -> pa.ChunkedArray:
-        """Decode a block of rows; those between the last one and it, too, if they follow it."""
+        """Decode a block of rows, and those since the last block, which come before it."""
         rows = self.block_rows(group)
         if group != self._group or block < self._next:
             self._batches = self._file.iter_batches(
@@ -156,7 +157,7 @@ class _Reading:
         self._file.close()
 
     def _take(self, rows: int) -> pa.ChunkedArray:
-        """Take so many rows; Arrow may give them in several batches."""
+        """Take a number of rows, which Arrow may return in several batches."""
         parts = []
         while rows > 0:
             batch = next(self._batches)
@@ -170,13 +171,13 @@ def _bytes_of(rows: pa.ChunkedArray) -> int:
 
 
 def block_nbytes(group: Group, column: str) -> int:
-    """Return how many bytes a block of a row group has: a few MiB, or one row that is larger."""
+    """Return the bytes of a block of a row group: a few MiB, or one larger row."""
     return _block_rows(group, column) * _nbytes(group, column) // max(group.rows, 1)
 
 
 def _block_rows(group: Group, column: str, dictionary: int = 0) -> int:
     fitting = group.rows * _BLOCK // max(_nbytes(group, column), 1)
-    # Few bytes may say a long value very often.
+    # A few bytes can repeat a long value of the dictionary many times.
     values = max((part.values for part in group.of(column)), default=0)
     expanded = min(_EXPANDED * group.rows // (8 * values or 1), _EXPANDED // (dictionary or 1))
     return max(1, min(group.rows, fitting, expanded))
@@ -188,7 +189,7 @@ def _nbytes(group: Group, column: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a column, as its header says."""
+    """The header of a page."""
 
     unpacked: int
     packed: int
@@ -198,21 +199,21 @@ class Page:
 def require_affordable(
     path: str, groups: Iterable[Group], columns: Collection[str], limits: Limits
 ) -> None:
-    """Refuse a file with a page, or a row, that takes more than may be decoded at once.
+    """Raise if a page or a row of a file takes more memory than the limits allow.
 
     Parameters
     ----------
     path, groups
-        The file, and its row groups.
+        The file and its row groups.
     columns
-        That are read.
+        The columns that are read.
     limits
-        What they may claim.
+        Limits on what they may claim.
 
     Raises
     ------
     SourceError
-        It has one, or pages that do not follow each other.
+        A page or a row is too large, or the pages do not fill the column.
     """
     with Path(path).open("rb") as file:
         for number, group in enumerate(groups):
@@ -245,7 +246,7 @@ def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> Non
 
 
 def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
-    """Return how many bytes a row can have at most that is in a dictionary, by the file."""
+    """Return the bytes of the dictionaries, which bound those of a row that uses them."""
     with Path(path).open("rb") as file:
         return sum(
             read_page(file, part.dictionary)[0].unpacked for part in parts if part.dictionary
@@ -253,12 +254,12 @@ def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
 
 
 def read_page(file: BinaryIO, at: int) -> tuple[Page, int]:
-    """Read the header of a page, and say how long it is.
+    """Read the header of a page; return it and its bytes.
 
     Raises
     ------
     ValueError, KeyError, TypeError
-        There is no page header at this byte.
+        There is no page header at this offset.
     """
     file.seek(at)
     reader = ThriftReader(file.read(_HEADER))

@@ -1,7 +1,7 @@
-"""Which tars does an address mean, where in a tar is each member, and which belong together?
+"""Find tars, their members, and the members that form a sample.
 
-A tar is walked from header to header, without its contents. What :mod:`tarfile` skips silently, a
-damaged header in the middle or archives joined by ``cat``, is refused.
+Only the headers in a tar are read. What :mod:`tarfile` skips silently raises an error here: a
+damaged header in the middle, or archives joined by ``cat``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def find_tars(where: str) -> list[str]:
     Raises
     ------
     SourceError
-        There is none; of a range, one is missing.
+        There is no tar, or one of a range is missing.
     """
     wheres = [where] if Path(where).exists() else expand_braces(where)
     found = (
@@ -37,7 +37,7 @@ def find_tars(where: str) -> list[str]:
 
 
 def names_of_tars(tars: Sequence[str]) -> list[str]:
-    """Name tars by their paths below the folder that they share, without extension.
+    """Name tars by their paths below their common folder, without extension.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def names_of_tars(tars: Sequence[str]) -> list[str]:
 
 
 def expand_braces(text: str) -> list[str]:
-    """Write out ranges and lists in braces, as shells do and WebDataset's addresses have them.
+    """Expand ranges and lists in braces, as shells do and as in WebDataset's addresses.
 
     Examples
     --------
@@ -78,7 +78,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": ("Zstandard", "unzstd"),
 }
 _BLOCK = 1 << 20
-# As the webdataset package divides names: the key may have folders, but no dot after the last one.
+# As in the webdataset package: the key may contain folders, but no dot after the last slash.
 _NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__($|/)")
 
@@ -90,11 +90,11 @@ class Member:
     Attributes
     ----------
     field
-        What comes after the first dot of its name, in lower case, like ``seg.png``.
+        The name after its first dot, in lower case, like ``seg.png``.
     name
-        As the tar has it.
+        The name in the tar.
     offset, size
-        Of its contents in the tar, in bytes.
+        Offset and size of the contents in the tar, in bytes.
     """
 
     field: str
@@ -104,17 +104,17 @@ class Member:
 
 
 def samples_of_tar(path: str) -> dict[str, dict[str, Member]]:
-    """Go through a tar's headers.
+    """Read the headers of a tar.
 
     Returns
     -------
     dict
-        Key → field → member, in the tar's order.
+        Key → field → member, in the order of the tar.
 
     Raises
     ------
     SourceError
-        It is missing, compressed, damaged or cut off, or has a file twice.
+        The tar is missing, compressed, damaged or truncated, or has a file twice.
     """
     samples: dict[str, dict[str, Member]] = defaultdict(dict)
     try:
@@ -130,7 +130,7 @@ def samples_of_tar(path: str) -> dict[str, dict[str, Member]]:
             samples[key][field] = Member(field, name, offset, size)
     except SourceError:
         raise
-    except Exception as error:  # tarfile raises whatever it likes on damaged headers
+    except Exception as error:  # tarfile raises errors of any class on damaged headers
         raise SourceError(
             f"{path}: cannot be read: {error}; it is missing, damaged or no tar: restore it, or "
             "take it out"
@@ -139,7 +139,7 @@ def samples_of_tar(path: str) -> dict[str, dict[str, Member]]:
 
 
 def divide(name: str) -> tuple[str, str] | None:
-    """Divide a member's name into key and field; None where it is no part of a sample.
+    """Split the name of a member into key and field; None if it is not part of a sample.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def divide(name: str) -> tuple[str, str] | None:
 
 
 def fields_of(samples: Mapping[str, Mapping[str, Member]]) -> Iterator[str]:
-    """Return the fields of all samples, as often as they occur."""
+    """Yield the fields of all samples, with repetitions."""
     return (field for members in samples.values() for field in members)
 
 
@@ -168,7 +168,8 @@ def _members(path: str) -> Iterator[tuple[str, int, int]]:
         _require_uncompressed(file.read(6), path)
         total = file.seek(0, os.SEEK_END)
         file.seek(0)
-        # tarfile keeps what it has seen, and a tar may have millions; its list has no type.
+        # tarfile keeps every header that it has read, in a list without a type; a tar may have
+        # millions.
         tar: Any
         with tarfile.open(fileobj=file, mode="r:") as tar:
             before = 0

@@ -1,4 +1,4 @@
-"""Which images and masks do the records of TFRecord files hold?"""
+"""TFRecord files as a source: a sample per record."""
 
 from __future__ import annotations
 
@@ -27,60 +27,63 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.records.features import Example
 
 _MASK = "mask"
-_TRIED = 16  # records, to find one that is not damaged
+_TRIED = 16  # records to try until one is not damaged
 
 
 @source_errors
 class TFRecords(EmbeddedFields):
-    """TFRecord files of ``tf.train.Example``, a sample per record; TensorFlow is not needed.
+    """TFRecord files of ``tf.train.Example``, a sample per record. Does not need TensorFlow.
 
-    Images and masks are encoded (PNG, JPEG, …), or tensors of ``tf.io.serialize_tensor``, or bare
-    numbers: raw bytes with a `dtype`, or lists of integers or floats. Bare numbers need a shape.
-    Every record's checksum is verified. Files that TensorFlow compressed must be decompressed.
+    Images and masks are encoded (PNG, JPEG, …), tensors of ``tf.io.serialize_tensor``, or raw
+    numbers: bytes with a `dtype`, or lists of integers or floats. Raw numbers need a shape. The
+    checksum of every record is verified. Files that TensorFlow compressed must be decompressed
+    first.
 
     Parameters
     ----------
     images
         A file, a folder, or a glob like ``'data/train-*'``.
     masks
-        Files whose records hold the masks of those of `images`, one by one. Empty: the masks are
-        in the same records. ``none``: only images are packed.
+        Files with a record of masks for each record of `images`, in the same order. Empty: the
+        masks are in the records of `images`. ``none``: pack images alone.
     image, mask
-        The features of both. TF-Slim and DeepLab call them ``image/encoded`` and
-        ``image/segmentation/class/encoded``. `mask` empty: ``mask``; where the first record has
-        neither that nor another feature that may be a mask, only images are packed.
+        The features of the images and of the masks; in TF-Slim and DeepLab ``image/encoded`` and
+        ``image/segmentation/class/encoded``. `mask` empty: ``mask``. If the first record has
+        neither that feature nor another one that could be a mask, images are packed alone.
     key
-        The feature that names samples, like ``image/filename``, different in every record; all
-        records are read first to know. Empty: samples are named by file and number.
+        The feature that names the samples, like ``image/filename``, with a different value in
+        every record; all records are read when the source is opened. Empty: samples are named by
+        file and record number.
     shape
-        Of bare numbers: ``HxW`` or ``HxWxC``, or the feature that holds these numbers. Empty: the
-        features `height` and `width` do. Channels that are not given are as many as fit.
+        The shape of raw numbers: ``HxW`` or ``HxWxC``, or the feature that holds it. Empty: the
+        features `height` and `width`. Channels that are not given follow from the size.
     height, width
-        The features of both, like ``image/height`` and ``image/width``.
+        The features of the height and of the width, like ``image/height`` and ``image/width``.
     dtype, mask_dtype, target_dtype
-        Of bytes that are bare numbers, like ``uint8`` or ``<u2``, by the role of the field;
-        images' lists of integers are taken for `dtype`, too. Empty: bytes are encoded, and lists of
-        integers are uint8. Integers of 64 bits become 32, if these hold them.
+        The dtype of bytes that are raw numbers, like ``uint8`` or ``<u2``, by the role of the
+        field; `dtype` also that of lists of integers in images. Empty: bytes are encoded, and
+        lists of integers are uint8. Integers of 64 bits are packed as 32 bits if they fit.
     fields
-        Name → ``ROLE:FEATURE`` of further fields of the records of `images`, like
-        ``{"depth": "target:depth"}``. Role ``image``: read as images are; ``mask``: as masks are;
-        ``target``: any numbers, which stay as they are.
+        Further fields: name → ``ROLE:FEATURE`` of the records of `images`, like
+        ``{"depth": "target:depth"}``. The role ``image`` is read as the images are, ``mask`` as
+        the masks are; ``target`` keeps its numbers.
     color
-        ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
+        ``auto`` keeps the channels of the images; ``grey``, ``rgb`` and ``rgba`` convert them.
     mask_map
-        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+        The meaning of mask values: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
     limits
-        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
+        Limits on what the files may claim; see :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
     left_out
-        Places from which on a file is broken, and records without their `key`; and why.
+        Damaged ends of files and records without a `key`, each with the reason.
 
     Raises
     ------
     SourceError
-        There is no record, or the first one lacks a feature: the message lists those it has.
+        There is no record, or the first one lacks a feature; the message lists the features it
+        has.
 
     Examples
     --------
@@ -156,36 +159,36 @@ class TFRecords(EmbeddedFields):
 
     @property
     def keys(self) -> Sequence[str]:
-        """The records by file and number, or by the feature that names them."""
+        """Names of the records: file and record number, or the values of the feature `key`."""
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the records come from, as JSON."""
+        """Describe the files as JSON, so that they can be opened again."""
         records = self._features[0].records
         facts = {"files": len(records.paths), "records": len(records)}
         return {"kind": "tfrecord", **self.arguments, **self._options.describe(), "facts": facts}
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name what a record holds by file, number and feature."""
+        """Name the values of a sample by file, record number and feature."""
         return tuple(feature.name(self._rows[sample]) for feature in self._features)
 
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
         row = self._rows[sample]
-        parsed: dict[int, Example] = {}  # of images and masks, if they are in files of their own
+        parsed: dict[int, Example] = {}  # one, or two where masks have their own files
         for feature in map(self._features.__getitem__, fields):
             example = parsed.get(id(feature.records))
             if example is None:
                 example = parsed[id(feature.records)] = feature.example(row)
             if self._first_has_none and _MASK in example:
                 raise SourceError(
-                    f"{feature.name(row)}: needed no feature {_MASK!r}, as the first record has "
-                    f"none, found one; give records that all have masks, or pack images alone by "
+                    f"{feature.name(row)}: needed no feature {_MASK!r}, as in the first record, "
+                    "found one; give records that all have masks, or pack images alone with "
                     f"--masks {NO_MASKS}"
                 )
             yield feature.stored(example, row)
 
     def _read_keys(self, feature: str) -> tuple[list[str], list[int]]:
-        """Read the name of every record; leave out those that have none."""
+        """Read the names of the records; leave out records without a name."""
         rows: dict[str, int] = {}
         self.left_out = left_out = list(self.left_out)
         field = replace(self._features[0], option="-o key=", feature=feature)
@@ -198,7 +201,7 @@ class TFRecords(EmbeddedFields):
             if key in rows:
                 raise SourceError(
                     f"{field.name(row)}: needed a name of its own, found {key!r}, which "
-                    f"{field.name(rows[key])} has, too; choose another -o key, or none"
+                    f"{field.name(rows[key])} has, too; choose another -o key, or leave it out"
                 )
             rows[key] = row
         if not rows:
@@ -207,10 +210,10 @@ class TFRecords(EmbeddedFields):
 
 
 def _first_of(feature: Feature) -> tuple[Example, str] | None:
-    """Read the first record that is whole, and name it; None where there is none soon."""
+    """Read the first record that is not damaged; return it and its name, or None."""
     for row in range(min(len(feature.records), _TRIED)):
         try:
             return feature.example(row), feature.name(row)
         except SourceError:
-            continue  # it fails when its turn comes
+            continue  # raised again when the sample is read
     return None

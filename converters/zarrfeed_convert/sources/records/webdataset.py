@@ -1,4 +1,4 @@
-"""Which members of WebDataset's tars are a sample, and how is any of them read?"""
+"""WebDataset tars as a source: a sample per key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _MASKS = "mask.png;seg.png;label.png;cls.png;mask.tif;seg.tif;mask.npy;seg.npy;p
 
 @source_errors
 class WebDatasetTars(EmbeddedFields):
-    """Tar files as WebDataset has them: files of one name, but for what follows its first dot.
+    """WebDataset tars, in which the files of a sample share their name up to its first dot.
 
     ::
 
@@ -54,31 +54,31 @@ class WebDatasetTars(EmbeddedFields):
     Parameters
     ----------
     images
-        A tar, a folder of them, a glob, or WebDataset's ranges: ``shard-{000..017}.tar``. They
+        A tar, a folder of tars, a glob, or WebDataset's ranges: ``shard-{000..017}.tar``. Tars
         must not be compressed.
     masks
-        Not needed. ``none``: only images are packed.
+        Not needed. ``none``: pack images alone.
     image, mask
-        What follows the first dot of the names of images and of masks; of several, the first
-        that a sample has. Image files and ``.npy`` arrays. `mask` empty: ``mask.png``,
-        ``seg.png``, ``label.png``, ``cls.png``, some of these as ``tif`` or ``npy``, or ``png`` or
-        ``npy`` beside the image; where no sample has one of them, or another image file, only
-        images are packed.
+        Suffixes of the images and of the masks: the part of the name after its first dot. Of
+        several, the first that a sample has. Files are images or ``.npy`` arrays. `mask`
+        empty: ``mask.png``, ``seg.png``, ``label.png``, ``cls.png``, some of these as ``tif`` or
+        ``npy``, or a ``png`` or ``npy`` beside the image. If no sample has any of these, nor
+        another image file, images are packed alone.
     fields
-        Name → ``ROLE:SUFFIX`` of further fields, like ``{"depth": "target:depth.npy"}``. Role
-        ``image``: read as images are; ``mask``: as masks are; ``target``: any numbers, which stay
-        as they are.
+        Further fields: name → ``ROLE:SUFFIX``, like ``{"depth": "target:depth.npy"}``. The role
+        ``image`` is read as the images are, ``mask`` as the masks are; ``target`` keeps its
+        numbers.
     color
-        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+        ``auto`` keeps the channels of the files; ``grey``, ``rgb`` and ``rgba`` convert them.
     mask_map
-        What mask values mean, like ``255=1,*=0`` or ``#FF0000=1``.
+        The meaning of mask values, like ``255=1,*=0`` or ``#FF0000=1``.
     limits
-        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
+        Limits on what the files may claim; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
     SourceError
-        A tar is missing, compressed or damaged, or no sample has both an image and a mask.
+        A tar is missing, compressed or damaged, or no sample has all fields.
 
     Examples
     --------
@@ -151,11 +151,11 @@ class WebDatasetTars(EmbeddedFields):
 
     @property
     def keys(self) -> Sequence[str]:
-        """WebDataset's keys; with the tar's name in front where several tars have the same."""
+        """WebDataset's keys, preceded by the name of the tar if tars share keys."""
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the samples come from, as JSON."""
+        """Describe the tars as JSON, so that they can be opened again."""
         return {
             "kind": "webdataset",
             **self.arguments,
@@ -164,7 +164,7 @@ class WebDatasetTars(EmbeddedFields):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name a sample's files, as if the tar were a folder."""
+        """Name the files of a sample as if the tar were a folder."""
         tar = self._tars[self._places[sample, 0]]
         return tuple(f"{tar}/{member}" for member in self._members[sample])
 
@@ -179,7 +179,7 @@ class WebDatasetTars(EmbeddedFields):
         return measure_head(self._bytes(sample, field, name, HEAD), name, self._limits)
 
     def _bytes(self, sample: int, field: int, name: str, most: int | None = None) -> bytes:
-        """Read the contents of one of a sample's files, or their beginning."""
+        """Read a file of a sample, or its beginning."""
         tar, *places = self._places[sample].tolist()
         offset, size = places[2 * field : 2 * field + 2]
         wanted = size if most is None else min(size, most)
@@ -194,14 +194,15 @@ class WebDatasetTars(EmbeddedFields):
 def choose(
     members: Mapping[str, Member], choices: Mapping[str, Sequence[str]]
 ) -> dict[str, Member]:
-    """Choose a sample's files, one for each field that it has.
+    """Choose the files of a sample, one for each field that it has.
 
     Parameters
     ----------
     members
-        The sample's, by suffix.
+        The members of the sample by suffix.
     choices
-        Suffixes to choose from, by field: the first that is there and not of an earlier field.
+        Field → suffixes, of which the first is chosen that the sample has and that no earlier
+        field has taken.
     """
     chosen: dict[str, Member] = {}
     left = dict(members)
@@ -215,22 +216,22 @@ def choose(
 def _require_no_other(
     where: str, used: Collection[str], taken: Collection[str], counts: Counter[str]
 ) -> None:
-    """Refuse samples without masks whose masks may have other suffixes, or other keys.
+    """Raise if masks could have other suffixes than the usual ones, or other keys than images.
 
     Parameters
     ----------
     where
         The tars, for errors.
     used, taken
-        Suffixes of images, and those of other fields.
+        Suffixes of the images; suffixes of further fields.
     counts
-        How often there is each suffix.
+        The number of files with each suffix.
     """
     pictures = {suffix for suffix in counts if f".{suffix}".endswith((*EXTENSIONS, ".npy"))}
     if used and len(pictures.union(used).difference(taken)) > 1:
         raise SourceError(
-            f"{where}: needed masks beside the images, found files {_counted(counts)}; say by "
-            "-o image=SUFFIX and -o mask=SUFFIX which they are, or pack images alone by "
+            f"{where}: needed masks beside the images, found files {_counted(counts)}; name "
+            "them with -o image=SUFFIX and -o mask=SUFFIX, or pack images alone with "
             f"--masks {NO_MASKS}"
         )
 

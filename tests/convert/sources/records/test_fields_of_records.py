@@ -151,7 +151,7 @@ def test_none_packs_images_alone_where_there_are_masks(kind):
             assert again.probe(sample).arrays == {"image": (image.shape, "uint8")}
     mask = NAMES[kind][1]
     for said in ({"mask": mask}, {"mask_map": "2=1"}):
-        with pytest.raises(SourceError, match=r"needed none of it with --masks none, found '"):
+        with pytest.raises(SourceError, match=r"needed no value with --masks none, found '"):
             open_source(kind, {"images": path, "masks": "none", **said})
 
 
@@ -213,7 +213,7 @@ def test_tables_of_which_only_some_have_masks_are_refused():
     Path("d").mkdir()
     for number, masks in enumerate(([], range(COUNT))):
         Path(write("parquet", rows_of("parquet", masks=masks))).rename(f"d/{number}.parquet")
-    with pytest.raises(SourceError, match=r"^d/0\.parquet: .*'annotation' as d/1\.parquet has it"):
+    with pytest.raises(SourceError, match=r"^d/0\.parquet: .*'annotation', as d/1\.parquet has"):
         open_source("parquet", {"images": "d"})
 
 
@@ -394,7 +394,7 @@ def test_lists_of_targets_stay_what_they_are(kind):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_field_that_is_not_there_is_named(kind):
     path = write(kind, rows_of_fields(kind))
-    said = r"has no depth|needed the (column|feature) 'nowhere'.*by --field depth=target:"
+    said = r"has no depth|needed the (column|feature) 'nowhere'.*with --field depth=target:"
     if kind == "webdataset":
         said = r"needed samples with image .* and mask .* and depth \(nowhere\), found files"
     with pytest.raises(SourceError, match=said):

@@ -403,7 +403,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(SourceError) as error:
         ParquetTables("a.parquet")
     assert str(error.value) == (
-        "a.parquet: needed the column 'image', found gt, img; name it by -o image=COLUMN"
+        "a.parquet: needed the column 'image', found gt, img; name it with -o image=COLUMN"
     )
     with pytest.raises(SourceError, match=r"column gt: needed images as bytes, .* found int64"):
         ParquetTables("a.parquet", image="img", mask="gt")

@@ -217,7 +217,7 @@ def test_a_feature_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(SourceError) as error:
         TFRecords("a.tfrecord")
     assert str(error.value) == (
-        "a.tfrecord[record=0, image]: needed the feature 'image', found gt, img; name it by "
+        "a.tfrecord[record=0, image]: needed the feature 'image', found gt, img; name it with "
         "-o image=FEATURE"
     )
     write("a.tfrecord", dict.fromkeys(SLIM.values(), b"x"))
@@ -230,7 +230,7 @@ def test_a_feature_that_is_not_there_is_told_with_those_that_are():
     [
         ({"image": b"no picture"}, {}, "cannot be decoded"),
         ({"image": b"\x08\x99"}, {}, "-o dtype=uint8"),
-        ({"image": [b"a", b"b"]}, {}, "needed one value a record, found a list of 2"),
+        ({"image": [b"a", b"b"]}, {}, "needed one value per record, found a list of 2"),
         ({"image": [1, 2, 3]}, {}, "needed the shape of 3 numbers in a row"),
         ({"image": [1, 2, 3]}, {"shape": "6x8"}, "needed 6×8 numbers, or as many for each"),
         ({"image": [1, 2, 3], "height": [-1], "width": [3]}, {}, "needed a height and a width"),
