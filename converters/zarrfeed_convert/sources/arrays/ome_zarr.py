@@ -45,20 +45,20 @@ class OmeZarr(Source):
     Parameters
     ----------
     images
-        An image like ``image.zarr``, or a glob, like ``plate.zarr/*/*/*`` for the fields of a
-        plate. Zip files, and URLs that fsspec opens, are read, too.
+        An image like ``image.zarr``, or a glob like ``plate.zarr/*/*/*`` for the fields of a plate.
+        May be a zip file, or a URL that fsspec opens.
     masks
-        The name of the label, ``labels/NAME`` of every image; empty for the only one that an image
-        has. Or a path or glob with ``.zarr`` in it: of OME-Zarr images that hold the labels, which
-        pair by name. Where no image has a label, and with ``none``, only images are packed.
+        The name of the label, ``labels/NAME`` in every image; not needed if there is only one. Or
+        a path or glob with ``.zarr`` in it, of OME-Zarr images that hold the labels and pair by
+        name. If no image has a label, or `masks` is ``none``, images are packed alone.
     level
-        Which resolution of images and of labels; 0 is the finest.
+        The resolution of images and labels; 0 is the finest.
     channel
-        Which channels, by number or name, in order, like ``0`` or ``DAPI,GFP``. Empty for all.
+        Numbers or names of the channels, in order, like ``0`` or ``DAPI,GFP``. By default all.
     binary
-        Make every label 1 that is not 0: for labels that number instances, cells say.
+        Pack every label above 0 as 1, for labels that number instances such as cells.
     ignore_transformations
-        Accept labels whose coordinate transformations put their pixels elsewhere than the image's.
+        Accept labels whose coordinate transformations differ from the image's.
     color
         ``auto`` keeps the channels that the image has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map

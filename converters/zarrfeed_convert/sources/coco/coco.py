@@ -35,38 +35,36 @@ _BACKGROUND = "background"
 
 @source_errors
 class CocoJson(Source):
-    """Images, and the shapes that a COCO JSON file draws on them: polygons and run-length codes.
+    """Images, and masks from the polygons and run-length codes of a COCO JSON file.
 
-    Class 0 is the background; the file's categories are 1, 2, … by ascending id, without gaps. A
-    category that is itself called ``background`` is class 0.
+    Class 0 is the background; the file's categories become 1, 2, … by ascending id, without gaps. A
+    category called ``background`` is class 0.
 
     Parameters
     ----------
     images
-        The folder of images; the file's names count from it, or from a folder further up.
+        The folder of images; the file names in the JSON are relative to it or a folder above.
     masks
-        The JSON file. Images of a file without ``annotations``, as test sets have, are packed
-        alone.
+        The JSON file. If it has no ``annotations``, as for test sets, images are packed alone.
     order
-        Which shape a pixel belongs to that several cover. ``area``: the smallest, so that small
-        things in front of large ones stay; ``file``: the last one in the file; ``none``: where
-        their classes differ, to none; it is ignored. Crowds are below everything else.
+        Which of several shapes a pixel belongs to. ``area``: the smallest, which keeps small
+        objects in front of large ones; ``file``: the last one in the file; ``none``: it is ignored
+        if their classes differ. Crowds are below all other shapes.
     crowd
-        What ``iscrowd`` shapes are: of their ``class``, or ``ignore``.
+        What ``iscrowd`` shapes become: their ``class``, or ``ignore``.
     unannotated
-        What images without any annotation are: ``background`` all over, or no samples
-        (``leave_out``).
+        What images without annotations become: ``background``, or no samples (``leave_out``).
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        What class ids become; the classes then have no names.
+        Maps class ids to others; the classes then have no names.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
     SourceError
-        The JSON file is missing, damaged or something else (boxes, keypoints, panoptic), or none
+        The JSON file is missing, damaged or of another kind (boxes, keypoints, panoptic), or none
         of its images is in the folder.
 
     Examples
@@ -94,7 +92,7 @@ class CocoJson(Source):
         self._images, self._masks = os.fspath(images), os.fspath(masks)
         if self._masks == NO_MASKS:
             raise SourceError(
-                "masks: needed the JSON file, which lists the images, of test sets, too; to pack "
+                "masks: needed the JSON file, which lists the images, also for test sets; to pack "
                 "all images of a folder alone, leave --format coco out"
             )
         self._options = ValueOptions.of(color, mask_map)
@@ -131,7 +129,7 @@ class CocoJson(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the samples come from, as JSON."""
+        """Return the location and the options of the samples, as JSON."""
         return {
             "kind": "coco",
             **self.arguments,

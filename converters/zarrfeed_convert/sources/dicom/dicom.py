@@ -45,34 +45,33 @@ if TYPE_CHECKING:
 class DicomSeries(Source):
     """DICOM series, with segments (SEG) or NIfTI labels, or alone: a sample per slice.
 
-    Slices are sorted by where they lie in the patient. Pixels of CT, MR, PET and other images,
-    in a file each or as frames of one; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
+    Slices are sorted by their position in the patient. Reads CT, MR, PET and other images, one per
+    file or as frames of one file; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
     units) are of the smallest signed integers that hold all that the stored bits may mean, mostly
     int16, if slope and intercept are whole numbers, else float32. Slices of several dtypes become
-    the smallest that holds all of them. A SEG belongs to the series it refers to, and its frames to
-    the slices; slices without a frame are background.
-    NIfTI labels belong to the series of the same name, which is its folder's, or to the only one;
-    their voxels are found by position.
+    the smallest that holds all of them. A SEG belongs to the series it refers to; slices that none
+    of its frames shows are background. NIfTI labels belong to the series of the same name, which is
+    that of its folder, or to the only one; their voxels are found by position.
 
     Parameters
     ----------
     images, masks
         A file, a folder with any number of series below it, or a glob. Both may be the same
-        folder. Without `masks`, segments among the images label them; where there are none, and
-        with ``none``, only images are packed.
+        folder. If `masks` is left out, SEG objects among the images are the masks. Without these,
+        and if `masks` is ``none``, images are packed alone.
     image_suffix, mask_suffix
-        What names of series, and of NIfTI labels, have besides the one that both share: /CT of
-        case1/CT, _seg of case1_seg.nii.gz.
+        What names of series and of NIfTI labels have after the part that both share: /CT in
+        case1/CT, _seg in case1_seg.nii.gz.
     rescale
-        Apply RescaleSlope and RescaleIntercept; no keeps stored values.
+        Apply RescaleSlope and RescaleIntercept; no keeps the stored values.
     segments
-        The names of the segments that are classes 1, 2, …, like Liver,Tumor; others are
-        background. By default all are classes, by their lowest segment number.
+        Names of the segments that become the classes 1, 2, …, like Liver,Tumor; others become
+        background. By default all do, in the order of their lowest segment number.
     names_from
-        Where a segment's name is: label (SegmentLabel), or type (the meaning of its property
-        type). Segments of one name are one class, in whichever SEG they are.
+        What names a segment: label (SegmentLabel) or type (the meaning of its property type).
+        Segments of the same name are one class, in all SEG objects.
     threshold
-        Of fractional segments: from which fraction on a pixel belongs to one.
+        The fraction from which on a pixel belongs to a fractional segment.
     skip_empty
         Leave out slices whose mask is 0 everywhere.
     color
@@ -85,12 +84,13 @@ class DicomSeries(Source):
     Attributes
     ----------
     classes
-        Background and the names of segments; None of NIfTI labels, and with a mask map.
+        Background and the names of segments; None for NIfTI labels, and with a mask map.
     left_out
-        Series without labels on their pixels, labels without a series, unreadable files; and why.
+        Series without labels on their pixels, labels without a series, and unreadable files, as
+        (path, reason).
     remarks
-        Files of an image that another file holds, too, which are passed over; and slices of one
-        series at the same place, which are packed.
+        Copies of images, which are skipped, and slices of one series at the same position, which
+        are packed.
 
     Raises
     ------
@@ -165,11 +165,11 @@ class DicomSeries(Source):
 
     @property
     def keys(self) -> Sequence[str]:
-        """A series' name, and the number of the slice in it, from 0."""
+        """The name of the series and the number of the slice, from 0."""
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the series come from, as JSON."""
+        """Return the location and the options of the series, as JSON."""
         return {
             "kind": "dicom",
             **self.arguments,
@@ -178,12 +178,12 @@ class DicomSeries(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name the files, and the slice in those that have several."""
+        """Name the files, with the frame if a file has several."""
         one, number, labels = self._locate(sample)
         return (one.name, labels.name(number)) if labels else (one.name,)
 
     def probe(self, sample: int) -> Header:
-        """Return what the slice's header says."""
+        """Return the header of a slice."""
         one, _, labels = self._locate(sample)
         channels = self._options.channels(one.channels, name=one.name)
         dtype = packed_dtype(self._common, one.name)
@@ -217,7 +217,7 @@ class DicomSeries(Source):
         return self._options.mask(ids, name=name), overlapping
 
     def _look_at_masks(self) -> None:
-        """List the samples; look only at masks that may be empty, or whose segments may overlap."""
+        """List the samples; read only masks that may be empty or have overlapping segments."""
         skip_empty, empty, overlapping = self._skip_empty, 0, 0
         left_out = list(self.left_out)
         for place, labelled in enumerate(self._labelled):

@@ -57,10 +57,10 @@ class Cityscapes(KnownLayout):
     Parameters
     ----------
     images
-        The folder that holds these.
+        The folder that holds these folders.
     masks
-        Not needed; ``none`` packs images alone, as does the subset ``test`` that has no masks.
-        The masks of ``test`` that Cityscapes publishes show no classes.
+        Not needed. If it is ``none``, or the subset ``test`` has no masks, images are packed
+        alone. The masks of ``test`` that Cityscapes publishes show no classes.
     subset
         By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val`` or ``test``; of ``gtCoarse`` also ``train_extra``.
@@ -73,14 +73,14 @@ class Cityscapes(KnownLayout):
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        What mask values mean, in place of the above; the classes then have no names.
+        What mask values mean, instead of the above; the classes then have no names.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
     SourceError
-        The folders are not there, are empty, or hold files without a partner.
+        Folders are missing or empty, or no image has a mask.
 
     Examples
     --------

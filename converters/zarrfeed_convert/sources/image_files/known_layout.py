@@ -93,7 +93,7 @@ class KnownLayout(FilePairs):
         super().__init__(files, options, left_out, limits)
 
     def describe(self) -> JSON:
-        """Describe where the samples come from, as JSON."""
+        """Return the location and the options of the samples, as JSON."""
         return self._description
 
 

@@ -118,15 +118,16 @@ def _require_channels_last(image: Measure, mask: Measure, name: str) -> None:
 class PairedFolders(FilePairs):
     """Image files and mask files, paired by the path below their folder, without extension.
 
-    Files are images, of any number of channels, or arrays in ``.npy`` files: images (H, W) or
-    (H, W, C), masks (H, W). Of a folder without image files, the ``.npy`` files are taken.
+    Files are images of any number of channels, or arrays in ``.npy`` files: images (H, W) or
+    (H, W, C), masks (H, W). The ``.npy`` files of a folder are read if it has no image files, or
+    if a glob names them.
 
     Parameters
     ----------
     images, masks
-        A folder, which is searched with everything below it, or a glob, whose names count from
-        its first part without a wildcard on. Without `masks`, or with ``none``, only images are
-        packed.
+        A folder, which is searched with all folders below it, or a glob. Names are relative to the
+        folder, or to the part of the glob before its first wildcard. If `masks` is left out or
+        ``none``, images are packed alone.
     image_suffix, mask_suffix
         What a stem has besides the name that both share, like ``_mask``. Files of a folder that
         lack its suffix are left aside, and counted in :meth:`describe`. Images and masks may lie
@@ -200,7 +201,7 @@ class PairedFolders(FilePairs):
         super().__init__(joined.files, options, joined.left_out, limits, of_fields=of_fields)
 
     def describe(self) -> JSON:
-        """Describe where the pairs come from, as JSON."""
+        """Return the location and the options of the samples, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "paired",

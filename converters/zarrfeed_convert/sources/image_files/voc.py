@@ -40,21 +40,22 @@ VOC_21 = (
 class Voc(KnownLayout):
     """Pascal VOC, 2007 to 2012: 21 classes, 255 (the border of objects) is ignored.
 
-    ``ImageSets/Segmentation/SUBSET.txt`` lists the names, one per line; images are
+    ``ImageSets/Segmentation/SUBSET.txt`` lists the names, one per line. Images are
     ``JPEGImages/NAME.jpg``, masks ``SegmentationClass/NAME.png``: palette, grey, or RGB in the
     palette's colours.
 
-    Where a ``labelmap.txt`` lies beside these folders, as CVAT exports it, its names and colours
-    take the place of the 21 classes; so do ``class_dict.csv`` and
-    ``label_colors.txt``; and a list of names, ``class_names.txt``, ``classes.txt``, ``labels.txt``
-    or ``obj.names``, for indices and the palette's colours from 1 on.
+    A ``labelmap.txt`` (CVAT), ``class_dict.csv`` or ``label_colors.txt`` beside these folders
+    replaces the 21 classes with its names and colours. So does a list of names,
+    ``class_names.txt``, ``classes.txt``, ``labels.txt`` or ``obj.names``, for the indices and
+    the palette's colours from 1 on.
 
     Parameters
     ----------
     images
-        The folder that holds these, like ``VOCdevkit/VOC2012``.
+        The folder that holds these folders, like ``VOCdevkit/VOC2012``.
     masks
-        Not needed; ``none`` packs images alone, as does the subset ``test`` that has no masks.
+        Not needed. If it is ``none``, or the subset ``test`` has no masks, images are packed
+        alone.
     subset
         By default the name of the split that is packed (in Python: ``train``);
         ``train``, ``val``, ``trainval``, or another list that is there.
@@ -63,14 +64,14 @@ class Voc(KnownLayout):
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        What mask values mean, in place of the above; the classes then have no names.
+        What mask values mean, instead of the above; the classes then have no names.
     limits
         What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
 
     Raises
     ------
     SourceError
-        A folder or the list is not there, or it names no sample of which both files are there.
+        A folder or the list is missing, or the list names no sample of which all files are there.
 
     Examples
     --------

@@ -49,17 +49,18 @@ class NiftiVolumes(Source):
     Parameters
     ----------
     images, masks
-        A volume (.nii, .nii.gz), a folder of volumes, or a glob. Volumes pair by their names
-        without extension; one volume and one label volume pair whatever their names. Volumes of
-        four axes have channels along the last. Without `masks`, or with ``none``, only images are
-        packed.
+        A volume (.nii, .nii.gz), a folder of volumes, or a glob. Volumes pair by name, without the
+        extension; a single volume and a single label volume pair whatever their names. The fourth
+        axis of a volume is its channels. If `masks` is left out or ``none``, images are packed
+        alone.
     axis
-        The axis to cut along: 0, 1 or 2.
+        The axis to slice along: 0, 1 or 2.
     image_suffix, mask_suffix
-        What a name has besides the one that both share: _0000 for nnU-Net's imagesTr. Several,
-        like _0000,_0001,_0002 or _flair,_t1,_t1ce,_t2, are volumes that become channels.
+        What names have after the part that image and labels share: _0000 in nnU-Net's imagesTr.
+        With several image suffixes, such as _0000,_0001 or _flair,_t1,_t1ce,_t2, each volume is a
+        channel.
     canonical
-        Turn volumes to RAS first, so that axis 2 is axial, whatever way they are stored.
+        Reorient volumes to RAS first, so that axis 2 is axial in all of them.
     ignore_affine
         Accept labels whose affine differs from the image's.
     skip_empty
@@ -74,16 +75,16 @@ class NiftiVolumes(Source):
     Attributes
     ----------
     classes, ignore
-        Those of a ``dataset.json`` (nnU-Net, Decathlon) among the masks or beside their folder;
-        None where there is none, or with a mask map.
+        Those of a ``dataset.json`` (nnU-Net, Decathlon) in the folder of masks or beside it; None
+        if there is no such file, or a mask map.
     left_out
-        Volumes without labels of their shape at their place, labels without a volume, unreadable
-        files; and why.
+        Volumes without labels of the same shape and position, labels without a volume, and
+        unreadable files, as (path, reason).
 
     Raises
     ------
     SourceError
-        Nothing is found, or no volume has labels of its shape, at its place.
+        No volume is found, or none has labels of the same shape and position.
 
     Examples
     --------
@@ -147,7 +148,7 @@ class NiftiVolumes(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the volumes come from, as JSON."""
+        """Return the location and the options of the volumes, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "nifti",
@@ -161,14 +162,14 @@ class NiftiVolumes(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name the files and the slice in them, like ``scan.nii.gz[z=12]``."""
+        """Name the files, each with the slice, like ``scan.nii.gz[z=12]``."""
         case, number = self._locate(sample)
         return tuple(
             self._named(volume, number) for volume in (case.images[0], case.labels) if volume
         )
 
     def probe(self, sample: int) -> Header:
-        """Return what the volumes' headers say of a slice."""
+        """Return the header of a slice, by the headers of its volumes."""
         case, _ = self._locate(sample)
         channels = self._options.channels(case.channels, name=case.images[0].path)
         dtype = packed_dtype(self._common, case.images[0].path)
@@ -216,7 +217,7 @@ class NiftiVolumes(Source):
             raise SourceError(f"{name}: {str(error).removeprefix(f'{volume.path}: ')}") from error
 
     def _add(self, case: Case) -> None:
-        """Take a case's slices, but for the empty ones if those are not wanted."""
+        """Add the slices of a case, without the empty ones if `skip_empty` is set."""
         numbers = list(range(case.count))
         if self._skip_empty:
             numbers = [number for number in numbers if self._mask(case, number).any()]
@@ -246,7 +247,7 @@ class NiftiVolumes(Source):
 
 
 def _named(masks: Path) -> Labels | None:
-    """Read which classes the file of a dataset names."""
+    """Read the classes from the ``dataset.json`` of a dataset."""
     folder = masks if masks.is_dir() else Path(fixed_part(str(masks)))
     named = (classes_of_nnunet(where / "dataset.json") for where in (folder, folder.parent))
     return next(filter(None, named), None)

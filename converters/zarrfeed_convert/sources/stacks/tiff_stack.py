@@ -47,7 +47,7 @@ _OPEN = 32  # stacks whose pages a process remembers; some 200 KiB for 500 pages
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """A stack's files, as their headers say: its images, and its masks, if there are any."""
+    """A stack of images and its stack of masks, if there is one."""
 
     pair: Pair
     images: Axes
@@ -62,25 +62,25 @@ class _Stack:
 
 @source_errors
 class TiffStacks(Source):
-    """Multi-page TIFF stacks: a sample per page.
+    """Multi-page TIFF stacks, with stacks of masks or alone: a sample per page.
 
-    Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not; a
-    page at a time. Samples are counted along Z, T and every other axis but channels (C and the
-    samples of a pixel). Images keep their dtype; integers of 64 bits become 32, if these hold them.
+    Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not, one
+    page at a time. Z, T and all other axes except channels (C, and S for the samples of a pixel)
+    count samples. Images keep their dtype; integers of 64 bits become 32, if these hold them.
 
     Parameters
     ----------
     images, masks
-        A stack, a folder of stacks, or a glob. Stacks pair by their names without extension;
-        one stack of images and one of masks pair whatever their names. Without `masks`, or with
-        ``none``, only images are packed.
+        A stack, a folder of stacks, or a glob. Stacks pair by name, without the extension; a
+        single stack of images and a single stack of masks pair whatever their names. If `masks` is
+        left out or ``none``, images are packed alone.
     image_suffix, mask_suffix
-        What a name has besides the one that both share, like _mask.
+        What names have after the part that both share, like _mask.
     axis
-        The letters of the axes that count samples, where those are not all but channels, like TZ;
-        S where the pages were saved as samples of a pixel.
+        The letters of the axes that count samples, like TZ, if those are not all except channels;
+        C or S if pages were saved as channels.
     channel
-        The one channel to take, counted from 0; -1 for all.
+        The only channel to pack, counted from 0; -1 for all.
     color
         auto keeps the channels that the stacks have; grey, rgb, rgba convert.
     mask_map
@@ -91,12 +91,13 @@ class TiffStacks(Source):
     Attributes
     ----------
     left_out
-        Stacks without a stack of as many masks, masks without a stack, unreadable files; and why.
+        Stacks without a stack of as many masks, masks without images, and unreadable files, as
+        (path, reason).
 
     Raises
     ------
     SourceError
-        Nothing is found, or no stack of images has a stack of as many masks.
+        No stack is found, or none has a stack of as many masks.
 
     Examples
     --------
@@ -152,7 +153,7 @@ class TiffStacks(Source):
         return self._keys
 
     def describe(self) -> JSON:
-        """Describe where the stacks come from, as JSON."""
+        """Return the location and the options of the stacks, as JSON."""
         images, masks = self._left_aside
         return {
             "kind": "tiff",
@@ -165,7 +166,7 @@ class TiffStacks(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name the files and the places in them, like ``scan.tif[z=12]``."""
+        """Name the files, each with the page, like ``scan.tif[z=12]``."""
         stack, page = self._locate(sample)
         name = f"{stack.pair.images[0]}[{label_of(stack.images, page)}]"
         if stack.masks is None:
@@ -173,7 +174,7 @@ class TiffStacks(Source):
         return name, f"{stack.pair.mask}[{label_of(stack.masks, stack.mask_page(page))}]"
 
     def probe(self, sample: int) -> Header:
-        """Return what the stack's header says of every page."""
+        """Return the header of a page, by the header of its stack."""
         return self._locate(sample)[0].header
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
@@ -190,7 +191,7 @@ class TiffStacks(Source):
         return self._options.mask(self._mask_page(sample), name=self.names(sample)[1])
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a page of masks shows where it is used."""
+        """Return the colours of the palette indices that a page of masks uses."""
         return self._options.shown_colors(self._mask_page(sample))
 
     def _locate(self, sample: int) -> tuple[_Stack, int]:
@@ -214,7 +215,7 @@ class TiffStacks(Source):
             return arrange_page(axes.arrange(values, channel), opened.page)
 
     def _pages(self, path: str) -> TiffPages:
-        """Find a stack's pages, unless it's known where they are and the file is the same."""
+        """Return the pages of a stack, from the cache if the file has not changed."""
         about = os.stat(path)  # noqa: PTH116
         key = (path, about.st_mtime_ns, about.st_size)
         return self._open.get(key, lambda: TiffPages(path, self._limits))
