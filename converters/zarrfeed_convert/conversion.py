@@ -83,12 +83,14 @@ def convert(
         The split's name, like ``train``.
     classes
         Class names, as in :func:`zarrfeed_convert.labels.parse_classes`. None takes those of the
-        dataset's other splits; where there are none, every mask is looked at.
+        dataset's other splits; where there are none, every mask is looked at, and the channels of
+        multi-hot masks are called by their numbers.
     ignore
-        The mask value of pixels that belong to no class.
+        The mask value of pixels that belong to no class; multi-hot masks have none.
     size, fit
         (height, width) of every stored sample, and how others get there: ``resize``, ``crop``
-        (the centre), ``pad`` (below and at the right, the mask with `ignore`) or ``tile``.
+        (the centre), ``pad`` (below and at the right; masks with `ignore`, multi-hot ones with 0)
+        or ``tile``.
     overlap
         Pixels that neighbouring tiles share at least.
     codec

@@ -25,8 +25,17 @@ from zarrfeed import (
     stitch,
 )
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Header, PairedFolders, Source, classes_of, convert, repack, verify
+from zarrfeed_convert import (
+    Header,
+    PairedFolders,
+    Source,
+    classes_of,
+    convert,
+    repack,
+    verify,
+)
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.sources.arrays.npz import NpzArrays
 from zarrfeed_tools.application import app
 
 SIZE = (12, 10)
@@ -348,6 +357,29 @@ def test_further_masks_are_multi_hot_as_the_mask_is():
     found = zarr.open_group("o.zarr/t", mode="r")
     np.testing.assert_array_equal(found["before"][:], before)
     np.testing.assert_array_equal(found["mask"][:], after)
+
+
+def test_arrays_of_volumes_keep_their_channels():
+    source = Overlapping([(4, 6, 5)] * 3)
+    np.savez("a.npz", x=source.images, y=source.masks)
+    arrays = NpzArrays("a.npz:x", "a.npz:y", axes="NDHWC", mask_map="multi-hot")
+    convert(arrays, "o.zarr", split="t", order="source", size=(5, 6, 6), fit="pad", workers=1)
+    require_verified("o.zarr", source=True)
+    found = zarr.open_group("o.zarr/t", mode="r")
+    np.testing.assert_array_equal(found["mask"][:, :4, :, :5], source.masks)
+    assert found["mask"][:].sum() == np.sum(source.masks)
+    assert found["mask"].metadata.dimension_names == ("sample", "z", "y", "x", "class")
+
+
+def test_a_class_has_no_more_pixels_than_an_image():
+    source = Overlapping([SIZE] * 2)
+    for mask in source.masks:
+        mask[..., 1] = 1
+    convert(source, "o.zarr", split="t", workers=1)
+    assert class_pixels(open_split("o.zarr/t"), [0, 1])[1] == 2 * 120
+    zarr.open_array("o.zarr/t/class_pixels")[0, 1] = 121
+    with pytest.raises(StoreError, match="needed counts from 0 to 120"):
+        class_pixels(open_split("o.zarr/t"), [0])
 
 
 def test_journals_of_class_ids_are_those_of_before():
