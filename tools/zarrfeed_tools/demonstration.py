@@ -177,8 +177,8 @@ def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSeque
         raise StoreError(f"{data}: needed a dataset with a split 'train', found {found}")
     if open_split(data / "train").multi_hot:
         raise StoreError(
-            f"{data}: needed masks of class ids, which the demonstration's model learns, found "
-            'multi-hot ones; these take a sigmoid for each class and loss="binary_crossentropy"'
+            f"{data}: needed masks of class ids for the demonstration's model, found multi-hot "
+            'masks; train on these with a sigmoid per class and loss="binary_crossentropy"'
         )
     held_out = next((name for name in _VALIDATION_NAMES if name in splits), None)
     train_ids = validation_ids = None

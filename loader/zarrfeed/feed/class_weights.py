@@ -24,7 +24,7 @@ ClassWeight: TypeAlias = Mapping[int | str, float] | Mapping[int, float] | Seque
 
 
 def require_ids(target: Spec, split: Split) -> None:
-    """Refuse to weigh a pixel by its class where it may have several, or none.
+    """Refuse class weights for a mask whose pixels may have several classes or none.
 
     Raises
     ------
@@ -36,8 +36,8 @@ def require_ids(target: Spec, split: Split) -> None:
     if len(target.shape) == len(split.layouts[MASK].sample_shape):
         raise StoreError(
             f"class_weight weighs a pixel by its class; pixels of the multi-hot {target.name!r} of "
-            f"{split.path} have several classes, or none: weigh the classes in the loss, or make "
-            "an array of weights in a transform and name it in weights="
+            f"{split.path} have several classes, or none: weigh the classes in the loss, or "
+            "compute weights in a transform and name them in weights="
         )
 
 

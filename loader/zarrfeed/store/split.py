@@ -83,9 +83,10 @@ class Split:
 
     @property
     def multi_hot(self) -> bool:
-        """Whether its masks have a channel of 0 and 1 for each class, which may overlap.
+        """Whether masks have one channel of 0 and 1 per class, so that classes may overlap.
 
-        Of groups that zarrfeed did not pack, nobody knows what a mask's last axis is.
+        False for groups that zarrfeed did not pack, because the meaning of their masks' last axis
+        is unknown.
         """
         shapes = [self.layouts[name].shape for name in (IMAGE, MASK) if name in self.layouts]
         return self.packed and len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
