@@ -1,6 +1,6 @@
-"""How do a file's pixels become a field, by its role?
+"""How does a file become a field of a given role?
 
-Pure: it knows what files say and what they hold, no file and no decoder.
+Pure: works on headers and decoded pixels; opens no file.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def with_fields(
     extras: Mapping[Field, tuple[str, Measure]],
     options: ValueOptions,
 ) -> Header:
-    """Add fields to the header of an image and its mask.
+    """Add further fields to the header of an image and its mask.
 
     Parameters
     ----------
     header, image
-        The header, and what the image's file says.
+        The header, and the measure of the image's file.
     extras
-        The names and the measures of the fields' files.
+        Field → the name and the measure of its file.
     options
-        How their values become pictures and ids.
+        Conversion of values to images and ids.
 
     Raises
     ------
     SourceError
-        A file lies at another place than the image, or cannot be a field of its role.
+        A file is georeferenced elsewhere than the image, or cannot be a field of its role.
     """
     if not extras:
         return header
@@ -61,29 +61,29 @@ def with_fields(
         )
         arrays[field.name] = field_header(field, said, options, name=name)
         turned |= image.turned and not said.turned
-        if field.role != "mask":  # which refuses them
+        if field.role != "mask":  # masks with such pixels are refused
             nodata |= dict.fromkeys(said.nodata)
     return replace(header, arrays=arrays, turned=turned, nodata=tuple(nodata))
 
 
 def field_header(field: Field, said: Measure, options: ValueOptions, *, name: str) -> ArrayHeader:
-    """Say what :func:`field_values` will give of a file.
+    """Return the shape and dtype that :func:`field_values` will return for a file.
 
     Parameters
     ----------
     field
-        With its role.
+        Name and role.
     said
-        What the file says of itself.
+        Measure of the file.
     options
-        How its values become a picture or ids.
+        Conversion of values to images and ids.
     name
-        The file, for errors.
+        File name, for errors.
 
     Raises
     ------
     SourceError
-        It cannot be a field of this role.
+        The file cannot be a field of this role.
     """
     size, dtype = (said.height, said.width), np.dtype(said.dtype)
     if field.role == "image":
@@ -103,19 +103,19 @@ def field_header(field: Field, said: Measure, options: ValueOptions, *, name: st
 
 
 def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: str) -> NDArray[Any]:
-    """Turn a file's pixels into a field.
+    """Convert a file's pixels to a field.
 
     Parameters
     ----------
     field
-        With its role: ``image`` gives (H, W, C), ``mask`` ids (H, W), or (H, W, K) if they are
-        multi-hot, and ``target`` the numbers that the file holds, (H, W) or (H, W, C).
+        Name and role. Role ``image`` gives an image (H, W, C); ``mask``, ids (H, W), or (H, W, K)
+        if they are multi-hot; ``target``, the numbers of the file, (H, W) or (H, W, C).
     pixels
-        The decoded file.
+        Decoded file.
     options
-        How its values become a picture or ids.
+        Conversion of values to images and ids.
     name
-        The file, for errors.
+        File name, for errors.
 
     Raises
     ------
@@ -139,19 +139,19 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
 
 
 def ids_dtype(dtype: np.dtype[Any], mask_map: MaskMap) -> str:
-    """Choose what holds the ids of a mask whose classes are not counted.
+    """Return the dtype of the ids of a mask that is not checked against the classes.
 
     Parameters
     ----------
     dtype
-        Of the values that the mask holds.
+        Dtype of the mask's values.
     mask_map
-        What these mean.
+        Meaning of the values.
 
     Returns
     -------
     str
-        ``uint8`` where neither its values nor the map can give more, else ``uint16``.
+        ``uint8`` if neither the values nor the map can give larger ids, else ``uint16``.
 
     Examples
     --------
@@ -171,6 +171,6 @@ def ids_dtype(dtype: np.dtype[Any], mask_map: MaskMap) -> str:
 
 def _no_numbers(field: Field, name: str, found: str) -> SourceError:
     return SourceError(
-        f"{name}: needed numbers as the target {field.name}, found {found}; give it the role image "
-        "for a picture, or mask for ids, or save the numbers as a grey PNG or a TIFF"
+        f"{name}: needed numbers as the target {field.name}, found {found}; use the role image for "
+        "a picture or mask for ids, or save the numbers as a grey PNG or a TIFF"
     )

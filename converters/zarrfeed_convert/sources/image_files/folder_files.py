@@ -24,18 +24,18 @@ _ARRAYS = (".npy",)
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Files that belong to images: masks, or those of a further field.
+    """The files of one field: masks, or those of a further field.
 
     Attributes
     ----------
     what
-        A word for one of them.
+        Noun for one of the files, for errors.
     where
         Their folder or glob.
     files
         Key → file.
     suffixes
-        Of images and masks, as the user gave them; None where there is no such option.
+        Suffixes of images and masks that the user gave; None for further fields.
     """
 
     what: str
@@ -57,11 +57,11 @@ def join_folders(
     Parameters
     ----------
     images, masks
-        Folders or globs; both may be the same. No masks are looked for where `masks` is empty.
+        Folders or globs; both may be the same. `masks` may be empty.
     image_suffix, mask_suffix
-        What names have besides the one that both share.
+        End of a name after the shared part.
     extras
-        Further fields, whose places are folders or globs. Their files are no images.
+        Further fields, whose places are folders or globs. Their files are not images.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def _side_of(extra: ExtraField) -> _Side:
 
 
 def _without(images: Mapping[str, str], sides: Sequence[_Side]) -> dict[str, str]:
-    """Take the files of further fields out of those of images, which may lie in one folder."""
-    taken = {path: side for side in sides for path in side.files.values()}
+    """Return the images without the files of further fields, which may share their folder."""
+    taken = {path for side in sides for path in side.files.values()}
     left = {path: stem for path, stem in images.items() if path not in taken}
     if not left:
-        path = min(images)
+        path = Path(min(images))
         raise SourceError(
             f"images: needed other files than those of fields, found the same {len(images)}, such "
-            f"as {path}; tell them apart by globs, like '{taken[path].where}/*_rgb.png'"
+            f"as {path}; tell them apart by globs like '{path.parent / '*_rgb.png'}'"
         )
     return left
 
@@ -114,16 +114,16 @@ def _without(images: Mapping[str, str], sides: Sequence[_Side]) -> dict[str, str
 def _require_partners(
     images: str, image_of: Mapping[str, str], side: _Side, partners: Mapping[str, str]
 ) -> None:
-    """Refuse a side of which so many files are alone that something else is meant.
+    """Refuse a side of which nothing pairs, or so little that a suffix must be missing.
 
     Parameters
     ----------
     images, image_of
-        The folder or glob of images, and key → file.
+        Folder or glob of the images; key → file.
     side
-        The other files.
+        Files of the other side.
     partners
-        Key of an image → key of its file of that side.
+        Key of an image → key of its file on that side.
     """
     lone_images = sorted(image_of.keys() - partners.keys())
     lone_others = sorted(side.files.keys() - set(partners.values()))
@@ -149,7 +149,7 @@ def _require_partners(
 
 
 def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: str) -> list[str]:
-    """Say in a sentence which files have no partner; in none where all have one."""
+    """Return a sentence that names the files without a partner, or none if all have one."""
     if not keys:
         return []
     shown = few(Path(files[key]).name for key in keys)
@@ -158,7 +158,7 @@ def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: st
 
 
 def _image_files(where: str, what: str) -> dict[str, str]:
-    """Find image files: path → path below the folder, or the fixed part of the glob, as a stem."""
+    """Find image files: path → path below the folder or the glob's fixed part, as a stem."""
     found = files_in(where)
     if found is None:
         found_file = "a file, no folder" if Path(where).is_file() else "no such folder"

@@ -32,20 +32,20 @@ _MASK = PAIR[1:]
 
 
 class FilePairs(Source):
-    """Samples of a file for each field: the base of all such sources.
+    """Samples with one file per field: the base class of sources of image files.
 
     Parameters
     ----------
     files
         Key → a file for each of the `fields`.
     options
-        How their values become images and masks.
+        Conversion of values to images and masks.
     left_out
         Inputs that make no sample, as (name, reason).
     limits
         Limits on what the files may claim.
     of_fields
-        How values become further fields, where that is not how they become images and masks.
+        Conversion of values to further fields; `options` if None.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class FilePairs(Source):
 
     @property
     def keys(self) -> Sequence[str]:
-        """The name that image and mask share, without folder, suffix and extension; sorted."""
+        """Names that the files of a sample share, without folder, suffix and extension; sorted."""
         return self._keys
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name a sample's files."""
+        """Return the files of a sample."""
         return self._files[sample]
 
     def probe(self, sample: int) -> Header:
-        """Read the headers of a sample's files."""
+        """Return a sample's header; only the headers of its files are read."""
         files = self._files[sample]
         image, *others = (measure(Path(file), self._limits) for file in files)
         mask = others[0] if self.fields[1:2] == _MASK else None
@@ -96,12 +96,12 @@ class FilePairs(Source):
         )
 
     def read_mask(self, sample: int) -> Mask:
-        """Decode a pair's mask."""
+        """Decode a sample's mask."""
         path = Path(self._files[sample][1])
         return self._options.mask(decode(path, self._limits), name=str(path))
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return what the palette of a pair's mask shows where it is used."""
+        """Return the colours of the palette indices that a sample's mask uses."""
         return self._options.shown_colors(decode(Path(self._files[sample][1]), self._limits))
 
 
@@ -129,29 +129,30 @@ class PairedFolders(FilePairs):
         folder, or to the part of the glob before its first wildcard. If `masks` is left out or
         ``none``, images are packed alone.
     image_suffix, mask_suffix
-        What a stem has besides the name that both share, like ``_mask``. Files of a folder that
-        lack its suffix are left aside, and counted in :meth:`describe`. Images and masks may lie
-        in one folder: there, what has the mask suffix is a mask.
+        End of a stem after the shared name, such as ``_mask``. Files without the suffix are left
+        aside and counted in :meth:`describe`. Images and masks may share a folder; there, files
+        with the mask suffix are masks.
     fields
-        Name → ``ROLE:PLACE`` of further fields, like ``{"depth": "target:data/depth"}``. A place is
-        a folder or a glob of files, which pair with the images as masks do; they are not taken for
-        images, even if they lie in the same folder. Role ``image``: a picture, converted by
-        `color`; ``mask``: ids, by `mask_map`; ``target``: the numbers of the files, unchanged.
+        Further fields, name → ``ROLE:PLACE``, such as ``{"depth": "target:data/depth"}``. PLACE is
+        a folder or a glob of files, which pair with the images as masks do and are not images,
+        even in a shared folder. Role ``image``: a picture, converted by `color`; ``mask``: ids,
+        converted by `mask_map`; ``target``: the numbers of the files, unchanged.
     color
-        ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
+        ``auto`` keeps the channels of the files; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        What mask values mean: a :class:`MaskMap`, or text as in :func:`parse_mask_map`. Without
-        one, a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or ``_classes.csv``
-        (Roboflow) among the masks, or beside their folder, says it.
+        Meaning of mask values: a :class:`MaskMap`, or text as in :func:`parse_mask_map`. By
+        default that of a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or
+        ``_classes.csv`` (Roboflow) among the masks or beside their folder, if there is one.
     limits
-        What files may claim, and name besides themselves; see :class:`zarrfeed_convert.Limits`.
+        Limits on what files may claim, and name besides themselves; see
+        :class:`zarrfeed_convert.Limits`.
 
     Attributes
     ----------
     left_out
-        Files without a partner, and that they have none.
+        Files without a partner, as (name, reason).
     classes, ignore
-        Those that such a file names; else None.
+        Those of such a file; None without one.
 
     Raises
     ------
@@ -211,6 +212,6 @@ class PairedFolders(FilePairs):
 
 
 def _folders(masks: str) -> list[Path]:
-    """List where a file may lie that says what masks mean."""
+    """List the folders in which a file may name the classes."""
     folder = Path(masks) if Path(masks).is_dir() else Path(fixed_part(masks))
     return [folder, folder.parent]

@@ -225,8 +225,8 @@ def test_grey_of_few_bits_is_a_target_of_the_numbers_in_the_file():
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("palette", "needed numbers as the target depth, found the indices of a palette; give it"),
-        ("jpeg", "found the colours of a JPEG, which its compression changes; give it the role im"),
+        ("palette", "the target depth, found the indices of a palette; use the role image"),
+        ("jpeg", "found the colours of a JPEG, which its compression changes; use the role image"),
         ("alpha", "found grey and alpha"),
     ],
 )
