@@ -76,6 +76,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     for form in _TIFFS:
         yield "paired", folders, lambda at, form=form: _paired_tiff(at, **form)
     yield "paired", folders, _paired_npy
+    further = {"depth": "target:depth", "ids": "mask:ids", "after": "image:after"}
+    yield "paired", {"images": "i", "fields": further}, _paired_fields
     for name, text in _CLASSES.items():
         yield "paired", folders, lambda at, n=name, t=text: _paired(at, "PNG", **{n: t})
     yield "camvid", {"images": "."}, lambda at: _folders(at, "train", "trainannot")
@@ -308,6 +310,15 @@ def _paired_npy(at: Path) -> None:
         (at / folder).mkdir()
         for number, array in enumerate(several):
             np.save(at / folder / f"{number}.npy", array)
+
+
+def _paired_fields(at: Path) -> None:
+    (at / "depth").mkdir()
+    for number in range(2):
+        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
+        _put(at / f"after/{number}.jpg", _encoded(PIXELS[number], "JPEG"))
+        _put(at / f"ids/{number}.png", _palette(MASKS[number]))
+        tifffile.imwrite(at / f"depth/{number}.tif", MASKS[number] / np.float32(3))
 
 
 def _npy(at: Path) -> None:
