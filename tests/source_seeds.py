@@ -95,6 +95,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
                  {"chunks": True, "compression": "lzf", "fletcher32": True}):  # fmt: skip
         arguments = {"images": "a.h5:x", "masks": "a.h5:y"}
         yield "hdf5", arguments, lambda at, more=more: _hdf5(at, **more)
+    yield "hdf5", arguments, _hdf5_volume
     yield "hdf5", {"images": "a.h5:v", "masks": "a.h5:y"}, _hdf5_virtual
     for save in (np.savez, np.savez_compressed):
         arguments = {"images": "a.npz:x", "masks": "a.npz:y"}
@@ -295,6 +296,12 @@ def _hdf5(at: Path, **more: Any) -> None:
     with h5py.File(at / "a.h5", "w") as file:
         file.create_dataset("x", data=PIXELS, **more)
         file.create_dataset("y", data=MASKS, **more)
+
+
+def _hdf5_volume(at: Path) -> None:
+    with h5py.File(at / "a.h5", "w") as file:
+        file.create_dataset("x", data=PIXELS[np.newaxis], chunks=(1, 2, 8, 12, 3), compression=4)
+        file.create_dataset("y", data=MASKS[np.newaxis])
 
 
 def _hdf5_virtual(at: Path) -> None:
