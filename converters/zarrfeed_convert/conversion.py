@@ -20,7 +20,7 @@ from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.plan import Order, Settings
 from zarrfeed_convert.planning.planner import OnProgress, decide
-from zarrfeed_convert.sources.iterables.samples import Samples, source_of_samples
+from zarrfeed_convert.sources.iterables.spool import source_of_samples
 from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import (
     asked_for,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.geometry import Fit, Size
     from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.sources.iterables.samples import Samples
     from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.splits.report import Report
 

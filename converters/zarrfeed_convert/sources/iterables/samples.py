@@ -1,16 +1,9 @@
-"""How do samples that a program has in hand, or makes one by one, become a source?
-
-Packing processes read samples in any order, and twice; an iterable gives each of them once, here.
-So its samples are kept in a spool in between, which is gone when the conversion is; of one that was
-killed, the next one removes it.
-"""
+"""What are the arrays of samples that a program has in hand, or makes one by one?"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -19,19 +12,17 @@ import PIL.Image
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.extra_fields import require_field_name
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.mask_map import MaskMap
-from zarrfeed_convert.source import PAIR, Field, Source
-from zarrfeed_convert.sources.iterables.spool import SpoolWriter, name_of, spool_file
-from zarrfeed_convert.sources.read_errors import anchored
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import packable
+from zarrfeed_convert.sources.values import in_rows, packable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Image, Mask
+    from zarrfeed_convert.source import Image, Mask, Source
 
 _NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
 _PARTS = ("key", IMAGE, MASK)
@@ -55,104 +46,36 @@ class MapStyle(Protocol):
 Samples: TypeAlias = "Source | Iterable[Any] | MapStyle"
 
 
-@contextmanager
-def source_of_samples(
-    samples: Samples,
-    folder: str | os.PathLike[str],
-    *,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[Source]:
-    """Make a source of samples, for as long as the context lasts.
+def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[Any]]]]:
+    """Go through samples once.
 
-    Parameters
-    ----------
-    samples
-        A :class:`~zarrfeed_convert.Source`, which is given back as it is. Or a sequence, an
-        iterable or a map-style dataset of samples, each of them ``(image, mask)``,
-        ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
-        ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
-        or (H, W, C) numbers, or Pillow's; masks (H, W) class ids, or (H, W, K) bool where a pixel
-        may have several classes, or none; other maps (H, W) or (H, W, C) numbers, which are never
-        interpolated. Integers of 64 bits become 32, if these hold them; other numbers keep their
-        dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
-    folder
-        Where the spool is: a file as large as all decoded samples. Where there is no such folder,
-        it is in the nearest one above it.
-    progress
-        Called after every sample with what is being done, how many are done, and how many there
-        are (of an iterable that does not know: how many are done).
+    Yields
+    ------
+    key, label, sample
+        What it is called in the store, and in messages; its arrays by field, as they are packed.
 
     Raises
     ------
     SourceError
-        A sample is none, or has no key of its own; the message names it by its number and key.
-        Or there is no room for them. What an iterable raises itself goes through.
-
-    Examples
-    --------
-    >>> cells = ((np.zeros((4, 4, 3), np.uint8), np.eye(4) > 0) for _ in range(2))
-    >>> with source_of_samples(cells, ".") as source:
-    ...     source.keys
-    ['00000000', '00000001']
+        One is no sample, or has other fields than the first.
     """
-    if isinstance(samples, Source):
-        yield anchored(samples)
-        return
-    if all(hasattr(samples, name) for name in ("keys", "probe", "read")):
-        raise SourceError(
-            f"samples: needed a subclass of zarrfeed_convert.Source, or samples; found "
-            f"{type(samples).__name__}, which has keys, probe and read but is none; write "
-            f"class {type(samples).__name__}(zarrfeed_convert.Source)"
-        )
-    parent = Path(folder).absolute()
-    while not parent.is_dir():
-        parent = parent.parent
-    with spool_file(parent) as (file, path):
-        writer = SpoolWriter(file, path)
-        yield writer.finish(_fill(writer, samples, parent, progress))
-
-
-def _fill(
-    writer: SpoolWriter,
-    samples: Samples,
-    folder: Path,
-    progress: Callable[[str, int, int], None] | None,
-) -> tuple[Field, ...]:
-    """Write all samples; give the fields that they have."""
-    total = _length(samples)
     fields: tuple[str, ...] = ()
     for number, given in enumerate(_each(samples)):
-        name = f"samples[{number}]"
-        key, parts = _parts(given, name)
+        label = f"samples[{number}]"
+        key, parts = _parts(given, label)
         if key is None:
             key = f"{number:0{_KEY_DIGITS}}"
         else:
-            name = f"{name} ({key})"
+            label = f"{label} ({key})"
         fields = fields or tuple(parts)
         if parts.keys() != set(fields):
             raise SourceError(
-                f"{name}: needed {', '.join(fields)}, as samples[0] has, found {', '.join(parts)}"
+                f"{label}: needed {', '.join(fields)}, as samples[0] has, found {', '.join(parts)}"
             )
-        if key in writer:
-            raise SourceError(f"{name}: needed a key of its own, found {key!r} a second time")
-        sample = _sample({field: parts[field] for field in fields}, name)
-        try:
-            writer.append(key, sample, label=name)
-        except OSError as error:
-            nbytes = sum(values.nbytes for values in sample.values())
-            raise SourceError(
-                f"{name}: cannot be kept in {folder} until it is packed: {error.strerror}; "
-                f"decoded samples need {nbytes} bytes each there"
-            ) from error
-        if progress is not None:
-            progress("taking samples", number + 1, total or number + 1)
-    if not len(writer):
-        raise SourceError("samples: needed at least one, found none")
-    known = {field.name: field for field in PAIR}
-    return tuple(known.get(name, Field(name, "target")) for name in fields)
+        yield key, label, _sample({field: parts[field] for field in fields}, label)
 
 
-def _length(samples: Samples) -> int:
+def count_samples(samples: Samples) -> int:
     """Count samples; 0 where they cannot tell."""
     try:
         return len(cast("MapStyle", samples))
@@ -208,25 +131,39 @@ def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
 
 def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
     """Make the arrays of a sample that can be packed."""
-    mask = _mask(parts[MASK], name_of(name, MASK)) if MASK in parts else None
-    image = _image(parts[IMAGE], name_of(name, IMAGE), None if mask is None else mask.shape[:2])
-    if mask is not None and mask.shape == image.shape and mask.shape[2] > _CHANNELS:
+    image = _pixels(parts[IMAGE], name_of(name, IMAGE))
+    mask = _array(parts[MASK], name_of(name, MASK)) if MASK in parts else None
+    axes = _spatial_axes(image, mask, name)
+    sample: dict[str, NDArray[Any]] = {}
+    if mask is not None:
+        sample[MASK] = _mask(mask, name_of(name, MASK), axes)
+    size = sample[MASK].shape[:axes] if sample else None
+    sample = {IMAGE: _image(image, name_of(name, IMAGE), axes, size)} | sample
+    for field, value in parts.items():
+        if field not in sample:
+            sample[field] = _target(value, name_of(name, field), sample[IMAGE].shape[:axes])
+    return sample
+
+
+def _spatial_axes(image: NDArray[Any], mask: NDArray[Any] | None, name: str) -> int:
+    """Tell images (H, W, C) from volumes (D, H, W, C), or (D, H, W) with ids of this shape."""
+    if image.ndim == 4 or (mask is not None and mask.ndim == 4):
+        return 3
+    if mask is None or image.ndim != 3 or image.shape != mask.shape or image.shape[2] <= _CHANNELS:
+        return 2
+    if mask.dtype == np.bool_:
         raise SourceError(
             f"{name}: needed an image (H, W, C) and class ids (H, W), found {mask.shape} of both: "
             "volumes without channels? Give image[..., np.newaxis], and the mask as uint8"
         )
-    sample = {IMAGE: image} | ({} if mask is None else {MASK: mask})
-    for field, value in parts.items():
-        if field not in sample:
-            sample[field] = _target(value, name_of(name, field), image.shape[:2])
-    return sample
+    return 3
 
 
 def _target(value: Any, name: str, size: tuple[int, ...]) -> NDArray[Any]:
     values = _array(value, name)
-    if values.shape[:2] != size:
+    if values.shape[: len(size)] != size:
         raise SourceError(
-            f"{name}: needed {size[0]}x{size[1]} pixels as the image has, found the shape "
+            f"{name}: needed {size_text(size)} pixels as the image has, found the shape "
             f"{values.shape}; leave out of the mapping what is no map of the image"
         )
     return packable(values, name)
@@ -239,25 +176,29 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
 
 
-def _image(value: Any, name: str, mask: tuple[int, ...] | None) -> Image:
-    if isinstance(value, PIL.Image.Image):
-        value = _shown(value)
-    values = _array(value, name)
-    if values.ndim in (2, 3) and values.size and mask in (None, values.shape[:2]):
-        return _PLAIN.image(values, name=name)
+def _image(values: NDArray[Any], name: str, axes: int, mask: tuple[int, ...] | None) -> Image:
+    size = values.shape[:axes]
+    if values.ndim in (axes, axes + 1) and values.size and mask in (None, size):
+        return _PLAIN.image(in_rows(values, axes), name=name).reshape(*size, -1)
     packable(values, name)
     if mask is None:
         raise SourceError(
-            f"{name}: needed an image (H, W) or (H, W, C), found the shape {values.shape}"
+            f"{name}: needed an image (H, W) or (H, W, C), or a volume (D, H, W, C), found the "
+            f"shape {values.shape}"
         )
-    if values.ndim == 3 and values.shape[1:] == mask:
+    if values.shape[1:] == mask:
         advice = "; put the channels last, like np.moveaxis(image, 0, -1)"
     else:
-        advice = "" if values.ndim == 3 else "; an image is (H, W) or (H, W, C)"
+        known = values.ndim in (axes, axes + 1)
+        advice = "" if known else "; an image is (H, W) or (H, W, C), a volume (D, H, W, C)"
     raise SourceError(
-        f"{name}: needed {mask[0]}x{mask[1]} pixels as the mask has, found the shape "
+        f"{name}: needed {size_text(mask)} pixels as the mask has, found the shape "
         f"{values.shape}{advice}"
     )
+
+
+def _pixels(value: Any, name: str) -> NDArray[Any]:
+    return _array(_shown(value) if isinstance(value, PIL.Image.Image) else value, name)
 
 
 def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -270,25 +211,27 @@ def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGBA" if alpha else "RGB")
 
 
-def _mask(value: Any, name: str) -> Mask:
-    values = _array(value, name)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    if values.ndim == 3 and values.dtype == np.bool_ and values.size:
+def _mask(values: NDArray[Any], name: str, axes: int) -> Mask:
+    if values.ndim == axes + 1 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim == axes + 1 and values.dtype == np.bool_ and values.size:
         return values.astype(np.uint8)
-    if values.ndim != 2 or not values.size:
+    if values.ndim != axes or not values.size:
+        needed = ", ".join("DHW"[-axes:])
         advice = ""
-        if values.ndim == 3:
+        if values.ndim == axes + 1:
             advice = (
                 "; give channels of classes as ids, np.argmax(mask, axis=-1), or, where a pixel "
                 "may have several, as bool, like mask > 0"
             )
+        if values.ndim == 3:
+            advice += "; a volume is (D, H, W, C), its mask (D, H, W)"
         raise SourceError(
-            f"{name}: needed class ids (H, W), found the shape {values.shape} {values.dtype}"
+            f"{name}: needed class ids ({needed}), found the shape {values.shape} {values.dtype}"
             f"{advice}"
         )
     try:
-        return _PLAIN.mask(values, name=name)
+        return _PLAIN.mask(in_rows(values, axes), name=name).reshape(values.shape)
     except SourceError as error:  # whose way out is an option of the command
         raise SourceError(
             f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "
@@ -307,3 +250,8 @@ def _array(value: Any, name: str) -> NDArray[Any]:
         raise SourceError(
             f"{name}: needed what numpy.asarray takes, found {type(value).__name__}: {error}"
         ) from error
+
+
+def name_of(label: str, field: str) -> str:
+    """Name a field of a sample."""
+    return f"{label} {field}"

@@ -1,6 +1,8 @@
-"""Where are samples that exist only once kept until they are packed?
+"""How do samples that a program has in hand, or makes one by one, become a source?
 
-In one file, decoded, one after the other: packing processes read them from there in any order.
+Packing processes read samples in any order, and twice; an iterable gives each of them once, here.
+So its samples are kept in a spool in between, decoded, one after the other. The file is gone when
+the conversion is; that of a killed one is removed by the next.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import xxhash
 
+from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 from zarrfeed_convert.source import (
@@ -28,14 +31,104 @@ from zarrfeed_convert.source import (
     Sample,
     Source,
 )
-from zarrfeed_convert.sources.read_errors import naming_errors
+from zarrfeed_convert.sources.iterables.samples import count_samples, each_sample, name_of
+from zarrfeed_convert.sources.read_errors import anchored, naming_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.sources.iterables.samples import Samples
+
 Kind: TypeAlias = tuple[ArrayHeader, ...]  # alike samples share one
+
+
+@contextmanager
+def source_of_samples(
+    samples: Samples,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Iterator[Source]:
+    """Make a source of samples, for as long as the context lasts.
+
+    Parameters
+    ----------
+    samples
+        A :class:`~zarrfeed_convert.Source`, which is given back as it is. Or a sequence, an
+        iterable or a map-style dataset of samples, each of them ``(image, mask)``,
+        ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
+        ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
+        or (H, W, C) numbers, or Pillow's; masks (H, W) class ids, or (H, W, K) bool where a pixel
+        may have several classes, or none; other maps (H, W) or (H, W, C) numbers, which are never
+        interpolated. Volumes are (D, H, W, C), or (D, H, W) with ids of this shape; their masks and
+        maps have a D, too. Integers of 64 bits become 32, if these hold them; other numbers keep
+        their dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
+    folder
+        Where the spool is: a file as large as all decoded samples. Where there is no such folder,
+        it is in the nearest one above it.
+    progress
+        Called after every sample with what is being done, how many are done, and how many there
+        are (of an iterable that does not know: how many are done).
+
+    Raises
+    ------
+    SourceError
+        A sample is none, or has no key of its own; the message names it by its number and key.
+        Or there is no room for them. What an iterable raises itself goes through.
+
+    Examples
+    --------
+    >>> cells = ((np.zeros((4, 4, 3), np.uint8), np.eye(4) > 0) for _ in range(2))
+    >>> with source_of_samples(cells, ".") as source:
+    ...     source.keys
+    ['00000000', '00000001']
+    """
+    if isinstance(samples, Source):
+        yield anchored(samples)
+        return
+    if all(hasattr(samples, name) for name in ("keys", "probe", "read")):
+        raise SourceError(
+            f"samples: needed a subclass of zarrfeed_convert.Source, or samples; found "
+            f"{type(samples).__name__}, which has keys, probe and read but is none; write "
+            f"class {type(samples).__name__}(zarrfeed_convert.Source)"
+        )
+    parent = Path(folder).absolute()
+    while not parent.is_dir():
+        parent = parent.parent
+    with spool_file(parent) as (file, path):
+        writer = SpoolWriter(file, path)
+        yield writer.finish(_fill(writer, samples, parent, progress))
+
+
+def _fill(
+    writer: SpoolWriter,
+    samples: Samples,
+    folder: Path,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[Field, ...]:
+    """Write all samples; give the fields that they have."""
+    total = count_samples(samples)
+    fields: tuple[str, ...] = ()
+    for number, (key, label, sample) in enumerate(each_sample(samples), 1):
+        if key in writer:
+            raise SourceError(f"{label}: needed a key of its own, found {key!r} a second time")
+        fields = tuple(sample)
+        try:
+            writer.append(key, sample, label=label)
+        except OSError as error:
+            nbytes = sum(values.nbytes for values in sample.values())
+            raise SourceError(
+                f"{label}: cannot be kept in {folder} until it is packed: {error.strerror}; "
+                f"decoded samples need {nbytes} bytes each there"
+            ) from error
+        if progress is not None:
+            progress("taking samples", number, total or number)
+    if not fields:
+        raise SourceError("samples: needed at least one, found none")
+    known = {field.name: field for field in PAIR}
+    return tuple(known.get(name, Field(name, "target")) for name in fields)
 
 
 @contextmanager
@@ -156,8 +249,8 @@ class SpoolWriter:
         key
             Of the sample; not there yet.
         sample
-            (H, W, C) image of a dtype that can be packed, (H, W) mask of uint8 or uint16, or
-            (H, W, K) mask of ones and zeros, if there is one, and any other fields.
+            (H, W, C) or (D, H, W, C) image of a dtype that can be packed, mask of uint8 or uint16
+            ids, or with a last axis K of ones and zeros, if there is one, and any other fields.
         label
             What the sample is called in messages.
         """
@@ -197,8 +290,3 @@ def _recorded(kind: Kind, fields: Iterable[str]) -> str:
         f"dtype={dtype!r}, mask_height={mask_height}, mask_width={mask_width}, mask_colors=(), "
         f"turned=False), mask_dtype={mask_dtype!r})"
     )
-
-
-def name_of(label: str, field: str) -> str:
-    """Name a field of a sample."""
-    return f"{label} {field}"

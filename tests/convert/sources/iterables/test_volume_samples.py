@@ -1,0 +1,96 @@
+"""Volumes that a program has in hand are packed, checked, repacked and fed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+from zarrfeed import ZarrSequence
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import convert, repack, verify
+from zarrfeed_convert.sources.iterables.spool import source_of_samples
+
+SIZE = (4, 8, 6)
+RNG = np.random.default_rng(3)
+VOLUMES = RNG.integers(0, 60_000, (4, *SIZE, 2)).astype(np.uint16)
+LABELS = RNG.integers(0, 3, (4, *SIZE), np.uint8)
+DOSES = RNG.random((4, *SIZE), np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def samples(**fields):
+    return (dict(zip(fields, each, strict=True)) for each in zip(*fields.values(), strict=True))
+
+
+def require_packed(**expected):
+    repack("o.zarr/t", "p.zarr", split="t", codec="zstd", workers=1)
+    for path in ("o.zarr/t", "p.zarr/t"):
+        found = verify(path)
+        assert found.ok, found.problems
+        root = zarr.open_group(path)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(root[name][:], values)
+    with ZarrSequence("o.zarr/t", 2, shuffle=False, fields=tuple(expected)) as sequence:
+        for found, values in zip(sequence[1], expected.values(), strict=True):
+            np.testing.assert_array_equal(found, values[2:])
+
+
+HOW = {"split": "t", "order": "source", "workers": 1}
+
+
+def test_images_with_an_axis_more_than_their_masks_have_channels():
+    convert(zip(VOLUMES, LABELS, strict=True), "o.zarr", classes=3, **HOW)
+    require_packed(image=VOLUMES, mask=LABELS)
+
+
+def test_images_of_the_shape_of_their_masks_are_volumes_of_one_channel():
+    masks = [LABELS[0], LABELS[1, ..., np.newaxis], *LABELS[2:]]
+    convert(zip(VOLUMES[..., 0], masks, strict=True), "o.zarr", classes=3, **HOW)
+    require_packed(image=VOLUMES[..., :1], mask=LABELS)
+
+
+def test_volumes_may_have_other_maps_and_no_masks():
+    convert(samples(image=VOLUMES, dose=DOSES), "o.zarr", **HOW)
+    require_packed(image=VOLUMES, dose=DOSES)
+
+
+@pytest.mark.parametrize("fit", ["crop", "tile"])
+def test_volumes_get_another_size(fit):
+    convert(samples(image=VOLUMES, mask=LABELS, dose=DOSES), "o.zarr", size=(2, 4, 6), fit=fit,
+            classes=3, **HOW)  # fmt: skip
+    found = zarr.open_group("o.zarr/t")
+    places = (slice(1, 3), slice(2, 6)) if fit == "crop" else (slice(0, 2), slice(0, 4))
+    for name, values in (("image", VOLUMES), ("mask", LABELS), ("dose", DOSES)):
+        np.testing.assert_array_equal(found[name][0], values[0][places])
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "said"),
+    [
+        (VOLUMES[0], LABELS[0, :3], "image: needed 3x8x6 pixels as the mask has, found the shape"),
+        (VOLUMES[0], LABELS[0, 0], "mask: needed class ids (D, H, W), found the shape (8, 6)"),
+        (VOLUMES[0, 0, ..., 0], LABELS[0], "mask: needed class ids (H, W), found the shape (4, 8"),
+        (VOLUMES[0, ..., :3, 0], LABELS[0, ..., :3], "a volume is (D, H, W, C), its mask (D, H, W"),
+        (np.moveaxis(VOLUMES[0], 3, 0), LABELS[0], "put the channels last, like np.moveaxis"),
+        (VOLUMES, None, "image: needed an image (H, W) or (H, W, C), or a volume (D, H, W, C)"),
+    ],
+)
+def test_what_is_no_volume_is_refused(image, mask, said):
+    sample = {"image": image} | ({} if mask is None else {"mask": mask})
+    with pytest.raises(SourceError) as error, source_of_samples([sample], "."):
+        pass
+    assert said in str(error.value)
+
+
+def test_maps_of_a_plane_are_no_maps_of_a_volume():
+    sample = {"image": VOLUMES[0], "dose": DOSES[0, :, :, :5]}
+    with (
+        pytest.raises(SourceError, match="dose: needed 4x8x6 pixels as the image has"),
+        source_of_samples([sample], "."),
+    ):
+        pass
