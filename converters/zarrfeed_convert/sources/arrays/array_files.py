@@ -20,47 +20,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an array is.
-
-    Attributes
-    ----------
-    file
-        A path or a glob.
-    array
-        The array's name in the file; empty for the only one.
-    """
-
-    file: str
-    array: str
-
-
-def split_address(text: str) -> Address:
-    """Read ``FILE:ARRAY``, or ``FILE`` alone.
+def split_address(text: str) -> tuple[str, str]:
+    """Read ``FILE:ARRAY``, or ``FILE`` alone, which may be a glob and means its only array.
 
     The last colon divides; one in front of a wildcard belongs to the file's name.
 
     Examples
     --------
     >>> split_address("data/*.h5:/train/images")
-    Address(file='data/*.h5', array='/train/images')
+    ('data/*.h5', '/train/images')
     >>> split_address("cells.npy")
-    Address(file='cells.npy', array='')
+    ('cells.npy', '')
     """
     file, colon, array = text.rpartition(":")
     if not (colon and file) or glob.has_magic(array):
-        return Address(text, "")
-    return Address(file, array)
+        return text, ""
+    return file, array
 
 
-def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":") -> str:
+def choose_array(file: str, array: str, found: Mapping[str, str], *, joint: str = ":") -> str:
     """Choose the array that an address means.
 
     Parameters
     ----------
-    address
-        Of one file.
+    file, array
+        The address: of one file; empty for its only array.
     found
         The arrays of that file: name → what it is, like ``(10, 64, 64) uint8``.
     joint
@@ -74,24 +58,24 @@ def choose_array(address: Address, found: Mapping[str, str], *, joint: str = ":"
 
     Examples
     --------
-    >>> choose_array(Address("a.h5", "images"), {"/images": "", "/masks": ""})
+    >>> choose_array("a.h5", "images", {"/images": "", "/masks": ""})
     '/images'
     """
-    wanted = address.array.strip("/")
+    wanted = array.strip("/")
     for name in found:
         if name.strip("/") == wanted:
             return name
     if not found:
-        raise SourceError(f"{address.file}: needed an array, found none in it; give another file")
+        raise SourceError(f"{file}: needed an array, found none in it; give another file")
     if not wanted and len(found) == 1:
         return next(iter(found))
     shown = few(f"{name} {what}".strip() for name, what in found.items())
     if not wanted:
         raise SourceError(
-            f"{address.file}: needed the name of one array, found {len(found)}: {shown}; "
-            f"add it, like {address.file}{joint}{next(iter(found))}"
+            f"{file}: needed the name of one array, found {len(found)}: {shown}; "
+            f"add it, like {file}{joint}{next(iter(found))}"
         )
-    raise SourceError(f"{address.file}{joint}{address.array}: no such array; there are {shown}")
+    raise SourceError(f"{file}{joint}{array}: no such array; there are {shown}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +222,9 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
         There is no such file.
     """
     colon_of_name = Path(address).exists()
-    where = Address(address, "") if colon_of_name else split_address(address)
-    files = list_files(where.file, what=what, extensions=extensions)
-    return [FoundArray(file, where.array, stem) for file, stem in files.items()]
+    where, array = (address, "") if colon_of_name else split_address(address)
+    files = list_files(where, what=what, extensions=extensions)
+    return [FoundArray(file, array, stem) for file, stem in files.items()]
 
 
 def texts_of(values: NDArray[Any]) -> list[str]:

@@ -16,7 +16,6 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_attributes import encoding_of
 from zarrfeed_convert.sources.arrays.array_files import (
-    Address,
     FoundArray,
     Stack,
     choose_array,
@@ -198,7 +197,7 @@ def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h
             arrays[f"/{name}"] = f"{node.shape} {node.dtype}"
 
     file.visititems(look)
-    name = choose_array(Address(found.file, found.array), arrays)
+    name = choose_array(found.file, found.array, arrays)
     chosen = find_dataset(file, name, found.file, limits)
     assert chosen is not None
     return name, chosen

@@ -18,7 +18,6 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.npy import NPY, read_npy_header
 from zarrfeed_convert.sources.arrays.array_files import (
-    Address,
     FoundArray,
     Stack,
     choose_array,
@@ -213,7 +212,7 @@ def _member(archive: zipfile.ZipFile, found: FoundArray) -> tuple[FoundArray, zi
         for info in archive.infolist()
         if info.filename.endswith(".npy")
     }
-    array = choose_array(Address(found.file, found.array), dict.fromkeys(members, ""))
+    array = choose_array(found.file, found.array, dict.fromkeys(members, ""))
     return replace(found, array=array), members[array]
 
 

@@ -20,7 +20,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import require_regular
-from zarrfeed_convert.sources.arrays.array_files import Address, choose_array
+from zarrfeed_convert.sources.arrays.array_files import choose_array
 from zarrfeed_convert.sources.arrays.chunk_claims import require_declared_chunks
 from zarrfeed_convert.sources.cache import Cache
 
@@ -141,7 +141,7 @@ def array_at(path: str) -> str:
             for name, array in sorted(node.members(max_depth=_LISTED_DEPTH))
             if isinstance(array, zarr.Array)
         }
-    return f"{group}/{choose_array(Address(group, below), arrays, joint='/')}"
+    return f"{group}/{choose_array(group, below, arrays, joint='/')}"
 
 
 def has_chunks(array: AnyArray) -> bool:
