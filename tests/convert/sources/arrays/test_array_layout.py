@@ -30,6 +30,12 @@ def axes(images, masks, *, channels_first=False, one_hot=False):
         ((30, 40), (30, 40), ("HW", "HW")),
         ((30, 40), (30, 40, 1), ("HW", "HWC")),
         ((1, 30, 40), (30, 40), ("NHW", "HW")),
+        ((9, 20, 30, 40, 3), (9, 20, 30, 40), ("NDHWC", "NDHW")),
+        ((9, 20, 30, 40, 30), (9, 20, 30, 40, 1), ("NDHWC", "NDHWC")),
+        ((9, 20, 30, 40), (9, 20, 30, 40), ("NDHW", "NDHW")),
+        ((9, 20, 30, 40), (9, 20, 30, 40, 1), ("NDHW", "NDHWC")),
+        ((9, 30, 40, 3), (9, 30, 40, 3), ("NHWC", "NHWC")),
+        ((9, 30, 40, 1), (9, 30, 40, 1), ("NHWC", "NHWC")),
     ],
 )
 def test_a_pair_of_shapes_has_one_reading(image, mask, expected):
@@ -44,6 +50,9 @@ def test_a_pair_of_shapes_has_one_reading(image, mask, expected):
         ((9, 3, 30, 40), (9, 1, 30, 40), ("NCHW", "NCHW")),
         ((3, 30, 40), (30, 40), ("CHW", "HW")),
         ((9, 30, 40), (9, 30, 40), ("NHW", "NHW")),
+        ((9, 3, 20, 30, 40), (9, 20, 30, 40), ("NCDHW", "NDHW")),
+        ((9, 3, 20, 30, 40), (9, 1, 20, 30, 40), ("NCDHW", "NCDHW")),
+        ((4, 20, 30, 40), (20, 30, 40), ("CDHW", "DHW")),
     ],
 )
 def test_channels_may_come_first(image, mask, expected):
@@ -56,6 +65,10 @@ def test_channels_may_come_first(image, mask, expected):
         ((9, 30, 40, 3), (9, 30, 40, 5), ("NHWC", "NHWC")),
         ((9, 30, 40), (9, 30, 40, 5), ("NHW", "NHWC")),
         ((30, 40, 5), (30, 40, 5), ("HWC", "HWC")),
+        ((9, 30, 40), (9, 5, 30, 40), ("NHW", "NCHW")),
+        ((9, 20, 30, 40), (9, 20, 30, 40, 5), ("NDHW", "NDHWC")),
+        ((9, 20, 30, 40, 2), (9, 20, 30, 40, 5), ("NDHWC", "NDHWC")),
+        ((9, 30, 40, 5), (9, 30, 40, 5), ("NHWC", "NHWC")),
     ],
 )
 def test_one_hot_masks_have_an_axis_of_classes(image, mask, expected):
@@ -65,6 +78,23 @@ def test_one_hot_masks_have_an_axis_of_classes(image, mask, expected):
 def test_many_single_images_may_have_their_masks_in_one_array():
     assert axes([(30, 40, 3)] * 6, [(6, 30, 40)]) == ("HWC", "NHW")
     assert axes([(2, 30, 40, 3), (4, 30, 40, 3)], [(6, 30, 40)]) == ("NHWC", "NHW")
+    assert axes([(20, 30, 40, 3)] * 6, [(6, 20, 30, 40)]) == ("DHWC", "NDHW")
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels_first", "expected"),
+    [
+        ((30, 40), False, "HW"),
+        ((30, 40, 3), False, "HWC"),
+        ((9, 30, 40), False, "NHW"),
+        ((9, 30, 40, 3), False, "NHWC"),
+        ((9, 3, 30, 40), True, "NCHW"),
+        ((9, 20, 30, 40, 7), False, "NDHWC"),
+        ((9, 3, 20, 30, 40), True, "NCDHW"),
+    ],
+)
+def test_images_alone_are_read_by_their_shape(shape, channels_first, expected):
+    assert axes([shape], [], channels_first=channels_first) == (expected, "")
 
 
 sizes = st.integers(5, 60)
@@ -80,6 +110,8 @@ def test_stacks_with_channels_are_always_stacks(n, h, w, c):
 def test_the_other_order_of_channels_is_advised_where_it_would_fit():
     with pytest.raises(SourceError, match=r"fit with channels first; use --option chan.*=yes"):
         axes([(9, 3, 30, 40)], [(9, 30, 40)])
+    with pytest.raises(SourceError, match=r"fit with channels first"):
+        axes([(9, 3, 20, 30, 40)], [(9, 20, 30, 40)])
     with pytest.raises(SourceError, match=r"fit with channels last; use --option chan.*=no"):
         axes([(9, 30, 40, 3)], [(9, 30, 40)], channels_first=True)
 
@@ -89,6 +121,8 @@ def test_numbers_of_samples_must_agree():
         axes([(9, 30, 40, 3)], [(8, 30, 40)])
     with pytest.raises(SourceError, match="needed as many samples"):  # in sum, but not file by file
         axes([(9, 30, 40, 3), (8, 30, 40, 3)], [(8, 30, 40), (9, 30, 40)])
+    with pytest.raises(SourceError, match=r"9 images .*\(axes NCHW\) and 8 masks"):
+        axes([(9, 3, 40, 50)], [(8, 40, 50)], channels_first=True)
 
 
 def test_sizes_that_differ_are_left_to_the_survey():
