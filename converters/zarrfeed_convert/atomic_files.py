@@ -1,6 +1,6 @@
-"""How does a file come to be there as a whole, or not at all, whenever the machine stops?
+"""How is a file written completely or not at all, even if the machine stops?
 
-It is written beside its final name, brought to the disk, and renamed.
+It is written under a temporary name in the same folder, synced to the disk, and renamed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_file(path: Path, *, buffering: int = -1, sync: bool = True) -> Iterator[IO[bytes]]:
-    """Write a file that takes its name when the context ends; on an error it is removed.
+    """Open a file that gets its name when the context ends; it is removed if there is an error.
 
     Parameters
     ----------
     path
-        Its name; what is there is replaced.
+        Path of the file. An existing file is replaced.
     buffering
-        Bytes, as for :func:`open`.
+        Size of the buffer in bytes, as for :func:`open`.
     sync
-        Whether the file must outlive a loss of power.
+        Whether to sync the file, so that it survives a loss of power.
     """
-    # A name of its own: a process that was given up on another machine may still be writing.
+    # A unique name, since a lost process on another machine may still be writing the same file.
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     file = aside.open("xb", buffering)
     try:
@@ -41,7 +41,7 @@ def atomic_file(path: Path, *, buffering: int = -1, sync: bool = True) -> Iterat
                 os.fsync(file.fileno())
             file.close()
     except BaseException:
-        with suppress(OSError):  # what is left of it cannot be written, either
+        with suppress(OSError):  # flushing the rest of the buffer may fail, too
             file.close()
         aside.unlink(missing_ok=True)
         raise
@@ -49,7 +49,7 @@ def atomic_file(path: Path, *, buffering: int = -1, sync: bool = True) -> Iterat
 
 
 def sync_tree(folder: Path) -> None:
-    """Bring what others wrote, and every folder, to the disk: a rename must not overtake it."""
+    """Sync all files and folders below a folder, so that they are on disk before it is renamed."""
     for parent, _, names in os.walk(folder):
         for name in names:
             sync_entry(Path(parent, name))
@@ -57,7 +57,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_entry(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Sync a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with writing(path):
@@ -68,7 +68,7 @@ def sync_entry(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let what cannot be written name its file: a full disk, by itself, does not."""
+    """Add the path to errors that do not name it, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -78,14 +78,19 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def remove(path: Path, *, must: bool = False) -> None:
-    """Remove a file, a link or a folder with all that is in it; follows no link.
+    """Remove a file, a symbolic link (not its target), or a folder with all its contents.
 
     Parameters
     ----------
     path
-        Which need not be there.
+        Path, which need not exist.
     must
-        Whether what cannot be removed is an error.
+        Whether to raise an error if it cannot be removed.
+
+    Raises
+    ------
+    OSError
+        It cannot be removed, and `must` is True.
     """
     try:
         if stat.S_ISDIR(path.lstat().st_mode):

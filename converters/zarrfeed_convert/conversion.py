@@ -1,6 +1,7 @@
 """How does a source become a split of a dataset?
 
-Check what the user asks for, and give it to a :class:`~zarrfeed_convert.splits.pack_job.PackJob`.
+:func:`convert` checks its arguments, and passes them to a
+:class:`~zarrfeed_convert.splits.pack_job.PackJob`.
 """
 
 from __future__ import annotations
@@ -74,62 +75,64 @@ def convert(
     Parameters
     ----------
     samples
-        What is packed: a source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable
-        of ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``, which may have
-        other maps of the image, or no mask. What is no source is first written to a temporary file
-        beside `out`, of the decoded samples' size.
+        A source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable of
+        ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``. Mappings may have
+        further arrays, or no mask. The samples of an iterable are first written to a temporary file
+        beside `out`, which takes their decoded size.
     out
-        The dataset, made if it is not there. Run once per split.
+        Path of the dataset. It is created if it does not exist. Convert each split with its own
+        call.
     split
-        The split's name, like ``train``.
+        Name of the split, such as ``train``.
     classes
-        Class names, as in :func:`zarrfeed_convert.labels.parse_classes`. None takes those of the
-        dataset's other splits; where there are none, every mask is looked at, and the channels of
-        multi-hot masks are called by their numbers.
+        Class names; see :func:`zarrfeed_convert.labels.parse_classes`. None uses those of the
+        dataset's other splits; without other splits, they are found by reading every mask, and the
+        channels of multi-hot masks are named by their numbers.
     ignore
-        The mask value of pixels that belong to no class; multi-hot masks have none.
-    size, fit
-        (height, width) of every stored sample, and how others get there: ``resize``, ``crop``
-        (the centre), ``pad`` (below and at the right; masks with `ignore`, multi-hot ones with 0)
-        or ``tile``.
+        Mask value of pixels that belong to no class. Multi-hot masks have none.
+    size
+        (height, width) or (depth, height, width) of every stored sample.
+    fit
+        How samples of other sizes are converted: ``resize``, ``crop`` (keep the centre), ``pad``
+        (at the bottom and right; masks with `ignore`, multi-hot ones with 0) or ``tile``.
     overlap
-        Pixels that neighbouring tiles share at least.
+        Minimum number of pixels that neighbouring tiles share.
     codec
-        ``auto`` decides by how much a codec saves; ``raw``, ``lz4``, ``zstd``.
+        ``auto``: chosen by how much a codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
-        Samples per chunk; None for as many as are worth one read.
+        Number of samples per chunk; None for as many as one read should have.
     shard_size
-        Decoded bytes of the largest field per file; None for 8 to 256 MiB.
+        Decoded bytes of the largest field per file; None for 8 to 256 MiB, by the size of the
+        split.
     order
-        ``shuffled`` or ``source`` (sorted by key). Of tiles, the images are shuffled, and then the
-        tiles within each shard, so that packing decodes an image once, or twice where two shards
+        ``shuffled``, or ``source``: sorted by key. For tiles, the images are shuffled, and then the
+        tiles within each shard, so that packing decodes each image once, or twice if two shards
         share it.
     seed
-        Of the shuffled order.
+        Seed of the shuffled order.
     workers
-        Processes; None for as many as there are cores, 1 for this one; fewer where the machine's
-        memory would not hold what they need. The store is the same, byte for byte. A decoder that
-        crashes or hangs over a file ends a process of its own, and the file is named; in this one,
-        nobody could.
+        Number of processes. 1 uses this process; None uses one per core, or fewer if memory is
+        short. The bytes of the store do not depend on it. If a decoder crashes or hangs in another
+        process, the error names the file. In this process, it cannot.
     scheduler
-        The address of a Dask cluster, like ``tcp://10.0.0.1:8786``, whose workers do the work, each
-        in as many threads as it has; in place of `workers`. The samples and `out` must be on paths
-        that they share with this machine, and zarrfeed be the same everywhere.
+        Address of the scheduler of a Dask cluster, such as ``tcp://10.0.0.1:8786``, whose workers
+        then pack, each in all its threads. It replaces `workers`. The samples and `out` must be on
+        paths that the workers share with this machine, with the same version of zarrfeed.
     on_error
         ``stop``: a sample that cannot be packed ends the conversion. ``skip``: it is left out, and
         the split records it.
     read_timeout
-        Seconds after which a process that still reads the same file is ended, and the file has
-        failed; of large files, a second more for every MiB.
+        Seconds after which a process that is still reading the same file is killed, plus one second
+        per MiB of the file. The file then counts as one that cannot be packed.
     overwrite
-        Replace the split if it is there already, once the new one is complete. False accepts it
-        where it is what would be packed, and refuses otherwise.
+        Whether to replace an existing split, once the new one is complete. If False, an existing
+        split must be what would be packed.
     restart
-        Begin anew where a run was stopped, instead of going on with it.
+        Whether to start anew instead of resuming a run that was stopped.
     dry_run
-        Decide everything, write nothing.
+        Whether to decide everything, but write nothing.
     progress
-        Called with what is being done, and how many of how many samples are.
+        Called with the current step, the number of samples that are done, and their total number.
 
     Returns
     -------
@@ -139,15 +142,15 @@ def convert(
     Raises
     ------
     SourceError
-        The input cannot be packed as it is; the message names the file and what to change.
+        The samples cannot be packed, or an argument is not valid.
     WorkerError
-        A packing process died, or the Dask cluster cannot do the work.
+        A packing process died, or the Dask cluster cannot run the tasks.
 
     Notes
     -----
-    A run that is stopped, by whatever, leaves the shards that are packed beside the split that it
-    was to become. The same call goes on with them, and the split is, byte for byte, that of a run
-    that was not stopped. A run that ends before any shard is packed leaves OUT as it was.
+    A run that is stopped, for whatever reason, leaves its packed shards beside the path of the
+    split. The same call resumes it. The split then has the same bytes as that of a run that was not
+    stopped. A run that ends before a shard is packed leaves `out` as it was.
     """
     start = time.perf_counter()
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
@@ -189,7 +192,7 @@ class _ConversionPlanner:
 
     @property
     def asked(self) -> JSON:
-        """What decides the split's bytes, as far as it is known before samples are looked at."""
+        """Arguments that decide the split's bytes, as JSON; known before samples are read."""
         labels = {"classes": self.named, "ignore": self.ignore}
         return {"zarrfeed": __version__, **self._asked_of_split, **labels}
 
@@ -199,7 +202,7 @@ class _ConversionPlanner:
         return asked_for(self.samples.describe(), found, self.settings.to_json())
 
     def accepts(self, there: JSON) -> bool:
-        """Accept a split that is what would be packed; False where it is to be replaced."""
+        """Return whether an existing split is what would be packed; False to replace it."""
         if self.overwrite:
             require_replaceable(self.destination, there)
         else:
@@ -209,19 +212,19 @@ class _ConversionPlanner:
         return not self.overwrite
 
     def require_packable(self) -> None:
-        """Stop before any work where there are inputs of which no sample can be made."""
+        """Check, before any work, that all inputs make samples, unless failures are skipped."""
         left_out = self.samples.left_out
         if not left_out or self.failures.on_error == "skip":
             return
         listed = few((f"{name}: {why}" for name, why in left_out), joint="; ")
         inputs = f"{len(left_out)} inputs make" if len(left_out) > 1 else "1 input makes"
         raise SourceError(
-            f"{inputs} no sample: {listed}; add what is missing, take them out, or leave "
-            "them out with --on-error skip"
+            f"{inputs} no sample: {listed}; add what is missing, take them out, or leave them out "
+            "with --on-error skip"
         )
 
     def decide(self, executor: Executor) -> ConversionPlan:
-        """Look at everything, and decide."""
+        """Look at the samples, and decide how they are packed."""
         plan, sizes = decide(
             self.samples,
             executor,
@@ -245,7 +248,7 @@ def _require_known(on_error: OnError, ignore: int | None) -> None:
 def _named_labels(
     samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
 ) -> tuple[tuple[str, ...] | None, int | None]:
-    """Take the classes that the user names, or else those of the format."""
+    """Return classes and ignored id of the user or, if there are none, those of the source."""
     if classes is not None:
         return parse_classes(classes), ignore
     if samples.classes is None:

@@ -1,4 +1,4 @@
-"""What does a conversion make of its samples, once everything is decided?"""
+"""How does a conversion pack its samples, once everything is decided?"""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class ConversionPlan:
     Attributes
     ----------
     samples, settings
-        The source, and what was asked for.
+        The source, and the settings of the conversion.
     plan
-        What was decided.
+        Layouts, rows and decisions.
     sizes
-        (items, 2 or 3) the sizes of the source's images; 0 where unknown.
+        (n, 2 or 3) sizes of the source's n images, in pixels; 0 if unknown.
     failures
         Samples that cannot be packed.
     """
@@ -52,17 +52,17 @@ class ConversionPlan:
 
     @property
     def step(self) -> str:
-        """A word for the progress."""
+        """Name of the step for progress reports."""
         return "packing"
 
     @property
     def task(self) -> Task[Any, None]:
-        """Pack a shard."""
+        """The task that packs a shard."""
         return pack_shard
 
     @property
     def decided(self) -> JSON:
-        """What a run that goes on must have found just so."""
+        """Decisions that a run must share to resume another one, as JSON."""
         keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
         return {
             "labels": self.plan.recipe.labels.to_json(),
@@ -72,11 +72,11 @@ class ConversionPlan:
         }
 
     def task_of(self, shard: Shard) -> ShardTask:
-        """Say what is done to the samples of a shard."""
+        """Return the item of :attr:`task` for a shard."""
         return ShardTask(shard, self.plan.recipe)
 
     def names(self, rows: Rows) -> tuple[list[str], Tiles | None]:
-        """Name the samples, and say where they were cut if they are tiles."""
+        """Return the names of the samples and, for tiles, from where they were cut."""
         names = rows.keys(self.samples.keys, tiled=self.plan.tiled)
         if not self.plan.tiled:
             return names, None
@@ -86,7 +86,7 @@ class ConversionPlan:
         return names, Tiles(place, sources, self.sizes[items])
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
-        """Compose the split's ``attributes.zarrfeed``."""
+        """Return the split's ``attributes.zarrfeed``."""
         plan, layouts = self.plan, self.plan.fields
         left_out = list(self.samples.left_out)
         skipped = [(failed.name, failed.why) for failed in self.failures.found]
@@ -115,7 +115,7 @@ class ConversionPlan:
         }
 
     def _used_palette(self, records: Sequence[ShardRecord]) -> dict[str, str]:
-        """Say what palettes showed where masks used them, for other splits to compare with."""
+        """Return the palette colours that masks use, to compare with those of other splits."""
         pixels = sum(record.class_pixels.sum(axis=0) for record in records)
         binary, ids = self.plan.recipe.labels.binary, np.flatnonzero(pixels).tolist()
         indices = [255 if binary and number == 1 else number for number in ids]
@@ -123,7 +123,7 @@ class ConversionPlan:
         return palette_text({index: shown[index] for index in indices if index in shown})
 
     def _coverage(self, rows: Rows) -> JSON:
-        """Count the source's pixels that are lost, and the stored ones that are no news."""
+        """Count pixels of the source that are lost, and stored ones that are repeated or padded."""
         total = {"lost": 0, "repeated": 0, "padded": 0}
         sizes, counts = np.unique(self.sizes[np.unique(rows.item)], axis=0, return_counts=True)
         for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):

@@ -1,6 +1,7 @@
 """Which fields do samples have besides image and mask, and where are they?
 
-Pure: the one parser of ``fields={"depth": "target:PLACE"}`` and ``--field depth=target:PLACE``.
+This module parses ``fields={"depth": "target:PLACE"}`` and ``--field depth=target:PLACE`` for all
+formats.
 """
 
 from __future__ import annotations
@@ -22,29 +23,37 @@ ROLES: Mapping[str, Role] = {role: role for role in get_args(Role)}
 
 
 class ExtraField(NamedTuple):
-    """A field besides image and mask, and where it is: what ``images`` takes in the format."""
+    """A field besides image and mask.
+
+    Attributes
+    ----------
+    field
+        Name and role.
+    place
+        Where it is, in the form that ``images`` has in the format: a folder, a column, …
+    """
 
     field: Field
     place: str
 
     def __str__(self) -> str:
-        """Write the role and the place as :func:`parse_fields` reads them."""
+        """Return ``ROLE:PLACE``, as :func:`parse_fields` reads it."""
         return f"{self.field.role}:{self.place}"
 
 
 def parse_fields(fields: Mapping[str, str] | None) -> tuple[ExtraField, ...]:
-    """Read what a format is given as ``fields``.
+    """Parse the argument ``fields`` of a format.
 
     Parameters
     ----------
     fields
-        Name → ``ROLE:PLACE``; None for no such fields. A role is ``image``, ``mask`` or
+        Name → ``ROLE:PLACE``; None for no further fields. A role is ``image``, ``mask`` or
         ``target``.
 
     Raises
     ------
     SourceError
-        A name cannot be that of a field, a role is none, or a place is missing.
+        A name is not that of a field, a role is unknown, or a place is missing.
 
     Examples
     --------
@@ -60,17 +69,17 @@ def parse_fields(fields: Mapping[str, str] | None) -> tuple[ExtraField, ...]:
 
 
 def describe_fields(fields: Iterable[ExtraField]) -> dict[str, str]:
-    """Write fields as :func:`parse_fields` reads them."""
+    """Return fields as a mapping that :func:`parse_fields` reads."""
     return {extra.field.name: str(extra) for extra in fields}
 
 
 def fields_of_text(assignments: Iterable[str]) -> dict[str, str]:
-    """Read ``NAME=ROLE:PLACE`` of the command line.
+    """Parse ``NAME=ROLE:PLACE`` of the command line.
 
     Raises
     ------
     SourceError
-        One is something else, or a name is given twice.
+        A text has another form, or a name is given twice.
 
     Examples
     --------
@@ -90,12 +99,19 @@ def fields_of_text(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def moved_fields(before: Mapping[str, str] | None, now: Mapping[str, str]) -> dict[str, str]:
-    """Say where fields are that have moved; the others stay where they were.
+    """Replace the places of fields that have moved.
+
+    Parameters
+    ----------
+    before
+        The recorded fields.
+    now
+        Fields at another place.
 
     Raises
     ------
     SourceError
-        There is no such field, or it has another role.
+        A field in `now` was not packed, or has another role.
 
     Examples
     --------
@@ -107,27 +123,27 @@ def moved_fields(before: Mapping[str, str] | None, now: Mapping[str, str]) -> di
         if extra.field not in known:
             there = ", ".join(f"{name}={text}" for name, text in (before or {}).items())
             raise SourceError(
-                f"field {extra.field.name}: needed a field that was packed, in its role, found "
-                f"{extra}; packed were {there or 'no such fields'}"
+                f"field {extra.field.name}: needed a field that was packed, in the same role, "
+                f"found {extra}; the packed ones are {there or 'only image and mask'}"
             )
         known[extra.field] = extra
     return describe_fields(known.values())
 
 
 def require_field_name(name: object, where: str = "fields") -> str:
-    """Refuse what cannot be the name of a field besides image and mask.
+    """Check the name of a field besides image and mask, and return it.
 
     Parameters
     ----------
     name
-        Whatever was given.
+        The name.
     where
-        It was given, for errors.
+        Where it was given, for errors.
 
     Raises
     ------
     SourceError
-        It is no identifier, or the name of another array of a split.
+        `name` is not an identifier, or is that of another array of a split.
     """
     taken = sorted({IMAGE, MASK, *DESCRIPTIVE})
     if isinstance(name, str) and _NAME.fullmatch(name) and name not in taken:
@@ -144,6 +160,6 @@ def _parse(name: str, text: object) -> ExtraField:
         return ExtraField(Field(name, ROLES[role]), place)
     hint = did_you_mean(role, ROLES) if colon else ""
     raise SourceError(
-        f"field {name}: needed ROLE:PLACE, like target:data/depth, with the role image (pictures), "
+        f"field {name}: needed ROLE:PLACE, like target:data/depth, with the role image (colours), "
         f"mask (ids) or target (any numbers), found {text!r}" + (hint and f"; {hint}")
     )

@@ -1,4 +1,4 @@
-"""Which samples are in the way of a conversion, and does that end it?"""
+"""Which samples cannot be packed, and does that end the conversion?"""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Failed(NamedTuple):
     Attributes
     ----------
     item
-        Which of the source's samples.
+        Index of the sample in the source.
     name
-        The file that is to blame.
+        Name of the damaged file.
     why
-        What is wrong with it, in a sentence that names it.
+        Error message, which begins with the name.
     """
 
     item: int
@@ -35,12 +35,12 @@ class Failed(NamedTuple):
 
 
 class SamplesError(SourceError):
-    """Samples that cannot be packed; found by one task, or by all that ran.
+    """Samples that cannot be packed, from one task or from all that ran.
 
     Parameters
     ----------
     found
-        In the order of the samples.
+        The failures, in the order of the samples.
     """
 
     def __init__(self, found: Iterable[Failed]) -> None:
@@ -48,7 +48,7 @@ class SamplesError(SourceError):
         super().__init__(self.found)
 
     def __str__(self) -> str:
-        """Give the first message as it is, then the files."""
+        """Return the first message, and the names of all files if there are several."""
         first = self.found[0].why
         files = list(dict.fromkeys(failed.name for failed in self.found))
         if len(files) == 1:
@@ -60,12 +60,12 @@ class SamplesError(SourceError):
 
 
 class Failures:
-    """The samples that cannot be packed: the one place that knows whether they end a conversion.
+    """Collects the samples that cannot be packed, and decides whether they end the conversion.
 
     Parameters
     ----------
     on_error
-        ``stop``: the first failure is raised. ``skip``: all are collected, one per sample.
+        ``stop``: failures are raised as an error. ``skip``: they are collected, one per sample.
     """
 
     def __init__(self, on_error: OnError) -> None:
@@ -74,12 +74,12 @@ class Failures:
 
     @property
     def items(self) -> frozenset[int]:
-        """The samples that failed."""
+        """Indices of the samples that failed."""
         return frozenset(self._of)
 
     @property
     def found(self) -> list[Failed]:
-        """What failed and why, in the order of the samples."""
+        """The failures, in the order of the samples."""
         return [self._of[item] for item in sorted(self._of)]
 
     def add(
@@ -89,26 +89,26 @@ class Failures:
         summary: str | None = None,
         cause: Exception | None = None,
     ) -> None:
-        """Take note of failures, or raise them.
+        """Collect failures, or raise them.
 
         Parameters
         ----------
         found
-            What failed.
+            The failures.
         summary
-            How to say it where it ends the conversion; by default as each sample says it.
+            Message if they end the conversion; by default that of the first failure.
         cause
-            What was raised first, where it is known here.
+            The first exception, if it was raised in this process.
 
         Raises
         ------
         SourceError
-            There are any, and they end the conversion.
+            There are failures, and `on_error` is ``stop``.
         """
         found = list(found)
         if found and self.on_error == "stop":
             error = SamplesError(found) if summary is None else SourceError(summary)
-            error.add_note("--on-error skip leaves out what cannot be packed, and records it")
+            error.add_note("--on-error skip leaves out samples that cannot be packed")
             raise error from cause
         for failed in found:
             self._of.setdefault(failed.item, failed)
@@ -116,20 +116,20 @@ class Failures:
 
 @contextmanager
 def split_errors(place: object) -> Iterator[None]:
-    """Let what a packed split says of itself be damaged in any way: the error names the split."""
+    """Turn errors due to damaged metadata of a packed split into a `SourceError` that names it."""
     try:
         yield
     except _DAMAGE as error:
         if isinstance(error, ZarrfeedError | UnicodeEncodeError):
             raise
         raise SourceError(
-            f"{place}: what it says of itself cannot be understood ({error!r:.200}); restore its "
-            "zarr.json, or pack it anew"
+            f"{place}: needed the metadata of a packed split, found damaged ones ({error!r:.200}); "
+            "restore its zarr.json, or pack it anew"
         ) from error
 
 
 def unreadable(name: str, error: Exception) -> SourceError:
-    """Say of an error by a decoder, or by the system, what could not be read."""
+    """Return the error for an input that a decoder or the operating system could not read."""
     said = " ".join(str(error).split())
     if isinstance(error, _SAY_LITTLE):
         said = f"{type(error).__name__}: {said}".removesuffix(": ")

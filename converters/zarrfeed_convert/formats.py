@@ -1,7 +1,7 @@
-"""Which formats can be packed, and how is one opened?
+"""Which formats can be packed, and how is a dataset of one opened?
 
-A format is a class of one module in :mod:`zarrfeed_convert.sources`, loaded when it is asked for:
-most need a package that is not installed with zarrfeed.
+A format is a class in a module of :mod:`zarrfeed_convert.sources`. The module is imported when the
+format is used, since most formats need a package that is not installed with zarrfeed.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 class OptionError(SourceError):
-    """What is asked for does not exist: a format, an option of it, or a value of an option."""
+    """A format, an option of a format, or the value of an option does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Something that datasets come as.
+    """A format of datasets.
 
     Attributes
     ----------
     name
-        As ``--format`` takes it.
+        Value of ``--format``.
     summary
-        What it is, in a line.
+        Description in one line.
     module, factory
-        Where its class is, below :mod:`zarrfeed_convert.sources`.
+        Module, below :mod:`zarrfeed_convert.sources`, and name of its class.
     extra
-        The extra of zarrfeed's that installs what it needs; empty where nothing is missing.
+        Extra of zarrfeed that installs the packages it needs; empty if it needs none.
     """
 
     name: str
@@ -79,7 +79,7 @@ FORMATS: Mapping[str, Format] = {
     )
 }  # fmt: skip
 
-# What every format has, and the command has options of its own for.
+# Arguments that all formats have, and for which the command has options.
 COMMON = ("images", "masks", "fields", "color", "mask_map")
 
 
@@ -89,18 +89,18 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     Parameters
     ----------
     name
-        Of its format, one of `FORMATS`.
+        Name of its format, one of `FORMATS`.
     arguments
-        Of the format's class. Text for a number or a truth value is read as such.
+        Arguments of the format's class. Numbers and booleans may be given as text.
     limits
-        What files may claim, and name besides themselves; by default :class:`Limits()`.
+        Limits of what files may claim; by default :class:`Limits()`.
 
     Raises
     ------
     OptionError
-        There is no such format, or it has no such option, or another one must be given.
+        The format or an option does not exist, or a required option is missing.
     SourceError
-        It needs a package that is not there, or the data cannot be packed.
+        A package is not installed, or the dataset cannot be packed.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
         hint = did_you_mean(unknown[0], [_flag(one) for one in known])
         raise OptionError(
             f"format {name}: there is no option {unknown[0]!r}; "
-            + (f"its options are {', '.join(has)}" if has else "it has none of its own")
+            + (f"its options are {', '.join(has)}" if has else "it has no options")
             + (hint and f"; {hint}")
         )
     missing = [
@@ -141,23 +141,23 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
 
 
 def source_of(description: JSON, *, limits: Limits | None = None) -> Source:
-    """Open a dataset again by what :meth:`Source.describe` said of it.
+    """Open a dataset by its description; see :meth:`Source.describe`.
 
     Raises
     ------
     SourceError
-        It is none of `FORMATS`, or no longer there.
+        Its format is none of `FORMATS`, or it no longer exists.
     """
     kind = str(description.get("kind"))
     if kind == "samples":
         raise SourceError(
-            "source: was a Python iterable, which cannot be opened again; what was packed is "
-            "checked without it"
+            "source: needed one of the formats, found a Python iterable, which cannot be opened "
+            "again; verify without originals"
         )
     if kind not in FORMATS:
         raise SourceError(
-            f"source: {kind!r} cannot be opened again by its description; it is none of "
-            f"{', '.join(FORMATS)}"
+            f"source: needed one of the formats {', '.join(FORMATS)}, found {kind!r}, which cannot "
+            "be opened again; pass the source as `source`, or verify without originals"
         )
     return open_source(
         kind,
@@ -172,9 +172,9 @@ def factory_of(name: str) -> Callable[..., Source]:
     Raises
     ------
     OptionError
-        There is no such format.
+        The format does not exist.
     SourceError
-        It needs a package that is not there.
+        It needs a package that is not installed.
     """
     known = FORMATS.get(name)
     if known is None:
@@ -206,12 +206,12 @@ def formats_with_fields() -> list[str]:
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
-    """Give the arguments of a format's class, but for the limits, which are no option of it.
+    """Return the arguments of a format's class that are options, i.e. all except ``limits``.
 
     Raises
     ------
     SourceError
-        As :func:`factory_of` does.
+        As for :func:`factory_of`.
 
     Examples
     --------
@@ -223,12 +223,12 @@ def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
 
 
 def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
-    """Read ``NAME=VALUE`` of the command line.
+    """Parse ``NAME=VALUE`` of the command line.
 
     Raises
     ------
     OptionError
-        One is something else, or a name is given twice.
+        A text has another form, or a name is given twice.
 
     Examples
     --------
@@ -246,13 +246,13 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def _flag(option: str) -> str:
-    """Write an option as the command line takes it: those of all formats have a flag each."""
+    """Return an option as written on the command line, where common ones have their own flag."""
     flag = "field" if option == "fields" else option.replace("_", "-")
     return f"--{flag}" if option in COMMON else option
 
 
 def _read(value: Any, default: Any, option: str) -> Any:
-    """Read text as what the option's default is."""
+    """Convert text to the type of the option's default."""
     if not isinstance(value, str) or default is inspect.Parameter.empty:
         return value
     try:

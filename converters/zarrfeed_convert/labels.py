@@ -1,6 +1,6 @@
-"""Which classes are there, and does a mask keep to them?
+"""Which classes does a dataset have, and does a mask hold only their ids?
 
-Pure: :class:`Labels` says which ids there are, and counts them.
+Pure functions of masks and values.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_ID = 65535
 _JPEG = (".jpg", ".jpeg")
-_EDGE_VALUES = 16  # between 0 and 255: more than soft edges of a few pixels and a class or two
-TOPS = (255, 65535)  # how 8 and 16 bits write what is there, in masks of two classes
+_EDGE_VALUES = 16  # minimum number of values between 0 and 255 for soft edges
+TOPS = (255, 65535)  # foreground in masks of two classes with 8 and 16 bits
 MULTI_HOT_AXES = "a last axis with a channel of 0 and 1 for each class"
 JPEG_HINT = "JPEG changes mask values: save masks as PNG, from their originals"
 
@@ -38,14 +38,14 @@ class Labels:
     Attributes
     ----------
     classes
-        Names; a class's id is its place.
+        Names of the classes. The id of a class is its index.
     ignore
-        The id of pixels that belong to no class, which losses leave out; may be None.
+        Id of pixels that belong to no class, which losses ignore; None if there is none.
     binary
-        The masks hold 0 and 255, and 255 means 1.
+        Whether masks hold 0 and 255, and 255 is packed as 1.
     multi_hot
-        The masks have a channel of 0 and 1 for each class instead of ids: a pixel may have several
-        classes, or none. None where there are no masks yet.
+        Whether masks have one channel of 0 and 1 per class instead of ids, so that a pixel may have
+        several classes or none. None if there are no masks yet.
     """
 
     classes: tuple[str, ...]
@@ -62,31 +62,31 @@ class Labels:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest of uint8 and uint16 that holds every id; of multi-hot masks, uint8."""
+        """The smaller of uint8 and uint16 that can represent every id; uint8 for multi-hot."""
         highest = 1 if self.multi_hot else max(len(self.classes) - 1, self.ignore or 0)
         return np.dtype(np.uint8 if highest <= 255 else np.uint16)
 
     def validate(self, mask: Mask, *, name: str) -> tuple[Mask, NDArray[np.int64]]:
-        """Check a mask against the classes.
+        """Check that a mask holds only ids of classes, and count their pixels.
 
         Parameters
         ----------
         mask
-            (H, W) or (D, H, W) ids; multi-hot, with a last axis of ones and zeros.
+            (H, W) or (D, H, W) ids. Multi-hot masks have a last axis of K channels of 0 and 1.
         name
-            The mask's file, for errors.
+            Name of the mask, for errors.
 
         Returns
         -------
         mask
-            Of the same shape in `dtype`, C-contiguous.
+            The mask in `dtype`, C-contiguous.
         pixels
-            (K,) int64: how many pixels each class has.
+            (K,) int64 number of pixels of each class.
 
         Raises
         ------
         SourceError
-            A value is neither a class nor `ignore`; the message says which, and what to do.
+            A value is neither the id of a class nor `ignore`.
         """
         if self.multi_hot:
             return self._validate_multi_hot(mask, name)
@@ -144,18 +144,18 @@ class Labels:
 
 
 def parse_classes(classes: str | int | Sequence[str]) -> tuple[str, ...]:
-    """Read class names.
+    """Parse class names.
 
     Parameters
     ----------
     classes
-        Names; or a text: a comma list of names, a file with a name per line, or a number K,
-        which names the classes ``0 … K-1``.
+        A sequence of names; an integer K, for classes that are named ``0 … K-1``; or a text with K,
+        with names separated by commas, or with the path of a file of one name per line.
 
     Raises
     ------
     SourceError
-        There is no name, a name is empty or given twice, or there are more than ids.
+        There is no name or more than 65536, a name is empty, or a name is given twice.
 
     Examples
     --------
@@ -192,9 +192,9 @@ def _names_of_text(text: str) -> list[str]:
 
 
 def has_soft_edges(pixels: Mapping[int, int]) -> bool:
-    """Tell whether masks are of two classes, 0 and 255, whose borders were smoothed.
+    """Return whether masks have two classes, 0 and 255 (or 65535), with smoothed borders.
 
-    Most pixels are one of both then, and the others lie all over between them.
+    Most pixels then have one of these values, and the others are spread between them.
 
     Examples
     --------
@@ -218,14 +218,14 @@ def of_two_classes(top: int) -> str:
 
 
 def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
-    """Refuse class ids beside multi-hot masks, in one dataset.
+    """Check that the masks of all splits of a dataset are ids, or all are multi-hot.
 
     Parameters
     ----------
     needed, found
-        Of the dataset's other splits, and of the one that is to join them.
+        Labels of the dataset's other splits, and of the split to add.
     where
-        For errors.
+        Name of the dataset, for errors.
 
     Raises
     ------
@@ -248,5 +248,5 @@ def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
 
 
 def is_jpeg(name: str) -> bool:
-    """Tell whether a file is a JPEG, by its name."""
+    """Return whether a file is a JPEG, by its extension."""
     return name.lower().endswith(_JPEG)

@@ -1,7 +1,7 @@
-"""Who may use a file or a folder, and who removes what a killed run left?
+"""Locks of files and folders, and removal of those that killed runs left.
 
-A lock is held for as long as its descriptor is open. The kernel takes it away when the process
-ends, however it ends: what belongs to this machine and is locked by nobody may be removed.
+A lock is held while its descriptor is open. The kernel releases it when the process ends, even if
+it is killed. Therefore temporary files of this machine that are not locked can be removed.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_YOUNG_S = 60  # its run may not hold it yet
+_YOUNG_S = 60  # a younger file may not be locked yet by the run that created it
 _LOOK_EVERY_S = 0.05
 
 
 @contextmanager
 def locked(path: Path, *, wait_s: float = 0) -> Iterator[None]:
-    """Hold the lock of a file or folder, which is no link, for as long as the context lasts.
+    """Lock a file or folder inside the context.
 
     Parameters
     ----------
     path
-        Which is there.
+        An existing file or folder, not a symbolic link.
     wait_s
-        How long to wait for whoever holds it.
+        Seconds to wait if it is locked.
 
     Raises
     ------
     BlockingIOError
-        Somebody else holds it.
+        It is locked by another process, or another descriptor of this one.
     FileNotFoundError
-        It is not there, or was removed before it could be locked.
+        It does not exist, or was removed before it could be locked.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -53,25 +53,38 @@ def locked(path: Path, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def hold(path: Path, *, wait_s: float = 0) -> int:
-    """Lock a file or folder, where its file system has locks, until the descriptor is closed."""
+    """Lock a file or folder, if its file system supports locks.
+
+    Parameters
+    ----------
+    path
+        An existing file or folder.
+    wait_s
+        Seconds to wait if it is locked.
+
+    Returns
+    -------
+    int
+        Descriptor. The lock is released when it is closed.
+    """
     descriptor = os.open(path, os.O_RDONLY)
-    with suppress(OSError):  # without locks, nothing is ever removed
+    with suppress(OSError):  # where locks are not supported, `remove_abandoned` removes nothing
         _lock(descriptor, wait_s)
     return descriptor
 
 
 def own_prefix(what: str) -> str:
-    """Give how names of this machine's files and folders of a kind begin.
+    """Return the prefix of names of temporary files and folders of this machine.
 
-    Locks of other machines that share a folder may not be seen here.
+    Names contain the machine, since locks of other machines that share a folder may not be visible.
     """
     return f"{what}-{platform.node()}-"
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
-    """Remove the files and folders of a prefix that nobody holds."""
+    """Remove files and folders in `folder` that have a prefix and are not locked."""
     for left in folder.glob(f"{prefix}*"):
-        # Somebody works with it, or has just removed it.
+        # An error means that it is locked, or was removed meanwhile.
         with suppress(OSError):
             if time.time() - left.stat().st_mtime >= _YOUNG_S:
                 with locked(left):

@@ -1,6 +1,6 @@
-"""Which class is each pixel of a mask?
+"""Which class does each pixel of a mask have?
 
-Pure: decoded values and what they mean in, ids out.
+Pure functions of decoded values and a mask map.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Mask
 
 _RGBA = 4  # channels
-_COLORS = 256  # more than any palette holds: that is no mask
-_TABLE = 1 << 17  # values that a lookup table may span
+_COLORS = 256  # an image with more colours than a palette is not a mask
+_TABLE = 1 << 17  # maximum range of values for a lookup table
 
 
 def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
-    """Turn a mask file's pixels into class ids.
+    """Convert the pixels of a mask to class ids.
 
     Parameters
     ----------
     pixels
-        A decoded mask.
+        A decoded mask. If its three colour channels are equal, it is a grey mask.
     meaning
-        The mask map; an empty one keeps values and indices as they are.
+        The mask map. An empty one keeps values and palette indices as ids.
     name
-        The file, for errors.
+        Name of the mask, for errors.
 
     Returns
     -------
-    (H, W) uint8 or uint16
-        A colour mask whose three channels agree everywhere is a grey one that was saved as colour.
+    ndarray
+        (H, W) uint8 or uint16.
 
     Raises
     ------
     SourceError
-        The mask holds colours that the map does not name, or values that are no ids; or its alpha
-        channel says something else than its colours do.
+        The mask has colours that are not in the map, values that are not ids, pixels without data,
+        or an alpha channel with more information than its colours.
     """
     values, palette = pixels.values, pixels.palette
     if values.ndim == 3 and not meaning.colors and not meaning.alpha:
@@ -77,12 +77,12 @@ def mask_ids(pixels: Pixels, meaning: MaskMap, *, name: str) -> Mask:
 
 
 def _require_data(values: NDArray[Any], pixels: Pixels, meaning: MaskMap, name: str) -> None:
-    """Refuse pixels that the file declares to be none, if the map does not say what they are.
+    """Check that a mask has no pixels that the file declares as no data and the map does not name.
 
     Raises
     ------
     SourceError
-        There are some: they would be a class, or whatever their value is.
+        It has some. Their value would become a class.
     """
     for nodata in pixels.nodata:
         color = -1
@@ -108,7 +108,7 @@ def _require_data(values: NDArray[Any], pixels: Pixels, meaning: MaskMap, name: 
 
 
 def shown_value(value: float) -> str:
-    """Write a value as the command line takes it.
+    """Return a value as text for the command line.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def shown_value(value: float) -> str:
 
 
 def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
-    """Take the alpha channel of a file's pixels, or of its palette."""
+    """Return the alpha channel of pixels, or of their palette."""
     values, palette = pixels.values, pixels.palette
     if palette is not None and palette.shape[1] == _RGBA:
         opacity: NDArray[Any] = palette[np.minimum(values, len(palette) - 1), 3]
@@ -133,14 +133,19 @@ def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
 
 
 def _require_idle_alpha(values: NDArray[Any], name: str) -> None:
-    """Refuse a mask whose alpha says more than its colours: one of these is not the mask.
+    """Check that each colour of a mask occurs with only one opacity, so that alpha can be dropped.
 
     Parameters
     ----------
     values
-        (H, W, 2 or 4) of which alpha is the last.
+        (H, W, 2 or 4), with alpha as the last channel.
     name
-        For errors.
+        Name of the mask, for errors.
+
+    Raises
+    ------
+    SourceError
+        A colour occurs with several opacities, so that the mask may be in the alpha channel.
     """
     alpha = values[:, :, -1]
     if values.dtype not in (np.uint8, np.uint16) or (alpha == alpha[:1, :1]).all():
@@ -154,16 +159,16 @@ def _require_idle_alpha(values: NDArray[Any], name: str) -> None:
     if colors.size < both.size:
         found = "one colour" if colors.size == 1 else f"{colors.size} colours"
         raise SourceError(
-            f"{name}: found {found} in {both.size} degrees of opacity: the alpha channel says more "
-            "than the colours; use --mask-map alpha if the mask is drawn in it (255 is opaque), or "
-            "save the masks without an alpha channel"
+            f"{name}: needed colours of one opacity each, found {found} in {both.size} degrees of "
+            "opacity; use --mask-map alpha if the mask is drawn in the alpha channel (255 is "
+            "opaque), or save the masks without it"
         )
 
 
 def several_values(name: str, count: int) -> str:
-    """Say what to do with a mask of several values a pixel that are no colours."""
+    """Return the message for a mask of several values per pixel that are not colours."""
     return (
-        f"{name}: needed masks of one value a pixel, found {count}; if they are one-hot, use "
+        f"{name}: needed masks of one value per pixel, found {count}; if they are one-hot, use "
         f"--mask-map {ONE_HOT}=0, or --mask-map '{ONE_HOT}=1,*=0' where the background has no "
         f"channel; if pixels may have several classes, --mask-map {MULTI_HOT}"
     )
@@ -172,7 +177,7 @@ def several_values(name: str, count: int) -> str:
 def _ids_of_values(
     values: NDArray[Any], palette: NDArray[np.uint8] | None, meaning: MaskMap, name: str
 ) -> Mask:
-    """Map grey values or indices; each may be known by its value or by the colour it shows."""
+    """Map grey values or palette indices, by value or by the colour that they show."""
     if not values.size:
         return values.astype(np.uint8)
     if palette is not None and meaning.colors and palette.shape[1] == _RGBA:
@@ -195,7 +200,7 @@ def _ids_of_values(
 def _ids_of(
     values: Sequence[float], palette: NDArray[np.uint8] | None, meaning: MaskMap, name: str
 ) -> list[int]:
-    """Give each value's id."""
+    """Return the id of each value."""
     ids = [_id_of(value, palette, meaning, name) for value in values]
     lost = [value for value, number in zip(values, ids, strict=True) if number is None]
     if lost:
@@ -206,14 +211,14 @@ def _ids_of(
 def _id_of(
     value: float, palette: NDArray[np.uint8] | None, meaning: MaskMap, name: str
 ) -> int | None:
-    """Give a value's id; None where it has none."""
+    """Return the id of a value; None if it has none."""
     whole = 0 <= value <= MAX_ID and value == int(value)
     color: int | None = None
     if palette is not None:
         color = _pack(palette[min(int(value), len(palette) - 1)])
     elif whole and value < 256:
         color = int(value) * 0x010101
-    # What a palette shows says more than the place where it stands there.
+    # The colour of a palette entry takes precedence over its index.
     if palette is not None and color is not None and color in meaning.colors:
         return meaning.colors[color]
     if value in meaning.values:
@@ -235,8 +240,8 @@ def _out_of_range(name: str, lost: Sequence[float], values: Sequence[float]) -> 
     if any(map(math.isfinite, fractions)):
         top = max(filter(math.isfinite, values))
         return SourceError(
-            f"{name}: needed a mask of class ids, found values like {fractions[0]:.6g}; say which "
-            f"class a range of them is, like --mask-map '{top / 2:.6g}..{top:.6g}=1,*=0'"
+            f"{name}: needed a mask of class ids, found values like {fractions[0]:.6g}; give "
+            f"ranges of values an id, like --mask-map '{top / 2:.6g}..{top:.6g}=1,*=0'"
         )
     wrong = "nan" if math.isnan(lost[0]) else f"{lost[0]:.17g}"
     return SourceError(
@@ -251,7 +256,7 @@ def _ids_of_colors(values: NDArray[Any], meaning: MaskMap, name: str) -> Mask:
         wide = values.astype(np.uint32)
     if not np.array_equal(wide, values) or wide.max(initial=0) > 255:
         raise SourceError(
-            f"{name}: needed a colour-coded mask of 8 bits a channel, found {values.dtype} from "
+            f"{name}: needed a colour-coded mask of 8 bits per channel, found {values.dtype} from "
             f"{values.min()} to {values.max()}; save its colours as uint8"
         )
     codes = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
@@ -289,7 +294,7 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
     hint = (
         "add them to --mask-map, or give everything else an id with *=ID"
         if known
-        else f"say which class each colour is, like --mask-map '{example},…'"
+        else f"give each colour an id, like --mask-map '{example},…'"
     )
     if is_jpeg(name):
         hint = JPEG_HINT

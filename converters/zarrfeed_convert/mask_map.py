@@ -1,7 +1,4 @@
-"""What do a mask file's values mean?
-
-Pure: text in, a map out.
-"""
+"""Which class ids do the values of masks have? Parses ``--mask-map``."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ MULTI_HOT = "multi-hot"
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 
-# The lowest and the highest value, and their id; NaN twice for NaN.
+# Lowest value, highest value, and the id of all values between; (NaN, NaN, id) for NaN.
 Range: TypeAlias = tuple[float, float, int]
 
 
 @dataclass(frozen=True, slots=True)
 class MaskMap:
-    """What a mask file's values mean.
+    """Class ids of mask values.
 
     Attributes
     ----------
@@ -36,18 +33,18 @@ class MaskMap:
     colors
         ``0xRRGGBB`` → id.
     rest
-        The id of everything else; None to keep a value as its own id. A colour has no id of its
-        own: with `colors`, one that is not among them is an error.
+        Id of all other values and colours. If it is None, other values are their own ids, and other
+        colours are an error.
     alpha
-        The mask is the alpha channel, and its opacity the value.
+        Whether the mask is the alpha channel.
     ranges
-        Lowest and highest value, and the id of all from the one to the other; NaN twice for NaN.
+        (lowest value, highest value, id); (NaN, NaN, id) for NaN.
     one_hot
-        Masks have a channel for each class: the id of the first one. `rest` is the id of pixels
-        that are in no channel; None refuses them.
+        Id of the first channel, if masks have one channel per class; else None. `rest` is then the
+        id of pixels that are in no channel; if it is None, they are an error.
     multi_hot
-        Masks have a channel for each class, and stay as they are: a pixel may be in several, or in
-        none. Nothing else is mapped then.
+        Whether masks keep one channel per class, so that a pixel may have several classes or none.
+        Nothing else is mapped then.
     """
 
     values: Mapping[int, int] = field(default_factory=dict)
@@ -64,7 +61,7 @@ class MaskMap:
         return self.multi_hot or self.one_hot is not None
 
     def names(self, value: float) -> bool:
-        """Tell whether it says what a value means."""
+        """Return whether the map gives a value an id."""
         whole = float(value).is_integer()
         return (
             self.rest is not None
@@ -73,13 +70,13 @@ class MaskMap:
         )
 
     def exceeds(self, top: int) -> bool:
-        """Tell whether it names colours, or values beyond those that a mask's bits can hold."""
+        """Return whether the map has colours or values above `top`, the highest of a mask."""
         return bool(self.colors) or any(
             low > top for low in (*self.values, *(low for low, *_ in self.ranges))
         )
 
     def __str__(self) -> str:
-        """Write the map as :func:`parse_mask_map` reads it.
+        """Return the map as text that :func:`parse_mask_map` reads.
 
         Examples
         --------
@@ -97,18 +94,18 @@ class MaskMap:
 
 
 def parse_mask_map(text: str) -> MaskMap:
-    """Read ``VALUE=ID,…``.
+    """Parse a mask map, ``VALUE=ID,…``.
 
     VALUE is an integer, ``#RRGGBB``, a range like ``128..255`` or ``0.5..1``, ``nan``, ``*`` for
-    everything else, or ``one-hot`` for masks with a channel per class: ID is the first one's.
-
-    The word ``alpha`` among them takes the values from the alpha channel. The word ``multi-hot``,
-    alone, keeps a channel for each class: a pixel may have several classes, or none.
+    all other values, or ``one-hot`` for masks with one channel per class, of which the first has
+    ID. The word ``alpha`` between commas takes the values from the alpha channel. The word
+    ``multi-hot``, alone, keeps one channel per class, so that a pixel may have several classes or
+    none.
 
     Raises
     ------
     SourceError
-        The text is something else, or names a value twice.
+        The text cannot be parsed, or gives a value twice.
 
     Examples
     --------
@@ -159,7 +156,7 @@ def parse_mask_map(text: str) -> MaskMap:
                 f"found {entry!r}"
             ) from None
         if twice:
-            raise SourceError(f"mask map: {key} is given twice in {text!r}")
+            raise SourceError(f"mask map: needed each value once, found {key} twice in {text!r}")
     return MaskMap(values, colors, rest, "alpha" in entries, tuple(ranges), one_hot)
 
 
@@ -179,7 +176,7 @@ def _range_text(low: float, high: float) -> str:
 
 
 def within(value: float, low: float, high: float) -> bool:
-    """Tell whether a value is in a range of a mask map."""
+    """Return whether a value is in a range of a mask map."""
     return low <= value <= high or (math.isnan(low) and math.isnan(value))
 
 

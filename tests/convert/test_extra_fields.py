@@ -67,7 +67,7 @@ def test_in_python_fields_are_a_mapping():
 
 @pytest.mark.parametrize("moved", [{"deep": "target:b"}, {"depth": "image:b"}])
 def test_only_what_was_packed_can_have_moved(moved):
-    with pytest.raises(SourceError, match=r"packed were depth=target:a$"):
+    with pytest.raises(SourceError, match=r"the packed ones are depth=target:a$"):
         moved_fields({"depth": "target:a"}, moved)
 
 

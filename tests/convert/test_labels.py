@@ -86,7 +86,7 @@ def test_alpha_is_mapped_like_other_values():
 def test_palette_entries_of_one_color_that_differ_in_opacity_are_no_color():
     palette = [[*RED, 255], [*RED, 0]]
     assert ids([[0, 1]], palette=palette) == [[0, 1]]
-    with pytest.raises(SourceError, match="alpha channel says more"):
+    with pytest.raises(SourceError, match="needed colours of one opacity each"):
         ids([[0, 1]], "#FF0000=4", palette=palette)
 
 
@@ -151,7 +151,7 @@ def test_a_mask_map_that_cannot_be_read_is_quoted(text):
 
 
 def test_a_value_mapped_twice_is_refused():
-    with pytest.raises(SourceError, match="given twice"):
+    with pytest.raises(SourceError, match="found 1 twice"):
         parse_mask_map("1=2,1=3")
 
 

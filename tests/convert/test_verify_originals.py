@@ -87,7 +87,7 @@ def test_what_was_skipped_is_not_new(tmp_path, moved, pattern):
 def test_a_source_can_be_given(packed):
     change_attributes(packed.split, lambda attributes: attributes.update(source={"kind": "mine"}))
     [problem] = packed.verify(source=True).problems
-    assert "'mine' cannot be opened again" in problem.what
+    assert "found 'mine', which cannot be opened again" in problem.what
     assert packed.verify(source=PairedFolders(packed.images, packed.masks)).problems == ()
 
 

@@ -1,1 +1,1 @@
-"""Where datasets come from: a room per family of formats; what they share stands beside."""
+"""Sources: the dataset formats that can be packed, in one folder per family of formats."""

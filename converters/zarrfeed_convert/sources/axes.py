@@ -1,7 +1,7 @@
 """Which axes of an array are samples, space and channels, and where is sample i?
 
-Pure: letters and lengths in, indices out. TIFF stacks (``TZCYX``), arrays (``NHWC``), NIfTI volumes
-(``xyz``, some of whose axes run backwards) and OME-Zarr (``tczyx``) share one law:
+Pure functions of letters and lengths. One law holds for TIFF stacks (``TZCYX``), arrays (``NHWC``),
+NIfTI volumes (``xyz``, some of whose axes must be reversed) and OME-Zarr (``tczyx``):
 
     arrange(array[index(i)])  is sample i, as (H, W) or (D, H, W), with channels last if it has any
 """
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ALL = -1  # of the channels
+ALL = -1  # all channels
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What the axes of an array are.
+    """The meaning of an array's axes.
 
     Attributes
     ----------
     letters, sizes
-        Name and length of each axis. Letters may come twice.
+        Letter and length of each axis. Letters may be repeated.
     samples
-        The axes that count samples, the slowest first.
+        Axes that count samples, the slowest one first.
     spatial
-        The axes of rows and columns, or of planes, rows and columns.
+        Axes of rows and columns, or of planes, rows and columns.
     channels
-        The axis of channels, or None.
+        Axis of the channels; None if there is none.
     flipped
-        The axes that run backwards.
+        Axes to reverse.
 
     Examples
     --------
@@ -75,17 +75,17 @@ class Axes:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """The lengths of the axes that count samples."""
+        """Lengths of the axes that count samples."""
         return tuple(self.sizes[axis] for axis in self.samples)
 
     @property
     def count(self) -> int:
-        """The number of samples."""
+        """Number of samples."""
         return prod(self.counts)
 
     @property
     def counted(self) -> str:
-        """The letters of the axes that count samples."""
+        """Letters of the axes that count samples."""
         return "".join(self.letters[axis] for axis in self.samples)
 
     @property
@@ -95,15 +95,15 @@ class Axes:
 
     @property
     def channel_count(self) -> int:
-        """The number of channels; 1 where no axis counts them."""
+        """Number of channels; 1 if there is no such axis."""
         return 1 if self.channels is None else self.sizes[self.channels]
 
     def length(self, letter: str) -> int:
-        """Return the length of an axis; 1 where there is none."""
+        """Return the length of the axis with a letter; 1 if there is none."""
         return self.sizes[self.letters.index(letter)] if letter in self.letters else 1
 
     def place(self, sample: int) -> tuple[int, ...]:
-        """Return where a sample is along each axis that counts samples."""
+        """Return the index of a sample along each axis that counts samples."""
         place = []
         for size in reversed(self.counts):
             sample, at = divmod(sample, size)
@@ -111,7 +111,7 @@ class Axes:
         return tuple(reversed(place))
 
     def index(self, sample: int, channel: int = ALL) -> tuple[int | slice, ...]:
-        """Index the array with it to get a sample, or one channel of it."""
+        """Return the index that selects a sample, or one channel of it, from the array."""
         index: list[int | slice] = [slice(None)] * len(self.sizes)
         for axis, at in zip(self.samples, self.place(sample), strict=True):
             index[axis] = self.sizes[axis] - 1 - at if axis in self.flipped else at

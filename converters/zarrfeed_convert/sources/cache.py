@@ -1,4 +1,4 @@
-"""What does a process keep in memory so as not to read it again?"""
+"""What does a process keep in memory to avoid reading it again?"""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-Thing = TypeVar("Thing")
+Value = TypeVar("Value")
 
 
-class Cache(Generic[Thing]):
-    """A least-recently-used cache. Thread-safe; pickled empty.
+class Cache(Generic[Value]):
+    """A least-recently-used cache. It is thread-safe, and pickled without its values.
 
-    Threads that ask for the same key at the same time share one call.
+    Threads that request the same key at the same time share one call of `make`.
 
     Parameters
     ----------
     bound
-        Total weight to keep.
+        Total weight of the values to keep.
     weigh
-        Weight of a thing, such as its bytes.
+        Function that returns the weight of a value, such as its bytes.
     at_least
-        How many things are kept whatever they weigh; by default one of images and one of masks.
+        Number of values to keep regardless of `bound`; by default one for images and one for
+        masks.
     """
 
-    def __init__(self, bound: int, weigh: Callable[[Thing], int], at_least: int = 2) -> None:
+    def __init__(self, bound: int, weigh: Callable[[Value], int], at_least: int = 2) -> None:
         self._bound, self._weigh, self._at_least = bound, weigh, at_least
-        self._kept: OrderedDict[Hashable, Future[Thing]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Future[Value]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], Thing]) -> Thing:
-        """Return the thing of a key, made if it is not cached."""
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of a key. If it is not cached, call `make` to create it."""
         with self._lock:
             there = key in self._kept
             future = self._kept.setdefault(key, Future())
@@ -42,16 +43,16 @@ class Cache(Generic[Thing]):
         if there:
             return future.result()
         try:
-            thing = make()
+            value = make()
         except BaseException as error:
             with self._lock:
                 del self._kept[key]
             future.set_exception(error)
             raise
-        future.set_result(thing)
+        future.set_result(value)
         with self._lock:
             self._trim()
-        return thing
+        return value
 
     def _trim(self) -> None:
         done = [(key, future) for key, future in self._kept.items() if future.done()]

@@ -1,7 +1,7 @@
-"""Which classes does a file beside the masks name, and how do masks write them?
+"""Which classes does a file beside the masks name, and which mask values or colours do they have?
 
-Read is only what ties names to colours or to mask values: a plain list of names does not say
-whether it counts from the background, but where the layout says that 0 is background.
+Only files that relate names to colours or mask values are read. A plain list of names does not say
+whether it begins with the background; it is read only if the layout says that 0 is background.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IGNORED = 255
-_BORDER = 0xE0E0C0  # what Pascal VOC draws around objects, and CVAT with it
+_BORDER = 0xE0E0C0  # colour of borders around objects in Pascal VOC and CVAT
 _COLORS = ("name", "r", "g", "b")
 _VALUES = ("pixel value", "class")
 _ROW = re.compile(r"\s*(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\S.*?)\s*")
@@ -33,18 +33,18 @@ _NO_CLASS = ("ignored", "void", "unlabeled", "unlabelled")
 
 @dataclass(frozen=True, slots=True)
 class NamedClasses:
-    """What a file says of classes.
+    """The classes that a file names.
 
     Attributes
     ----------
     file
-        Its path.
+        Path of the file.
     labels
-        The classes.
+        Classes and ignored id.
     mask_map
-        What mask values mean.
+        Class ids of mask values and colours.
     listed
-        All names that stand there, those of no class, too.
+        All names in the file, including those of ignored pixels.
     """
 
     file: str
@@ -54,15 +54,15 @@ class NamedClasses:
 
 
 def find_classes(folders: Iterable[Path]) -> NamedClasses | None:
-    """Read the first file that names classes in one of some folders; None where there is none.
+    """Read the first file in some folders that names classes; None if there is none.
 
-    These are CVAT's ``labelmap.txt``, ``class_dict.csv``, CamVid's ``label_colors.txt``, and
+    Such files are CVAT's ``labelmap.txt``, ``class_dict.csv``, CamVid's ``label_colors.txt``, and
     Roboflow's ``_classes.csv``.
 
     Raises
     ------
     SourceError
-        It is damaged; the message names the line.
+        The file is damaged. The message shows the line.
     """
     for folder in folders:
         for name, read in _READERS.items():
@@ -80,13 +80,18 @@ def find_classes(folders: Iterable[Path]) -> NamedClasses | None:
 def find_list(folder: Path) -> NamedClasses | None:
     """Read the first plain list of names in a folder whose masks have Pascal VOC's palette.
 
-    These are labelme's ``class_names.txt``, ``classes.txt``, ``labels.txt`` and ``obj.names``.
-    Class 0 is the background, whether the list begins with it or not.
+    Such files are labelme's ``class_names.txt``, ``classes.txt``, ``labels.txt`` and ``obj.names``.
+    Class 0 is the background, whether or not the list begins with it.
+
+    Returns
+    -------
+    NamedClasses or None
+        None if there is no such file, or it has no names.
 
     Raises
     ------
     SourceError
-        It is damaged.
+        The file is damaged.
     """
     path = next((folder / name for name in _LISTS if (folder / name).is_file()), None)
     if path is None:
@@ -106,12 +111,12 @@ def classes_of_nnunet(path: Path) -> Labels | None:
     Returns
     -------
     Labels or None
-        None where there is no such file, or its labels are regions of several values.
+        None if there is no such file, or its labels are regions of several values.
 
     Raises
     ------
     SourceError
-        It is damaged.
+        The file is damaged.
     """
     if not path.is_file():
         return None
@@ -120,7 +125,7 @@ def classes_of_nnunet(path: Path) -> Labels | None:
         if not isinstance(labels, dict) or not labels:
             return None
         by_value: dict[int, str] = {}
-        for key, value in labels.items():  # the name first since nnU-Net v2, before it the value
+        for key, value in labels.items():  # nnU-Net v2: name -> value; before: value -> name
             number, name = (key, value) if str(key).isdecimal() else (value, key)
             if isinstance(number, list):
                 return None
@@ -136,7 +141,7 @@ def classes_of_nnunet(path: Path) -> Labels | None:
 
 
 def _names(path: Path, by_value: Mapping[int, str]) -> tuple[str, ...]:
-    """List names by value; values between that have none are their own."""
+    """Return names by value; a value without a name is named by its number."""
     if not by_value or min(by_value) < 0 or max(by_value) > MAX_ID:
         raise _damaged(path, f"the values {sorted(by_value)[:5]}")
     return tuple(by_value.get(value, str(value)) for value in range(max(by_value) + 1))
@@ -149,13 +154,13 @@ def _lines(path: Path) -> list[str]:
 
 def _damaged(path: Path, found: str) -> SourceError:
     return SourceError(
-        f"{path}: names classes, but not by their colours or mask values: found {found}; correct "
-        "the file, or say what mask values mean with --mask-map"
+        f"{path}: needed class names with colours or mask values, found {found}; correct the file, "
+        "or give the class ids of mask values with --mask-map"
     )
 
 
 def _labelmap(path: Path, lines: list[str]) -> NamedClasses | None:
-    """Read lines ``NAME:R,G,B:PARTS:ACTIONS``; other files of that name have no colons."""
+    """Read lines ``NAME:R,G,B:PARTS:ACTIONS``; None if there are no colons."""
     if not any(":" in line for line in lines):
         return None
     colors: dict[str, int | None] = {}
@@ -218,7 +223,7 @@ def _by_color(path: Path, colors: Mapping[str, int], *, border: bool = False) ->
     if border and _BORDER not in ids:
         ignored.add(_BORDER)
     ids |= dict.fromkeys(ignored - ids.keys(), _IGNORED)
-    # A grey mask holds ids, unless a shade of grey that is one is the colour of another.
+    # Values of grey masks are ids, unless the shade of grey of an id is the colour of another one.
     grey = {number * 0x010101: number for number in {*range(len(names)), *ids.values()}}
     clash = any(ids.get(shade, number) != number for shade, number in grey.items())
     values = {} if clash else {number: number for number in grey.values()}
@@ -242,7 +247,7 @@ def _color(path: Path, line: str, parts: Iterable[Any]) -> int:
 
 
 def voc_color(index: int) -> int:
-    """Return the colour of VOC's palette, ``0xRRGGBB``.
+    """Return a colour of VOC's palette, ``0xRRGGBB``, by index.
 
     Bit 3k of the index is bit 7-k of red, bit 3k+1 of green, bit 3k+2 of blue.
 

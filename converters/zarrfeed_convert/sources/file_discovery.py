@@ -1,4 +1,4 @@
-"""Which files does a path or a glob mean, and what are they called without folder and extension?"""
+"""Which files does a path or glob match, and what are their names without folder and extension?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _PART = re.compile(r"-\d+-of-\d+$")
-# Folders of thumbnails, of what was deleted, and of what macOS adds to archives; in lower case.
+# Folders of thumbnails, of deleted files, and those that macOS adds to archives; in lower case.
 _SYSTEM_FOLDERS = frozenset(
     ["@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle"]
 )
@@ -30,7 +30,7 @@ _hidden: ContextVar[set[str] | None] = ContextVar("hidden", default=None)
 
 @contextmanager
 def hidden_files() -> Iterator[set[str]]:
-    """Collect hidden files that :func:`files_below` skips although they may be data."""
+    """Collect the hidden files that :func:`files_below` ignores although they may be data."""
     found: set[str] = set()
     before = _hidden.set(found)
     try:
@@ -40,13 +40,13 @@ def hidden_files() -> Iterator[set[str]]:
 
 
 def _is_hidden_data(name: str) -> bool:
-    """Return whether a file is hidden that may be data: ``.a.png``, ``._a``; not ``.gitignore``."""
+    """Return whether a hidden file may be data: ``.a.png`` and ``._a`` may, ``.gitignore`` not."""
     hidden = name.startswith(".") and name.lower() not in _SYSTEM_FILES
     return hidden and (name.startswith("._") or "." in name[1:])
 
 
 def is_system_file(path: str) -> bool:
-    """Return whether a file or folder is a leftover of an operating system.
+    """Return whether a file or folder was created by an operating system for its own use.
 
     Examples
     --------
@@ -62,22 +62,22 @@ def is_system_file(path: str) -> bool:
 
 
 def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[str, str]:
-    """Find files, and how the keys of their samples begin.
+    """Find files, and the stems by which their samples are named.
 
     Parameters
     ----------
     where
-        A file; a folder, which is searched with everything below it; or a glob.
+        A file; a folder, which is searched recursively; or a glob.
     what
-        What they hold, ``images`` or ``masks``, for errors.
+        Name of the argument, ``images`` or ``masks``, for errors.
     extensions
-        Of the files that are looked for in a folder, in lower case; ``.tfrecord`` finds
-        ``x.tfrecord-00000-of-00010``, too.
+        Extensions to search for in a folder, in lower case. ``.tfrecord`` also finds
+        ``x.tfrecord-00000-of-00010``.
 
     Returns
     -------
     dict
-        Path → :func:`stems_of` of it, sorted by path.
+        Path → stem (see :func:`stems_of`), sorted by path.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     found = (str(Path(where).parent), [where]) if Path(where).is_file() else files_in(where)
     if found is None:
         raise SourceError(
-            f"{what}: no such file or folder: {where}; give one, or a glob in quotes "
+            f"{what}: no such file or folder: {where}; give an existing path, or a glob in quotes "
             f"like 'data/*{min(extensions)}'"
         )
     base, paths = found
@@ -105,7 +105,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
 
 
 def has_extension(name: str, extensions: Iterable[str]) -> bool:
-    """Return whether a name ends in an extension, or is the part of a file that does.
+    """Return whether a name ends in an extension, ignoring a suffix like ``-00000-of-00010``.
 
     Examples
     --------
@@ -120,14 +120,19 @@ def has_extension(name: str, extensions: Iterable[str]) -> bool:
 def list_stacks(
     where: str, *, what: str, extensions: Collection[str], endings: Collection[str] = ()
 ) -> dict[str, str]:
-    """Find files whose extension may be one of two parts: path → stem without it.
+    """Find files whose extension may have two parts, such as ``.nii.gz``.
 
     Parameters
     ----------
     where, what, extensions
-        As :func:`list_files` takes them.
+        As for :func:`list_files`.
     endings
-        What is cut from stems, if more than the extensions.
+        Endings to cut off from stems, if these are more than the extensions.
+
+    Returns
+    -------
+    dict
+        Path → stem without extension.
 
     Raises
     ------
@@ -146,12 +151,13 @@ def files_in(where: str) -> tuple[str, list[str]] | None:
     Returns
     -------
     (str, list of str) or None
-        The folder from which their names count, and their paths; None where it is neither.
+        The folder to which names are relative, and the paths of the files. None if `where` is
+        neither a folder nor a glob.
 
     Raises
     ------
     SourceError
-        As :func:`files_below` does.
+        A folder cannot be read.
     """
     if Path(where).is_dir():
         return where, files_below(where)
@@ -164,7 +170,7 @@ def files_in(where: str) -> tuple[str, list[str]] | None:
 
 
 def matches_of(pattern: str) -> list[str]:
-    """Find what a glob matches."""
+    """Return the paths that a glob matches."""
     base = fixed_part(pattern)
     rest = PurePath(pattern).parts[len(PurePath(base).parts) :]
     return glob.glob(  # noqa: PTH207 (Path has no absolute patterns)
@@ -173,10 +179,9 @@ def matches_of(pattern: str) -> list[str]:
 
 
 def fixed_part(pattern: str) -> str:
-    """Return the folder that all matches of a glob are below.
+    """Return the folder that contains all matches of a glob.
 
-    Folders that are there, such as ``data[1]``, are these folders, whatever their names mean in a
-    glob.
+    An existing folder whose name has glob characters, such as ``data[1]``, is taken literally.
 
     Examples
     --------
@@ -192,14 +197,14 @@ def fixed_part(pattern: str) -> str:
 
 
 def files_below(folder: str) -> list[str]:
-    """Find all files below a folder, except hidden ones and leftovers of operating systems.
+    """Find all files below a folder, except hidden files and those of operating systems.
 
-    Links are followed unless they lead back to a folder above.
+    Symbolic links are followed unless they lead to a folder above.
 
     Raises
     ------
     SourceError
-        A folder cannot be read; its files would be missed silently.
+        A folder cannot be read. Its files would be missed silently.
     """
     found = []
     noted = _hidden.get()
@@ -213,7 +218,7 @@ def files_below(folder: str) -> list[str]:
 
 
 def _is_aside(path: str, base: str) -> bool:
-    """Return whether a file is in a folder that is left by some system, below another one."""
+    """Return whether a file is in a folder of an operating system below `base`."""
     inside = PurePath(path)
     parts = inside.relative_to(base).parts if inside.is_relative_to(base) else inside.parts
     return any(part.lower() in _SYSTEM_FOLDERS for part in parts[:-1])
@@ -234,14 +239,14 @@ def _refuse(error: OSError) -> None:
 
 
 def stems_of(files: Sequence[str], base: str, extensions: Collection[str] = ()) -> list[str]:
-    """Name files, each by another name: the path below a folder, without extension where it can.
+    """Return unique names of files: paths below a folder, without extension if they are unique.
 
     Parameters
     ----------
     files, base
         The files, and the folder.
     extensions
-        What is cut off: one of these where a name ends in it, else what follows the last dot.
+        Extensions to cut off. A name with none of them loses what follows its last dot.
 
     Examples
     --------
@@ -257,9 +262,10 @@ def stems_of(files: Sequence[str], base: str, extensions: Collection[str] = ()) 
 
 
 def stem_of(name: str, extensions: Collection[str]) -> str:
-    """Cut an extension off, if there is one; letters with accents are one character each.
+    """Cut off an extension, if there is one, and compose letters with accents.
 
-    macOS takes names apart into letters and accents: the same name in a list is not.
+    macOS decomposes the letters in names of files, so that they differ from the same name in a
+    list.
 
     Examples
     --------
@@ -271,12 +277,12 @@ def stem_of(name: str, extensions: Collection[str]) -> str:
 
 
 def composed(name: str) -> str:
-    """Write letters with accents as one character each, where there is one."""
+    """Return a name in Unicode normal form C: letters with accents are single characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def without_extension(stem: str, extensions: Iterable[str]) -> str:
-    """Cut off an extension, which may be one of two parts.
+    """Cut off an extension, which may have two parts.
 
     Examples
     --------

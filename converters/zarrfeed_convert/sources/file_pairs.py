@@ -1,6 +1,6 @@
-"""Which image files and which mask files belong together, and what are the samples called?
+"""Which image files and mask files belong together, and what are the names of their samples?
 
-Where no masks are given, every image file is a sample by itself.
+If no masks are given, every image file is a sample by itself.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from zarrfeed_convert.sources.read_errors import require_any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_DIGITS = 4  # of a slice's number at least, so that most stacks of a dataset have equally many
+_DIGITS = 4  # minimum for numbers of slices, so that most stacks of a dataset have equally many
 
 
 def files_by_key(
     stems: Mapping[str, str], suffix: str, what: str, *, but_not: str = ""
 ) -> dict[str, str]:
-    """Key the files that have a suffix: stem without it → file.
+    """Return the files whose stem has a suffix, by the stem without it.
 
     Parameters
     ----------
     stems
         Path → stem.
     suffix
-        What stems have besides the name that images and masks share.
+        End of stems that follows the name that images and masks share.
     what
-        ``images`` or ``masks``, for errors.
+        Name of the argument, ``images`` or ``masks``, for errors.
     but_not
-        What stems must not end in, if anything.
+        End of stems to leave out; empty to leave out none.
 
     Raises
     ------
     SourceError
-        No file has the suffix, or two have the same key.
+        No file has the suffix, or two files have the same key.
 
     Examples
     --------
@@ -51,27 +51,30 @@ def files_by_key(
         key = stem.removesuffix(suffix)
         if key in files:
             raise SourceError(
-                f"{what}: {files[key]} and {path} are both named {key!r}; keep one of them"
+                f"{what}: needed different names, found {key!r} for both {files[key]} and {path}; "
+                "keep one of them"
             )
         files[key] = path
     if not files:
         found = f"; one is {min(stems)}" if stems else ""
-        raise SourceError(f"{what}: none of {len(stems)} files has the suffix {suffix!r}{found}")
+        raise SourceError(
+            f"{what}: needed files with the suffix {suffix!r}, found none among {len(stems)}{found}"
+        )
     return files
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A file of images and one of masks, or images alone.
+    """A file of images and the file of their masks, if they have any.
 
     Attributes
     ----------
     key
-        The stem that both share.
+        Stem that both share.
     images
-        One file; several where each holds a channel.
+        Path of the image file; several if each of them holds a channel.
     mask
-        The other; None of images alone.
+        Path of the mask file; None without masks.
     """
 
     key: str
@@ -86,16 +89,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What pairs, and what does not.
+    """Pairs of files, and files without a partner.
 
     Attributes
     ----------
     pairs
-        Sorted by key.
+        The pairs, sorted by key.
     left_out
-        Files without a partner, as (path, why).
+        Files without a partner, as (path, reason).
     left_aside
-        How many image files and mask files lack their suffix.
+        Number of image files, and of mask files, that lack their suffix.
     """
 
     pairs: tuple[Pair, ...]
@@ -137,16 +140,16 @@ def pair_stacks(
     Parameters
     ----------
     images, masks
-        Path → stem. Both may be the files of one folder: what has the mask suffix is a mask then.
-        None for images alone.
+        Path → stem. Both may list the files of the same folder; files with the mask suffix are then
+        masks. `masks` is None for images without masks.
     image_suffixes, mask_suffix
-        What stems have besides the name that both share. Several image suffixes, such as
-        ``_0000`` and ``_0001``, mean a file for each of a stack's channels.
+        Ends of stems that follow the name that both share. Several image suffixes, such as
+        ``_0000`` and ``_0001``, mean one file per channel of a stack.
 
     Raises
     ------
     SourceError
-        Nothing pairs, two files have the same name, or one folder has all and no suffix is given.
+        No files pair, two files have the same name, or images and masks are the same files.
 
     Examples
     --------
@@ -160,7 +163,7 @@ def pair_stacks(
     if shared and image_suffixes == [""] and not mask_suffix and images.keys() == masks.keys():
         raise SourceError(
             f"images and masks: needed different files, found the same {len(images)} files, such "
-            f"as {min(images)}; say how masks are told apart, like --mask-suffix _mask"
+            f"as {min(images)}; distinguish masks by their suffix, like --mask-suffix _mask"
         )
     channels = [
         files_by_key(images, end, "images", but_not=mask_suffix if shared else "")
@@ -195,7 +198,7 @@ def pair_by_key(
     left_out: Sequence[tuple[str, str]],
     left_aside: tuple[int, int],
 ) -> Pairing:
-    """Pair files by their keys; the others are left out."""
+    """Pair files by their keys, and leave out files without a partner."""
     joined = join_by_key({key: files[0] for key, files in image_of.items()}, {"mask": mask_of})
     pairs = (Pair(key, image_of[key], mask) for key, (_, mask) in joined.files.items())
     return Pairing(tuple(pairs), (*left_out, *joined.left_out), left_aside)
@@ -235,16 +238,16 @@ def join_by_key(image_of: Mapping[str, str], sides: Mapping[str, Mapping[str, st
 
 
 def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:
-    """Name slices of a stack, so that they sort.
+    """Return names of a stack's slices that sort by number.
 
     Parameters
     ----------
     key
-        The stack.
+        Name of the stack.
     places
-        Which slices.
+        Numbers of the slices.
     count
-        How many it has in all.
+        Number of slices of the whole stack.
 
     Examples
     --------
@@ -258,7 +261,7 @@ def slice_keys(key: str, places: Sequence[int], count: int) -> list[str]:
 def _whole(
     channels: Sequence[Mapping[str, str]], suffixes: Sequence[str], left_out: list[tuple[str, str]]
 ) -> dict[str, tuple[str, ...]]:
-    """Bring the files of a stack's channels together; stacks that lack one are left out."""
+    """Collect the files of each stack's channels; leave out stacks that lack one."""
     whole: dict[str, tuple[str, ...]] = {}
     for key in sorted({key for files in channels for key in files}):
         lacking = [end for end, files in zip(suffixes, channels, strict=True) if key not in files]
@@ -286,7 +289,7 @@ def _no_pairs(
             images, masks, image_suffix=image_suffixes[0], mask_suffix=mask_suffix
         )
     if advice is None:
-        advice = "check that both are of one set"
+        advice = "check that both are of the same dataset"
     return (
         f"images and masks: needed files that pair by name, found {len(images)} like "
         f"{images[0]!r} and {len(masks)} like {masks[0]!r}; {advice}"

@@ -1,6 +1,6 @@
-"""Which file, array or row group holds item i, and do two such sequences belong together?
+"""Which file, array or row group contains item i, and do two such sequences match?
 
-Pure: counts in, places out.
+Pure functions of counts.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemIndex:
-    """Items counted through several parts, one part after the other.
+    """Index of items that are numbered through several parts.
 
     Attributes
     ----------
     ends
-        Number of items up to the end of each part; compact, as there may be millions.
+        Number of items up to the end of each part; an array, since there may be millions of parts.
 
     Examples
     --------
@@ -37,11 +37,11 @@ class ItemIndex:
 
     @classmethod
     def of(cls, counts: Iterable[int]) -> ItemIndex:
-        """Index parts of so many items each."""
+        """Create the index of parts with `counts` items each."""
         return cls(array("q", accumulate(counts)))
 
     def __len__(self) -> int:
-        """Count the items of all parts."""
+        """Return the number of items in all parts."""
         return self.ends[-1] if self.ends else 0
 
     def span(self, part: int) -> range:
@@ -49,51 +49,54 @@ class ItemIndex:
         return range(self.ends[part - 1] if part else 0, self.ends[part])
 
     def locate(self, item: int) -> tuple[int, int]:
-        """Return an item's part, and its place there."""
+        """Return the part of an item, and its index there."""
         part = bisect_right(self.ends, item)
         return part, item - (self.ends[part - 1] if part else 0)
 
 
 class RecordFiles(Protocol):
-    """Records or rows of some files, some of which may be broken."""
+    """Records or rows in files, some of which may be damaged."""
 
     @property
     def paths(self) -> Sequence[str]:
-        """The files."""
+        """Paths of the files."""
         ...
 
     @property
     def broken(self) -> Sequence[tuple[str, str]]:
-        """What cannot be read, and why."""
+        """Files, or parts of files, that cannot be read, as (name, reason)."""
         ...
 
     def __len__(self) -> int:
-        """Count the records or rows."""
+        """Return the number of records or rows."""
         ...
 
 
 def require_one_mask_each(images: RecordFiles, masks: RecordFiles, *, what: str) -> None:
-    """Refuse mask files whose records do not match those of the images one by one.
+    """Check that there is one mask for each image, in files of records or rows.
 
     Parameters
     ----------
+    images, masks
+        The files of images, and those of masks.
     what
-        ``record`` or ``row``, for errors.
+        Name of an item, ``record`` or ``row``, for errors.
 
     Raises
     ------
     SourceError
-        Their numbers differ, or a file is broken.
+        The numbers of items differ, or a file is damaged.
     """
     broken = [*images.broken, *masks.broken]
     if broken:
         name, why = broken[0]
         raise SourceError(
-            f"{name}: {why}; which mask belongs to which image cannot be known: write that file "
-            "again"
+            f"{name}: {why}; images and masks cannot be matched without it: restore it, or write "
+            "it again"
         )
     if len(images) != len(masks):
         raise SourceError(
             f"masks: needed a {what} of masks for each of images, found {len(images)} {what}s in "
-            f"{images.paths[0]} … and {len(masks)} in {masks.paths[0]} …; give the files of one set"
+            f"{images.paths[0]} … and {len(masks)} in {masks.paths[0]} …; give files of the same "
+            "dataset"
         )

@@ -1,8 +1,8 @@
-"""Which image and which mask are the same sample, by their names? One rule for all formats.
+"""Which image and which mask form a sample, by their names? All formats use the same rule.
 
-Pure: names in, pairs out. Equal names pair. If few are equal, the words that all names of a side
-share are dropped (``image_1``, ``gt_1``), wherever they stand, and the rest is compared word by
-word, ignoring case and finally leading zeros. Names are never paired by order alone.
+Pure functions of names. Equal names pair. If few names are equal, words that all images share, or
+all masks, are dropped (``image_1``, ``gt_1``), and the other words are compared, ignoring case and,
+if needed, leading zeros. Names are never paired by order alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from zarrfeed.spelling import few
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-_LOOKED_AT = 1000  # names of a side: as many as tell what all are like
-# "case12/img" is case, 12, img: names differ in whole words and whole numbers.
+_LOOKED_AT = 1000  # number of images, and of masks, from which suffixes are guessed
+# "case12/img" has the words case, 12, img: names differ in whole words and whole numbers.
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 
 Words: TypeAlias = tuple[str, ...]
@@ -33,12 +33,12 @@ def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
     Parameters
     ----------
     images, masks
-        Names, each once on its side.
+        Names of images, and of masks, without repetitions.
 
     Returns
     -------
     dict
-        Image → mask, sorted by image; empty if no rule pairs half of either side.
+        Image → mask, sorted by image; empty if no rule pairs half of the images or of the masks.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
 
 
 def pair_all(images: Sequence[str], masks: Sequence[str]) -> list[int]:
-    """Find the mask of every image, of as many of the one as of the other.
+    """Find the mask of every image, if there are as many masks as images.
 
     Returns
     -------
     list of int
-        For every image, the place of its mask.
+        For every image, the index of its mask.
 
     Raises
     ------
@@ -84,14 +84,14 @@ def pair_all(images: Sequence[str], masks: Sequence[str]) -> list[int]:
 
 
 def in_order_of(images: Sequence[str], masks: Mapping[str, str]) -> dict[str, str]:
-    """Bring files of masks, path → name, into the order of those of images.
+    """Sort mask files, path → name, like the image files to which they belong.
 
-    Of other numbers of files, whose records may be divided otherwise, names tell nothing.
+    If the numbers of files differ, masks may be divided differently, and the order is not changed.
 
     Raises
     ------
     SourceError
-        There are as many, and a name has no partner.
+        There are as many mask files as image files, and a name has no partner.
     """
     if len(images) != len(masks):
         return dict(masks)
@@ -100,7 +100,10 @@ def in_order_of(images: Sequence[str], masks: Mapping[str, str]) -> dict[str, st
 
 
 def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
-    """Return which names have no partner; empty if all have one, or sides of other lengths none."""
+    """Return a message about names without a partner.
+
+    It is empty if all names pair, or if none does and there are more images than masks or fewer.
+    """
     found = pairs_of(images, masks)
     if not found and len(images) != len(masks):
         return ""
@@ -119,7 +122,7 @@ def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
 def _by_words(images: Sequence[str], masks: Sequence[str]) -> Iterator[dict[str, str]]:
     """Pair by words, then by words and the values of numbers."""
     if min(len(images), len(masks)) < 2:
-        return  # what all names of a side have cannot be told of one
+        return  # a single name does not show which words all names share
     sides = [[tuple(map(str.casefold, _WORD.findall(name))) for name in side]
              for side in (images, masks)]  # fmt: skip
     for numbers in (False, True):
@@ -143,7 +146,7 @@ def _without(words: Words, dropped: Counter[str]) -> Words:
 
 
 def _unique(side: Sequence[Words], names: Sequence[str]) -> dict[Words, str]:
-    """Key names by what not all have; leave out what several come to."""
+    """Return names by the words that not all of them share; leave out names with the same words."""
     common = reduce(Counter.__and__, map(Counter, side))
     found: dict[Words, list[str]] = {}
     for words, name in zip(side, names, strict=True):
@@ -163,17 +166,19 @@ def _counted(names: Sequence[str], what: str, partner: str) -> str:
 def advise_suffixes(
     images: Collection[str], masks: Collection[str], *, image_suffix: str, mask_suffix: str
 ) -> str | None:
-    """Return which suffixes would pair the names that have no partner.
+    """Advise suffixes that would pair names without a partner.
 
     Parameters
     ----------
     images, masks
-        Names without a partner, `image_suffix` and `mask_suffix` cut off already.
+        Names without a partner, from which `image_suffix` and `mask_suffix` are cut off.
+    image_suffix, mask_suffix
+        Suffixes that the user gave.
 
     Returns
     -------
     str or None
-        None where no suffix pairs half of either side.
+        The advice; None if no suffix pairs half of the images or of the masks.
 
     Examples
     --------
@@ -198,7 +203,7 @@ def advise_suffixes(
 
 
 def _candidates(images: list[str], masks: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Return what images may end in, and what masks then end in."""
+    """Yield a possible suffix of images, and the suffixes of masks that go with it."""
     yield "", _ends(masks, images)
     for end in _ends(images, masks)[:1]:
         yield end, []
@@ -211,7 +216,7 @@ def _candidates(images: list[str], masks: list[str]) -> Iterator[tuple[str, list
 
 
 def _ends(longer: Collection[str], shorter: Collection[str]) -> list[str]:
-    """List what most names of one side have after a name of the other."""
+    """Return the most frequent suffixes of `longer` names that begin with one of `shorter`."""
     names = set(shorter)
     counts = Counter(
         name[at:]
@@ -226,7 +231,7 @@ def _ends(longer: Collection[str], shorter: Collection[str]) -> list[str]:
 
 
 def _shared_end(names: Collection[str]) -> str:
-    """Return what all names end in, from its first separator on."""
+    """Return the suffix that all names share, from its first separator on."""
     reversed_names = [name[::-1] for name in names]
     end = os.path.commonprefix(reversed_names)[::-1]  # noqa: RUF071 (ends, not folders)
     found = re.search(r"[_\-. ].*", end.rpartition("/")[2])

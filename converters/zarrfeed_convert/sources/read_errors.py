@@ -1,4 +1,4 @@
-"""Which input is an error about, and which inputs make no sample because of one?"""
+"""Which input does an error concern, and how do sources name it?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = TypeVar("Kind", bound="Source")
 
 @contextmanager
 def naming_errors(name: str) -> Iterator[None]:
-    """Turn whatever a library raises into a SourceError that names what was read."""
+    """Turn any exception of a library into a `SourceError` that names what was read."""
     try:
         with marked(name):
             yield
@@ -38,7 +38,7 @@ def naming_errors(name: str) -> Iterator[None]:
 
 
 def source_errors(kind: type[Kind]) -> type[Kind]:
-    """Decorate a source so that it raises SourceErrors that name the input, and no others.
+    """Decorate a source so that it raises only `SourceError`, and each names the input.
 
     Wraps the constructor, ``probe``, ``read`` and ``read_mask``. The constructor's arguments are
     kept in ``arguments``, so that no source has to list its options again to describe itself.
@@ -79,23 +79,23 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
 
 
 def anchored(source: Source) -> Source:
-    """Resolve a source's relative paths against the folder in which it was opened.
+    """Resolve a source's relative paths if the current folder has changed since it was opened.
 
-    Files keep the names that they were given, unless the current folder has changed since.
+    Otherwise, the source is returned unchanged, and files keep the names that the user gave.
     """
     there = source.opened[0] if source.opened else ""
     return source if there in ("", _here()) else resolved(source)[0]
 
 
 def resolved(source: Source) -> tuple[Source, dict[str, str]]:
-    """Open a source again by absolute paths, unless it has only such, or is not of a format.
+    """Open a source with absolute paths, if it has relative ones.
 
     Returns
     -------
     source
-        One that reads the same samples, wherever the current folder is.
+        A source that reads the same samples in any current folder.
     places
-        The absolute paths, and how they were given.
+        Absolute path → path as given.
     """
     there, arguments, options = source.opened or ("", (), {})
     if not there:
@@ -133,7 +133,7 @@ def _is_relative(place: str) -> bool:
 
 
 def _here() -> str:
-    """Return the current folder, or an empty text if it was deleted."""
+    """Return the current folder; empty if it was deleted."""
     try:
         return os.getcwd()  # noqa: PTH109
     except OSError:
@@ -154,7 +154,7 @@ def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
 
 
 def place_and_reason(error: SourceError, paths: Sequence[str]) -> tuple[str, str]:
-    """Split an error into the file, or slice of a file, that it names and the reason.
+    """Split the message of an error into the file (or slice of it) that it names, and the reason.
 
     Examples
     --------
@@ -172,16 +172,26 @@ def place_and_reason(error: SourceError, paths: Sequence[str]) -> tuple[str, str
 
 
 def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -> None:
-    """Refuse a dataset of which nothing is left to pack.
+    """Check that a dataset has at least one sample.
+
+    Parameters
+    ----------
+    places
+        The samples.
+    left_out
+        Inputs that make no sample, as (name, reason).
 
     Raises
     ------
     SourceError
-        There is no sample; the message gives the reason for the first input.
+        There is no sample. The message gives the reason of the first input.
     """
     if places:
         return
     if not left_out:
-        raise SourceError("needed samples to pack, found none: every slice was left out as empty")
+        raise SourceError(
+            "needed at least one sample, found none: every slice was left out as empty; leave out "
+            "skip_empty, or check that masks have values other than 0"
+        )
     more = f"; {len(left_out)} inputs make no sample" if len(left_out) > 1 else ""
     raise SourceError(f"{': '.join(left_out[0])}{more}")

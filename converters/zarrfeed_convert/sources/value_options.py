@@ -1,4 +1,4 @@
-"""Which values may options have, and how do ``color`` and ``mask_map`` change decoded values?"""
+"""How do the options ``color`` and ``mask_map`` convert decoded values to images and masks?"""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 NO_MASKS = "none"  # what ``--masks`` takes where images are to be packed alone
 
-_COLORS = 4  # channels that a colour may have
+_COLORS = 4  # maximum number of channels of a colour
 
 
 @dataclass(frozen=True, slots=True)
 class ValueOptions:
-    """The two options of every format: how decoded values become images and masks.
+    """The options of every format that convert decoded values to images and masks.
 
     Attributes
     ----------
     color
-        ``auto`` keeps the channels that images have; ``grey``, ``rgb``, ``rgba`` convert.
+        ``auto`` keeps the channels of images; ``grey``, ``rgb``, ``rgba`` convert them.
     mask_map
-        What mask values mean; see :func:`zarrfeed_convert.mask_map.parse_mask_map`.
+        Class ids of mask values; see :func:`zarrfeed_convert.mask_map.parse_mask_map`.
     known
-        Whether the map comes from a known layout. The user then did not state that palette
-        indices are ids.
+        Whether the map is that of a known layout, and not the user's. The user then has not said
+        that palette indices are ids.
     """
 
     color: Color
@@ -65,24 +65,24 @@ class ValueOptions:
         return cls(color, parse_mask_map(mask_map) if isinstance(mask_map, str) else mask_map)
 
     def one_hot(self) -> ValueOptions:
-        """Expect masks with a channel for each class, unless the map says so already.
+        """Return options for masks with one channel per class.
 
         Raises
         ------
         SourceError
-            The map says that pixels may have several classes.
+            The map is ``multi-hot``, so that pixels may have several classes.
         """
         if self.mask_map.multi_hot:
             raise SourceError(
-                "option one_hot: pixels have one class each, or, by --mask-map multi-hot, any "
-                "number; leave one of both out"
+                "option one_hot: needed masks with one class per pixel, found --mask-map "
+                "multi-hot, for any number of classes; leave out one of both"
             )
         if self.mask_map.one_hot is not None:
             return self
         return replace(self, mask_map=replace(self.mask_map, one_hot=0))
 
     def describe(self) -> JSON:
-        """Return both options as a source's constructor takes them."""
+        """Return both options as arguments of a source's constructor."""
         return {"color": self.color, "mask_map": str(self.mask_map)}
 
     def header(self, image: Measure, mask: Measure | None, *, name: str) -> Header:
@@ -91,15 +91,15 @@ class ValueOptions:
         Parameters
         ----------
         image, mask
-            What the files say.
+            What the headers of the files say.
         name
-            The image's, for errors.
+            Name of the image, for errors.
 
         Raises
         ------
         SourceError
-            The image's numbers cannot be packed, it has too many channels for the colour, or the
-            mask lies at another place.
+            The image's dtype cannot be packed, it has too many channels for `color`, or the mask
+            is at another location.
         """
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
@@ -118,7 +118,7 @@ class ValueOptions:
         )
 
     def channels(self, found: int, *, name: str) -> int:
-        """Count the channels of an image after conversion.
+        """Return the number of channels of an image after conversion.
 
         Raises
         ------
@@ -137,12 +137,12 @@ class ValueOptions:
     def image(self, values: Pixels | NDArray[Any], *, name: str) -> Image:
         """Convert decoded values, (H, W) or (H, W, C), to an image (H, W, C), C-contiguous.
 
-        Two channels of an array stay two channels; those of an image file are grey and alpha.
+        Two channels of an array are independent; two channels of an image file are grey and alpha.
 
         Raises
         ------
         SourceError
-            Its numbers cannot be packed without changing them.
+            Values cannot be packed without changing them.
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values, bands=True)
         if pixels.palette is None:
@@ -152,14 +152,15 @@ class ValueOptions:
     def mask(self, values: Pixels | NDArray[Any], *, name: str) -> Mask:
         """Convert decoded values to a mask (H, W) of class ids, or (H, W, K) if it is multi-hot.
 
-        Booleans, integers, floats, grey values, palette indices and colours mean the same in every
-        format. Grey of 1, 2 or 4 bits is read as stored (0 … 3), unless the map names the values
-        that viewers show (85, 170, 255).
+        Booleans, integers, floats, grey values, palette indices and colours have the same meaning
+        in every format. Grey of 1, 2 or 4 bits is read as stored (0 … 3), unless the map has
+        values that only viewers show (85, 170, 255).
 
         Raises
         ------
         SourceError
-            A colour is not in the map, a value is no id, or a multi-hot mask is none.
+            A colour is not in the map, a value is not an id, or a mask is not multi-hot although
+            the map says so.
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values, bands=True)
         if self.mask_map.multi_hot:
@@ -189,7 +190,7 @@ class ValueOptions:
             )
 
     def mask_colors(self, palette: bytes) -> tuple[int, ...]:
-        """List a palette's colours, and tell which of its indices the map does not explain.
+        """Return the colours of a palette, marking indices whose class the map gives.
 
         Parameters
         ----------
@@ -199,7 +200,8 @@ class ValueOptions:
         Returns
         -------
         tuple of int
-            ``0xRRGGBB``, inverted where the map knows the class; empty if it knows all of them.
+            ``0xRRGGBB`` per index, inverted (``~0xRRGGBB``) if the map gives its class; empty if
+            it gives all of them.
         """
         bands = np.frombuffer(palette, np.uint8).reshape(-1, 3).astype(int)
         shown: list[int] = (bands @ [1 << 16, 1 << 8, 1]).tolist()
@@ -213,7 +215,7 @@ class ValueOptions:
         return tuple(shown) if any(color >= 0 for color in shown) else ()
 
     def shown_colors(self, pixels: Pixels) -> dict[int, int]:
-        """Do the same for the indices that a mask uses."""
+        """Return :meth:`mask_colors` of the indices that a mask uses, by index."""
         if pixels.palette is None:
             return {}
         shown = self.mask_colors(np.ascontiguousarray(pixels.palette[:, :3]).tobytes())
@@ -242,7 +244,7 @@ class ValueOptions:
 
     @property
     def _of_ids(self) -> MaskMap:
-        """The part of the map that still applies once channels have become ids."""
+        """The part of the map that applies after channels were converted to ids."""
         return self.mask_map if self.mask_map.one_hot is None else MaskMap(self.mask_map.values)
 
 
@@ -268,12 +270,12 @@ def _channels_of_classes(pixels: Pixels, name: str) -> Mask:
 
 
 def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
-    """Check an option's value against its choices.
+    """Check that the value of an option is one of its choices.
 
     Raises
     ------
     SourceError
-        The value is not among the choices.
+        It is not.
 
     Examples
     --------
@@ -322,14 +324,14 @@ def masks_given(masks: str, **said: object) -> bool:
 
 
 def require_no_masks(masks: str, where: str) -> None:
-    """Refuse ``--masks`` for a format whose masks lie beside its images.
+    """Check that ``--masks`` is not given for a format whose masks are found by its images.
 
     Parameters
     ----------
     masks
-        The option's value.
+        Value of the option.
     where
-        What `images` is called, which holds the masks as well.
+        Name of what `images` is, which contains the masks as well.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Which numbers of an array can be packed, as pixels, as class ids or as a target?
+"""Which values of an array can be packed, as pixels, as class ids or as a target?
 
-Pure: arrays in, arrays out. Values are never clipped or wrapped. Only floats are rounded: to
-float32 where a file scales its values, and to float64 where they are wider.
+Pure functions of arrays. Values are never clipped or wrapped. Only floats are rounded: to float32
+if a file scales its values, and to float64 if they are wider.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def packed_dtype(dtype: np.dtype[Any], name: str) -> str:
     Returns
     -------
     str
-        Integers of up to 32 bits and floats of up to 64 keep their dtype; wider ones become 32
-        and 64 bits, booleans uint8.
+        Integers of up to 32 bits and floats of up to 64 keep their dtype. Wider integers become 32
+        bits, wider floats 64 bits, and booleans uint8.
 
     Raises
     ------
     SourceError
-        The dtype is complex, or not numeric.
+        The dtype is complex or not numeric.
 
     Examples
     --------
@@ -50,7 +50,8 @@ def packable(values: NDArray[Any], name: str) -> NDArray[Any]:
     Raises
     ------
     SourceError
-        It holds no numbers, or some that 32 bits (of integers) or 64 (of floats) do not hold.
+        Values are not numbers, integers that do not fit into 32 bits, or finite floats that do
+        not fit into 64.
     """
     return fitted(values, packed_dtype(values.dtype, name), name)
 
@@ -85,19 +86,19 @@ def fitted(values: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
 
 
 def ones_of_multi_hot(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Check a mask with a channel for each class, of which a pixel may have several, or none.
+    """Convert a mask with one channel per class, of which a pixel may have several, to 0 and 1.
 
     Parameters
     ----------
     values
-        (H, W, K): 0, and 1 or what marks true in 8 or 16 bits, 255 or 65535; the same everywhere.
+        (H, W, K). Channels hold 0, and 1, 255 or 65535, the same number everywhere.
     name
-        For errors.
+        Name of the mask, for errors.
 
     Returns
     -------
-    (H, W, K) uint8
-        0 and 1.
+    ndarray
+        (H, W, K) uint8, 0 and 1.
 
     Raises
     ------
@@ -120,22 +121,24 @@ def ones_of_multi_hot(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
 def ids_of_one_hot(
     values: NDArray[Any], name: str, *, first: int = 0, none: int | None = None
 ) -> NDArray[Any]:
-    """Turn a mask with a channel for each class into class ids.
+    """Convert a mask with one channel per class to class ids.
 
     Parameters
     ----------
     values
-        (H, W, K): in every pixel one channel is 1 (or another number, the same everywhere, such
-        as 255) and the others are 0.
+        (H, W, K). In every pixel, one channel is 1, or another number that is the same everywhere,
+        such as 255; the others are 0.
+    name
+        Name of the mask, for errors.
     first
-        The id of the first channel.
+        Id of the first channel.
     none
-        The id of pixels that are 0 in every channel; None refuses them.
+        Id of pixels that are 0 in every channel; None if there must be no such pixels.
 
     Returns
     -------
-    (H, W) uint8 or uint16
-        The channel of the 1, counted from `first`.
+    ndarray
+        (H, W) uint8 or uint16: index of the channel that is not 0, plus `first`.
 
     Raises
     ------
@@ -149,7 +152,7 @@ def ids_of_one_hot(
         between = next(value for value in np.unique(values).tolist() if value not in (0, top))
         raise SourceError(
             f"{name}: needed a one-hot mask, found values like {between} besides 0 and {top}; "
-            "take the largest one's place first"
+            "store the index of the largest channel (argmax) instead"
         )
     classes = hot.sum(axis=-1)
     missing, several = int((classes == 0).sum()), int((classes > 1).sum())

@@ -161,7 +161,7 @@ def test_values_are_the_classes_that_roboflow_names(root):
 def test_a_damaged_file_is_named_and_a_mask_map_is_the_way_out(root, name, text, said):
     (root / name).write_text(text)
     folders = root / "JPEGImages", root / "SegmentationClass"
-    with pytest.raises(SourceError, match=rf"{name}: names classes, but .*{said}.*--mask-map"):
+    with pytest.raises(SourceError, match=rf"{name}: needed class names .*{said}.*--mask-map"):
         PairedFolders(*folders)
     assert PairedFolders(*folders, mask_map="*=0").classes is None
 

@@ -117,7 +117,7 @@ def _require_no_pages(image: Axes, mask: Axes, name: str) -> None:
     both = mask.channels is not None and mask.channel_count == count
     if both and count > max(_PLANES):
         raise SourceError(
-            f"{name}: needed masks of one value a pixel, found {count} in images and masks (axes "
+            f"{name}: needed masks of one value per pixel, found {count} in images and masks (axes "
             f"{image.letters}); count them as samples by --option axis="
             f"{image.letters[image.channels or 0]}"
         )

@@ -344,7 +344,7 @@ def test_masks_may_be_in_tables_of_their_own():
     with pytest.raises(SourceError, match=r"found 5 rows in i/a\.parquet … and 10 in m/a"):
         ParquetTables("i", "m", image="x", mask="y")
     Path("m/b.parquet").write_bytes(b"x")
-    with pytest.raises(SourceError, match="which mask belongs to which image cannot be known"):
+    with pytest.raises(SourceError, match="images and masks cannot be matched without it"):
         ParquetTables("i", "m", image="x", mask="y")
 
 

@@ -285,7 +285,7 @@ def test_what_follows_a_break_is_left_out():
     source = TFRecords("a.tfrecord")
     assert source.keys == ["a/000000"]
     assert "length of record 1 does not fit its checksum" in source.left_out[0][1]
-    with pytest.raises(SourceError, match="which mask belongs to which image cannot be known"):
+    with pytest.raises(SourceError, match="images and masks cannot be matched without it"):
         TFRecords("a.tfrecord", "a.tfrecord")
 
 

@@ -176,7 +176,7 @@ def test_a_fourth_axis_is_channels(count):
     np.testing.assert_array_equal(source.read(2)[0], stack[:, 2])
     np.testing.assert_array_equal(source.read(2)[1], labels(*SHAPE)[:, 2])
     assert source.probe(2).channels == count
-    with pytest.raises(SourceError, match=r"^i\.nii\.gz: needed masks of one value a pixel"):
+    with pytest.raises(SourceError, match=r"^i\.nii\.gz: needed masks of one value per pixel"):
         NiftiVolumes("m.nii.gz", "i.nii.gz")
 
 

@@ -314,7 +314,7 @@ def test_there_is_nothing_to_pack():
     with pytest.raises(SourceError, match=r"needed as many masks as images, found 5 pages"):
         TiffStacks("a.tif", "m.tif")
     write("c.tif", labels(PAGES, 2, HEIGHT, WIDTH), imagej=True, metadata={"axes": "ZCYX"})
-    with pytest.raises(SourceError, match=r"^c\.tif: needed masks of one value a pixel, found 2"):
+    with pytest.raises(SourceError, match=r"^c\.tif: needed masks of one value per pixel, found 2"):
         TiffStacks("a.tif", "c.tif")
     write("cmyk.tif", values(PAGES, HEIGHT, WIDTH, 4), photometric="separated")
     with pytest.raises(SourceError, match=r"^cmyk\.tif: needed grey, RGB or palette pages"):
