@@ -1,4 +1,4 @@
-"""Which classes does a dataset have, and does a mask hold only their ids?
+"""Which classes does a dataset have, and does a mask hold only these?
 
 Pure functions of masks and values.
 """

@@ -286,7 +286,7 @@ def test_multi_hot_stands_alone(text):
 
 def test_arrays_are_one_hot_or_multi_hot():
     where = {"images": "a.npz:x", "masks": "a.npz:y", "one_hot": True, "mask_map": "multi-hot"}
-    with pytest.raises(SourceError, match=r"one_hot: .*leave one of both out"):
+    with pytest.raises(SourceError, match=r"one_hot: .*leave out one of both"):
         open_source("npz", where)
 
 
