@@ -1,7 +1,7 @@
 """Which files are slices, segments and label volumes, and which slices make a series?
 
-Slices of a series are in the order in which they lie in the patient: neither file names nor
-instance numbers say that.
+The slices of a series are sorted by their position in the patient, which neither file names nor
+instance numbers give.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _DICOM = (".dcm", ".dicom", ".ima")  # extensions of files that claim to be
 
 @dataclass(slots=True)
 class FoundFiles:
-    """What there is.
+    """What the files hold.
 
     Attributes
     ----------
     series
-        Of images.
+        The series of images.
     segmentations
-        SEG objects.
+        The SEG objects.
     volumes
         NIfTI files → their paths below the folder, without extension.
     contours
         RTSTRUCT objects, whose outlines are not read.
     left_out
-        Files that should be one of these, and cannot be read, as (path, why).
+        Files that should be one of these but cannot be read, as (path, reason).
     ignored
-        How many other files there are.
+        The number of other files.
     remarks
         As :class:`zarrfeed_convert.Source` has them.
     """
@@ -70,24 +70,22 @@ class FoundFiles:
 
 
 def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> FoundFiles:
-    """Look at all files, one header after the other.
+    """Read the headers of all files.
 
     Parameters
     ----------
     images, masks
-        A file, a folder or a glob. Segments among the images are no images, and images among the
-        segments are not packed. Without `masks`, segments among the images label them; with
-        ``none``, nothing does.
+        Files, folders or globs. Images in `masks` are not packed. Segments in `images` are the
+        masks if `masks` is empty; there are none if it is ``none``.
     names_from
-        Where segments' names are.
+        What names a segment.
     limits
-        What headers may claim.
+        Limits on what headers may claim.
 
     Raises
     ------
     SourceError
-        There is no image, or nothing of the `masks` that labels one; or there are labels of both
-        kinds.
+        There is no image, or `masks` has no labels, or labels of both kinds.
     """
     image_files = mask_files = list_files(images, what="images", extensions=("",))
     is_given = masks not in ("", NO_MASKS)
@@ -116,7 +114,7 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
 
 @dataclass(slots=True)
 class _Slices:
-    """Slices of all files, and the numbers of their series."""
+    """The slices of all files, and the numbers of their series."""
 
     found: list[Slice] = field(default_factory=list)
     numbers: dict[str, str] = field(default_factory=dict)
@@ -151,7 +149,7 @@ def _look(
 
 
 def _once(slices: list[Slice], found: FoundFiles) -> list[Slice]:
-    """Take every image once, of whichever of its files comes first."""
+    """Keep the first file of every image."""
     first: dict[tuple[str, str, int], Slice] = {}
     repeated: dict[str, str] = {}
     kept = []
@@ -164,13 +162,13 @@ def _once(slices: list[Slice], found: FoundFiles) -> list[Slice]:
     if repeated:
         found.ignored += len(repeated)
         path, taken = next(iter(repeated.items()))
-        why = f"such as {path}: the same image as {taken} (SOPInstanceUID), which is packed"
-        found.remarks.append(("repeated files", f"{len(repeated)} passed over", why))
+        why = f"such as {path}, a copy of {taken} by its SOPInstanceUID"
+        found.remarks.append(("repeated files", f"{len(repeated)} ignored", why))
     return kept
 
 
 def _is_copy(one: Slice, other: Slice) -> bool:
-    """Return whether files of one UID are of one image; some tools give the same UID to all."""
+    """Compare files of one UID: some tools give the same UID to all images."""
     if replace(one, path=other.path) != other:
         return False
     if one.plane is None or other.plane is None:
@@ -179,7 +177,7 @@ def _is_copy(one: Slice, other: Slice) -> bool:
 
 
 def _remark_same_places(found: FoundFiles) -> None:
-    """Tell of images of one series that lie at the same place, as those of several times do."""
+    """Report images of one series at the same position, such as those of a time series."""
     pairs = [
         (one, other)
         for series in found.series
@@ -190,9 +188,9 @@ def _remark_same_places(found: FoundFiles) -> None:
     ]
     if pairs:
         one, other = (each.name for each in pairs[0])
-        why = f"such as {one} and {other}, of one series: all are packed; take out what is too many"
+        why = f"such as {one} and {other} of one series, which are packed; remove unwanted ones"
         count = f"{len(pairs)} slice{'s' if len(pairs) > 1 else ''}"
-        found.remarks.append(("same place", count, why))
+        found.remarks.append(("same position", count, why))
 
 
 def _require(found: FoundFiles, slices: _Slices, images: str, masks: str) -> None:
@@ -216,7 +214,7 @@ def _require(found: FoundFiles, slices: _Slices, images: str, masks: str) -> Non
         )
     if masks not in ("", NO_MASKS):
         raise SourceError(
-            "masks: needed labels, found neither DICOM segments (SEG) nor NIfTI labels in "
+            "masks: needed DICOM segments (SEG) or NIfTI labels, found neither in "
             f"{masks}; check --masks{first}"
         )
 
@@ -233,8 +231,8 @@ def _series_of(
 ) -> list[Series]:
     """Group slices into series, sorted by key.
 
-    `below` has a file's path below the folder, without extension; `numbers` those of series, by
-    UID; `root` is the name of the folder.
+    `below` maps files to their paths below the folder, without extension; `numbers` maps UIDs of
+    series to their numbers; `root` is the name of the folder.
     """
     groups: dict[str, list[Slice]] = {}
     for one in slices:
@@ -258,7 +256,7 @@ def _keys(
     numbers: Mapping[str, str],
     root: str,
 ) -> dict[str, str]:
-    """Name each series: by its folder; where that has several, by its file, number or UID."""
+    """Name each series by its folder; if that has several, by its file, number or UID."""
     folders = {}
     for uid, paths in files.items():
         parents = [PurePath(below[path]).parent for path in paths]

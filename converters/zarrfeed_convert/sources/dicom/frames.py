@@ -88,8 +88,8 @@ _KEYWORDS = {0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData", 0x0010: "
 class _Pixels:
     """Where a file's pixels are, and how they are decoded.
 
-    Of a file that is deflated as a whole, or mixes two encodings, `start` is None. `table_bits` are
-    those of what its modality table gives.
+    `start` is None if the file is deflated or mixes two encodings. `table_bits` is the number of
+    bits of the values in its modality table.
     """
 
     header: Any
@@ -99,7 +99,7 @@ class _Pixels:
 
 
 class FrameReader:
-    """Decodes frames, one at a time. Picklable, safe in threads; it keeps no file open."""
+    """Decodes frames one at a time. Picklable and thread-safe; it keeps no file open."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -110,12 +110,12 @@ class FrameReader:
         return self._decode(path, self._find(path), frame)
 
     def read_slice(self, one: Slice, *, rescale: bool) -> NDArray[Any]:
-        """Decode a slice, and give its values as they are meant.
+        """Decode a slice.
 
         Parameters
         ----------
         one
-            Which.
+            The slice.
         rescale
             Apply the modality transformation, if the file has one.
         """
@@ -155,7 +155,7 @@ class FrameReader:
 
 
 def _positive(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Make white the highest value, as in any other image."""
+    """Invert the values, so that the highest is white as in other images."""
     highest = (1 << bits) - 1 if values.dtype.kind == "u" else -1  # of signed ones: -1 - value
     return np.asarray(values.dtype.type(highest) - values)
 
@@ -182,7 +182,7 @@ def _find_pixels(path: str) -> _Pixels:
 
 
 def _whole_bytes(header: Any) -> int:
-    """Let a modality table's values have 8 or 16 bits, which pydicom needs; give those it said."""
+    """Give a modality table 8 or 16 bits, as pydicom needs; return those that it says."""
     tables: Any = header.get("ModalityLUTSequence")
     if not tables:
         return 0
@@ -193,9 +193,9 @@ def _whole_bytes(header: Any) -> int:
 
 
 def _unpack(file: BinaryIO, found: _Pixels, frame: int) -> NDArray[np.uint8]:
-    """Read a frame of bits, which need not begin with a byte.
+    """Read a frame of bits, which may begin within a byte.
 
-    pydicom takes missing bytes for zeros, and stumbles over some frames of odd sizes.
+    pydicom reads missing bytes as zeros and fails on some frames of odd sizes.
     """
     size = found.options["rows"], found.options["columns"]
     count = size[0] * size[1]

@@ -1,4 +1,4 @@
-"""What do DICOM files say of their slices, before any is decoded?"""
+"""What do the headers of DICOM files say about their slices?"""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _TAGS = [
 
 
 def read_header(path: str, limits: Limits) -> Any | None:
-    """Read a file's header; None of a file that is no DICOM.
+    """Read a file's header; None if the file is not DICOM.
 
     Raises
     ------
     SourceError
-        It claims more pixels or frames than are allowed, or is deflated and has no end.
+        It claims more pixels, frames or deflated data than are allowed.
     """
     _require_deflated_end(path, limits)
     try:
@@ -61,7 +61,7 @@ def read_header(path: str, limits: Limits) -> Any | None:
 
 
 def _require_deflated_end(path: str, limits: Limits) -> None:
-    """Refuse a file that is deflated as a whole to more than may be decoded: pydicom does it."""
+    """Refuse a deflated file that inflates to more than is allowed: pydicom inflates it whole."""
     try:
         syntax = read_file_meta_info(path).get("TransferSyntaxUID")
     except (InvalidDicomError, EOFError):
@@ -80,7 +80,7 @@ def _require_deflated_end(path: str, limits: Limits) -> None:
 
 
 def has_contours(header: Any) -> bool:
-    """Return whether a file holds outlines of structures, not an image."""
+    """Return whether a file holds contours of structures, not an image."""
     return bool(header.get("SOPClassUID") == _STRUCTURES)
 
 
@@ -90,12 +90,12 @@ def is_segmentation(header: Any) -> bool:
 
 
 def slices_of(path: str, header: Any) -> Iterator[Slice]:
-    """List a file's slices; a file without pixels has none.
+    """Yield the slices of a file; a file without pixels has none.
 
     Raises
     ------
     SourceError
-        What the file says of its values contradicts itself.
+        The header contradicts itself about the values.
     """
     if not header.get("Rows") or not header.get("Columns"):
         return
@@ -120,7 +120,7 @@ def slices_of(path: str, header: Any) -> Iterator[Slice]:
             str(header.get("SeriesInstanceUID", "")),
             str(header.get("SOPInstanceUID", "")),
             int(header.get("InstanceNumber") or 0),
-            # Frames without groups of their own lie elsewhere than the first: where, isn't said.
+            # Frames without groups of their own are at an unknown position, not at the first one's.
             plane_of_frame(header, shared, frame) if frame is not None or frames == 1 else None,
             _padding(header),
         )
@@ -132,7 +132,7 @@ def _padding(header: Any) -> tuple[float, ...]:
 
 
 def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
-    """Return what an enhanced file says of all frames, and of each; None where it says nothing."""
+    """Yield the functional groups shared by all frames and those of each frame, or None."""
     shared = next(iter(header.get("SharedFunctionalGroupsSequence") or ()), None)
     each = list(header.get("PerFrameFunctionalGroupsSequence") or ())
     for number in range(frames):
@@ -140,13 +140,13 @@ def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:
 
 
 def macro(name: str, *groups: Any) -> Any:
-    """Find the first item of a sequence, in a frame's groups or in those of all; or None."""
+    """Return the first item of a sequence in the first group that has it, or None."""
     found = (group.get(name) for group in groups if group is not None)
     return next((sequence[0] for sequence in found if sequence), None)
 
 
 def plane_of_frame(header: Any, shared: Any, frame: Any) -> Plane | None:
-    """Return where a frame lies, by its functional groups, or by the header of a plain file."""
+    """Return the plane of a frame, by its functional groups, else by the header of the file."""
     parts = [
         _numbers(macro(sequence, frame, shared), header, name, count)
         for sequence, name, count in (
@@ -169,7 +169,7 @@ def _numbers(item: Any, header: Any, name: str, count: int) -> Sequence[float] |
 
 
 def _decoded(header: Any) -> tuple[int, str]:
-    """Return how many channels there are once colours are looked up, and of which dtype."""
+    """Return the number of channels and the dtype after palette colours are looked up."""
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
     if header.get("PhotometricInterpretation") == PALETTE and descriptor:
         return 3, "uint16" if int(descriptor[2]) > 8 else "uint8"
@@ -185,19 +185,19 @@ def _require_consistent(path: str, header: Any) -> None:
     photometric = header.get("PhotometricInterpretation", "")
     if photometric == "MONOCHROME2" and header.get("PresentationLUTShape") == "INVERSE":
         raise SourceError(
-            f"{path}: says that its highest value is white (MONOCHROME2) and that it is black "
-            "(PresentationLUTShape INVERSE): correct one of them, or leave the file out"
+            f"{path}: needed one meaning of the highest value, found white (MONOCHROME2) and black "
+            "(PresentationLUTShape INVERSE); correct one of them, or take the file out"
         )
     bits, high = header.get("BitsStored"), header.get("HighBit")
     if bits and high is not None and int(high) != int(bits) - 1:
         raise SourceError(
             f"{path}: needed values in the low bits, HighBit {int(bits) - 1} for {bits} "
-            f"BitsStored, found HighBit {high}: rewrite the file, or leave it out"
+            f"BitsStored, found HighBit {high}; rewrite the file, or take it out"
         )
 
 
 def _negative(header: Any, shared: Any, frame: Any) -> bool:
-    """Return whether the least value is white; Hounsfield units and the like mean what they say."""
+    """Return whether the lowest value is white; physical units such as Hounsfield's never are."""
     if header.get("PhotometricInterpretation") != "MONOCHROME1":
         return False
     item = _transformation(header, shared, frame)

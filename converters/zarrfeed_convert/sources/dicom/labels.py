@@ -1,4 +1,4 @@
-"""Which labels belong to which series, and how are those of a slice read?"""
+"""Which labels belong to which series, and what are the labels of a slice?"""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class SliceLabels(ABC):
 
     @abstractmethod
     def name(self, number: int) -> str:
-        """Name a slice's labels as a person would look for them."""
+        """Name the labels of a slice, for errors."""
 
     @abstractmethod
     def read(
         self, number: int, size: tuple[int, int], frames: FrameReader, volumes: VolumeReader
     ) -> tuple[NDArray[Any], int]:
-        """Read a slice's labels: (H, W), and how many pixels have several."""
+        """Read the labels of a slice, (H, W), and count the pixels that have several."""
 
     def may_overlap(self, number: int) -> bool:  # noqa: ARG002 (of no slice, by default)
-        """Return whether a pixel of a slice may have several labels."""
+        """Return whether a pixel of the slice may have several labels."""
         return False
 
 
@@ -52,9 +52,9 @@ class Layer:
     Attributes
     ----------
     ids
-        A value of the frame → its class; what it does not have is left as it is.
+        Value in the frame → class; other values change nothing.
     least
-        The least value that is as if it were 1; None of frames of segment numbers.
+        The lowest value that belongs to the segment; None if values are segment numbers.
     """
 
     path: str
@@ -63,7 +63,7 @@ class Layer:
     least: float | None
 
     def areas(self, values: NDArray[Any]) -> list[tuple[NDArray[np.bool_], int]]:
-        """List where the classes are in a decoded frame."""
+        """Return the area of each class in a decoded frame."""
         if self.least is not None:
             return [(values >= self.least, number) for number in self.ids.values()]
         return [(values == value, number) for value, number in self.ids.items()]
@@ -78,11 +78,11 @@ class SegmentLabels(SliceLabels):
     paths
         The SEG files.
     layers
-        A slice's number → its frames, each painted over the ones before.
+        Number of the slice → its frames, each painted over those before.
     disjoint
-        Whether no two of them can overlap.
+        Whether no two frames overlap.
     dtype
-        That holds all classes.
+        A dtype that holds all classes.
     """
 
     paths: tuple[str, ...]
@@ -91,20 +91,20 @@ class SegmentLabels(SliceLabels):
     dtype: str
 
     def name(self, number: int) -> str:
-        """Name the frames, counted from 1 as in DICOM, of the first file that has one."""
+        """Name the first file that shows the slice, with its frames, from 1 as in DICOM."""
         layers = self.layers.get(number, ())
         path = layers[0].path if layers else self.paths[0]
         frames = [str(layer.frame + 1) for layer in layers if layer.path == path]
         return f"{path}[frame={','.join(frames)}]" if frames else f"{path}[no frame]"
 
     def may_overlap(self, number: int) -> bool:
-        """Return whether several frames show a slice, and may overlap."""
+        """Return whether several frames show the slice and may overlap."""
         return not self.disjoint and len(self.layers.get(number, ())) > 1
 
     def read(
         self, number: int, size: tuple[int, int], frames: FrameReader, volumes: VolumeReader
     ) -> tuple[NDArray[Any], int]:
-        """Paint a slice's segments."""
+        """Paint the segments of a slice, and count the pixels that have several."""
         del volumes
         mask = np.zeros(size, self.dtype)
         several = np.zeros(size, bool)
@@ -129,7 +129,7 @@ class VolumeLabels(SliceLabels):
     def read(
         self, number: int, size: tuple[int, int], frames: FrameReader, volumes: VolumeReader
     ) -> tuple[NDArray[Any], int]:
-        """Read the voxels that are a slice's pixels."""
+        """Read the voxels at the pixels of a slice."""
         del size, frames
         patch = self.patches[number]
         return patch.turn(volumes.read(self.volume, patch.index)), 0
@@ -137,7 +137,7 @@ class VolumeLabels(SliceLabels):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A series with its labels, if it has any."""
+    """A series, and its labels if it has any."""
 
     series: Series
     labels: SliceLabels | None = None
@@ -145,7 +145,7 @@ class Labelled:
 
 @dataclass(slots=True)
 class Labelling:
-    """What has labels, what is left out as (name, why), and what is worth knowing."""
+    """Series with labels, inputs that are left out as (name, reason), and facts to record."""
 
     series: list[Labelled] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -163,11 +163,11 @@ def by_segments(
     Parameters
     ----------
     series, segmentations
-        All there are.
+        All series and SEG objects.
     ids
-        A segment's name → its class; others are background.
+        Name of the segment → class; other segments are background.
     threshold
-        Of fractional segments.
+        The fraction from which on a pixel belongs to a fractional segment.
     """
     found = Labelling(facts={"segmentations": len(segmentations), "frames_of_other_images": 0})
     drawn: dict[str, list[Segmentation]] = defaultdict(list)
@@ -178,7 +178,7 @@ def by_segments(
             continue
         why = (
             "needed the series it was drawn on, "
-            f"{segmentation.series or 'which it does not name'}; it is not among the images"
+            f"{segmentation.series or 'which it does not name'}, found no such series in the images"
         )
         found.left_out.append((segmentation.path, why))
     for one in series:
@@ -202,7 +202,7 @@ def _segment_labels(
     ids: Mapping[str, int],
     threshold: float,
 ) -> tuple[SegmentLabels, int]:
-    """Order the frames of a series' slices: higher segment numbers later, so that they win."""
+    """Order the frames of each slice: higher segment numbers come later and win."""
     layers: dict[int, list[Layer]] = defaultdict(list)
     elsewhere = 0
     for segmentation in segmentations:
@@ -240,16 +240,16 @@ def by_volumes(
     Parameters
     ----------
     series
-        All there are.
+        All series.
     volumes
-        Label volumes → their names.
+        Label volume → name.
     image_suffix, mask_suffix
-        What names of series, and of volumes, have besides the one that both share.
+        What names of series and of volumes have after the part that both share.
 
     Raises
     ------
     SourceError
-        No names are the same.
+        No series and volume pair by name.
     """
     crowded = Counter(one.place for one in series)
     known = {
@@ -278,19 +278,21 @@ def _volume_labels(series: Series, path: str) -> VolumeLabels:
     with naming_errors(path):
         volume = measure_volume(path)
     if volume.channels > 1:
-        raise SourceError(f"{path}: needed labels of one value a voxel, found {volume.channels}")
+        raise SourceError(
+            f"{path}: needed labels of one value per voxel, found {volume.channels}; save class ids"
+        )
     patches = []
     for one in series.slices:
         if one.plane is None:
             raise SourceError(
-                f"{one.name}: needed its position, orientation and pixel spacing, to find it in "
-                f"{path}; the file does not say them all"
+                f"{one.name}: needed position, orientation and pixel spacing to find the slice in "
+                f"{path}, found not all of them; give a series that has them"
             )
         patch = patch_of(one.plane, one.size, volume.affine, volume.shape)
         if patch is None:
             raise SourceError(
-                f"{one.name}: needed labels on its pixels, found them between the voxels of "
-                f"{path}, or outside; resample the labels to the series"
+                f"{one.name}: needed labels at its pixels, found that they lie between voxels of "
+                f"{path} or outside; resample the labels to the series"
             )
         patches.append(patch)
     return VolumeLabels(volume, tuple(patches))

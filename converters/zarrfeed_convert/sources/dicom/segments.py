@@ -30,7 +30,7 @@ Shown: TypeAlias = list[tuple[int, int | None]]
 
 @dataclass(frozen=True, slots=True)
 class SegmentFrame:
-    """A frame, as the file's header says.
+    """A frame of a SEG object, by its header.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class SegmentFrame:
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """A SEG object, as its header says.
+    """A SEG object, by its header.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Segmentation:
 
 
 def segmentation_of(path: str, header: Any, *, names_from: str) -> Segmentation:
-    """Read what a SEG's header says.
+    """Read the header of a SEG object.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def segmentation_of(path: str, header: Any, *, names_from: str) -> Segmentation:
         Its frames are tiles of a slide.
     """
     if header.get("TotalPixelMatrixRows"):
-        raise SourceError(f"{path}: needed segments of slices, found tiles of a slide")
+        raise SourceError(
+            f"{path}: needed segments of slices, found tiles of a slide; take the file out"
+        )
     kind = header.get("SegmentationType")
     count = int(header.get("NumberOfFrames") or 1)
     frames = tuple(
@@ -108,7 +110,7 @@ def segmentation_of(path: str, header: Any, *, names_from: str) -> Segmentation:
 
 
 def series_shown(segmentation: Segmentation, series: Sequence[Series]) -> Series | None:
-    """Find the series that a SEG was drawn on, by its UID, or by those of the images."""
+    """Find the series that a SEG was drawn on, by its UID or by those of its images."""
     known = {one.uid: one for one in series}
     if segmentation.series in known:
         return known[segmentation.series]
@@ -118,7 +120,7 @@ def series_shown(segmentation: Segmentation, series: Sequence[Series]) -> Series
 
 
 def slices_shown(segmentation: Segmentation, series: Series) -> tuple[dict[int, Shown], int]:
-    """Find the frames of every slice.
+    """Find the frames that show each slice.
 
     Returns
     -------
@@ -143,34 +145,33 @@ def slices_shown(segmentation: Segmentation, series: Series) -> tuple[dict[int, 
             elsewhere += 1
         elif found is None:
             raise SourceError(
-                f"{segmentation.path}: frame {place + 1} lies where no slice of {series.place} "
-                "does: resample the segments to its slices, or restore those that are missing"
+                f"{segmentation.path}: needed a slice of {series.place} at the position of frame "
+                f"{place + 1}, found none; resample the segments, or restore missing slices"
             )
         else:
             shown[found].append((place, frame.segment))
     if elsewhere == len(segmentation.frames):
         raise SourceError(
             f"{segmentation.path}: needed segments of the slices in {series.place}, found those "
-            "of other images"
+            "of other images; add these, or take the file out"
         )
     return shown, elsewhere
 
 
 def ids_of_names(segmentations: Iterable[Segmentation], wanted: Sequence[str]) -> dict[str, int]:
-    """Return every segment's name an id, from 1; background is 0.
+    """Assign a class id to every segment name, from 1; background is 0.
 
     Parameters
     ----------
     segmentations
-        All of them: names mean the same class in each, numbers need not.
+        All SEG objects: a name is the same class in each, a number need not be.
     wanted
-        The names that are classes, in the order of their ids; empty for all, by their lowest
-        segment number.
+        The names that become classes, in order; empty for all, by their lowest segment number.
 
     Raises
     ------
     SourceError
-        There is none of the wanted names.
+        No segment has one of the wanted names.
     """
     lowest: dict[str, int] = {}
     for segmentation in segmentations:
@@ -181,7 +182,7 @@ def ids_of_names(segmentations: Iterable[Segmentation], wanted: Sequence[str]) -
     if wanted and not set(wanted) & set(found):
         raise SourceError(
             f"option segments: needed names of segments, found {', '.join(wanted)}; "
-            f"there are {few(found)}"
+            f"choose from {few(found)}"
         )
     return {name: number for number, name in enumerate(wanted or found, 1)}
 
@@ -222,7 +223,7 @@ def _slice_of(
     slices: Sequence[Slice],
     by_source: Mapping[str, Sequence[int]],
 ) -> int | None:
-    """Find the slice of a frame: by the one image it was drawn on, or by where both lie."""
+    """Find the slice of a frame by the image it was drawn on, or by their positions."""
     candidates: Sequence[int] = range(len(slices))
     if len(frame.sources) == 1:
         ((uid, of_file),) = frame.sources
@@ -237,7 +238,7 @@ def _slice_of(
         raise SourceError(
             f"{segmentation.path}: needed segments on the pixels of {one.name}, "
             f"{one.size[0]}x{one.size[1]}, found frames of {segmentation.size[0]}x"
-            f"{segmentation.size[1]}, or at another place; resample them first"
+            f"{segmentation.size[1]}, or at another position; resample them first"
         )
     return fitting[0] if fitting else None
 

@@ -1,4 +1,4 @@
-"""What is a DICOM slice, where does it lie in the patient, and where in a volume?
+"""What is a DICOM slice, where is it in the patient, and where in a volume?
 
 Pure: numbers in, numbers out. A plane is a (3, 3) array that maps (row, column, 1) to millimetres,
 LPS as in DICOM: x to the left, y to the back, z to the head. NIfTI's affines are RAS.
@@ -30,7 +30,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 def plane_of(
     position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float]
 ) -> Plane:
-    """Return where a slice lies.
+    """Return the plane of a slice.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def plane_of(
 
 
 def same_grid(one: Plane, other: Plane, size: Size) -> bool:
-    """Return whether two slices of one size have their pixels at the same places."""
+    """Return whether two slices of one size have their pixels at the same positions."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
     apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
     return bool(apart <= _TOLERANCE * pixel)
@@ -67,29 +67,29 @@ class Slice:
     Attributes
     ----------
     path, frame, frames
-        The file; which of its frames, from 0; how many it has.
+        The file; the frame in it, from 0; its number of frames.
     size
         Height and width.
     channels
-        As it is decoded: 3 of palettes, too.
+        Number of channels as decoded; 3 for palettes, too.
     stored
-        The dtype as it is decoded.
+        The dtype as decoded.
     slope, intercept
-        From stored values to those that are meant; None where the file does not say.
+        Of the rescaling of stored values; None if the file has none.
     table
-        Whether the file has a table instead.
+        Whether the file has a lookup table instead.
     photometric, bits
-        The kind of colours, and how many bits of stored values are used.
+        PhotometricInterpretation, and the number of bits that stored values use.
     negative
-        Whether the least stored value is white.
+        Whether the lowest stored value is white.
     series, instance
-        The UIDs.
+        SeriesInstanceUID and SOPInstanceUID.
     number
         InstanceNumber.
     plane
-        Where it lies; None where the file does not say.
+        Where it lies; None if the file does not say.
     padding
-        The stored value beside the picture; or the least and the highest of them.
+        The stored value of pixels outside the picture, or the lowest and the highest of them.
     """
 
     path: str
@@ -112,21 +112,21 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """Name it as a person would look for it; DICOM counts frames from 1."""
+        """The file, with the number of the frame, from 1 as in DICOM."""
         return self.path if self.frames == 1 else f"{self.path}[frame={self.frame + 1}]"
 
     @property
     def has_palette(self) -> bool:
-        """Return whether stored values are indices of colours."""
+        """Whether stored values are indices of colours."""
         return self.photometric == PALETTE and self.channels == 3
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The slope and the intercept; 1 and 0 where the file does not say."""
+        """The slope and the intercept; 1 and 0 if the file has none."""
         return (1, 0) if self.slope is None else (self.slope, self.intercept or 0)
 
     def packed(self, *, rescale: bool) -> str:
-        """Return the dtype of its values as they are meant, or as they are stored."""
+        """Return the dtype of its values, rescaled or as stored."""
         stored = np.dtype(self.stored)
         if not rescale or self.has_palette:
             return packed_dtype(stored, self.name)
@@ -135,7 +135,7 @@ class Slice:
         return rescaled_dtype(stored, *self.scale, self.name, bits=self.bits)
 
     def padding_shown(self, *, rescale: bool) -> tuple[float, ...]:
-        """Return what padding is among the values that are packed; as it is stored for tables."""
+        """Return the padding among the packed values; the stored one for lookup tables."""
         if not rescale or self.table or self.negative:
             return self.padding
         slope, intercept = self.scale
@@ -144,18 +144,18 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Slices that were taken together.
+    """Slices that were acquired together.
 
     Attributes
     ----------
     uid
         SeriesInstanceUID.
     key
-        Names it: its folder, or what else tells it apart.
+        The name of the series: its folder, or another name if that has several.
     place
         Its folder, or its only file.
     slices
-        Sorted.
+        Sorted by position.
     """
 
     uid: str
@@ -187,33 +187,33 @@ class Patch:
     Attributes
     ----------
     index
-        Of the volume's three axes.
+        The index along the three axes of the volume.
     transposed
-        Whether the part's rows are the slice's columns.
+        Whether the rows of the part are the columns of the slice.
     """
 
     index: tuple[int | slice, ...]
     transposed: bool
 
     def turn(self, part: NDArray[Any]) -> NDArray[Any]:
-        """Turn the part as the slice is."""
+        """Transpose the part to the rows and columns of the slice."""
         return part.swapaxes(0, 1) if self.transposed else part
 
 
 def patch_of(plane: Plane, size: Size, affine: NDArray[Any], shape: Sequence[int]) -> Patch | None:
-    """Find a slice's pixels in a volume.
+    """Find the pixels of a slice in a volume.
 
     Parameters
     ----------
     plane, size
-        Of the slice.
+        The plane and the size of the slice.
     affine, shape
-        (4, 4) and (3,) of the volume, RAS.
+        The affine (4, 4), RAS, and the shape (3,) of the volume.
 
     Returns
     -------
     Patch or None
-        None where pixels are not voxels of it: they lie between, or outside.
+        None if pixels lie between voxels or outside the volume.
     """
     try:
         to_voxels = np.linalg.inv(affine)

@@ -248,9 +248,9 @@ def test_labels_on_another_grid_are_refused():
     assert {key[0] for key in source.keys} == {"a"}
     ((name, why),) = source.left_out
     assert name == "i/b"
-    assert "between the voxels of m/b.nii, or outside; resample" in why
+    assert "between voxels of m/b.nii or outside; resample" in why
     write_nifti("short.nii", labels(COUNT - 1))
-    with pytest.raises(SourceError, match=r"between the voxels of short\.nii, or outside"):
+    with pytest.raises(SourceError, match=r"between voxels of short\.nii or outside"):
         DicomSeries("i/a", "short.nii")
 
 
@@ -435,7 +435,7 @@ def test_slices_without_positions_have_no_nifti_labels():
         del data.ImagePositionPatient
         data.save_as(path)
     write_nifti("m.nii", labels())
-    with pytest.raises(SourceError, match="needed its position, orientation and pixel spacing"):
+    with pytest.raises(SourceError, match="needed position, orientation and pixel spacing"):
         DicomSeries("i", "m.nii")
 
 
@@ -461,9 +461,9 @@ def test_copies_of_an_image_are_packed_once_and_counted(tmp_path):
     assert source.describe()["facts"]["ignored_files"] == 2
     report = convert(source, tmp_path / "o.zarr", split="s", workers=1)
     about = {each.what: each for each in report.decisions}["repeated files"]
-    assert about.value == "2 passed over"
+    assert about.value == "2 ignored"
     kept = min(paths[1:3])
-    assert f"i/old/{kept.name}: the same image as {kept} " in about.reason
+    assert f"i/old/{kept.name}, a copy of {kept} " in about.reason
 
 
 def test_images_that_a_tool_gave_one_uid_are_all_packed():
@@ -487,7 +487,7 @@ def test_slices_of_a_series_at_the_same_place_are_told(tmp_path):
     source = DicomSeries("i", "m.nii")
     assert len(source.keys) == COUNT + 1
     ((what, count, why),) = source.remarks
-    assert (what, count) == ("same place", "1 slice")
+    assert (what, count) == ("same position", "1 slice")
     assert {"i/again.dcm", str(paths[2])} <= set(re.split("[ ,]", why))
     report = convert(source, tmp_path / "o.zarr", split="s", workers=1, dry_run=True)
     assert why in [each.reason for each in report.decisions]
@@ -516,7 +516,7 @@ def test_there_is_nothing_to_pack():
     Path("empty/a.txt").write_text("no DICOM")
     with pytest.raises(SourceError, match="found no DICOM image in empty"):
         DicomSeries("empty", "m.nii")
-    with pytest.raises(SourceError, match=r"found neither DICOM segments .* in empty"):
+    with pytest.raises(SourceError, match=r"found neither in empty"):
         DicomSeries("i", "empty")
     with pytest.raises(SourceError, match=r"option names_from: needed one of label, type"):
         DicomSeries("i", "m.nii", names_from="colour")
