@@ -26,8 +26,7 @@ _NOTABLE_REASON = re.compile("255 means 1|--mask-map")
 
 def show_report(report: Report, out: Console) -> None:
     """Print the summary of a conversion."""
-    fields = [field.name for field in report.fields]
-    what = {("image", "mask"): "pairs", ("image",): "images"}.get(tuple(fields), "samples")
+    what = "pairs" if [field.name for field in report.fields] == ["image", "mask"] else "images"
     left = f"{report.found - len(report.skipped)} {what}"
     heads = {
         "packed": f"Packed {left} into {report.packed} samples of {report.path} "

@@ -138,13 +138,21 @@ def multi_hot_labels(
 
 
 def without_masks(
-    classes: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
+    classes: tuple[str, ...] | None,
+    ignore: int | None,
+    *,
+    known: Labels | None,
+    fields: Sequence[str],
 ) -> tuple[Labels, Decision]:
-    """Take the classes that the user named, or those of the dataset, for images without masks."""
+    """Take the classes that the user named, or those of the dataset, for samples without masks."""
     labels = known or Labels(classes or (), ignore, multi_hot=None)
     if classes is not None:
         labels = replace(labels, classes=classes, ignore=ignore)
-    reason = "the source has none; without masks, images feed `model.predict`, not `fit`"
+    reason = "the source has none; "
+    if len(fields) == 1:
+        reason += "without masks, images feed `model.predict`, not `fit`"
+    else:
+        reason += f"name the fields to train on, like ZarrSequence(…, fields={tuple(fields[:2])})"
     return labels, Decision("masks", "none", reason)
 
 

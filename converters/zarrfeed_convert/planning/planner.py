@@ -93,7 +93,7 @@ def decide(
         found = Labels((), None, multi_hot=bool(class_axis))
         require_same_kind(binding, found, samples.names(measured.items[0])[1])
     if MASK not in names:
-        labels, about_classes = classes.without_masks(named, ignore, known=binding)
+        labels, about_classes = classes.without_masks(named, ignore, known=binding, fields=names)
     elif class_axis:
         labels, about_classes = classes.multi_hot_labels(
             class_axis[-1], named, ignore, known=binding

@@ -259,6 +259,12 @@ def test_the_command_packs_fields_and_shows_them():
         assert done.exit_code == 0, done.output
         assert "depth" in done.output
         assert "after" in done.output
+        assert f"ack {COUNT} images" in done.output or f"Packed {COUNT} images" in done.output
+        said = " ".join(done.output.split())
+        assert (
+            "name the fields to train on, like ZarrSequence(…, fields=('image', 'depth'))" in said
+        )
+        assert "predict" not in said
     assert [*open_split("o.zarr/train").default_fields] == ["image", "depth", "after"]
     shown = CliRunner().invoke(app, ["inspect", "o.zarr"], env={"COLUMNS": "200"}).output
     assert "float32" in shown
