@@ -110,7 +110,7 @@ def test_arrays_that_need_no_nesting_are_handed_on_as_they_are() -> None:
         ("a", ("m", "n"), ("w",), ValueError, "each of the 2 targets, got 1: w"),
         (
             "a", {"seg": "m", "depth": "d"}, {"sge": "w"}, ValueError,
-            "weights has 'sge', but there is no such target; is 'seg' meant",
+            "weights has 'sge', but there is no such target; did you mean 'seg'",
         ),
         (
             "a", {"seg": "m", "depth": "d"}, {"x": "w"}, ValueError,

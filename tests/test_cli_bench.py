@@ -177,7 +177,7 @@ def test_people_get_tables_that_fit_80_columns(tmp_path: Path, monkeypatch: Any)
         (("--workers", "1,two"), "needed numbers like 0,1,2,4, found '1,two'"),
         (("--workers", "-1"), "needed numbers"),
         (("--transform", "nothing"), "needed MODULE:FUNCTION"),
-        (("--fields", "image,depth"), "no field 'depth'"),
+        (("--fields", "image,depth"), "needed a field 'depth'"),
         (("--shuffle", "maybe"), "'maybe'"),
         (("--batch-size", "0"), "--batch-size"),
     ],

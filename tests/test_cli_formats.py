@@ -196,11 +196,11 @@ ARRAYS = ["--format", "npz", "--images", "cells.npz:x", "--masks", "cells.npz:y"
          "zarrfeed formats npz lists those it has"),
         ([*ARRAYS, "--image-suffix", ""], "--image-suffix: the format npz has no such option"),
         ([*ARRAYS, "-o", "axis=0"], "format npz: there is no option 'axis'; its options are"),
-        (["--images", "i", "--format", "ocoo"], "found 'ocoo'; is 'coco' meant?"),
-        (["--images", "i", "--format", "OME_Zarr"], "is 'ome-zarr' meant?"),
+        (["--images", "i", "--format", "ocoo"], "found 'ocoo'; did you mean 'coco'?"),
+        (["--images", "i", "--format", "OME_Zarr"], "did you mean 'ome-zarr'?"),
         ([*ARRAYS, "-o", "one-hit=yes"], "no option 'one_hit'; its options are axes, "
-         "keys, channels_first, one_hot; is 'one_hot' meant?"),
-        ([*ARRAYS, "-o", "mask_mpa=1=0"], "is '--mask-map' meant?"),
+         "keys, channels_first, one_hot; did you mean 'one_hot'?"),
+        ([*ARRAYS, "-o", "mask_mpa=1=0"], "did you mean '--mask-map'?"),
         ([*ARRAYS, "-o", "axis"], "needed NAME=VALUE, each name once, found 'axis'"),
         ([*ARRAYS, "-o", "one_hot=no", "-o", "one-hot=yes"], "each name once"),
         ([*ARRAYS, "-o", "one_hot=maybe"], "option one_hot: needed yes or no, found 'maybe'"),
@@ -217,11 +217,11 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(tmp_path, arguments, sai
 
 def test_a_format_that_does_not_exist_cannot_be_explained():
     assert "needed one of paired, camvid" in invoke("formats", "png", status=2)
-    assert "is 'parquet' meant?" in invoke("formats", "paquet", status=2)
+    assert "did you mean 'parquet'?" in invoke("formats", "paquet", status=2)
 
 
 def test_a_misspelt_choice_of_an_option_is_recognised():
-    with pytest.raises(SourceError, match="found 'fiel'; is 'file' meant"):
+    with pytest.raises(SourceError, match="found 'fiel'; did you mean 'file'"):
         open_source("coco", {"images": "i", "masks": "a.json", "order": "fiel"})
     with pytest.raises(SourceError, match="found 'x'; choose one"):
         open_source("coco", {"images": "i", "masks": "a.json", "order": "x"})

@@ -104,7 +104,7 @@ def test_a_dry_run_says_why(packed, here):
         (["--subset", "5"], "needed START:STOP"),
         (["--subset", "::0"], "needed START:STOP"),
         (["--keys", "missing.txt"], "no such file: missing.txt"),
-        (["--subset", ":5", "--keys", "missing.txt"], "not with --subset"),
+        (["--subset", ":5", "--keys", "missing.txt"], "cannot be combined with --subset"),
         (["--shard-size", "big"], "needed a size like"),
         (["--codec", "lzma"], "'lzma' is not one of"),
     ],

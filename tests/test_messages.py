@@ -40,9 +40,9 @@ Arrays = Any
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_sise": 4}, "has no argument 'batch_sise': is 'batch_size' meant"),
-        ({"batch_size": 4, "suffle": True}, "has no argument 'suffle': is 'shuffle' meant"),
-        ({"batch_size": 4, "transforms": None}, "'transforms': is 'transform' meant"),
+        ({"batch_sise": 4}, "has no argument 'batch_sise': did you mean 'batch_size'"),
+        ({"batch_size": 4, "suffle": True}, "has no argument 'suffle': did you mean 'shuffle'"),
+        ({"batch_size": 4, "transforms": None}, "'transforms': did you mean 'transform'"),
         ({"batch_size": 4, "zzz": 1}, "has no argument 'zzz': it has path, batch_size, shuffle"),
         ({}, r"missing a required argument: 'batch_size'; the call is .*\(path, batch_size, …\)"),
     ],
@@ -57,7 +57,9 @@ def test_a_misspelt_argument_names_the_class_and_the_nearest(
 
 def test_a_misspelt_argument_of_a_callback_is_named(split: Path) -> None:
     seq = ZarrSequence(split, 4)
-    with pytest.raises(TypeError, match="FeedMonitor has no argument 'print_lines': is 'print_l"):
+    with pytest.raises(
+        TypeError, match="FeedMonitor has no argument 'print_lines': did you mean 'print_l"
+    ):
         FeedMonitor(seq, print_lines=print)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="ResumeCallback: missing a required argument: 'path'"):
         ResumeCallback(seq)  # type: ignore[call-arg]
@@ -66,11 +68,17 @@ def test_a_misspelt_argument_of_a_callback_is_named(split: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: convert([], "x", splt="a"), "convert has no argument 'splt': is 'split' meant"),
-        (lambda: repack("x", "y", overwite=1), "repack has no argument 'overwite': is 'overwrite'"),
-        (lambda: verify("x", sorce=True), "verify has no argument 'sorce': is 'source' meant"),
+        (
+            lambda: convert([], "x", splt="a"),
+            "convert has no argument 'splt': did you mean 'split'",
+        ),
+        (
+            lambda: repack("x", "y", overwite=1),
+            "repack has no argument 'overwite': did you mean 'overwrite'",
+        ),
+        (lambda: verify("x", sorce=True), "verify has no argument 'sorce': did you mean 'source'"),
         (lambda: verify(), "verify: missing a required argument: 'path'"),
-        (lambda: PairedFolders("a", "b", mask_sufix="m"), "PairedFolders .* 'mask_suffix' meant"),
+        (lambda: PairedFolders("a", "b", mask_sufix="m"), "PairedFolders .* mean 'mask_suffix'"),
     ],
 )
 def test_a_misspelt_argument_of_the_converter_is_named(call: Any, message: str) -> None:

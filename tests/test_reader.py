@@ -262,15 +262,15 @@ def test_wrong_paths_say_what_is_there(split: Path, tmp_path: Path) -> None:
     assert list_splits(tmp_path / "set") == ("train",)
     with pytest.raises(StoreError, match=r"no such split; .*set has train"):
         open_split(tmp_path / "set/trian")
-    with pytest.raises(StoreError, match=r"is .*/set meant\?"):
+    with pytest.raises(StoreError, match=r"did you mean .*/set\?"):
         open_split(tmp_path / "sett")
-    with pytest.raises(StoreError, match=r"is 'train' meant\?"):
+    with pytest.raises(StoreError, match=r"did you mean 'train'\?"):
         open_split(tmp_path / "set/Trian")
     with pytest.raises(StoreError, match=r"set has train$"):
         open_split(tmp_path / "set/other")
-    with pytest.raises(StoreError, match=r"no such store; is .*/set/train meant\?"):
+    with pytest.raises(StoreError, match=r"no such store; did you mean .*/set/train\?"):
         open_split(tmp_path / "Sett/train")
-    with pytest.raises(StoreError, match=r"no such store; is .*/set meant\?"):
+    with pytest.raises(StoreError, match=r"no such store; did you mean .*/set\?"):
         open_split(tmp_path / "sett/val")
     with pytest.raises(StoreError, match="convert` packs one"):
         open_split(tmp_path / "elsewhere/val")
@@ -285,7 +285,7 @@ def test_a_newer_format_is_refused(split: Path, tmp_path: Path) -> None:
 
 
 def test_fields_must_exist_and_agree(split: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"no field 'edges'; it holds image, mask"):
+    with pytest.raises(StoreError, match=r"needed a field 'edges', found image, mask"):
         open_split(split).select(["edges"])
     pixels = traced_pixels(6)
     write_split(tmp_path, {"image": pixels["image"], "mask": pixels["mask"][:5]})

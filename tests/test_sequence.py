@@ -104,7 +104,7 @@ def test_class_weights_are_named_counted_or_balanced(tmp_path: Path) -> None:
     for given, message in (
         ([1.0, 2.0], "one weight for each of the 3 classes, not 2: sky, road, car"),
         ({"tree": 1.0}, "class 'tree', but the store has sky, road, car"),
-        ({"Road": 1.0}, "sky, road, car: is 'road' meant"),
+        ({"Road": 1.0}, "sky, road, car: did you mean 'road'"),
         ({3: 1.0}, "class 3, the ids go from 0 to 2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -159,7 +159,7 @@ def test_batch_keys_name_the_rows_of_a_batch(split: Path) -> None:
         ({"subset": [0.5]}, "must be ids"),
         (
             {"batch_size": 30, "drop_remainder": True},
-            "no batch: 22 samples in .* drop_remainder; needs a smaller",
+            "no batch: 22 samples in .* drop_remainder; use a smaller",
         ),
         ({"class_weight": {300: 1.0}}, "class 300, the ids go from 0 to 255"),
         ({"class_weight": {"sky": 1.0}}, "class 'sky', but the store has no class names"),

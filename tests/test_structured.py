@@ -130,7 +130,7 @@ class TestTransforms:
                 {"inputs": "imagee", "targets": "mask", "transform": add_edges}, WorkerError,
                 r"cannot be called as add_edges\(mask, rng\).*the split has no array 'imagee'",
             ),
-            ({"inputs": "imagee", "targets": "mask"}, StoreError, "no field 'imagee'; it holds"),
+            ({"inputs": "imagee", "targets": "mask"}, StoreError, "needed a field 'imagee', found"),
         ],
     )  # fmt: skip
     def test_a_name_that_is_nowhere_is_told(

@@ -113,7 +113,10 @@ def enough_memory(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise ReadError(f"{path}: there is not enough memory left for {what}") from error
+        raise ReadError(
+            f"{path}: there is not enough memory left for {what}: read fewer samples at a time, or "
+            "use fewer workers"
+        ) from error
 
 
 def affordable_depth(depth: int, slot_nbytes: int, available: int, *, held: int) -> int:

@@ -88,12 +88,12 @@ def did_you_mean(
     Examples
     --------
     >>> did_you_mean("ocoo", ("coco", "voc"))
-    "is 'coco' meant?"
+    "did you mean 'coco'?"
     >>> did_you_mean("x", ("coco", "voc"), otherwise="choose one")
     'choose one'
     """
     near = nearest(name, names, likeness=likeness)
-    return f"is {near!r} meant?" if near else otherwise
+    return f"did you mean {near!r}?" if near else otherwise
 
 
 def named(function: Callable[P, T]) -> Callable[P, T]:
@@ -105,7 +105,7 @@ def named(function: Callable[P, T]) -> Callable[P, T]:
     ... def pack(out, *, overwrite=False): ...
     >>> pack("city.zarr", overwite=True)
     Traceback (most recent call last):
-    TypeError: pack has no argument 'overwite': is 'overwrite' meant?
+    TypeError: pack has no argument 'overwite': did you mean 'overwrite'?
     """
     signature = inspect.signature(function)
     names = [name for name in signature.parameters if name != "self"]

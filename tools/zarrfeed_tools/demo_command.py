@@ -66,7 +66,7 @@ def demo(
     show = console(quiet=as_json)
     start = time.perf_counter()
     if find_spec("keras") is None:  # before anything is drawn
-        raise _no_keras("there is no keras")
+        raise _no_keras("keras is not installed")
     if data is None:
         data = _pack_cells(out, show, quiet=as_json)
     show.print("[bold]Train[/] a U-Net on it (loading Keras …)")

@@ -133,7 +133,7 @@ def _command(
 ) -> None:
     """Make a split from packed splits, without their original files."""
     if subset is not None and keys is not None:
-        raise typer.BadParameter("not with --subset", param_hint="--keys")
+        raise typer.BadParameter("cannot be combined with --subset", param_hint="--keys")
     with report_interrupts(), show_progress() as follow:
         report = repack(
             inputs,

@@ -78,8 +78,8 @@ def weight_table(
     """
     if mask.dtype not in WEIGHABLE:
         raise StoreError(
-            f"class_weight needs a uint8 or uint16 mask as target, not {mask.name!r} of "
-            f"{mask.dtype}"
+            f"class_weight needs a uint8 or uint16 mask as target, got {mask.name!r} of "
+            f"{mask.dtype}: compute weights in a transform, and name them in weights="
         )
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
     if ignore is not None:

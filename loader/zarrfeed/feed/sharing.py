@@ -113,12 +113,12 @@ def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
     if schedule.batches:
         return schedule
     samples, dropped = len(schedule.ids), schedule.drop_remainder
-    remedy = "fewer ranks or pad_remainder=True" if samples else "samples"
+    remedy = "use fewer ranks or pad_remainder=True" if samples else "choose samples by subset"
     if dropped:
-        remedy = "a smaller batch_size or drop_remainder=False"
+        remedy = "use a smaller batch_size or drop_remainder=False"
     ranks = f" over {world_size} ranks" if world_size > 1 else ""
     raise ValueError(
         f"an epoch has no batch: {samples} samples{ranks} in batches of {schedule.batch_size}"
         + (" with drop_remainder" if dropped else "")
-        + f"; needs {remedy}"
+        + f"; {remedy}"
     )

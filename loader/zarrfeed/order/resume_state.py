@@ -63,7 +63,10 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
             f"needed a state from ZarrSequence.state_dict(), found {state!r}"
         ) from error
     if version != VERSION:
-        raise ValueError(f"the state has version {version!r}, this zarrfeed reads {VERSION}")
+        raise ValueError(
+            f"needed a state of version {VERSION}, found {version!r}: use the zarrfeed that saved "
+            "it, or start again without the state"
+        )
     # All ranks have the same position, so that a state of one fits the others.
     ours = {name: value for name, value in _arguments(schedule).items() if name != "rank"}
     differing = [name for name in ours if theirs.get(name) != ours[name]]

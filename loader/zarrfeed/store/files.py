@@ -160,7 +160,9 @@ def read_file(path: Path, *, within: str, limit: int) -> bytes:
         try:
             content = file.read(limit + 1)
         except OSError as error:
-            raise ReadError(f"{path}: cannot be read ({error.strerror})") from error
+            raise ReadError(
+                f"{path}: cannot be read ({error.strerror}); restore it or convert again"
+            ) from error
     if len(content) > limit:
         raise ReadError(f"{path}: needed at most {limit:,} bytes, found more; convert again")
     return content

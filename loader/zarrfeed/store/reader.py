@@ -87,7 +87,8 @@ class BatchReader:
                 except MemoryError as error:
                     raise ReadError(
                         f"{self._path}: there is not enough memory left for chunks of "
-                        f"{layout.chunk_shape} {layout.dtype}"
+                        f"{layout.chunk_shape} {layout.dtype}: use fewer workers, or repack the "
+                        "split with smaller chunks"
                     ) from error
         finally:  # if the split was replaced, that explains any other error
             for folder, stamp in self._stamps:

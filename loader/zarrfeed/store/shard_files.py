@@ -218,7 +218,10 @@ class ShardFiles:
         """Return a file whose index has been read; raise if it has become shorter since."""
         file = self._file(shard)
         if file is None:
-            raise ReadError(f"{self.path(shard)}: the shard has vanished while it was in use")
+            raise ReadError(
+                f"{self.path(shard)}: the shard has vanished while it was in use; restore it or "
+                "convert again"
+            )
         self._require_whole(shard, file)
         return file
 

@@ -129,11 +129,14 @@ class Split:
                 raise StoreError(self.unfit[name])
         missing = [name for name in fields if name not in self.layouts]
         if missing:
-            raise StoreError(f"{self.path}: no field {missing[0]!r}; it holds {self._names()}")
+            raise StoreError(f"{self.path}: needed a field {missing[0]!r}, found {self._names()}")
         chosen = {name: self.layouts[name] for name in fields}
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
-            raise StoreError(f"{self.path}: fields differ in their number of samples: {lengths}")
+            raise StoreError(
+                f"{self.path}: needed fields of equally many samples, found {lengths}: read them "
+                "one by one"
+            )
         for name, layout in chosen.items():
             require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")
             chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
@@ -282,12 +285,12 @@ def _group(folder: Path) -> JSON:
 
 
 def _what_is_there(folder: Path) -> str:
-    """Say why there is no group, and suggest what may be meant."""
+    """Describe why there is no group, and suggest what to do."""
     unfinished = folder.with_name(folder.name + PARTIAL)
     if unfinished.exists():
-        return "its conversion is not finished: the same `zarrfeed convert` goes on with it"
+        return "its conversion is not finished: repeat the same `zarrfeed convert` to continue it"
     if folder.is_dir() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
-        return "no split is finished yet: the same `zarrfeed convert` goes on with it"
+        return "no split is finished yet: repeat the same `zarrfeed convert` to continue"
     if folder.exists():
         return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
     parent = read_metadata(folder.parent) or {}
@@ -296,8 +299,8 @@ def _what_is_there(folder: Path) -> str:
         hint = did_you_mean(folder.name, splits)
         has = ", ".join(splits) or "no split"
         return f"no such split; {folder.parent} has {has}{hint and f': {hint}'}"
-    meant = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
-    hint = f"is {meant} meant?" if meant else "`zarrfeed convert` packs one"
+    near = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
+    hint = f"did you mean {near}?" if near else "`zarrfeed convert` packs one"
     return f"no such store; {hint}"
 
 

@@ -42,7 +42,10 @@ class ZarrPythonReader(FieldReader):
         try:
             self._array = zarr.open_array(_store_of(folder), mode="r")
         except Exception as error:
-            raise ReadError(f"{folder}: zarr-python cannot open it: {error!s:.500}") from error
+            raise ReadError(
+                f"{folder}: zarr-python cannot open it: {error!s:.500}; install the codecs that it "
+                "needs, or convert the original data"
+            ) from error
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
