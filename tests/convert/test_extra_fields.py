@@ -43,7 +43,10 @@ def test_what_is_written_is_read_again_in_its_order(fields):
     [
         ("depth", "needed NAME=ROLE:PLACE, each name once, like depth=target:.*found 'depth'"),
         ("depth=data/depth", "field depth: needed ROLE:PLACE.*found 'data/depth'$"),
-        ("depth=targte:d", "role image .*, mask .* or target .*found 'targte:d'; is 'target' mean"),
+        (
+            "depth=targte:d",
+            "role image .*, mask .* or target .*found 'targte:d'; did you mean 'target'",
+        ),
         ("depth=target:", "field depth: needed ROLE:PLACE.*found 'target:'"),
         ("mask=mask:d", "needed names of fields like 'depth' .*none of .*mask.*found 'mask'"),
         ("digest=mask:d", "found 'digest'; rename it"),
