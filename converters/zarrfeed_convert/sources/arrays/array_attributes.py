@@ -1,4 +1,4 @@
-"""What do the attributes of an array say of its values?
+"""How are the values of an array encoded, by its attributes?
 
 Pure: attributes in, values out. Known are those that the libraries of a field apply by themselves:
 the packing of the CF conventions (netCDF, xarray), and HDF5's own specification of images.
@@ -60,7 +60,7 @@ class ValueEncoding:
 
     @property
     def nodata(self) -> tuple[float, ...]:
-        """Values that stand for none; where values are scaled, they are NaN already.
+        """Values that mean no data; none if values are scaled, because they are NaN then.
 
         Examples
         --------
@@ -97,7 +97,7 @@ class ValueEncoding:
         if not self.scales:
             return numbers
         values: NDArray[Any] = numbers * np.float64(self.scale) + self.offset
-        if self.missing:  # with the sign of the type, or with that which is meant
+        if self.missing:  # as stored, or with the sign that is meant
             values[np.isin(stored, self.missing) | np.isin(numbers, self.missing)] = np.nan
         return values
 
@@ -157,7 +157,7 @@ def encoding_of(
 def require_one_way_up(
     images: Sequence[ValueEncoding], masks: Sequence[ValueEncoding], *, name: str
 ) -> None:
-    """Refuse images and masks whose attributes put the same value at different places.
+    """Refuse images and masks whose attributes say that they are oriented differently.
 
     Raises
     ------
@@ -184,7 +184,7 @@ _KNOWN = {
 
 
 def _plain(value: Any) -> Any:
-    """Take a value out of an array of one, and text out of bytes."""
+    """Convert an array of one value to that value, and bytes to text."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     value = value.item() if isinstance(value, np.generic) else value
@@ -213,7 +213,7 @@ def _fill(value: Any) -> float:
 
 
 def _with_sign(value: float, bits: int, *, signed: bool) -> float:
-    """Return a stored number the sign that is meant."""
+    """Return a stored number with the sign that is meant."""
     if not float(value).is_integer():
         return value
     whole = int(value) % (1 << bits)

@@ -1,4 +1,4 @@
-"""Which arrays does a text like ``cells.h5:/images`` mean, and how is a kind of file read?"""
+"""Which arrays does an address like ``cells.h5:/images`` name, and how are they read?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def split_address(text: str) -> tuple[str, str]:
 
 
 def choose_array(file: str, array: str, found: Mapping[str, str], *, joint: str = ":") -> str:
-    """Choose the array that an address means.
+    """Choose the array that an address names.
 
     Parameters
     ----------
@@ -80,16 +80,16 @@ def choose_array(file: str, array: str, found: Mapping[str, str], *, joint: str 
 
 @dataclass(frozen=True, slots=True)
 class FoundArray:
-    """An array that an address means, not yet opened.
+    """An array that an address names, not yet opened.
 
     Attributes
     ----------
     file
         Its file.
     array
-        Its name there, as the address gives it.
+        Its name there, as in the address.
     stem
-        Names its samples; no two arrays of one address have the same.
+        How the keys of its samples begin; unique among the arrays of an address.
     """
 
     file: str
@@ -98,7 +98,7 @@ class FoundArray:
 
     @property
     def name(self) -> str:
-        """Name it in messages, like ``cells.h5:/images``."""
+        """Its name in messages, like ``cells.h5:/images``."""
         return f"{self.file}:{self.array}" if self.array else self.file
 
 
@@ -109,13 +109,13 @@ class UnwrittenParts:
     Attributes
     ----------
     run
-        How many entries along axis 0 are written together.
+        Number of entries along axis 0 that are written together.
     count
-        How many such runs there are.
+        Number of such runs.
     partly
-        Those of which a part was never written.
+        Runs of which a part was never written.
     wholly
-        Those of which nothing ever was.
+        Runs of which nothing was ever written.
     fill_is_mask
         Whether a mask may consist of the fill value.
     """
@@ -128,11 +128,11 @@ class UnwrittenParts:
 
     @property
     def everywhere(self) -> bool:
-        """Return whether nothing was written at all."""
+        """Tell whether nothing was ever written."""
         return len(self.wholly) == self.count
 
     def affects(self, row: int | None, *, mask: bool) -> bool:
-        """Return whether an entry, or the whole array, lacks what makes it an image, or a mask."""
+        """Tell whether an entry, or the whole array, lacks values that it needs."""
         if mask:
             lacks = self.everywhere if row is None else row // self.run in self.wholly
             return lacks and not self.fill_is_mask
@@ -141,22 +141,22 @@ class UnwrittenParts:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """An array, as its header says.
+    """An array, as its header describes it.
 
     Attributes
     ----------
     found
-        Where it is; the array's name is the file's own.
+        Where it is, with the array's full name in the file.
     shape, dtype
         Of the whole array.
     together
-        Samples along axis 0 that can only be decoded together.
+        Samples along axis 0 that must be decoded together.
     kept
-        Decoded bytes of it that a process keeps at most, while it reads sample by sample.
+        Upper bound on its decoded bytes that a process keeps while it reads sample by sample.
     unwritten
-        Where a fill value is read, because nothing was written.
+        Parts that read as a fill value because they were never written.
     encoding
-        What the array's attributes say of its values.
+        How its values are encoded.
     """
 
     found: FoundArray
@@ -174,18 +174,18 @@ class Stack:
 
 
 class ArrayFiles(Protocol):
-    """Reads the arrays of one kind of files. Picklable, safe in threads.
+    """Reads the arrays of one kind of file. Picklable and thread-safe.
 
     Attributes
     ----------
     bound
-        Decoded bytes of all arrays that a process keeps at most; more only for the last two.
+        Upper bound on the decoded bytes that a process keeps; the two largest arrays may exceed it.
     """
 
     bound: int
 
     def find(self, address: str, what: str) -> list[FoundArray]:
-        """List what an address means, sorted by file; never nothing."""
+        """List the arrays of an address, sorted by file; at least one."""
         ...
 
     def measure(self, found: FoundArray) -> Stack:
@@ -193,9 +193,9 @@ class ArrayFiles(Protocol):
         ...
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
-        """Read one entry along axis 0, or the whole array, into memory of its own.
+        """Read one entry along axis 0, or the whole array, into new memory.
 
-        The name is the sample's, for errors; other exceptions than SourceError may come, too.
+        The name is the sample's, for errors. May raise other exceptions than SourceError.
         """
         ...
 
@@ -205,7 +205,7 @@ class ArrayFiles(Protocol):
 
 
 def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[FoundArray]:
-    """List the arrays that ``FILE:ARRAY`` means, one per file, sorted by file.
+    """List the arrays that ``FILE:ARRAY`` names, one per file, sorted by file.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
     what
         ``images`` or ``masks``, for errors.
     extensions
-        Of the files that are looked for in a folder.
+        Extensions of the files that a folder is searched for.
 
     Raises
     ------

@@ -30,7 +30,6 @@ Shape: TypeAlias = tuple[int, ...]
 Values: TypeAlias = Literal["one", "classes", "any"]
 
 _CHANNELS = 4  # an axis that may be either, and is no longer, counts channels
-_LETTERS = "NDHWC"
 _LAYOUTS = ("HW", "NHW", "HWC", "NHWC", "NDHW", "DHWC", "NDHWC")  # the likeliest first
 
 
@@ -130,7 +129,7 @@ def layout_beside(
 
 def _require_axes(axes: str, images: Sequence[Shape]) -> None:
     """Refuse letters that arrays of images do not have."""
-    once = len(set(axes)) == len(axes) and {*"HW"} <= {*axes} <= {*_LETTERS}
+    once = len(set(axes)) == len(axes) and {*"HW"} <= {*axes} <= {*"NDHWC"}
     if not once or "N" in axes[1:]:
         raise SourceError(
             f"option axes: needed a letter for each axis, like NDHWC: N samples (first), D planes, "
@@ -160,13 +159,11 @@ def _candidates(images: Sequence[Shape], channels_first: bool) -> list[str]:
 
 def _alone(images: Sequence[Shape], asked: Sequence[str], turned: Sequence[str]) -> str:
     """Choose the layout of images that nothing else explains."""
-    here, there = (
-        [one for one in side if _has_few_channels(images, one)][:1] for side in (asked, turned)
-    )
-    if here:
-        return here[0]
+    short = [[one for one in side if _has_few_channels(images, one)] for side in (asked, turned)]
+    if short[0]:
+        return short[0][0]
     # Many channels are believed where something counts samples besides.
-    readings = [one for one in asked if "N" in one or "C" not in one] + there
+    readings = [one for one in asked if "N" in one or "C" not in one] + short[1][:1]
     if len(readings) > 1:
         raise _several("images", images, readings)
     return readings[0]

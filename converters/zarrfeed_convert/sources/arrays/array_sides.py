@@ -43,11 +43,11 @@ class Side:
         return "N" in self.layout
 
     def pairs(self) -> Iterator[tuple[Stack, Axes]]:
-        """Go through the arrays and what their axes are."""
+        """Iterate over the arrays and their axes."""
         return zip(self.stacks, self.axes, strict=True)
 
     def locate(self, sample: int) -> tuple[Stack, Axes, int | None]:
-        """Say in which array a sample is, and where on its axis 0; None for all of it."""
+        """Return a sample's array, its axes, and its index along axis 0; None for all of it."""
         place, row = self.index.locate(sample)
         return self.stacks[place], self.axes[place], row if self.stacked else None
 
@@ -57,7 +57,7 @@ class Side:
         return stack.found.name if row is None else f"{stack.found.name}[{row}]"
 
     def keys(self) -> list[str]:
-        """Name all samples by their files, and their places in them."""
+        """Name all samples by their files and their indices there."""
         if not self.stacked:
             return [stack.found.stem for stack in self.stacks]
         keys = []
@@ -151,7 +151,7 @@ def pair_arrays(
 
 
 def lone_arrays(images: Sequence[Stack], others: Sequence[Stack]) -> str:
-    """Say which arrays have no partner of their name; nothing where there are as many of both."""
+    """Name the arrays that have no partner; none if there are as many of both."""
     if len(images) == len(others):
         return ""
     stems = [[stack.found.stem for stack in side] for side in (images, others)]

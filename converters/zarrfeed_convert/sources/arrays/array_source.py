@@ -101,7 +101,7 @@ class ArraySource(Source):
 
     @property
     def memory_nbytes(self) -> int:
-        """How many bytes each process keeps in memory, at most."""
+        """Upper bound on the bytes that each process keeps in memory."""
         kept = sorted(
             stack.kept for side in self._sides.values() for stack in side.stacks if side.stacked
         )
@@ -146,7 +146,7 @@ class ArraySource(Source):
         raise NotImplementedError
 
     def _header(self, field: Field, sample: int) -> tuple[tuple[int, ...], str | None]:
-        """Say of which shape and dtype a field of a sample will be."""
+        """Return the shape and the dtype that a field of a sample will have."""
         stack, axes, _ = self._sides[field.name].locate(sample)
         name = stack.found.name
         if field.role == "image":

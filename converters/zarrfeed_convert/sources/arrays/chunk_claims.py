@@ -1,8 +1,8 @@
 """Does a compressed chunk decompress to more than its array says?
 
-An array says how many bytes a chunk has. HDF5 and zarr-python decompress first, however long it
-gets, and compare later. So a chunk's own claim is checked before; a stream that claims nothing is
-decompressed piece by piece, where it could be too long at all.
+An array declares the size of its chunks, but HDF5 and zarr-python decompress a chunk before they
+compare its size. So the size that the compressed chunk itself claims is checked first; a stream
+that claims none is decompressed in pieces, if it could be too long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEAD = 32  # bytes of a chunk that hold a block's claim
 _PIECE = 1 << 20
 _SLACK = 256 << 20  # bytes that do no harm, besides four times what the array says
-_MOST_DEFLATED = 1032  # bytes from one
+_MOST_DEFLATED = 1032  # bytes that one deflated byte may become
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK = 128 << 10
 
@@ -45,14 +45,14 @@ _STREAMS: Mapping[str, Callable[[], _Stream]] = {
 
 
 def may_be_too_long(codec: str, stored: int, declared: int) -> bool:
-    """Return whether so many stored bytes may become far more than are declared."""
+    """Tell whether so many stored bytes may decompress to far more than declared."""
     if codec in ("gzip", "zlib"):
         return stored * _MOST_DEFLATED > 4 * declared + _SLACK
     return codec in _STREAMS or codec in _CLAIMS
 
 
 def require_declared(codec: str, data: bytes, declared: int, name: str) -> None:
-    """Refuse a chunk that becomes far more than its array says.
+    """Refuse a chunk that decompresses to far more than its array declares.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _length(codec: str, data: bytes, most: int) -> int:
 
 
 def _zstd(data: bytes) -> int:
-    """Count the bytes of a frame: by its header, or by its blocks, of which none is longer."""
+    """Return the bytes of a frame: by its header, or the most that its blocks may have."""
     if data[:4] != _ZSTD or len(data) < HEAD // 2:
         return 0
     flags = data[4]
@@ -128,7 +128,7 @@ _CHECKSUM = 4  # bytes after an index
 
 
 def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> None:
-    """Refuse chunks that are needed for a part of an array, and become far more than it says.
+    """Refuse chunks of a part of an array that decompress to far more than it declares.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> 
 
 
 def _codec_of(array: Any) -> tuple[str, Any]:
-    """Name the last codec of a chunk, and give what lists the chunks of a file."""
+    """Return the last codec of a chunk, and a function that lists the chunks of a file."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
         compressor = metadata.compressor

@@ -32,7 +32,7 @@ from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.read_errors import source_errors
 
 with contextlib.suppress(ImportError):
-    import hdf5plugin  # noqa: F401 (being imported is what it is for)
+    import hdf5plugin  # noqa: F401 (importing it registers its filters)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 _OPEN_ARRAYS = 32
-# Chunks that samples share are kept decoded: at most so many bytes of an array, of all.
+# Shared chunks stay decoded: at most so many bytes of one array, and of all.
 _CHUNK_CACHE, _OPEN = 128 * 2**20, 512 * 2**20
 _CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
 
@@ -164,7 +164,7 @@ class _Hdf5Files:
 
 
 def _opened(path: str, array: str, limits: Limits) -> h5py.Dataset:
-    """Open an array so that the chunks of one entry stay decoded; the file is open as long."""
+    """Open an array with a cache for the chunks of one entry; its file stays open with it."""
     with h5py.File(path, "r") as file:
         needed = _entry_chunks(_dataset(file, FoundArray(path, array, ""), limits)[1])
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
@@ -174,7 +174,7 @@ def _opened(path: str, array: str, limits: Limits) -> h5py.Dataset:
 
 
 def _entry_chunks(dataset: h5py.Dataset) -> int:
-    """Count the decoded bytes of all chunks that an entry along axis 0 has a part in."""
+    """Return the decoded bytes of all chunks that hold a part of an entry along axis 0."""
     if not dataset.chunks or dataset.chunks[0] == 1:
         return 0
     across = [ceil(n / chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True)][1:]
@@ -204,7 +204,7 @@ def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h
 
 
 def _unreadable(dataset: h5py.Dataset, error: OSError, name: str) -> Exception:
-    """Return which compression is missing, where HDF5 says only which folder it looked in."""
+    """Name the compression that is missing; HDF5 names only the folder of its plugins."""
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_nfilters()):
         code, _, _, said = properties.get_filter(number)

@@ -31,7 +31,7 @@ _THIS = "."  # the file itself, as a virtual dataset's source
 def find_dataset(
     file: h5py.File, array: str, path: str, limits: Limits, *, depth: int = 0
 ) -> h5py.Dataset | None:
-    """Find an array by its name, which may lead over links.
+    """Find an array by its name, following links.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def find_dataset(
 
 
 def require_own_bytes(dataset: h5py.Dataset, path: str, limits: Limits, *, depth: int = 0) -> None:
-    """Refuse an array whose bytes are elsewhere, unless that is allowed.
+    """Refuse an array whose bytes are in other files, unless that is allowed.
 
     Raises
     ------
@@ -84,13 +84,13 @@ def require_own_bytes(dataset: h5py.Dataset, path: str, limits: Limits, *, depth
             other = str(Path(folder, source))
             limits.require_own(os.path.relpath(other, folder), folder, name)
         if limits.external or not Path(other).is_file():
-            continue  # that one is not there is found out when it is read
+            continue  # a missing file is reported when it is read
         with h5py.File(other, "r") as file:
             find_dataset(file, array, other, limits, depth=depth + 1)
 
 
 def _follow(file: h5py.File, array: str, path: str, limits: Limits) -> None:
-    """Go along the parts of a name, and refuse the first that is in another file."""
+    """Follow the parts of a name, and refuse a link into another file."""
     hops = 0
     done, left = "", [part for part in array.split("/") if part not in ("", ".")]
     while left:
@@ -111,14 +111,14 @@ def _follow(file: h5py.File, array: str, path: str, limits: Limits) -> None:
             done = f"{done}/{part}"
 
 
-# Filters, by their numbers, of which the stored bytes are known.
+# Filters, by number, whose stored bytes claim a size.
 _CODECS = {1: "gzip", 32001: "blosc", 32015: "zstd"}
 _MOST_NESTED = 32  # virtual datasets of virtual datasets
 _BLOCK = "%b"  # of a file's name: the number of a block
 
 
 def unwritten_parts(dataset: h5py.Dataset, path: str) -> UnwrittenParts | None:
-    """Find out which entries along axis 0 were never written.
+    """Find the entries along axis 0 that were never written.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def unwritten_parts(dataset: h5py.Dataset, path: str) -> UnwrittenParts | None:
     Raises
     ------
     SourceError
-        A file is not there, or too short, that the array says its values are in.
+        A file that holds values of the array is missing or too short.
     """
     _require_sources(dataset, path)
     if dataset.is_virtual or dataset.external or not dataset.size:
@@ -187,7 +187,7 @@ def _points(source: Any) -> int:
 def _require_source(
     dataset: h5py.Dataset, file: str, array: str, path: str, name: str, depth: int
 ) -> None:
-    """Refuse a source that is not there, or has nothing in it."""
+    """Refuse a source that is missing or was never written."""
     there = f"{file}:{array}"
     file, array = file.replace(_BLOCK, "0"), array.replace(_BLOCK, "0")
     if file == _THIS:
@@ -230,7 +230,7 @@ def _gone(name: str, where: str, why: str) -> SourceError:
 
 
 def require_declared_chunks(dataset: h5py.Dataset, path: str, row: int | None, name: str) -> None:
-    """Refuse chunks of an entry along axis 0 that become far more than the array says.
+    """Refuse chunks of an entry along axis 0 that decompress to far more than declared.
 
     Raises
     ------

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".npz", ".npy")
 _KEPT = 2**30  # bytes of decompressed stacks that a process keeps
-_MOST_DEFLATED = 1032  # bytes from one
+_MOST_DEFLATED = 1032  # bytes that one deflated byte may become
 _LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 
 
@@ -102,16 +102,16 @@ class NpzArrays(ArraySource):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an array lies.
+    """Where the bytes of an array are.
 
     Attributes
     ----------
     offset
-        Of its first byte in the file; None where it is compressed.
+        Offset of its first byte in the file; None if it is compressed.
     fortran
-        It is stored column by column.
+        Whether it is stored in column-major order.
     stamp
-        The file's size and time when it was measured: what lies there later is something else.
+        Size and time of the file when it was measured, to notice later changes.
     """
 
     offset: int | None
@@ -206,7 +206,7 @@ def _require_no_member(found: FoundArray) -> None:
 
 
 def _member(archive: zipfile.ZipFile, found: FoundArray) -> tuple[FoundArray, zipfile.ZipInfo]:
-    """Find the member that an address means."""
+    """Find the member that an address names."""
     members = {
         info.filename.removesuffix(".npy"): info
         for info in archive.infolist()
@@ -217,7 +217,7 @@ def _member(archive: zipfile.ZipFile, found: FoundArray) -> tuple[FoundArray, zi
 
 
 def _begin(file: IO[bytes], member: zipfile.ZipInfo) -> int | None:
-    """Return where a member's bytes begin in the file, if they are there as they are."""
+    """Return the offset of a member's bytes in the file; None if they are compressed."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:  # 1: encrypted
         return None
     file.seek(member.header_offset)
@@ -227,7 +227,7 @@ def _begin(file: IO[bytes], member: zipfile.ZipInfo) -> int | None:
 
 
 def _require_room(stack: Stack, member: zipfile.ZipInfo) -> None:
-    """Refuse an array of more bytes than its member can be decompressed to."""
+    """Refuse an array that claims more bytes than its member can hold."""
     most = member.file_size
     if member.compress_type == zipfile.ZIP_DEFLATED:
         most = min(most, member.compress_size * _MOST_DEFLATED)
@@ -240,7 +240,7 @@ def _require_room(stack: Stack, member: zipfile.ZipInfo) -> None:
 
 
 def _lying(file: IO[bytes], stack: Stack, offset: int, row: int | None) -> NDArray[Any]:
-    """Read what lies in the file row by row: all, or one entry along axis 0."""
+    """Read an array stored in row-major order, or one entry along axis 0."""
     shape = stack.shape if row is None else stack.shape[1:]
     count = prod(shape)
     file.seek(offset + (row or 0) * count * stack.dtype.itemsize)

@@ -151,7 +151,7 @@ class _ZarrFiles:
 
 
 def _stems(paths: list[str], base: str) -> list[str]:
-    """Name arrays by the stores that they are in, where that is enough."""
+    """Name arrays by their stores, if these names are unique."""
     stores = [_store(PurePath(path)) for path in paths]
     if len(set(stores)) < len(stores):
         return name_stores(paths, base)
@@ -162,6 +162,6 @@ def _stems(paths: list[str], base: str) -> list[str]:
 
 
 def _store(path: PurePath) -> PurePath:
-    """Cut a path off behind the store, by its name."""
+    """Return the beginning of a path that names the store."""
     stores = [part for part in (path, *path.parents) if part.suffix in _STORES]
     return stores[-1] if stores else path

@@ -1,4 +1,4 @@
-"""How is one sample of a Zarr array read, without decoding a chunk of many for every one?
+"""How are samples of a Zarr array read without decoding a shared chunk for each of them?
 
 By zarr-python: versions 2 and 3, folders, zip files, and whatever URLs fsspec opens.
 """
@@ -37,18 +37,18 @@ Node: TypeAlias = "AnyArray | zarr.Group"
 _METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 _ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
 _OPEN_ARRAYS = 64
-_LISTED_DEPTH = 3  # of the groups below that a message lists arrays of
-# Chunks that samples share are kept decoded: at most so many bytes of one read, of all.
+_LISTED_DEPTH = 3  # levels of groups whose arrays a message lists
+# Shared chunks stay decoded: at most so many bytes of one read, and of all.
 _BLOCK_NBYTES, BLOCKS_NBYTES = 128 * 2**20, 384 * 2**20
 
 
 def is_url(path: str) -> bool:
-    """Return whether fsspec opens it."""
+    """Tell whether a path is a URL, which fsspec opens."""
     return "://" in path
 
 
 def name_stores(paths: Sequence[str], base: str) -> list[str]:
-    """Name paths, each by another name: below a folder, without what stores are named.
+    """Give paths unique names: relative to a folder, without the endings of stores.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def open_node(path: str) -> Node | None:
 
 
 class _Folder(LocalStore):
-    """A folder of which no pipe or device is read, which might never end."""
+    """A folder whose pipes and devices are not read, because that might never end."""
 
     async def get(
         self,
@@ -100,21 +100,21 @@ class _Folder(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        with suppress(OSError):  # zarr-python says what a file means that is not there
+        with suppress(OSError):  # a missing file has a meaning for zarr-python
             require_regular(self.root / key)
         return await super().get(key, prototype, byte_range)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore what zarr-python warns of: foreign files, types of no final specification."""
+    """Ignore zarr-python's warnings about foreign files and types that are not final."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZarrUserWarning)
         yield
 
 
 def array_at(path: str) -> str:
-    """Find the array that a path means: the path itself, or that of a group's only array.
+    """Return the path of an array, or of the only array of a group.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def array_at(path: str) -> str:
 
 
 def has_chunks(array: AnyArray) -> bool:
-    """Return whether any chunk of an array is there; of those behind a URL, that they are."""
+    """Tell whether any chunk of an array exists; behind a URL, assume so."""
     store, path = array.store_path.store, array.store_path.path
     if not isinstance(store, LocalStore | ZipStore):
         return True
@@ -167,11 +167,11 @@ class ZarrReading:
         self._blocks: Cache[NDArray[Any]] = Cache(BLOCKS_NBYTES, _nbytes)
 
     def open(self, path: str) -> AnyArray:
-        """Open an array, or give it as it is open already."""
+        """Open an array, unless it is open already."""
         return self._open.get(path, lambda: _array(path))
 
     def read(self, path: str, picks: Mapping[int, int]) -> NDArray[Any]:
-        """Read an array at one place of some axes, into memory of its own.
+        """Read an array at one index of some axes, into new memory.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What are the arrays of samples that a program has in hand, or makes one by one?"""
+"""Which arrays do the samples of a Python iterable hold?"""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when sampl
 
 
 class MapStyle(Protocol):
-    """A dataset with a length, whose samples are asked for by number, like PyTorch's."""
+    """A dataset with a length and samples by index, like PyTorch's map-style datasets."""
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         ...
 
     def __getitem__(self, index: int, /) -> Any:
@@ -47,17 +47,17 @@ Samples: TypeAlias = "Source | Iterable[Any] | MapStyle"
 
 
 def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[Any]]]]:
-    """Go through samples once.
+    """Iterate over samples, once.
 
     Yields
     ------
     key, label, sample
-        What it is called in the store, and in messages; its arrays by field, as they are packed.
+        The sample's name in the store and in messages, and its arrays by field, ready to be packed.
 
     Raises
     ------
     SourceError
-        One is no sample, or has other fields than the first.
+        A sample is invalid, or has other fields than the first.
     """
     fields: tuple[str, ...] = ()
     for number, given in enumerate(_each(samples)):
@@ -76,15 +76,15 @@ def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[
 
 
 def count_samples(samples: Samples) -> int:
-    """Count samples; 0 where they cannot tell."""
+    """Return the number of samples; 0 if it is unknown."""
     try:
         return len(cast("MapStyle", samples))
-    except (TypeError, NotImplementedError):  # what has no length may say so only when asked
+    except (TypeError, NotImplementedError):  # datasets without a length may raise either
         return 0
 
 
 def _each(samples: Samples) -> Iterator[Any]:
-    """Go through samples once, in their order."""
+    """Iterate over samples in their order."""
     if isinstance(samples, str | bytes | os.PathLike | Mapping):
         raise SourceError(
             f"samples: needed a source or samples {_NEEDED}, found {type(samples).__name__} "
@@ -92,7 +92,7 @@ def _each(samples: Samples) -> Iterator[Any]:
         )
     if hasattr(samples, "__iter__"):
         return iter(cast("Iterable[Any]", samples))
-    # Python would ask a dataset without __iter__ for numbers beyond its length, until it raises.
+    # Without __iter__, Python would index beyond the length until the dataset raises.
     if hasattr(samples, "__getitem__") and hasattr(samples, "__len__"):
         by_number = cast("MapStyle", samples)
         return (by_number[number] for number in range(len(by_number)))
@@ -102,7 +102,7 @@ def _each(samples: Samples) -> Iterator[Any]:
 
 
 def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
-    """Take a sample apart: its key, and its arrays by field, image and mask first."""
+    """Split a sample into its key and its arrays by field, image and mask first."""
     key, parts = None, dict[str, Any]()
     if isinstance(sample, Mapping):
         if IMAGE not in sample:
@@ -130,7 +130,7 @@ def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
 
 
 def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
-    """Make the arrays of a sample that can be packed."""
+    """Convert a sample's arrays to those that are packed."""
     image = _pixels(parts[IMAGE], name_of(name, IMAGE))
     mask = _array(parts[MASK], name_of(name, MASK)) if MASK in parts else None
     axes = _spatial_axes(image, mask, name)
@@ -146,7 +146,7 @@ def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
 
 
 def _spatial_axes(image: NDArray[Any], mask: NDArray[Any] | None, name: str) -> int:
-    """Tell images (H, W, C) from volumes (D, H, W, C), or (D, H, W) with ids of this shape."""
+    """Return 3 for volumes, (D, H, W, C) or (D, H, W) with ids of the same shape, else 2."""
     if image.ndim == 4 or (mask is not None and mask.ndim == 4):
         return 3
     if mask is None or image.ndim != 3 or image.shape != mask.shape or image.shape[2] <= _CHANNELS:
@@ -170,7 +170,7 @@ def _target(value: Any, name: str, size: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _is_array(value: Any) -> bool:
-    """Return whether a value is more than a number or a text that says something of a sample."""
+    """Tell arrays from the numbers and texts that describe a sample."""
     if isinstance(value, list | tuple):
         return not all(isinstance(entry, str) for entry in value)
     return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
@@ -202,7 +202,7 @@ def _pixels(value: Any, name: str) -> NDArray[Any]:
 
 
 def _shown(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Return an image in a mode that is an array of its pixels."""
+    """Convert an image to a mode whose array holds the pixel values themselves."""
     if image.mode in ("L", "RGB", "RGBA", "F", "I") or image.mode.startswith("I;16"):
         return image
     if image.mode == "1":
@@ -232,7 +232,7 @@ def _mask(values: NDArray[Any], name: str, axes: int) -> Mask:
         )
     try:
         return _PLAIN.mask(in_rows(values, axes), name=name).reshape(values.shape)
-    except SourceError as error:  # whose way out is an option of the command
+    except SourceError as error:  # its advice is an option of the command line
         raise SourceError(
             f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "
             "with ignore=255, or mask > 0.5"
@@ -246,12 +246,12 @@ def _array(value: Any, name: str) -> NDArray[Any]:
         )
     try:
         return np.asarray(value)
-    except Exception as error:  # whatever is an array of its own has errors of its own
+    except Exception as error:  # array types of other libraries raise errors of their own
         raise SourceError(
             f"{name}: needed what numpy.asarray takes, found {type(value).__name__}: {error}"
         ) from error
 
 
 def name_of(label: str, field: str) -> str:
-    """Name a field of a sample."""
+    """Name a field of a sample in messages."""
     return f"{label} {field}"

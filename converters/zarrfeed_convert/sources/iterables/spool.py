@@ -1,8 +1,8 @@
-"""How do samples that a program has in hand, or makes one by one, become a source?
+"""How does a Python iterable become a source?
 
-Packing processes read samples in any order, and twice; an iterable gives each of them once, here.
-So its samples are kept in a spool in between, decoded, one after the other. The file is gone when
-the conversion is; that of a killed one is removed by the next.
+Packing processes read samples in any order and more than once; an iterable yields each of them
+once, in one process. A temporary file, the spool, holds the decoded samples in between. It is
+deleted at the end of the conversion; after a conversion that was killed, by the next one.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def source_of_samples(
     *,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Source]:
-    """Make a source of samples, for as long as the context lasts.
+    """Make a source of samples, for the duration of the context.
 
     Parameters
     ----------
     samples
-        A :class:`~zarrfeed_convert.Source`, which is given back as it is. Or a sequence, an
+        A :class:`~zarrfeed_convert.Source`, which is returned as it is. Or a sequence, an
         iterable or a map-style dataset of samples, each of them ``(image, mask)``,
         ``(key, image, mask)`` or a mapping with ``image`` and, if all samples have them, ``mask``,
         ``key`` and other maps of the image's pixels by name, such as ``depth``. Images are (H, W)
@@ -66,11 +66,11 @@ def source_of_samples(
         maps have a D, too. Integers of 64 bits become 32, if these hold them; other numbers keep
         their dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
     folder
-        Where the spool is: a file as large as all decoded samples. Where there is no such folder,
-        it is in the nearest one above it.
+        The folder of the spool, which takes as many bytes as all decoded samples. If it does not
+        exist, the nearest existing folder above it.
     progress
-        Called after every sample with what is being done, how many are done, and how many there
-        are (of an iterable that does not know: how many are done).
+        Called after every sample with the name of the step, the number of samples done, and the
+        number of all samples (if unknown, the number done).
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _fill(
     folder: Path,
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[Field, ...]:
-    """Write all samples; give the fields that they have."""
+    """Write all samples, and return their fields."""
     total = count_samples(samples)
     fields: tuple[str, ...] = ()
     for number, (key, label, sample) in enumerate(each_sample(samples), 1):
@@ -133,7 +133,7 @@ def _fill(
 
 @contextmanager
 def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """Create a file for the duration of the context, and delete those that killed runs left.
+    """Create a file for the duration of the context, and delete those of killed runs.
 
     Parameters
     ----------
@@ -155,22 +155,22 @@ def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 @dataclass(frozen=True)
 class SpooledSamples(Source):
-    """The samples in a spool: a source, for as long as there is the file.
+    """The samples in a spool, a source while the file exists.
 
     Attributes
     ----------
     path
         The spool.
     unique_keys
-        The keys that the samples came with, or their numbers.
+        The keys of the samples, or their numbers.
     labels
-        What the samples are called in messages.
+        The names of the samples in messages.
     offsets, kinds
-        Where each begins in the file, and its arrays, which follow each other there.
+        Where each sample begins in the file, and the shapes and dtypes of its arrays there.
     digest
-        Of all samples, so that others are known to be others.
+        A digest of all samples, by which a later run knows whether it has the same.
     fields
-        What they have.
+        The fields of every sample.
     """
 
     path: Path
@@ -183,19 +183,19 @@ class SpooledSamples(Source):
 
     @property
     def keys(self) -> Sequence[str]:
-        """The keys that the samples came with, or their numbers."""
+        """The keys of the samples, or their numbers."""
         return self.unique_keys
 
     def describe(self) -> JSON:
-        """Return what the samples are; where they came from is not known."""
+        """Describe the samples; their origin is unknown."""
         return {"kind": "samples", "facts": {"samples": len(self.keys), "digest": self.digest}}
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name a sample's fields by its number, and by its key if it came with one."""
+        """Name the fields of a sample by its number, and by its key if it has one."""
         return tuple(name_of(self.labels[sample], field.name) for field in self.fields)
 
     def probe(self, sample: int) -> Header:
-        """Return what a sample is."""
+        """Return the shapes and dtypes of a sample."""
         names = (field.name for field in self.fields)
         return Header(dict(zip(names, self.kinds[sample], strict=True)))
 
@@ -234,12 +234,8 @@ class SpoolWriter:
         self._digest = xxhash.xxh3_64()
 
     def __contains__(self, key: object) -> bool:
-        """Return whether a sample of this key is there already."""
+        """Return whether the spool has a sample of this key."""
         return key in self._offset_of
-
-    def __len__(self) -> int:
-        """Count the samples."""
-        return len(self._offset_of)
 
     def append(self, key: str, sample: Sample, *, label: str) -> None:
         """Write a sample.
@@ -247,12 +243,12 @@ class SpoolWriter:
         Parameters
         ----------
         key
-            Of the sample; not there yet.
+            A key that the spool does not have yet.
         sample
             (H, W, C) or (D, H, W, C) image of a dtype that can be packed, mask of uint8 or uint16
             ids, or with a last axis K of ones and zeros, if there is one, and any other fields.
         label
-            What the sample is called in messages.
+            The sample's name in messages.
         """
         kind = tuple(ArrayHeader(values.shape, str(values.dtype)) for values in sample.values())
         self._offset_of[key] = self._file.tell()
@@ -265,7 +261,7 @@ class SpoolWriter:
             self._file.write(flat)
 
     def finish(self, fields: tuple[Field, ...]) -> SpooledSamples:
-        """Return the samples, now that they are all there."""
+        """Return all samples as a source."""
         self._file.flush()
         return SpooledSamples(
             self._path,
@@ -279,7 +275,7 @@ class SpoolWriter:
 
 
 def _recorded(kind: Kind, fields: Iterable[str]) -> str:
-    """Write a kind as it always went into digests, whatever attributes it has by now."""
+    """Write a kind as the first digests had it, so that they stay the same."""
     names = tuple(fields)
     if names != (IMAGE, MASK) or [len(array.shape) for array in kind] != [3, 2]:
         return f"{ {name: tuple(array) for name, array in zip(names, kind, strict=True)} }"
