@@ -1,0 +1,65 @@
+"""Images of every dtype feed `fit` and `predict` on every backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scripts import environment
+from stores import write_split
+
+CLIENT = Path(__file__).with_name("dtypes_client.py")
+DTYPES = [
+    "int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "float32", "float64",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images of each dtype, over all of its range, with masks."""
+    folder, rng = tmp_path_factory.mktemp("dtypes"), np.random.default_rng(0)
+    masks = rng.integers(0, 3, (12, 6, 5), np.uint8)
+    for dtype in DTYPES:
+        if dtype.startswith("float"):
+            images = rng.normal(0, 1000, (12, 6, 5, 2)).astype(dtype)
+        else:
+            limits = np.iinfo(dtype)
+            images = rng.integers(limits.min, limits.max, (12, 6, 5, 2), dtype, endpoint=True)
+        write_split(folder / dtype, {"image": images, "mask": masks})
+    return folder
+
+
+@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
+def differences(request: pytest.FixtureRequest, splits: Path) -> dict[str, Any]:
+    """What a user on one backend found of each dtype; one process for each backend."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
+    legacy = request.param == "tf_keras"
+    done = subprocess.run(
+        [sys.executable, str(CLIENT), str(splits)],
+        capture_output=True, text=True, timeout=400, check=False,
+        env=environment(
+            KERAS_BACKEND="tensorflow" if legacy else request.param,
+            TF_USE_LEGACY_KERAS="1" if legacy else "",
+            CUDA_VISIBLE_DEVICES="",
+        ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_losses_and_predictions_are_those_of_the_same_numbers_in_memory(
+    differences: dict[str, Any], dtype: str
+) -> None:
+    assert len(differences[dtype]) == 4
+    for what, difference in differences[dtype].items():
+        assert difference < 1e-5, what
