@@ -26,6 +26,7 @@ Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
 Size: TypeAlias = tuple[int, ...]
 _EXACT = 2**24  # float32 holds every integer up to here
+_MOST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ def resize_image(image: Image, size: Size) -> Image:
     Raises
     ------
     SourceError
-        It holds integers that float32 does not.
+        It has integers that float32 does not hold exactly, or floats beyond its range.
     """
     if len(size) == 3:
         planes = np.stack([resize_image(plane, size[1:]) for plane in image])
@@ -270,6 +271,11 @@ def resize_image(image: Image, size: Size) -> Image:
         raise SourceError(
             f"needed integers within ±{_EXACT}, which float32 interpolates exactly, found others; "
             "use --fit crop or pad, or scale them first"
+        )
+    if image.dtype == np.float64 and (np.abs(image[np.isfinite(image)]) > _MOST).any():
+        raise SourceError(
+            f"needed floats within ±{_MOST:g}, which float32 interpolates, found others; use --fit "
+            "crop or pad, or scale them first"
         )
     out = np.empty((height, width, image.shape[2]), image.dtype)
     for channel in range(image.shape[2]):

@@ -137,9 +137,13 @@ def test_resizing_along_one_axis_leaves_the_others(size, wanted):
     assert set(np.unique(resize_nearest(mask, (wanted, *size[1:])))) <= set(np.unique(mask))
 
 
-def test_integers_that_float32_does_not_hold_are_not_interpolated():
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(2**24 + 1, "int32"), (2**24 + 1, "uint32"), (1e39, "float64"), (-1e300, "float64")],
+)
+def test_numbers_that_float32_does_not_hold_are_not_interpolated(value, dtype):
     with pytest.raises(SourceError, match="use --fit crop or pad"):
-        resize_image(np.full((4, 4, 1), 2**24 + 1, np.int32), (2, 2))
+        resize_image(np.full((4, 4, 1), value, dtype), (2, 2))
 
 
 @pytest.mark.parametrize(

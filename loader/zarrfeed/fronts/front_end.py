@@ -126,6 +126,12 @@ class FrontEnd(BaseSequence):
     timeout
         Seconds to wait for one batch before raising an error.
 
+    Notes
+    -----
+    Batches have the dtypes of the store: those of CT scans are int16. A model that begins with
+    ``keras.Input`` casts them to float32. The layers of a subclassed model get integers: begin with
+    one that casts them, such as ``keras.layers.Rescaling``, as Conv2D does not.
+
     Attributes
     ----------
     epoch
