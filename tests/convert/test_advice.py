@@ -413,7 +413,7 @@ def test_two_ways_to_merge_splits_of_one_name_are_those_of_the_message(way_out):
     done = CliRunner().invoke(app, ["convert", "o.zarr", "--split", "t", "--workers", "1", *words])
     assert done.exit_code == 0, done.output
     message = str(CliRunner().invoke(app, repack).exception)
-    assert "take them out with --keys, or tell the splits apart with --prefix-keys" in message
+    assert "leave them out with --keys, or distinguish the splits with --prefix-keys" in message
     more = ["--prefix-keys"]
     if way_out == "--keys":
         Path("keys.txt").write_text("a\n")

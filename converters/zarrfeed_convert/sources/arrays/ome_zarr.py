@@ -147,11 +147,11 @@ class OmeZarr(Source):
 
     @property
     def memory_nbytes(self) -> int:
-        """How many bytes each process keeps in memory, at most."""
+        """The most bytes that each process keeps in memory."""
         return BLOCKS_NBYTES if any(volume.shares_chunks for volume in self._volumes) else 0
 
     def describe(self) -> JSON:
-        """Return where the images are, as JSON."""
+        """Return the location and the options of the images, as JSON."""
         first = self._volumes[0]
         return {
             "kind": "ome-zarr",
@@ -165,7 +165,7 @@ class OmeZarr(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name the arrays of a sample, and the plane in them."""
+        """Name the arrays of a sample, each with the plane."""
         volume, plane = self._locate(sample)
         parts = [
             f"{axis}={place}"
@@ -178,7 +178,7 @@ class OmeZarr(Source):
         return tuple(f"{level.path}{place}" for level in volume.levels)
 
     def probe(self, sample: int) -> Header:
-        """Return what the metadata says of a plane."""
+        """Return the header of a plane, by the metadata."""
         volume, _ = self._locate(sample)
         name = self.names(sample)[0]
         channels = self._options.channels(len(volume.channels), name=name)
@@ -217,7 +217,7 @@ class OmeZarr(Source):
         return self._volumes[place], plane
 
     def _plane(self, array: Level, plane: int, channels: tuple[int, ...]) -> NDArray[Any]:
-        """Read (y, x, channels) of a plane; of channels that are not wanted, nothing."""
+        """Read a plane, (y, x, channels), without the other channels."""
         planes = []
         for channel in channels:
             index = enumerate(array.axes.index(plane, channel))

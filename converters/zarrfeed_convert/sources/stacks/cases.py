@@ -1,6 +1,6 @@
 """Do a volume and its labels show the same voxels, and how are they cut into slices?
 
-Pure: headers in, cuts out.
+Pure: it takes headers and returns axes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _AS_STORED = np.array([[0, 1], [1, 1], [2, 1]])
 def volume_axes(
     shape: Sequence[int], channels: int, *, axis: int, orientation: NDArray[Any] = _AS_STORED
 ) -> Axes:
-    """Return which axes of a stored volume are slices, rows, columns and channels.
+    """Find the slices, rows, columns and channels among the axes of a stored volume.
 
     Parameters
     ----------
     shape, channels
-        (3,) of its voxels; values of a voxel.
+        The shape (3,) of the volume, and the number of values per voxel.
     axis
-        To cut along, once the volume is turned.
+        The axis to slice along, after the volume is reoriented.
     orientation
-        (3, 2) as nibabel has it: for each stored axis, which axis it becomes, and 1 or -1.
+        (3, 2), as in nibabel: for each stored axis, the axis that it becomes, and 1 or -1.
     """
     stored = _stored(orientation)
     slices = stored.pop(axis)
@@ -55,13 +55,13 @@ def volume_axes(
 
 
 def _stored(orientation: NDArray[Any]) -> list[int]:
-    """Return the stored axis that each axis of a turned volume is."""
+    """Return the stored axis of each axis of the reoriented volume."""
     becomes = [int(number) for number in orientation[:, 0]]
     return [becomes.index(number) for number in range(3)]
 
 
 def apart(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> float:
-    """Measure how far apart two affines put the corners of a volume, in voxels of the first.
+    """Return the largest distance of a volume's corners by two affines, in voxels of the first.
 
     Examples
     --------
@@ -78,22 +78,22 @@ def apart(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> float
 
 
 def alike(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> bool:
-    """Return whether two affines put a volume's voxels at nearly the same places."""
+    """Return whether two affines place the voxels of a volume at nearly the same positions."""
     return apart(one, other, shape) <= _TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A volume, or one for each channel, and its labels.
+    """A volume, or a volume per channel, and its labels.
 
     Attributes
     ----------
     key
-        Names it.
+        The name of the case.
     images, labels
-        The files; the labels are None where there are none.
+        The files; None for images alone.
     axes
-        Of each of the images, and then of the labels; slices are samples.
+        The axes of each image, then of the labels; slices are samples.
     """
 
     key: str
@@ -103,18 +103,18 @@ class Case:
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """The number of channels of the images."""
         files = len(self.images)
         return files if files > 1 else self.images[0].channels
 
     @property
     def count(self) -> int:
-        """How many slices there are."""
+        """The number of slices."""
         return self.axes[0].count
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Height and width of the slices."""
+        """The height and width of the slices."""
         return self.axes[0].size
 
 
@@ -135,18 +135,18 @@ def case_of(
     key, images, labels
         As in :class:`Case`.
     axis
-        To cut along, once volumes are turned.
+        The axis to slice along, after volumes are reoriented.
     canonical
-        Turn volumes to RAS.
+        Reorient volumes to RAS.
     ignore_affine
-        Pair voxels by index where shapes are equal, whatever the affines say.
+        Pair voxels by index if shapes are equal, whatever the affines say.
     one_hot
-        Labels may have a channel for each class along the fourth axis.
+        Labels may have a channel per class along the fourth axis.
 
     Raises
     ------
     SourceError
-        Shapes or places differ, or there are channels where none may be.
+        Shapes or positions differ, or a file has channels that may have none.
     """
     turns = [_orientation(volume, canonical=canonical) for volume in images]
     volumes = [*images]
@@ -172,8 +172,8 @@ def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
     orientation: NDArray[Any] = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
     if not np.isfinite(orientation).all():
         raise SourceError(
-            f"{volume.path}: needed an affine that says how the volume lies, found "
-            f"{_rounded(volume.affine)}; leave out --option canonical=yes"
+            f"{volume.path}: needed an affine that gives the orientation of the volume, "
+            f"found {_rounded(volume.affine)}; leave out --option canonical=yes"
         )
     return orientation
 
@@ -197,8 +197,8 @@ def _require_same_shape(
     shape, other_shape = _turned_shape(image, turn), _turned_shape(other, other_turn)
     if shape != other_shape:
         raise SourceError(
-            f"{image.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, and "
-            f"{'×'.join(map(str, other_shape))} of {other.path}"
+            f"{image.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, but "
+            f"{'×'.join(map(str, other_shape))} in {other.path}; resample one, or take both out"
         )
 
 
@@ -208,9 +208,9 @@ def _require_same_place(
     affine, other_affine = _turned_affine(image, turn), _turned_affine(other, other_turn)
     if not alike(affine, other_affine, _turned_shape(image, turn)):
         raise SourceError(
-            f"{image.path}: needed volumes at one place, found the affine {_rounded(affine)}, and "
-            f"{_rounded(other_affine)} of {other.path}; if their voxels belong together all the "
-            "same, use --option ignore_affine=yes"
+            f"{image.path}: needed volumes at the same position, found the affine "
+            f"{_rounded(affine)}, but {_rounded(other_affine)} in {other.path}; if their voxels "
+            "match anyway, use --option ignore_affine=yes"
         )
 
 

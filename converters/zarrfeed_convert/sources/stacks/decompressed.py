@@ -1,10 +1,10 @@
-"""Where are decompressed copies of files, while slices of them are read in any order?
+"""Where are the decompressed copies of gzip files while their slices are read in any order?
 
-A gzip file can only be read from its beginning: a shuffled read would decompress a volume for each
-of its slices. So each volume is decompressed once, to the folder for temporary files (``TMPDIR``),
-where all processes map it. Seek points (indexed_gzip) need no room there, but a slice then inflates
-the megabytes since the last point: 90 to 330 ms instead of 40 for one of 512×512 of a 40 MB file,
-and whole seconds along the other two axes.
+A gzip file can only be read from its beginning, so a shuffled read would decompress a volume for
+each of its slices. Instead, each volume is decompressed once, to the folder for temporary files
+(``TMPDIR``), and all processes map it. Seek points (indexed_gzip) need no room there, but then a
+slice inflates the megabytes since the last point: 90 to 330 ms instead of 40 for one of 512×512 in
+a 40 MB file, and whole seconds along the other two axes.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ class DecompressedCopies:
         self._remove_later()
 
     def plain(self, path: str, *, extension: str, nbytes: int) -> str:
-        """Return a file's decompressed copy; make it, where there is none yet.
+        """Return the path of a file's decompressed copy, and create the copy if there is none.
 
         Parameters
         ----------
         path
             A gzip file.
         extension
-            Of the copy.
+            The extension of the copy.
         nbytes
-            Of the copy: as many as its header declares; what follows is left out.
+            The size of the copy, as the header declares it; what follows is left out.
 
         Raises
         ------
         OSError, EOFError, zlib.error
-            The file is missing, damaged or ends early.
+            The file is missing, damaged or truncated.
         SourceError
-            There is no room for the copy.
+            The disk has no room for the copy.
         """
         about = os.stat(path)  # noqa: PTH116
         told = f"{Path(path).absolute()}\n{about.st_mtime_ns}\n{about.st_size}"
@@ -93,7 +93,7 @@ class DecompressedCopies:
             if error.errno not in _FULL:
                 raise
             raise SourceError(
-                f"{path}: needed room for its decompressed copy, found none left in "
+                f"{path}: needed {nbytes} bytes for its decompressed copy, found no room in "
                 f"{self._folder.parent}; set TMPDIR to a folder with room for all volumes"
             ) from error
         finally:
@@ -101,16 +101,16 @@ class DecompressedCopies:
 
     @contextlib.contextmanager
     def _alone(self, copy: Path) -> Iterator[None]:
-        """Keep other processes and threads from making the same copy."""
+        """Hold off other processes and threads that need the same copy."""
         try:
             self._folder.mkdir(parents=True, mode=0o700)
         except FileExistsError:
             pass
-        else:  # in another machine's process, or after its maker has gone
+        else:  # on another machine, or after the process that created it has gone
             self._remove_later()
         lock = copy.with_suffix(".lock")
         lock.touch()
-        held = hold(lock, wait_s=math.inf)  # some file systems have no locks: it's made twice
+        held = hold(lock, wait_s=math.inf)  # without locks in the file system it's made twice
         try:
             yield
         finally:

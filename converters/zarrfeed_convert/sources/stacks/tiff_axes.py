@@ -1,7 +1,7 @@
-"""Which axes of a TIFF stack count its samples, and which its channels?
+"""Which axes of a TIFF stack count samples, and which channels?
 
-Pure: the letters that tifffile has for axes in, places in the stack out. ``Y`` and ``X`` are a
-page's; ``C`` (planes) and ``S`` (samples of a pixel) are channels; all others count samples.
+Pure: it takes tifffile's letters of axes. ``Y`` and ``X`` are those of a page, ``C`` (planes) and
+``S`` (samples of a pixel) are channels, all others count samples.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ def axes_of_pair(
     names: Sequence[str],
     one_hot: bool = False,
 ) -> tuple[Axes, Axes | None]:
-    """Read what the axes of a stack of images and of its masks are.
+    """Interpret the axes of a stack of images and of its masks.
 
-    Where there is a mask for each plane of channels, they are samples, unless they are as many as
-    images have: many programs save any stack as channels.
+    Many programs save any stack as channels. So planes of channels are samples if each has a mask,
+    unless there are as many as images usually have.
 
     Parameters
     ----------
     images, masks
-        The axes as tifffile gives them; no masks belong to images alone.
+        The axes as tifffile gives them; None for images alone.
     along, channel
         The options ``axis`` and ``channel``.
     names
         The files, for errors.
     one_hot
-        Masks may have a channel for each class.
+        Masks may have a channel per class.
 
     Raises
     ------
     SourceError
-        Axes are missing or of unknown options, or the numbers of samples differ.
+        An axis is missing or not accounted for, or the numbers of samples differ.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _axes_of_pair(
 
 
 def _require_no_pages(image: Axes, mask: Axes, name: str) -> None:
-    """Refuse pages that were saved as samples of a pixel, on both sides."""
+    """Refuse images and masks whose pages were both saved as samples of a pixel."""
     count = image.channel_count
     both = mask.channels is not None and mask.channel_count == count
     if both and count > max(_PLANES):
@@ -124,7 +124,7 @@ def _require_no_pages(image: Axes, mask: Axes, name: str) -> None:
 
 
 def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name: str) -> Axes:
-    """Read what a stack's axes are.
+    """Interpret the axes of a stack.
 
     Parameters
     ----------
@@ -133,14 +133,14 @@ def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name:
     along
         The letters of the axes that count samples; empty for all but channels.
     must
-        Refuse a stack that has none of the axes `along`; else it is as if none were named.
+        Refuse a stack without the axes `along`; else ignore `along` for it.
     name
         The file, for errors.
 
     Raises
     ------
     SourceError
-        An axis is missing, or is neither of the pixels, nor of channels, nor of samples.
+        An axis is missing, or is neither spatial, nor channels, nor samples.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name:
     letters, sizes = "".join(letters[axis] for axis in long), [sizes[axis] for axis in long]
     if sorted(letter for letter in letters if letter in "YX") != ["X", "Y"]:
         raise SourceError(f"{name}: needed pages of rows Y and columns X, found the {shown}")
-    # Pixels that have samples, as RGB has, have no planes of channels besides: C counts pages.
+    # If pixels have samples, as in RGB, there are no planes of channels: C counts pages.
     channel = next((letter for letter in "SC" if letter in letters and letter not in along), "")
     samples = tuple(
         axis
@@ -180,13 +180,13 @@ def axes_of(letters: str, sizes: Sequence[int], *, along: str, must: bool, name:
 
 
 def plane_count(axes: Axes) -> int:
-    """Count the channels that lie in planes of their own."""
+    """Return the number of channels that are stored as planes."""
     planes = axes.channels is not None and axes.letters[axes.channels] == "C"
     return axes.channel_count if planes else 1
 
 
 def label_of(axes: Axes, sample: int) -> str:
-    """Name a sample as a person counts, from 0: ``z=12``, or ``t=1,z=12``."""
+    """Name a sample by its place, from 0: ``z=12`` or ``t=1,z=12``."""
     if not axes.samples:
         return "page=0"
     names = [
@@ -197,12 +197,12 @@ def label_of(axes: Axes, sample: int) -> str:
 
 
 def count_channels(axes: Axes, channel: int, name: str) -> int:
-    """Count the channels of a stack's images.
+    """Return the number of channels of a stack of images.
 
     Raises
     ------
     SourceError
-        There is no such channel.
+        The stack does not have the `channel`.
     """
     count = axes.channel_count
     if channel != ALL:
@@ -216,15 +216,15 @@ def count_channels(axes: Axes, channel: int, name: str) -> int:
 
 
 def mask_sample(images: Axes, masks: Axes, sample: int) -> int:
-    """Find the sample of a stack of masks that belongs to one of a stack of images.
+    """Find the mask of an image in a stack of masks.
 
-    Axes of the same letters go together, in whatever order they are stored; others as they are
-    stored.
+    Axes with the same letters correspond, in whatever order they are stored; other axes correspond
+    in the order in which they are stored.
 
     Raises
     ------
     ValueError
-        The stacks have other numbers of samples.
+        The numbers of samples differ.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""How is one page of a TIFF stack read, without the others?
+"""How is one page of a TIFF stack read without the others?
 
-tifffile makes room for every page that OME's XML, ImageJ's text or its own promises, and opens the
-files that the XML names. So these texts are checked first.
+tifffile allocates every page that the description of OME, ImageJ or tifffile itself claims, and
+opens the files that OME's XML names. So descriptions are checked first.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _COUNTS = re.compile(r"(?:images|slices|frames|channels)=(\d+)")
 
 
 def require_own_pages(tiff: tifffile.TiffFile, path: str) -> None:
-    """Refuse a TIFF whose texts promise too many pages, or pages of other files.
+    """Refuse a TIFF whose descriptions claim too many pages, or pages of other files.
 
     Raises
     ------
     SourceError
-        They do. A stack that goes on in other files has to be saved as one, whatever is allowed.
+        They do. A stack that continues in other files must be saved as one, whatever is allowed.
     """
     ome = tiff.ome_metadata
     if ome is not None:
@@ -69,7 +69,7 @@ def _require_own_ome(text: str, path: str) -> None:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
-        return  # tifffile takes it for a plain TIFF then
+        return  # tifffile then reads it as a plain TIFF
     own = {root.attrib.get("UUID")}
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
@@ -81,13 +81,13 @@ def _require_own_ome(text: str, path: str) -> None:
             _require_few(sum(map(int, named)), path)
         elif kind == "UUID" and element.text not in own and _is_other(element, path, own):
             raise SourceError(
-                f"{path}: needed a stack in one file, found one that goes on in others "
+                f"{path}: needed a stack in one file, found one that continues in others "
                 f"({element.attrib.get('FileName')}); save it as one file"
             )
 
 
 def _is_other(uuid: ElementTree.Element, path: str, own: set[str | None]) -> bool:
-    """Return whether a plane is in another file; one of this name is in this one."""
+    """Return whether a plane is in another file; a file of this name is this one."""
     same = uuid.attrib.get("FileName", "").lower() == re.split(r"[/\\]", path)[-1].lower()
     if same and own == {None}:
         own.add(uuid.text)
@@ -102,26 +102,26 @@ def _require_few(pages: int, path: str) -> None:
 
 
 class TiffPages:
-    """The pages of a stack, found but not read. It holds no open file, and is safe in threads.
+    """The pages of a stack, not yet read. Holds no open file, and is thread-safe.
 
     Parameters
     ----------
     path
         The file.
     limits
-        What it may claim.
+        Limits on what it may claim.
 
     Attributes
     ----------
     letters, sizes
-        The axes of the whole stack, as tifffile names them.
+        The axes of the stack, as tifffile names them.
     page, measured
-        The first page: its tags speak for all. What they say.
+        The first page, whose tags hold for all, and its header.
 
     Raises
     ------
     SourceError
-        The file is no stack of pages of one size, or ends early.
+        The file is no stack of pages of one size, or is truncated.
     """
 
     def __init__(self, path: str, limits: Limits) -> None:
@@ -157,13 +157,13 @@ class TiffPages:
         Parameters
         ----------
         index
-            Along each axis that is longer than 1, and along Y and X.
+            An index along each axis that is longer than 1, and along Y and X.
         """
         if self._mapped is not None:
             return np.array(self._mapped.reshape(self._shape)[index])
         outer, inner = index[: self._outer], index[self._outer :]
         numbers = np.arange(len(self._pages)).reshape(self._shape[: self._outer])[outer]
-        # Pages share one file handle, which is moved while one of them is read.
+        # Pages share one file handle and its position.
         with self._lock:
             self._file.open()
             try:
@@ -173,7 +173,7 @@ class TiffPages:
         return np.stack(parts).reshape(*np.shape(numbers), *parts[0].shape)
 
     def _map(self, tiff: tifffile.TiffFile, series: Any) -> NDArray[Any] | None:
-        """Map pixels that lie in the file as they are in memory; ImageJ's are not even listed."""
+        """Map pixels that are stored contiguously; ImageJ does not even list such pages."""
         if series.dataoffset is None:
             return None
         dtype = np.dtype(tiff.byteorder + series.dtype.char)
@@ -183,7 +183,7 @@ class TiffPages:
         return np.memmap(self._path, dtype, "r", series.dataoffset, self.sizes)
 
     def _count_outer(self) -> int:
-        """Count the axes that lead from one page to another; the rest are within a page."""
+        """Return the number of axes that count pages; the others are within a page."""
         return next(
             axes
             for axes in range(len(self._shape))
@@ -194,8 +194,8 @@ class TiffPages:
         page = self._pages[number]
         if page is None:
             raise SourceError(
-                f"{self._path}: needed a page that the file's description promises, found none; "
-                "restore the file"
+                f"{self._path}: needed a page that the file's description claims, found none; "
+                "restore the file, or take it out"
             )
         require_whole(page, self._bytes, self._path)
         require_whole_parts(page, self._path, self._limits)
@@ -206,7 +206,7 @@ class TiffPages:
 def _only_series(tiff: tifffile.TiffFile, path: str) -> Any:
     try:
         found = tiff.series
-    except RuntimeError:  # so it says where a page is unlike the first
+    except RuntimeError:  # a page is unlike the first
         pages: Any = tiff.pages
         pages.useframes = False
         sizes = Counter(f"{page.imagelength}x{page.imagewidth}" for page in pages)
@@ -219,7 +219,7 @@ def _only_series(tiff: tifffile.TiffFile, path: str) -> Any:
 
 
 def _require_all_pages(tiff: tifffile.TiffFile, found: list[Any], path: str) -> None:
-    """Refuse a file that ends early: tifffile takes what there is for the whole stack."""
+    """Refuse a truncated file: tifffile reads what is left as the whole stack."""
     form, file = tiff.tiff, tiff.filehandle
     file.seek(tiff.pages[-1].offset)
     (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
@@ -233,7 +233,7 @@ def _require_all_pages(tiff: tifffile.TiffFile, found: list[Any], path: str) -> 
 def _require_readable(series: Any, path: str) -> None:
     if series.is_multifile:
         raise SourceError(
-            f"{path}: needed a stack in one file, found one that goes on in others; save it as "
+            f"{path}: needed a stack in one file, found one that continues in others; save it as "
             "one file"
         )
     if needs_conversion(series.keyframe) or series.transform is not None:
@@ -244,7 +244,7 @@ def _require_readable(series: Any, path: str) -> None:
 
 
 def _require_one_palette(series: Any, path: str) -> None:
-    """Refuse pages with palettes of their own: an index would mean something else in each."""
+    """Refuse pages with different palettes: an index would mean something else in each."""
     first = palette_of(series.keyframe)
     for number, page in enumerate(series):
         whole = page.aspage() if isinstance(page, tifffile.TiffFrame) else page
@@ -256,7 +256,10 @@ def _require_one_palette(series: Any, path: str) -> None:
 
 
 def _ends_early(path: str, where: str) -> str:
-    return f"{path}: the stack goes on after {where}, where the file ends: restore it"
+    return (
+        f"{path}: needed pages after {where}, found that the file ends there; restore it, or take "
+        "it out"
+    )
 
 
 def _unlike(path: str, found: list[str]) -> str:

@@ -29,24 +29,24 @@ _MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A NIfTI file, as its header says.
+    """A NIfTI file, by its header.
 
     Attributes
     ----------
     path
         The file.
     shape
-        (3,) of its voxels.
+        The number of voxels along each axis (3,).
     channels
-        Values of a voxel: along the fourth axis, or as colours.
+        The number of values per voxel: along the fourth axis, or as colours.
     colors
-        Whether its values are stored as RGB or RGBA.
+        Whether values are stored as RGB or RGBA.
     dtype
-        As it is packed.
+        The dtype in which it is packed.
     affine
-        (4, 4) from voxels to millimetres, RAS.
+        (4, 4), from voxels to millimetres, RAS.
     nbytes
-        Of the file up to the end of its voxels, uncompressed.
+        The size of the uncompressed file up to the end of its voxels.
     """
 
     path: str
@@ -64,7 +64,7 @@ def measure_volume(path: str) -> Volume:
     Raises
     ------
     SourceError
-        It is no volume, or one with more axes than voxels and channels need.
+        The file is no volume, or has more axes than voxels and channels.
     """
     _require_near_voxels(path)
     image: Any = nib.load(path)
@@ -86,7 +86,7 @@ def measure_volume(path: str) -> Volume:
 
 
 def _require_near_voxels(path: str) -> None:
-    """Refuse a header that puts gigabytes of other things before the voxels: nibabel reads them."""
+    """Refuse a header with gigabytes of extensions before the voxels, which nibabel would read."""
     with gzip.GzipFile(path) if _is_packed(path) else Path(path).open("rb") as file:
         head = file.read(_HEADER)
     for order in "<>":
@@ -97,20 +97,20 @@ def _require_near_voxels(path: str) -> None:
         (offset,) = struct.unpack_from(place[0], head, place[1])
         if not abs(offset) <= _MOST_BEFORE:
             raise SourceError(
-                f"{path}: needed voxels within its first {_MOST_BEFORE} bytes, found them at "
-                f"{offset:g}; it is damaged: restore it, or take it out"
+                f"{path}: needed voxels within the first {_MOST_BEFORE} bytes, found them at "
+                f"{offset:g}; the file is damaged: restore it, or take it out"
             )
 
 
 def _require_voxels(image: Any, path: str) -> int:
-    """Refuse a file that cannot have all its voxels; count its bytes up to their end."""
+    """Refuse a file that cannot hold all its voxels; return its size up to their end."""
     needed = int(image.dataobj.offset) + int(prod(image.shape)) * int(
         image.get_data_dtype().itemsize
     )
     size = Path(path).stat().st_size
     most = size * MOST_DEFLATED if _is_packed(path) else size
     if needed > most:
-        found = f"{size} bytes that may become {most}" if _is_packed(path) else f"{size}"
+        found = f"{size} bytes, at most {most} decompressed," if _is_packed(path) else f"{size}"
         raise SourceError(
             f"{path}: needed {needed} bytes of voxels ({'×'.join(map(str, image.shape))}), found "
             f"{found}; the file ends early: restore it, or take it out"
@@ -123,7 +123,7 @@ def _is_packed(path: str) -> bool:
 
 
 def _millimetres(image: Any) -> NDArray[np.float64]:
-    """Return a volume's affine in millimetres: nibabel takes the header's numbers as they are."""
+    """Return a volume's affine in millimetres; nibabel ignores the header's unit."""
     affine = np.array(image.affine, np.float64)
     unit = image.header.get_xyzt_units()[0]
     affine[:3] *= _UNITS.get(unit, 1.0)
@@ -131,7 +131,7 @@ def _millimetres(image: Any) -> NDArray[np.float64]:
 
 
 class VolumeReader:
-    """Reads parts of volumes, from files that are mapped. Picklable, safe in threads."""
+    """Reads parts of volumes from mapped files. Picklable and thread-safe."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         packed = any(path.lower().endswith(".gz") for path in paths)
@@ -143,14 +143,14 @@ class VolumeReader:
         Parameters
         ----------
         volume
-            Which one.
+            The volume.
         index
-            Along the three axes of voxels.
+            An index along its three axes.
 
         Returns
         -------
         (…) or (…, C)
-            Values as they are meant: scaled, if the file says how, in 64 bits.
+            Values, rescaled in 64 bits if the file says how.
         """
         path = volume.path
         if self._copies is not None and path.lower().endswith(".gz"):
@@ -167,12 +167,12 @@ class VolumeReader:
 
 
 def _scale(image: Any) -> tuple[float, float]:
-    """Return a slope and an intercept; nibabel gives 1 and 0 where the file does not say."""
+    """Return slope and intercept, 1 and 0 if the file has none."""
     return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
 def _extent(shape: Sequence[int], path: str) -> tuple[int, int, int, int]:
-    """Return three axes of voxels and one of channels; a fourth of one is time, before vectors."""
+    """Return the lengths of three axes and the number of channels; a fourth axis of 1 is time."""
     voxels = [*shape[:3], 1, 1, 1][:3]
     channels = [size for size in shape[3:] if size > 1]
     if len(channels) > 1:
