@@ -1,4 +1,4 @@
-"""What does a split hold? Facts as plain data, read from the store itself."""
+"""What does a split contain? A summary as plain data, read from the store."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class FieldFacts:
     name
         ``image``, ``mask``, …
     shape
-        With the samples on axis 0.
+        Shape of the array, with the samples on axis 0.
     dtype, codec
-        Of its numbers, and of its chunks.
+        Dtype of its values, and codec of its chunks.
     chunk_rows, shard_rows
-        Samples per chunk and per file.
+        Number of samples per chunk, and per file.
     decoded_bytes
-        What the array is in memory.
+        Size of the array in memory.
     stored_bytes
-        What its data files are; None in a dry run.
+        Size of its shard files; None in a dry run.
     """
 
     name: str
@@ -53,12 +53,12 @@ class ClassFacts:
     Attributes
     ----------
     id, name
-        In masks, and for people; the ignored id comes last, as ``(ignored)``.
+        Id in masks, and name. The ignored id comes last, with the name ``(ignored)``.
     pixels
-        That the split has of it; None in a dry run.
+        Number of its pixels in the split; None in a dry run.
     share
-        Of all the split's pixels, 0 … 1; None where nobody counted. Of multi-hot masks, shares need
-        not add up to 1.
+        `pixels` as a share of all pixels, 0 … 1; None if they are not counted. The shares of
+        multi-hot masks need not add up to 1.
     """
 
     id: int
@@ -68,14 +68,14 @@ class ClassFacts:
 
 
 def fields_of(split: Split, names: Sequence[str]) -> tuple[FieldFacts, ...]:
-    """Describe arrays of a split.
+    """Return a summary of some arrays of a split.
 
     Parameters
     ----------
     split
         An opened split.
     names
-        Of the arrays.
+        Names of the arrays.
     """
     layouts = [(name, split.layouts[name]) for name in names]
     return tuple(
@@ -94,7 +94,7 @@ def fields_of(split: Split, names: Sequence[str]) -> tuple[FieldFacts, ...]:
 
 
 def classes_of(split: Split) -> tuple[ClassFacts, ...]:
-    """Count the classes of a split; empty where the store does not."""
+    """Return the classes of a split with their pixels; empty if the store does not count them."""
     if MASK not in split.layouts:
         return ()
     mask = split.layouts[MASK].shape

@@ -1,1 +1,1 @@
-"""Datasets that a COCO file describes: shapes that are drawn as masks."""
+"""COCO datasets: a JSON file with shapes, which are drawn as masks."""

@@ -1,4 +1,4 @@
-"""Which pixels of an image belong to which class, by the shapes of a COCO file?"""
+"""How do images and the shapes in a COCO file become images and masks?"""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class CocoJson(Source):
 
     @property
     def keys(self) -> Sequence[str]:
-        """The images' paths below their folder, without extension where that is enough; sorted."""
+        """Paths of images below their folder, sorted; without extension if they are unique."""
         return self._keys
 
     def describe(self) -> JSON:
@@ -138,12 +138,12 @@ class CocoJson(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name a sample's image, and the JSON file with the image's name in it."""
+        """Return the path of a sample's image, and that of the JSON file with the image's name."""
         names = self._path(sample), self._entry(sample)
         return names[: len(self.fields)]
 
     def probe(self, sample: int) -> Header:
-        """Read an image's header."""
+        """Read the header of an image, and check its size."""
         path = self._path(sample)
         image = measure(Path(path), self._limits)
         self._require_size(sample, image.height, image.width)
@@ -161,7 +161,7 @@ class CocoJson(Source):
         return image, self._draw(sample, height, width)
 
     def read_mask(self, sample: int) -> Mask:
-        """Draw a sample's mask, of the size that the image really has."""
+        """Draw a sample's mask, with the size of the image file."""
         image = measure(Path(self._path(sample)), self._limits)
         self._require_size(sample, image.height, image.width)
         return self._draw(sample, image.height, image.width)
@@ -176,10 +176,10 @@ class CocoJson(Source):
         needed = tuple(self._index.sizes[self._rows[sample]].tolist())
         if all(needed) and needed != (height, width):
             image, mask = self._path(sample), self._entry(sample)
-            turned = "; was it turned (EXIF orientation)?" if needed == (width, height) else ""
+            turned = "; was it rotated (EXIF orientation)?" if needed == (width, height) else ""
             raise SourceError(
                 f"{image}: needed {needed[0]}x{needed[1]} (height x width), as {mask} says, found "
-                f"{height}x{width}{turned}; take the image that was annotated"
+                f"{height}x{width}{turned}; use the image that was annotated"
             )
 
     def _draw(self, sample: int, height: int, width: int) -> Mask:
@@ -202,7 +202,17 @@ class CocoJson(Source):
         return self._options.mask(ids, name=name)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
-        """Find the images that make samples: their place in the index, their file."""
+        """Find the images to pack.
+
+        Returns
+        -------
+        rows
+            Their rows in the index.
+        files
+            Their paths below the folder.
+        unlisted
+            Number of images in the folder that are not in the JSON file.
+        """
         self.left_out = left_out = list[tuple[str, str]]()
         on_disk = _below(self._images)
         by_name = {composed(file): file for file in on_disk} | {file: file for file in on_disk}
@@ -218,7 +228,9 @@ class CocoJson(Source):
             elif self._index.shapeless[row]:
                 why = f"{self._index.shapeless[row]} of its {counts[row]} annotations have no shape"
             if file in listed:
-                raise SourceError(f"{self._masks}: needed an image once, found {file} twice")
+                raise SourceError(
+                    f"{self._masks}: needed each image once, found {file} twice; correct the file"
+                )
             if file is not None:
                 listed.add(file)
             if why:
@@ -229,7 +241,7 @@ class CocoJson(Source):
             first = "; {}: {}".format(*self.left_out[0]) if self.left_out else ""
             raise SourceError(
                 f"images: needed the images of {self._masks} ({len(self._index.names)}), found "
-                f"none that can be packed in {self._images}{first}"
+                f"none that can be packed in {self._images}{first}; check --images"
             )
         unlisted = sum(Path(file).suffix.lower() in EXTENSIONS for file in on_disk - listed)
         ordered = sorted(files)
@@ -237,7 +249,7 @@ class CocoJson(Source):
 
 
 def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str, ...]]:
-    """Return each category a class id, without gaps, and name the classes.
+    """Return the class id of each category, without gaps, and the names of the classes.
 
     Examples
     --------
@@ -252,20 +264,25 @@ def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str,
             ids[number] = 0
             continue
         ids[number] = len(names)
-        # Some tools write a category and its group under one name.
+        # Some tools use the same name for a category and its group.
         names.append(name if name and count[name] == 1 else f"{name} ({number})".strip())
     return ids, tuple(names)
 
 
 def locate(name: str, on_disk: Mapping[str, str]) -> str | None:
-    r"""Find an image by what a JSON file calls it, which may begin with folders from elsewhere.
+    r"""Find an image by its name in a JSON file, which may begin with folders of another machine.
 
     Parameters
     ----------
     name
-        With the slashes of any system.
+        Name, with slashes or backslashes.
     on_disk
-        Files by their names, as they are and with letters and accents composed.
+        Name → file. Names are listed as they are, and in Unicode normal form C.
+
+    Returns
+    -------
+    str or None
+        The file; None if there is none.
 
     Examples
     --------

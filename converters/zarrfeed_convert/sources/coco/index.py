@@ -1,8 +1,8 @@
-"""Where in a COCO file is what it says of each image?
+"""Where in a COCO file are the annotations of each image?
 
-COCO files are large: parsed, the 450 MB of COCO's own training set are gigabytes of Python objects,
-which no worker process should be sent. So the file is gone through once, an entry at a time, and
-what is kept of an annotation is its place in the file.
+COCO files are large. Parsed, the 450 MB of COCO's own training set take gigabytes of Python
+objects, too much to send to worker processes. Therefore the file is read once, entry by entry, and
+only the positions of annotations in the file are kept.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]|[^\s\[\]{},:"]++')
 _DAMAGED = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
-_BOM = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1
+_BOM = "\xef\xbb\xbf"  # byte order mark of UTF-8, read as Latin-1
 
 
 @dataclass(frozen=True, slots=True)
 class CocoIndex:
-    """What is known of a COCO file.
+    """Index of a COCO file with n images and m annotations.
 
     Attributes
     ----------
     path
-        Of the file.
+        Path of the file.
     names
-        Of the images, in the file's order.
+        Names of the images, in the order of the file.
     sizes
-        (n, 2) int64: their heights and widths; 0 where the file does not say.
+        (n, 2) int64 heights and widths of the images; 0 if unknown.
     of_image
-        Which annotations are those of an image.
+        Index of the annotations by image.
     spans
-        (m, 2) int64: begin and end of every annotation in the file, in bytes; by image, and in the
-        file's order.
+        (m, 2) int64 first byte and end of every annotation in the file, sorted by image, then in
+        the order of the file.
     categories
         Category id → name, by ascending id.
     shapeless
-        (n,) int64: how many annotations of an image have a box, but no shape.
+        (n,) int64 number of annotations of each image that have a box, but no shape.
     facts
-        Counts of annotations: all, those of a crowd, those of no image.
+        Number of all annotations, of those of crowds, and of those of no image.
     annotated
-        Whether it lists annotations, even if there are none: files of test sets do not.
+        Whether the file has a list of annotations, even an empty one. Files of test sets have none.
     """
 
     path: str
@@ -84,12 +84,13 @@ class CocoIndex:
 
 
 def index_coco(path: str) -> CocoIndex:
-    """Go through a COCO file once.
+    """Read a COCO file once, and index it.
 
     Raises
     ------
     SourceError
-        It is missing or no COCO file of shapes; an id is given twice, or unknown.
+        The file is missing, damaged or not a COCO file with shapes, or an id is unknown or used
+        twice.
     """
     images: dict[Any, dict[str, Any]] = {}
     categories: dict[Any, str] = {}
@@ -120,12 +121,12 @@ def index_coco(path: str) -> CocoIndex:
     except _DAMAGED as error:
         raise SourceError(
             f"{path}: needed a COCO file of images, annotations and categories, found something "
-            f"else or a damaged one: {_said(error)}"
+            f"else or a damaged one: {_said(error)}; check --masks"
         ) from error
 
 
 class _Annotations:
-    """Gathers of the annotations what an index holds."""
+    """Collects what the index needs of each annotation."""
 
     def __init__(self) -> None:
         self.images: list[Any] = []
@@ -153,8 +154,8 @@ class _Annotations:
             )
         if self.images and self.shapeless.total() == len(self.images):
             raise SourceError(
-                f"{path}: needed annotations with a segmentation, found {len(self.images)} "
-                "without: boxes alone make no masks"
+                f"{path}: needed annotations with a segmentation, found {len(self.images)} with "
+                "boxes alone; export the shapes, too"
             )
 
     def require_known(
@@ -207,23 +208,23 @@ def _indexed(
 
 
 def _name(image: Mapping[str, Any]) -> str:
-    """Return an image's file; LVIS has only the address that it was at."""
+    """Return the name of an image's file; LVIS gives only its former address."""
     name = image.get("file_name") or image.get("coco_url")
     return str(name or image["id"]).replace("\\", "/")
 
 
 def _add_once(entries: dict[Any, Any], number: Any, entry: Any, what: str) -> None:
     if not isinstance(number, int | float | str):
-        raise ValueError(f"{what} id {number!r} is no number and no text")
+        raise ValueError(f"{what} id {number!r} is neither a number nor a text")
     if number in entries:
         raise ValueError(f"two {what} entries have the id {number!r}")
     entries[number] = entry
 
 
 def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
-    """Return the entries of the arrays that count, one by one: array, entry, begin, end.
+    """Yield the entries of the arrays in `_ARRAYS`: name of the array, entry, begin, end.
 
-    The text is UTF-8 read as Latin-1: a character is a byte, and JSON's own signs are the same.
+    `text` is UTF-8 read as Latin-1, so that a character is a byte. The syntax of JSON is the same.
     """
     decode = json.JSONDecoder().raw_decode
     at = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
@@ -246,7 +247,7 @@ def _entries(text: str) -> Iterator[tuple[str, dict[str, Any], int, int]]:
 
 
 def _end_of(text: str, at: int) -> int:
-    """Find the end of a value that is not needed, however large: nothing is made of it."""
+    """Return the end of a value, without parsing it."""
     depth = 0
     for token in _TOKEN.finditer(text, at):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
@@ -256,7 +257,7 @@ def _end_of(text: str, at: int) -> int:
 
 
 def _next(text: str, at: int, closing: str) -> int:
-    """Go to the next entry, or to the sign that closes them."""
+    """Return the position of the next entry, or of the closing sign."""
     at = _skip(text, at)
     return at if text[at : at + 1] == closing else _expect(text, at, ",")
 

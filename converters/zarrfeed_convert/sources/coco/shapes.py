@@ -1,8 +1,7 @@
-"""What mask do an image's COCO annotations make?
+"""How are the COCO annotations of an image drawn as a mask?
 
-Pure: annotations in, class ids out. pycocotools draws the polygons. It decodes run-length codes,
-too, but does not notice one that ends early and then returns uninitialised memory; here, a code
-fits its image or is refused.
+Pure functions of annotations. pycocotools draws polygons. Run-length codes are decoded here, since
+pycocotools returns uninitialised memory for truncated ones. A code must cover its image exactly.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ _MOST_DIGITS = 12  # 5 bits each: enough for any run that an int64 counts
 
 
 def runs_of(counts: str | bytes | Sequence[int], pixels: int) -> NDArray[np.int64]:
-    """Read a run-length code.
+    """Decode a run-length code.
 
     Parameters
     ----------
     counts
-        The lengths of runs outside and inside by turns, outside first, along columns; or these
-        compressed, as ``pycocotools.mask.encode`` writes them.
+        Lengths of runs along columns, alternately outside and inside the shape, outside first; or
+        these lengths compressed, as ``pycocotools.mask.encode`` writes them.
     pixels
-        Of the image; so many the runs must cover.
+        Number of pixels of the image.
 
     Returns
     -------
-    (n,) int64
-        The lengths.
+    ndarray
+        (n,) int64 lengths.
 
     Raises
     ------
     ValueError
-        They do not cover the image exactly, or are no run-length code.
+        The runs do not cover the image exactly, or `counts` is not a run-length code.
 
     Examples
     --------
@@ -60,7 +59,7 @@ def runs_of(counts: str | bytes | Sequence[int], pixels: int) -> NDArray[np.int6
 
 
 def area_of(runs: NDArray[np.int64]) -> int:
-    """Count the pixels inside.
+    """Return the number of pixels inside the shape.
 
     Examples
     --------
@@ -73,18 +72,18 @@ def area_of(runs: NDArray[np.int64]) -> int:
 def paint(
     flat: NDArray[np.integer], runs: NDArray[np.int64], number: int, clash: int | None
 ) -> None:
-    """Return the pixels inside a number.
+    """Set the pixels inside a shape to a number.
 
     Parameters
     ----------
     flat
-        The image's numbers along its columns; changed in place.
+        (H·W,) numbers of the image's pixels along columns; changed in place.
     runs
-        What is inside.
+        Run-length code of the shape; see :func:`runs_of`.
     number
-        What pixels become.
+        New number of the pixels.
     clash
-        What pixels become that have another number already, other than 0; None for `number`.
+        New number of pixels that have another number than 0 and `number`; None for `number`.
 
     Examples
     --------
@@ -95,7 +94,7 @@ def paint(
     """
     if runs.size < 2:
         return
-    # From the first run inside to the last: a small shape in a large image costs little.
+    # Only the part from the first run inside to the last is processed: small shapes are fast.
     inner = runs[1 : runs.size - runs.size % 2]
     begin = int(runs[0])
     window = flat[begin : begin + int(inner.sum())]
@@ -116,9 +115,9 @@ def _listed(counts: Sequence[int]) -> NDArray[np.int64]:
 
 
 def _decompressed(code: bytes) -> NDArray[np.int64]:
-    """Undo ``rleToString``: 5 bits a character, low ones first; bit 5 says that more follow.
+    """Undo ``rleToString``: 5 bits per character, low ones first; bit 5 says that more follow.
 
-    From the fourth on, numbers are differences to the last but one.
+    From the fourth number on, each is stored as the difference from the last but one.
     """
     digits = np.frombuffer(code, np.uint8).astype(np.int64) - 48
     if not digits.size:
@@ -138,9 +137,9 @@ def _decompressed(code: bytes) -> NDArray[np.int64]:
     return numbers
 
 
-_pycoco: Any = mask  # its types know no polygons of floats
-_POINTS = 3  # of a polygon that covers anything; pycocotools takes two points for a box
-_SEEN = 4  # pixels of a box that no rounding makes of nothing
+_pycoco: Any = mask  # its type hints do not allow polygons of floats
+_POINTS = 3  # minimum for a polygon that covers an area; pycocotools takes two points for a box
+_SEEN = 4  # a box of so many pixels is not the result of rounding
 
 
 def mask_of(
@@ -153,34 +152,35 @@ def mask_of(
     clash: int | None,
     dtype: np.dtype[Any],
 ) -> Mask:
-    """Draw annotations, those that hide others last; crowds first of all.
+    """Draw the annotations of an image as a mask, crowds first.
 
     Parameters
     ----------
     annotations
-        Of one image, in the file's order.
+        Annotations of the image, in the order of the file.
     ids
         Category id → class id.
     size
         (height, width) of the image.
     order
-        ``area``: large ones first; anything else: in the file's order.
+        ``area``: large shapes first, so that small ones are on top. Otherwise in the order of the
+        file.
     crowd
-        What crowds are drawn as; None for their class.
+        Id of crowds; None for that of their class.
     clash
-        What pixels become that several classes cover; None for the class drawn last.
+        Id of pixels that several classes cover; None for that of the class that is drawn last.
     dtype
-        Of the mask.
+        Dtype of the mask.
 
     Returns
     -------
-    (H, W)
-        C-contiguous; 0 where nothing is.
+    ndarray
+        (H, W) ids, C-contiguous; 0 outside all shapes.
 
     Raises
     ------
     ValueError
-        A shape does not fit the image; the message names the annotation.
+        A shape does not fit the image. The message names the annotation.
     """
     drawn: list[tuple[bool, int, int, NDArray[np.int64]]] = []
     for annotation in annotations:
@@ -201,7 +201,7 @@ def mask_of(
 
 
 def has_shape(segmentation: Any) -> bool:
-    """Return whether a segmentation draws anything: a code, or a polygon of three points or more.
+    """Return whether a segmentation is a run-length code, or has a polygon of 3 or more points.
 
     Examples
     --------
@@ -211,17 +211,17 @@ def has_shape(segmentation: Any) -> bool:
     if not isinstance(segmentation, list):
         return bool(segmentation)
     parts = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
-    # What is no list is no shape either, but an error that names it when it is drawn.
+    # Parts that are not lists count as shapes, so that drawing them raises an error.
     return any(not isinstance(part, list) or len(part) >= 2 * _POINTS for part in parts)
 
 
 def _require_pixels(annotation: Mapping[str, Any], covered: int, size: tuple[int, int]) -> None:
-    """Refuse a shape of at most one pixel in a box that is larger.
+    """Check that a shape does not have at most one pixel although its box is larger.
 
     Raises
     ------
     ValueError
-        The shape is that small, like a polygon in fractions of the image's size.
+        It does, like a polygon whose coordinates are fractions of the image's size.
     """
     box = annotation.get("bbox")
     if covered > 1 or not isinstance(box, list | tuple) or len(box) != 4:
@@ -237,12 +237,12 @@ def _require_pixels(annotation: Mapping[str, Any], covered: int, size: tuple[int
 
 
 def runs_of_shape(segmentation: Any, height: int, width: int) -> NDArray[np.int64]:
-    """Turn polygons, or a run-length code of either kind, into runs along columns.
+    """Convert polygons, or a run-length code of either kind, to runs along columns.
 
     Raises
     ------
     ValueError
-        It is neither, or does not fit the image.
+        `segmentation` is neither, or does not fit the image.
     """
     pixels = height * width
     if isinstance(segmentation, dict):
@@ -261,7 +261,7 @@ def runs_of_shape(segmentation: Any, height: int, width: int) -> NDArray[np.int6
 
 
 def _checked(polygon: Sequence[float], height: int, width: int) -> list[float]:
-    """Refuse what pycocotools would draw somewhere, or fill all memory with."""
+    """Check a polygon that pycocotools would draw wrongly, or exhaust memory with."""
     points = np.array(polygon, np.float64)
     if points.ndim != 1 or points.size % 2:
         raise ValueError(f"needed a polygon [x1, y1, x2, y2, …], found {str(polygon)[:40]}")
