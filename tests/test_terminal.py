@@ -15,7 +15,7 @@ from rich.text import Text
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, printable
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.split_summary import ClassFacts
+from zarrfeed_convert.splits.report import ClassFacts
 from zarrfeed_tools.inspect_command import inspect
 from zarrfeed_tools.tables import classes_table
 from zarrfeed_tools.terminal import console, shown

@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.repack import repack
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
-    from zarrfeed_convert.split_summary import ClassFacts, FieldFacts, classes_of, fields_of
-    from zarrfeed_convert.splits.report import Report
+    from zarrfeed_convert.splits.report import (
+        ClassFacts,
+        FieldFacts,
+        Report,
+        classes_of,
+        fields_of,
+    )
     from zarrfeed_convert.supervision.supervisor import (
         begin_supervised,
         set_read_timeout,
@@ -42,8 +47,8 @@ if TYPE_CHECKING:
 # Where each name is defined, below this package.
 _HOME = {
     "FORMATS": "formats",
-    "ClassFacts": "split_summary",
-    "FieldFacts": "split_summary",
+    "ClassFacts": "splits.report",
+    "FieldFacts": "splits.report",
     "Format": "formats",
     "Header": "source",
     "Limits": "decoding.limits",
@@ -57,10 +62,10 @@ _HOME = {
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
     "begin_supervised": "supervision.supervisor",
-    "classes_of": "split_summary",
+    "classes_of": "splits.report",
     "convert": "conversion",
     "factory_of": "formats",
-    "fields_of": "split_summary",
+    "fields_of": "splits.report",
     "fields_of_text": "extra_fields",
     "open_source": "formats",
     "options_of_text": "formats",

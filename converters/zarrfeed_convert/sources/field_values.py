@@ -1,6 +1,6 @@
 """How does a file become a field of a given role?
 
-Pure: works on headers and decoded pixels; opens no file.
+Pure functions of headers and decoded pixels.
 """
 
 from __future__ import annotations

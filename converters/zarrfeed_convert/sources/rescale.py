@@ -1,6 +1,6 @@
-"""What do stored numbers become by a slope and an intercept, as NIfTI and DICOM have them?
+"""How do a slope and an intercept, as NIfTI and DICOM have them, change stored values?
 
-Pure: arrays in, arrays out.
+Pure functions of arrays.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ _AS_STORED = (1, 0)
 def rescaled_dtype(
     stored: np.dtype[Any], slope: float, intercept: float, name: str, *, bits: int = 64
 ) -> str:
-    """Return the dtype of ``stored * slope + intercept``, by what a header says.
+    """Return the dtype of ``stored * slope + intercept``, from a header alone.
 
     Parameters
     ----------
     stored
-        The dtype of stored values.
+        Dtype of the stored values.
     slope, intercept
-        What they are multiplied by; what is added then.
+        Factor, and number to add afterwards.
     name
-        For errors.
+        Name of the file, for errors.
     bits
-        How many bits of stored integers are used, if not all.
+        Number of bits of stored integers that are used, if not all.
 
     Returns
     -------
     str
-        Of integers, if slope and intercept are whole numbers: the smallest signed dtype that holds
-        whatever the bits may mean, if 32 bits do. Else float32. Where nothing is scaled, the dtype
-        in which stored values are packed.
+        For stored integers with whole slope and intercept: the smallest signed dtype of up to 32
+        bits for all possible values, or float32 if there is none. For other values float32. If
+        nothing is scaled, the dtype in which stored values are packed.
 
     Raises
     ------
     SourceError
-        Stored values are no numbers.
+        Stored values are not numbers.
 
     Examples
     --------
@@ -69,17 +69,17 @@ def rescaled_dtype(
 
 
 def rescaled(values: NDArray[Any], slope: float, intercept: float, dtype: str) -> NDArray[Any]:
-    """Return ``values * slope + intercept``: in 64 bits, unless nothing is scaled.
+    """Return ``values * slope + intercept`` with 64 bits, or `values` if nothing is scaled.
 
     Parameters
     ----------
     values
-        As they are stored.
+        Stored values.
     slope, intercept
         As in :func:`rescaled_dtype`.
     dtype
-        What that has returned. Values that it does not hold are none that the header promised: see
-        :func:`zarrfeed_convert.sources.values.fitted`.
+        Result of :func:`rescaled_dtype`, to which
+        :func:`zarrfeed_convert.sources.values.fitted` converts and checks the values afterwards.
     """
     if (slope, intercept) == _AS_STORED:
         return values
