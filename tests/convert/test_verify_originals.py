@@ -136,7 +136,7 @@ def test_tiles_of_changed_originals_are_named(tiled, older):
         ("original-missing", "s05"),
         ("original-new", ""),
     ]
-    assert "needed an image of 4 tiles" in next(
+    assert "needed an image that gives the 4 tiles" in next(
         problem.what for problem in found.problems if problem.key == "s04"
     )
 
