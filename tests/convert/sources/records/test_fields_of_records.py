@@ -509,3 +509,40 @@ def test_the_command_packs_fields_of_records(kind):
     np.testing.assert_array_equal(stored("o.zarr/train")["depth"], DEPTHS)
     done = CliRunner().invoke(app, ["verify", "o.zarr", "--source"])
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("masks", ["", "none"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_columns_are_no_paths_when_the_folder_changes(kind, masks, monkeypatch, tmp_path):
+    path = write(kind, rows_of_fields(kind))
+    arguments = {"images": path, "masks": masks, "fields": {"depth": FIELDS["depth"]}}
+    source = open_source(kind, arguments)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    convert(source, "o.zarr", split="train", classes=None if masks else 3, workers=1)
+    found = stored("o.zarr/train")
+    assert ("mask" in found) == (not masks)
+    np.testing.assert_array_equal(found["depth"], DEPTHS)
+    recorded = attributes(Path("o.zarr/train"))["source"]
+    assert recorded["images"] == str(tmp_path / path)
+    assert (recorded["masks"], recorded["fields"]) == (masks, arguments["fields"])
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_masks_of_overlapping_classes_keep_a_channel_for_each(kind, bare):
+    if bare and kind == "webdataset":
+        pytest.skip("files of tars are never bare numbers")
+    hot = RNG.integers(0, 2, (COUNT, *SIZE, 4), np.uint8)
+    image, mask, _ = NAMES[kind]
+    mask = "mask.npy" if kind == "webdataset" else mask
+    rows = [
+        {image: IMAGES[n].tobytes() if bare else png(IMAGES[n]),
+         mask: hot[n].tobytes() if bare else npy(hot[n])}
+        for n in range(COUNT)
+    ]  # fmt: skip
+    options = {"dtype": "uint8", "mask_dtype": "uint8", "shape": "12x10x3"} if bare else {}
+    arguments = {"images": write(kind, rows), "mask_map": "multi-hot", **options}
+    convert(open_source(kind, arguments), "o.zarr", split="train", workers=1)
+    require_verified("o.zarr/train")
+    np.testing.assert_array_equal(stored("o.zarr/train")["mask"], hot)
