@@ -1,32 +1,109 @@
 """How does a file become a field of a given role?
 
-Pure functions of headers and decoded pixels.
+Pure functions of headers and decoded pixels, and the base class of sources that decode each field
+of a sample by itself.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.labels import is_jpeg
-from zarrfeed_convert.source import ArrayHeader
+from zarrfeed_convert.source import PAIR, ArrayHeader, Source
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Measure, Pixels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import Field, Header
+    from zarrfeed_convert.source import Field, Header, Mask
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _MOST_UINT8 = 255
+
+
+class FieldValue(Protocol):
+    """A field of a sample before decoding: an image file, an array file or numbers."""
+
+    @property
+    def name(self) -> str:
+        """Its name in errors."""
+        ...
+
+    def measure(self) -> Measure:
+        """Return the size and the dtype without decoding."""
+        ...
+
+    def pixels(self) -> Pixels:
+        """Decode it."""
+        ...
+
+
+class DecodedFields(Source):
+    """Base class of sources that decode each field of a sample by itself.
+
+    ``_options`` say how values become images and masks, and ``_of_extras`` how they become further
+    fields, if that differs.
+    """
+
+    _options: ValueOptions
+    _of_extras: ValueOptions | None = None
+
+    @abstractmethod
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
+        """Find the values of some fields of a sample, given by the numbers of the fields."""
+
+    def _measured_file(self, sample: int, field: int) -> Measure | None:  # noqa: ARG002
+        """Measure a field by the beginning of its file; None if that needs the whole value."""
+        return None
+
+    def probe(self, sample: int) -> Header:
+        """Measure a sample; of files, only the headers are decoded."""
+        files = [self._measured_file(sample, field) for field in range(len(self.fields))]
+        values = self._values(sample, [field for field, found in enumerate(files) if not found])
+        measures = [found or next(values).measure() for found in files]
+        image, mask = measures[0], measures[1] if self.fields[1:2] == PAIR[1:] else None
+        names = self.names(sample)
+        if mask and (image.height, image.width) != (mask.height, mask.width):
+            _require_channels_last(image, mask, names[0])
+        header = self._options.header(image, mask, name=names[0])
+        extras = {
+            field: (name, measure)
+            for field, name, measure in zip(self.fields, names, measures, strict=True)
+            if field not in PAIR
+        }
+        return with_fields(header, image, extras, self._of_extras or self._options)
+
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a sample: an array for each field."""
+        options = self._of_extras or self._options
+        values = self._values(sample, range(len(self.fields)))
+        return tuple(
+            self._ids(value)
+            if field == PAIR[1]
+            else field_values(field, value.pixels(), options, name=value.name)
+            for field, value in zip(self.fields, values, strict=True)
+        )
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode the mask of a sample without its image."""
+        return self._ids(next(self._values(sample, [1])))
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Return the colours of the palette indices that the mask of a sample uses."""
+        return self._options.shown_colors(next(self._values(sample, [1])).pixels())
+
+    def _ids(self, mask: FieldValue) -> Mask:
+        return self._options.mask(mask.pixels(), name=mask.name)
 
 
 def with_fields(
@@ -174,3 +251,12 @@ def _no_numbers(field: Field, name: str, found: str) -> SourceError:
         f"{name}: needed numbers as the target {field.name}, found {found}; use the role image for "
         "a picture or mask for ids, or save the numbers as a grey PNG or a TIFF"
     )
+
+
+def _require_channels_last(image: Measure, mask: Measure, name: str) -> None:
+    if (image.width, image.channels) == (mask.height, mask.width):
+        raise SourceError(
+            f"{name}: needed an image (H, W, C) of {mask.height}×{mask.width} pixels as its mask "
+            f"has, found {image.height}×{image.width}×{image.channels}, whose channels seem to "
+            "come first; save it with channels last: np.moveaxis(array, 0, -1)"
+        )

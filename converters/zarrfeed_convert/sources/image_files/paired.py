@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
-from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.class_files import find_classes
-from zarrfeed_convert.sources.field_values import field_values, with_fields
+from zarrfeed_convert.sources.field_values import DecodedFields
 from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from zarrfeed_convert.decoding.pixels import Color, Measure
+    from zarrfeed_convert.decoding.pixels import Color, Measure, Pixels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Mask
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.sources.field_values import FieldValue
 
 
-_MASK = PAIR[1:]
-
-
-class FilePairs(Source):
+class FilePairs(DecodedFields):
     """Samples with one file per field: the base class of sources of image files.
 
     Parameters
@@ -59,7 +55,7 @@ class FilePairs(Source):
     ) -> None:
         self._keys = sorted(files)
         self._files = [files[key] for key in self._keys]
-        self._options, self._of_fields = options, of_fields or options
+        self._options, self._of_extras = options, of_fields
         self.left_out = list(left_out)
         self._limits = limits or Limits()
 
@@ -72,46 +68,25 @@ class FilePairs(Source):
         """Return the files of a sample."""
         return self._files[sample]
 
-    def probe(self, sample: int) -> Header:
-        """Return a sample's header; only the headers of its files are read."""
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
         files = self._files[sample]
-        image, *others = (measure(Path(file), self._limits) for file in files)
-        mask = others[0] if self.fields[1:2] == _MASK else None
-        if mask and (image.height, image.width) != (mask.height, mask.width):
-            _require_channels_last(image, mask, files[0])
-        header = self._options.header(image, mask, name=files[0])
-        known = len(header.arrays)
-        named = zip(files[known:], others[known - 1 :], strict=True)
-        extras = dict(zip(self.fields[known:], named, strict=True))
-        return with_fields(header, image, extras, self._of_fields)
-
-    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode a sample."""
-        named = zip(self.fields, self._files[sample], strict=True)
-        return tuple(
-            self.read_mask(sample)
-            if (field,) == _MASK
-            else field_values(field, decode(Path(path), self._limits), self._of_fields, name=path)
-            for field, path in named
-        )
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode a sample's mask."""
-        path = Path(self._files[sample][1])
-        return self._options.mask(decode(path, self._limits), name=str(path))
-
-    def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return the colours of the palette indices that a sample's mask uses."""
-        return self._options.shown_colors(decode(Path(self._files[sample][1]), self._limits))
+        return (ImageFile(files[field], self._limits) for field in fields)
 
 
-def _require_channels_last(image: Measure, mask: Measure, name: str) -> None:
-    if (image.width, image.channels) == (mask.height, mask.width):
-        raise SourceError(
-            f"{name}: needed an image (H, W, C) of {mask.height}×{mask.width} pixels as its mask "
-            f"has, found {image.height}×{image.width}×{image.channels}, whose channels seem to "
-            "come first; save it with channels last: np.moveaxis(array, 0, -1)"
-        )
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file of one field, with limits on what it may claim."""
+
+    name: str
+    limits: Limits
+
+    def measure(self) -> Measure:
+        """Read the header of the file."""
+        return measure(Path(self.name), self.limits)
+
+    def pixels(self) -> Pixels:
+        """Decode the file."""
+        return decode(Path(self.name), self.limits)
 
 
 @source_errors

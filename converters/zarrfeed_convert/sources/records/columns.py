@@ -14,8 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
 from zarrfeed_convert.sources.read_errors import naming_errors
-from zarrfeed_convert.sources.records.bare_numbers import size_of
-from zarrfeed_convert.sources.records.embedded import EmbeddedImage
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
 from zarrfeed_convert.sources.records.parquet_files import Tables, schema_of
 from zarrfeed_convert.sources.value_options import NO_MASKS
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
-    from zarrfeed_convert.sources.records.bare_numbers import Numbers, Value
+    from zarrfeed_convert.sources.records.embedded import Numbers, Value
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
 # A str is the path of an image file.

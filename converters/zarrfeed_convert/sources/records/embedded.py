@@ -1,45 +1,82 @@
 """Decode values of records, table cells and tar members as images, masks and targets.
 
-A value is an image file, a NumPy file, raw numbers or an array. :class:`EmbeddedFields` is the base
-class of the sources whose samples consist of such values.
+A value is an image file, a NumPy file, raw numbers (bytes or a list) or an array.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
-from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
-from zarrfeed_convert.sources.field_values import field_values, with_fields
-from zarrfeed_convert.sources.records.bare_numbers import (
-    Numbers,
-    Value,
-    arrange_numbers,
-    numbers_dtype,
-)
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
+from zarrfeed_convert.sources.field_values import DecodedFields
 from zarrfeed_convert.sources.value_options import NO_MASKS
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.extra_fields import ExtraField
-    from zarrfeed_convert.source import Header, Mask
-    from zarrfeed_convert.sources.value_options import ValueOptions
+    from zarrfeed_convert.source import Role
 
 # Formats with the header at the beginning, and the bytes that nearly all of them need for it.
 _HEADED = (b"\x89PNG", b"\xff\xd8\xff", NPY)
 HEAD = 1 << 16
+# An image file, a NumPy file or raw numbers; an array.
+Value: TypeAlias = bytes | NDArray[Any]
+
+_CHANNELS = 4  # images rarely have more
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How values are read that are not image files.
+
+    Attributes
+    ----------
+    dtype
+        The dtype of bytes that are raw numbers, and of numbers in lists. Empty: bytes are image or
+        NumPy files, and integers of 32 or 64 bits, as in lists, are uint8 in images.
+    channels_first
+        Whether arrays are (C, H, W) instead of (H, W, C).
+    role
+        The role of the field.
+    """
+
+    dtype: str = ""
+    channels_first: bool = False
+    role: Role = "image"
+
+    @property
+    def option(self) -> str:
+        """The option that gives the dtype."""
+        return "dtype" if self.role == "image" else f"{self.role}_dtype"
+
+    def __post_init__(self) -> None:
+        """Check that the dtype is numeric."""
+        try:
+            known = np.dtype(self.dtype or "uint8").kind in "buif"
+        except TypeError:
+            known = False
+        if not known:
+            raise SourceError(
+                f"option {self.option}: needed a type of numbers, like uint8, int16 or float32, "
+                f"found {self.dtype!r}"
+            )
+
+    def is_file(self, value: Value) -> TypeGuard[bytes]:
+        """Return whether a value is an image file or a NumPy file."""
+        return isinstance(value, bytes) and not self.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +148,10 @@ class EmbeddedImage:
         return self.value if self.numbers.is_file(self.value) else None
 
 
-class EmbeddedFields(Source):
-    """Base class of sources with one embedded value for each field of a sample."""
+class EmbeddedFields(DecodedFields):
+    """Base class of sources with an embedded value for each field of a sample."""
 
     takes_names = True
-    _options: ValueOptions
 
     def _masks_wanted(
         self, masks: str, extras: Sequence[ExtraField], *, mask: str, mask_dtype: str = ""
@@ -147,50 +183,6 @@ class EmbeddedFields(Source):
         if not self.arguments.get("target_dtype"):  # older stores do not record it
             self.arguments.pop("target_dtype", None)
 
-    @abstractmethod
-    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[EmbeddedImage]:
-        """Read the values of some fields of a sample, given by the numbers of the fields."""
-
-    def _measured_file(self, sample: int, field: int) -> Measure | None:  # noqa: ARG002
-        """Measure a field by the beginning of its file; None if that needs the whole value."""
-        return None
-
-    def probe(self, sample: int) -> Header:
-        """Measure a sample; of files, only the headers are decoded."""
-        files = [self._measured_file(sample, field) for field in range(len(self.fields))]
-        values = self._values(sample, [field for field, found in enumerate(files) if not found])
-        measures = [found or next(values).measure() for found in files]
-        image, mask = measures[0], measures[1] if self.fields[1:2] == PAIR[1:] else None
-        names = self.names(sample)
-        header = self._options.header(image, mask, name=names[0])
-        extras = {
-            field: (name, measure)
-            for field, name, measure in zip(self.fields, names, measures, strict=True)
-            if field not in PAIR
-        }
-        return with_fields(header, image, extras, self._options)
-
-    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode a sample: an array for each field."""
-        values = self._values(sample, range(len(self.fields)))
-        return tuple(
-            self._ids(value)
-            if field == PAIR[1]
-            else field_values(field, value.pixels(), self._options, name=value.name)
-            for field, value in zip(self.fields, values, strict=True)
-        )
-
-    def read_mask(self, sample: int) -> Mask:
-        """Decode the mask of a sample without its image."""
-        return self._ids(next(self._values(sample, [1])))
-
-    def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return the colours of the palette indices that the mask of a sample uses."""
-        return self._options.shown_colors(next(self._values(sample, [1])).pixels())
-
-    def _ids(self, mask: EmbeddedImage) -> Mask:
-        return self._options.mask(mask.pixels(), name=mask.name)
-
 
 def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:
     """Measure a file by its first `HEAD` bytes; None if that needs the whole file."""
@@ -200,3 +192,108 @@ def measure_head(head: bytes, name: str, limits: Limits) -> Measure | None:
         return EmbeddedImage(head, name, limits).measure()
     except SourceError:
         return None  # a longer header or damage: decide by the whole file
+
+
+def numbers_by_role(
+    dtype: str, mask_dtype: str, target_dtype: str, *, channels_first: bool = False
+) -> dict[Role, Numbers]:
+    """Return how numbers are read for each role."""
+    dtypes: dict[Role, str] = {"image": dtype, "mask": mask_dtype, "target": target_dtype}
+    return {role: Numbers(said, channels_first, role) for role, said in dtypes.items()}
+
+
+def parse_shape(text: str) -> tuple[int, ...] | None:
+    """Parse ``HxW`` or ``HxWxC``; None for other text.
+
+    Examples
+    --------
+    >>> parse_shape("256x320x3")
+    (256, 320, 3)
+    """
+    if re.fullmatch(r"\d+(x\d+){1,2}", text) is None:
+        return None
+    return tuple(int(part) for part in text.split("x"))
+
+
+def size_of(numbers: Sequence[int], parts: Sequence[object], name: str) -> tuple[int, ...]:
+    """Return the numbers of some columns or features as a shape.
+
+    Raises
+    ------
+    SourceError
+        They are not a height and a width, with or without channels.
+    """
+    if len(numbers) not in (2, 3) or min(numbers) < 1:
+        raise SourceError(
+            f"{name}: needed a height and a width in {', '.join(map(str, parts))}, found "
+            f"{list(numbers)}"
+        )
+    return tuple(numbers)
+
+
+def numbers_dtype(array: NDArray[Any], value: Value, numbers: Numbers) -> np.dtype[Any]:
+    """Return the dtype to which numbers are converted; that of masks stays."""
+    if isinstance(value, bytes) or numbers.role == "mask":
+        return array.dtype
+    if numbers.dtype:
+        return np.dtype(numbers.dtype).newbyteorder("=")
+    listed = numbers.role == "image" and array.dtype.kind in "iu" and array.dtype.itemsize >= 4
+    return np.dtype(np.uint8) if listed else array.dtype
+
+
+def arrange_numbers(
+    value: Value, numbers: Numbers, shape: Sequence[int] | None, name: str
+) -> NDArray[Any]:
+    """Arrange numbers as (H, W) or (H, W, C), in native byte order.
+
+    The shape is that of the images; other roles take the height and the width from it.
+    """
+    if shape is not None and len(shape) == 3 and numbers.role != "image":
+        shape = shape[1:] if numbers.channels_first else shape[:2]
+    array = _numbers_in(value, numbers, name) if isinstance(value, bytes) else value
+    if array.ndim == 1:
+        array = array.reshape(_completed(shape, array.size, numbers, name))
+    if array.ndim == 3 and numbers.channels_first:
+        array = array.transpose(1, 2, 0)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise SourceError(f"{name}: needed an array (H, W) or (H, W, C), found {array.shape}")
+    if array.ndim == 3 and array.shape[0] <= _CHANNELS < array.shape[2]:
+        raise SourceError(
+            f"{name}: needed an image (H, W, C), found {array.shape}, whose channels seem to come "
+            "first; if so, say -o channels_first=yes"
+        )
+    return array
+
+
+def _numbers_in(data: bytes, numbers: Numbers, name: str) -> NDArray[Any]:
+    dtype = np.dtype(numbers.dtype)
+    if len(data) % dtype.itemsize:
+        raise SourceError(
+            f"{name}: needed numbers of {dtype.itemsize} bytes each ({dtype}), found "
+            f"{len(data)} bytes; check -o {numbers.option}"
+        )
+    values: NDArray[Any] = np.frombuffer(data, dtype)
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _completed(
+    shape: Sequence[int] | None, count: int, numbers: Numbers, name: str
+) -> tuple[int, ...]:
+    """Return the shape of flat numbers, with as many channels as fit."""
+    if shape is None:
+        raise SourceError(
+            f"{name}: needed the shape of {count} numbers in a row, found none; give it by "
+            "-o shape=HxW"
+        )
+    needed = math.prod(shape)
+    if len(shape) == 2 and needed and count and count % needed == 0:
+        channels = count // needed
+        if channels == 1:
+            return tuple(shape)
+        return (channels, *shape) if numbers.channels_first else (*shape, channels)
+    if count != needed or not count or len(shape) != 3:
+        raise SourceError(
+            f"{name}: needed {'×'.join(map(str, shape))} numbers"
+            f"{', or as many for each channel' if len(shape) == 2 else ''}, found {count}"
+        )
+    return tuple(shape)

@@ -17,8 +17,7 @@ from google.protobuf.message import DecodeError
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed_convert.sources.records.bare_numbers import size_of
-from zarrfeed_convert.sources.records.embedded import EmbeddedImage
+from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
 from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
-    from zarrfeed_convert.sources.records.bare_numbers import Numbers
+    from zarrfeed_convert.sources.records.embedded import Numbers
     from zarrfeed_convert.sources.records.record_file import Records
 
 # The name of each feature -> the feature, a message.
