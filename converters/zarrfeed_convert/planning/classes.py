@@ -1,7 +1,7 @@
 """Which classes do the masks of a source have?
 
-Those that the user names, those of the dataset, the channels of multi-hot masks; or, by looking at
-every mask, those that its values mean.
+The classes that the user names, those of the dataset's other splits, the channels of multi-hot
+masks; or else the values that all masks hold.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Source
 
 _SURVEYED_TOGETHER = 16
-# Masks of some classes, smeared by JPEG, hold dozens of values; a few may be classes after all.
+# JPEG compression gives masks of a few classes dozens of values; fewer than this may be classes.
 _JPEG_VALUES = 16
-_INSTANCES = 256  # classes that nobody named: more than that number objects
+_INSTANCES = 256  # more classes without names are probably numbers of objects
 
 
 def survey_labels(
@@ -44,21 +44,21 @@ def survey_labels(
     ignore: int | None,
     progress: Progress | None,
 ) -> tuple[Labels, Decision, dict[int, int]]:
-    """Find the classes by looking at every mask; count the pixels of every id besides.
+    """Find the classes by decoding every mask, and count the pixels of every id.
 
     Parameters
     ----------
     source, executor, items, progress
-        What is read, who reads, which samples, who is told.
+        The source, the executor that reads it, the samples to read, and a callback for progress.
     known
-        Classes and ignored id of the dataset's other splits; None where there are none.
+        Classes and ignored id of the dataset's other splits; None if there are none.
     ignore
-        The id to leave out, if the user named one.
+        The ignored id, if the user named one.
 
     Raises
     ------
     SourceError
-        The values leave open what the classes are.
+        The values do not tell what the classes are.
     """
     first: dict[int, int] = {}
     pixels = Counter[int]()
@@ -87,12 +87,12 @@ def survey_labels(
 
 
 def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
-    """Count the pixels of ids, from those of values."""
+    """Convert counts of values to counts of ids."""
     return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
 
 
 def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:
-    """Take the classes that the user named."""
+    """Use the classes that the user named."""
     labels = Labels(classes, ignore)
     return labels, _classes(labels, "asked for")
 
@@ -107,9 +107,9 @@ def multi_hot_labels(
     count
         Channels of every mask.
     named, ignore
-        As the user says.
+        Classes and ignored id that the user named.
     known
-        Those of the dataset's other splits; None where there are none.
+        Labels of the dataset's other splits; None if there are none.
 
     Raises
     ------
@@ -172,15 +172,15 @@ def labels_of_values(
     seen
         Value → a mask that holds it.
     ignore
-        The id to leave out, if the user named one.
+        The ignored id, if the user named one.
     pixels
-        Value → how many pixels of all masks hold it, if that is known.
+        Value → number of pixels with it in all masks, if known.
 
     Raises
     ------
     SourceError
-        255 appears among other values: it may be a class or mean "unlabelled". Or the masks are
-        JPEG files or have soft edges, and hold so many values that these are no classes.
+        255 appears among other values, where it may be a class or mean "unlabelled". Or the masks
+        are JPEG files or have soft edges, and hold too many values to be classes.
 
     Examples
     --------

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 KIB, MIB = 1 << 10, 1 << 20
 
-# Below this, what a read costs besides its bytes (a call, an index entry) outweighs the bytes.
+# In smaller chunks, the fixed cost of a read (a call, an index entry) exceeds that of its bytes.
 CHUNK_BYTES = 64 * KIB
 # One file per shard: large enough that a million samples are some thousand files, small enough
-# that sixteen shards of a small dataset can be packed in parallel. Not from the worker count:
-# the store must not depend on it.
+# that sixteen shards of a small dataset can be packed in parallel. The number of workers does not
+# count, because the store must not depend on it.
 SHARD_BYTES = (8 * MIB, 256 * MIB)
 SHARDS_AT_LEAST = 16
-# How much smaller a field must get to be worth decoding: images decode slower than they load.
+# Compression ratios from which decoding pays; images decode more slowly than they load.
 IMAGE_RATIO, MASK_RATIO, ZSTD_SAVES = 1.5, 1.2, 0.10
 TRIED_SAMPLES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something that the packer chose: what, which, and why in a sentence."""
+    """Something that the packer chose: a subject, the value chosen, and the reason."""
 
     what: str
     value: str
@@ -50,9 +50,9 @@ def decide_chunk_rows(
     sample_nbytes
         Decoded bytes of a sample of the largest field.
     samples
-        How many there are.
+        Number of samples.
     asked
-        What the user wants; None for a choice.
+        Number that the user wants; None to choose.
 
     Examples
     --------
@@ -82,11 +82,11 @@ def decide_shard_rows(
     sample_nbytes
         Decoded bytes of a sample of the largest field.
     samples
-        How many there are.
+        Number of samples.
     chunk_rows
         Samples per chunk.
     asked
-        The bytes of a decoded shard that the user wants; None for a choice.
+        Bytes of a decoded shard that the user wants; None to choose.
 
     Examples
     --------
@@ -111,28 +111,28 @@ def decide_shard_rows(
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What some samples of a field became under each codec.
+    """The size of some samples of a field with each codec.
 
     Attributes
     ----------
     decoded
-        Their bytes.
+        Bytes of the decoded samples.
     encoded
-        Codec → their bytes in it.
+        Codec → bytes of the encoded samples.
     """
 
     decoded: int
     encoded: Mapping[Codec, int]
 
     def ratio(self, codec: Codec) -> float:
-        """How many times smaller the codec makes them."""
+        """Return the compression ratio of a codec."""
         return self.decoded / max(1, self.encoded[codec])
 
 
 def codecs_to_try(
     choice: CodecChoice, fields: Iterable[str], *, chunk_rows: int
 ) -> dict[str, tuple[Codec, ...]]:
-    """List the codecs that need a trial, by field; empty where none does."""
+    """List the codecs to try, by field; empty if no trial is needed."""
     if choice != "auto" or chunk_rows > 1:
         return {}
     return {name: ("blosc-lz4hc", "zstd-1") if name == MASK else ("blosc-lz4",) for name in fields}
@@ -141,20 +141,20 @@ def codecs_to_try(
 def decide_codecs(
     choice: CodecChoice, fields: Sequence[str], trials: Mapping[str, Trial], *, chunk_rows: int
 ) -> dict[str, tuple[Codec, str]]:
-    """Choose the codec of each field, and say why.
+    """Choose the codec of each field, and give the reason.
 
     Parameters
     ----------
     choice
-        What the user asked for.
+        The user's choice.
     fields
-        Their names.
+        Names of the fields.
     trials
-        Of the codecs of :func:`codecs_to_try`, on the same samples.
+        Results of the codecs of :func:`codecs_to_try`, on the same samples.
     chunk_rows
-        Samples per chunk. Where they share one, a global shuffle decodes all of them for nearly
-        every sample: 28×28 masks as lz4hc in chunks of 84 came at a 20th of the speed of raw ones,
-        64×64 masks in chunks of 6 at a 6th (measured, one process).
+        Samples per chunk. If there are several, a global shuffle decodes a whole chunk for nearly
+        every sample: with lz4hc, 28×28 masks in chunks of 84 were read at 1/20 of the speed of raw
+        masks, and 64×64 masks in chunks of 6 at 1/6 (measured with one process).
     """
     if choice != "auto":
         of_masks, of_others = CHOSEN_CODECS[choice]

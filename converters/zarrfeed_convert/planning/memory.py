@@ -1,6 +1,6 @@
-"""How much memory does packing need, and how many may pack at the same time?
+"""How much memory does packing need, and how many workers may pack at the same time?
 
-Pure, but for asking the machine what is free.
+Pure, except that it asks the machine how much memory is free.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIB = 1 << 20
 BASE_NBYTES = 100 * MIB
 # A sample while it is decoded: the file, the decoder's pixels, another order of them, the result.
 _COPIES = 4
-# Of what is free: packing is not the only thing that a machine does.
+# Share of the free memory to use: a machine does more than packing.
 _SHARE = 0.8
 
 
@@ -34,9 +34,9 @@ class Need:
     chunks
         One chunk of every field.
     ahead
-        Decoded tiles that wait for their turn in a shard.
+        Decoded tiles that wait until the tiles before them in the shard are written.
     source
-        What the source itself keeps in memory, such as a decompressed volume.
+        Memory that the source itself keeps, such as a decompressed volume.
     """
 
     sample: int
@@ -46,27 +46,27 @@ class Need:
 
     @property
     def nbytes(self) -> int:
-        """All of it."""
-        # A chunk is there as it is and encoded.
+        """The sum."""
+        # A chunk is in memory twice: decoded and encoded.
         return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.ahead + self.source
 
 
 def need_of(
     largest: int, fields: tuple[FieldLayout, ...], source: int, *, mixes_tiles: bool = False
 ) -> Need:
-    """Sum up what a worker needs.
+    """Compute the memory that a worker needs.
 
     Parameters
     ----------
     largest
         Bytes of the largest decoded sample of the source.
     fields
-        Of the split.
+        Layouts of the split's fields.
     source
-        What the source says that it keeps in memory.
+        Bytes that the source keeps in memory.
     mixes_tiles
-        Whether tiles of one image are scattered over a shard: then all of them may have to wait
-        for the one that comes first.
+        Whether tiles of one image are scattered over a shard, so that decoded tiles may have to
+        wait for the one that comes first.
     """
     chunks = sum(field.sample_nbytes * field.chunk_rows for field in fields)
     shard = sum(field.sample_nbytes * field.shard_rows for field in fields)
@@ -79,11 +79,11 @@ def fit_workers(workers: int, need: Need, *, free: int | None = None) -> tuple[i
     Parameters
     ----------
     workers
-        That there are.
+        Number of workers available.
     need
-        Of each.
+        Memory that each needs.
     free
-        Bytes of memory that are free; None to ask the machine.
+        Bytes of free memory; None to ask the machine.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Does an index of masks with palettes mean the same class in all of them?
 
-A viewer shows the colours of a palette; what is packed is the index. Where every mask has the same
-palette, both are the same. Where a tool gave each mask a palette of its own, with the colours in
-another order, an index says nothing, and only who drew the masks knows whether colours are the
+A viewer shows the colours of a palette, and zarrfeed packs its indices. If all masks have the same
+palette, both mean the same. If a tool gave each mask its own palette, with colours in another
+order, the indices mean nothing, and only the author of the masks knows whether colours are the
 classes.
 """
 
@@ -37,15 +37,15 @@ def agreed_palette(
 ) -> Palette:
     """Find the palette that all masks have in common.
 
-    Their headers say it, most often. Where these differ, it counts what masks really use: the rest
-    of a palette may be anything.
+    Headers are enough if they agree. Otherwise all masks are decoded, because only the entries that
+    a mask uses matter.
 
     Parameters
     ----------
     source, executor, measured, progress
-        What is read, who reads, which samples, who is told.
+        The source, the executor that reads it, the samples, and a callback for progress.
     others
-        The palettes that masks of the dataset's other splits used, by the split's name.
+        The palettes that the masks of the dataset's other splits use, by name of the split.
 
     Raises
     ------
@@ -77,12 +77,12 @@ def agreed_palette(
 
 
 def require_same_palettes(palettes: Mapping[str, Palette]) -> Palette:
-    """Refuse splits whose masks used palettes that mean different things; give what they have.
+    """Merge the palettes of splits, and refuse those that contradict each other.
 
     Parameters
     ----------
     palettes
-        By the split's name, what its masks used.
+        The palette entries that the masks of each split use, by name of the split.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def require_same_palettes(palettes: Mapping[str, Palette]) -> Palette:
 
 
 def palette_of(attributes: Mapping[str, Any]) -> Palette:
-    """Read what palettes showed where masks of a split used them.
+    """Read the palette entries that the masks of a split use; empty if they are damaged.
 
     Parameters
     ----------
     attributes
-        The split's ``attributes.zarrfeed``; what is damaged of it says nothing.
+        The split's ``attributes.zarrfeed``.
     """
     try:
         shown = attributes["packed"]["palette"]
@@ -125,7 +125,7 @@ def _shown_by(splits: Mapping[str, Palette]) -> dict[tuple[int, int], str]:
 
 
 def _merged(palettes: Iterable[tuple[int, ...]]) -> Palette | None:
-    """Lay palettes over each other, of which some may be shorter; None where they differ."""
+    """Merge palettes, of which some may be shorter; None if two differ."""
     merged: dict[int, int] = {}
     for palette in palettes:
         for index, color in enumerate(palette):
@@ -135,7 +135,7 @@ def _merged(palettes: Iterable[tuple[int, ...]]) -> Palette | None:
 
 
 def _fits(palette: Palette, used: Palette) -> bool:
-    """Tell whether a palette shows the same as another one of which all was used."""
+    """Return whether a palette agrees with the entries that other masks use."""
     colors = set(palette.values())
     return all(
         palette[index] == color if index in palette else color not in colors
@@ -144,14 +144,14 @@ def _fits(palette: Palette, used: Palette) -> bool:
 
 
 def _require_one_meaning(shown: Mapping[tuple[int, int], str], several: Collection[int]) -> None:
-    """Refuse masks whose palettes differ in what they use.
+    """Refuse masks whose palettes differ in the entries that they use.
 
     Parameters
     ----------
     shown
-        An index and its colour → the first mask that shows it so.
+        An index and its colour → the first mask that has them.
     several
-        Colours that one mask shows at several indices: there, only indices tell classes apart.
+        Colours that one mask has at several indices, so that only indices distinguish classes.
     """
     by_index: dict[int, int] = {}
     by_color: dict[int, int] = {}

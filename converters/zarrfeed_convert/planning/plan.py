@@ -1,4 +1,4 @@
-"""What is asked for, and what was decided, before anything is written?"""
+"""What did the user ask for, and what was decided before anything is written?"""
 
 from __future__ import annotations
 
@@ -25,34 +25,37 @@ Order: TypeAlias = Literal["shuffled", "source"]
 
 
 def require_choice(what: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse what is not among the choices."""
+    """Refuse a value that is not among the choices."""
     if value not in choices:
         raise SourceError(f"{what}: needed one of {tuple(choices)}, found {value!r}")
 
 
 def require_at_least(least: int, what: str, number: int | None) -> None:
-    """Refuse a number that is too small; None is none."""
+    """Refuse a number that is too small; None is accepted."""
     if number is not None and number < least:
         raise SourceError(f"{what}: needed at least {least}, found {number}")
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How fields are to be stored, as far as the user says."""
+    """The user's settings of how fields are stored; None to choose."""
 
     codec: CodecChoice
     chunk_samples: int | None
     shard_size: int | None
 
     def check(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse values outside their range."""
         require_at_least(1, "chunk_samples", self.chunk_samples)
         require_at_least(1, "shard_size", self.shard_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides a split's bytes besides the source and the classes; the store records it."""
+    """The settings that, with the source and the classes, decide a split's bytes.
+
+    The store records them.
+    """
 
     size: Size | None
     fit: Fit | None
@@ -64,12 +67,12 @@ class Settings:
     seed: int
 
     def check(self) -> None:
-        """Refuse values that mean nothing.
+        """Refuse values outside their range.
 
         Raises
         ------
         SourceError
-            One is outside its range.
+            A value is outside its range.
         """
         require_choice("codec", self.codec, CODEC_CHOICES)
         require_choice("order", self.order, ("shuffled", "source"))
@@ -87,16 +90,16 @@ class Settings:
 
     @property
     def storage(self) -> Storage:
-        """How fields are to be stored."""
+        """The settings of how fields are stored."""
         return Storage(self.codec, self.chunk_samples, self.shard_size)
 
     @property
     def mixes_tiles(self) -> bool:
-        """Whether tiles of one image are scattered over the shard that they are in."""
+        """Whether the tiles of an image are scattered within their shard."""
         return self.fit == "tile" and self.order == "shuffled"
 
     def to_json(self) -> JSON:
-        """Give the settings as the store records them."""
+        """Return the settings as the store records them."""
         return asdict(self) | {"size": None if self.size is None else list(self.size)}
 
 
@@ -107,23 +110,24 @@ class Plan:
     Attributes
     ----------
     recipe
-        What is done to every sample.
+        How samples of the source become samples of the store.
     fields
-        How each is stored, in the order of the source's.
+        Layout of each field, in the order of the source's fields.
     rows
-        The samples, should none of them fail; tiles of one image are neighbours.
+        All samples, provided that none fails; the tiles of an image are next to each other.
     largest
-        Bytes of the largest sample of the source, decoded.
+        Bytes of the largest decoded sample of the source.
     decisions
-        What was chosen, and why.
+        The choices made, with reasons.
     surveyed
-        The pixels of each id in the masks as they are, if they were all looked at.
+        Id → its number of pixels in the masks of the source; None if they were not decoded.
     palette
-        What the masks' palettes show at indices that are class ids, if they have any.
+        Class id → colour in the palettes of the masks; empty if they have none.
     ordered
-        Whether samples stay in order where some are left out.
+        Whether samples keep their order if some of them fail.
     mixing_seed
-        Scatters tiles of one image over the shard that they are in; None where they stay together.
+        Seed by which the tiles of an image are scattered within their shard; None if they stay
+        together.
     """
 
     recipe: Recipe
@@ -143,16 +147,16 @@ class Plan:
 
     @property
     def tiled(self) -> bool:
-        """Whether a sample of the source may be several of the store."""
+        """Whether a sample of the source may become several samples of the store."""
         return self.recipe.geometry.fit == "tile"
 
     def need(self, source_nbytes: int) -> Need:
-        """Sum up the memory that a worker needs, where a source keeps so much in memory."""
+        """Compute the memory that a worker needs, given the bytes that the source keeps."""
         mixes = self.mixing_seed is not None
         return need_of(self.largest, self.fields, source_nbytes, mixes_tiles=mixes)
 
     def rows_without(self, failed: Collection[int]) -> Rows:
-        """Lay out the samples that are left where some have failed."""
+        """Put the samples that have not failed in order."""
         rows = without(self.rows, failed, ordered=self.ordered)
         if self.mixing_seed is None or not len(rows):
             return rows

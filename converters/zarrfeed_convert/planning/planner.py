@@ -1,4 +1,4 @@
-"""What is decided before anything is written, in which order?"""
+"""In which order is everything decided before a split is written?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers, Rows
     from zarrfeed_convert.source import Source
 
-# What is being done, how many samples of it are done, of how many.
+# Called with the name of a step, the number of samples done, and their total.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 
@@ -50,31 +50,32 @@ def decide(
     ignore: int | None,
     progress: OnProgress | None,
 ) -> tuple[Plan, Numbers]:
-    """Look at everything, and decide.
+    """Measure the samples of a source, and decide how they are packed.
 
     Parameters
     ----------
     samples, executor
-        What is packed, and who looks at it; its failures take the samples that cannot be packed.
+        The source, and the executor that reads it; its `failures` collect the samples that cannot
+        be packed.
     settings
-        What was asked for.
+        The user's settings.
     binding, palettes
-        The labels of the dataset's other splits, None where there are none; and the palettes that
-        their masks used.
+        Labels of the dataset's other splits, None if there are none; and the palettes that the
+        masks of these use.
     named, ignore
-        The classes and the ignored id that the user named.
+        Classes and ignored id that the user named.
     progress
-        Is told.
+        Callback for progress.
 
     Returns
     -------
     plan, sizes
-        The latter (items, 2 or 3) the sizes of the source's images; 0 where unknown.
+        `sizes` is (items, 2 or 3), the sizes of the source's images; 0 if unknown.
 
     Raises
     ------
     SourceError
-        The samples cannot be packed as they are.
+        The samples cannot be packed with these settings.
     """
     count = len(samples.keys)
     measured = probe_all(samples, executor, step_progress(progress, "measuring", count))
@@ -203,7 +204,7 @@ def lay_out_fields(
     drafts: Sequence[FieldLayout],
     rows: Rows,
 ) -> tuple[tuple[FieldLayout, ...], tuple[Decision, ...]]:
-    """Decide how fields, of the shapes and dtypes of `drafts`, are stored; try some of the rows."""
+    """Decide how fields are stored, given drafts with their shapes and dtypes; may try codecs."""
     nbytes = largest_nbytes(drafts)
     chunk_rows, about_chunks = decide_chunk_rows(nbytes, len(rows), asked=storage.chunk_samples)
     shard_rows, about_shards = decide_shard_rows(
@@ -245,16 +246,16 @@ def _sizes(count: int, measured: Measured) -> Numbers:
 def step_progress(
     progress: OnProgress | None, what: str, total: int, *, before: int = 0
 ) -> Progress | None:
-    """Let an executor's progress be that of a step.
+    """Make an executor's callback for progress from that of a conversion.
 
     Parameters
     ----------
     progress
-        Is told what is being done, how much of it is, of how much.
+        Callback of the conversion; None for none.
     what, total
-        The step, and its samples.
+        Name of the step, and its number of samples.
     before
-        How many of them were done before the executor began.
+        Number of samples that were done before the executor began.
     """
     if progress is None:
         return None

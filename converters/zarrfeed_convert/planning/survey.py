@@ -1,6 +1,6 @@
-"""What follows from what the source holds?
+"""What size and order do samples get, given their headers?
 
-Everything that can be refused is refused here, before anything is written.
+What cannot be packed is refused here, before anything is written.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ def decide_geometry(
     ignore: int | None,
     names: Callable[[int], tuple[str, ...]],
 ) -> tuple[Geometry, Decision, list[Failed]]:
-    """Decide how samples get their common size.
+    """Decide how all samples get the same size.
 
     Parameters
     ----------
     measured
-        The samples.
+        The samples and their headers.
     settings
-        What the user asked for.
+        The user's settings.
     ignore
-        What padded mask pixels would be.
+        Id for padded pixels of masks; None if there is none.
     names
-        Names the files of a sample, for errors.
+        Function that returns the names of a sample's files, for errors.
 
     Returns
     -------
     geometry, decision, failed
-        The last are samples that it cannot bring to size.
+        `failed` lists the samples that cannot get this size.
 
     Raises
     ------
     SourceError
-        Sizes differ and there is no fit, or there is nothing to pad masks with.
+        Sizes differ and no fit was chosen, or masks need padding and there is no `ignore`.
     """
     size, fit, headers = settings.size, settings.fit, measured.headers
     sizes = Counter(header.size for header in headers)
@@ -106,16 +106,16 @@ def require_ignored_id(
     geometry: Geometry,
     ignore: int | None,
 ) -> None:
-    """Refuse an ignored id with which a further mask is to be padded, and that it cannot hold.
+    """Refuse an ignored id that the dtype of a further mask, which needs padding, cannot hold.
 
     Parameters
     ----------
     fields, kinds
-        Of the samples.
+        Fields of the samples, and the dtype of each by name.
     measured
-        The samples.
+        The samples and their headers.
     geometry, ignore
-        Whether it pads them, and with what.
+        How samples get their size, and the id for padded pixels.
     """
     if ignore is None or not any(geometry.pads(header.size) for header in measured.headers):
         return
@@ -132,20 +132,21 @@ def require_ignored_id(
 def lay_out(
     keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
 ) -> Rows:
-    """Put samples in order: those of the store, but that all tiles of an image are neighbours.
+    """Put samples in the order of the store, with all tiles of an image next to each other.
 
     Parameters
     ----------
     keys
-        Of the source's samples.
+        Keys of all samples of the source.
     measured
-        Those that are packed.
+        The samples to pack.
     geometry
-        Says how many samples of the store each becomes.
+        How they get their size; it may cut one into several tiles.
     shuffled
-        Permute the images, sorted by key, so that reading in storage order is a fair order too.
+        Whether to permute the samples after sorting them by key, so that reading in storage order
+        is a random order, too.
     seed
-        Of the permutation.
+        Seed of the permutation.
     """
     items: list[int] = []
     windows: list[Size] = []

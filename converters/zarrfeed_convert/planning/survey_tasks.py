@@ -1,6 +1,7 @@
-"""What is measured of samples before anything is written, and are they of one kind?
+"""What do samples hold, and are they of one kind?
 
-Tasks for an executor (measure samples, collect mask values, try codecs), and what they find.
+Tasks that an executor runs before anything is written (measure samples, collect the values and
+colours of masks, try codecs), and checks of their results.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ class Measured:
     Attributes
     ----------
     items
-        Which of the source's samples, ascending.
+        Indices of the samples in the source, ascending.
     headers
-        Theirs.
+        Header of each of these samples.
     """
 
     items: tuple[int, ...]
     headers: tuple[Header, ...]
 
     def without(self, failed: Collection[int]) -> Measured:
-        """Leave samples out.
+        """Remove samples.
 
         Raises
         ------
         SourceError
-            Nothing is left.
+            No sample is left.
         """
         kept = [
             (item, header)
@@ -72,7 +73,7 @@ class Measured:
 
 
 def probe_all(source: Source, executor: Executor, progress: Progress | None) -> Measured:
-    """Measure every sample; those whose arrays differ in size have failed.
+    """Measure every sample, and count those whose arrays differ in size as failed.
 
     Raises
     ------
@@ -176,7 +177,7 @@ def counted(counter: Counter[str]) -> str:
 def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
     """Measure some of the source's samples; None for those that fail."""
     headers: list[Header | None] = []
-    known: dict[tuple[Any, ...], Header] = {}  # most often one: it is sent once
+    known: dict[tuple[Any, ...], Header] = {}  # usually one, which is then pickled once
     for item in items:
         header = None
         with run.noting(item):
@@ -204,14 +205,14 @@ def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[in
 def collect_colors(
     run: TaskRun[Source], items: list[int]
 ) -> tuple[dict[tuple[int, int], int], set[int]]:
-    """Collect what indices some masks use, and what they show.
+    """Collect the palette entries that some masks use.
 
     Returns
     -------
     shown
-        An index and its colour → the first sample that shows it.
+        An index and its colour → the first sample that has them.
     several
-        Colours that a mask shows at several indices.
+        Colours that one mask has at several indices.
     """
     shown: dict[tuple[int, int], int] = {}
     several: set[int] = set()

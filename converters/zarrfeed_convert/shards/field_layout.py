@@ -19,15 +19,15 @@ class FieldLayout:
     Attributes
     ----------
     name
-        ``image``, ``mask``, …
+        Name of the field: ``image``, ``mask``, …
     sample_shape
-        Of one sample.
+        Shape of one sample.
     dtype
-        Of its numbers.
+        Dtype of the array.
     codec
-        Of a chunk.
+        Codec of the chunks.
     chunk_rows, shard_rows
-        Samples per chunk and per file; the same for every field of a split.
+        Samples per chunk and per file, the same for every field of a split.
     """
 
     name: str
@@ -44,5 +44,5 @@ class FieldLayout:
 
     @property
     def chunks_per_shard(self) -> int:
-        """Chunks in one file."""
+        """Number of chunks in one file."""
         return self.shard_rows // self.chunk_rows

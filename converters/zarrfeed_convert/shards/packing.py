@@ -1,9 +1,8 @@
 """How is a shard of every field written?
 
-From decoded samples to files with their final names, and the shard's record. It streams: at most
-one decoded sample and one chunk of each field are in memory, besides tiles that wait for their
-turn. Chunks lie in a shard in the order of their samples, so that the loader reads neighbours in
-one piece.
+From decoded samples to files with their final names, and the shard's record. Samples are streamed:
+memory holds one decoded sample and one chunk of each field, and tiles that wait for those before
+them. Chunks are stored in the order of their samples, so that the loader reads neighbours at once.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One shard of every field: where it goes, and which samples are in it.
+    """One shard of every field: its place and its samples.
 
     Attributes
     ----------
     folder
-        Of the split; a field's shard is ``FIELD/c/NUMBER/0/…`` in it.
+        Folder of the split; the shard of a field is ``FIELD/c/NUMBER/0/…`` in it.
     record
-        Where the shard's record goes when its files are whole.
+        Path of the shard's record, which is written when its files are complete.
     mark
-        A file that is there for as long as the shard is wanted.
+        A file that exists as long as the shard is wanted.
     number
-        Which shard, along axis 0.
+        Index of the shard along axis 0.
     fields
-        How each is stored, in the order of the source's.
+        Layout of each field, in the order of the source's fields.
     rows
         The samples; the last shard may have fewer than it has room for.
     """
@@ -71,20 +70,20 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """A shard, and what is done to its samples."""
+    """A shard to pack, and how its samples are made."""
 
     shard: Shard
     recipe: Recipe
 
 
 class _SamplesMissing(Exception):  # noqa: N818 (no mistake: the failures are noted already)
-    """The shard has gaps, so its files are of no use."""
+    """The shard has gaps, so its files are useless."""
 
 
 def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
-    """Pack one shard of every field, and leave its record.
+    """Pack one shard of every field, and write its record.
 
-    After a sample that fails the rest is only read, so that all failures are noted.
+    After a sample fails, the others are only read, so that all failures are noted.
     """
     shard, count = task.shard, len(task.shard.rows)
     has_mask = any(layout.name == MASK for layout in shard.fields)
@@ -118,7 +117,7 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
 
 
 def _owned(values: NDArray[Any]) -> NDArray[Any]:
-    """Copy what is a part of something larger, which would be kept in memory with it."""
+    """Copy a view, which would keep the larger array that it is part of in memory."""
     return values if values.base is None else values.copy()
 
 
@@ -126,15 +125,15 @@ def _owned(values: NDArray[Any]) -> NDArray[Any]:
 def shard_written(
     run: TaskRun[Any], shard: Shard, record: ShardRecord
 ) -> Iterator[Callable[[Sample], None]]:
-    """Write one shard of every field, then its record; yields the function that adds a sample.
+    """Write one shard of every field, then its record; yields a function that appends a sample.
 
-    On an error, or if samples have failed, nothing is left of it.
+    If there is an error, or samples have failed, all its files are removed.
 
     Raises
     ------
     WorkerError
-        The split's journal is not there: this machine has another disk. Or the split has been
-        begun anew since.
+        The split's journal is missing, as on a machine with another disk, or the split was
+        started anew.
     """
     _require_wanted(shard)
     try:
@@ -179,7 +178,7 @@ def _require_wanted(shard: Shard) -> None:
 
 
 def shard_path(folder: Path, layout: FieldLayout, number: int) -> Path:
-    """Name the file of a shard, below its split's folder."""
+    """Return the path of a field's shard."""
     place = [str(number), *("0" for _ in layout.sample_shape)]
     return folder.joinpath(layout.name, "c", *place)
 
@@ -191,7 +190,7 @@ def _shard_file(path: Path, layout: FieldLayout) -> ShardFile:
 
 
 def _require_fit(sample: Sample, shard: Shard, *, name: str) -> None:
-    """Catch a source whose :meth:`read` does not give what its :meth:`probe` promised."""
+    """Check that a source's `read` returns what its `probe` promised."""
     for layout in shard.fields:
         values = sample[layout.name]
         if values.shape != layout.sample_shape or values.dtype != layout.dtype:
@@ -202,14 +201,14 @@ def _require_fit(sample: Sample, shard: Shard, *, name: str) -> None:
 
 
 class ChunkWriter:
-    """Gathers samples into chunks of a shard; zeros fill up the last one.
+    """Collects samples into chunks of a shard, and pads the last chunk with zeros.
 
     Parameters
     ----------
     file
-        The shard.
+        The shard's file.
     layout
-        Of the field.
+        Layout of the field.
     """
 
     def __init__(self, file: ShardFile, layout: FieldLayout) -> None:
@@ -220,7 +219,7 @@ class ChunkWriter:
         self._count = 0
 
     def append(self, sample: NDArray[Any]) -> None:
-        """Add a sample."""
+        """Append a sample."""
         if self._rows == 1:
             self._file.append(np.ascontiguousarray(sample, self._dtype))
             return
@@ -231,7 +230,7 @@ class ChunkWriter:
             self._count = 0
 
     def finish(self) -> None:
-        """Write the last chunk, full or not."""
+        """Write the last chunk if there is a part of one."""
         if self._count:
             self._chunk[self._count :] = 0
             self._file.append(self._chunk)

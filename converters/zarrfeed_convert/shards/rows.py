@@ -1,6 +1,6 @@
-"""Which sample of the source is which sample of the store?
+"""Which sample of the source becomes which sample of the store?
 
-Pure: plans and failures in, rows out.
+Pure functions of plans and failures.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Rows:
     Attributes
     ----------
     item
-        (n,) which of the source's samples.
+        (n,) int64, index of the sample in the source.
     window
-        (n, 2 or 3) the origin of what is cut from it: (y, x), or (z, y, x) of a volume.
+        (n, 2 or 3) int64, origin of the part that is cut from it: (y, x), or (z, y, x) of a volume.
     """
 
     item: Numbers
@@ -41,23 +41,23 @@ class Rows:
         return self.item.size
 
     def part(self, which: slice | Numbers) -> Rows:
-        """Take some of the samples."""
+        """Select some of the samples."""
         return Rows(self.item[which], self.window[which])
 
     def fingerprint(self) -> str:
-        """Tell these rows from others."""
+        """Return a digest of the rows."""
         digest = xxhash.xxh3_128()
         for values in (self.item, self.window):
             digest.update(np.ascontiguousarray(values, "<i8").tobytes())
         return digest.hexdigest()
 
     def keys(self, names: Sequence[str], *, tiled: bool) -> list[str]:
-        """Name the rows by their samples: ``KEY``, or ``KEY#y,x`` of a tile.
+        """Return the keys of the rows: ``KEY``, or ``KEY#y,x`` of a tile.
 
         Parameters
         ----------
         names
-            Of the source's samples.
+            Keys of the source's samples.
         tiled
             Whether a sample may have several rows.
         """
@@ -71,16 +71,16 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Where samples were cut.
+    """The places of tiles in the images that they were cut from.
 
     Attributes
     ----------
     place
-        (n, 3 or 4): which image, and the tile's origin in it.
+        (n, 3 or 4) int64: index of the image, and origin of the tile in it.
     names
-        Of the images.
+        Keys of the M images.
     sizes
-        (M, 2 or 3) their sizes.
+        (M, 2 or 3) int64, sizes of the images.
     """
 
     place: Numbers
@@ -88,26 +88,26 @@ class Tiles:
     sizes: Numbers
 
     def part(self, rows: Numbers) -> Tiles:
-        """Take some of the samples, and only the images that they were cut from."""
+        """Select some of the tiles, and the images that they were cut from."""
         used, source = np.unique(self.place[rows, 0], return_inverse=True)
         place = np.column_stack([source, self.place[rows, 1:]])
         return Tiles(place, [self.names[image] for image in map(int, used)], self.sizes[used])
 
 
 def mixed(rows: Rows, *, block: int, seed: int) -> Rows:
-    """Shuffle rows among their neighbours: those of each block, and of the rest, for themselves.
+    """Shuffle rows within blocks of neighbours; the last block may be smaller.
 
-    Where tiles of one image are neighbours, they are scattered, but stay in one block or two: to
-    write a block, each image is decoded once. Rows of full blocks do not depend on how many follow.
+    Tiles of an image, which are neighbours, are scattered but stay within one block or two, so that
+    each image is decoded once per block. Full blocks do not depend on how many rows follow.
 
     Parameters
     ----------
     rows
-        In any order.
+        Rows in any order.
     block
-        Rows that are shuffled together, at least 1.
+        Number of rows that are shuffled together, at least 1.
     seed
-        Non-negative.
+        Seed of the shuffle, non-negative.
     """
     # Not epoch 0: by that, the images were put in order.
     order = permutation(len(rows), seed=seed, epoch=1)
@@ -115,22 +115,22 @@ def mixed(rows: Rows, *, block: int, seed: int) -> Rows:
 
 
 def without(rows: Rows, failed: Collection[int], *, ordered: bool) -> Rows:
-    """Leave samples out, moving as few of the others as can be.
+    """Remove failed samples, moving as few of the others as possible.
 
     Parameters
     ----------
     rows
-        As they were planned.
+        Rows as planned.
     failed
-        Samples of the source that cannot be packed.
+        Indices of the source's samples that cannot be packed.
     ordered
-        Keep the order: what follows a gap moves up. Else the last rows fill the gaps, so that only
-        the shards that had gaps, and the last ones, hold other samples than before.
+        Whether to keep the order, so that all rows after a gap move up. Otherwise the last rows
+        fill the gaps, and only the shards with gaps and the last shards change.
 
     Returns
     -------
     Rows
-        They depend on what failed alone, not on when it was found.
+        They depend on which samples failed, not on when they did.
     """
     bad = np.isin(rows.item, np.fromiter(failed, np.int64, len(failed)))
     if ordered or not bad.any():

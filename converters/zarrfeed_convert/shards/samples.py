@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is done to a sample between the source and the store.
+    """How a sample of the source becomes a sample of the store.
 
     Attributes
     ----------
     geometry, labels
-        How it gets its size; what its mask may hold.
+        How it gets its size, and the ids that its mask may hold.
     floats
-        Fields that become float32 first, whatever the source gives: those of stores of before
-        other dtypes were kept.
+        Fields that are converted to float32 first. Stores from before other dtypes were kept have
+        such fields.
     """
 
     geometry: Geometry
@@ -42,10 +42,10 @@ class Recipe:
 def read_rows(
     run: TaskRun[Source], recipe: Recipe, rows: Rows
 ) -> Iterator[tuple[int, Sample, Numbers]]:
-    """Read samples, each once, and bring them to size: all tiles of an image follow each other.
+    """Read samples, each once, and bring them to size; all tiles of an image follow each other.
 
-    Gives a row's number, its sample and the pixels of each class in its mask, if it has one; rows
-    that fail are noted and left out.
+    Yields the index of a row, its sample, and the (K,) number of pixels of each class in its mask,
+    if there is one. Samples that fail are noted and skipped.
     """
     windows: list[list[int]] = rows.window.tolist()
     for item, places in _visits(rows).items():
@@ -63,7 +63,7 @@ def read_rows(
 
 
 def _visits(rows: Rows) -> dict[int, list[int]]:
-    """Gather the rows of every sample of the source, by its first one."""
+    """Group rows by their sample of the source, in the order of first appearance."""
     visits: dict[int, list[int]] = {}
     for row, item in enumerate(rows.item.tolist()):
         visits.setdefault(item, []).append(row)
@@ -76,7 +76,7 @@ def has_class_axis(sample: Sample) -> bool:
 
 
 def digest_method(fields: Iterable[str]) -> str:
-    """Say what the digest of a sample is of, for the store to record.
+    """Describe how the digest of a sample is computed, as the store records it.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def digest_method(fields: Iterable[str]) -> str:
 
 
 def sample_digest(sample: Sample) -> int:
-    """Digest a decoded sample, by :func:`digest_method` of its fields."""
+    """Compute the digest of a decoded sample as :func:`digest_method` describes it."""
     digest = xxhash.xxh3_64()
     for values in sample.values():
         flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1)

@@ -1,4 +1,4 @@
-"""What is known of a shard once it is packed, and how does that outlive the process?"""
+"""What is recorded of a shard when it is packed, so that a later run finds it?"""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """One shard of every field.
+    """The record of one shard of every field, with n samples.
 
     Attributes
     ----------
     rows
-        The fingerprint of the rows that are in it.
+        Fingerprint of the rows in the shard.
     digest
-        (n,) uint64 of its decoded samples.
+        (n,) uint64, digests of the decoded samples.
     class_pixels
-        (n, K) int64.
+        (n, K) int64, number of pixels of each class.
     channel_sums
-        (n, C, 3) float64: sums and sums of squares of each channel, and how many of its values
-        are left out of them.
+        (n, C, 3) float64: sum, sum of squares, and number of non-finite values of each channel.
     files
-        (F, 2) uint64: the bytes of each field's file, and their xxh3_64.
+        (F, 2) uint64: size in bytes and xxh3_64 of each field's file.
     """
 
     rows: str
@@ -43,9 +42,9 @@ class ShardRecord:
     files: NDArray[np.uint64]
 
     def save(self, path: Path) -> None:
-        """Write the record, all at once: it says that the shard's files are whole, and on disk.
+        """Write the record atomically; its existence says that the shard's files are complete.
 
-        The record itself may be lost with the machine's power: its shard is then packed again.
+        The record is not synced: if it is lost in a power failure, its shard is packed again.
         """
         with atomic_file(path, sync=False) as file, writing(path):
             np.savez(
@@ -59,7 +58,7 @@ class ShardRecord:
 
 
 def load_record(path: Path) -> ShardRecord | None:
-    """Read a record; None where there is none that is whole."""
+    """Read a record; None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return ShardRecord(
@@ -69,5 +68,5 @@ def load_record(path: Path) -> ShardRecord | None:
                 stored["channel_sums"],
                 stored["files"],
             )
-    except Exception:  # whatever NumPy makes of what is no record
+    except Exception:  # NumPy raises various errors for damaged files
         return None

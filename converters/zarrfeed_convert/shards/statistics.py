@@ -25,7 +25,7 @@ _LARGEST = 2.0**400
 
 
 def channel_sums(image: Image) -> NDArray[np.float64]:
-    """Add up an image's channels, and their squares.
+    """Sum the values of an image's channels, and their squares.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ def channel_sums(image: Image) -> NDArray[np.float64]:
 
 
 def image_sums(sample: Sample, names: Sequence[str]) -> NDArray[np.float64]:
-    """Add up the channels of each image of a sample.
+    """Sum the channels of all images of a sample.
 
     Parameters
     ----------
     sample
         Arrays by field.
     names
-        Of its images.
+        Names of the fields that are images.
 
     Returns
     -------
     (C, 3) float64
-        Of :func:`channel_sums`: the channels of the first image, then those of the next.
+        :func:`channel_sums` of the first image, then of the next ones.
     """
     return np.concatenate([channel_sums(sample[name]) for name in names])
 
@@ -88,14 +88,14 @@ def _sums(image: Image) -> NDArray[np.float64]:
 def spread_of(
     sums: NDArray[np.float64], pixels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the mean and the standard deviation of each channel.
+    """Compute the mean and the standard deviation of each channel.
 
     Parameters
     ----------
     sums
-        (C, 2 or 3) of :func:`channel_sums`, added up over images.
+        (C, 2 or 3) :func:`channel_sums`, summed over images.
     pixels
-        Of these images, at least 1.
+        Number of pixels of these images, at least 1.
 
     Returns
     -------
