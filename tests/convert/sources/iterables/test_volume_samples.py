@@ -54,6 +54,25 @@ def test_images_of_the_shape_of_their_masks_are_volumes_of_one_channel():
     require_packed(image=VOLUMES[..., :1], mask=LABELS)
 
 
+def test_masks_of_volumes_may_have_a_channel_for_each_class():
+    masks = RNG.random((4, *SIZE, 3)) > 0.5
+    convert(zip(VOLUMES, masks, strict=True), "o.zarr", **HOW)
+    require_packed(image=VOLUMES, mask=masks.astype(np.uint8))
+
+
+def test_truth_values_of_the_shape_of_their_image_are_refused_until_it_has_channels():
+    volume, mask = VOLUMES[0, ..., 0], LABELS[0] > 0
+    with (
+        pytest.raises(
+            SourceError, match=r"volumes without channels\? Give image\[\.\.\., np\.newaxis"
+        ),
+        source_of_samples([(volume, mask)], "."),
+    ):
+        pass
+    with source_of_samples([(volume[..., np.newaxis], mask.astype(np.uint8))], ".") as source:
+        assert source.probe(0).image.shape == (*SIZE, 1)
+
+
 def test_volumes_may_have_other_maps_and_no_masks():
     convert(samples(image=VOLUMES, dose=DOSES), "o.zarr", **HOW)
     require_packed(image=VOLUMES, dose=DOSES)
