@@ -315,7 +315,7 @@ def test_the_demonstration_says_what_such_masks_take():
     from zarrfeed_tools.demonstration import open_sequences
 
     convert(Overlapping([SIZE] * 4), "o.zarr", split="train", workers=1)
-    with pytest.raises(StoreError, match=r"needed masks of class ids, .* a sigmoid for each class"):
+    with pytest.raises(StoreError, match=r"needed masks of class ids .* a sigmoid per class"):
         open_sequences(Path("o.zarr"), batch_size=2, seed=0)
 
 
