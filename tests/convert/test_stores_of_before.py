@@ -191,7 +191,7 @@ def test_what_another_version_was_killed_at_is_refused_until_restart_is_asked_fo
             repack("packed.zarr/train", store, **REPACKED, **options)
 
     differ = rf"\(zarrfeed: 0\.0\.1 there, {zarrfeed.__version__} asked for\)"
-    with pytest.raises(SourceError, match=rf"1 shards of it are packed.*{differ}.*--restart"):
+    with pytest.raises(SourceError, match=rf"1 of its shards were packed.*{differ}.*--restart"):
         go_on()
     assert files(here / store) == kept
     go_on(restart=True)
