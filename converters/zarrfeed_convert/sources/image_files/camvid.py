@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.sources.file_pairs import Joined
 
-# SegNet's CamVid: the mask value is the place; 11 is unlabelled.
+# SegNet's CamVid: the mask value is the index; 11 is unlabelled.
 CAMVID_11 = (
     "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car",
     "Pedestrian", "Bicyclist",
@@ -73,17 +73,18 @@ CAMVID_VOID = 0x000000
 
 @source_errors
 class CamVid(KnownLayout):
-    """CamVid, in any of the three layouts that it is handed around in.
+    """CamVid, in any of its three common layouts.
 
     ``train/`` beside ``trainannot/``: 11 classes, 11 is ignored (SegNet's).
 
     ``train/`` beside ``train_labels/``, with masks ``*_L.png``: 31 classes in colours, 255 is
     ignored.
 
-    ``701_StillsRaw_full/`` beside ``LabeledApproved_full/``: the same, all in one (as published).
+    ``701_StillsRaw_full/`` beside ``LabeledApproved_full/``: the same classes, without subsets (as
+    published).
 
-    A ``class_dict.csv`` or ``label_colors.txt`` beside these folders says what colours are, also
-    those of CVAT's ``trainannot/``.
+    A ``class_dict.csv`` or ``label_colors.txt`` beside these folders gives the classes of colours,
+    also of those in CVAT's ``trainannot/``.
 
     Parameters
     ----------
@@ -93,9 +94,8 @@ class CamVid(KnownLayout):
         Not needed. If it is ``none``, or the subset ``test`` has no masks, images are packed
         alone.
     subset
-        By default the name of the split that is packed (in Python: ``train``);
-        ``train``, ``val`` or ``test``, or another one of the first layout; ``all`` where there are
-        no subsets (as published).
+        ``train``, ``val``, ``test``, or another one of the first layout; ``all`` if there are no
+        subsets. By default the name of the split that is packed (in Python: ``train``).
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -169,14 +169,14 @@ class CamVid(KnownLayout):
 
 
 def _are_colored(pairs: Joined, limits: Limits | None) -> bool:
-    """Return whether masks are colours, as the first of them is; SegNet's are grey."""
+    """Return whether the first mask is in colours; SegNet's masks are grey."""
     try:
         return measure(Path(min(pairs.files.values())[1]), limits).channels > 1
-    except (SourceError, ValueError):  # what is wrong with it is told when it is read
+    except (SourceError, ValueError):  # reading the sample reports it
         return False
 
 
 def camvid_colors_to_ids() -> MaskMap:
-    """Map CamVid's colours to the places of its classes, Void to `IGNORED`."""
+    """Map CamVid's colours to class ids, and Void to `IGNORED`."""
     ids = {color: number for number, color in enumerate(CAMVID_COLORS.values())}
     return MaskMap(colors={**ids, CAMVID_VOID: IGNORED})

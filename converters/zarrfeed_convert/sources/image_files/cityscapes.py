@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.source import JSON
 
-# Cityscapes: the id is the place. "license plate" has the id -1, which no mask holds.
+# Cityscapes: the id is the index. "license plate" has the id -1, which no mask holds.
 CITYSCAPES_34 = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground",
     "road", "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail",
@@ -35,7 +35,7 @@ CITYSCAPES_34 = (
     "motorcycle", "bicycle",
 )  # fmt: skip
 
-# The trainId is the place; all others have the trainId 255.
+# The trainId is the index; all others have the trainId 255.
 CITYSCAPES_19 = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
@@ -50,9 +50,9 @@ class Cityscapes(KnownLayout):
     """Cityscapes: images in ``leftImg8bit/``, masks in ``gtFine/`` or ``gtCoarse/``.
 
     Images are ``leftImg8bit/SUBSET/CITY/*_leftImg8bit.png``, masks
-    ``gtFine/SUBSET/CITY/*_gtFine_labelIds.png`` or ``*_gtFine_labelTrainIds.png``. Where a
-    ``label_colors.txt`` beside these folders lists other classes, as CVAT exports it, an id is the
-    place in that list.
+    ``gtFine/SUBSET/CITY/*_gtFine_labelIds.png`` or ``*_gtFine_labelTrainIds.png``. If a
+    ``label_colors.txt`` beside these folders lists other classes, as in exports of CVAT, an id is
+    the index in that list.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ class Cityscapes(KnownLayout):
         Not needed. If it is ``none``, or the subset ``test`` has no masks, images are packed
         alone. The masks of ``test`` that Cityscapes publishes show no classes.
     subset
-        By default the name of the split that is packed (in Python: ``train``);
-        ``train``, ``val`` or ``test``; of ``gtCoarse`` also ``train_extra``.
+        ``train``, ``val`` or ``test``; with ``gtCoarse`` also ``train_extra``. By default the name
+        of the split that is packed (in Python: ``train``).
     labels
-        ``train``: the 19 classes that the benchmark trains, 255 is ignored; read from
-        ``labelTrainIds`` where every mask has it, else from ``labelIds`` by the official table.
-        ``all``: the 34 ids as they are, none is ignored.
+        ``train``: the 19 classes of the benchmark, 255 is ignored; read from ``labelTrainIds`` if
+        every mask has it, else from ``labelIds`` by the official table. ``all``: the 34 ids
+        unchanged, none is ignored.
     annotations
         ``gtFine`` or ``gtCoarse``.
     color
@@ -152,7 +152,7 @@ class Cityscapes(KnownLayout):
 
 
 def cityscapes_ids_to_train_ids() -> MaskMap:
-    """Map Cityscapes' 34 ids to the 19 that are trained; a value that is no id stays."""
+    """Map Cityscapes' 34 ids to the 19 train ids; other values stay."""
     train_ids = {name: number for number, name in enumerate(CITYSCAPES_19)}
     return MaskMap(
         {number: train_ids.get(name, IGNORED) for number, name in enumerate(CITYSCAPES_34)}

@@ -1,7 +1,7 @@
 """What do CamVid, Cityscapes and Pascal VOC have in common?
 
-Each has a known folder layout, by which a subset's files are found, and known mask values, unless
-the user gives a mask map.
+Each has a known folder layout, in which the files of a subset are found, and known mask values,
+unless the user gives a mask map.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
 
-_TEST = "test"  # whose masks are kept back
+_TEST = "test"  # its masks are often not published
 SUBSETS = ("train", "val", _TEST)
 IGNORED = 255
 
@@ -42,20 +42,20 @@ _LONGEST_NAME = 240  # bytes; file systems take 255 with extension
 
 
 class KnownLayout(FilePairs):
-    """Pairs that a layout has found, and the classes that it is known to have; or images alone.
+    """The samples of a dataset whose folders and classes are known: pairs, or images alone.
 
-    A class for a dataset has a `kind`, as ``--format`` takes it.
+    A subclass has a `kind`, as ``--format`` takes it.
 
     Parameters
     ----------
     files
         Key → image file and mask file, or the image file alone.
     options
-        Those of the user. A mask map replaces the known one, and the classes then have no names.
+        The options of the user. A mask map replaces the known one; the classes then have no names.
     left_out
         Inputs that make no sample, as (name, reason).
     known_map, labels
-        The mask values of the dataset, None if they are ids already; and its classes, None of
+        The mask values of the dataset, None if they are ids already, and its classes, None for
         images alone.
     facts
         Further facts to record.
@@ -98,19 +98,19 @@ class KnownLayout(FilePairs):
 
 
 def are_alone(masks: str, subset: str, mask_map: str | MaskMap, *, found: bool) -> bool:
-    """Return whether images are packed alone: as asked for, or as those of a test set.
+    """Return whether to pack images alone: on request, or for a test set without masks.
 
     Parameters
     ----------
     masks, subset, mask_map
-        The options.
+        The options of the format.
     found
-        Whether the dataset has masks of this subset.
+        Whether the dataset has masks for the subset.
 
     Raises
     ------
     SourceError
-        `masks` is a path, but they lie beside the images; or there is a map of none.
+        `masks` is a path although masks lie beside the images, or there is a mask map for none.
     """
     if masks == NO_MASKS:
         return not masks_given(masks, mask_map=mask_map)
@@ -119,17 +119,17 @@ def are_alone(masks: str, subset: str, mask_map: str | MaskMap, *, found: bool) 
 
 
 def has_folders(root: Path, folders: Sequence[str]) -> bool:
-    """Return whether all these folders are there."""
+    """Return whether all these folders exist."""
     return all((root / folder).is_dir() for folder in folders)
 
 
 def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Find which of these sets of folders is there.
+    """Return the first of these sets of folders that exists.
 
     Raises
     ------
     SourceError
-        None is; where a folder below has one, the message names that.
+        None exists; the message names a folder below that has one.
     """
     for folders in layouts:
         if has_folders(root, folders):
@@ -150,7 +150,7 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
 
 
 def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
-    """Read the names of a subset, each once.
+    """Read the names of a subset, without repetition.
 
     A line is a name, which may have dots and spaces; or a name and a flag (``-1``, ``0``, ``1``);
     or the paths of image and mask.
@@ -158,20 +158,20 @@ def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
     Parameters
     ----------
     folder, subset
-        Where lists are, and which one.
+        The folder of lists, and the name of the list.
     known
-        Names that there are: a line that is one of these is that name.
+        The names of files; a line that is one of them means that name.
 
     Raises
     ------
     SourceError
-        There is no such list, or it is empty.
+        The list is missing or empty.
     """
     path = folder / f"{subset}.txt"
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))) or "none"
         raise SourceError(
-            f"option subset: needed a list of {folder}, found {subset!r}; there are {there}"
+            f"option subset: needed a list in {folder}, found {subset!r}; choose from {there}"
         )
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     names = [_listed(line.strip(), known) for line in lines if line.strip()]
@@ -189,7 +189,7 @@ def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
 
 
 def _listed(line: str, known: Container[str]) -> str:
-    """Return the name that a line means: the first that is there, else the likeliest."""
+    """Return the name that a line means: the first that exists, else the likeliest."""
     one = re.fullmatch(rf"(.+?({_ENDS}))(?:\s.*)?", line, re.IGNORECASE)
     path = unicodedata.normalize("NFC", one[1] if one else line)
     bare = without_extension(path.rpartition("/")[2], EXTENSIONS)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.source import JSON
 
-# The palette's index is the place; 255 is the border of objects.
+# The palette's index is the class id; 255 is the border of objects.
 VOC_21 = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
@@ -57,8 +57,8 @@ class Voc(KnownLayout):
         Not needed. If it is ``none``, or the subset ``test`` has no masks, images are packed
         alone.
     subset
-        By default the name of the split that is packed (in Python: ``train``);
-        ``train``, ``val``, ``trainval``, or another list that is there.
+        ``train``, ``val``, ``trainval``, or the name of another list. By default the name of the
+        split that is packed (in Python: ``train``).
     annotations
         The folder of masks; ``SegmentationClassAug`` is SBD's.
     color
@@ -112,7 +112,7 @@ class Voc(KnownLayout):
                 if name not in known
             ]
             if gone:
-                missing.append((gone[0], f"{subset}.txt names it, but it is not there"))
+                missing.append((gone[0], f"{subset}.txt names it, but the file is missing"))
             else:
                 there[name] = tuple(known[name] for known in sides.values())
         if not there:
@@ -138,7 +138,7 @@ class Voc(KnownLayout):
 
 
 def _by_name(folder: Path, usual: str) -> dict[str, str]:
-    """Find image files: name without extension → path; of several, the one with the usual one."""
+    """Map names without extension to image files; of several, to that with the usual extension."""
     files: dict[str, str] = {}
     for path in sorted(files_below(str(folder))):
         if has_extension(Path(path).name, EXTENSIONS):
@@ -149,9 +149,9 @@ def _by_name(folder: Path, usual: str) -> dict[str, str]:
 
 
 def voc_to_ids() -> MaskMap:
-    """Map VOC's palette indices, which are ids, and the colours that they show.
+    """Map VOC's palette indices, which are ids, and the colours of the palette.
 
-    So that masks which some tool has saved as colours mean the same.
+    So masks that some tool has saved as colours mean the same.
     """
     ids = [*range(len(VOC_21)), IGNORED]
     return MaskMap(

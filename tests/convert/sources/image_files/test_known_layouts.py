@@ -281,7 +281,7 @@ class TestVoc:
         assert source.keys == ["2007_1"]
         [(name, why)] = source.left_out
         assert name == str(root / "JPEGImages/2007_2.jpg")
-        assert why == "val.txt names it, but it is not there"
+        assert why == "val.txt names it, but the file is missing"
         (root / "SegmentationClass/2007_1.png").unlink()
         with pytest.raises(SourceError, match=r"found none .* missing is .*2007_2\.jpg"):
             Voc(root, subset="val")
@@ -310,7 +310,7 @@ class TestVoc:
         require_travels(source)
 
     def test_what_is_not_there_is_named(self, root):
-        with pytest.raises(SourceError, match="found 'train'; there are val"):
+        with pytest.raises(SourceError, match="found 'train'; choose from val"):
             Voc(root)
         with pytest.raises(SourceError, match=r"it lies in .*VOC2012: give that"):
             Voc(root.parent)
