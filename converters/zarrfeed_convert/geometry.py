@@ -1,7 +1,7 @@
-"""How does a sample become the size that the store needs?
+"""How is a sample converted to the size of stored samples?
 
-Pure. All fields of a sample go through it together: images may interpolate, the others never do.
-Sizes are those of the spatial axes: (H, W), or (D, H, W) of volumes.
+Pure functions of arrays. All fields of a sample are converted together. Images may be interpolated,
+other fields never are. Sizes are those of the spatial axes, (H, W) or (D, H, W), in pixels.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
 Size: TypeAlias = tuple[int, ...]
-_EXACT = 2**24  # float32 holds every integer up to here
+_EXACT = 2**24  # float32 represents all integers up to this one exactly
 _MOST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What is done to every sample.
+    """How samples are converted to the size of stored samples.
 
     Attributes
     ----------
     size
         (H, W) or (D, H, W) of every stored sample.
     fit
-        How a sample of another size gets there; None where every sample has it already.
+        How samples of other sizes are converted; None if all samples have `size`.
     overlap
-        Pixels that neighbouring tiles share at least, along every axis.
+        Minimum number of pixels that neighbouring tiles share along every axis.
     """
 
     size: Size
@@ -48,10 +48,11 @@ class Geometry:
     overlap: int = 0
 
     def windows(self, size: Size) -> list[Size]:
-        """List the origins of what is cut from a sample of this size.
+        """Return the origins of the windows that are cut from a sample of a size.
 
-        One, except for tiles: these cover the sample, and the last ones along an axis end
-        flush with its border, overlapping their neighbours more than they need to.
+        There is one window, except for tiles. These cover the sample. The last one along an axis
+        ends at the border of the sample, so that it may overlap its neighbour by more than
+        `overlap`.
 
         Examples
         --------
@@ -63,7 +64,7 @@ class Geometry:
         return [*itertools.product(*self._origins(size))]
 
     def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
-        """Tell whether these are its windows; of a damaged size, it does not list them."""
+        """Return whether `windows` are those of a sample of a size, which may be damaged."""
         steps = (
             len(range(0, max(0, old - new), new - self.overlap))
             for old, new in zip(size, self.size, strict=True)
@@ -72,22 +73,29 @@ class Geometry:
         return count == len(windows) and windows == set(self.windows(size))
 
     def pads(self, size: Size) -> bool:
-        """Tell whether a sample of this size needs pixels that it does not have."""
+        """Return whether a sample of a size must be padded."""
         return self.fit in ("pad", "tile") and self._is_smaller(size)
 
     def check(self, size: Size, *, name: str) -> None:
-        """Refuse a sample that the fit cannot bring to size.
+        """Check that a sample of a size can be converted.
+
+        Parameters
+        ----------
+        size
+            (H, W) or (D, H, W) of the sample.
+        name
+            Name of the sample, for errors.
 
         Raises
         ------
         SourceError
-            It is smaller than a crop or larger than a padding, or has other axes.
+            The sample is too small to crop, too large to pad, or has another number of axes.
         """
         needed = size_text(self.size)
         if len(size) != len(self.size):
             raise SourceError(
-                f"{name}: is {size_text(size)}, cannot become {needed}; name an extent for each "
-                "of its axes: HxW for images, DxHxW for volumes"
+                f"{name}: needed as many axes as {needed} has, found {size_text(size)}; use --size "
+                "HxW for images, DxHxW for volumes"
             )
         if self.fit == "crop" and self._is_smaller(size):
             raise SourceError(
@@ -101,45 +109,54 @@ class Geometry:
             )
 
     def check_window(self, size: Size, window: Size, *, name: str) -> None:
-        """Refuse a decoded sample of another size than the one that it was planned for.
+        """Check that a decoded sample has a window that was planned from its header.
+
+        Parameters
+        ----------
+        size
+            (H, W) or (D, H, W) of the decoded sample.
+        window
+            Origin of the window.
+        name
+            Name of the sample, for errors.
 
         Raises
         ------
         SourceError
-            The window is none of those of a sample of this size.
+            A sample of this size does not have this window, or cannot be converted.
         """
         if self.fit is None and size != self.size:
             raise SourceError(
-                f"{name}: its header promised {size_text(self.size)}, it decoded to "
+                f"{name}: needed {size_text(self.size)}, as its header says, found "
                 f"{size_text(size)}; restore it, or take it out"
             )
         self.check(size, name=name)
         if any(at not in along for at, along in zip(window, self._origins(size), strict=True)):
             raise SourceError(
-                f"{name}: is {size_text(size)}, which is not what its header promised: there is no "
-                f"tile at {origin_text(window)}; restore it, or take it out"
+                f"{name}: needed a tile at {origin_text(window)}, as its header says, found "
+                f"{size_text(size)} without it; restore it, or take it out"
             )
 
     def apply(
         self, sample: Sample, fields: Sequence[Field], *, window: Size, ignore: int | None
     ) -> dict[str, NDArray[Any]]:
-        """Bring a sample to size.
+        """Convert a sample to the size of stored samples.
 
         Parameters
         ----------
         sample
-            Arrays (H, W, …) or (D, H, W, …), by field.
+            Field → array (H, W, …) or (D, H, W, …).
         fields
-            Their roles.
+            Names and roles of the fields.
         window
             One of :meth:`windows`.
         ignore
-            What padded mask pixels are; needed where :meth:`pads` says so.
+            Id of padded mask pixels; None for 0.
 
         Returns
         -------
         dict
-            Arrays of the stored size, by field, C-contiguous.
+            Field → array of the stored size, C-contiguous.
         """
         fill = 0 if ignore is None else ignore
         return {
@@ -167,11 +184,11 @@ class Geometry:
         return values
 
     def coverage(self, size: Size) -> Coverage:
-        """Count what becomes of the pixels of a sample of this size."""
+        """Return how many pixels of a sample of a size are lost, repeated and padded."""
         if self.fit not in ("crop", "pad", "tile"):
             return Coverage(0, 0, 0)
         origins = self._origins(size)
-        # What all windows take of an axis; of the sample they take the product.
+        # Per axis, the pixels in all windows together; their product is that of the sample.
         taken = math.prod(
             sum(min(new, old - at) for at in along)
             for new, old, along in zip(self.size, size, origins, strict=True)
@@ -184,7 +201,7 @@ class Geometry:
         return any(map(int.__lt__, size, self.size))
 
     def _origins(self, size: Size) -> list[list[int]]:
-        """List where windows begin along each axis."""
+        """Return where windows begin along each axis."""
         if self.fit != "tile":
             return [[0] for _ in self.size]
         ends = (max(0, old - new) for old, new in zip(size, self.size, strict=True))
@@ -194,16 +211,16 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What becomes of source pixels.
+    """Numbers of pixels that a conversion loses or adds.
 
     Attributes
     ----------
     lost
         Pixels of the source that are in no stored sample.
     repeated
-        Stored pixels that are in another stored sample already.
+        Stored pixels that are in another stored sample, too.
     padded
-        Stored pixels that no source has.
+        Stored pixels that are not in the source.
     """
 
     lost: int
@@ -212,7 +229,7 @@ class Coverage:
 
 
 def size_text(size: Size) -> str:
-    """Write a size as options have it.
+    """Return a size as text, in the form of ``--size``.
 
     Examples
     --------
@@ -223,7 +240,7 @@ def size_text(size: Size) -> str:
 
 
 def origin_text(window: Sequence[int]) -> str:
-    """Write an origin as the keys of tiles have it.
+    """Return an origin as text, in the form of the keys of tiles.
 
     Examples
     --------
@@ -242,22 +259,22 @@ def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
 
 
 def resize_image(image: Image, size: Size) -> Image:
-    """Resize by Pillow's bilinear filter, which averages when it makes images smaller.
+    """Resize by Pillow's bilinear filter, which averages pixels when images become smaller.
 
-    Channels are resized each by itself: Pillow would weigh colours by a fourth channel as alpha.
-    A volume is resized plane by plane, then along its depth: the filter is separable.
+    Channels are resized separately, since Pillow would weight colours by a fourth channel as alpha.
+    A volume is resized plane by plane, then along its depth, since the filter is separable.
 
     Parameters
     ----------
     image
-        (H, W, C) or (D, H, W, C) numbers. What is not uint8 is interpolated in float32.
+        (H, W, C) or (D, H, W, C). Other dtypes than uint8 are interpolated as float32.
     size
-        (h, w) or (d, h, w).
+        New size, (h, w) or (d, h, w).
 
     Raises
     ------
     SourceError
-        It has integers that float32 does not hold exactly, or floats beyond its range.
+        The image has integers that float32 cannot represent exactly, or floats beyond its range.
     """
     if len(size) == 3:
         planes = np.stack([resize_image(plane, size[1:]) for plane in image])
@@ -295,7 +312,7 @@ def resize_image(image: Image, size: Size) -> Image:
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Take the pixel at the centre of each new one: (H, W, …) or (D, H, W, …), no new values.
+    """Resize (H, W, …) or (D, H, W, …) by taking the pixel at the centre of each new pixel.
 
     Examples
     --------

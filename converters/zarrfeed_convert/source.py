@@ -30,11 +30,11 @@ class Field:
     Attributes
     ----------
     name
-        Of the array in the store.
+        Name of the array in the store.
     role
-        ``image``: may be interpolated. ``mask``: class ids, or multi-hot, never interpolated;
-        checked and counted of the field that is called ``mask``. ``target``: any numbers, never
-        interpolated either.
+        ``image``: may be interpolated. ``mask``: class ids or multi-hot, never interpolated. Only
+        the field with the name ``mask`` is checked against the classes. ``target``: any numbers,
+        never interpolated.
     """
 
     name: str
@@ -46,27 +46,27 @@ IMAGES_ONLY = PAIR[:1]
 
 
 def image_names(fields: Sequence[Field]) -> tuple[str, ...]:
-    """Name the fields whose channels have a mean and a deviation: those of images."""
+    """Return the names of the fields that are images, whose channels have a mean and std."""
     return tuple(field.name for field in fields if field.role == "image")
 
 
 def roles_recorded(fields: Sequence[Field]) -> JSON:
-    """Give the entry by which a split records its fields; none where they are image and mask."""
+    """Return the entry that records the roles of a split's fields; empty for image and mask."""
     if tuple(fields) == PAIR:
         return {}
     return {"roles": {field.name: field.role for field in fields}}
 
 
 def recorded_fields(packed: JSON) -> tuple[Field, ...]:
-    """Read what :func:`roles_recorded` has written to a split's ``packed``."""
+    """Return the fields of a split from its ``packed``; see :func:`roles_recorded`."""
     roles = packed.get("roles")
     return PAIR if roles is None else tuple(Field(name, role) for name, role in roles.items())
 
 
 class ArrayHeader(NamedTuple):
-    """What is known of one array before it is decoded: its shape and its dtype.
+    """Shape and dtype of an array, before it is decoded.
 
-    The dtype of a mask is None: it follows from the classes.
+    The dtype of a mask is None, since it follows from the classes.
     """
 
     shape: tuple[int, ...]
@@ -75,21 +75,23 @@ class ArrayHeader(NamedTuple):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Header:
-    """What is known of a sample before it is decoded.
+    """What is known about a sample before it is decoded.
 
     Attributes
     ----------
     arrays
-        The shape and the dtype of each field as :meth:`Source.read` will return it, in the order of
-        :attr:`Source.fields`: an image (H, W, C) or (D, H, W, C), and other arrays with the same
+        Field → (shape, dtype) of the array that :meth:`Source.read` will return, in the order of
+        :attr:`Source.fields`. An image is (H, W, C) or (D, H, W, C); other arrays have the same
         spatial axes. The dtype of a mask may be None.
     mask_colors
-        What the indices of the mask's palette show, ``0xRRGGBB``; inverted (``~0xRRGGBB``) where a
-        mask map knows the class. Empty where there is no palette, or it knows all of them.
+        Colours of the indices of the mask's palette, ``0xRRGGBB``; inverted (``~0xRRGGBB``) for
+        indices whose class a mask map gives. Empty if there is no palette, or the map gives the
+        classes of all indices.
     turned
-        Whether the image's file says that it is to be shown turned, and another field's does not.
+        Whether the image's file says that it must be rotated for display, and that of another field
+        does not.
     nodata
-        Values that files declare to be none: the image's, and those of further images and targets.
+        Values that files declare as no data: those of the image, of further images and of targets.
 
     Examples
     --------
@@ -122,37 +124,37 @@ class Header:
     def of_pair(
         cls, image: Sequence[int], dtype: str, mask: Sequence[int] | None, **said: Any
     ) -> Header:
-        """Make the header of an image of this shape and dtype, and of its mask, if it has one."""
+        """Return the header of an image with a shape and dtype, and of its mask, if it has one."""
         arrays: dict[str, tuple[Sequence[int], str | None]] = {IMAGE: (image, dtype)}
         return cls(arrays if mask is None else arrays | {MASK: (mask, None)}, **said)
 
     @property
     def image(self) -> ArrayHeader:
-        """Of the image."""
+        """Shape and dtype of the image."""
         return self.arrays[IMAGE]
 
     @property
     def mask(self) -> ArrayHeader | None:
-        """Of the mask; None where there is none."""
+        """Shape and dtype of the mask; None if there is no mask."""
         return self.arrays.get(MASK)
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The image's extents along its spatial axes, in pixels: (H, W) or (D, H, W)."""
+        """Size of the image, (H, W) or (D, H, W), in pixels."""
         return self.image.shape[:-1]
 
     @property
     def channels(self) -> int:
-        """Channels of the image."""
+        """Number of channels of the image."""
         return self.image.shape[-1]
 
     @property
     def dtype(self) -> str:
-        """The image's."""
+        """Dtype of the image."""
         return str(self.image.dtype)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the numbers that headers had before there were other fields."""
+        """Return one of the numbers of headers before there were other fields; deprecated."""
         old = {"height": (IMAGE, 0), "width": (IMAGE, 1)}
         old |= {"mask_height": (MASK, 0), "mask_width": (MASK, 1)}
         if name not in old:
@@ -166,7 +168,7 @@ class Header:
 def _of_sizes(
     height: int, width: int, channels: int, dtype: str, *mask: int
 ) -> Mapping[str, tuple[Sequence[int], str | None]]:
-    """Read a header of one image and its mask as it was written before there were other fields."""
+    """Return the arrays of a header given by numbers, as before there were other fields."""
     said = f"'image': (({height}, {width}, {channels}), {dtype!r})"
     said += f", 'mask': ({mask}, None)" if mask else ""
     warnings.warn(f"write Header({{{said}}})", DeprecationWarning, stacklevel=3)
@@ -177,28 +179,28 @@ def _of_sizes(
 class Source(ABC):
     """Images and masks to pack.
 
-    Subclass it to pack what zarrfeed has no format for: :attr:`keys`, :meth:`describe`,
-    :meth:`probe` and :meth:`read` are needed, the rest has defaults. A source is pickled.
+    Subclass it to pack datasets of other formats. :attr:`keys`, :meth:`describe`, :meth:`probe` and
+    :meth:`read` must be implemented; all else has defaults. A source must be picklable.
 
     Attributes
     ----------
     fields
-        What :meth:`read` gives, the image first.
+        Names and roles of the arrays that :meth:`read` returns, the image first.
     classes
-        The class names by id, where the format itself names them.
+        Names of the classes by id, if the format names them.
     ignore
-        The id of pixels of no class; read only where there are `classes`.
+        Id of pixels that belong to no class; used only with `classes`.
     left_out
-        Inputs that make no sample, as (name, why). They end a conversion unless it is told to skip
-        what it can't pack.
+        Inputs that make no sample, as (name, reason). They end a conversion unless failures are
+        skipped.
     remarks
-        What else whoever packs it should be told, as (what, how many, why).
+        Further remarks for the report, as (subject, value, reason).
     takes_urls, takes_labels, takes_names
-        Of a format: whether its places may be URLs, ``masks`` the name of a label, and places of
-        further fields names within the files of images (of columns, say), not paths.
+        Whether places of a format may be URLs; whether ``masks`` may be the name of a label; and
+        whether places of further fields are names inside the files of images, such as columns.
     opened, arguments
-        Of a format: the folder in which it was opened, and with which arguments; all its options
-        as :meth:`describe` records them.
+        Folder in which a format was opened, with the arguments; and all its options, as
+        :meth:`describe` records them.
 
     Examples
     --------
@@ -233,42 +235,57 @@ class Source(ABC):
     @property
     @abstractmethod
     def keys(self) -> Sequence[str]:
-        """Name every sample; the names are unique."""
+        """Unique names of all samples."""
 
     @abstractmethod
     def describe(self) -> JSON:
-        """Say where the samples come from, as JSON; the store records it.
+        """Return the description of the source that the store records, as JSON.
 
-        ``kind`` is the format, ``facts`` what else is worth knowing; the rest are the arguments
-        by which :func:`zarrfeed_convert.formats.source_of` opens it again.
+        ``kind`` is the format, ``facts`` are further facts. The other entries are the arguments
+        with which :func:`zarrfeed_convert.formats.source_of` opens the source again.
         """
 
     @abstractmethod
     def probe(self, sample: int) -> Header:
-        """Measure a sample without decoding it."""
+        """Return the header of a sample, without decoding it.
+
+        Parameters
+        ----------
+        sample
+            Index of the sample in :attr:`keys`.
+        """
 
     @abstractmethod
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode a sample: an array for each field.
+        """Decode a sample.
 
-        By default an image (H, W, C) or (D, H, W, C) in its header's dtype, and a mask (H, W) or
-        (D, H, W) of class ids. Where the header says that masks have an axis more, they are
-        multi-hot: that axis has a channel of 0 and 1 for each class, and a pixel may have several.
+        Parameters
+        ----------
+        sample
+            Index of the sample in :attr:`keys`.
+
+        Returns
+        -------
+        tuple of ndarray
+            An array for each field. With the default `fields`, these are an image (H, W, C) or
+            (D, H, W, C) with the dtype of its header, and a mask (H, W) or (D, H, W) of class ids.
+            If the header gives masks a further axis, they are multi-hot: the axis has one channel
+            of 0 and 1 per class, so that a pixel may have several classes.
         """
 
     def read_mask(self, sample: int) -> Mask:
-        """Decode only a sample's mask."""
+        """Decode the mask of a sample alone."""
         return self.read(sample)[1]
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Name each field of a sample as a person would look for it; by default, by its key."""
+        """Return a name of each of a sample's fields, such as its path; by default the key."""
         return (self.keys[sample],) * len(self.fields)
 
     def shown_colors(self, sample: int) -> Mapping[int, int]:  # noqa: ARG002 (of no palette)
-        """Say which indices a mask uses, and the colours that they show, as in its header."""
+        """Return the palette indices that a mask uses, with their colours as in its header."""
         return {}
 
     @property
     def memory_nbytes(self) -> int:
-        """Bytes that the source keeps in memory in each process, at most."""
+        """Maximum number of bytes that the source keeps in memory, per process."""
         return 0

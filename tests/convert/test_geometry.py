@@ -119,7 +119,9 @@ def test_a_crop_from_less_and_a_padding_of_more_are_refused():
 
 
 def test_a_volume_is_brought_to_a_size_of_three_axes_alone():
-    with pytest.raises(SourceError, match=r"ct: is 7x4x9, cannot become 5x5; .* DxHxW for volumes"):
+    with pytest.raises(
+        SourceError, match=r"ct: needed as many axes as 5x5 has, found 7x4x9; .* DxHxW"
+    ):
         Geometry((5, 5), "resize").check((7, 4, 9), name="ct")
 
 

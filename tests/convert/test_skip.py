@@ -81,7 +81,7 @@ def test_counts_add_up_and_every_other_sample_is_there(tmp_path, order, workers)
         "i8": f"i8: cannot be read: [Errno 5] Input/output error; {RESTORE}",
         "m11": "m11: needed class ids 0 … 2, found the value 77; use --ignore 77 if it marks "
         "unlabelled pixels, or --mask-map 77=ID",
-        "i30": "i30: its header promised 12x10, it decoded to 11x10; restore it, or take it out",
+        "i30": "i30: needed 12x10, as its header says, found 11x10; restore it, or take it out",
         "i39": f"i39: cannot be read: [Errno 5] Input/output error; {RESTORE}",
     }
     split = zarr.open_group(tmp_path / "o/train", mode="r")

@@ -133,7 +133,9 @@ def test_a_changed_voxel_of_an_original_is_found():
 
 
 def test_a_size_of_two_axes_is_no_size_of_volumes():
-    with pytest.raises(SourceError, match=r"scan0: is 5x8x6, cannot become 4x4; .*DxHxW"):
+    with pytest.raises(
+        SourceError, match=r"scan0: needed as many axes as 4x4 has, found 5x8x6; .*DxHxW"
+    ):
         convert(Scans(SIZES), "o.zarr", split="t", size=(4, 4), fit="crop", workers=1)
 
 
