@@ -265,7 +265,7 @@ def test_images_without_masks_join_multi_hot_masks_before_and_after():
     [
         ({"ignore": 255}, "leave --ignore out", {}),
         ({"classes": "a,b"}, "needed a name for each of the 3 channels", {"classes": "a,b,c"}),
-        ({"classes": 4}, "found 4 .* by --classes", {"classes": 3}),
+        ({"classes": 4}, "found 4 .* from --classes", {"classes": 3}),
     ],
 )
 def test_what_does_not_go_with_multi_hot_masks_is_refused(asked, said, instead):
@@ -276,7 +276,9 @@ def test_what_does_not_go_with_multi_hot_masks_is_refused(asked, said, instead):
 
 def test_the_other_splits_classes_bind():
     convert(Overlapping([SIZE], classes=2), "o.zarr", split="train", classes="a,b", workers=1)
-    with pytest.raises(SourceError, match=r"each of the 3 channels .* 2 .* by the dataset's other"):
+    with pytest.raises(
+        SourceError, match=r"each of the 3 channels .* 2 .* from the dataset's other"
+    ):
         convert(Overlapping([SIZE]), "o.zarr", split="val", workers=1)
     with pytest.raises(SourceError, match="classes must be the same in all splits"):
         convert(Overlapping([SIZE]), "o.zarr", split="val", classes="a,b,c", workers=1)
@@ -333,7 +335,9 @@ def test_the_command_packs_channels_of_files_and_verifies_them(end):
     assert "#" in str(done.exception)  # taken for colours
     words += ["--mask-map", "multi-hot"]
     planned = run(["convert", "o.zarr", *words, "--classes", "cell,nucleus,debris", "--dry-run"])
-    assert "a pixel may have several, or none" in " ".join(planned.output.split()), planned.output
+    assert "a pixel may have several classes or none" in " ".join(planned.output.split()), (
+        planned.output
+    )
     done = run(["convert", "o.zarr", *words, "--classes", "cell,nucleus,debris"])
     assert done.exit_code == 0, done.output
     done = run(["verify", "o.zarr", "--source", "--workers", "1"])

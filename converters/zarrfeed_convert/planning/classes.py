@@ -100,12 +100,12 @@ def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, 
 def multi_hot_labels(
     count: int, named: tuple[str, ...] | None, ignore: int | None, *, known: Labels | None
 ) -> tuple[Labels, Decision]:
-    """Take the channels of the masks as classes.
+    """Return the labels of multi-hot masks: every channel is a class.
 
     Parameters
     ----------
     count
-        Channels of every mask.
+        Number of channels of every mask.
     named, ignore
         Classes and ignored id that the user named.
     known
@@ -114,26 +114,26 @@ def multi_hot_labels(
     Raises
     ------
     SourceError
-        There are names for more or fewer classes, or an ignored id.
+        The number of names is not `count`, or there is an ignored id.
     """
     if ignore is None and known is not None:
         ignore = known.ignore
     if ignore is not None:
         raise SourceError(
-            f"ignore: needed none with multi-hot masks, found {ignore}: they hold no ids; leave "
-            "--ignore out, and give pixels that shall not count a weight of 0 in a map of their "
-            "own, which a sequence takes as weights=, or a channel of their own"
+            f"ignore: needed no ignored id, because multi-hot masks contain no ids, found {ignore};"
+            " leave --ignore out, and give pixels that do not count a weight of 0 in a further "
+            "field (--field weight=target:PLACE), or a channel of their own"
         )
     names = named or (known.classes if known else tuple(map(str, range(count))))
     if len(names) != count:
         of_whom = "--classes" if named else "the dataset's other splits"
         raise SourceError(
             f"classes: needed a name for each of the {count} channels of the masks, found "
-            f"{len(names)} ({few(names, counted=True)}) by {of_whom}; name as many as there are, "
-            "and give each mask a channel for every class, also where it is empty"
+            f"{len(names)} ({few(names, counted=True)}) from {of_whom}; name every channel, and "
+            "give each mask a channel for every class, even if it is empty"
         )
     labels = Labels(names, None, multi_hot=True)
-    reason = "multi-hot: masks have a channel for each class; a pixel may have several, or none"
+    reason = "multi-hot masks: one channel per class; a pixel may have several classes or none"
     return labels, _classes(labels, reason)
 
 
