@@ -93,9 +93,9 @@ def decode_npy(data: bytes, name: str, limits: Limits) -> Pixels:
     stream = io.BytesIO(data)
     shape, fortran, dtype = _header(stream, name, limits, len(data))
     stored = np.frombuffer(data, dtype, math.prod(shape), stream.tell())
+    arranged = stored.reshape(shape, order="F" if fortran else "C")
     # A copy, since an array on `bytes` is read-only.
-    values = np.array(stored.reshape(shape, order="F" if fortran else "C"), order="C")
-    return Pixels(values.astype(dtype.newbyteorder("="), copy=False), bands=True)
+    return Pixels(np.array(arranged, dtype.newbyteorder("="), order="C"), bands=True)
 
 
 def _header(
@@ -108,8 +108,8 @@ def _header(
     if len(shape) not in (2, 3):
         found = f"shape {shape}" if len(shape) <= 5 else f"{len(shape)} axes"
         raise SourceError(
-            f"{name}: needed an array (H, W) or (H, W, C), found {found}; arrays of several images "
-            "are read by --format npz"
+            f"{name}: needed an array (H, W) or (H, W, C), found {found}; files of volumes "
+            "or of several images are read by --format npz, like -o axes=DHWC"
         )
     limits.require(shape, dtype, name)
     nbytes = stream.tell() + math.prod(shape) * dtype.itemsize

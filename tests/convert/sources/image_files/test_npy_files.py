@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from source_contract import require_packed, require_source
 from zarrfeed import ZarrSequence
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Limits, PairedFolders, convert, repack, verify
+from zarrfeed_convert import Limits, PairedFolders, convert, open_source, repack, verify
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 12, 10, 3), np.uint8)
@@ -128,6 +128,15 @@ def test_headers_that_claim_what_is_not_there_are_named(tmp_path, content, said)
     for look in (source.probe, source.read):
         with pytest.raises(SourceError, match=rf"^i/0\.npy: .*{said}"):
             look(0)
+
+
+def test_volumes_are_refused_with_the_format_that_reads_them():
+    volume = RNG.random((4, 12, 10, 1), np.float32)
+    save([volume], [MASKS[:1].repeat(4, axis=0)])
+    with pytest.raises(SourceError, match=r"are read by --format npz, like -o axes=DHWC"):
+        PairedFolders("i", "m").probe(0)
+    source = open_source("npz", {"images": "i", "masks": "m", "axes": "DHWC"})
+    np.testing.assert_array_equal(source.read(0)[0], volume)
 
 
 def test_objects_are_never_unpickled():
