@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from stored_samples import arrays
 from zarrfeed import (
     StoreError,
     ZarrSequence,
@@ -384,6 +385,31 @@ def test_a_class_has_no_more_pixels_than_an_image():
     zarr.open_array("o.zarr/t/class_pixels")[0, 1] = 121
     with pytest.raises(StoreError, match="needed counts from 0 to 120"):
         class_pixels(open_split("o.zarr/t"), [0])
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(monkeypatch):
+    how = {"split": "t", "chunk_samples": 1, "shard_size": 2 * 12 * 10 * 3, "order": "source"}
+    how["codec"] = "raw"  # no samples are tried
+    source = Overlapping([SIZE] * 6)
+    convert(source, "p.zarr", workers=1, **how)
+    read = Overlapping.read
+
+    def stopped(self, sample):
+        if sample == 5:
+            raise KeyboardInterrupt
+        return read(self, sample)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Overlapping, "read", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            convert(source, "o.zarr", workers=1, **how)
+    steps = []
+    how["progress"] = lambda what, done, total: steps.append((what, done, total))
+    convert(source, "o.zarr", workers=1, **how)
+    assert next(done for what, done, _ in steps if what == "packing") == 4
+    require_verified("o.zarr", source=source)
+    for field in ("mask", "class_pixels"):
+        assert arrays(Path("o.zarr/t") / field) == arrays(Path("p.zarr/t") / field)
 
 
 def test_journals_of_class_ids_are_those_of_before():
