@@ -111,8 +111,8 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     unknown = [option for option in arguments if option not in known]
     if "fields" in unknown:
         raise OptionError(
-            f"format {name}: needed images and masks alone, found further fields; formats that "
-            f"take them: {', '.join(formats_with_fields())}; in Python, `convert` takes any "
+            f"format {name}: needed images and masks alone, found further fields, which these "
+            f"formats take: {', '.join(formats_with_fields())}; in Python, `convert` takes any "
             'samples like {"image": …, "depth": …}'
         )
     if unknown:
@@ -196,7 +196,7 @@ def factory_of(name: str) -> Callable[..., Source]:
 
 
 def formats_with_fields() -> list[str]:
-    """List the formats that take further fields, of those whose packages are there."""
+    """Return the formats that take further fields, among those whose packages are installed."""
     names = []
     for name in FORMATS:
         with suppress(SourceError):

@@ -54,7 +54,7 @@ class Labels:
     multi_hot: bool | None = False
 
     def to_json(self) -> JSON:
-        """Give the labels as journals record them, also those of a zarrfeed without multi-hot."""
+        """Return the labels as journals record them, also in versions without multi-hot masks."""
         recorded = asdict(self)
         if not self.multi_hot:
             del recorded["multi_hot"]
@@ -212,7 +212,7 @@ def has_soft_edges(pixels: Mapping[int, int]) -> bool:
 
 
 def of_two_classes(top: int) -> str:
-    """Advise what to do with masks of two classes, 0 and `top`, with soft edges."""
+    """Return advice for masks of two classes, 0 and `top`, with soft edges."""
     half = (top + 1) // 2
     return f"if these are two classes with soft edges, use --mask-map '{half}..{top}=1,*=0'"
 

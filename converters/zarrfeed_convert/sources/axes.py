@@ -64,7 +64,7 @@ class Axes:
         spatial: str = "DHW",
         channels: str = "C",
     ) -> Axes:
-        """Name axes by a letter each; what is not among the `letters` is not there."""
+        """Create axes from one letter per axis; sample and channel letters may be missing."""
         return cls(
             letters,
             tuple(sizes),
@@ -90,7 +90,7 @@ class Axes:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The extents of samples: (H, W) or (D, H, W)."""
+        """Size of samples: (H, W) or (D, H, W)."""
         return tuple(self.sizes[axis] for axis in self.spatial)
 
     @property
@@ -120,7 +120,7 @@ class Axes:
         return tuple(index)
 
     def arrange(self, part: NDArray[Any], channel: int = ALL) -> NDArray[Any]:
-        """View what :meth:`index` gives as (H, W) or (D, H, W), its channels last."""
+        """Return a view of what :meth:`index` selects: (H, W) or (D, H, W), channels last."""
         order: list[int] = list(self.spatial)
         if self.channels is not None and channel == ALL:
             order.append(self.channels)

@@ -108,18 +108,18 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Samples of several files, and what makes no sample.
+    """Samples that consist of several files, and files without partners.
 
     Attributes
     ----------
     files
-        Key → a file of images, and one of each side; sorted by key.
+        Key → files of a sample: its images, then one per further field; sorted by key.
     left_out
-        Files that lack another, as (path, why).
+        Files without all of their partners, as (path, reason).
     partners
-        By side: key of an image → key of its file there.
+        Field → (key of an image → key of its file in this field).
     left_aside
-        How many files of images and of masks lack their suffix.
+        Number of image files, and of mask files, that lack their suffix.
     """
 
     files: Mapping[str, tuple[str, ...]]
@@ -205,14 +205,14 @@ def pair_by_key(
 
 
 def join_by_key(image_of: Mapping[str, str], sides: Mapping[str, Mapping[str, str]]) -> Joined:
-    """Join the file of each image with its files of other sides, by their keys.
+    """Join the file of each image with the files of its other fields, by their keys.
 
     Parameters
     ----------
     image_of
-        Key → file.
+        Key → file of images.
     sides
-        A word for a file of the side → key → file.
+        Name of a field, for messages → (key → file).
 
     Examples
     --------

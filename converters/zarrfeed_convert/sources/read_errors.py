@@ -119,10 +119,10 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
 
 
 def _checked(place: str, kind: type[Source]) -> str:
-    """Write a place out, and refuse one that cannot be reached."""
+    """Return a place with ``~`` expanded; raises if it cannot be read."""
     text = os.path.expanduser(place)  # noqa: PTH111
     if "://" in text and not kind.takes_urls:
-        local_path(text)  # cells.h5:/images is none
+        local_path(text)  # raises the error; cells.h5:/images is not a URL
     elif not _here():
         local_path(text.partition(":")[0])
     return text

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color, Measure
     from zarrfeed_convert.source import JSON, Image, Mask
 
-NO_MASKS = "none"  # what ``--masks`` takes where images are to be packed alone
+NO_MASKS = "none"  # value of ``--masks`` to pack images without masks
 
 _COLORS = 4  # maximum number of channels of a colour
 
@@ -172,16 +172,21 @@ class ValueOptions:
         return mask_ids(pixels, self._of_ids, name=name)
 
     def mask_shape(self, size: tuple[int, ...], channels: int) -> tuple[int, ...]:
-        """Return the shape of a mask that has so many channels, after conversion."""
+        """Return the shape of a mask after conversion, by its spatial size and channels."""
         return (*size, channels) if self.mask_map.multi_hot else size
 
     def require_ids(self, what: str) -> None:
-        """Refuse multi-hot masks of a format whose masks are ids.
+        """Check that the map is not ``multi-hot``, for a format whose masks are class ids.
+
+        Parameters
+        ----------
+        what
+            What the masks of the format are, for errors.
 
         Raises
         ------
         SourceError
-            They are asked for.
+            The map is ``multi-hot``.
         """
         if self.mask_map.multi_hot:
             raise SourceError(
@@ -207,7 +212,7 @@ class ValueOptions:
         shown: list[int] = (bands @ [1 << 16, 1 << 8, 1]).tolist()
         if self.mask_map.multi_hot:
             return ()
-        if not str(self.mask_map):  # that of every mask, most often
+        if not str(self.mask_map):  # the map is empty, as in most conversions
             return tuple(shown)
         shown = [
             color if self._by_index(index, color) else ~color for index, color in enumerate(shown)
@@ -256,15 +261,15 @@ def _channels_of_classes(pixels: Pixels, name: str) -> Mask:
             f"{name}: needed a channel for each class, found {found}; leave out --mask-map "
             "multi-hot, or save masks as RGB, TIFF of any number of bands, or arrays"
         )
-    shown = pixels.values.max(initial=0) == 255  # of few bits, 1 may be meant, or white
+    shown = pixels.values.max(initial=0) == 255  # with few bits, 1 is stored as 1 or as white
     values = pixels.values if shown else pixels.stored
     for nodata in filter(None, pixels.nodata):
         count = int(np.count_nonzero(values == nodata))
         if count:
             raise SourceError(
                 f"{name}: needed 0 and 1, found {count:,} of the value {shown_value(nodata)}, "
-                "which the file declares as no data; make them 0, and give them no weight in an "
-                "array of weights if they shall not count"
+                "which the file declares as no data; set them to 0, and exclude them by an array "
+                "of weights"
             )
     return ones_of_multi_hot(values if values.ndim == 3 else values[:, :, np.newaxis], name)
 
@@ -290,19 +295,19 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def masks_given(masks: str, **said: object) -> bool:
-    """Return whether masks are given, for formats that do not find them by themselves.
+    """Return whether masks are given, for formats that do not find them by their images.
 
     Parameters
     ----------
     masks
-        The option's value: ``none`` asks for images alone.
+        Value of ``--masks``; ``none`` packs images without masks.
     **said
-        Other options that say something of masks; empty where they are not given.
+        Values of other options for masks; empty if they are not given.
 
     Raises
     ------
     SourceError
-        They are not, and something is said of them.
+        Masks are not given, but another option for masks is.
 
     Examples
     --------

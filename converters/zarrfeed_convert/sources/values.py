@@ -171,14 +171,14 @@ def ids_of_one_hot(
 
 
 def in_rows(values: NDArray[Any], axes: int) -> NDArray[Any]:
-    """View the planes of a volume as one image, for what is done to every pixel by itself.
+    """Return a view of a volume's planes as one image, for operations on single pixels.
 
     Parameters
     ----------
     values
-        (H, W, …), or (D, H, W, …).
+        (H, W, …) or (D, H, W, …).
     axes
-        The number of its spatial axes.
+        Number of spatial axes.
 
     Examples
     --------

@@ -175,7 +175,7 @@ def _metadata(folder: Path) -> JSON:
     """Read the metadata of a group or an array; empty if it has none."""
     path = folder / METADATA
     try:
-        # A pipe, which nobody writes to, would be read for ever.
+        # Reading a pipe would wait for ever.
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}

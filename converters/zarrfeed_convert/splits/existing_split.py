@@ -157,7 +157,7 @@ def _labels(
 
 
 def _compared(what: str, value: Any) -> Any:
-    """Let the order of further fields count, in which transforms get them."""
+    """Return a value to compare. The order of further fields counts, since transforms get it."""
     return [*value.items()] if what == "fields" and isinstance(value, dict) else value
 
 

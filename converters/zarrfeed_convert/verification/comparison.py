@@ -83,7 +83,7 @@ def compare(
             notes = (what,)
     except WorkerError:
         raise
-    except Exception as error:  # a damaged description may lead to any
+    except Exception as error:  # damaged metadata may raise anything
         what = str(error) if isinstance(error, SourceError) else f"{done.path}: {error!r}; {TODO}"
         count, problems = 0, [Problem("source", what)]
     return replace(

@@ -73,7 +73,7 @@ class Matched:
 
 
 def parts_of(split: Split) -> list[Part]:
-    """List the sources that the samples of a split come from."""
+    """Return the parts of a split, one per source."""
     packed: JSON = split.attributes["packed"]
     binary = packed.get("binary")
     if binary is None:  # older splits record it only in the text of a decision
@@ -123,7 +123,7 @@ def open_originals(
 
 
 def _description(part: Part, moved: Mapping[str, Any]) -> JSON:
-    """Describe the source of a part as it is now."""
+    """Return the description of a part's source, with its changed arguments."""
     description = {**part.description, **moved}
     if "fields" in moved:
         before = part.description.get("fields")
@@ -132,7 +132,7 @@ def _description(part: Part, moved: Mapping[str, Any]) -> JSON:
 
 
 def _places(description: JSON) -> list[str]:
-    """List where a source's files are."""
+    """Return the places of a source's files."""
     extras = [extra.place for extra in parse_fields(description.get("fields"))]
     return [*(str(description.get(what, "")) for what in ("images", "masks")), *extras]
 

@@ -121,28 +121,28 @@ class Recorded:
 
 
 def recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
-    """Read what is recorded of a split, and see whether it fits together.
+    """Read what a split records, and check that it is consistent.
 
     Parameters
     ----------
     split
-        One that zarrfeed packed.
+        A split that zarrfeed packed.
 
     Returns
     -------
     recorded
-        As far as it can be read.
+        What can be read.
     problems
-        What of it cannot, or does not fit together.
+        Problems of records that cannot be read or are not consistent.
 
     Raises
     ------
     StoreError
-        Its metadata is damaged.
+        The metadata of the split are damaged.
     """
     try:
         return _recorded_of(split)
-    except Exception as error:  # a damaged description may lead to any
+    except Exception as error:  # damaged metadata may raise anything
         raise StoreError(f"{split.path / METADATA}: {error!r}; {TODO}") from error
 
 
@@ -165,7 +165,7 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
             continue
         try:
             arrays[name] = _read(split, name, length)
-        except Exception as error:  # a damaged description may lead to any
+        except Exception as error:  # damaged metadata may raise anything
             said = str(error) if isinstance(error, ReadError) else f"{error!r}; {TODO}"
             problems.append(about(split, "array", said, name))
     names = arrays.get(KEY)

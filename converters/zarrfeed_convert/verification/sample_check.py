@@ -49,7 +49,7 @@ class Expected:
     images: tuple[str, ...]
 
     def part(self, which: slice) -> Expected:
-        """Take some of the samples."""
+        """Return the part for some of the samples."""
         return Expected(
             None if self.digest is None else self.digest[which],
             None if self.class_pixels is None else self.class_pixels[which],
@@ -126,7 +126,7 @@ def _changed(
     return SampleFinding(row, "sample-changed", f"{what}; {todo}", tuple(blamed) or tuple(states))
 
 
-# What is wrong with the statistics of a field: the field, the array that records them, and what.
+# A field with wrong statistics, the array that records them, and the message.
 _Wrong: TypeAlias = tuple[str, str, str]
 
 
@@ -146,13 +146,13 @@ def _check_sums(sample: Sample, expected: Expected) -> list[_Wrong]:
 
 
 def _other_sums(image: NDArray[Any], found: NDArray[np.float64]) -> str:
-    """Say how the sums of an image's channels differ from those that are recorded; else empty."""
+    """Return the message if the channel sums of an image are not the recorded ones; else empty."""
     needed = channel_sums(image)[:, : found.shape[-1]]
     if np.array_equal(needed, found):
         return ""
     exact = image.dtype.kind in "ui" and image.dtype.itemsize <= 2
     if not exact and needed.shape == found.shape:
-        with np.errstate(over="ignore", invalid="ignore"):  # a damaged array may hold anything
+        with np.errstate(over="ignore", invalid="ignore"):  # damaged arrays may have any values
             # The error of a sum of n numbers is relative to that of their magnitudes, ≤ √(n·Σx²).
             margin = _PRECISION * np.sqrt(image[..., 0].size * needed[:, 1:])
             if np.isclose(found, needed, rtol=_PRECISION, atol=margin, equal_nan=True).all():
