@@ -20,7 +20,7 @@ from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.planning.plan import Order, Settings
-from zarrfeed_convert.planning.planner import OnProgress, decide
+from zarrfeed_convert.planning.planner import OnProgress, plan_conversion
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
 from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import (
@@ -225,7 +225,7 @@ class _ConversionPlanner:
 
     def decide(self, executor: Executor) -> ConversionPlan:
         """Look at the samples, and decide how they are packed."""
-        plan, sizes = decide(
+        plan, sizes = plan_conversion(
             self.samples,
             executor,
             self.settings,

@@ -256,7 +256,7 @@ CASES = {
     "pages": (pixels_of_pages, "--option axis=S", None),
     "affine": (volumes, "--option ignore_affine=yes", None),
     "again": (packed_already, "--overwrite", None),
-    "subset": (voc, "there are val", "-o subset=val"),
+    "subset": (voc, "choose from val", "-o subset=val"),
     "column": (
         lambda: table(image=[encoded(IMAGE)], label=[encoded(IDS)]),
         "-o mask=COLUMN",

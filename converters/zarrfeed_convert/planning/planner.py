@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 
-def decide(
+def plan_conversion(
     samples: Source,
     executor: Executor,
     settings: Settings,
