@@ -168,7 +168,7 @@ def test_fractions_of_a_unit_are_float32_and_stored_values_may_be_kept():
     ("bits", "dtype", "slope", "intercept", "packed"),
     [
         (12, "uint16", 1, -1024, "int16"),
-        (16, "uint16", 1, -1024, "int32"),
+        (16, "uint16", 1, -1024, "int16"),
         (12, "int16", 1, -1024, "int16"),
         (16, "int16", 1, 0, "int16"),
         (16, "uint16", 1, 0, "uint16"),

@@ -101,7 +101,7 @@ def test_scaled_intensities_are_float32(dtype):
 @pytest.mark.parametrize(
     ("slope", "inter", "dtype", "packed"),
     [
-        (1, -1024, "uint16", "int32"),
+        (1, -1024, "uint16", "int16"),
         (1, -1024, "uint8", "int16"),
         (2, 1, "int8", "int16"),
         (-3, 0, "int16", "int32"),
