@@ -83,14 +83,14 @@ class Journal:
                     f"run that was stopped and differs from this one ({'; '.join(differ)}); repeat "
                     "that run to resume it, or use --restart to start anew"
                 )
-            self.forget()  # that run ended with an error, and this one cannot use its shards
+            self.clear()  # that run ended with an error, and this one cannot use its shards
             run = {}
         self._agreed[part] = values
         _write(self._folder / _RUN, run | self._agreed)  # keeps the earlier `decided` to compare
         if part == "decided":  # shards that are packed from now on can be used by the next run
             (self._folder / _GIVEN_UP).unlink(missing_ok=True)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove all shards and records, to start anew."""
         for entry in self._folder.iterdir():
             remove(entry)
@@ -132,7 +132,7 @@ class Journal:
     def failed(self, found: Sequence[Failed]) -> None:
         _write(self._folder / _FAILED, {"failed": [list(failed) for failed in found]})
 
-    def finished(self) -> None:
+    def remove(self) -> None:
         """Remove the journal of a complete split."""
         remove(self._folder)
 
@@ -186,12 +186,12 @@ def opened_journal(destination: Destination, *, restart: bool) -> Iterator[Journ
             try:
                 recover(destination)
                 if restart:
-                    journal.forget()
+                    journal.clear()
                 yield journal
             except BaseException as error:
                 if not journal.leave(error):
-                    journal.forget()
-                    journal.finished()
+                    journal.clear()
+                    journal.remove()
                 raise
     except BaseException:
         for parent in reversed(made):

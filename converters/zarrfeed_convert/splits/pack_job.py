@@ -109,7 +109,7 @@ class PackJob:
         with opened_journal(self.destination, restart=restart) as journal:
             done = self._already_packed()  # by a run that held the lock until now
             if done is not None:
-                journal.finished()
+                journal.remove()
                 return done
             journal.agree("asked", self.planner.asked)
             with self._decided() as (executor, split_plan, about_workers):
@@ -148,7 +148,7 @@ class PackJob:
         split_writer.commit(
             self.destination, folder, labels=plan.recipe.labels, description=description
         )
-        journal.finished()
+        journal.remove()
         return description
 
     def _run_tasks(
