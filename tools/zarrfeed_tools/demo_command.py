@@ -26,9 +26,21 @@ _SIZE = 128
 _SEED = 2026
 
 
+# Not a docstring, whose line breaks typer would keep.
+_HELP = """Pack pictures of cells, train a small U-Net on them, and show its predictions.
+
+Draws 400 pairs of PNG files into demo/, packs them with zarrfeed convert, trains with two \
+worker processes and writes demo/predictions.png with images, true masks and predicted masks.
+
+[bold]Example[/] (your own data, packed before)
+
+zarrfeed demo --data camvid.zarr --epochs 10
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("demo")(demo)
+    app.command("demo", help=_HELP)(demo)
 
 
 def demo(
@@ -54,15 +66,7 @@ def demo(
         bool, typer.Option("--json", help="Print only the result, as one JSON object.")
     ] = False,
 ) -> None:
-    """Pack pictures of cells, train a small U-Net on them, and show its predictions.
-
-    Draws 400 pairs of PNG files into demo/, packs them with zarrfeed convert, trains with two
-    worker processes and writes demo/predictions.png with images, true masks and predicted masks.
-
-    [bold]Example[/] (your own data, packed before)
-
-    zarrfeed demo --data camvid.zarr --epochs 10
-    """
+    """Pack pictures of cells, train a small U-Net on them, and show its predictions."""
     show = console(quiet=as_json)
     start = time.perf_counter()
     if find_spec("keras") is None:  # before anything is drawn

@@ -19,9 +19,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# Not a docstring, whose line breaks typer would keep.
+_HELP = """List the formats that zarrfeed convert reads, or explain the options of one.
+
+Without NAME, lists all formats, and how to install those that need further packages. With NAME, \
+explains what this format reads, and each of its options.
+
+[bold]Example[/]
+
+zarrfeed formats tfrecord
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("formats")(formats)
+    app.command("formats", help=_HELP)(formats)
 
 
 def formats(
@@ -30,15 +42,7 @@ def formats(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
 ) -> None:
-    """List the formats that zarrfeed convert reads, or explain the options of one.
-
-    Without NAME, lists all formats, and how to install those that need further packages. With
-    NAME, explains what this format reads, and each of its options.
-
-    [bold]Example[/]
-
-    zarrfeed formats tfrecord
-    """
+    """List the formats that zarrfeed convert reads, or explain the options of one."""
     if name is None:
         rows = list_formats()
         if as_json:

@@ -16,9 +16,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# Not a docstring, whose line breaks typer would keep.
+_HELP = """Show what a dataset contains: splits, fields, codecs, bytes, classes and pixel shares.
+
+A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are \
+samples. Besides the fields that feed a model, a packed split has descriptive arrays: key holds \
+the samples' names, digest their checksums, class_pixels the pixels of every class.
+
+Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in \
+a slower way.
+
+[bold]Example[/]
+
+zarrfeed inspect camvid.zarr
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("inspect")(inspect)
+    app.command("inspect", help=_HELP)(inspect)
 
 
 def inspect(
@@ -27,19 +43,7 @@ def inspect(
         bool, typer.Option("--json", help="Print the facts as one JSON array.")
     ] = False,
 ) -> None:
-    """Show what a dataset contains: splits, fields, codecs, bytes, classes and their pixel shares.
-
-    A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are
-    samples. Besides the fields that feed a model, a packed split has descriptive arrays: key holds
-    the samples' names, digest their checksums, class_pixels the pixels of every class.
-
-    Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in
-    a slower way.
-
-    [bold]Example[/]
-
-    zarrfeed inspect camvid.zarr
-    """
+    """Show what a dataset contains: splits, fields, codecs, bytes, classes and pixel shares."""
     facts = inspect_store(store)
     if as_json:
         typer.echo(json.dumps([split.to_json() for split in facts]))

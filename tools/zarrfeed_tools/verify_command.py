@@ -99,8 +99,8 @@ def _command(
     allow_external: AllowExternal = False,
 ) -> None:
     """Check a packed dataset against everything that it records about itself."""
-    said = {"images": images, "masks": masks, "fields": fields_of_text(fields or ()) or None}
-    moved = {name: place for name, place in said.items() if place is not None}
+    places = {"images": images, "masks": masks, "fields": fields_of_text(fields or ()) or None}
+    moved = {name: place for name, place in places.items() if place is not None}
     if moved:
         splits = list_splits(store)
         if len(splits) > 1:

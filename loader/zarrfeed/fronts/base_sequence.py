@@ -63,7 +63,23 @@ class BaseSequence:
         return self.normalization_of(IMAGE)
 
     def normalization_of(self, field: str) -> Normalization:
-        """Mean and variance of the channels of another field of images, like `normalization`."""
+        """Mean and variance of the channels of any field of images, like `normalization`.
+
+        Parameters
+        ----------
+        field
+            Name of a field whose role is `image`; `fields` need not contain it.
+
+        Returns
+        -------
+        Normalization
+            Mean and variance, each (C,) float64.
+
+        Raises
+        ------
+        StoreError
+            The split has no such field of images, or does not store the sums of its channels.
+        """
         return normalization_of(self._stream.split, self._stream.schedule.ids, field)
 
     @property
