@@ -187,7 +187,10 @@ def _names_of_text(text: str) -> list[str]:
             lines.pop()
         return [line.strip() for line in lines]
     if "," not in text and ("/" in text or path.suffix == ".txt"):
-        raise SourceError(f"classes: no such file: {text}")
+        raise SourceError(
+            f"classes: no such file: {text}; give a file of one name per line, or names separated "
+            "by commas"
+        )
     return [name.strip() for name in text.split(",")]
 
 

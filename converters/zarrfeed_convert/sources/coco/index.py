@@ -165,12 +165,13 @@ class _Annotations:
         if unknown:
             raise SourceError(
                 f"{path}: needed categories {_some(categories)}, found category {unknown[0]!r} in "
-                f"annotation {self.categories[unknown[0]]!r}"
+                f"annotation {self.categories[unknown[0]]!r}; correct the file"
             )
         if self.images and not any(image in images for image in self.images):
             raise SourceError(
                 f"{path}: needed annotations of its images, whose ids are {_some(images)}, found "
-                f"{len(self.images)} annotations of others, like {self.images[0]!r}"
+                f"{len(self.images)} annotations of others, like {self.images[0]!r}; correct the "
+                "file"
             )
 
 
