@@ -87,10 +87,13 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "coco", {"images": "i", "masks": "a.json"}, _coco
     for write in (_plain_stack, _imagej, _ome_tiff):
         yield "tiff", {"images": "i.tif", "masks": "m.tif"}, write
+    yield "tiff", {"images": "i.tif"}, _imagej
     for end in ("nii", "nii.gz"):
         yield "nifti", folders, lambda at, end=end: _nifti(at, end)
+    yield "nifti", {"images": "i"}, lambda at: _nifti(at, "nii.gz")
     for write in (_dicom, _dicom_enhanced, _dicom_rle, _dicom_jpeg):
         yield "dicom", folders, write
+    yield "dicom", {"images": "i"}, _dicom
     for more in ({}, {"chunks": True, "compression": "gzip", "shuffle": True},
                  {"chunks": True, "compression": "lzf", "fletcher32": True}):  # fmt: skip
         arguments = {"images": "a.h5:x", "masks": "a.h5:y"}
