@@ -14,7 +14,7 @@ from zarrfeed.store.address import local_path
 from zarrfeed_convert.extra_fields import describe_fields, parse_fields
 from zarrfeed_convert.failures import unreadable
 from zarrfeed_convert.sources.file_discovery import hidden_files
-from zarrfeed_convert.sources.value_options import NO_MASKS
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from zarrfeed_convert.sources.arrays.array_sides import (
     pair_arrays,
 )
 from zarrfeed_convert.sources.field_values import field_values, ids_dtype
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import fitted, in_rows, packed_dtype
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from zarrfeed_convert.sources.arrays.zarr_reading import (
 from zarrfeed_convert.sources.axes import Axes
 from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
-from zarrfeed_convert.sources.value_options import NO_MASKS
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

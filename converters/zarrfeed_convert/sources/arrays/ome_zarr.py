@@ -19,8 +19,9 @@ from zarrfeed_convert.sources.arrays.ome_volumes import (
 )
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.item_index import ItemIndex
+from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

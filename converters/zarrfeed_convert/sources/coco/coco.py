@@ -18,8 +18,9 @@ from zarrfeed_convert.source import IMAGES_ONLY, Source
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import mask_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
+from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, require_choice
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,6 +20,7 @@ from zarrfeed_convert.sources.dicom.labels import (
 )
 from zarrfeed_convert.sources.dicom.segments import BACKGROUND, NAMES_FROM, ids_of_names
 from zarrfeed_convert.sources.file_pairs import slice_keys
+from zarrfeed_convert.sources.option_checks import masks_given, require_choice
 from zarrfeed_convert.sources.read_errors import (
     naming_errors,
     place_and_reason,
@@ -27,7 +28,7 @@ from zarrfeed_convert.sources.read_errors import (
     source_errors,
 )
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader
-from zarrfeed_convert.sources.value_options import ValueOptions, masks_given, require_choice
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import fitted, packed_dtype
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from zarrfeed_convert.sources.dicom.headers import (
 from zarrfeed_convert.sources.dicom.segments import segmentation_of
 from zarrfeed_convert.sources.dicom.slices import Series, in_order, same_grid
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES
-from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -20,8 +20,9 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
+from zarrfeed_convert.sources.option_checks import require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, require_choice
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits

@@ -18,12 +18,8 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.paired import FilePairs
-from zarrfeed_convert.sources.value_options import (
-    NO_MASKS,
-    ValueOptions,
-    masks_given,
-    require_no_masks,
-)
+from zarrfeed_convert.sources.option_checks import NO_MASKS, masks_given, require_no_masks
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

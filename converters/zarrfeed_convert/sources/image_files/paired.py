@@ -15,8 +15,9 @@ from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.field_values import DecodedFields
 from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
+from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

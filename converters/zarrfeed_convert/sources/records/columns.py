@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
 from zarrfeed_convert.sources.records.parquet_files import Tables, schema_of
-from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -19,7 +19,7 @@ from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.field_values import DecodedFields
-from zarrfeed_convert.sources.value_options import NO_MASKS
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

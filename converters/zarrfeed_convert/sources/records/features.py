@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
-from zarrfeed_convert.sources.value_options import NO_MASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,11 +10,12 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.sources.item_index import require_one_mask_each
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import place_and_reason, source_errors
 from zarrfeed_convert.sources.records.embedded import EmbeddedFields, numbers_by_role, parse_shape
 from zarrfeed_convert.sources.records.features import Feature, has_masks
 from zarrfeed_convert.sources.records.record_file import Records
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

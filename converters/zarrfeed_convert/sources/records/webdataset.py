@@ -16,6 +16,7 @@ from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
+from zarrfeed_convert.sources.option_checks import NO_MASKS, require_no_masks
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.records.embedded import (
     HEAD,
@@ -30,7 +31,7 @@ from zarrfeed_convert.sources.records.tars import (
     names_of_tars,
     samples_of_tar,
 )
-from zarrfeed_convert.sources.value_options import NO_MASKS, ValueOptions, require_no_masks
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -14,6 +14,7 @@ from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Header, Mask, Sourc
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import (
     naming_errors,
     place_and_reason,
@@ -22,7 +23,7 @@ from zarrfeed_convert.sources.read_errors import (
 )
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
-from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
+from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import fitted, packed_dtype
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.file_discovery import list_stacks
 from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
 from zarrfeed_convert.sources.item_index import ItemIndex
+from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import (
     naming_errors,
     place_and_reason,
@@ -29,7 +30,7 @@ from zarrfeed_convert.sources.stacks.tiff_axes import (
     mask_sample,
 )
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.value_options import ValueOptions, masks_given
+from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,89 @@
+"""Are the options of a source given as its format needs them?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NO_MASKS = "none"  # value of ``--masks`` to pack images without masks
+
+
+def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    """Check that the value of an option is one of its choices.
+
+    Raises
+    ------
+    SourceError
+        It is not.
+
+    Examples
+    --------
+    >>> require_choice("subset", "val", ("train", "val"))
+    """
+    known = tuple(choices)
+    if value not in known:
+        hint = f"; {did_you_mean(value, known, otherwise='choose one')}"
+        raise SourceError(
+            f"option {option}: needed one of {', '.join(known)}, found {value!r}{hint}"
+        )
+
+
+def masks_given(masks: str, **said: object) -> bool:
+    """Return whether masks are given, for formats that do not find them by their images.
+
+    Parameters
+    ----------
+    masks
+        Value of ``--masks``; ``none`` packs images without masks.
+    **said
+        Values of other options for masks; empty if they are not given.
+
+    Raises
+    ------
+    SourceError
+        Masks are not given, but another option for masks is.
+
+    Examples
+    --------
+    >>> masks_given("data/masks", mask_suffix="_m"), masks_given("none", mask_suffix="")
+    (True, False)
+    """
+    given = [name for name, value in said.items() if value and str(value)]
+    if given and masks == NO_MASKS:
+        raise SourceError(
+            f"option {given[0]}: needed none of it with --masks {NO_MASKS}, found "
+            f"{str(said[given[0]])!r}; leave one of both out"
+        )
+    if given and not masks:
+        raise SourceError(
+            f"--masks: is needed with the option {given[0]}, found none; masks that lie among the "
+            "images are found with --masks the same folder"
+        )
+    return masks not in ("", NO_MASKS)
+
+
+def require_no_masks(masks: str, where: str) -> None:
+    """Check that ``--masks`` is not given for a format whose masks are found by its images.
+
+    Parameters
+    ----------
+    masks
+        Value of the option.
+    where
+        Name of what `images` is, which contains the masks as well.
+
+    Raises
+    ------
+    SourceError
+        `masks` is not empty.
+    """
+    if masks:
+        raise SourceError(
+            f"masks: needed no --masks, because the masks are found in {where} itself, found "
+            f"{masks!r}; leave --masks out"
+        )
