@@ -10,15 +10,11 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
-from zarrfeed_convert.mask_ids import mask_ids, shown_value
+from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map, within
 from zarrfeed_convert.source import Header
-from zarrfeed_convert.sources.values import (
-    ids_of_one_hot,
-    ones_of_multi_hot,
-    packable,
-    packed_dtype,
-)
+from zarrfeed_convert.sources.class_channels import ids_of_one_hot, ones_of_multi_hot
+from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,7 +155,7 @@ class ValueOptions:
         """
         pixels = values if isinstance(values, Pixels) else Pixels(values, bands=True)
         if self.mask_map.multi_hot:
-            return _channels_of_classes(pixels, name)
+            return ones_of_multi_hot(pixels, name)
         if pixels.palette is None:
             shown = pixels.step > 1 and self.mask_map.exceeds(255 // pixels.step)
             numbers = self._numbers(pixels.values if shown else pixels.stored, name)
@@ -246,24 +242,3 @@ class ValueOptions:
     def _of_ids(self) -> MaskMap:
         """The part of the map that applies after channels were converted to ids."""
         return self.mask_map if self.mask_map.one_hot is None else MaskMap(self.mask_map.values)
-
-
-def _channels_of_classes(pixels: Pixels, name: str) -> Mask:
-    alpha = pixels.values.ndim == 3 and pixels.values.shape[2] == 2 and not pixels.bands
-    if pixels.palette is not None or alpha:
-        found = "grey with an alpha channel" if alpha else "indices of a palette"
-        raise SourceError(
-            f"{name}: needed a channel for each class, found {found}; leave out --mask-map "
-            "multi-hot, or save masks as RGB, TIFF of any number of bands, or arrays"
-        )
-    shown = pixels.values.max(initial=0) == 255  # with few bits, 1 is stored as 1 or as white
-    values = pixels.values if shown else pixels.stored
-    for nodata in filter(None, pixels.nodata):
-        count = int(np.count_nonzero(values == nodata))
-        if count:
-            raise SourceError(
-                f"{name}: needed 0 and 1, found {count:,} of the value {shown_value(nodata)}, "
-                "which the file declares as no data; set them to 0, and exclude them by an array "
-                "of weights"
-            )
-    return ones_of_multi_hot(values if values.ndim == 3 else values[:, :, np.newaxis], name)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.class_channels import ids_of_one_hot
 from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import fitted, ids_of_one_hot, packable, packed_dtype
+from zarrfeed_convert.sources.values import fitted, packable, packed_dtype
 
 NUMBERS = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes()
 
@@ -148,7 +149,13 @@ def test_a_mask_map_means_the_same_for_numbers_of_every_kind(values, odd):
 
 @pytest.mark.parametrize("dtype", ["complex64", "U3", "O", "M8[s]", "V4"])
 def test_what_is_no_number_is_refused(dtype):
-    for law in (packable, lambda values, _: mask_of(values), ids_of_one_hot):
+    def masks(values, _):
+        return mask_of(values)
+
+    def multi_hot(values, _):
+        return mask_of(values, "multi-hot")
+
+    for law in (packable, masks, multi_hot, ids_of_one_hot):
         with pytest.raises(SourceError, match=r"^[am]: needed an array of numbers, found"):
             law(np.zeros((2, 2, 2), dtype), "a")
 
@@ -170,6 +177,31 @@ def test_background_without_a_channel_is_what_the_map_says(ids):
             mask_of(hot, "one-hot=1")
     np.testing.assert_array_equal(mask_of(hot, "one-hot=1,*=0"), ids)
     np.testing.assert_array_equal(mask_of(hot, "one-hot=0,*=255"), np.where(ids, ids - 1, 255))
+
+
+@given(
+    ones=hnp.arrays(np.bool_, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)),
+    top=st.sampled_from([np.bool_(True), np.uint8(255), np.uint16(65535), np.float64(1)]),
+)
+def test_multi_hot_masks_give_their_ones_back(ones, top):
+    found = mask_of(ones * top, "multi-hot")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, ones)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0, 2], "values like 2"),
+        ([0, 1, 255], "besides 0 both 1 and 255"),
+        ([0, -1], "values like -1"),
+        ([0, np.nan], "values like nan"),
+        ([0, 0.5, 1], r"values like 0\.5"),
+    ],
+)
+def test_what_is_not_multi_hot_is_refused(values, said):
+    with pytest.raises(SourceError, match=rf"^m: needed a multi-hot mask, .*found {said}"):
+        mask_of(np.array(values)[:, np.newaxis, np.newaxis], "multi-hot")
 
 
 def test_what_is_not_one_hot_is_refused():
