@@ -77,8 +77,10 @@ def convert(
     samples
         A source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable of
         ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``. Mappings may have
-        further arrays, or no mask. The samples of an iterable are first written to a temporary file
-        beside `out`, which takes their decoded size.
+        further arrays, or no mask; texts in them are not packed. Volumes without masks are
+        (D, H, W, C), or (D, H, W) if `size` or another split says that they are volumes. The
+        samples of an iterable are first written to a temporary file beside `out`, which takes their
+        decoded size.
     out
         Path of the dataset. It is created if it does not exist. Convert each split with its own
         call.
@@ -158,9 +160,12 @@ def convert(
     _require_known(on_error, ignore)
     require_executor(workers, scheduler, read_timeout=read_timeout)
     place, failures = local_path(out), Failures(on_error)
-    with source_of_samples(samples, place.absolute().parent, progress=progress) as source:
+    destination = destination_of(place, split)
+    axes = len(size) if size else destination.spatial_axes(replaced=overwrite)
+    with source_of_samples(
+        samples, place.absolute().parent, axes=axes, progress=progress
+    ) as source:
         named, ignore = _named_labels(source, classes, ignore)
-        destination = destination_of(place, split)
         _require_same_labels(destination, named, ignore)
         planner = _ConversionPlanner(
             source, settings, destination, named, ignore, failures, progress, overwrite

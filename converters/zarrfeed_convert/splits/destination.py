@@ -62,6 +62,20 @@ class Destination:
         """Return the palette colours that masks of the other splits use, by split."""
         return {name: palette_of(_attributes(self.out / name) or {}) for name in self.others}
 
+    def spatial_axes(self, *, replaced: bool) -> int | None:
+        """Return 3 if images of the dataset are volumes, 2 if not, None if it has no images.
+
+        Parameters
+        ----------
+        replaced
+            Whether an existing split of this name does not count, since it will be replaced.
+        """
+        for name in (*self.others, *(() if replaced else (self.split,))):
+            shape = _metadata(self.out / name / IMAGE).get("shape")
+            if isinstance(shape, list) and len(shape) in (4, 5):
+                return len(shape) - 2
+        return None
+
     def packed(self) -> JSON | None:
         """Read the split's ``attributes.zarrfeed``; None if the split does not exist."""
         if not self.folder.exists():

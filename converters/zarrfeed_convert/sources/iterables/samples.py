@@ -11,9 +11,9 @@ import PIL.Image
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.extra_fields import require_field_name
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.iterables.entries import FORMS, entries_of
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import in_rows, packable
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import Image, Mask, Source
 
-_NEEDED = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}"
-_PARTS = ("key", IMAGE, MASK)
 _PLAIN = ValueOptions("auto", MaskMap())
 _CHANNELS = 4  # an axis that may be either, and is no longer, counts channels
 _KEY_DIGITS = 8  # as many for ten samples as for millions: keys stay when samples are added
@@ -46,8 +44,17 @@ class MapStyle(Protocol):
 Samples: TypeAlias = "Source | Iterable[Any] | MapStyle"
 
 
-def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[Any]]]]:
+def each_sample(
+    samples: Samples, axes: int | None
+) -> Iterator[tuple[str, str, dict[str, NDArray[Any]]]]:
     """Iterate over samples, once.
+
+    Parameters
+    ----------
+    samples
+        Anything with samples.
+    axes
+        Number of spatial axes of images whose shape does not tell; None to refuse them.
 
     Yields
     ------
@@ -62,7 +69,7 @@ def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[
     fields: tuple[str, ...] = ()
     for number, given in enumerate(_each(samples)):
         label = f"samples[{number}]"
-        key, parts = _parts(given, label)
+        key, parts = entries_of(given, label)
         if key is None:
             key = f"{number:0{_KEY_DIGITS}}"
         else:
@@ -72,7 +79,7 @@ def each_sample(samples: Samples) -> Iterator[tuple[str, str, dict[str, NDArray[
             raise SourceError(
                 f"{label}: needed {', '.join(fields)}, as samples[0] has, found {', '.join(parts)}"
             )
-        yield key, label, _sample({field: parts[field] for field in fields}, label)
+        yield key, label, _sample({field: parts[field] for field in fields}, label, axes)
 
 
 def count_samples(samples: Samples) -> int:
@@ -87,7 +94,7 @@ def _each(samples: Samples) -> Iterator[Any]:
     """Iterate over samples in their order."""
     if isinstance(samples, str | bytes | os.PathLike | Mapping):
         raise SourceError(
-            f"samples: needed a source or samples {_NEEDED}, found {type(samples).__name__} "
+            f"samples: needed a source or samples {FORMS}, found {type(samples).__name__} "
             f"{str(samples)[:60]!r}; for folders of files use PairedFolders(images, masks)"
         )
     if hasattr(samples, "__iter__"):
@@ -97,83 +104,77 @@ def _each(samples: Samples) -> Iterator[Any]:
         by_number = cast("MapStyle", samples)
         return (by_number[number] for number in range(len(by_number)))
     raise SourceError(
-        f"samples: needed a source or samples {_NEEDED}, found {type(samples).__name__}"
+        f"samples: needed a source or samples {FORMS}, found {type(samples).__name__}"
     )
 
 
-def _parts(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
-    """Split a sample into its key and its arrays by field, image and mask first."""
-    key, parts = None, dict[str, Any]()
-    if isinstance(sample, Mapping):
-        if IMAGE not in sample:
-            has = ", ".join(map(str, sample)) or "nothing"
-            raise SourceError(f"{name}: needed an entry {IMAGE!r}, found {has}")
-        key = sample.get("key")
-        parts |= {part: sample[part] for part in (IMAGE, MASK) if part in sample}
-        for part, value in sample.items():
-            if part not in _PARTS and _is_array(value):
-                parts[require_field_name(part, name)] = value
-    elif isinstance(sample, tuple | list) and len(sample) == 2:
-        parts |= zip((IMAGE, MASK), sample, strict=True)
-    elif isinstance(sample, tuple | list) and len(sample) == 3:
-        key, *pair = sample
-        parts |= zip((IMAGE, MASK), pair, strict=True)
-        if key is None:
-            raise SourceError(f"{name}: needed a text as key, found None")
-    else:
-        what = type(sample).__name__
-        found = f"{what} of {len(sample)}" if isinstance(sample, tuple | list) else what
-        raise SourceError(f"{name}: needed {_NEEDED}, found {found}")
-    if key is not None and not (isinstance(key, str) and key):
-        raise SourceError(f"{name}: needed a text as key, found {type(key).__name__} {key!r:.60}")
-    return key, parts
-
-
-def _sample(parts: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+def _sample(parts: Mapping[str, Any], name: str, known: int | None) -> dict[str, NDArray[Any]]:
     """Convert a sample's arrays to those that are packed."""
     image = _pixels(parts[IMAGE], name_of(name, IMAGE))
-    mask = _array(parts[MASK], name_of(name, MASK)) if MASK in parts else None
-    axes = _spatial_axes(image, mask, name)
+    others = {
+        field: _array(value, name_of(name, field))
+        for field, value in parts.items()
+        if field != IMAGE
+    }
+    axes = _spatial_axes(image, others, name, known)
     sample: dict[str, NDArray[Any]] = {}
-    if mask is not None:
-        sample[MASK] = _mask(mask, name_of(name, MASK), axes)
+    if MASK in others:
+        sample[MASK] = _mask(others[MASK], name_of(name, MASK), axes)
     size = sample[MASK].shape[:axes] if sample else None
     sample = {IMAGE: _image(image, name_of(name, IMAGE), axes, size)} | sample
-    for field, value in parts.items():
-        if field not in sample:
-            sample[field] = _target(value, name_of(name, field), sample[IMAGE].shape[:axes])
+    for field, values in others.items():
+        if field != MASK:
+            sample[field] = _target(values, name_of(name, field), sample[IMAGE].shape[:axes])
     return sample
 
 
-def _spatial_axes(image: NDArray[Any], mask: NDArray[Any] | None, name: str) -> int:
-    """Return 3 for volumes, (D, H, W, C) or (D, H, W) with ids of the same shape, else 2."""
+def _spatial_axes(
+    image: NDArray[Any], others: Mapping[str, NDArray[Any]], name: str, known: int | None
+) -> int:
+    """Return 3 for volumes, (D, H, W, C) or (D, H, W), else 2.
+
+    Three axes, of which the last is too long for colours, are those of a volume, or of an image of
+    many bands. Other arrays of the sample tell which it is, or else `known`.
+    """
+    mask = others.get(MASK)
     if image.ndim == 4 or (mask is not None and mask.ndim == 4):
         return 3
-    if mask is None or image.ndim != 3 or image.shape != mask.shape or image.shape[2] <= _CHANNELS:
+    if image.ndim != 3 or (image.shape[2] <= _CHANNELS and known != 3):
         return 2
-    if mask.dtype == np.bool_:
-        raise SourceError(
-            f"{name}: needed an image (H, W, C) and class ids (H, W), found {mask.shape} of both: "
-            "volumes without channels? Give image[..., np.newaxis], and the mask as uint8"
-        )
-    return 3
+    if mask is None:
+        shapes = [values.shape for values in others.values()]
+        if image.shape[:2] in shapes:
+            return 2
+        if any(len(shape) == 4 and shape[:3] == image.shape for shape in shapes):
+            return 3
+        if known is None:
+            raise SourceError(
+                f"{name_of(name, IMAGE)}: needed axes that can be read in one way, found "
+                f"{image.shape}: a volume (D, H, W), or an image (H, W, C) of {image.shape[2]} "
+                "bands; give volumes as image[..., np.newaxis]; for bands, give the size of all "
+                f"samples, like size={image.shape[:2]}"
+            )
+        return known
+    if mask.shape == image.shape:
+        if mask.dtype != np.bool_:
+            return 3
+        if known is None:
+            raise SourceError(
+                f"{name}: needed an image (H, W, C) and class ids (H, W), found {mask.shape} of "
+                "both: volumes without channels? Give image[..., np.newaxis], and the mask as uint8"
+            )
+        return known
+    has_channels = mask.shape[:2] in (image.shape[:2], image.shape[1:]) or mask.shape[2:] == (1,)
+    return 2 if mask.ndim != 3 or has_channels else 3
 
 
-def _target(value: Any, name: str, size: tuple[int, ...]) -> NDArray[Any]:
-    values = _array(value, name)
+def _target(values: NDArray[Any], name: str, size: tuple[int, ...]) -> NDArray[Any]:
     if values.shape[: len(size)] != size:
         raise SourceError(
             f"{name}: needed {size_text(size)} pixels as the image has, found the shape "
             f"{values.shape}; leave out of the mapping what is no map of the image"
         )
     return packable(values, name)
-
-
-def _is_array(value: Any) -> bool:
-    """Tell arrays from the numbers and texts that describe a sample."""
-    if isinstance(value, list | tuple):
-        return not all(isinstance(entry, str) for entry in value)
-    return isinstance(value, PIL.Image.Image) or tuple(getattr(value, "shape", ())) != ()
 
 
 def _image(values: NDArray[Any], name: str, axes: int, mask: tuple[int, ...] | None) -> Image:
@@ -193,7 +194,7 @@ def _image(values: NDArray[Any], name: str, axes: int, mask: tuple[int, ...] | N
         advice = "" if known else "; an image is (H, W) or (H, W, C), a volume (D, H, W, C)"
     raise SourceError(
         f"{name}: needed {size_text(mask)} pixels as the mask has, found the shape "
-        f"{values.shape}{advice}"
+        f"{values.shape}{advice or '; image and mask must have one size'}"
     )
 
 
@@ -225,7 +226,7 @@ def _mask(values: NDArray[Any], name: str, axes: int) -> Mask:
                 "may have several, as bool, like mask > 0"
             )
         if values.ndim == 3:
-            advice += "; a volume is (D, H, W, C), its mask (D, H, W)"
+            advice += "; a volume is (D, H, W, C), its mask (D, H, W) of the same size"
         raise SourceError(
             f"{name}: needed class ids ({needed}), found the shape {values.shape} {values.dtype}"
             f"{advice}"

@@ -49,6 +49,7 @@ def source_of_samples(
     samples: Samples,
     folder: str | os.PathLike[str],
     *,
+    axes: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Source]:
     """Make a source of samples, for the duration of the context.
@@ -63,11 +64,15 @@ def source_of_samples(
         or (H, W, C) numbers, or Pillow's; masks (H, W) class ids, or (H, W, K) bool where a pixel
         may have several classes, or none; other maps (H, W) or (H, W, C) numbers, which are never
         interpolated. Volumes are (D, H, W, C), or (D, H, W) with ids of this shape; their masks and
-        maps have a D, too. Integers of 64 bits become 32, if these hold them; other numbers keep
-        their dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
+        maps have a D, too. Texts, lists of texts and None beside them are metadata, which are not
+        packed; numbers are refused. Integers of 64 bits become 32, if these hold them; other arrays
+        keep their dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
     folder
         The folder of the spool, which takes as many bytes as all decoded samples. If it does not
         exist, the nearest existing folder above it.
+    axes
+        Number of spatial axes, 2 or 3, of images (D, H, W) or (H, W, C) without a mask, whose shape
+        does not tell. If None, such images are refused.
     progress
         Called after every sample with the name of the step, the number of samples done, and the
         number of all samples (if unknown, the number done).
@@ -99,19 +104,20 @@ def source_of_samples(
         parent = parent.parent
     with spool_file(parent) as (file, path):
         writer = SpoolWriter(file, path)
-        yield writer.finish(_fill(writer, samples, parent, progress))
+        yield writer.finish(_fill(writer, samples, parent, axes, progress))
 
 
 def _fill(
     writer: SpoolWriter,
     samples: Samples,
     folder: Path,
+    axes: int | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[Field, ...]:
     """Write all samples, and return their fields."""
     total = count_samples(samples)
     fields: tuple[str, ...] = ()
-    for number, (key, label, sample) in enumerate(each_sample(samples), 1):
+    for number, (key, label, sample) in enumerate(each_sample(samples, axes), 1):
         if key in writer:
             raise SourceError(f"{label}: needed a key of its own, found {key!r} a second time")
         fields = tuple(sample)

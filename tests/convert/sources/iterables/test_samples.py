@@ -62,7 +62,8 @@ def pairs():
 
 def named():
     return [
-        {"key": f"c{row}", "image": i, "mask": m, "age": 3} for row, (i, m) in enumerate(pairs())
+        {"key": f"c{row}", "image": i, "mask": m, "city": "Ulm"}
+        for row, (i, m) in enumerate(pairs())
     ]
 
 
@@ -240,10 +241,14 @@ GOOD = (IMAGES[0], MASKS[0])
             (IMAGES[0],),
             "samples[1]: needed (image, mask), (key, image, mask) or {'image': …, 'mask",
         ),
+        ((IMAGES[0],), "found tuple of 1; give an image without a mask as {'image': image}"),
+        ((IMAGES[0], None), "samples[1] mask: needed an array, found None; if there are no masks,"),
+        (("k", IMAGES[0], None), "samples[1] mask: needed an array, found None; if there are no"),
+        ({"image": IMAGES[0], "mask": None}, "leave them out of every sample: {'image': image}"),
         ((1, 2, 3, 4), "found tuple of 4"),
-        (IMAGES[0], "found ndarray"),
+        (IMAGES[0], "found ndarray; give an image without a mask as {'image': image}"),
         (
-            {"image": IMAGES[0], "label": 3},
+            {"image": IMAGES[0], "city": "Ulm"},
             "samples[1]: needed image, mask, as samples[0] has, found image",
         ),
         ((3, *GOOD), "samples[1]: needed a text as key, found int 3"),
@@ -380,8 +385,59 @@ def test_arrays_that_are_no_maps_of_the_image_are_refused(tmp_path, more):
         pass
 
 
-def test_what_says_something_of_a_sample_may_stand_beside_it(tmp_path):
-    about = {"file": "a.png", "label": np.int64(3), "city": None, "tags": ["night"]}
-    sample = {"image": IMAGES[0], "mask": MASKS[0], **about}
+@pytest.mark.parametrize(
+    "about", ["a.png", b"a.png", Path("a.png"), None, ["night", "rain"], (), ("night",)]
+)
+def test_texts_beside_the_arrays_are_left_out(tmp_path, about):
+    sample = {"image": IMAGES[0], "mask": MASKS[0], "about": about}
     with source_of_samples([sample], tmp_path) as source:
-        assert source.keys == ["00000000"]
+        assert [field.name for field in source.fields] == ["image", "mask"]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (np.float32(2), "the number 2.0; give every pixel its number, like np.full(mask.shape, 2"),
+        (3, "the number 3; give every pixel its number, like np.full(mask.shape, 3), or leave 'w'"),
+        (True, "the number True;"),
+        (np.array(1), "the number 1;"),
+        ({"a": 1}, "dict; leave 'w' out of the mapping"),
+        ({"night"}, "set; leave 'w' out of the mapping"),
+    ],
+)
+def test_an_entry_that_cannot_be_packed_is_not_dropped(tmp_path, value, found):
+    sample = {"image": IMAGES[0], "mask": MASKS[0], "w": value}
+    with pytest.raises(SourceError) as error, source_of_samples([sample], tmp_path):
+        pass
+    assert str(error.value).startswith(
+        f"samples[0] w: needed an array with the pixels of the image, found {found}"
+    )
+
+
+def test_the_advice_for_a_number_packs_it(tmp_path):
+    sample = {"image": IMAGES[0], "w": 2.5}
+    with pytest.raises(SourceError, match=r"like np.full\(image.shape\[:-1\], 2.5\)"):
+        convert([sample], tmp_path / "o", split="s")
+    image = sample["image"]
+    convert([{**sample, "w": np.full(image.shape[:-1], 2.5)}], tmp_path / "o", split="s", workers=1)
+    assert (zarr.open_group(str(tmp_path / "o/s"))["w"][:] == 2.5).all()
+
+
+@pytest.mark.parametrize("name", ["masks", "Mask", "MASK", "mmask", "label", "labels"])
+def test_another_name_of_the_mask_is_not_packed_as_something_else(tmp_path, name):
+    sample = {"image": IMAGES[0], name: MASKS[0]}
+    with (
+        pytest.raises(SourceError, match=rf"found '{name}' and no 'mask': did you mean 'mask'\?"),
+        source_of_samples([sample], tmp_path),
+    ):
+        pass
+    with source_of_samples([sample | {"mask": MASKS[0]}], tmp_path) as source:
+        assert [field.name for field in source.fields] == ["image", "mask", name]
+
+
+def test_another_name_of_the_image_is_found(tmp_path):
+    with (
+        pytest.raises(SourceError, match="needed an entry 'image', found images, mask; rename 'im"),
+        source_of_samples([{"images": IMAGES[0], "mask": MASKS[0]}], tmp_path),
+    ):
+        pass

@@ -95,6 +95,12 @@ def test_volumes_get_another_size(fit):
         (VOLUMES[0], LABELS[0, 0], "mask: needed class ids (D, H, W), found the shape (8, 6)"),
         (VOLUMES[0, 0, ..., 0], LABELS[0], "mask: needed class ids (H, W), found the shape (4, 8"),
         (VOLUMES[0, ..., :3, 0], LABELS[0, ..., :3], "a volume is (D, H, W, C), its mask (D, H, W"),
+        (
+            VOLUMES[0, ..., 0],
+            LABELS[0, :3, :5],
+            "image: needed 3x5x6 pixels as the mask has, found",
+        ),
+        (VOLUMES[0, ..., 0], LABELS[0, :3, :5] > 0, "(4, 8, 6); image and mask must have one size"),
         (np.moveaxis(VOLUMES[0], 3, 0), LABELS[0], "put the channels last, like np.moveaxis"),
         (VOLUMES, None, "image: needed an image (H, W) or (H, W, C), or a volume (D, H, W, C)"),
     ],
@@ -113,3 +119,62 @@ def test_maps_of_a_plane_are_no_maps_of_a_volume():
         source_of_samples([sample], "."),
     ):
         pass
+
+
+PLAIN = VOLUMES[..., 0]
+
+
+def test_volumes_without_channels_and_masks_are_refused_until_something_says_so():
+    with pytest.raises(SourceError) as error:
+        convert(samples(image=PLAIN), "o.zarr", **HOW)
+    said = str(error.value)
+    assert "samples[0] image: needed axes that can be read in one way, found (4, 8, 6): " in said
+    assert "give volumes as image[..., np.newaxis]" in said
+    assert "for bands, give the size of all samples, like size=(4, 8)" in said
+    convert(samples(image=PLAIN[..., np.newaxis]), "volumes.zarr", **HOW)
+    assert zarr.open_group("volumes.zarr/t")["image"].shape == (4, 4, 8, 6, 1)
+    convert(samples(image=PLAIN), "bands.zarr", size=(4, 8), **HOW)
+    assert zarr.open_group("bands.zarr/t")["image"].shape == (4, 4, 8, 6)
+
+
+def test_a_size_of_three_numbers_says_that_samples_are_volumes():
+    convert(samples(image=PLAIN), "o.zarr", size=SIZE, **HOW)
+    require_packed(image=PLAIN[..., np.newaxis])
+    again = convert(samples(image=PLAIN), "o.zarr", size=SIZE, **HOW)
+    assert again.status == "already packed"
+    convert(samples(image=PLAIN[..., :3]), "narrow.zarr", size=(4, 8, 3), **HOW)
+    assert zarr.open_group("narrow.zarr/t")["image"].shape == (4, 4, 8, 3, 1)
+
+
+def test_a_size_says_what_truth_values_of_the_shape_of_their_image_are():
+    pairs = [(PLAIN[0], LABELS[0] > 0)]
+    convert(pairs, "volumes.zarr", size=SIZE, **HOW)
+    assert zarr.open_group("volumes.zarr/t")["mask"].shape == (1, *SIZE)
+    convert(pairs, "bands.zarr", size=SIZE[:2], **HOW)
+    assert zarr.open_group("bands.zarr/t")["mask"].shape == (1, *SIZE)
+    assert zarr.open_group("bands.zarr/t")["image"].shape == (1, *SIZE)
+
+
+@pytest.mark.parametrize(("train", "rank"), [(VOLUMES, 5), (PLAIN[..., :3], 4)])
+def test_the_other_splits_say_whether_samples_are_volumes(train, rank):
+    convert(samples(image=train), "o.zarr", **{**HOW, "split": "train"})
+    convert(samples(image=PLAIN), "o.zarr", **HOW)
+    assert zarr.open_group("o.zarr/t")["image"].ndim == rank
+    assert convert(samples(image=PLAIN), "o.zarr", **HOW).status == "already packed"
+
+
+def test_a_split_that_is_replaced_does_not_say_what_its_samples_are():
+    convert(samples(image=PLAIN), "o.zarr", size=SIZE[:2], **HOW)
+    with pytest.raises(SourceError, match="can be read in one way"):
+        convert(samples(image=PLAIN), "o.zarr", overwrite=True, **HOW)
+
+
+@pytest.mark.parametrize(("more", "rank"), [(DOSES[:, :, :, 0], 3), (VOLUMES, 4)])
+def test_other_maps_say_whether_samples_are_volumes(more, rank):
+    with source_of_samples(samples(image=PLAIN, dose=more), ".") as source:
+        assert len(source.probe(0).image.shape) == rank
+
+
+def test_colours_need_nobody_to_say_that_they_are_colours():
+    with source_of_samples(samples(image=PLAIN[..., :4]), ".") as source:
+        assert source.probe(0).image.shape == (4, 8, 4)
