@@ -15,6 +15,7 @@ from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
+from zarrfeed_convert.arguments import require_choice, require_whole
 from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
@@ -155,6 +156,7 @@ def convert(
     stopped. A run that ends before a shard is packed leaves `out` as it was.
     """
     start = time.perf_counter()
+    size = tuple(size) if isinstance(size, list) else size
     settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
     settings.check()
     _require_known(on_error, ignore)
@@ -244,10 +246,8 @@ class _ConversionPlanner:
 
 
 def _require_known(on_error: OnError, ignore: int | None) -> None:
-    if on_error not in ("stop", "skip"):
-        raise SourceError(f"on_error: needed 'stop' or 'skip', found {on_error!r}")
-    if ignore is not None and not 0 <= ignore <= MAX_ID:
-        raise SourceError(f"ignore: needed an id within 0 … {MAX_ID}, found {ignore}")
+    require_choice("on_error", on_error, ("stop", "skip"))
+    require_whole("ignore", ignore, least=0, most=MAX_ID)
 
 
 def _named_labels(

@@ -5,6 +5,7 @@ Pure functions of masks and values.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,15 +167,26 @@ def parse_classes(classes: str | int | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(classes, str):
         names = _names_of_text(classes)
-    elif isinstance(classes, int):
-        names = [str(number) for number in range(classes)]
+    elif isinstance(classes, int | np.integer) and not isinstance(classes, bool):
+        names = [str(number) for number in range(min(int(classes), MAX_ID + 2))]
     else:
-        names = list(classes)
+        names = _names_in_order(classes)
     twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 4096 else []
     if not names or "" in names or twice or len(names) > MAX_ID + 1:
         wrong = f"{', '.join(twice)} twice" if twice else f"{len(names)} names ({classes!r})"
         raise SourceError(f"classes: needed 1 to {MAX_ID + 1} different names, found {wrong}")
     return tuple(names)
+
+
+def _names_in_order(classes: object) -> list[str]:
+    if isinstance(classes, Iterable) and not isinstance(classes, set | frozenset):
+        names: list[Any] = list(classes)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise SourceError(
+        "classes: needed names in their order, like ['sky', 'road'], or their number, found "
+        f"{type(classes).__name__} {classes!r:.60}"
+    )
 
 
 def _names_of_text(text: str) -> list[str]:

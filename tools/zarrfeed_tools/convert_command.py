@@ -183,7 +183,7 @@ def _command(
     """Pack images and masks into one split of a dataset."""
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
     if fit is not None and size is None:
-        raise typer.BadParameter("needs --size HxW", param_hint="--fit")
+        raise typer.BadParameter("needs --size HxW, or DxHxW for volumes", param_hint="--fit")
     if overlap and fit is not _Fit.TILE:
         raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
     set_read_timeout(read_timeout)

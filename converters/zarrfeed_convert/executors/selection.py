@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
+from zarrfeed_convert.arguments import require_seconds, require_whole
 from zarrfeed_convert.executors.executor import (
     Executor,
     Outcome,
@@ -41,15 +42,13 @@ def require_executor(
     SourceError
         A number is out of range, or both `workers` and `scheduler` are given.
     """
-    if workers is not None and workers < 1:
-        raise SourceError(f"workers: needed at least 1, found {workers}")
+    require_whole("workers", workers, least=1)
     if workers is not None and scheduler is not None:
         raise SourceError(
             f"workers: needed only one of workers and scheduler, found {workers} workers of this "
             f"machine and the cluster of {scheduler}; leave out one of them"
         )
-    if not read_timeout > 0:
-        raise SourceError(f"read_timeout: needed more than 0 seconds, found {read_timeout}")
+    require_seconds("read_timeout", read_timeout)
 
 
 def executor_of(

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.arguments import require_choice, require_size, require_whole
 from zarrfeed_convert.geometry import FITS, Fit, Size
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
 from zarrfeed_convert.shards.rows import mixed, without
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from zarrfeed_convert.planning.layout import Decision
     from zarrfeed_convert.planning.memory import Need
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 Order: TypeAlias = Literal["shuffled", "source"]
 
 
-def require_choice(what: str, value: object, choices: Sequence[object]) -> None:
-    """Refuse a value that is not among the choices."""
-    if value not in choices:
-        raise SourceError(f"{what}: needed one of {tuple(choices)}, found {value!r}")
-
-
-def require_at_least(least: int, what: str, number: int | None) -> None:
-    """Refuse a number that is too small; None is accepted."""
-    if number is not None and number < least:
-        raise SourceError(f"{what}: needed at least {least}, found {number}")
-
-
 @dataclass(frozen=True, slots=True)
 class Storage:
     """The user's settings of how fields are stored; None to choose."""
@@ -45,9 +34,9 @@ class Storage:
     shard_size: int | None
 
     def check(self) -> None:
-        """Refuse values outside their range."""
-        require_at_least(1, "chunk_samples", self.chunk_samples)
-        require_at_least(1, "shard_size", self.shard_size)
+        """Refuse values of another kind, or outside their range."""
+        require_whole("chunk_samples", self.chunk_samples, least=1)
+        require_whole("shard_size", self.shard_size, least=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +56,20 @@ class Settings:
     seed: int
 
     def check(self) -> None:
-        """Refuse values outside their range.
+        """Refuse values of another kind, or outside their range.
 
         Raises
         ------
         SourceError
-            A value is outside its range.
+            There is one.
         """
         require_choice("codec", self.codec, CODEC_CHOICES)
         require_choice("order", self.order, ("shuffled", "source"))
         require_choice("fit", self.fit, (None, *FITS))
-        require_at_least(1, "size", min(self.size or (1,)))
+        require_size(self.size)
         self.storage.check()
-        require_at_least(0, "seed", self.seed)
-        require_at_least(0, "overlap", self.overlap)
+        require_whole("seed", self.seed, least=0)
+        require_whole("overlap", self.overlap, least=0)
         if self.overlap and self.fit != "tile":
             raise SourceError(f"overlap: is of tiles; found fit {self.fit or 'none'}")
         if self.size is not None and self.overlap >= min(self.size):

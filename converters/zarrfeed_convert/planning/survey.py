@@ -63,15 +63,17 @@ def decide_geometry(
     """
     size, fit, headers = settings.size, settings.fit, measured.headers
     sizes = Counter(header.size for header in headers)
+    letters = {2: "HxW", 3: "DxHxW"}
+    form = " or ".join(letters[axes] for axes in sorted({len(size) for size in sizes}))
     if fit is not None and size is None:
-        raise SourceError(f"--fit {fit} needs a --size HxW to fit to")
+        raise SourceError(f"--fit {fit} needs a --size {form} to fit to")
     only = next(iter(sizes)) if len(sizes) == 1 else None
     if fit is None:
         if only is None or size not in (None, only):
             wanted = f" {size_text(size)}" if size else ""
             raise SourceError(
                 f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
-                f"{'' if size else '--size HxW '}--fit resize, crop, pad or tile"
+                f"{'' if size else f'--size {form} '}--fit resize, crop, pad or tile"
             )
         return (
             Geometry(only, None),

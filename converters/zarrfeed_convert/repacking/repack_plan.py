@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.arguments import require_choice, require_whole
 from zarrfeed_convert.geometry import Geometry, size_text
 from zarrfeed_convert.planning.layout import Decision
-from zarrfeed_convert.planning.plan import Plan, Storage, require_at_least, require_choice
+from zarrfeed_convert.planning.plan import Plan, Storage
 from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
 from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
@@ -65,7 +66,7 @@ class RepackSettings:
         require_choice("order", self.order, ORDERS)
         require_choice("codec", self.codec, _CHOICES)
         self.storage.check()
-        require_at_least(0, "seed", self.seed)
+        require_whole("seed", self.seed, least=0)
 
     @property
     def storage(self) -> Storage:

@@ -126,8 +126,10 @@ def destination_of(out: Path, split: str) -> Destination:
     SourceError
         `split` is not a plain name, or `out` exists and is not a zarrfeed dataset.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split) or split.endswith(
-        (PARTIAL, METADATA)
+    if (
+        not isinstance(split, str)
+        or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", split)
+        or split.endswith((PARTIAL, METADATA))
     ):
         raise SourceError(
             f"split: needed a plain name like 'train' (letters, digits, _ . -), found {split!r}"

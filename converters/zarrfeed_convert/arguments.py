@@ -1,0 +1,59 @@
+"""Are the arguments of the public functions of the right kind and in their range?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def require_choice(what: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value that is not among the choices."""
+    if value not in choices:
+        raise SourceError(f"{what}: needed one of {tuple(choices)}, found {value!r:.60}")
+
+
+def require_whole(what: str, value: object, *, least: int, most: int | None = None) -> None:
+    """Refuse what is no int, or out of range; None is accepted.
+
+    Examples
+    --------
+    >>> require_whole("seed", "3", least=0)
+    Traceback (most recent call last):
+        ...
+    zarrfeed.errors.SourceError: seed: needed an int, found str '3'
+    """
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise SourceError(f"{what}: needed an int, found {_shown(value)}")
+    if most is not None and not least <= value <= most:
+        raise SourceError(f"{what}: needed an id within {least} … {most}, found {value}")
+    if value < least:
+        raise SourceError(f"{what}: needed at least {least}, found {value}")
+
+
+def require_size(value: object) -> None:
+    """Refuse what is no size of images or volumes; None is accepted."""
+    if value is None:
+        return
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise SourceError(
+            "size: needed (height, width) or (depth, height, width), like (256, 256), found "
+            f"{_shown(value)}"
+        )
+    for extent in value:
+        require_whole("size", extent, least=1)
+
+
+def require_seconds(what: str, value: object) -> None:
+    """Refuse what is no positive number of seconds."""
+    if not isinstance(value, int | float) or not value > 0:
+        raise SourceError(f"{what}: needed more than 0 seconds, found {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.60}"
