@@ -40,7 +40,12 @@ LAYERS = {
 # Outside world -> the only modules that may import it.
 WORLDS = {
     # jax_distribution for old versions alone
-    "keras": {"fronts.keras_sequence", "fronts.callbacks", "fronts.jax_distribution"},
+    "keras": {
+        "fronts.keras_sequence",
+        "fronts.keras_outputs",
+        "fronts.callbacks",
+        "fronts.jax_distribution",
+    },
     "jax": {"fronts.jax_distribution"},
     "tf_keras": {"fronts.tf_keras_sequence", "fronts.callbacks"},
     "tensorflow": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,8 @@ Ids: TypeAlias = range | NDArray[np.int64]
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 # (x,), (x, y) or (x, y, w); each an array, a tuple of arrays or a dict of arrays
 Batch: TypeAlias = tuple[Any, ...]
+# Makes a batch of arrays or tensors, in the order of a slot.
+Nest: TypeAlias = Callable[[Sequence[Any]], Batch]
 
 
 def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:

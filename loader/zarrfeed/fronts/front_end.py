@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from zarrfeed.arrays import Arrays, Batch
+    from zarrfeed.arrays import Arrays, Batch, Nest
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.request import Subset
@@ -132,6 +132,10 @@ class FrontEnd(BaseSequence):
     ``keras.Input`` casts them to float32. The layers of a subclassed model get integers: begin with
     one that casts them, such as ``keras.layers.Rescaling``, as Conv2D does not.
 
+    ``fit`` and ``evaluate`` give a weighted target (b, H, W) the last axis of an output (b, H, W,
+    1); Keras' losses would else average over W before they weigh. For tf_keras, for datasets around
+    the sequence and for outputs of unknown shape, return ``mask[..., None]`` from a transform.
+
     Attributes
     ----------
     epoch
@@ -224,10 +228,9 @@ class FrontEnd(BaseSequence):
     def __getitem__(self, index: int) -> Batch:
         """Read one batch of the next epoch into new memory.
 
-        After all batches have been taken, in any order, the sequence moves on to the next epoch.
-        Loops over ``range(len(seq))`` thus advance, and after :meth:`load_state_dict` loops over
-        ``range(seq.batch, len(seq))``. A negative index does not count. If Keras takes the batches
-        through a ``PyDataset`` that keeps the sequence in an attribute, epochs are those of Keras.
+        Once all batches have been taken, in any order, the sequence moves on to the next epoch, as
+        by a loop over ``range(seq.batch, len(seq))``. A negative index does not count. If Keras
+        takes the batches through a ``PyDataset`` that holds the sequence, Keras counts the epochs.
         """
         self._refuse_loaders()
         return self._stream.read(index)
@@ -272,8 +275,9 @@ class FrontEnd(BaseSequence):
         return self._stream.batches(nested=False)
 
     def _tf_dataset(
-        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool
-    ) -> tf.data.Dataset:
+        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool,
+        nest: Nest | None = None,
+    ) -> tf.data.Dataset:  # fmt: skip
         try:
             from zarrfeed.fronts.tf_dataset import stream_dataset
         except ImportError as error:
@@ -281,13 +285,12 @@ class FrontEnd(BaseSequence):
                 f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}, or "
                 "iterate over the sequence, which does not need it",
                 name=error.name,
-                path=error.path,
             ) from error
 
         return stream_dataset(
             batches,
             self._stream.specs,
-            self._stream.batch_spec.structure.nest,
+            nest or self._stream.batch_spec.structure.nest,
             rows=None if self.has_partial_batch else self.batch_size,
             length=lambda: len(self) - self.batch,
             count=count,

@@ -17,8 +17,9 @@ from zarrfeed.fronts.front_end import FrontEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
-_CALLERS = 12  # more than there are frames between Keras' `predict` and its choice of an adapter
+_CALLERS = 12  # more than there are frames between Keras' `fit` and its choice of an adapter
 _INSTEAD = {
     "y": "ZarrSequence(inputs=…, targets=…), or fields=(image, mask) for short, names them",
     "sample_weight": (
@@ -122,14 +123,33 @@ def note_predictions(holder: Any, kind: type) -> None:
     holder, kind
         See :func:`held_sequences`.
     """
-    callers = (frame for frame, _ in islice(traceback.walk_stack(None), _CALLERS))
-    predicts = any(
-        caller.f_code.co_name == "predict"
-        and caller.f_globals.get("__name__", "").startswith(("keras.", "tf_keras."))
-        for caller in callers
-    )
+    predicts = _caller("predict") is not None
     for sequence in held_sequences(holder, kind):
         sequence._predicted = sequence.epoch if predicts else None
+
+
+def model_in_training() -> Any:
+    """Return the model whose ``fit`` or ``evaluate`` is choosing a data adapter; None if none is.
+
+    Keras does not tell adapters which model they feed, so that only the call stack does.
+    """
+    caller = _caller("fit", "evaluate")
+    if caller is None:
+        return None
+    found = caller.f_locals
+    model = found.get("self")
+    if isinstance(found, dict):  # before Python 3.13 a copy, which would hold the last batch
+        found.clear()
+    return model
+
+
+def _caller(*names: str) -> FrameType | None:
+    """Return the innermost call of one of Keras' methods."""
+    for frame, _ in islice(traceback.walk_stack(None), _CALLERS):
+        module = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name in names and module.startswith(("keras.", "tf_keras.")):
+            return frame
+    return None
 
 
 def follow_passes(

@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zarrfeed.feed.passes import PEEK_LIMIT
 from zarrfeed.fronts.front_end import FrontEnd, torch_rank
-from zarrfeed.fronts.keras_rules import check_given, follow_passes, note_predictions
+from zarrfeed.fronts.keras_rules import (
+    check_given,
+    follow_passes,
+    model_in_training,
+    note_predictions,
+)
 from zarrfeed.fronts.keras_version import no_keras
+from zarrfeed.fronts.target_axes import (
+    nest_with_channels,
+    require_weights_of_pixels,
+    shapes_by_output,
+    without_channel,
+)
 
 try:
     import keras
 except ImportError as error:
     raise no_keras("ZarrSequence", error) from error
+
+from zarrfeed.fronts.keras_outputs import averages_over_channels, output_shapes
 
 
 def _adapter_class() -> Any:
@@ -38,7 +51,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import torch
 
-    from zarrfeed.arrays import Batch
+    from zarrfeed.arrays import Batch, Nest
     from zarrfeed.feed.passes import Pass
     from zarrfeed.order.ranks import DetectedRank
 
@@ -99,14 +112,15 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
         self._requested_after = self._stream.position.current
         self._within_epoch = False
 
-    def get_numpy_iterator(self) -> Iterator[Batch]:
+    def get_numpy_iterator(self, nest: Nest | None = None) -> Iterator[Batch]:
         """Iterate over the next epoch as NumPy arrays."""
         self._note_request()
-        return self._stream.batches(peek_limit=PEEK_LIMIT)
+        batches = self._stream.batches(peek_limit=PEEK_LIMIT, nested=nest is None)
+        return batches if nest is None else map(nest, batches)
 
-    def get_jax_iterator(self) -> Iterator[Batch]:
+    def get_jax_iterator(self, nest: Nest | None = None) -> Iterator[Batch]:
         """Iterate over the next epoch as NumPy arrays, which JAX takes without a copy."""
-        return self.get_numpy_iterator()
+        return self.get_numpy_iterator(nest)
 
     def _require_whole_parts(self, distribution: Any) -> None:
         """Refuse batches that JAX could not split over the devices of this process."""
@@ -141,25 +155,58 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 )
         return super().to_tf_dataset()
 
-    def get_tf_dataset(self) -> tf.data.Dataset:
+    def get_tf_dataset(self, nest: Nest | None = None) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` on which every iterator goes through one epoch."""
         self._requests_again, self._fresh_dataset = False, True
         self._within_epoch = False  # may be left from an earlier `fit` that was interrupted
         batches = functools.partial(self._stream.batches, peek_limit=PEEK_LIMIT, nested=False)
-        return self._tf_dataset(batches, count=None, final=True)
+        return self._tf_dataset(batches, count=None, final=True, nest=nest)
 
-    def get_torch_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+    def get_torch_dataloader(self, nest: Nest | None = None) -> torch.utils.data.DataLoader[Any]:
         """Return a torch ``DataLoader`` on which every iterator goes through one epoch."""
         from zarrfeed.fronts.torch_loader import stream_loader
 
         self._note_request()
         batches = functools.partial(self._stream.batches, peek_limit=PEEK_LIMIT, nested=False)
-        return stream_loader(batches, self._stream.batch_spec.structure.nest)
+        return stream_loader(batches, nest or self._stream.batch_spec.structure.nest)
 
     def _note_request(self) -> None:
         # With a distribution, Keras on JAX does not request an iterator before it needs a batch.
         self._requests_again = keras.distribution.distribution() is None
         self._requested_after = self._stream.position.current
+
+
+class _WithChannels(_DataAdapter):  # type: ignore[misc]
+    """A sequence for one model: targets get the channel axis that the model's output has."""
+
+    def __init__(self, sequence: ZarrSequence, nest: Nest) -> None:
+        for kind in ("numpy_iterator", "jax_iterator", "tf_dataset", "torch_dataloader"):
+            method = getattr(sequence, f"get_{kind}")
+            setattr(self, f"get_{kind}", functools.partial(method, nest))
+        self.on_epoch_begin, self.on_epoch_end = sequence.on_epoch_begin, sequence.on_epoch_end
+        self._sequence = sequence
+
+    num_batches = property(lambda self: self._sequence.num_batches)
+    batch_size = property(lambda self: self._sequence.batch_size)
+    has_partial_batch = property(lambda self: self._sequence.has_partial_batch)
+    partial_batch_size = property(lambda self: self._sequence.partial_batch_size)
+
+
+def _adapter_for(model: Any, sequence: ZarrSequence) -> Any:
+    """Return an adapter whose targets have the axes that the losses of a model need."""
+    structure, specs = sequence._stream.batch_spec.structure, sequence._stream.specs
+    if len(structure.parts) < 3 or getattr(model, "loss", None) is None:
+        return sequence  # no weights, or no loss that Keras computes
+    arrays = [((sequence.batch_size, *spec.shape), str(spec.dtype)) for spec in specs]
+    shapes = output_shapes(model, structure.nest(arrays)[0])
+    if shapes is None:
+        return sequence
+    names = getattr(model, "output_names", None) or ()
+    by_output = shapes_by_output(shapes, names, structure.parts[1])
+    if averages_over_channels(model):
+        require_weights_of_pixels(structure, specs, by_output)
+    outputs = without_channel(structure, specs, by_output)
+    return _WithChannels(sequence, nest_with_channels(structure, outputs)) if outputs else sequence
 
 
 def _replace_choice_of_adapter() -> None:
@@ -186,6 +233,8 @@ def _replace_choice_of_adapter() -> None:
             check_given(x, given)
         note_predictions(x, keras.utils.PyDataset)
         adapter = cast("Any", theirs(*args, **kwargs))
+        if adapter is x:
+            return _adapter_for(model_in_training(), x)
         passes = getattr(adapter, "_get_iterator", None)
         if passes is not None and isinstance(x, keras.utils.PyDataset):
             adapter._get_iterator = follow_passes(

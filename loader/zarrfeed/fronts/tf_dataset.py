@@ -18,7 +18,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from zarrfeed.arrays import Arrays
+    from zarrfeed.arrays import Arrays, Nest
     from zarrfeed.feed.slot import Spec
 
 # Number of passes to keep. TensorFlow does not tell when it drops an iterator. A pass that is not
@@ -60,7 +60,7 @@ class _Passes:
 def stream_dataset(
     batches: Callable[[], Iterator[Arrays]],
     specs: Sequence[Spec],
-    nest: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]],
+    nest: Nest,
     *,
     rows: int | None,
     length: Callable[[], int],

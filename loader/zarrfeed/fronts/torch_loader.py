@@ -11,16 +11,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from zarrfeed.order.ranks import DetectedRank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from zarrfeed.arrays import Arrays
+    from zarrfeed.arrays import Arrays, Nest
 
 
 class _Stream(IterableDataset[tuple[Any, ...]]):  # type: ignore[misc, unused-ignore]
     def __init__(
         self,
         batches: Callable[[], Iterator[Arrays]],
-        nest: Callable[[Sequence[torch.Tensor]], tuple[Any, ...]],
+        nest: Nest,
     ) -> None:
         self._batches = batches
         self._nest = nest
@@ -32,7 +32,7 @@ class _Stream(IterableDataset[tuple[Any, ...]]):  # type: ignore[misc, unused-ig
 
 def stream_loader(
     batches: Callable[[], Iterator[Arrays]],
-    nest: Callable[[Sequence[torch.Tensor]], tuple[Any, ...]],
+    nest: Nest,
 ) -> DataLoader[Any]:
     """Wrap a stream without copying. Tensors share the batches' memory; Keras would copy arrays.
 
