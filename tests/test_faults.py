@@ -252,7 +252,7 @@ def test_any_number_of_tasks_is_sent_before_a_reply_is_taken(
     split: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `max_queue_size=2000` may ask for."""
-    monkeypatch.setattr("zarrfeed.feed.workers.worker_process._ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr("zarrfeed.feed.workers.process_handle._ANSWER_SECONDS", 2.0)
     with ZarrSequence(split, 4, max_queue_size=1, **KINDS["one process"]) as seq:
         next(iter(seq))
         feeder = seq._stream._feeder

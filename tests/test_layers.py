@@ -60,8 +60,8 @@ WORLDS = {
     "google_crc32c": {"store.codecs"},
     "psutil": {"machine_memory"},
     "resource": {"store.file_limits", "machine_memory", "feed.workers.batch_maker"},
-    "cloudpickle": {"feed.workers.process_main", "feed.workers.worker_process"},
-    "socket": {"feed.workers.wire", "feed.workers.process_main", "feed.workers.worker_process"},
+    "cloudpickle": {"feed.workers.process_main", "feed.workers.process_handle"},
+    "socket": {"feed.workers.wire", "feed.workers.process_main", "feed.workers.process_handle"},
     "mmap": {
         "feed.arena",
         "feed.slot",
@@ -75,7 +75,7 @@ WORLDS = {
 # Public modules of the loader that the other packages may name: its page and its pure layer.
 PUBLIC = {
     "zarrfeed", "zarrfeed.store.address", "zarrfeed.errors", "zarrfeed.store.schema",
-    "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.sample_order",
+    "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.shuffle",
     "zarrfeed.spelling", "zarrfeed.machine_memory",
 }  # fmt: skip
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrfeed.order.index_shuffle import IndexShuffle
-from zarrfeed.order.sample_order import (
+from zarrfeed.order.large_shuffle import IndexShuffle
+from zarrfeed.order.schedule import Schedule
+from zarrfeed.order.shuffle import (
     BLOCKS_MIXED,
     IN_MEMORY,
     Shuffle,
@@ -19,7 +20,6 @@ from zarrfeed.order.sample_order import (
     epoch_order,
     permutation,
 )
-from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.read_plan import ReadPlan
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from zarrfeed import FrontEnd
 from zarrfeed.feed.position import Position
+from zarrfeed.feed.rank_share import Sharing
 from zarrfeed.feed.request import Request
-from zarrfeed.feed.sharing import Sharing
 from zarrfeed.feed.stats import Tally
 from zarrfeed.order.ranks import DetectedRank, RequestedRank
 from zarrfeed.order.schedule import Schedule

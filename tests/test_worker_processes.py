@@ -15,7 +15,7 @@ import transforms
 from kinds import KINDS, PROCESSES, children, ids_of
 from scripts import environment
 from zarrfeed import WorkerError, ZarrSequence
-from zarrfeed.feed.workers import worker_process
+from zarrfeed.feed.workers import process_handle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ def test_a_very_long_error_is_shortened_and_one_without_words_is_told(
 def test_processes_that_are_stuck_are_ended_together(
     split: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_process, "EXIT_SECONDS", 2.0)
+    monkeypatch.setattr(process_handle, "EXIT_SECONDS", 2.0)
     seq = ZarrSequence(split, 4, workers=8, use_multiprocessing=True)
     next(iter(seq))
     for child in children():

@@ -21,7 +21,7 @@ from kinds import KINDS, PROCESSES, Kind, children, ids_of, worker_threads
 from stores import Pixels, traced_pixels, write_split
 from zarrfeed import ReadError, WorkerError, ZarrSequence
 from zarrfeed.arrays import ALIGNMENT
-from zarrfeed.feed.workers import processes
+from zarrfeed.feed.workers import process_pool
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -165,8 +165,8 @@ def test_replies_and_slots_tell_the_same(
     split: Path, monkeypatch: pytest.MonkeyPatch, in_order: bool
 ) -> None:
     """A slow consumer finds most batches ready: by their slots, or by replies alone."""
-    monkeypatch.setattr(processes, "_STORES_IN_ORDER", in_order)
-    monkeypatch.setattr(processes, "_MOST_UNREAD", 3)
+    monkeypatch.setattr(process_pool, "_STORES_IN_ORDER", in_order)
+    monkeypatch.setattr(process_pool, "_MOST_UNREAD", 3)
     with ZarrSequence(split, 1, shuffle=False, **PROCESSES) as seq:
         for _ in range(3):
             ids = []

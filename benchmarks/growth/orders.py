@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import children
 from growth.row import Row
-from zarrfeed.order.sample_order import IN_MEMORY
+from zarrfeed.order.shuffle import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

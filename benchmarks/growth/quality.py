@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from growth.row import Row
-from zarrfeed.order.index_shuffle import ROUNDS, IndexShuffle
-from zarrfeed.order.sample_order import permutation
+from zarrfeed.order.large_shuffle import ROUNDS, IndexShuffle
+from zarrfeed.order.shuffle import permutation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

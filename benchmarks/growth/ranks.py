@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from growth.row import Row
-from zarrfeed.order.sample_order import IN_MEMORY
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.order.shuffle import IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

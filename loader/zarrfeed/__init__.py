@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
     from zarrfeed.store.reader import SplitReader, read_samples
     from zarrfeed.store.split import Split, list_splits, open_split
-    from zarrfeed.store.tiles import stitch
+    from zarrfeed.store.stitching import stitch
 
 __version__ = "0.1.0"
 
@@ -61,7 +61,7 @@ _HOME = {
     "list_splits": "store.split",
     "open_split": "store.split",
     "read_samples": "store.reader",
-    "stitch": "store.tiles",
+    "stitch": "store.stitching",
 }
 
 

@@ -24,7 +24,7 @@ from zarrfeed_tools.progress import show_progress
 from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
-    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.order.shuffle import Shuffle
     from zarrfeed.store.schema import ArrayLayout
 
 _EPOCH_NBYTES = 1 << 30  # by default, far more than caches hold, but read in seconds

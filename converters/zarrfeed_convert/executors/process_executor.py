@@ -223,7 +223,7 @@ class _Process:
         descriptors = theirs.fileno(), board.descriptor
         with theirs, _held_interrupts():
             self._process = start(
-                "zarrfeed_convert.executors.worker_process",
+                "zarrfeed_convert.executors.process_main",
                 *map(str, (*descriptors, place)),
                 descriptors=descriptors,
                 users_modules=users_modules,

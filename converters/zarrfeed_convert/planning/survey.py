@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.order.sample_order import permutation
+from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import Geometry, Size, size_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.order.sample_order import permutation
+from zarrfeed.order.shuffle import permutation
 from zarrfeed.spelling import few
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from zarrfeed.order.sample_order import permutation
+from zarrfeed.order.shuffle import permutation
 from zarrfeed_convert.geometry import origin_text
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from zarrfeed.feed.batch_arrays import (
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.class_weights import require_ids, weight_table
 from zarrfeed.feed.feeder import Feeder
+from zarrfeed.feed.rank_share import share_schedule
 from zarrfeed.feed.request import subset_ids
-from zarrfeed.feed.sharing import share_schedule
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_spec import BatchSpec
 from zarrfeed.feed.workers.inline import InlineWorkers
-from zarrfeed.feed.workers.processes import ProcessWorkers
+from zarrfeed.feed.workers.process_pool import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule

@@ -16,7 +16,7 @@ from zarrfeed.order.resume_state import position_of, state_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zarrfeed.feed.sharing import Sharing
+    from zarrfeed.feed.rank_share import Sharing
     from zarrfeed.feed.stats import EpochStats, Tally
     from zarrfeed.order.schedule import Schedule
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
-    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.order.shuffle import Shuffle
 
 Subset: TypeAlias = slice | ArrayLike | None
 

@@ -17,7 +17,7 @@ from zarrfeed.arrays import Arrays, Batch, aligned_empty
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
-from zarrfeed.feed.sharing import Sharing
+from zarrfeed.feed.rank_share import Sharing
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.store.descriptive_arrays import sample_names
 

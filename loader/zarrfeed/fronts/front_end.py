@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.request import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.ranks import Auto
-    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.order.shuffle import Shuffle
 
 
 def torch_rank() -> DetectedRank:

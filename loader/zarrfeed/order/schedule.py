@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.order.sample_order import IN_MEMORY, Order, Shuffle, epoch_order, order_version
+from zarrfeed.order.shuffle import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

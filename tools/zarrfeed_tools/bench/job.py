@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.order.sample_order import epoch_order
+from zarrfeed.order.shuffle import epoch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.order.sample_order import Shuffle
+    from zarrfeed.order.shuffle import Shuffle
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed_tools.bench.settings import Setting
 

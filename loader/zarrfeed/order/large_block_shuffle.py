@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.order.index_shuffle import IndexShuffle
+from zarrfeed.order.large_shuffle import IndexShuffle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError, printable
 from zarrfeed.feed.workers import Failure, wire
-from zarrfeed.feed.workers.task_ledger import TaskLedger
-from zarrfeed.feed.workers.transform_calls import SampleNames
-from zarrfeed.feed.workers.worker_process import (
+from zarrfeed.feed.workers.process_handle import (
     EXIT_SECONDS,
     WorkerProcess,
     setup_message,
     status_text,
 )
+from zarrfeed.feed.workers.task_ledger import TaskLedger
+from zarrfeed.feed.workers.transform_calls import SampleNames
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.split import open_split
 

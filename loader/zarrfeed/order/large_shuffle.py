@@ -1,6 +1,6 @@
 """Which value is at a given place of a shuffle? Computed for that place alone, without memory.
 
-Only used for more samples than ``sample_order.IN_MEMORY``; smaller permutations are kept.
+Only used for more samples than ``shuffle.IN_MEMORY``; smaller permutations are kept.
 
 A shuffle of ``0 … size-1`` is a permutation, and so is a block cipher. This one is a Feistel
 network over a grid with room for `size` values. A place is a cell (row, column) of the grid. Every

@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrfeed.order.block_order import BlockOrder
-from zarrfeed.order.index_shuffle import IndexShuffle
+from zarrfeed.order.large_block_shuffle import BlockOrder
+from zarrfeed.order.large_shuffle import IndexShuffle
 
 Shuffle: TypeAlias = bool | Literal["block"]
 Order: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.int64]]
