@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
 from zarrfeed.spelling import did_you_mean
+from zarrfeed_convert.source import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -149,7 +150,7 @@ def source_of(description: JSON, *, limits: Limits | None = None) -> Source:
         Its format is none of `FORMATS`, or it no longer exists.
     """
     kind = str(description.get("kind"))
-    if kind == "samples":
+    if kind == SAMPLES:
         raise SourceError(
             "source: needed one of the formats, found a Python iterable, which cannot be opened "
             "again; verify without originals"

@@ -43,6 +43,7 @@ class Field:
 
 PAIR = (Field(IMAGE, "image"), Field(MASK, "mask"))
 IMAGES_ONLY = PAIR[:1]
+SAMPLES = "samples"  # kind of the source that a Python iterable becomes; it cannot be opened again
 
 
 def image_names(fields: Sequence[Field]) -> tuple[str, ...]:

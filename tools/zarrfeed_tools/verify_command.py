@@ -35,7 +35,8 @@ recorded when it was packed. Nothing is changed. If a sample is not as it was pa
 and its files are named, and the exit status is 1.
 
 --source also makes every sample again from its original files, and names those that have \
-changed, are gone, or are new. Only this can detect wrong keys.
+changed, are gone, or are new. Only this can detect wrong keys. Samples of a Python \
+iterable cannot be made again; a note says so.
 
 [bold]Examples[/]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
+from zarrfeed_convert.source import SAMPLES
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
-
 
 # Settings that older splits do not record, and their values at that time.
 _SINCE = {"overlap": 0}
@@ -51,13 +51,20 @@ def differences(old: JSON, new: JSON) -> list[str]:
     ['seed: 0 there, 1 asked for']
     """
     before, after = _flat(old), _flat(new)
-    names = dict.fromkeys([*before, *after])
     return [
-        f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
-        f"{_shown(name, after.get(name))} asked for"
-        for name in names
+        _difference(name, before, after)
+        for name in dict.fromkeys([*before, *after])
         if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
+
+
+def _difference(name: str, before: JSON, after: JSON) -> str:
+    if name == "facts" and before.get("kind") == after.get("kind") == SAMPLES:
+        return "other samples"  # the facts are a digest
+    return (
+        f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
+        f"{_shown(name, after.get(name))} asked for"
+    )
 
 
 def require_same_split(

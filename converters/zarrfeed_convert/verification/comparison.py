@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.store.schema import DIGEST, TILE_SOURCE
+from zarrfeed.store.schema import DIGEST, IMAGE, TILE_SOURCE
 from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
-from zarrfeed_convert.source import Source
+from zarrfeed_convert.source import SAMPLES, Source
+from zarrfeed_convert.sources.iterables.spool import source_of_samples
 from zarrfeed_convert.verification.consistency import TODO, repacked_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
@@ -28,23 +30,59 @@ from zarrfeed_convert.verification.originals import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.planning.planner import OnProgress
+    from zarrfeed_convert.sources.iterables.samples import Samples
     from zarrfeed_convert.verification.findings import SplitVerification
     from zarrfeed_convert.verification.originals import Matched, Part
     from zarrfeed_convert.verification.recorded import Recorded
 
 # False: no originals. True: those that the split records. A mapping: the same, with other values
-# for some arguments of the source, such as where the images are now. A source: these originals.
-Originals: TypeAlias = bool | Mapping[str, Any] | Source
+# for some arguments of the source, such as where the images are now. A source, or samples: these
+# originals.
+Opened: TypeAlias = bool | Mapping[str, Any] | Source
+Originals: TypeAlias = "Opened | Samples"
 
+_ITERABLE = (
+    "samples came from a Python iterable, which cannot be opened again: they were not compared "
+    "with their originals; in Python, give the samples, verify(…, source=samples)"
+)
 _TOGETHER = 16  # originals per task
+
+
+@contextmanager
+def opened_originals(
+    source: Originals, recorded: Recorded | None, progress: OnProgress | None
+) -> Iterator[Opened]:
+    """Make a source of originals that are given as samples, for the duration of the context.
+
+    Parameters
+    ----------
+    source
+        Where the originals are, or the samples themselves.
+    recorded
+        What the split records; None if it cannot be opened. Samples are spooled beside its dataset.
+    progress
+        See :func:`~zarrfeed_convert.sources.iterables.spool.source_of_samples`.
+    """
+    if isinstance(source, bool | Mapping):
+        yield source
+    elif recorded is None:
+        yield True  # nothing will be compared
+    else:
+        image = recorded.split.layouts.get(IMAGE)
+        axes = None if image is None else len(image.sample_shape) - 1
+        folder = recorded.split.path.absolute().parent.parent
+        with source_of_samples(source, folder, axes=axes, progress=progress) as originals:
+            yield originals
 
 
 def compare(
     recorded: Recorded | None,
     done: SplitVerification,
-    source: Originals,
+    source: Opened,
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
@@ -75,12 +113,15 @@ def compare(
     if recorded is None or DIGEST not in recorded.arrays:
         note = "its originals were not compared, because no digests are recorded"
         return replace(done, originals=0, notes=(*done.notes, note))
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     try:
-        count, problems = _compared(recorded, source, workers, read_timeout, progress, limits)
+        count, problems = _compared(
+            recorded, source, workers, read_timeout, progress, limits, notes
+        )
         if _is_chosen(recorded):
-            what = "it was repacked with only some samples; the others were not reported as new"
-            notes = (what,)
+            notes.append(
+                "it was repacked with only some samples; the others were not reported as new"
+            )
     except WorkerError:
         raise
     except Exception as error:  # damaged metadata may raise anything
@@ -93,11 +134,12 @@ def compare(
 
 def _compared(
     recorded: Recorded,
-    source: Originals,
+    source: Opened,
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
     limits: Limits | None,
+    notes: list[str],
 ) -> tuple[int, list[Problem]]:
     split = recorded.split
     moved: Mapping[str, Any] = source if isinstance(source, Mapping) else {}
@@ -111,6 +153,11 @@ def _compared(
     problems: list[Problem] = []
     closed = False
     for part in parts:
+        if isinstance(source, bool | Mapping) and part.description.get("kind") == SAMPLES:
+            closed = True
+            if _ITERABLE not in notes:
+                notes.append(_ITERABLE)
+            continue
         try:
             originals = (
                 open_originals(split, part, moved, limits)

@@ -20,7 +20,7 @@ from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.sources.file_discovery import is_system_file
 from zarrfeed_convert.supervision.board import PATIENCE_S
-from zarrfeed_convert.verification.comparison import Originals, compare
+from zarrfeed_convert.verification.comparison import Opened, Originals, compare, opened_originals
 from zarrfeed_convert.verification.consistency import TODO, is_older
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
@@ -62,8 +62,10 @@ def verify(
         Whether to recreate every sample from its original, too, and to compare it. True uses the
         source that the split records. If the originals have moved, give a mapping with the changed
         arguments of the source, such as ``{"images": "new/place"}`` or
-        ``{"fields": {"depth": "target:new/place"}}``, or the source itself; `path` must then be
-        that of one split.
+        ``{"fields": {"depth": "target:new/place"}}``, or the source itself, or samples as
+        :func:`zarrfeed_convert.convert` takes them; `path` must then be that of one split. Samples
+        of a Python iterable cannot be opened again: unless they are given, they are not compared,
+        and a note says so.
     quick
         Whether to compare files alone, without decoding samples.
     workers
@@ -108,6 +110,21 @@ def verify(
             f"{path}: needed one split for these originals, found {names}; give the path of one"
         )
     opened = [_open(folder) for folder in folders]
+    one = opened[0].recorded if len(opened) == 1 else None
+    with opened_originals(source, one, progress) as originals:
+        splits = _verified(opened, originals, quick, workers, read_timeout, progress, limits)
+    return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)
+
+
+def _verified(
+    opened: list[_Opened],
+    source: Opened,
+    quick: bool,
+    workers: int | None,
+    read_timeout: float,
+    progress: OnProgress | None,
+    limits: Limits | None,
+) -> list[SplitVerification]:
     checks = [_checks_of(split, quick=quick) for split in opened]
     nbytes = sum(split.decoded_nbytes for split in opened)
     many = workers or (1 if nbytes < _SMALL else cores())
@@ -115,12 +132,12 @@ def verify(
     with executor_of(None, many, Failures("skip"), read_timeout=read_timeout) as executor:
         for split, tasks in zip(opened, checks, strict=True):
             splits.append(_check(split, tasks, executor, progress))
-    if source is not False:
-        splits = [
-            compare(split.recorded, done, source, workers, read_timeout, progress, limits)
-            for split, done in zip(opened, splits, strict=True)
-        ]
-    return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)
+    if source is False:
+        return splits
+    return [
+        compare(split.recorded, done, source, workers, read_timeout, progress, limits)
+        for split, done in zip(opened, splits, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

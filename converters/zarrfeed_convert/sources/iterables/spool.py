@@ -24,6 +24,7 @@ from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 from zarrfeed_convert.source import (
     JSON,
     PAIR,
+    SAMPLES,
     ArrayHeader,
     Field,
     Header,
@@ -194,7 +195,7 @@ class SpooledSamples(Source):
 
     def describe(self) -> JSON:
         """Describe the samples; their origin is unknown."""
-        return {"kind": "samples", "facts": {"samples": len(self.keys), "digest": self.digest}}
+        return {"kind": SAMPLES, "facts": {"samples": len(self.keys), "digest": self.digest}}
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Name the fields of a sample by its number, and by its key if it has one."""
