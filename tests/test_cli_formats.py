@@ -131,6 +131,9 @@ def test_a_format_says_what_is_the_place_of_a_further_field():
         option = next(each for each in explain(name).options if each.names == ("fields",))
         assert option.flags == ("--field",)
         assert said in option.help
+        assert "depth=target:" in option.help
+        assert "{" not in option.help
+        assert "[--field NAME=ROLE:PLACE …]" in explain(name).usage
 
 
 @pytest.mark.parametrize("name", FORMATS)

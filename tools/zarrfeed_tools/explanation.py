@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +24,7 @@ Default: TypeAlias = str | int | float | bool | None
 
 # Help texts of options of the command line, in place of docstrings, which refer to Python classes.
 _HELP = {"color": COLOR_HELP, "mask_map": MASK_MAP_HELP}
+_MAPPING = re.compile(r'\{"(\w+)": "([^"]+)"\}')  # on the command line: NAME=ROLE:PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _options(
             names,
             tuple(FLAGS.get(name, f"-o {name}=") for name in names),
             tuple(_default(parameters[name]) for name in names),
-            _HELP.get(names[0]) or plain(documented.of(names[0])),
+            _HELP.get(names[0]) or _MAPPING.sub(r"\1=\2", plain(documented.of(names[0]))),
         )
 
 
@@ -150,6 +152,8 @@ def _usage(name: str, parameters: Mapping[str, inspect.Parameter]) -> Iterator[s
             yield flag
         elif option == "masks":
             yield f"[{flag}]"
+        elif option == "fields":
+            yield "[--field NAME=ROLE:PLACE …]"
     if any(option not in FLAGS for option in parameters):
         yield "[-o NAME=VALUE …]"
 
