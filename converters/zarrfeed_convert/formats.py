@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, how_to_install
 from zarrfeed.spelling import did_you_mean
+from zarrfeed_convert.format_endings import format_of_ending
 from zarrfeed_convert.source import SAMPLES
 
 if TYPE_CHECKING:
@@ -131,13 +132,16 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     ]
     if missing:
         raise OptionError(f"format {name}: needed {' and '.join(missing)}")
-    source: Source = factory(
-        **{
-            option: _read(value, known[option].default, option)
-            for option, value in arguments.items()
-        },
-        limits=limits,
-    )
+    given = {
+        option: _read(value, known[option].default, option) for option, value in arguments.items()
+    }
+    try:
+        source: Source = factory(**given, limits=limits)
+    except SourceError as error:
+        other = format_of_ending(str(given.get("images")))
+        if other in ("", name):
+            raise
+        raise SourceError(f"{error}; did you mean --format {other}?") from error
     return source
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.labels import JPEG_HINT, MAX_ID, is_jpeg
-from zarrfeed_convert.mask_map import MULTI_HOT, ONE_HOT, within
+from zarrfeed_convert.mask_map import MULTI_HOT, ONE_HOT, shown_value, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,17 +105,6 @@ def _require_data(values: NDArray[Any], pixels: Pixels, meaning: MaskMap, name: 
             f"the file declares as no data; use --mask-map {exact}=255 --ignore 255 to leave them "
             f"out{keep}"
         )
-
-
-def shown_value(value: float) -> str:
-    """Return a value as text for the command line.
-
-    Examples
-    --------
-    >>> shown_value(-9999.0), shown_value(0.1), shown_value(float("nan"))
-    ('-9999', '0.1', 'nan')
-    """
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
@@ -241,7 +230,8 @@ def _out_of_range(name: str, lost: Sequence[float], values: Sequence[float]) -> 
         top = max(filter(math.isfinite, values))
         return SourceError(
             f"{name}: needed a mask of class ids, found values like {fractions[0]:.6g}; give "
-            f"ranges of values an id, like --mask-map '{top / 2:.6g}..{top:.6g}=1,*=0'"
+            f"ranges of values an id, like --mask-map '{top / 2:.6g}..{top:.6g}=1,*=0'; or, if "
+            "they are measured, such as depth, use --field depth=target:… instead of --masks"
         )
     wrong = "nan" if math.isnan(lost[0]) else f"{lost[0]:.17g}"
     return SourceError(
@@ -296,6 +286,10 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
         if known
         else f"give each colour an id, like --mask-map '{example},…'"
     )
+    channels = [[color >> bits & 255 for bits in (16, 8, 0)] for color in colors]
+    overlap = any(each.count(255) > 1 for each in channels)
+    if overlap and not known and all({*each} <= {0, 255} for each in channels):
+        hint += f"; or, if each channel is a class, use --mask-map {MULTI_HOT}"
     if is_jpeg(name):
         hint = JPEG_HINT
     what = "colours that --mask-map does not name" if known else "a colour-coded mask"

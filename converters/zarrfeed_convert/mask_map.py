@@ -175,6 +175,17 @@ def _range_text(low: float, high: float) -> str:
     return "nan" if math.isnan(low) else "..".join(ends)
 
 
+def shown_value(value: float) -> str:
+    """Return a value as text for the command line.
+
+    Examples
+    --------
+    >>> shown_value(-9999.0), shown_value(0.1), shown_value(float("nan"))
+    ('-9999', '0.1', 'nan')
+    """
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
 def within(value: float, low: float, high: float) -> bool:
     """Return whether a value is in a range of a mask map."""
     return low <= value <= high or (math.isnan(low) and math.isnan(value))

@@ -224,7 +224,10 @@ def about_instances(labels: Labels) -> str:
     """Advise what to do with so many classes, if they are so many; else say nothing."""
     if len(labels.classes) <= _INSTANCES:
         return ""
-    return "; if they number objects, --mask-map '0=0,*=1' makes all of these one class"
+    return (
+        "; if they number objects, --mask-map '0=0,*=1' makes all of these one class; if they are "
+        "measured, such as depth, use --field depth=target:… instead of --masks"
+    )
 
 
 def about_mask_dtype(labels: Labels, *, bound: bool) -> tuple[Decision, ...]:

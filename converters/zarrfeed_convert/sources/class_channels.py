@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.mask_ids import shown_value
+from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
