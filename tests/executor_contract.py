@@ -114,7 +114,9 @@ class ExecutorContract:
     def test_a_failure_that_stops_the_run_names_all_that_its_task_found(self) -> None:
         with (
             self.executor(Ramp(3, 1), Failures("stop")) as executor,
-            pytest.raises(SourceError, match=r"^/ramp/1.png: .*2 files failed .*1.png, /ramp/3."),
+            pytest.raises(
+                SourceError, match=r"^/ramp/1.png: .*2 samples failed so far, .*1.png, /ramp/3."
+            ),
         ):
             executor.run(add, PARTS)
 

@@ -41,22 +41,24 @@ class SamplesError(SourceError):
     ----------
     found
         The failures, in the order of the samples.
+    complete
+        Whether all samples were tried.
     """
 
-    def __init__(self, found: Iterable[Failed]) -> None:
-        self.found = tuple(found)
-        super().__init__(self.found)
+    def __init__(self, found: Iterable[Failed], complete: bool = False) -> None:
+        self.found, self.complete = tuple(found), complete
+        super().__init__(self.found, complete)
 
     def __str__(self) -> str:
-        """Return the first message, and the names of all files if there are several."""
+        """Return the first message, and the names of all samples if there are several."""
         first = self.found[0].why
-        files = list(dict.fromkeys(failed.name for failed in self.found))
-        if len(files) == 1:
+        count = len({failed.item for failed in self.found})
+        names = list(dict.fromkeys(failed.name for failed in self.found))
+        if len(names) == 1:
             return first
-        return printable(
-            f"{first}; {len(files)} files failed so far, there may be more: "
-            f"{few(files, counted=True)}"
-        )
+        samples = f"{count} sample{'s' if count > 1 else ''} failed"
+        more = "" if self.complete else " so far, there may be more"
+        return printable(f"{first}; {samples}{more}: {few(names, counted=True)}")
 
 
 class Failures:
@@ -66,10 +68,13 @@ class Failures:
     ----------
     on_error
         ``stop``: failures are raised as an error. ``skip``: they are collected, one per sample.
+    samples
+        Number of samples; None if unknown. If all of them fail, skipping them is no advice.
     """
 
-    def __init__(self, on_error: OnError) -> None:
+    def __init__(self, on_error: OnError, samples: int | None = None) -> None:
         self.on_error: OnError = on_error
+        self._samples = samples
         self._of: dict[int, Failed] = {}
 
     @property
@@ -87,6 +92,7 @@ class Failures:
         found: Iterable[Failed],
         *,
         summary: str | None = None,
+        complete: bool = False,
         cause: Exception | None = None,
     ) -> None:
         """Collect failures, or raise them.
@@ -97,6 +103,8 @@ class Failures:
             The failures.
         summary
             Message if they end the conversion; by default that of the first failure.
+        complete
+            Whether all samples were tried.
         cause
             The first exception, if it was raised in this process.
 
@@ -107,8 +115,9 @@ class Failures:
         """
         found = list(found)
         if found and self.on_error == "stop":
-            error = SamplesError(found) if summary is None else SourceError(summary)
-            error.add_note("--on-error skip leaves out samples that cannot be packed")
+            error = SamplesError(found, complete) if summary is None else SourceError(summary)
+            if len({failed.item for failed in found}) != self._samples:
+                error.add_note("--on-error skip leaves out samples that cannot be packed")
             raise error from cause
         for failed in found:
             self._of.setdefault(failed.item, failed)

@@ -103,7 +103,7 @@ def test_damaged_files_are_named_together(write_pairs, refuse, workers, keep):
         path.write_bytes(path.read_bytes()[:keep])
     said = refuse(
         folders,
-        r"; \d files failed so far, there may be more",
+        r"; \d samples failed",
         classes=3,
         workers=workers,
         codec="raw",
@@ -117,13 +117,29 @@ def test_at_most_ten_damaged_files_are_named_and_all_are_counted(write_pairs, re
     folders = write_pairs(14)
     for path in folders[0].iterdir():
         path.write_bytes(b"")
-    said = refuse(folders, r"s000\.png: cannot be decoded: it is empty; .*14 files failed so far")
+    said = refuse(folders, r"s000\.png: cannot be decoded: it is empty; .*14 samples failed: ")
     assert "s009.png …" in said
     assert "s010.png" not in said
 
 
+def notes_of(folders, tmp_path):
+    with pytest.raises(SourceError) as found:
+        convert(PairedFolders(*folders), tmp_path / "o", split="s", classes=3, workers=1)
+    return getattr(found.value, "__notes__", [])
+
+
+def test_skipping_is_advised_unless_no_sample_would_be_left(tmp_path, write_pairs):
+    folders = write_pairs(3)
+    files = sorted(folders[0].iterdir())
+    for path in files[:2]:
+        path.write_bytes(b"")
+    assert any("--on-error skip" in note for note in notes_of(folders, tmp_path))
+    files[2].write_bytes(b"")
+    assert not any("--on-error skip" in note for note in notes_of(folders, tmp_path))
+
+
 def test_the_value_that_many_masks_hold_is_said_once(write_pairs, refuse):
-    said = refuse(write_pairs(5, ids=(0, 1, 7)), "5 files failed so far", classes="a,b")
+    said = refuse(write_pairs(5, ids=(0, 1, 7)), "; 5 samples failed: ", classes="a,b")
     assert said.count("found the value 7") == 1
 
 

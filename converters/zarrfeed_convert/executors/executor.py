@@ -212,7 +212,11 @@ class Executor(ABC):
         if self.failures.on_error == "stop":
             failed.sort()
         causes = [outcome.cause for outcome in done.values() if outcome.cause is not None]
-        self.failures.add(failed, cause=causes[0] if len(failed) == len(causes) == 1 else None)
+        self.failures.add(
+            failed,
+            complete=len(done) == len(items),
+            cause=causes[0] if len(failed) == len(causes) == 1 else None,
+        )
         return [done[number].result for number in range(len(items))]
 
     @abstractmethod

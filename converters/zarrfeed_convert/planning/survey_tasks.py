@@ -117,7 +117,10 @@ def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[
         return [], ""
     what, _, sizes = found[0].why.partition(": ")
     others = f" ({len(found)} pairs differ)" if len(found) > 1 else ""
-    return found, f"{what}{others}: {sizes}; they must show the same pixels"
+    return found, (
+        f"{what}{others}: {sizes}; they must show the same pixels, and --size resizes them "
+        "together: resize the files first"
+    )
 
 
 def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
