@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
@@ -47,6 +49,12 @@ def require_size(value: object) -> None:
         )
     for extent in value:
         require_whole("size", extent, least=1)
+
+
+def require_number(what: str, value: object) -> None:
+    """Refuse what is no finite number; None is accepted."""
+    if value is not None and not (isinstance(value, Real) and math.isfinite(value)):
+        raise SourceError(f"{what}: needed a finite number, found {_shown(value)}")
 
 
 def require_seconds(what: str, value: object) -> None:

@@ -57,6 +57,7 @@ def convert(
     size: Size | None = None,
     fit: Fit | None = None,
     overlap: int = 0,
+    pad_value: float | None = None,
     codec: CodecChoice = "auto",
     chunk_samples: int | None = None,
     shard_size: int | None = None,
@@ -97,9 +98,12 @@ def convert(
         (height, width) or (depth, height, width) of every stored sample.
     fit
         How samples of other sizes are converted: ``resize``, ``crop`` (keep the centre), ``pad``
-        (at the bottom and right; masks with `ignore`, multi-hot ones with 0) or ``tile``.
+        (at the bottom and right; images with `pad_value`, masks with `ignore`, multi-hot ones with
+        0) or ``tile``.
     overlap
         Minimum number of pixels that neighbouring tiles share.
+    pad_value
+        Value of padded pixels of images, such as -1024 for CT; None for 0.
     codec
         ``auto``: chosen by how much a codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
@@ -157,16 +161,19 @@ def convert(
     """
     start = time.perf_counter()
     size = tuple(size) if isinstance(size, list) else size
-    settings = Settings(size, fit, overlap, codec, chunk_samples, shard_size, order, seed)
+    settings = Settings(
+        size, fit, overlap, codec, chunk_samples, shard_size, order, seed, pad_value
+    )
     settings.check()
     _require_known(on_error, ignore)
     require_executor(workers, scheduler, read_timeout=read_timeout)
-    place, failures = local_path(out), Failures(on_error)
+    place = local_path(out)
     destination = destination_of(place, split)
     axes = len(size) if size else destination.spatial_axes(replaced=overwrite)
     with source_of_samples(
         samples, place.absolute().parent, axes=axes, progress=progress
     ) as source:
+        failures = Failures(on_error, len(source.keys))
         named, ignore = _named_labels(source, classes, ignore)
         _require_same_labels(destination, named, ignore)
         planner = _ConversionPlanner(
@@ -225,10 +232,10 @@ class _ConversionPlanner:
             return
         listed = few((f"{name}: {why}" for name, why in left_out), joint="; ")
         inputs = f"{len(left_out)} inputs make" if len(left_out) > 1 else "1 input makes"
-        raise SourceError(
-            f"{inputs} no sample: {listed}; add what is missing, take them out, or leave them out "
-            "with --on-error skip"
-        )
+        advice = "add what is missing, or take them out"
+        if self.samples.keys:
+            advice = "add what is missing, take them out, or leave them out with --on-error skip"
+        raise SourceError(f"{inputs} no sample: {listed}; {advice}")
 
     def decide(self, executor: Executor) -> ConversionPlan:
         """Look at the samples, and decide how they are packed."""

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.resizing import resize_image, resize_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Field, Image, Role, Sample
+    from zarrfeed_convert.source import Field, Role, Sample
 
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
 Size: TypeAlias = tuple[int, ...]
-_EXACT = 2**24  # float32 represents all integers up to this one exactly
-_MOST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,14 @@ class Geometry:
         How samples of other sizes are converted; None if all samples have `size`.
     overlap
         Minimum number of pixels that neighbouring tiles share along every axis.
+    pad_value
+        Value of padded pixels of images.
     """
 
     size: Size
     fit: Fit | None
     overlap: int = 0
+    pad_value: float = 0
 
     def windows(self, size: Size) -> list[Size]:
         """Return the origins of the windows that are cut from a sample of a size.
@@ -76,7 +78,7 @@ class Geometry:
         """Return whether a sample of a size must be padded."""
         return self.fit in ("pad", "tile") and self._is_smaller(size)
 
-    def check(self, size: Size, *, name: str) -> None:
+    def check(self, size: Size, *, name: str, others: Sequence[Size] = ()) -> None:
         """Check that a sample of a size can be converted.
 
         Parameters
@@ -85,6 +87,8 @@ class Geometry:
             (H, W) or (D, H, W) of the sample.
         name
             Name of the sample, for errors.
+        others
+            Sizes of the other samples, so that what the error advises suits all of them.
 
         Raises
         ------
@@ -98,15 +102,20 @@ class Geometry:
                 "HxW for images, DxHxW for volumes"
             )
         if self.fit == "crop" and self._is_smaller(size):
-            raise SourceError(
-                f"{name}: is {size_text(size)}, too small to crop {needed} from; "
-                "use --fit resize or pad, or a smaller --size"
-            )
-        if self.fit == "pad" and any(map(int.__gt__, size, self.size)):
-            raise SourceError(
-                f"{name}: is {size_text(size)}, too large to pad to {needed}; "
-                "use --fit resize, crop or tile, or a larger --size"
-            )
+            said = f"too small to crop {needed} from"
+        elif self.fit == "pad" and any(map(int.__gt__, size, self.size)):
+            said = f"too large to pad to {needed}"
+        else:
+            return
+        sizes = [self.size, size, *others]
+        least, most = (tuple(map(end, zip(*sizes, strict=True))) for end in (min, max))
+        extent = least if self.fit == "crop" else most
+        fits = ["resize", *(["crop"] if least == self.size else [])]
+        fits += [*(["pad"] if most == self.size else []), "tile"]
+        raise SourceError(
+            f"{name}: is {size_text(size)}, {said}; use --fit {', '.join(fits[:-1])} or "
+            f"{fits[-1]}, or --size {size_text(extent)} --fit {self.fit}"
+        )
 
     def check_window(self, size: Size, window: Size, *, name: str) -> None:
         """Check that a decoded sample has a window that was planned from its header.
@@ -179,8 +188,12 @@ class Geometry:
             )
         values = values[tuple(map(slice, window, map(sum, zip(window, self.size, strict=True))))]
         if values.shape[:axes] != self.size:
-            is_of_ids = role == "mask" and values.ndim == axes
-            values = _padded(values, self.size, ignore if is_of_ids else 0)
+            fill: float = self.pad_value if role == "image" else 0
+            dtype = values.dtype
+            if role == "mask" and values.ndim == axes and ignore:
+                fill = ignore  # may be larger than all ids of this mask
+                dtype = np.promote_types(dtype, np.min_scalar_type(ignore))
+            values = _padded(values, self.size, fill, dtype)
         return values
 
     def coverage(self, size: Size) -> Coverage:
@@ -250,77 +263,8 @@ def origin_text(window: Sequence[int]) -> str:
     return ",".join(map(str, window))
 
 
-def _padded(values: NDArray[Any], size: Size, fill: int) -> NDArray[Any]:
+def _padded(values: NDArray[Any], size: Size, fill: float, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Add pixels at the far end of each axis."""
-    dtype = np.promote_types(values.dtype, np.min_scalar_type(fill)) if fill else values.dtype
     out = np.full((*size, *values.shape[len(size) :]), fill, dtype)
     out[tuple(map(slice, values.shape[: len(size)]))] = values
     return out
-
-
-def resize_image(image: Image, size: Size) -> Image:
-    """Resize by Pillow's bilinear filter, which averages pixels when images become smaller.
-
-    Channels are resized separately, since Pillow would weight colours by a fourth channel as alpha.
-    A volume is resized plane by plane, then along its depth, since the filter is separable.
-
-    Parameters
-    ----------
-    image
-        (H, W, C) or (D, H, W, C). Other dtypes than uint8 are interpolated as float32.
-    size
-        New size, (h, w) or (d, h, w).
-
-    Raises
-    ------
-    SourceError
-        The image has integers that float32 cannot represent exactly, or floats beyond its range.
-    """
-    if len(size) == 3:
-        planes = np.stack([resize_image(plane, size[1:]) for plane in image])
-        lines = planes.reshape(len(planes), -1, planes.shape[-1])
-        return resize_image(lines, (size[0], lines.shape[1])).reshape(*size, -1)
-    from PIL import Image as PillowImage
-
-    height, width = size
-    whole = image.dtype.kind in "ui"
-    if whole and image.dtype.itemsize > 2 and np.abs(image.astype(np.int64)).max() > _EXACT:
-        raise SourceError(
-            f"needed integers within ±{_EXACT}, which float32 interpolates exactly, found others; "
-            "use --fit crop or pad, or scale them first"
-        )
-    if image.dtype == np.float64 and (np.abs(image[np.isfinite(image)]) > _MOST).any():
-        raise SourceError(
-            f"needed floats within ±{_MOST:g}, which float32 interpolates, found others; use --fit "
-            "crop or pad, or scale them first"
-        )
-    out = np.empty((height, width, image.shape[2]), image.dtype)
-    for channel in range(image.shape[2]):
-        plane = image[:, :, channel]
-        if image.dtype != np.uint8:
-            plane = plane.astype(np.float32)
-        resized = np.asarray(
-            PillowImage.fromarray(np.ascontiguousarray(plane)).resize(
-                (width, height), PillowImage.Resampling.BILINEAR
-            )
-        )
-        if whole and image.dtype != np.uint8:
-            limits = np.iinfo(image.dtype)
-            resized = np.clip(np.rint(resized), limits.min, limits.max)
-        out[:, :, channel] = resized
-    return out
-
-
-def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize (H, W, …) or (D, H, W, …) by taking the pixel at the centre of each new pixel.
-
-    Examples
-    --------
-    >>> resize_nearest(np.array([[1, 2, 3, 4]]), (1, 2)).tolist()
-    [[2, 4]]
-    """
-    places = (
-        ((2 * np.arange(new) + 1) * old) // (2 * new)
-        for new, old in zip(size, values.shape, strict=False)
-    )
-    return np.ascontiguousarray(values[np.ix_(*places)])

@@ -69,6 +69,14 @@ def sizes():
     return pictures()
 
 
+def scans():
+    for name, size in (("a", (5, 8, 6)), ("b", (4, 9, 5))):
+        for side in "im":
+            Path(side).mkdir(exist_ok=True)
+            np.savez(f"{side}/{name}.npz", x=np.ones(size, np.uint8))
+    return ["--format", "npz", "--images", "i/*.npz:x", "--masks", "m/*.npz:x", "-o", "axes=DHW"]
+
+
 def kinds():
     picture("i/b.png", IMAGE[:, :, 0])
     picture("m/b.png", IDS)
@@ -226,6 +234,19 @@ CASES = {
     ),
     "70000": (lambda: arrays(70000 * HOT[..., 0].astype(int)), "'*=0'", "--mask-map '0=0,*=1'"),
     "fractions": (lambda: arrays(HOT[..., 0] * 0.9 + 0.1), "--mask-map '0.5..1=1,*=0'", None),
+    "colours that overlap": (
+        lambda: pictures(255 * SEVERAL[0]), "--mask-map multi-hot", None,
+    ),
+    "volumes, padded": (
+        lambda: [*scans(), "--size", "6x6x6", "--fit", "pad", "--ignore", "9"],
+        "or --size 6x9x6 --fit pad",
+        "--size 6x9x6",
+    ),
+    "volumes, cropped": (
+        lambda: [*scans(), "--size", "6x6x6", "--fit", "crop"],
+        "or --size 4x6x5 --fit crop",
+        "--size 4x6x5",
+    ),
     "one-hot": (lambda: arrays(HOT), "--mask-map one-hot=0", None),
     "one-hot, no background": (lambda: arrays(NONE_IS_BACKGROUND), "'one-hot=1,*=0'", None),
     "one-hot, asked for": (
@@ -310,6 +331,20 @@ def test_the_limit_that_a_message_names_is_enough():
     advice = re.search(r"allow it by (--max-sample-size \S+)", convert(*words))
     assert advice is not None
     assert convert(*words[:-2], *advice[1].split()) == ""
+
+
+@pytest.mark.parametrize("images", ["a.npz:x", "a.npz", "*.npz", "."])
+def test_the_format_that_files_have_is_suggested(images):
+    arrays(IDS, IMAGE)
+    message = convert("--images", images, "--masks", "a.npz:y")
+    assert message.endswith("; did you mean --format npz?"), message
+    assert convert(*NPZ) == ""
+
+
+def test_numbers_that_are_measured_are_no_masks():
+    depth = RNG.random((3, *SIZE)).astype(np.float32)
+    assert "use --field depth=target:… instead of --masks" in convert(*arrays(depth))
+    assert convert(*NPZ[:4], "--field", "depth=target:a.npz:y") == ""
 
 
 def test_bands_that_no_color_converts_are_not_told_to_be_converted():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import Geometry, resize_image, resize_nearest
+from zarrfeed_convert.geometry import Geometry
+from zarrfeed_convert.resizing import resize_image, resize_nearest
 from zarrfeed_convert.source import PAIR, Field
 
 of_images = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -116,6 +119,27 @@ def test_a_crop_from_less_and_a_padding_of_more_are_refused():
         Geometry((5, 5), "crop").check((4, 9), name="cat")
     with pytest.raises(SourceError, match="cat: is 4x9, too large to pad to 5x5"):
         Geometry((5, 5), "pad").check((4, 9), name="cat")
+
+
+@given(st.lists(of_volumes, min_size=1, max_size=4), of_volumes, st.sampled_from(["crop", "pad"]))
+def test_what_the_error_advises_suits_all_samples(sizes, wanted, fit):
+    message = ""
+    for size in sizes:
+        try:
+            Geometry(wanted, fit).check(size, name="ct", others=sizes)
+        except SourceError as error:
+            message = str(error)
+    if not message:
+        return
+    fits, _, better = message.partition("; use --fit ")[2].partition(", or --size ")
+    extent, _, same = better.partition(" --fit ")
+    assert same == fit
+    advised = re.findall("[a-z]{3,}", fits)
+    assert {"resize", "tile"} <= {*advised}
+    for size in sizes:
+        Geometry(tuple(map(int, extent.split("x"))), fit).check(size, name="ct")
+        for other in advised:
+            Geometry(wanted, other).check(size, name="ct")
 
 
 def test_a_volume_is_brought_to_a_size_of_three_axes_alone():

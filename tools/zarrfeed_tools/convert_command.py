@@ -152,6 +152,15 @@ def _command(
             metavar="PIXELS", min=0, help="Pixels that neighbouring tiles share at least."
         ),
     ] = 0,
+    pad_value: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Value of padded pixels of images, such as -1024 for CT. By default 0. Padded "
+            "pixels of masks get the --ignore id.",
+            show_default=False,
+        ),
+    ] = None,
     mask_map: MaskMapOption = "",
     codec: CodecOption = Codec.AUTO,
     chunk_samples: ChunkSamples = None,
@@ -186,6 +195,8 @@ def _command(
         raise typer.BadParameter("needs --size HxW, or DxHxW for volumes", param_hint="--fit")
     if overlap and fit is not _Fit.TILE:
         raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
+    if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE):
+        raise typer.BadParameter("needs --fit pad or tile", param_hint="--pad-value")
     set_read_timeout(read_timeout)
     arguments = SourceArguments(
         images,
@@ -211,6 +222,7 @@ def _command(
             size=None if size is None else parse_size(size),
             fit=None if fit is None else fit.value,
             overlap=overlap,
+            pad_value=pad_value,
             codec=codec.value,
             chunk_samples=chunk_samples,
             shard_size=None

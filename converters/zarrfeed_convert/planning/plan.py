@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.arguments import require_choice, require_size, require_whole
+from zarrfeed_convert.arguments import require_choice, require_number, require_size, require_whole
 from zarrfeed_convert.geometry import FITS, Fit, Size
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
@@ -54,6 +54,7 @@ class Settings:
     shard_size: int | None
     order: Order
     seed: int
+    pad_value: float | None = None
 
     def check(self) -> None:
         """Refuse values of another kind, or outside their range.
@@ -76,6 +77,11 @@ class Settings:
             raise SourceError(
                 f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
             )
+        if self.pad_value is not None and self.fit not in ("pad", "tile"):
+            raise SourceError(
+                f"pad_value: is of the fits pad and tile; found fit {self.fit or 'none'}"
+            )
+        require_number("pad_value", self.pad_value)
 
     @property
     def storage(self) -> Storage:
@@ -89,7 +95,11 @@ class Settings:
 
     def to_json(self) -> JSON:
         """Return the settings as the store records them."""
-        return asdict(self) | {"size": None if self.size is None else list(self.size)}
+        settings = asdict(self) | {"size": None if self.size is None else list(self.size)}
+        del settings["pad_value"]  # without one, runs and splits of before are the same
+        return (
+            settings if self.pad_value is None else settings | {"pad_value": float(self.pad_value)}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,8 @@ class Plan:
         Id → its number of pixels in the masks of the source; None if they were not decoded.
     palette
         Class id → colour in the palettes of the masks; empty if they have none.
+    notes
+        Further decisions for the report, which the split does not record.
     ordered
         Whether samples keep their order if some of them fail.
     mixing_seed
@@ -126,6 +138,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     surveyed: Mapping[int, int] | None
     palette: Mapping[int, int] = field(default_factory=dict)
+    notes: tuple[Decision, ...] = ()
     ordered: bool = True
     mixing_seed: int | None = None
 

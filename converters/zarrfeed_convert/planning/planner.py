@@ -12,7 +12,7 @@ import numpy as np
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.labels import Labels, require_same_kind
-from zarrfeed_convert.mask_ids import shown_value
+from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.planning import classes, survey
 from zarrfeed_convert.planning.layout import (
     Decision,
@@ -115,7 +115,8 @@ def plan_conversion(
         measured, settings, ignore=0 if labels.multi_hot else labels.ignore, names=samples.names
     )
     survey.require_ignored_id(samples.fields, kinds, measured, geometry, labels.ignore)
-    executor.failures.add(unfit)
+    about_padding = survey.about_padding(settings, samples.fields, kinds, measured, geometry)
+    executor.failures.add(unfit, complete=True)
     measured = measured.without(executor.failures.items)
     rows = survey.lay_out(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
@@ -157,6 +158,7 @@ def plan_conversion(
         decisions,
         surveyed,
         palette,
+        notes=about_padding,
         ordered=settings.order == "source",
         mixing_seed=settings.seed if settings.mixes_tiles else None,
     )

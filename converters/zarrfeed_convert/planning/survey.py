@@ -18,6 +18,7 @@ from zarrfeed_convert.geometry import Geometry, Size, size_text
 from zarrfeed_convert.planning.layout import Decision, Trial, codecs_to_try, spread
 from zarrfeed_convert.planning.survey_tasks import counted, try_codecs
 from zarrfeed_convert.shards.rows import Rows
+from zarrfeed_convert.source import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,12 +82,14 @@ def decide_geometry(
             [],
         )
     assert size is not None
-    geometry = Geometry(size, fit, settings.overlap)
+    geometry = Geometry(size, fit, settings.overlap, settings.pad_value or 0)
+    of_these_axes = [one for one in sizes if len(one) == len(size)]
+    extents = [tuple(map(end, zip(*of_these_axes, strict=True))) for end in (min, max)]
     failed = []
     for item, header in zip(measured.items, headers, strict=True):
         name = names(item)[0]
         try:
-            geometry.check(header.size, name=name)
+            geometry.check(header.size, name=name, others=[one for one in extents if one])
         except SourceError as error:
             failed.append(Failed(item, name, str(error)))
             continue
@@ -129,6 +132,47 @@ def require_ignored_id(
                 f"{ignore}; choose another one with --ignore, or give the field the role target, "
                 "which is padded with 0"
             )
+
+
+def about_padding(
+    settings: Settings,
+    fields: Sequence[Field],
+    kinds: Mapping[str, ArrayHeader],
+    measured: Measured,
+    geometry: Geometry,
+) -> tuple[Decision, ...]:
+    """Say with what images are padded, if any are, and refuse a value that they cannot hold.
+
+    Parameters
+    ----------
+    settings, geometry
+        The user's settings, and how samples get their size.
+    fields, kinds
+        Fields of the samples, and the dtype of each by name.
+    measured
+        The samples and their headers.
+
+    Raises
+    ------
+    SourceError
+        The dtype of an image has no such value.
+    """
+    value = geometry.pad_value
+    for name in image_names(fields):
+        dtype = np.dtype(str(kinds[name].dtype))
+        limits = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
+        if not limits.min <= value <= limits.max or (dtype.kind in "ui" and value % 1):
+            number = "a whole number" if dtype.kind in "ui" else "a number"
+            raise SourceError(
+                f"pad_value: needed {number} within {limits.min} … {limits.max}, which the "
+                f"{dtype} pixels of {name} can have, found {value:g}"
+            )
+    if not any(geometry.pads(header.size) for header in measured.headers):
+        return ()
+    reason = "asked for, with --pad-value"
+    if settings.pad_value is None:
+        reason = "padded pixels of images are 0; choose another value with --pad-value"
+    return (Decision("padding", f"{value:g}", reason),)
 
 
 def lay_out(

@@ -15,6 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, IMAGE, MASK, METADATA, PARTIAL
 from zarrfeed_convert.labels import Labels, require_same_kind
+from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zarrfeed_convert.planning.palettes import Palette
+    from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.source import JSON
 
 
@@ -75,6 +77,41 @@ class Destination:
             if isinstance(shape, list) and len(shape) in (4, 5):
                 return len(shape) - 2
         return None
+
+    def about_other_splits(
+        self, fields: Sequence[FieldLayout], *, has_axes: bool
+    ) -> tuple[Decision, ...]:
+        """Tell of fields that differ from those of the other splits in axes, channels or dtype.
+
+        Sizes may differ: a model may be trained on crops of what it is tested on.
+
+        Parameters
+        ----------
+        fields
+            The fields of this split. Masks are left out, since classes bind them.
+        has_axes
+            Whether the source has the option ``axes``.
+        """
+        found = []
+        of_image = fields[0].sample_shape
+        for field in fields:
+            here = _kind_text(field.sample_shape, str(field.dtype), axes=len(of_image) - 1)
+            for split in self.others if field.name != MASK else ():
+                image, same = (_metadata(self.out / split / name) for name in (IMAGE, field.name))
+                of_image_there, shape = image.get("shape"), same.get("shape")
+                if not (isinstance(of_image_there, list) and isinstance(shape, list)):
+                    continue  # it has no such field
+                axes = len(of_image_there) - 2
+                there = _kind_text(shape[1:], str(same.get("data_type")), axes=axes)
+                if there == here:
+                    continue
+                reason = f"{here}, but {split} has {there}: a model of one does not take the other"
+                if has_axes and field.name == IMAGE and axes != len(of_image) - 1:
+                    other = "volumes, use -o axes=NDHW" if axes == 3 else "images, use -o axes=NHWC"
+                    reason += f"; if the arrays hold {other}"
+                found.append(Decision("other splits", f"{field.name} differs", reason))
+                break
+        return tuple(found)
 
     def packed(self) -> JSON | None:
         """Read the split's ``attributes.zarrfeed``; None if the split does not exist."""
@@ -196,6 +233,18 @@ def _metadata(folder: Path) -> JSON:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _kind_text(sample: Sequence[int], dtype: str, *, axes: int) -> str:
+    """Return what a model must know of an array, as text: all but the size of its spatial axes.
+
+    Examples
+    --------
+    >>> _kind_text((16, 64, 64, 1), "int16", axes=3)
+    '(D, H, W, 1) int16'
+    """
+    spatial = "DHW"[-axes:]
+    return f"({', '.join([*spatial[: len(sample)], *map(str, sample[axes:])])}) {dtype}"
 
 
 def _splits(out: Path, *, but: str) -> list[str]:

@@ -89,13 +89,13 @@ class PackJob:
             return done
         if not dry_run:
             return self._pack(restart=restart)
-        with self._decided() as (_, split_plan, about_workers):
+        with self._decided() as (_, split_plan, notes):
             return report_of_plan(
                 split_plan.plan,
                 self.destination,
                 self.planner.samples,
                 self.planner.failures,
-                about_workers,
+                notes,
             )
 
     def _already_packed(self) -> Report | None:
@@ -112,21 +112,27 @@ class PackJob:
                 journal.remove()
                 return done
             journal.agree("asked", self.planner.asked)
-            with self._decided() as (executor, split_plan, about_workers):
+            with self._decided() as (executor, split_plan, notes):
                 there = self._write(executor, split_plan, journal)
         report = report_of_split(self.destination, there, status="packed")
-        return replace(report, decisions=(*report.decisions, about_workers))
+        return replace(report, decisions=(*report.decisions, *notes))
 
     @contextmanager
-    def _decided(self) -> Iterator[tuple[Executor, SplitPlan, Decision]]:
-        """Start an executor, make the plan, and limit the workers by memory."""
+    def _decided(self) -> Iterator[tuple[Executor, SplitPlan, tuple[Decision, ...]]]:
+        """Start an executor, make the plan, and limit the workers by memory.
+
+        The decisions are those that the split does not record.
+        """
         with self.executor(self.planner.samples) as executor:
             split_plan = self.planner.decide(executor)
             need = split_plan.plan.need(self.planner.samples.memory_nbytes)
             executor.workers, about_workers = fit_workers(
                 executor.workers, need, free=executor.free_nbytes
             )
-            yield executor, split_plan, about_workers
+            about_others = self.destination.about_other_splits(
+                split_plan.plan.fields, has_axes="axes" in self.planner.samples.arguments
+            )
+            yield executor, split_plan, (*split_plan.plan.notes, *about_others, about_workers)
 
     def _write(self, executor: Executor, split_plan: SplitPlan, journal: Journal) -> JSON:
         """Pack what is not packed yet, and commit; return the split's ``attributes.zarrfeed``."""

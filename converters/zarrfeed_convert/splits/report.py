@@ -99,7 +99,8 @@ class Report:
     classes
         Names and pixel shares of the classes.
     decisions
-        What was decided, and why. The split records all but the last one, the number of workers.
+        What was decided, and why. The split does not record the number of workers, which is last,
+        and how images are padded or differ from those of other splits.
     seconds
         Duration.
     """
@@ -175,7 +176,7 @@ def report_of_plan(
     destination: Destination,
     samples: Source,
     failures: Failures,
-    about_workers: Decision,
+    notes: Sequence[Decision],
 ) -> Report:
     """Return the report of a dry run.
 
@@ -185,8 +186,8 @@ def report_of_plan(
         What was decided, and where it would be written.
     samples, failures
         The source, and its samples that are known to fail.
-    about_workers
-        The decision on the number of workers.
+    notes
+        Decisions that the split does not record.
     """
     left_out = tuple(samples.left_out)
     fields = tuple(
@@ -210,7 +211,7 @@ def report_of_plan(
         packed=len(plan.rows),
         fields=fields,
         classes=_planned_classes(plan),
-        decisions=(*plan.decisions, about_workers),
+        decisions=(*plan.decisions, *notes),
         seconds=0.0,
     )
 

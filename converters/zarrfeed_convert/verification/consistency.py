@@ -53,7 +53,8 @@ def field_names(split: Split) -> list[str]:
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Return the geometry by which a conversion with these settings changed every sample."""
     size = settings.get("size") or split.layouts[IMAGE].sample_shape[:-1]
-    return Geometry(tuple(size), settings.get("fit"), settings.get("overlap", 0))
+    overlap, pad_value = settings.get("overlap", 0), settings.get("pad_value", 0)
+    return Geometry(tuple(size), settings.get("fit"), overlap, pad_value)
 
 
 def is_tiled(split: Split) -> bool:
