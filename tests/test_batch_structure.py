@@ -107,7 +107,7 @@ def test_arrays_that_need_no_nesting_are_handed_on_as_they_are() -> None:
         ("a", ("m", None), None, TypeError, "one field for each model output, got None in"),
         ("a", {"m": "m"}, ("w",), ValueError, r"weights must be nested as targets={'m'.*'w',\)"),
         ("a", "m", {"m": "w"}, ValueError, "weights must be nested as targets='m', or be one"),
-        ("a", ("m", "n"), ("w",), ValueError, "each of the 2 targets, got 1: w"),
+        ("a", ("m", "n"), ("w",), ValueError, "each of the 2 targets, got 1: 'w'; None"),
         (
             "a", {"seg": "m", "depth": "d"}, {"sge": "w"}, ValueError,
             "weights has 'sge', but there is no such target; did you mean 'seg'",

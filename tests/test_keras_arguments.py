@@ -70,6 +70,34 @@ def test_a_batch_size_that_does_not_apply_is_told(split: Path, model: Any) -> No
         model.predict(seq, batch_size=4, verbose=0)
 
 
+def test_inputs_alone_feed_predict_but_no_loss(split: Path, model: Any) -> None:
+    with ZarrSequence(split, 11, fields="image") as seq:
+        for method in (model.fit, model.evaluate):
+            with pytest.raises(ValueError, match=r"hold image alone, which feeds predict; .*mask:"):
+                method(seq, verbose=0)
+        predictions = []
+
+        class Predicts(keras.callbacks.Callback):  # type: ignore[misc]
+            def on_epoch_end(self, *_: Any) -> None:
+                predictions.append(self.model.predict(seq, verbose=0))
+
+        with ZarrSequence(split, 11) as train:
+            model.fit(train, verbose=0, callbacks=[Predicts()])
+        assert len(predictions[0]) == 22
+
+
+def test_inputs_alone_train_a_model_that_makes_its_own_loss(split: Path) -> None:
+    class Compresses(keras.Sequential):  # type: ignore[misc]
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
+            assert y is None
+            return keras.ops.mean((y_pred - keras.ops.cast(x, "float32")) ** 2)
+
+    itself = Compresses([keras.Input((8, 6, 3)), keras.layers.Conv2D(3, 1)])
+    itself.compile("sgd")
+    with ZarrSequence(split, 11, fields="image") as seq:
+        assert itself.fit(seq, verbose=0).history["loss"]
+
+
 class Around(keras.utils.PyDataset):
     def __init__(self, sequence: ZarrSequence) -> None:
         super().__init__()

@@ -130,7 +130,14 @@ class TestTransforms:
                 {"inputs": "imagee", "targets": "mask", "transform": add_edges}, WorkerError,
                 r"cannot be called as add_edges\(mask, rng\).*the split has no array 'imagee'",
             ),
-            ({"inputs": "imagee", "targets": "mask"}, StoreError, "needed a field 'imagee', found"),
+            (
+                {"inputs": "imagee", "targets": "mask"}, StoreError,
+                "needed a field 'imagee', found border, depth, image, mask; did you mean 'image'",
+            ),
+            (
+                {"inputs": "image", "targets": "mask", "weights": "bordr", "transform": add_edges},
+                WorkerError, "no array 'bordr', so that .* return it; did you mean 'border'",
+            ),
         ],
     )  # fmt: skip
     def test_a_name_that_is_nowhere_is_told(
@@ -198,6 +205,37 @@ class TestWeights:
     ) -> None:
         with pytest.raises(ValueError, match=said):
             FrontEnd(store, 4, inputs="image", class_weight={3: 0.5}, **arguments)
+
+    @pytest.mark.parametrize(
+        ("targets", "weights"),
+        [
+            (("depth", "mask"), (None, "border")),
+            ({"height": "depth", "seg": "mask"}, {"height": None, "seg": "border"}),
+        ],
+    )
+    def test_none_stands_for_a_target_that_weighs_1(
+        self, store: Path, targets: Any, weights: Any
+    ) -> None:
+        with FrontEnd(store, 4, inputs="image", targets=targets, weights=weights) as seq:
+            _, y, w = seq[0]
+            first, second = w.values() if isinstance(w, dict) else w
+            mask = y["seg"] if isinstance(y, dict) else y[1]
+            assert first.shape == (4, 1, 1, 1)
+            assert first.all()
+            assert np.array_equal(second, ARRAYS["border"][mask[:, 0, 0]])
+
+    @pytest.mark.parametrize(
+        ("weights", "error", "said"),
+        [
+            ((None, None), ValueError, "weights must name at least one field"),
+            (("border",), ValueError, "2 targets, got 1: 'border'; None stands for no weights"),
+        ],
+    )
+    def test_weights_of_nothing_are_refused(
+        self, store: Path, weights: Any, error: type[Exception], said: str
+    ) -> None:
+        with pytest.raises(error, match=said):
+            FrontEnd(store, 4, inputs="image", targets=("depth", "mask"), weights=weights)
 
     def test_an_array_called_weight_is_not_mixed_up_with_ours(self, tmp_path: Path) -> None:
         named = {"image": ARRAYS["image"], "weight": ARRAYS["mask"]}

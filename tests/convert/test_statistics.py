@@ -185,6 +185,51 @@ def test_every_image_of_a_sample_has_its_normalization(tmp_path, monkeypatch):
                 seq.normalization_of("mask")
 
 
+def later(after, rng):
+    return {"pixels": after}
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"inputs": "after", "targets": "mask"}, "after"),
+        ({"inputs": {"x": "after"}, "targets": "mask"}, "after"),
+        ({"fields": ("after", "mask")}, "after"),
+        ({"inputs": ("image", "mask")}, "before"),
+        ({"fields": "after", "inputs": "pixels", "transform": later}, "after"),
+        ({}, "before"),
+    ],
+)
+def test_the_normalization_is_that_of_the_image_among_the_inputs(tmp_path, given, field):
+    changes = Changes()
+    convert(changes, tmp_path / "o", split="s", order="source", workers=1, classes=2)
+    with ZarrSequence(tmp_path / "o/s", 2, **given) as seq:
+        images = getattr(changes, field)
+        np.testing.assert_allclose(seq.normalization.mean, images.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (("image", "after"), "found image and after: choose one by normalization_of.'image'"),
+        ("mask", "among mask, found none: choose one by normalization_of.'image'"),
+    ],
+)
+def test_a_normalization_of_no_or_of_several_images_is_refused(tmp_path, inputs, said):
+    convert(Changes(), tmp_path / "o", split="s", order="source", workers=1, classes=2)
+    with (
+        ZarrSequence(tmp_path / "o/s", 2, inputs=inputs) as seq,
+        pytest.raises(ValueError, match=said),
+    ):
+        _ = seq.normalization
+
+
+def test_a_batch_is_image_and_mask_unless_other_fields_are_named(tmp_path):
+    convert(Changes(), tmp_path / "o", split="s", workers=1, classes=2)
+    with ZarrSequence(tmp_path / "o/s", 2) as seq:
+        assert seq.fields == ("image", "mask")
+
+
 @pytest.mark.parametrize("channel", [1, 4])  # of the first image, of the second
 def test_sums_of_any_image_that_are_changed_are_found(tmp_path, channel):
     convert(Changes(), tmp_path / "o", split="s", order="source", workers=1, classes=2)

@@ -207,7 +207,7 @@ def _find_split(store: Path) -> Split:
 
 def _select(split: Split, fields: str | None) -> dict[str, ArrayLayout]:
     if fields is None:
-        return split.select(split.default_fields)
+        return split.select(split.batch_fields)
     try:
         return split.select([name.strip() for name in fields.split(",")])
     except StoreError as error:

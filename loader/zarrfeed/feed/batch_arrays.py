@@ -14,9 +14,10 @@ from zarrfeed.feed.slot import Spec
 from zarrfeed.feed.workers.batch_maker import generator
 from zarrfeed.feed.workers.batch_spec import function_name
 from zarrfeed.feed.workers.transform_calls import apply, required
+from zarrfeed.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.workers.batch_spec import Named
@@ -35,14 +36,14 @@ def default_fields(split: Split) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        The fields in the split's attributes, or ``image`` and ``mask``, or the only array.
+        ``image`` and ``mask``, or the fields in the split's attributes, or the only array.
 
     Raises
     ------
     StoreError
         There are several arrays, and nothing says which of them are the images.
     """
-    names = split.default_fields
+    names = split.batch_fields
     if len(names) > 1 and not split.has_field_names:
         first = _proposal(split, names)
         raise StoreError(
@@ -75,7 +76,7 @@ def fields_to_read(request: Request, split: Split, structure: BatchStructure) ->
 
 
 def transformed_specs(
-    request: Request, structure: BatchStructure, sample: Named, name: str
+    request: Request, structure: BatchStructure, sample: Named, name: str, stored: Iterable[str]
 ) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """Call the requested transforms on one sample to find out what they return.
 
@@ -87,6 +88,8 @@ def transformed_specs(
         One (1, *shape) array per field. A transform may write to it.
     name
         Name of the sample for error messages.
+    stored
+        Names of the split's fields, of which an error suggests the nearest.
 
     Returns
     -------
@@ -103,6 +106,7 @@ def transformed_specs(
         A transform raised, or did not return all arrays of a batch.
     """
     seed, last = request.seed, request.transforms[-1]
+    made: Named = {}
     arrays = {field: array[0] for field, array in sample.items()}
     try:
         made = apply(request.transform, arrays, generator(seed, 0, 0, stream=0), name)
@@ -117,8 +121,10 @@ def transformed_specs(
         lacking = [field for field in structure.names if field not in sample]
         if not lacking:
             raise
+        hint = did_you_mean(lacking[0], {*stored, *made})
         raise WorkerError(
             f"{error}; the split has no array {lacking[0]!r}, so that a transform must return it"
+            f"{hint and f'; {hint}'}"
         ) from error
     known = {*sample, *structure.names, *(between if request.batch_transform else ())}
     for field in made:

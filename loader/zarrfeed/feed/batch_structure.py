@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 # As users write them: a field, a sequence of fields, or fields by the model's names of its inputs
 # or outputs.
-FieldNames: TypeAlias = str | Sequence[str] | Mapping[str, str]
-# The same after validation.
-Part: TypeAlias = str | tuple[str, ...] | dict[str, str]
+FieldNames: TypeAlias = str | Sequence[str | None] | Mapping[str, str]
+# The same after validation. In tuples of weights, None stands for a target that weighs 1.
+Part: TypeAlias = str | tuple[str | None, ...] | dict[str, str]
 # An output of the model: its name, its position, or None if there is only one.
 Output: TypeAlias = str | int | None
 
@@ -171,10 +171,14 @@ def outputs_of(part: Part) -> dict[Any, str]:
     --------
     >>> outputs_of("mask"), outputs_of(("mask", "depth")), outputs_of({"seg": "mask"})
     ({None: 'mask'}, {0: 'mask', 1: 'depth'}, {'seg': 'mask'})
+    >>> outputs_of((None, "weight"))  # weights of the second target alone
+    {1: 'weight'}
     """
     if isinstance(part, str):
         return {None: part}
-    return dict(part) if isinstance(part, dict) else dict(enumerate(part))
+    if isinstance(part, dict):
+        return dict(part)
+    return {number: name for number, name in enumerate(part) if name is not None}
 
 
 def _nested(part: Part, arrays: Mapping[str, Any]) -> Any:
@@ -182,7 +186,7 @@ def _nested(part: Part, arrays: Mapping[str, Any]) -> Any:
         return arrays[part]
     if isinstance(part, dict):
         return {output: arrays[name] for output, name in part.items()}
-    return tuple(arrays[name] for name in part)
+    return tuple(arrays[name] for name in outputs_of(part).values())
 
 
 def _part(argument: str, given: Any) -> Part:
@@ -208,6 +212,10 @@ def _part(argument: str, given: Any) -> Part:
             f"{argument} must be a field, a tuple of fields or a dict {{{key}: field}}, not "
             f"{given!r}"
         )
+    if argument == "weights":
+        names = [name for name in names if name is not None]
+        if isinstance(part, dict):
+            part = {output: name for output, name in part.items() if name is not None}
     if not names:
         raise ValueError(f"{argument} must name at least one field, got {given!r}")
     for name in names:
@@ -230,11 +238,12 @@ def _require_outputs(targets: Part, weights: Part) -> None:
     if isinstance(weights, tuple) and len(weights) != len(targets):
         raise ValueError(
             f"weights must have one field for each of the {len(targets)} targets, got "
-            f"{len(weights)}: {', '.join(weights)}"
+            f"{len(weights)}: {', '.join(map(repr, weights))}; None stands for no weights"
         )
+    outputs = outputs_of(targets)
     for output in weights if isinstance(weights, dict) else ():
-        if output not in targets:
+        if output not in outputs:
             raise ValueError(
                 f"weights has {output!r}, but there is no such target; "
-                + did_you_mean(output, targets, otherwise=f"targets has {', '.join(targets)}")
+                + did_you_mean(output, outputs, otherwise=f"targets has {', '.join(outputs)}")
             )

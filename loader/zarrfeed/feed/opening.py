@@ -106,7 +106,7 @@ def _batch_spec(
         ids = schedule.ids[:1]
         sample = {spec.name: read_samples(split, spec.name, ids) for spec in source}
         name = sample_names(split, ids)[0]
-        specs, between = transformed_specs(request, structure, sample, name)
+        specs, between = transformed_specs(request, structure, sample, name, split.field_names)
     structure, specs, added = with_weights(request, structure, specs)
     weights = None
     if request.class_weight is not None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
+from zarrfeed.feed.batch_structure import outputs_of
 from zarrfeed.feed.request import whole
-from zarrfeed.store.descriptive_arrays import normalization_of
+from zarrfeed.store.descriptive_arrays import image_fields, normalization_of
 from zarrfeed.store.schema import IMAGE
 
 if TYPE_CHECKING:
@@ -51,16 +52,34 @@ class BaseSequence:
     def normalization(self) -> Normalization:
         """Mean and variance of the images' channels: ``Normalization(mean=…, variance=…)``.
 
-        Computed over the stored samples of `subset`, before any transform, from the sums that the
-        split stores, so that no image is read. Use it for Keras' layer of the same name:
+        They are those of the one field of images among the inputs, over the stored samples of
+        `subset`, before any transform. They follow from sums that the split stores, so that no
+        image is read. Use them for Keras' layer of the same name:
         ``mean, variance = train.normalization``.
 
         Raises
         ------
         StoreError
             The split does not store the sums of its images' channels.
+        ValueError
+            Several inputs are images, or none is.
         """
-        return self.normalization_of(IMAGE)
+        images = image_fields(self._stream.split)
+        if not images:
+            return self.normalization_of(IMAGE)
+        spec = self._stream.batch_spec
+        stored = [each.name for each in spec.source]
+        inputs = list(outputs_of(spec.structure.parts[0]).values())
+        if not set(inputs) & set(stored):  # a transform makes them of what is stored
+            inputs = stored
+        among = [name for name in images if name in inputs]
+        if len(among) != 1:
+            raise ValueError(
+                f"normalization needs one field of images among {', '.join(inputs)}, found "
+                f"{' and '.join(among) or 'none'}: choose one by "
+                f"normalization_of({(among or images)[0]!r})"
+            )
+        return self.normalization_of(among[0])
 
     def normalization_of(self, field: str) -> Normalization:
         """Mean and variance of the channels of any field of images, like `normalization`.

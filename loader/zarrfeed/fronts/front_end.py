@@ -65,8 +65,8 @@ class FrontEnd(BaseSequence):
     seed
         Seed of the order and of the transforms' generators.
     fields
-        Array names in batch order. By default the fields of a packed split, ``("image", "mask")``,
-        or the only array; otherwise give them. One name gives batches of one array, for
+        Array names in batch order. By default ``("image", "mask")``; without one of these the
+        fields of a packed split, or the only array. One name gives batches of one array, for
         ``predict``. Keras takes a third array as sample weights, so for ``fit`` its name must
         contain "weight". With `inputs`, the arrays that transforms take first; other arrays of a
         batch follow.
@@ -74,8 +74,8 @@ class FrontEnd(BaseSequence):
         What the model gets, instead of `fields`, if it has several inputs or outputs: an array
         name, a tuple of names, or a dict ``{model input or output: name}``. Batches are then
         ``(x,)``, ``(x, y)`` or ``(x, y, w)``, nested in the same way. Weights are nested as the
-        targets; targets that a dict of weights leaves out weigh 1. A single name weighs all
-        targets. Transforms must make the arrays that the split lacks.
+        targets; targets that a dict leaves out, and those of None in a tuple, weigh 1. A single
+        name weighs all targets. Transforms must make the arrays that the split lacks.
     subset
         Sample ids, a slice or a boolean mask. By default, all samples.
     transform
@@ -94,8 +94,8 @@ class FrontEnd(BaseSequence):
         ``{class: weight}`` by name or id (others weigh 1), one weight per class, or "balanced":
         total pixels / (classes × pixels of the class). Every batch gets a third array, the (b, H,
         W) float32 weight of each pixel, which Keras takes as sample weights. The dataset's ignore
-        id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) Of several `targets`
-        exactly one may be a mask; the others weigh 1. Multi-hot masks are refused: give `weights`.
+        id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) One of several
+        `targets` must be a mask, the only one; others weigh 1. For multi-hot masks give `weights`.
     drop_remainder
         Whether to leave out a last batch that is not full.
     workers

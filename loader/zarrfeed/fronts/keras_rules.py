@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _CALLERS = 12  # more than there are frames between Keras' `fit` and its choice of an adapter
+_METHODS = ("fit", "evaluate", "predict")
 _INSTEAD = {
     "y": "ZarrSequence(inputs=…, targets=…), or fields=(image, mask) for short, names them",
     "sample_weight": (
@@ -60,6 +61,7 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
             stacklevel=2,
         )
     names = sequence.fields
+    require_targets(sequence, model_in_training())
     if sequence._request.inputs is not None:
         return  # it is explicit which arrays are weights
     if len(names) > 3 or (len(names) == 3 and WEIGHT not in names[2].lower()):
@@ -69,6 +71,25 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
             f"ZarrSequence(fields={names[:2]!r}), or use inputs=, targets= and weights= to say "
             "what they are"
         )
+
+
+def require_targets(sequence: FrontEnd, model: Any) -> None:
+    """Refuse a sequence of inputs alone for a model with a loss of its targets.
+
+    Raises
+    ------
+    ValueError
+        The message says what the batches hold.
+    """
+    structure = sequence._stream.batch_spec.structure
+    if len(structure.parts) > 1 or getattr(model, "loss", None) is None:
+        return
+    masks = sequence._stream.split.field_names
+    raise ValueError(
+        f"the model's loss needs targets, and batches hold {', '.join(structure.names)} alone, "
+        f"which feeds predict; the split has {', '.join(masks)}: name the targets by "
+        "ZarrSequence(inputs=…, targets=…), or convert with masks"
+    )
 
 
 def held_sequences(holder: Any, kind: type) -> list[FrontEnd]:
@@ -123,7 +144,8 @@ def note_predictions(holder: Any, kind: type) -> None:
     holder, kind
         See :func:`held_sequences`.
     """
-    predicts = _caller("predict") is not None
+    caller = _caller()
+    predicts = caller is not None and caller.f_code.co_name == "predict"
     for sequence in held_sequences(holder, kind):
         sequence._predicted = sequence.epoch if predicts else None
 
@@ -133,8 +155,8 @@ def model_in_training() -> Any:
 
     Keras does not tell adapters which model they feed, so that only the call stack does.
     """
-    caller = _caller("fit", "evaluate")
-    if caller is None:
+    caller = _caller()
+    if caller is None or caller.f_code.co_name == "predict":
         return None
     found = caller.f_locals
     model = found.get("self")
@@ -143,11 +165,13 @@ def model_in_training() -> Any:
     return model
 
 
-def _caller(*names: str) -> FrameType | None:
-    """Return the innermost call of one of Keras' methods."""
+def _caller() -> FrameType | None:
+    """Return the innermost call of one of Keras' methods that take datasets."""
     for frame, _ in islice(traceback.walk_stack(None), _CALLERS):
         module = frame.f_globals.get("__name__", "")
-        if frame.f_code.co_name in names and module.startswith(("keras.", "tf_keras.")):
+        if frame.f_code.co_name in ("fit", "evaluate", "predict") and module.startswith(
+            ("keras.", "tf_keras.")
+        ):
             return frame
     return None
 

@@ -88,6 +88,12 @@ class Normalization(NamedTuple):
     variance: NDArray[np.float64]
 
 
+def image_fields(split: Split) -> list[str]:
+    """Return the fields whose role is `image`, in the order of their sums."""
+    roles = split.attributes.get("packed", {}).get("roles", {IMAGE: "image"})
+    return [name for name, role in roles.items() if role == "image" and name in split.layouts]
+
+
 def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalization:
     """Compute the mean and the variance of each channel over some samples.
 
@@ -110,9 +116,7 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
     -----
     ``variance = E[x²] - E[x]²``, from sums that are exact for integers.
     """
-    described = split.describing(CHANNEL_SUMS)
-    roles = split.attributes.get("packed", {}).get("roles", {IMAGE: "image"})
-    images = [name for name, role in roles.items() if role == "image" and name in split.layouts]
+    described, images = split.describing(CHANNEL_SUMS), image_fields(split)
     channels = [split.layouts[name].shape[-1] for name in images]
     if field in split.layouts and images and field not in images:
         raise StoreError(

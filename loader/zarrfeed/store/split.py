@@ -97,8 +97,19 @@ class Split:
         return "fields" in self.attributes or {IMAGE, MASK} <= set(self.layouts)
 
     @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of all arrays that can be read and may feed a model, sorted."""
+        return tuple(sorted(self.layouts.keys() - DESCRIPTIVE))
+
+    @property
+    def batch_fields(self) -> tuple[str, ...]:
+        """Default fields of a batch: image and mask, or all fields if one of these is missing."""
+        names = self.default_fields
+        return (IMAGE, MASK) if {IMAGE, MASK} <= set(names) else names
+
+    @property
     def default_fields(self) -> tuple[str, ...]:
-        """Default fields of a batch."""
+        """All fields of a packed split; for other groups those that may feed a model."""
         if "fields" in self.attributes:
             return tuple(self.attributes["fields"])
         # An image or mask that cannot feed batches is an error; leaving it out would hide that.
@@ -129,7 +140,11 @@ class Split:
                 raise StoreError(self.unfit[name])
         missing = [name for name in fields if name not in self.layouts]
         if missing:
-            raise StoreError(f"{self.path}: needed a field {missing[0]!r}, found {self._names()}")
+            hint = did_you_mean(missing[0], self.field_names)
+            raise StoreError(
+                f"{self.path}: needed a field {missing[0]!r}, found {self._names()}"
+                f"{hint and f'; {hint}'}"
+            )
         chosen = {name: self.layouts[name] for name in fields}
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
@@ -169,7 +184,7 @@ class Split:
         return layout if fits and layout.dtype.kind in kinds else None
 
     def _names(self) -> str:
-        return ", ".join(sorted(self.layouts)) or "none"
+        return ", ".join(self.field_names) or "none"
 
 
 _LARGE_CHUNK = 64 << 20

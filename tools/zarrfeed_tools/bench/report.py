@@ -76,7 +76,7 @@ def store_facts(job: Job) -> dict[str, Any]:
 def sequence_text(job: Job, found: Findings) -> str:
     """Return the best setting as a line of Python, with the job's other arguments."""
     arguments: dict[str, Any] = {}
-    if tuple(job.layouts) != open_split(job.path).default_fields:
+    if tuple(job.layouts) != open_split(job.path).batch_fields:
         arguments["fields"] = list(job.layouts)
     if job.shuffle is not True:
         arguments["shuffle"] = job.shuffle
