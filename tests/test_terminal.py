@@ -14,10 +14,9 @@ from PIL import Image
 from rich.text import Text
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, printable
-from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.splits.report import ClassFacts
+from zarrfeed_convert import ClassFacts, PairedFolders, class_cells, convert
 from zarrfeed_tools.inspect_command import inspect
-from zarrfeed_tools.tables import classes_table
+from zarrfeed_tools.tables import table_of_cells
 from zarrfeed_tools.terminal import console, shown
 
 # A style, a picture, a colour, a bell, another direction, a line, an 8-bit CSI, half a letter.
@@ -50,13 +49,13 @@ def test_what_a_transform_raises_keeps_its_lines():
 def test_a_console_shows_names_as_they_are(capsys):
     assert printed(capsys, f"[bold]{shown(NAME)}[/]") == f"{ESCAPED}\n"
     assert printed(capsys, "[bold]:x: \x1b[31m[/]") == ":x: \\x1b[31m\n"
-    assert ESCAPED in printed(capsys, classes_table([ClassFacts(0, NAME, 1, 1.0)]))
+    assert ESCAPED in printed(capsys, table_of_cells(class_cells([ClassFacts(0, NAME, 1, 1.0)])))
 
 
 def test_a_terminal_gets_no_sequence_of_a_name():
     out = console()
     out.file, out._force_terminal = io.StringIO(), True
-    out.print(f"[bold]{shown(NAME)}[/]", classes_table([ClassFacts(0, NAME, 1, 1.0)]))
+    out.print(f"[bold]{shown(NAME)}[/]", table_of_cells(class_cells([ClassFacts(0, NAME, 1, 1.0)])))
     assert "\x1b[31m" not in out.file.getvalue()
     assert Text.from_ansi(out.file.getvalue()).plain.startswith(ESCAPED)
 
@@ -105,7 +104,7 @@ def test_such_keys_are_packed_kept_and_inspected(pairs, tmp_path, capsys):
 
 def test_a_dataset_of_thousands_of_classes_is_summed_up(capsys):
     rows = [ClassFacts(number, f"c{number}", 1, 0.0) for number in range(5000)]
-    out = printed(capsys, classes_table(rows))
+    out = printed(capsys, table_of_cells(class_cells(rows)))
     assert len(out.splitlines()) < 80
     assert "… 4,936 more; --json lists all" in out
     assert "c4999" in out

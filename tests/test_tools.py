@@ -164,11 +164,12 @@ def test_negative_pixels_are_darker_than_zero() -> None:
 def test_tables_lose_nothing_on_a_narrow_terminal(cells: Path) -> None:
     from rich.console import Console
 
+    from zarrfeed_convert import field_cells
     from zarrfeed_tools.inspection import inspect_store
-    from zarrfeed_tools.tables import fields_table
+    from zarrfeed_tools.tables import table_of_cells
 
     text = io.StringIO()
-    Console(width=80, file=text).print(fields_table(inspect_store(cells)[0].fields))
+    Console(width=80, file=text).print(table_of_cells(field_cells(inspect_store(cells)[0].fields)))
     for part in ("class_pixels", "12×32×32×3", "blosc-lz4hc", "uint32", "36 KiB"):
         assert part in text.getvalue()
     assert "…" not in text.getvalue()

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.repack import repack
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
-    from zarrfeed_convert.splits.report import (
+    from zarrfeed_convert.splits.report import Report
+    from zarrfeed_convert.splits.split_facts import (
+        Cells,
         ClassFacts,
         FieldFacts,
-        Report,
+        class_cells,
         classes_of,
+        field_cells,
         fields_of,
     )
     from zarrfeed_convert.supervision.supervisor import (
@@ -47,8 +50,9 @@ if TYPE_CHECKING:
 # Where each name is defined, below this package.
 _HOME = {
     "FORMATS": "formats",
-    "ClassFacts": "splits.report",
-    "FieldFacts": "splits.report",
+    "Cells": "splits.split_facts",
+    "ClassFacts": "splits.split_facts",
+    "FieldFacts": "splits.split_facts",
     "Format": "formats",
     "Header": "source",
     "Limits": "decoding.limits",
@@ -62,10 +66,12 @@ _HOME = {
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
     "begin_supervised": "supervision.supervisor",
-    "classes_of": "splits.report",
+    "class_cells": "splits.split_facts",
+    "classes_of": "splits.split_facts",
     "convert": "conversion",
     "factory_of": "formats",
-    "fields_of": "splits.report",
+    "field_cells": "splits.split_facts",
+    "fields_of": "splits.split_facts",
     "fields_of_text": "extra_fields",
     "open_source": "formats",
     "options_of_text": "formats",
@@ -79,6 +85,7 @@ _HOME = {
 
 __all__ = [
     "FORMATS",
+    "Cells",
     "ClassFacts",
     "FieldFacts",
     "Format",
@@ -94,9 +101,11 @@ __all__ = [
     "SplitVerification",
     "Verification",
     "begin_supervised",
+    "class_cells",
     "classes_of",
     "convert",
     "factory_of",
+    "field_cells",
     "fields_of",
     "fields_of_text",
     "open_source",

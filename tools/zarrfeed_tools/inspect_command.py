@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zarrfeed_convert import class_cells, field_cells
 from zarrfeed_tools.inspection import SplitFacts, inspect_store
-from zarrfeed_tools.tables import classes_table, fields_table
+from zarrfeed_tools.tables import table_of_cells
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def _show(split: SplitFacts, out: Console) -> None:
         "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
     )
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
-    out.print(fields_table(split.fields))
+    out.print(table_of_cells(field_cells(split.fields)))
     for name, reason in split.indirect.items():
         out.print(f"{shown(name)}: read in a slower way ({shown(reason)})")
     if split.classes:
-        out.print(classes_table(split.classes))
+        out.print(table_of_cells(class_cells(split.classes)))
     skipped = split.packed.get("skipped", ())
     if skipped:
         out.print(f"{len(skipped)} inputs were skipped when packing; --json lists them")

@@ -14,7 +14,7 @@ from zarrfeed_convert import repack
 from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer needs it at run time)
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes
-from zarrfeed_tools.summary import show_repacked
+from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console
 
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
@@ -158,7 +158,7 @@ def _command(
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
-        show_repacked(report, console())
+        show_report(report, console())
 
 
 def _parse_subset(text: str) -> slice:

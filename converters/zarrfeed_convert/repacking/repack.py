@@ -178,7 +178,9 @@ def repack(
 
     report = PackJob(planner, destination, executor, progress).run(restart=restart, dry_run=dry_run)
     found = sum(len(part) for part in parts)
-    return replace(report, found=found, skipped=(), seconds=time.perf_counter() - start)
+    return replace(
+        report, found=found, skipped=(), seconds=time.perf_counter() - start, repacked=True
+    )
 
 
 @dataclass(eq=False)

@@ -1,83 +1,50 @@
-"""What does a split contain, and what did a conversion find, decide and write?"""
+"""What did a conversion find, decide and write?"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zarrfeed import class_pixels, open_split
-from zarrfeed.store.schema import MASK, METADATA
+from zarrfeed import open_split
+from zarrfeed.errors import printable
 from zarrfeed_convert.planning.layout import Decision
+from zarrfeed_convert.source import PAIR
+from zarrfeed_convert.splits.split_facts import (
+    IGNORED,
+    Cells,
+    ClassFacts,
+    FieldFacts,
+    class_cells,
+    classes_of,
+    field_cells,
+    fields_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from zarrfeed import Split
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.splits.destination import Destination
 
-IGNORED = "(ignored)"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldFacts:
-    """One array of a split.
-
-    Attributes
-    ----------
-    name
-        ``image``, ``mask``, …
-    shape
-        Shape of the array, with the samples on axis 0.
-    dtype, codec
-        Dtype of its values, and codec of its chunks.
-    chunk_rows, shard_rows
-        Number of samples per chunk, and per file.
-    decoded_bytes
-        Size of the array in memory.
-    stored_bytes
-        Size of its shard files; None in a dry run.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    codec: str
-    chunk_rows: int
-    shard_rows: int
-    decoded_bytes: int
-    stored_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassFacts:
-    """One class of a split's masks.
-
-    Attributes
-    ----------
-    id, name
-        Id in masks, and name. The ignored id comes last, with the name ``(ignored)``.
-    pixels
-        Number of its pixels in the split; None in a dry run.
-    share
-        `pixels` as a share of all pixels, 0 … 1; None if they are not counted. The shares of
-        multi-hot masks need not add up to 1.
-    """
-
-    id: int
-    name: str
-    pixels: int | None
-    share: float | None
+_SHOWN = 10  # skipped samples
+# Decisions whose value matters, too.
+_REMARKS = ("hidden files", "repeated files", "same place", "other splits")
+# Decisions that may surprise a user who set no option.
+_NOTABLE = ("masks", "mask dtype", "no data", "padding", *_REMARKS)
+_NOTABLE_REASON = re.compile("255 means 1|--mask-map")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of :func:`zarrfeed_convert.convert`.
+    """The outcome of :func:`zarrfeed_convert.convert` or :func:`zarrfeed_convert.repack`.
+
+    ``print(report)`` shows what the command prints.
 
     Attributes
     ----------
@@ -103,6 +70,8 @@ class Report:
         and how images are padded or differ from those of other splits.
     seconds
         Duration.
+    repacked
+        Whether the samples came from packed splits.
     """
 
     status: Literal["packed", "already packed", "dry run"]
@@ -114,61 +83,75 @@ class Report:
     classes: tuple[ClassFacts, ...]
     decisions: tuple[Decision, ...]
     seconds: float
+    repacked: bool = False
+
+    def __str__(self) -> str:
+        """Return what the command prints: the headline, tables, and what may surprise."""
+        lines = [self.headline, *self.skipped_lines]
+        for cells in self.tables:
+            lines += ["", *_table(cells)]
+        lines += ["", *self.remarks] if self.remarks else []
+        return "\n".join(printable(line) for line in lines)
+
+    @property
+    def headline(self) -> str:
+        """What was done, in a sentence."""
+        if self.status == "already packed":
+            return f"{self.path} is already packed: nothing was changed"
+        if self.repacked:
+            some = "" if self.packed == self.found else f" of {self.found}"
+            what = f"{self.packed}{some} samples into"
+            verbs = ("Repacked", "Would repack")
+        else:
+            names = [field.name for field in self.fields]
+            kind = "pairs" if names == [field.name for field in PAIR] else "images"
+            left = self.found - len(self.skipped)
+            what = f"{left} {kind} into {self.packed} samples of"
+            verbs = ("Packed", "Would pack")
+        if self.status == "dry run":
+            return f"{verbs[1]} {what} {self.path}; nothing was written"
+        return f"{verbs[0]} {what} {self.path} in {self.seconds:.1f} s"
+
+    @property
+    def tables(self) -> tuple[Cells, ...]:
+        """The tables of fields and classes, and of decisions of a dry run; none if not new."""
+        if self.status == "already packed":
+            return ()
+        tables = [field_cells(self.fields), class_cells(self.classes)]
+        if self.status == "dry run":
+            rows = [(each.what, each.value, each.reason) for each in self.decisions]
+            tables.append(Cells(("decision", "value", "because"), (), rows))
+        return tuple(cells for cells in tables if cells.rows)
+
+    @property
+    def skipped_lines(self) -> tuple[str, ...]:
+        """The first samples that were left out, a line each; none if nothing is new."""
+        if not self.skipped or self.status == "already packed":
+            return ()
+        lines = [f"skipped {len(self.skipped)} of {self.found}:"]
+        for name, why in self.skipped[:_SHOWN]:
+            lines.append(f"  {why if name in why else f'{name}: {why}'}")
+        if len(self.skipped) > _SHOWN:
+            lines.append(f"  and {len(self.skipped) - _SHOWN} more, which the split records")
+        return tuple(lines)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The decisions of a new split that may surprise, a line each."""
+        if self.status != "packed":
+            return ()
+        return tuple(
+            f"{each.what}: {f'{each.value}: ' if each.what in _REMARKS else ''}{each.reason}"
+            for each in self.decisions
+            if each.what in _NOTABLE
+            or (each.what == "classes" and _NOTABLE_REASON.search(each.reason))
+        )
 
     def to_json(self) -> JSON:
         """Return the report as dictionaries and lists, for ``json.dumps``."""
         report: dict[str, Any] = dataclasses.asdict(self)
         report["path"] = str(self.path)
         return report
-
-
-def fields_of(split: Split, names: Sequence[str]) -> tuple[FieldFacts, ...]:
-    """Return a summary of some arrays of a split.
-
-    Parameters
-    ----------
-    split
-        An opened split.
-    names
-        Names of the arrays.
-    """
-    layouts = [(name, split.layouts[name]) for name in names]
-    return tuple(
-        FieldFacts(
-            name=name,
-            shape=layout.shape,
-            dtype=str(layout.dtype),
-            codec=layout.codec,
-            chunk_rows=layout.chunk_rows,
-            shard_rows=layout.shard_rows,
-            decoded_bytes=math.prod(layout.shape) * layout.dtype.itemsize,
-            stored_bytes=_stored_bytes(split.path / name),
-        )
-        for name, layout in layouts
-    )
-
-
-def classes_of(split: Split) -> tuple[ClassFacts, ...]:
-    """Return the classes of a split with their pixels; empty if the store does not count them."""
-    if MASK not in split.layouts:
-        return ()
-    mask = split.layouts[MASK].shape
-    counts = class_pixels(split, range(mask[0]))
-    if counts is None or len(counts) != len(split.classes):
-        return ()
-    pixels, total = counts.tolist(), math.prod(mask[:-1] if split.multi_hot else mask)
-    rows = list(enumerate(zip(split.classes, pixels, strict=True)))
-    if split.ignore is not None and split.ignore >= len(split.classes):
-        rows.append((split.ignore, (IGNORED, total - sum(pixels))))
-    return tuple(
-        ClassFacts(number, name, count, count / total if total else None)
-        for number, (name, count) in rows
-    )
-
-
-def _stored_bytes(folder: Path) -> int:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != METADATA)
-    return sum(path.stat().st_size for path in files)
 
 
 def report_of_plan(
@@ -260,3 +243,18 @@ def _planned_classes(plan: Plan) -> tuple[ClassFacts, ...]:
         ClassFacts(place, name, None, surveyed.get(place, 0) / total)
         for place, name in names.items()
     )
+
+
+def _table(cells: Cells) -> list[str]:
+    """Write a table without its empty columns: texts to the left, numbers to the right."""
+    header = (*cells.texts, *cells.numbers)
+    kept = [place for place in range(len(header)) if any(row[place] for row in cells.rows)]
+    written = [[printable(row[place]) for place in kept] for row in (header, *cells.rows)]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < len(cells.texts) else cell.rjust(width)
+            for place, cell, width in zip(kept, row, widths, strict=True)
+        ).rstrip()
+        for row in written
+    ]
