@@ -39,7 +39,10 @@ def about_padding(report):
 @pytest.mark.parametrize("fit", ["pad", "tile"])
 def test_images_are_padded_with_it_and_nothing_else_is(scans, fit):
     (about,) = about_padding(pack(scans, pad_value=AIR, fit=fit))
-    assert (about.value, about.reason) == ("-1024", "asked for, with --pad-value")
+    assert (about.value, about.reason) == (
+        "-1024",
+        "padded pixels of images are -1024, as asked for",
+    )
     root = zarr.open_group("o.zarr/s")
     for number, (height, width) in enumerate(SIZES):
         outside = np.ones((14, 16), bool)

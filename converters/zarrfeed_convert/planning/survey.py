@@ -169,9 +169,10 @@ def about_padding(
             )
     if not any(geometry.pads(header.size) for header in measured.headers):
         return ()
-    reason = "asked for, with --pad-value"
-    if settings.pad_value is None:
-        reason = "padded pixels of images are 0; choose another value with --pad-value"
+    reason = f"padded pixels of images are {value:g}"
+    reason += (
+        ", as asked for" if settings.pad_value is not None else "; --pad-value chooses another"
+    )
     return (Decision("padding", f"{value:g}", reason),)
 
 
