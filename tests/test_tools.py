@@ -51,6 +51,63 @@ def test_inspect_shows_splits_fields_classes_and_shares(cells: Path) -> None:
     assert "train: 12" not in run("inspect", cells / "val")
 
 
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images and masks with a second image and depths: 10 samples in chunks of 4."""
+    random, size = np.random.default_rng(0), (32, 32)
+    samples = [
+        {
+            "image": random.integers(0, 256, (*size, 3), np.uint8),
+            "mask": random.integers(0, 2, size, np.uint8),
+            "depth": random.random(size, np.float32),
+        }
+        for _ in range(10)
+    ]
+    out = tmp_path_factory.mktemp("street") / "street.zarr"
+    convert(samples, out, split="train", workers=1, chunk_samples=4)
+    return out
+
+
+def test_inspect_shows_roles_and_no_descriptive_arrays_among_fields(street: Path) -> None:
+    rows = {
+        words[0]: words for line in run("inspect", street).splitlines() if (words := line.split())
+    }
+    assert [rows[name][1] for name in ("image", "mask", "depth")] == ["image", "mask", "target"]
+    assert "digest" not in rows
+    assert {"key,", "digest,"} <= set(rows["Descriptive"])
+    [facts] = json.loads(run("inspect", street, "--json"))
+    assert {"key", "digest"} <= {field["name"] for field in facts["fields"]}
+    assert {field["name"]: field["role"] for field in facts["fields"]}["digest"] == ""
+
+
+def test_inspect_says_why_raw_fields_are_larger_than_decoded(street: Path, cells: Path) -> None:
+    [facts] = json.loads(run("inspect", street, "--json"))
+    image = next(field for field in facts["fields"] if field["name"] == "image")
+    assert image["codec"] == "raw"
+    assert image["stored_bytes"] > image["decoded_bytes"]  # 10 samples in 3 chunks of 4
+    said = "because the last chunk is filled with zeros"
+    assert said in run("inspect", street)
+    assert said not in run("inspect", cells)
+
+
+def test_inspect_counts_voxels_of_volumes(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).integers(-1000, 3000, (3, 4, 8, 8, 1)).astype(np.int16)
+    pairs = zip(volumes, (volumes[..., 0] > 0).astype(np.uint8), strict=True)
+    convert(pairs, tmp_path / "ct.zarr", split="train", workers=1)
+    text = run("inspect", tmp_path / "ct.zarr")
+    assert "voxels" in text
+    assert "pixels" not in text.replace("class_pixels", "")
+
+
+def test_the_demonstration_takes_image_and_mask_of_a_split_with_further_fields(
+    street: Path,
+) -> None:
+    for sequence in open_sequences(street, batch_size=2, seed=0):
+        with sequence:
+            assert sequence.fields == ("image", "mask")
+            assert len(list(sequence)) == len(sequence)
+
+
 def test_inspect_gives_the_same_facts_to_machines(cells: Path) -> None:
     train, val = json.loads(run("inspect", cells, "--json"))
     fields = {field["name"]: field for field in train["fields"]}
@@ -169,8 +226,10 @@ def test_tables_lose_nothing_on_a_narrow_terminal(cells: Path) -> None:
     from zarrfeed_tools.tables import table_of_cells
 
     text = io.StringIO()
-    Console(width=80, file=text).print(table_of_cells(field_cells(inspect_store(cells)[0].fields)))
-    for part in ("class_pixels", "12×32×32×3", "blosc-lz4hc", "uint32", "36 KiB"):
+    split = inspect_store(cells)[0]
+    fields = [field for field in split.fields if field.name not in split.descriptive]
+    Console(width=80, file=text).print(table_of_cells(field_cells(fields)))
+    for part in ("image", "mask", "12×32×32×3", "blosc-lz4hc", "uint8", "36 KiB"):
         assert part in text.getvalue()
     assert "…" not in text.getvalue()
 

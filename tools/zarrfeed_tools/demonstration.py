@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+_FIELDS = ("image", "mask")
 _VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
 
@@ -187,11 +188,11 @@ def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSeque
         ids = np.arange(ZarrSequence(data / "train", 1).samples)
         train_ids, validation_ids = ids[ids % 5 != 0], ids[ids % 5 == 0]
     train = ZarrSequence(
-        data / "train", batch_size, subset=train_ids, seed=seed, transform=flip,
+        data / "train", batch_size, fields=_FIELDS, subset=train_ids, seed=seed, transform=flip,
         workers=2, use_multiprocessing=True,
     )  # fmt: skip
     validation = ZarrSequence(
-        data / held_out, batch_size, subset=validation_ids, shuffle=False,
+        data / held_out, batch_size, fields=_FIELDS, subset=validation_ids, shuffle=False,
         workers=2, use_multiprocessing=True,
     )  # fmt: skip
     return train, validation

@@ -16,13 +16,16 @@ from zarrfeed_tools.terminal import console, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zarrfeed_convert import FieldFacts
+
 
 # Not a docstring, whose line breaks typer would keep.
 _HELP = """Show what a dataset contains: splits, fields, codecs, bytes, classes and pixel shares.
 
 A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are \
-samples. Besides the fields that feed a model, a packed split has descriptive arrays: key holds \
-the samples' names, digest their checksums, class_pixels the pixels of every class.
+samples. Besides the fields that feed a model, a packed split has descriptive arrays, named below \
+the table: key holds the samples' names, digest their checksums, class_pixels the pixels of every \
+class. A raw field can take more on disk than in memory, because Zarr stores whole chunks.
 
 Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in \
 a slower way.
@@ -59,11 +62,30 @@ def _show(split: SplitFacts, out: Console) -> None:
         "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
     )
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
-    out.print(table_of_cells(field_cells(split.fields)))
+    fields = [field for field in split.fields if field.name not in split.descriptive]
+    out.print(table_of_cells(field_cells(fields)))
+    padded = [field.name for field in fields if _is_padded(field)]
+    if padded:
+        out.print(
+            f"{', '.join(map(shown, padded))}: stored is more than decoded, because the last chunk "
+            "is filled with zeros",
+            soft_wrap=True,
+        )
+    if split.descriptive:
+        out.print(f"Descriptive arrays: {', '.join(map(shown, split.descriptive))}", soft_wrap=True)
     for name, reason in split.indirect.items():
         out.print(f"{shown(name)}: read in a slower way ({shown(reason)})")
     if split.classes:
-        out.print(table_of_cells(class_cells(split.classes)))
+        out.print(table_of_cells(class_cells(split.classes, split.fields)))
     skipped = split.packed.get("skipped", ())
     if skipped:
         out.print(f"{len(skipped)} inputs were skipped when packing; --json lists them")
+
+
+def _is_padded(field: FieldFacts) -> bool:
+    """Whether a field takes more on disk than in memory because its last chunk is not full."""
+    return (
+        field.codec == "raw"
+        and field.shape[0] % field.chunk_rows > 0
+        and (field.stored_bytes or 0) > field.decoded_bytes
+    )

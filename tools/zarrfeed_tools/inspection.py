@@ -24,6 +24,8 @@ class SplitFacts:
         Number of samples; None if the arrays differ.
     fields
         The arrays.
+    descriptive
+        Names of those that describe samples, and feed no model.
     indirect
         Why arrays cannot be read directly from their files, by name.
     classes
@@ -37,6 +39,7 @@ class SplitFacts:
     path: str
     samples: int | None
     fields: tuple[FieldFacts, ...]
+    descriptive: tuple[str, ...]
     indirect: dict[str, str]
     classes: tuple[ClassFacts, ...]
     ignore: int | None
@@ -77,6 +80,7 @@ def inspect_split(split: Split) -> SplitFacts:
         path=str(split.path),
         samples=lengths.pop() if len(lengths) == 1 else None,
         fields=fields,
+        descriptive=tuple(name for name in split.layouts if name not in split.field_names),
         indirect={
             name: layout.indirect
             for name, layout in split.layouts.items()

@@ -117,7 +117,7 @@ class Report:
         """The tables of fields and classes, and of decisions of a dry run; none if not new."""
         if self.status == "already packed":
             return ()
-        tables = [field_cells(self.fields), class_cells(self.classes)]
+        tables = [field_cells(self.fields), class_cells(self.classes, self.fields)]
         if self.status == "dry run":
             rows = [(each.what, each.value, each.reason) for each in self.decisions]
             tables.append(Cells(("decision", "value", "because"), (), rows))
@@ -173,9 +173,11 @@ def report_of_plan(
         Decisions that the split does not record.
     """
     left_out = tuple(samples.left_out)
+    roles = {field.name: field.role for field in samples.fields}
     fields = tuple(
         FieldFacts(
             name=layout.name,
+            role=roles[layout.name],
             shape=(len(plan.rows), *layout.sample_shape),
             dtype=str(layout.dtype),
             codec=layout.codec,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from zarrfeed import class_pixels
-from zarrfeed.store.schema import MASK, METADATA
+from zarrfeed.store.schema import IMAGE, MASK, METADATA
 from zarrfeed_convert.planning.layout import text_of_bytes
+from zarrfeed_convert.source import recorded_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +29,9 @@ class FieldFacts:
     ----------
     name
         ``image``, ``mask``, …
+    role
+        ``image``, ``mask`` or ``target``; empty for arrays that describe samples, and in stores
+        that zarrfeed did not pack.
     shape
         Shape of the array, with the samples on axis 0.
     dtype, codec
@@ -41,6 +45,7 @@ class FieldFacts:
     """
 
     name: str
+    role: str
     shape: tuple[int, ...]
     dtype: str
     codec: str
@@ -82,9 +87,12 @@ def fields_of(split: Split, names: Sequence[str]) -> tuple[FieldFacts, ...]:
         Names of the arrays.
     """
     layouts = [(name, split.layouts[name]) for name in names]
+    fields = recorded_fields(split.attributes["packed"]) if "packed" in split.attributes else ()
+    roles = {field.name: field.role for field in fields}
     return tuple(
         FieldFacts(
             name=name,
+            role=roles.get(name, ""),
             shape=layout.shape,
             dtype=str(layout.dtype),
             codec=layout.codec,
@@ -137,10 +145,11 @@ class Cells(NamedTuple):
 
 
 def field_cells(fields: Iterable[FieldFacts]) -> Cells:
-    """Return the cells of a table of fields, their layout and their size."""
+    """Return the cells of a table of fields, their roles, their layout and their size."""
     rows = [
         (
             field.name,
+            field.role,
             "×".join(map(str, field.shape)),
             field.dtype,
             field.codec,
@@ -152,11 +161,15 @@ def field_cells(fields: Iterable[FieldFacts]) -> Cells:
         for field in fields
     ]
     numbers = ("chunk rows", "shard rows", "stored", "decoded")
-    return Cells(("field", "shape", "dtype", "codec"), numbers, rows)
+    return Cells(("field", "role", "shape", "dtype", "codec"), numbers, rows)
 
 
-def class_cells(classes: Iterable[ClassFacts]) -> Cells:
-    """Return the cells of a table of the first classes, and their share of the pixels."""
+def class_cells(classes: Iterable[ClassFacts], fields: Iterable[FieldFacts] = ()) -> Cells:
+    """Return the cells of a table of the first classes, and their share of the pixels.
+
+    They are called voxels if one of the fields is an image that is a volume.
+    """
+    volumes = any(field.name == IMAGE and len(field.shape) == 5 for field in fields)
     rows = [
         (
             one.name,
@@ -169,4 +182,4 @@ def class_cells(classes: Iterable[ClassFacts]) -> Cells:
     if len(rows) > _SHOWN + 1:
         more = (f"… {len(rows) - _SHOWN:,} more; --json lists all", "", "", "")
         rows = [*rows[: _SHOWN - 1], more, rows[-1]]
-    return Cells(("class",), ("id", "pixels", "share"), rows)
+    return Cells(("class",), ("id", "voxels" if volumes else "pixels", "share"), rows)
