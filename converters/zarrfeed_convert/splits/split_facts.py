@@ -29,9 +29,6 @@ class FieldFacts:
     ----------
     name
         ``image``, ``mask``, …
-    role
-        ``image``, ``mask`` or ``target``; empty for arrays that describe samples, and in stores
-        that zarrfeed did not pack.
     shape
         Shape of the array, with the samples on axis 0.
     dtype, codec
@@ -42,10 +39,12 @@ class FieldFacts:
         Size of the array in memory.
     stored_bytes
         Size of its shard files; None in a dry run.
+    role
+        ``image``, ``mask`` or ``target``; empty for arrays that describe samples, and in stores
+        that zarrfeed did not pack.
     """
 
     name: str
-    role: str
     shape: tuple[int, ...]
     dtype: str
     codec: str
@@ -53,6 +52,7 @@ class FieldFacts:
     shard_rows: int
     decoded_bytes: int
     stored_bytes: int | None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
