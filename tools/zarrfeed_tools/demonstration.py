@@ -137,7 +137,6 @@ def demonstrate(
             validation,
             shape=image.shape[1:],
             classes=len(classes),
-            ignore=train.ignore,
             epochs=epochs,
             filters=filters,
             callbacks=[clock.callback()],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import layers
+
+if TYPE_CHECKING:
+    from zarrfeed import ZarrSequence
+
+_LEARNING_RATE = 3e-3  # of Adam, at the start; it falls to 0 along a cosine
 
 
 def build_unet(
@@ -81,34 +86,29 @@ class Training:
 
 
 def train_unet(
-    train: keras.utils.Sequence,
-    validation: keras.utils.Sequence,
+    train: ZarrSequence,
+    validation: ZarrSequence,
     *,
     shape: tuple[int, int, int],
     classes: int,
-    ignore: int | None,
     epochs: int,
-    learning_rate: float = 3e-3,
     filters: int = 16,
     callbacks: list[keras.callbacks.Callback] | None = None,
     progress_bar: bool = True,
 ) -> Training:
-    """Train a U-Net by a plain ``model.fit``.
+    """Train a U-Net by a plain ``model.fit``, with Adam and a learning rate that falls to 0.
 
     Parameters
     ----------
     train, validation
-        Sequences of (image, mask).
+        Sequences of (image, mask). Mask ids that `train` ignores count neither in the loss nor in
+        the IoU.
     shape
         (height, width, channels) of an image.
     classes
         Number of classes.
-    ignore
-        The mask id that counts neither in the loss nor in the IoU; None if there is none.
     epochs
         Number of passes over `train`.
-    learning_rate
-        Initial learning rate of Adam. It falls to 0 along a cosine.
     filters
         Number of filters in the first level.
     callbacks
@@ -116,8 +116,8 @@ def train_unet(
     progress_bar
         Whether Keras shows its progress bar.
     """
-    model = build_unet(shape, classes, filters=filters)
-    rate: Any = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * train.num_batches)
+    model, ignore = build_unet(shape, classes, filters=filters), train.ignore
+    rate: Any = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * train.num_batches)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore),
