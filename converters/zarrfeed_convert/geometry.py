@@ -191,8 +191,9 @@ class Geometry:
             fill: float = self.pad_value if role == "image" else 0
             dtype = values.dtype
             if role == "mask" and values.ndim == axes and ignore:
-                fill = ignore  # may be larger than all ids of this mask
-                dtype = np.promote_types(dtype, np.min_scalar_type(ignore))
+                fill = ignore
+                if ignore > np.iinfo(dtype).max:
+                    dtype = np.promote_types(dtype, np.min_scalar_type(ignore))
             values = _padded(values, self.size, fill, dtype)
         return values
 

@@ -67,7 +67,7 @@ def recorded_fields(packed: JSON) -> tuple[Field, ...]:
 class ArrayHeader(NamedTuple):
     """Shape and dtype of an array, before it is decoded.
 
-    The dtype of a mask is None, since it follows from the classes.
+    The dtype of the field ``mask`` is None, since it follows from the classes.
     """
 
     shape: tuple[int, ...]
@@ -108,13 +108,18 @@ class Header:
 
     def __init__(
         self,
-        arrays: Mapping[str, tuple[Sequence[int], str | None]] | int,
+        arrays: Mapping[str, tuple[Sequence[int], str | None]] | int | None = None,
         *sizes: Any,
         mask_colors: tuple[int, ...] = (),
         turned: bool = False,
         nodata: tuple[float, ...] = (),
+        **old: Any,
     ) -> None:
-        given = _of_sizes(arrays, *sizes) if isinstance(arrays, int) else arrays
+        if isinstance(arrays, Mapping) and not (sizes or old):
+            given = arrays
+        else:
+            given, colors = _of_sizes(*(() if arrays is None else (arrays,)), *sizes, **old)
+            mask_colors = colors or mask_colors
         kinds = {name: ArrayHeader(tuple(shape), dtype) for name, (shape, dtype) in given.items()}
         object.__setattr__(self, "arrays", kinds)
         object.__setattr__(self, "mask_colors", mask_colors)
@@ -167,14 +172,24 @@ class Header:
 
 
 def _of_sizes(
-    height: int, width: int, channels: int, dtype: str, *mask: int
-) -> Mapping[str, tuple[Sequence[int], str | None]]:
-    """Return the arrays of a header given by numbers, as before there were other fields."""
+    height: int,
+    width: int,
+    channels: int,
+    dtype: str,
+    mask_height: int | None = None,
+    mask_width: int | None = None,
+    mask_colors: tuple[int, ...] = (),
+) -> tuple[Mapping[str, tuple[Sequence[int], str | None]], tuple[int, ...]]:
+    """Return the arrays and colours of a header by numbers, as before there were other fields."""
     said = f"'image': (({height}, {width}, {channels}), {dtype!r})"
-    said += f", 'mask': ({mask}, None)" if mask else ""
+    arrays: dict[str, tuple[Sequence[int], str | None]] = {
+        IMAGE: ((height, width, channels), dtype)
+    }
+    if mask_height is not None and mask_width is not None:
+        said += f", 'mask': (({mask_height}, {mask_width}), None)"
+        arrays[MASK] = (mask_height, mask_width), None
     warnings.warn(f"write Header({{{said}}})", DeprecationWarning, stacklevel=3)
-    image = (height, width, channels), dtype
-    return {IMAGE: image} | ({MASK: (mask, None)} if mask else {})
+    return arrays, mask_colors
 
 
 class Source(ABC):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import imagecodecs
 import keras
 import numpy as np
 import pytest
+import zarr
 from typer.testing import CliRunner
 
 from stored_samples import in_order_of_keys as stored
 from zarrfeed import ZarrSequence, open_split
-from zarrfeed.errors import SourceError
-from zarrfeed_convert import PairedFolders, convert, repack, verify
+from zarrfeed.errors import SourceError, StoreError
+from zarrfeed_convert import Header, PairedFolders, Source, convert, repack, verify
+from zarrfeed_convert.source import Field
 from zarrfeed_tools.cli import app
 
 COUNT, SIZE = 6, (12, 10)
@@ -164,3 +168,53 @@ def test_maps_that_cannot_be_packed_are_named(tmp_path, more, said):
             classes=3,
             workers=1,
         )
+
+
+class WithIds(Source):
+    """Images, and ids of objects in a dtype of their own."""
+
+    def __init__(self, dtype, *, said=True):
+        self.fields = (Field("image", "image"), Field("ids", "mask"))
+        self._ids, self._said = np.ones((8, 8), dtype), said
+
+    @property
+    def keys(self):
+        return ["a"]
+
+    def describe(self):
+        return {"kind": "ids"}
+
+    def probe(self, sample):
+        dtype = str(self._ids.dtype) if self._said else None
+        return Header({"image": ((8, 8, 1), "uint8"), "ids": ((8, 8), dtype)})
+
+    def read(self, sample):
+        return np.zeros((8, 8, 1), np.uint8), self._ids
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32"])
+def test_a_further_mask_keeps_its_dtype_when_it_is_padded(tmp_path, dtype):
+    how = {"size": (9, 9), "fit": "pad", "ignore": 300}
+    convert(WithIds(dtype), tmp_path / "o", split="s", workers=1, **how)
+    ids = zarr.open_array(tmp_path / "o/s/ids", mode="r")
+    assert ids.dtype == dtype
+    assert (ids[0, :8, :8] == 1).all()
+    assert (ids[0, 8] == 300).all()
+
+
+def test_a_further_mask_needs_a_dtype_in_its_header(tmp_path):
+    with pytest.raises(SourceError, match="needed the dtype of ids in its header"):
+        convert(WithIds("uint8", said=False), tmp_path / "o", split="s", workers=1)
+
+
+@pytest.mark.parametrize(
+    "roles", [{"image": "image", "ids": 5}, {"image": "image", "../ids": "mask"}, {"/a": "mask"}]
+)
+def test_roles_that_are_none_and_names_that_are_paths_do_not_open(tmp_path, roles):
+    convert(WithIds("uint8"), tmp_path / "o", split="s", workers=1)
+    path = tmp_path / "o/s/zarr.json"
+    metadata = json.loads(path.read_text())
+    metadata["attributes"]["zarrfeed"]["packed"]["roles"] = roles
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="needed fields and their roles image, mask, target"):
+        open_split(tmp_path / "o/s")

@@ -10,6 +10,7 @@ from zarrfeed import SplitReader, ZarrSequence, open_split, read_samples, stitch
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, Source, convert, repack, verify
 
+MASK_SIZE = {"mask_height": 48, "mask_width": 64}
 SIZES = [(5, 8, 6), (4, 9, 7), (6, 6, 6)]
 
 
@@ -152,3 +153,18 @@ def test_headers_as_they_were_written_before_say_what_to_write():
     assert header == Header.of_pair((48, 64, 3), "uint8", (48, 64))
     with pytest.warns(DeprecationWarning, match=r"write Header\.mask\.shape\[1\]"):
         assert header.mask_width == 64
+
+
+@pytest.mark.parametrize(
+    ("numbers", "named"),
+    [
+        ((48, 64, 3, "uint8"), MASK_SIZE),
+        ((), {"height": 48, "width": 64, "channels": 3, "dtype": "uint8", **MASK_SIZE}),
+        ((np.int64(48), 64, 3, "uint8", 48, 64, (7,)), {}),
+    ],
+)
+def test_headers_of_before_are_read_however_they_are_written(numbers, named):
+    with pytest.warns(DeprecationWarning, match=r"'mask': \(\(48, 64\), None\)"):
+        assert Header(*numbers, **named) == Header.of_pair((48, 64, 3), "uint8", (48, 64))
+    with pytest.warns(DeprecationWarning, match="write Header"):
+        assert Header(48, 64, 3, "uint8", None, None).mask is None

@@ -129,13 +129,18 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
     Raises
     ------
     SourceError
-        They differ: the message says how many images there are of each.
+        They differ: the message says how many images there are of each. Or a dtype is missing.
     """
     _require_one_kind(measured.headers)
     found: dict[str, ArrayHeader] = {}
     for item, header in zip(measured.items, measured.headers, strict=True):
         axes = len(header.size)
         for name, (shape, dtype) in header.arrays.items():
+            if dtype is None and name != MASK:
+                raise SourceError(
+                    f"{source.names(item)[0]}: needed the dtype of {name} in its header, found "
+                    "None, which only the mask's may be; give it there"
+                )
             kind = ArrayHeader(shape[axes:], None if name == MASK else dtype)
             if found.setdefault(name, kind) != kind:
                 raise SourceError(

@@ -253,7 +253,7 @@ def _about_samples(
         *(
             Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", _AS_BEFORE)
             for field in first.fields
-            if field.role == "mask"
+            if field.name == MASK
         ),
         Decision("size", size_text(size), _AS_BEFORE),
     )

@@ -198,8 +198,9 @@ def check_tiles(
     """
     windows: dict[int, set[Size]] = {}
     for row, (image, *origin) in enumerate(tile.tolist()):
-        found = f"{names[image] if 0 <= image < len(names) else '?'}#{origin_text(origin)}"
-        if keys[row] != found:
+        known = 0 <= image < len(names)
+        found = f"{names[image] if known else '?'}#{origin_text(origin)}"
+        if keys[row] != found or not known:
             what = f"needed the tile {keys[row]!r}, found {found}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])
         windows.setdefault(image, set()).add(tuple(origin))

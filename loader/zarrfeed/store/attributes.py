@@ -43,6 +43,7 @@ _KINDS: dict[str, _Kind] = {
     "classes": [str],
     "ignore": (int, type(None)),
 }
+_ROLES = ("image", "mask", "target")  # of fields; see the converter's data model
 _MOST_CLASSES = 1 << 16  # a mask has 16 bits at most
 
 
@@ -80,6 +81,7 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
             "upgrade zarrfeed"
         )
     _require(own, _KINDS, where)
+    _require_roles(own.get("packed", {}), where)
     classes, ignore = own.get("classes", ()), own.get("ignore")
     if len(classes) > _MOST_CLASSES or not (ignore is None or 0 <= ignore < _MOST_CLASSES):
         raise StoreError(
@@ -87,6 +89,16 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
             f"{len(classes)} and {ignore!r:.99}; restore it, or convert again"
         )
     return own
+
+
+def _require_roles(packed: JSON, where: str) -> None:
+    """Check the names of fields, which become paths, and their roles."""
+    for name, role in packed.get("roles", {}).items():
+        if role not in _ROLES or name in ("", ".", "..") or {"/", "\\", "\0"} & set(name):
+            raise StoreError(
+                f"{where}.packed.roles: needed fields and their roles {', '.join(_ROLES)}, found "
+                f"{name!r:.99}: {role!r:.99}; restore it, or convert again"
+            )
 
 
 def _require(value: Any, kind: _Kind, where: str) -> None:
