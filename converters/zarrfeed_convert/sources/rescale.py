@@ -39,7 +39,8 @@ def rescaled_dtype(
         For stored integers with whole slope and intercept: the smallest signed dtype of up to 32
         bits for all possible values, or float32 if there is none. For other values float32. If
         nothing is scaled, the dtype in which stored values are packed. Integers of 16 bits that
-        are only shifted become int16: CT scanners declare 16 bits and use 12 or 13.
+        are only shifted down, by up to 32768, become int16: CT scanners declare 16 bits and use 12
+        or 13.
 
     Raises
     ------
@@ -52,6 +53,8 @@ def rescaled_dtype(
     'int16'
     >>> rescaled_dtype(np.dtype("uint16"), 1, -1024, "ct.nii")
     'int16'
+    >>> rescaled_dtype(np.dtype("int16"), 1, 32768, "uint16-by-nibabel.nii")
+    'int32'
     >>> rescaled_dtype(np.dtype("int16"), 0.5, 0, "pet.nii")
     'float32'
     """
@@ -62,7 +65,7 @@ def rescaled_dtype(
     if stored.kind == "f" or not whole:
         return "float32"
     bits = min(bits, 8 * stored.itemsize)
-    if bits == 16 and slope == 1:
+    if bits == 16 and slope == 1 and -(2**15) <= intercept <= 0:
         return "int16"  # a value beyond it is an error that names the file
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if stored.kind == "i" else (0, 2**bits - 1)
     ends = [int(slope) * end + int(intercept) for end in (low, high)]

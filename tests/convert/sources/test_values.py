@@ -73,6 +73,7 @@ def test_rescaled_integers_are_exact_where_their_dtype_is_of_integers(stored, sl
     values = rescaled(stored, slope, intercept, dtype)
     if dtype == "int16" and (values.min() < -(2**15) or values.max() >= 2**15):
         assert (stored.dtype.itemsize, slope) == (2, 1)  # shifted beyond what CT scanners use
+        assert -(2**15) <= intercept < 0
         with pytest.raises(SourceError, match="a: needed integers that int16 holds"):
             fitted(values, dtype, "a")
         return

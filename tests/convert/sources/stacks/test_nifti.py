@@ -103,6 +103,9 @@ def test_scaled_intensities_are_float32(dtype):
     [
         (1, -1024, "uint16", "int16"),
         (1, -1024, "uint8", "int16"),
+        (1, -32768, "uint16", "int16"),
+        (1, -32769, "uint16", "int32"),
+        (1, 1, "int16", "int32"),
         (2, 1, "int8", "int16"),
         (-3, 0, "int16", "int32"),
         (1, 7, "int32", "float32"),  # whose bits may mean what 32 bits do not hold
@@ -120,6 +123,20 @@ def test_whole_slopes_and_intercepts_give_integers(slope, inter, dtype, packed):
     np.testing.assert_array_equal(
         image[..., 0], (stored[:, :, 2].astype(np.float64) * slope + inter).astype(packed)
     )
+
+
+def test_uint16_that_nibabel_writes_as_int16_is_read_as_it_was():
+    image = np.linspace(0, 2**16 - 1, 7 * 6 * 5).astype(np.uint16).reshape(SHAPE)
+    file = nib.Nifti1Image(image, AFFINE)
+    file.set_data_dtype(np.int16)
+    nib.save(file, "i.nii")
+    saved = nib.load("i.nii").dataobj
+    assert (saved.dtype, saved.slope, saved.inter) == (np.int16, 1, 2**15)
+    source = NiftiVolumes("i.nii")
+    for number in range(5):
+        (found,) = source.read(number)
+        assert source.probe(number).dtype == found.dtype == np.int32
+        np.testing.assert_array_equal(found[..., 0], image[..., number])
 
 
 @pytest.mark.parametrize(
