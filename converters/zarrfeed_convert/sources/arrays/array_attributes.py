@@ -155,23 +155,30 @@ def encoding_of(
 
 
 def require_one_way_up(
-    images: Sequence[ValueEncoding], masks: Sequence[ValueEncoding], *, name: str
+    images: Sequence[ValueEncoding], others: Sequence[ValueEncoding], *, name: str, what: str
 ) -> None:
-    """Refuse images and masks whose attributes say that they are oriented differently.
+    """Refuse images and another field whose attributes say that they are oriented differently.
+
+    Parameters
+    ----------
+    images, others
+        Encodings of the arrays of the images, and of those of the other field.
+    name, what
+        The other field's array, and what it holds, for errors.
 
     Raises
     ------
     SourceError
         Rows run the other way in one of them, or are its columns.
     """
-    for what in ("origin", "order"):
-        said = [{getattr(one, what) for one in side} - {""} for side in (images, masks)]
+    for fact in ("origin", "order"):
+        said = [{getattr(one, fact) for one in side} - {""} for side in (images, others)]
         if said[0] and said[1] and len(said[0] | said[1]) > 1:
             needed, found = (", ".join(sorted(side)) for side in said)
-            kind = {"origin": "the first pixel in the corner", "order": "axes in the order"}[what]
+            kind = {"origin": "the first pixel in the corner", "order": "axes in the order"}[fact]
             raise SourceError(
-                f"{name}: needed masks with {kind} {needed}, as the images have it, found {found}; "
-                "turn them, or correct their attributes"
+                f"{name}: needed {what} with {kind} {needed}, as the images have it, found "
+                f"{found}; turn the array, or correct its attributes"
             )
 
 

@@ -66,7 +66,9 @@ class ArraySource(Source):
         limits: Limits | None = None,
     ) -> None:
         masks = "" if masks == NO_MASKS else masks
-        if not masks and (one_hot or str(mask_map)):
+        extras = parse_fields(fields)
+        has_ids = any(extra.field.role == "mask" for extra in extras)
+        if not (masks or has_ids) and (one_hot or str(mask_map)):
             raise SourceError(
                 "--masks: is needed to find masks, and so that --mask-map and one_hot have a "
                 "meaning; leave these out to pack images alone"
@@ -75,7 +77,6 @@ class ArraySource(Source):
             raise SourceError(
                 "options: needed axes or channels_first, found both; leave channels_first out"
             )
-        extras = parse_fields(fields)
         self.fields = (*(PAIR if masks else IMAGES_ONLY), *(extra.field for extra in extras))
         self._limits = limits or Limits()
         self._files = self._reader()
@@ -133,7 +134,13 @@ class ArraySource(Source):
     def probe(self, sample: int) -> Header:
         """Return what the arrays' headers say of a sample."""
         arrays = {field.name: self._header(field, sample) for field in self.fields}
-        return Header(arrays, nodata=self._sides[IMAGE].locate(sample)[0].encoding.nodata)
+        nodata = dict.fromkeys(
+            value
+            for field in self.fields
+            if field.role != "mask"  # masks with such pixels are refused
+            for value in self._sides[field.name].locate(sample)[0].encoding.nodata
+        )
+        return Header(arrays, nodata=tuple(nodata))
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a sample."""
@@ -154,7 +161,8 @@ class ArraySource(Source):
             count = self._options.channels(axes.channel_count, name=name)
             return (*axes.size, count), packed_dtype(stack.shown_dtype, name)
         if field.role == "mask":
-            ids = None if field.name == MASK else ids_dtype(stack.dtype, self._of_masks.mask_map)
+            read = np.dtype(np.float64) if stack.encoding.scales else stack.shown_dtype
+            ids = None if field.name == MASK else ids_dtype(read, self._of_masks.mask_map)
             return self._of_masks.mask_shape(axes.size, axes.channel_count), ids
         rest = (axes.channel_count,) if axes.channel_count > 1 else ()
         return axes.size + rest, packed_dtype(stack.shown_dtype, name)
@@ -218,6 +226,15 @@ class ArraySource(Source):
                 self._limits.require(sample, stack.dtype, stack.found.name, "a sample")
                 self._limits.require_count(axes.count, stack.found.name)
                 packed_dtype(stack.dtype, stack.found.name)
+        images = [stack.encoding for stack in self._sides[IMAGE].stacks]
+        for field in self.fields[1:]:
+            stacks = self._sides[field.name].stacks
+            require_one_way_up(
+                images,
+                [stack.encoding for stack in stacks],
+                name=stacks[0].found.name,
+                what="masks" if field.name == MASK else field.name,
+            )
         for field in self.fields:
             if field.role == "image":
                 for stack, axes in self._sides[field.name].pairs():
@@ -228,8 +245,6 @@ class ArraySource(Source):
     def _require_masks(self, masks: Side) -> None:
         """Refuse what is wrong with all masks of an array."""
         images = self._sides[IMAGE]
-        encodings = ([stack.encoding for stack in side.stacks] for side in (images, masks))
-        require_one_way_up(*encodings, name=masks.stacks[0].found.name)
         if all(stack.unwritten and stack.unwritten.everywhere for stack in masks.stacks):
             raise SourceError(
                 f"{masks.stacks[0].found.name}: needed masks, found an array of which "

@@ -24,14 +24,24 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def opened(kind, *, x=None, y=None, dims=(None, None)):
-    """Write images and masks with attributes, and axes of some names; open them."""
+def opened(kind, *, x=None, y=None, dims=(None, None), role="mask"):
+    """Write images and masks with attributes, and axes of some names; open them.
+
+    With another role, the masks are instead a further field, `further`.
+    """
+    at = {"zarr": "f.zarr/", "hdf5": "f.h5:"}[kind]
+    places = {"images": f"{at}x"}
+    if role == "mask":
+        places["masks"] = f"{at}y"
+    else:
+        places["axes"] = "NHW"  # which masks would have said
+        places["fields"] = {"further": f"{role.removeprefix('further ')}:{at}y"}
     if kind == "zarr":
         group = zarr.open_group("f.zarr", mode="w")
         for name, values, attributes, axes in (("x", IMAGES, x, dims[0]), ("y", MASKS, y, dims[1])):
             array = group.create_array(name, data=values, dimension_names=axes)
             array.attrs.update(attributes or {})
-        return open_source("zarr", {"images": "f.zarr/x", "masks": "f.zarr/y"})
+        return open_source("zarr", places)
     with h5py.File("f.h5", "w") as file:
         file["palette"] = np.zeros((256, 3), np.uint8)
         for name, values, attributes, axes in (("x", IMAGES, x, dims[0]), ("y", MASKS, y, dims[1])):
@@ -40,7 +50,7 @@ def opened(kind, *, x=None, y=None, dims=(None, None)):
                 file[name].attrs[key] = file["palette"].ref if key == "PALETTE" else value
             for number, axis in enumerate(axes or ()):
                 file[name].dims[number].label = axis
-    return open_source("hdf5", {"images": "f.h5:x", "masks": "f.h5:y"})
+    return open_source("hdf5", places)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,3 +147,40 @@ def test_rows_of_images_are_rows_of_masks(kind):
         opened(kind, dims=(("time", "lat", "lon"), ("n", "x", "y")))
     opened(kind, dims=(("time", "lat", "lon"), ("n", "y", "x")))
     opened(kind, dims=(("time", "lat", "lon"), None))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("role", ["image", "further mask", "target"])
+def test_rows_of_images_are_rows_of_further_fields(kind, role):
+    said = r"y: needed further with axes in the order yx, as the images have it, found xy"
+    with pytest.raises(SourceError, match=said):
+        opened(kind, role=role, dims=(("n", "y", "x"), ("n", "x", "y")))
+    with pytest.raises(SourceError, match=r"needed further with the first pixel in the corner UL"):
+        opened("hdf5", role=role, **{
+            name: {"CLASS": "IMAGE", "DISPLAY_ORIGIN": corner}
+            for name, corner in (("x", "UL"), ("y", "LL"))
+        })  # fmt: skip
+    image, further = opened(kind, role=role, dims=(("n", "y", "x"),) * 2).read(1)
+    np.testing.assert_array_equal(image[..., 0], IMAGES[1])
+    np.testing.assert_array_equal(further.reshape(8, 8), MASKS[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("attributes", [{"scale_factor": 2.0}, {"_Unsigned": "true"}, {}])
+@pytest.mark.parametrize("role", ["image", "further mask", "target"])
+def test_headers_of_further_fields_say_what_is_read(kind, attributes, role):
+    source = opened(kind, y=attributes, role=role)
+    further = source.read(2)[1]
+    assert source.probe(2).arrays["further"] == (further.shape, further.dtype)
+    values = MASKS[2] * attributes.get("scale_factor", 1)
+    np.testing.assert_array_equal(further.reshape(8, 8), values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("role", "nodata"), [("image", (9, 0)), ("target", (9, 0)), ("further mask", (9,))]
+)
+def test_values_without_data_are_those_of_all_images_and_targets(kind, role, nodata):
+    source = opened(kind, x={"_FillValue": 9}, y={"_FillValue": 0}, role=role)
+    assert source.probe(0).nodata == nodata
+    assert opened(kind, y={"_FillValue": 0}, role=role).probe(0).nodata == nodata[1:]

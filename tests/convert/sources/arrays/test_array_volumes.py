@@ -231,6 +231,18 @@ def test_options_that_say_the_same_or_nothing_are_refused(opened):
         opened({"x": IMAGES, "y": MASKS}, axes="NHWC", channels_first=True)
     with pytest.raises(SourceError, match="--masks: is needed"):
         opened({"x": IMAGES}, mask_map="1=2")
+    with pytest.raises(SourceError, match="--masks: is needed"):
+        opened({"x": IMAGES, "ids": MASKS}, mask_map="1=2", fields={"ids": "target"})
+
+
+@pytest.mark.parametrize("options", [{"mask_map": "multi-hot"}, {"one_hot": True}])
+def test_options_of_masks_are_for_further_masks_too(opened, options):
+    hot = np.eye(3, dtype=np.uint8)[MASKS]
+    source = opened({"x": IMAGES, "ids": hot}, fields={"ids": "mask"}, **options)
+    expected = hot[1] if "mask_map" in options else MASKS[1]
+    header, ids = source.probe(1).arrays["ids"], source.read(1)[1]
+    np.testing.assert_array_equal(ids, expected)
+    assert header == (ids.shape, ids.dtype)
 
 
 def test_fields_of_other_samples_are_refused(opened):
