@@ -118,7 +118,8 @@ class Header:
         if isinstance(arrays, Mapping) and not (sizes or old):
             given = arrays
         else:
-            given, colors = _of_sizes(*(() if arrays is None else (arrays,)), *sizes, **old)
+            numbers: list[Any] = [] if arrays is None else [arrays]
+            given, colors = _of_sizes(*numbers, *sizes, **old)
             mask_colors = colors or mask_colors
         kinds = {name: ArrayHeader(tuple(shape), dtype) for name, (shape, dtype) in given.items()}
         object.__setattr__(self, "arrays", kinds)
