@@ -12,6 +12,8 @@ import numpy as np
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 _AS_STORED = (1, 0)
@@ -74,6 +76,29 @@ def rescaled_dtype(
         if limits.min <= min(ends) and max(ends) <= limits.max:
             return dtype
     return "float32"
+
+
+def common_dtype(found: Iterable[tuple[str, str]]) -> np.dtype[Any]:
+    """Return the dtype for values of several dtypes, from (stored, rescaled) of each.
+
+    Returns
+    -------
+    np.dtype
+        The smallest that holds all of them; but float32 rather than float64 if 32 bits are nowhere
+        stored but as float32. Integers of 32 bits are rescaled ones then, and are rounded as others
+        that become float32.
+
+    Examples
+    --------
+    >>> common_dtype([("int16", "int32"), ("int16", "float32")])
+    dtype('float32')
+    >>> common_dtype([("int32", "int32"), ("float32", "float32")])
+    dtype('float64')
+    """
+    stored, packed = (set(dtypes) for dtypes in zip(*set(found), strict=True))
+    common = np.result_type(*packed)
+    wide = any(np.dtype(dtype).itemsize >= 4 for dtype in stored - {"float32"})
+    return np.dtype(np.float32) if common == np.float64 and not wide else common
 
 
 def rescaled(values: NDArray[Any], slope: float, intercept: float, dtype: str) -> NDArray[Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import IMAGES_ONLY, JSON, Header, Mask, Source
@@ -27,6 +25,7 @@ from zarrfeed_convert.sources.read_errors import (
     require_any,
     source_errors,
 )
+from zarrfeed_convert.sources.rescale import common_dtype
 from zarrfeed_convert.sources.stacks.volumes import VolumeReader
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import fitted, packed_dtype
@@ -50,9 +49,10 @@ class DicomSeries(Source):
     file or as frames of one file; uncompressed, RLE, or any JPEG. Rescaled values (Hounsfield
     units) are of the smallest signed integers that hold all that the stored bits may mean, mostly
     int16, if slope and intercept are whole numbers, else float32. Slices of several dtypes become
-    the smallest that holds all of them. A SEG belongs to the series it refers to; slices that none
-    of its frames shows are background. NIfTI labels belong to the series of the same name, which is
-    that of its folder, or to the only one; their voxels are found by position.
+    the smallest that holds all of them; rescaled integers beside float32 become float32. A SEG
+    belongs to the series it refers to; slices that none of its frames shows are background. NIfTI
+    labels belong to the series of the same name, which is that of its folder, or to the only one;
+    their voxels are found by position.
 
     Parameters
     ----------
@@ -156,12 +156,10 @@ class DicomSeries(Source):
         self._keys: list[str] = []
         self._look_at_masks()
         require_any(self._places, self.left_out)
-        self._common = np.result_type(
-            *{
-                one.packed(rescale=rescale)
-                for labelled in self._labelled
-                for one in labelled.series.slices
-            }
+        self._common = common_dtype(
+            (one.stored, one.packed(rescale=rescale))
+            for labelled in self._labelled
+            for one in labelled.series.slices
         )
 
     @property

@@ -21,6 +21,7 @@ from zarrfeed_convert.sources.read_errors import (
     require_any,
     source_errors,
 )
+from zarrfeed_convert.sources.rescale import common_dtype
 from zarrfeed_convert.sources.stacks.cases import Case, case_of
 from zarrfeed_convert.sources.stacks.volumes import VOLUMES, Volume, VolumeReader, measure_volume
 from zarrfeed_convert.sources.value_options import ValueOptions
@@ -44,8 +45,9 @@ class NiftiVolumes(Source):
     Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.
     Intensities that the file scales become float32; but where slope and intercept are whole
     numbers, the smallest signed integers that hold whatever the stored ones may mean, if 32 bits
-    do. Volumes of several dtypes become the smallest that holds all of them. Volumes of .nii.gz are
-    decompressed once, to the folder for temporary files (TMPDIR): it needs room for all of them.
+    do. Volumes of several dtypes become the smallest that holds all of them; scaled integers beside
+    float32 become float32. Volumes of .nii.gz are decompressed once, to the folder for temporary
+    files (TMPDIR): it needs room for all of them.
 
     Parameters
     ----------
@@ -140,8 +142,9 @@ class NiftiVolumes(Source):
         require_any(self._places, left_out)
         self.left_out = tuple(left_out)
         self._left_aside = found.left_aside
-        used = (image.dtype for case in self._cases for image in case.images)
-        self._common = np.result_type(*used)
+        self._common = common_dtype(
+            (image.stored, image.dtype) for case in self._cases for image in case.images
+        )
 
     @property
     def keys(self) -> Sequence[str]:

@@ -41,8 +41,8 @@ class Volume:
         The number of values per voxel: along the fourth axis, or as colours.
     colors
         Whether values are stored as RGB or RGBA.
-    dtype
-        The dtype in which it is packed.
+    stored, dtype
+        The dtype in the file, and the one in which it is packed.
     affine
         (4, 4), from voxels to millimetres, RAS.
     nbytes
@@ -53,6 +53,7 @@ class Volume:
     shape: tuple[int, int, int]
     channels: int
     colors: bool
+    stored: str
     dtype: str
     affine: NDArray[np.float64] = field(compare=False)
     nbytes: int = 0
@@ -79,6 +80,7 @@ def measure_volume(path: str) -> Volume:
         extent[:3],
         channels,
         bool(dtype.names),
+        numbers.name,
         rescaled_dtype(numbers, *_scale(image), path),
         _millimetres(image),
         nbytes,

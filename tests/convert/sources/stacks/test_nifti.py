@@ -161,6 +161,21 @@ def test_volumes_of_two_dtypes_become_one_that_holds_both(dtypes, packed):
         np.testing.assert_array_equal(image[..., 0], stored)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "packed"), [("float32", "float32"), ("float64", "float64"), ("int32", "int32")]
+)
+def test_scaled_integers_beside_floats_become_float32(dtype, packed):
+    stored, other = values(*SHAPE, seed=1), values(*SHAPE, dtype=dtype)
+    write("i/a.nii", stored, slope=1000, inter=1)
+    write("i/b.nii", other)
+    source = NiftiVolumes("i")
+    for sample in (2, 7):
+        (image,) = source.read(sample)
+        assert source.probe(sample).dtype == image.dtype == packed
+        meant = stored.astype(np.float64) * 1000 + 1 if sample == 2 else other
+        np.testing.assert_array_equal(image[..., 0], meant[:, :, 2].astype(packed))
+
+
 def test_what_a_common_dtype_does_not_hold_is_refused():
     write("i/a.nii", np.full(SHAPE, 2**31, np.uint32))
     write("i/b.nii", values(*SHAPE, dtype="int32"))
