@@ -221,7 +221,12 @@ class _ConversionPlanner:
             require_replaceable(self.destination, there)
         else:
             require_same_split(
-                self.destination, there, self._asked_of_split, named=self.named, ignore=self.ignore
+                self.destination,
+                there,
+                self._asked_of_split,
+                fields=[field.name for field in self.samples.fields],
+                named=self.named,
+                ignore=self.ignore,
             )
         return not self.overwrite
 

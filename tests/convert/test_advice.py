@@ -386,7 +386,7 @@ def bare_numbers():
     tf = pytest.importorskip("tensorflow")
     image, mask = (
         tf.train.Feature(bytes_list=tf.train.BytesList(value=[values.tobytes()]))
-        for values in (np.full_like(IMAGE, 8), np.full_like(IDS, 2))  # begins as a tensor does
+        for values in (IMAGE, IDS)
     )
     example = tf.train.Example(features=tf.train.Features(feature={"image": image, "mask": mask}))
     with tf.io.TFRecordWriter("a.tfrecord") as writer:

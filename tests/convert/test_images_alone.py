@@ -65,6 +65,34 @@ def test_masks_need_not_be_refused_where_none_are_found(datasets, monkeypatch, k
             open_source(kind, {**said, "masks": "none"})
 
 
+@pytest.mark.parametrize("kind", [*KINDS[:-1], "npz"])
+def test_masks_none_repeats_what_was_packed_without_masks(datasets, tmp_path, monkeypatch, kind):
+    if kind == "npz":
+        np.savez(tmp_path / "a.npz", x=np.zeros((3, 8, 8, 3), np.uint8), y=np.eye(8, dtype=int))
+        folder, arguments = tmp_path, {"images": "a.npz:x"}
+    else:
+        folder, _, arguments = first_of(datasets, kind)
+    monkeypatch.chdir(folder)
+    ways = [{"images": arguments["images"], **said} for said in ({}, {"masks": "none"})]
+    for first, second in (ways, ways[::-1]):
+        out = tmp_path / f"{len(first)}.zarr"
+        reports = [
+            convert(open_source(kind, way), out, split="a", workers=1) for way in (first, second)
+        ]
+        assert [report.status for report in reports] == ["packed", "already packed"]
+
+
+def test_masks_none_is_not_what_was_packed_with_masks(datasets, tmp_path, monkeypatch):
+    folder, kind, arguments = first_of(datasets, "ome-zarr")
+    monkeypatch.chdir(folder)
+    ways = [{"images": arguments["images"], **said} for said in ({}, {"masks": "none"})]
+    for first, second in (ways, ways[::-1]):  # without `masks`, OME-Zarr finds them
+        out = tmp_path / f"{len(first)}.zarr"
+        convert(open_source(kind, first), out, split="a", workers=1)
+        with pytest.raises(SourceError, match=r"packed otherwise \(masks: "):
+            convert(open_source(kind, second), out, split="a", workers=1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_alone_are_packed_checked_repacked_and_predicted(
     datasets, tmp_path, monkeypatch, kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NO_MASKS = "none"  # value of ``--masks`` to pack images without masks
+_MASK_LIKE = re.compile("mask|label|annotation|(?<![a-z])seg", re.IGNORECASE)
+
+
+def resembles_mask(name: str) -> bool:
+    """Return whether the name of a column or of a file is like that of masks.
+
+    Examples
+    --------
+    >>> resembles_mask("image.seg.npz"), resembles_mask("message")
+    (True, False)
+    """
+    return _MASK_LIKE.search(name) is not None
 
 
 def require_choice(option: str, value: str, choices: Iterable[str]) -> None:

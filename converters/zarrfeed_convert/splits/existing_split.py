@@ -15,6 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
 from zarrfeed_convert.source import SAMPLES
+from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
     return {"source": source, "number of samples": found, **settings}
 
 
-def differences(old: JSON, new: JSON) -> list[str]:
+def differences(old: JSON, new: JSON, *, alone: bool = False) -> list[str]:
     """List the entries in which two descriptions differ.
+
+    Parameters
+    ----------
+    old, new
+        The descriptions.
+    alone
+        Whether both are of images without masks: ``--masks none`` is then the same as none given.
 
     Examples
     --------
@@ -51,11 +59,21 @@ def differences(old: JSON, new: JSON) -> list[str]:
     ['seed: 0 there, 1 asked for']
     """
     before, after = _flat(old), _flat(new)
+    if alone:
+        before, after = _without_no_masks(before), _without_no_masks(after)
     return [
         _difference(name, before, after)
         for name in dict.fromkeys([*before, *after])
         if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
+
+
+def _without_no_masks(entries: JSON) -> JSON:
+    return {
+        name: value
+        for name, value in entries.items()
+        if name != "masks" or value not in ("", NO_MASKS)
+    }
 
 
 def _difference(name: str, before: JSON, after: JSON) -> str:
@@ -72,6 +90,7 @@ def require_same_split(
     there: JSON,
     asked: JSON,
     *,
+    fields: Collection[str],
     named: tuple[str, ...] | None,
     ignore: int | None,
 ) -> None:
@@ -83,6 +102,8 @@ def require_same_split(
         The split, and its ``attributes.zarrfeed``.
     asked
         What this run would pack, and how; see :func:`asked_for`.
+    fields
+        Names of the fields that this run would pack.
     named, ignore
         Classes and ignored id, if the user gave them.
 
@@ -96,7 +117,8 @@ def require_same_split(
     settings = _SINCE | packed.get("settings", {})
     before = asked_for(there.get("source", {}), packed.get("found"), settings)
     labels_before, labels_asked = _labels(destination, named, ignore)
-    differ = differences(before | labels_before, asked | labels_asked)
+    alone = MASK not in {*fields, *_fields_of(there)}
+    differ = differences(before | labels_before, asked | labels_asked, alone=alone)
     if differ:
         raise SourceError(
             f"{destination.folder}: exists already, packed otherwise ({'; '.join(differ)}); "
@@ -118,15 +140,19 @@ def require_replaceable(destination: Destination, there: JSON) -> None:
         It is not a split, is a symbolic link, or contains arrays that were added later.
     """
     _require_packed(destination, there)
-    fields = there.get("fields")
-    known = {IMAGE, MASK, *map(str, fields if isinstance(fields, list) else ())}
-    added = added_to(destination.folder, known)
+    added = added_to(destination.folder, {IMAGE, MASK, *_fields_of(there)})
     if added:
         raise SourceError(
             f"{destination.folder}: needed only arrays that zarrfeed packed, found "
             f"{', '.join(added)}, too, which would be lost; move it elsewhere, or choose another "
             "name for the split"
         )
+
+
+def _fields_of(there: JSON) -> list[str]:
+    """Return the names of a split's fields: a pair if it does not say them."""
+    fields = there.get("fields")
+    return [*map(str, fields)] if isinstance(fields, list) else [IMAGE, MASK]
 
 
 def _require_packed(destination: Destination, there: JSON) -> None:

@@ -1,4 +1,4 @@
-"""Columns of Parquet tables: which can hold images or masks, and what a cell holds."""
+"""Columns of Parquet tables: what a cell holds."""
 
 from __future__ import annotations
 
@@ -13,99 +13,21 @@ import pyarrow.compute as pc
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import measure
-from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors
+from zarrfeed_convert.sources.records.column_types import is_bytes, is_tensor, is_text
 from zarrfeed_convert.sources.records.embedded import EmbeddedImage, size_of
-from zarrfeed_convert.sources.records.parquet_files import Tables, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.decoding.pixels import Measure
     from zarrfeed_convert.sources.records.embedded import Numbers, Value
+    from zarrfeed_convert.sources.records.parquet_files import Tables
     from zarrfeed_convert.sources.records.row_groups import RowGroups
 
 # A str is the path of an image file.
 CellValue: TypeAlias = "Value | str | None"
-
-
-def require_images(tables: Tables, column: str, *, option: str) -> None:
-    """Raise if a file lacks a column, or if the column cannot hold images.
-
-    Raises
-    ------
-    SourceError
-        The message lists the columns of the file, or gives the type of the column.
-    """
-    tables.require(column, option=option)
-    for path in tables.paths:
-        kind = schema_of(path).field(column).type
-        if not _may_be_images(kind):
-            needed = "images as bytes, paths, nested lists or tensors"
-            raise SourceError(
-                f"{path}: column {column}: needed {needed}, found {_value_type(kind)}"
-            )
-
-
-def has_masks(tables: Tables, column: str, *, image: str, but_not: Collection[str]) -> bool:
-    """Return whether tables have masks, where the user has not named their column.
-
-    Parameters
-    ----------
-    tables
-        The tables.
-    column
-        The usual name of the column of masks.
-    image
-        The column of the images.
-    but_not
-        Columns that are known to hold something else.
-
-    Raises
-    ------
-    SourceError
-        Only some of the tables have the column, or another column could hold masks.
-    """
-    schemas = {path: schema_of(path) for path in tables.paths}
-    having = [path for path, schema in schemas.items() if column in schema.names]
-    if having:
-        lacking = [path for path in schemas if path not in having]
-        if lacking:
-            raise SourceError(
-                f"{lacking[0]}: needed the column {column!r}, as {having[0]} has, found none; "
-                f"give tables of one kind, or pack images alone with --masks {NO_MASKS}"
-            )
-        return True
-    path, schema = next(iter(schemas.items()))
-    paths = _is_text(_value_type(schema.field(image).type))
-    others = [
-        field.name
-        for field in schema
-        if field.name not in {image, *but_not}
-        and _may_be_images(field.type)
-        and (paths or not _is_text(_value_type(field.type)))
-    ]
-    if others:
-        raise SourceError(
-            f"{path}: needed the column {column!r}, found {few(others, shown=20)}; if one of them "
-            "holds the masks, name it with -o mask=COLUMN, otherwise pack images alone with "
-            f"--masks {NO_MASKS}"
-        )
-    return False
-
-
-def _may_be_images(kind: pa.DataType) -> bool:
-    kind = _value_type(kind)
-    if pa.types.is_struct(kind):
-        return not {"bytes", "path"}.isdisjoint(field.name for field in kind)
-    return _is_bytes(kind) or _is_text(kind) or _is_tensor(kind) or pa.types.is_nested(kind)
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def cell_value(value: pa.Scalar, *, name: str) -> CellValue:
@@ -128,7 +50,7 @@ def cell_value(value: pa.Scalar, *, name: str) -> CellValue:
         fields = {field.name: value[field.name].as_py() for field in kind}
         held: CellValue = fields.get("bytes")
         return fields.get("path") if held is None else held
-    if _is_tensor(kind):
+    if is_tensor(kind):
         tensor: NDArray[Any] = value.to_numpy()
         return tensor
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -161,24 +83,7 @@ def _array_of(values: pa.Array, name: str) -> NDArray[Any]:
 
 def _is_image(kind: pa.DataType) -> bool:
     """Return whether the values of a list are images, rather than numbers or lists of them."""
-    return bool(pa.types.is_struct(kind) or _is_bytes(kind) or _is_text(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    types = pa.types
-    tests = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
-    return any(test(kind) for test in tests)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    types = pa.types
-    return any(
-        test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view)
-    )
-
-
-def _is_tensor(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.FixedShapeTensorType)
+    return bool(pa.types.is_struct(kind) or is_bytes(kind) or is_text(kind))
 
 
 @dataclass(frozen=True, slots=True)

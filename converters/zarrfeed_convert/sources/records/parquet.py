@@ -10,7 +10,8 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.records.columns import Column, has_masks, require_images
+from zarrfeed_convert.sources.records.column_types import has_masks, require_images
+from zarrfeed_convert.sources.records.columns import Column
 from zarrfeed_convert.sources.records.embedded import EmbeddedFields, numbers_by_role, parse_shape
 from zarrfeed_convert.sources.records.parquet_files import Tables, classes_of
 from zarrfeed_convert.sources.records.row_groups import RowGroups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".parquet", ".pq")
 
+_BUFFER = 1 << 16  # bytes to read ahead; without, Arrow fetches a whole row group
+_FIRST_ROWS = 64  # of which one should have a text
 _MOST_LACKING = 1 << 20  # rows with nulls, which are listed one by one
 
 
@@ -160,6 +162,19 @@ class Tables:
             with naming_errors(path), pq.ParquetFile(path) as file:
                 values = file.read(columns=[column]).column(column).to_pylist()
             yield from values
+
+    def first_text(self, column: str) -> str:
+        """Return the first text of a column; empty if the first rows have none, or none to read."""
+        path = self.place(0).path
+        try:
+            require_affordable(path, self._groups(path), {column}, self.limits)
+            with naming_errors(path), pq.ParquetFile(path, buffer_size=_BUFFER) as file:
+                # Row by row, since a few bytes can repeat a long text.
+                rows = file.iter_batches(1, columns=[column], use_threads=False)
+                cells = (batch.column(column)[0].as_py() for batch in islice(rows, _FIRST_ROWS))
+                return next((text for text in cells if text), "")
+        except SourceError:  # a column that is not packed may be damaged, or too large
+            return ""
 
     def doubtful_rows(self, column: str) -> list[int]:
         """List the rows of row groups that have nulls in a column, by their statistics."""

@@ -13,7 +13,7 @@ from zarrfeed_convert.sources.item_index import require_one_mask_each
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import place_and_reason, source_errors
 from zarrfeed_convert.sources.records.embedded import EmbeddedFields, numbers_by_role, parse_shape
-from zarrfeed_convert.sources.records.features import Feature, has_masks
+from zarrfeed_convert.sources.records.feature_values import Feature, has_masks
 from zarrfeed_convert.sources.records.record_file import Records
 from zarrfeed_convert.sources.value_options import ValueOptions
 

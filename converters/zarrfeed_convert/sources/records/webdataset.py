@@ -16,7 +16,11 @@ from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
-from zarrfeed_convert.sources.option_checks import NO_MASKS, require_no_masks
+from zarrfeed_convert.sources.option_checks import (
+    NO_MASKS,
+    require_no_masks,
+    resembles_mask,
+)
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.records.embedded import (
     HEAD,
@@ -64,7 +68,7 @@ class WebDatasetTars(EmbeddedFields):
         several, the first that a sample has. Files are images or ``.npy`` arrays. `mask`
         empty: ``mask.png``, ``seg.png``, ``label.png``, ``cls.png``, some of these as ``tif`` or
         ``npy``, or a ``png`` or ``npy`` beside the image. If no sample has any of these, nor
-        another image file, images are packed alone.
+        another image file, nor a file named like a mask, images are packed alone.
     fields
         Further fields: name → ``ROLE:SUFFIX``, like ``{"depth": "target:depth.npy"}``. The role
         ``image`` is read as the images are, ``mask`` as the masks are; ``target`` keeps its
@@ -228,8 +232,12 @@ def _require_no_other(
     counts
         The number of files with each suffix.
     """
-    pictures = {suffix for suffix in counts if f".{suffix}".endswith((*EXTENSIONS, ".npy"))}
-    if used and len(pictures.union(used).difference(taken)) > 1:
+    possible = {
+        suffix
+        for suffix in counts
+        if f".{suffix}".endswith((*EXTENSIONS, ".npy")) or resembles_mask(suffix)
+    }
+    if used and len(possible.union(used).difference(taken)) > 1:
         raise SourceError(
             f"{where}: needed masks beside the images, found files {_counted(counts)}; name "
             "them with -o image=SUFFIX and -o mask=SUFFIX, or pack images alone with "

@@ -196,7 +196,7 @@ def test_numbers_for_every_pixel_of_a_record_may_be_a_mask(value):
         open_source("tfrecord", {"images": "a.tfrecord"})
 
 
-def test_texts_of_tables_may_be_masks_only_where_images_are_paths():
+def test_texts_of_tables_may_be_masks_where_images_are_paths():
     Path("0.png").write_bytes(png(IMAGES[0]))
     for image, packed in ((png(IMAGES[0]), True), ("0.png", False)):
         pq.write_table(pa.table({"image": [image], "caption": ["a"], "label": [3]}), "a.parquet")
@@ -207,6 +207,42 @@ def test_texts_of_tables_may_be_masks_only_where_images_are_paths():
                 open_source("parquet", {"images": "a.parquet"})
     source = open_source("parquet", {"images": "a.parquet", "masks": "none"})
     np.testing.assert_array_equal(source.read(0)[0], IMAGES[0])
+
+
+@pytest.mark.parametrize(
+    ("column", "texts", "may_be"),
+    [
+        ("mask", ["a", "b", "c"], True),
+        ("Seg_file", ["a", "b", "c"], True),
+        ("gt", ["m/0.png", "m/1.png", "m/2.png"], True),
+        ("gt", [None, "m/1.NPY", None], True),
+        ("gt", ["a.txt", "m/1.png", "m/2.png"], False),
+        ("message", ["a", "b", "c"], False),
+        ("gt", [None, None, None], False),
+    ],
+)
+@pytest.mark.parametrize("coded", [False, True])
+def test_texts_beside_images_may_be_masks_by_their_name_or_ending(column, texts, may_be, coded):
+    values = pa.array(texts, pa.string())
+    images = [{"bytes": png(image), "path": None} for image in IMAGES[:3]]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    values = values.dictionary_encode() if coded else values
+    pq.write_table(pa.table({"image": pa.array(images, kind), column: values}), "a.parquet")
+    if may_be:
+        with pytest.raises(SourceError, match=f"found {column}; if one of them.*--masks none"):
+            open_source("parquet", {"images": "a.parquet"})
+    source = open_source("parquet", {"images": "a.parquet", "masks": "none" if may_be else ""})
+    assert len(source.fields) == 1
+    np.testing.assert_array_equal(source.read(2)[0], IMAGES[2])
+
+
+def test_texts_that_are_too_large_to_read_are_no_paths():
+    texts = [chr(97 + row) * 100_000 + ".png" for row in range(2)]
+    pq.write_table(pa.table({"image": [png(i) for i in IMAGES[:2]], "gt": texts}), "a.parquet")
+    with pytest.raises(SourceError, match="found gt"):
+        open_source("parquet", {"images": "a.parquet"})
+    limits = Limits(sample_nbytes=50_000)
+    assert len(open_source("parquet", {"images": "a.parquet"}, limits=limits).fields) == 1
 
 
 def test_tables_of_which_only_some_have_masks_are_refused():
@@ -226,6 +262,23 @@ def test_masks_in_tars_of_keys_of_their_own_are_not_packed_as_images():
             tar.addfile(info, io.BytesIO(data))
     with pytest.raises(SourceError, match=r"needed masks beside the images, found files jpg \(1\)"):
         open_source("webdataset", {"images": "a.tar"})
+
+
+@pytest.mark.parametrize(
+    ("suffix", "may_be"),
+    [("mask", True), ("seg.npz", True), ("label.json", True), ("cls", False), ("json", False)],
+)
+def test_files_of_tars_that_are_named_like_masks_are_asked_about(suffix, may_be):
+    with tarfile.open("a.tar", "w") as tar:
+        for name, data in (("0.png", png(IMAGES[0])), (f"0.{suffix}", b"1")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    if may_be:
+        with pytest.raises(SourceError, match=rf"{suffix} \(1\).*-o mask=SUFFIX.*--masks none"):
+            open_source("webdataset", {"images": "a.tar"})
+    source = open_source("webdataset", {"images": "a.tar", "masks": "none" if may_be else ""})
+    np.testing.assert_array_equal(source.read(0)[0], IMAGES[0])
 
 
 def test_a_first_record_that_is_damaged_does_not_decide():
