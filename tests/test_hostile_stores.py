@@ -370,18 +370,25 @@ def test_sums_that_are_not_finite_give_no_normalization(tmp_path: Path) -> None:
     assert np.isfinite(normalization_of(open_split(store), range(3)).mean).all()
 
 
-@pytest.mark.parametrize("size", [[2**40, 2**40], [-1, 8], [0, 0], [8, 700]])
+@pytest.mark.parametrize("last", ["first", "far"])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize(
+    "size", [[2**40, 2**40], [2**63 - 1, 2**63 - 1], [-1, 8], [0, 0], [8, 700], [9, 6], [16, 12]]
+)
 def test_tiles_that_do_not_cover_their_image_are_not_put_together(
-    size: list[int], tmp_path: Path
+    size: list[int], dtype: Any, last: str, tmp_path: Path
 ) -> None:
+    places = np.zeros((8, 3), np.int64)
+    if last == "far":  # the corner is covered, and a hole is not
+        places[-1, 1:] = np.array(size) - (2, 2)
     described = {
-        "tile": np.zeros((8, 3), np.int64),
+        "tile": places,
         "tile_source": np.full((1, 4), 65, np.uint8),
         "tile_size": np.array([size]),
     }
     store = write_split(tmp_path / "train", PIXELS | described)
     with pytest.raises(StoreError, match="tile_size: needed a size that its tiles cover"):
-        list(stitch(open_split(store), np.zeros((8, 8, 6))))
+        list(stitch(open_split(store), np.zeros((8, 8, 6), dtype)))
 
 
 @pytest.mark.parametrize("count", [-1, 2**40, 8 * 6 + 1])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrfeed import StoreError, ZarrSequence, open_split, read_samples, stitch
-from zarrfeed_convert import Header, Source, convert
+from zarrfeed.store.descriptive_arrays import sample_names
+from zarrfeed_convert import Header, Source, convert, repack
 
 
 @dataclasses.dataclass
@@ -96,6 +97,22 @@ def test_what_cannot_be_stitched_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=r"needed predictions \(4, 4, 4\) or"):
             stitch(tmp_path / "tiles/s", wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_an_image_of_which_tiles_are_missing_is_refused(tmp_path, dtype):
+    options = {"size": (4, 4), "fit": "tile"}
+    convert(Pictures([(8, 8)] * 2), tmp_path / "o", split="s", classes=200, workers=1, **options)
+    keys = sample_names(open_split(tmp_path / "o/s"), range(8))
+    lost = next(key for key in keys if key.startswith("picture1"))
+    kept = [key for key in keys if key != lost]
+    repack(tmp_path / "o/s", tmp_path / "p", split="s", keys=kept, order="source", workers=1)
+    stitched = stitch(tmp_path / "p/s", np.ones((7, 4, 4), dtype))
+    key, whole = next(stitched)
+    assert key == "picture0"
+    assert (whole == 1).all()
+    with pytest.raises(StoreError, match=r"\[8, 8\] for 'picture1', of which there are 3 tiles"):
+        next(stitched)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

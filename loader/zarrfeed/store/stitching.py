@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,24 +101,24 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
         rows = by_source[begin:end]
         begin = end
         key = decode_name(names[source])
-        _require_covered(split, key, places[rows, 1:], sizes[source], tile)
-        yield key, _put_together(predictions, rows, places[rows, 1:], sizes[source])
+        origins, size = places[rows, 1:], sizes[source]
+        fits = _fits(origins, size, tile)
+        whole = _put_together(predictions, rows, origins, size) if fits else None
+        if whole is None:
+            raise StoreError(
+                f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found "
+                f"{size.tolist()} for {key!r}, of which there are {len(rows)} tiles of "
+                f"{list(tile)}: keep all tiles of an image, or convert again"
+            )
+        yield key, whole
 
 
-def _require_covered(
-    split: Split,
-    key: str,
-    origins: NDArray[np.int64],
-    size: NDArray[np.int64],
-    tile: tuple[int, ...],
-) -> None:
-    """Refuse a size that the tiles do not cover, before memory of that size is allocated."""
-    covered = origins.max(axis=0, initial=0) + tile
-    if (origins < 0).any() or (origins >= size).any() or not ((size > 0) & (size <= covered)).all():
-        raise StoreError(
-            f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found {size.tolist()} "
-            f"for {key!r}, whose tiles reach {covered.tolist()}: restore it, or convert again"
-        )
+def _fits(origins: NDArray[np.int64], size: NDArray[np.int64], tile: tuple[int, ...]) -> bool:
+    """Whether tiles may cover a size, so that no more memory is allocated than for the tiles."""
+    if (size <= 0).any() or (origins < 0).any() or (origins >= size).any():
+        return False
+    pixels: int = math.prod(size.tolist())  # exact: a claimed size may overflow int64
+    return pixels <= len(origins) * math.prod(tile)
 
 
 def _put_together(
@@ -125,7 +126,8 @@ def _put_together(
     rows: NDArray[np.int64],
     origins: NDArray[np.int64],
     size: NDArray[np.int64],
-) -> NDArray[Any]:
+) -> NDArray[Any] | None:
+    """Return the prediction of an image of this size; None if the tiles leave a hole in it."""
     axes = len(size)
     floats = predictions.dtype.kind == "f"
     shape = (*size.tolist(), *predictions.shape[1 + axes :])
@@ -146,6 +148,8 @@ def _put_together(
         nearer = part > weight[place]
         total[place][nearer] = values[nearer]
         weight[place][nearer] = part[nearer]
+    if not weight.all():
+        return None
     if floats:
         total /= weight.reshape(*shape[:axes], *(1 for _ in shape[axes:]))
     return total.astype(predictions.dtype)
