@@ -114,6 +114,11 @@ def test_class_weights_are_named_counted_or_balanced(tmp_path: Path) -> None:
     with ZarrSequence(path, 2, shuffle=False, class_weight="balanced") as seq:
         [(_, _, weight)] = list(seq)
     assert np.array_equal(weight, np.float32([0, 48 / (2 * 36), 48 / (2 * 12)])[mask])
+    attributes["ignore"] = 300  # no uint8 mask holds it
+    zarr.open_group(str(path.parent), mode="a").attrs["zarrfeed"] = attributes
+    with ZarrSequence(path, 2, shuffle=False, class_weight=[1, 2, 3]) as seq:
+        [(_, _, weight)] = list(seq)
+    assert np.array_equal(weight, np.float32([1, 2, 3])[mask])
 
 
 def test_a_sequence_says_what_it_is(split: Path) -> None:

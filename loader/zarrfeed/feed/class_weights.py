@@ -82,7 +82,7 @@ def weight_table(
             f"{mask.dtype}: compute weights in a transform, and name them in weights="
         )
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
-    if ignore is not None:
+    if ignore is not None and ignore < table.size:  # a store may name one that no mask can hold
         table[ignore] = 0
         if pixels is not None and ignore < pixels.size:
             pixels = np.delete(pixels, ignore)
