@@ -220,6 +220,11 @@ def test_the_front_page_does_not_load_keras() -> None:
     }
 
 
+def test_the_front_page_has_the_errors_without_an_import_of_them():
+    script = "import sys, zarrfeed; zarrfeed.errors.StoreError; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_converters_page_imports_what_is_asked_for_alone():
     script = "import sys, zarrfeed_convert; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

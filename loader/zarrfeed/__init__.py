@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Imports nothing heavy, and makes `zarrfeed.errors` an attribute.
+from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
+
 if TYPE_CHECKING:
-    from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
@@ -42,21 +44,16 @@ __all__ = [
 ]
 
 
-# Where each name is defined, below this package.
+# Where each other name is defined, below this package.
 _HOME = {
     "EpochStats": "feed.stats",
     "FeedMonitor": "fronts.callbacks",
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
     "Normalization": "store.descriptive_arrays",
-    "ReadError": "errors",
     "ResumeCallback": "fronts.resume_callback",
-    "SourceError": "errors",
     "Split": "store.split",
     "SplitReader": "store.reader",
-    "StoreError": "errors",
-    "WorkerError": "errors",
     "ZarrSequence": "fronts.keras_sequence",
-    "ZarrfeedError": "errors",
     "class_pixels": "store.descriptive_arrays",
     "list_splits": "store.split",
     "open_split": "store.split",
