@@ -70,7 +70,9 @@ def test_a_batch_size_that_does_not_apply_is_told(split: Path, model: Any) -> No
         model.predict(seq, batch_size=4, verbose=0)
 
 
-def test_inputs_alone_feed_predict_but_no_loss(split: Path, model: Any) -> None:
+def test_inputs_alone_feed_predict_but_no_loss(split: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(22, 1)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with ZarrSequence(split, 11, fields="image") as seq:
         for method in (model.fit, model.evaluate):
             with pytest.raises(ValueError, match=r"hold image alone, which feeds predict; .*mask:"):
@@ -86,16 +88,30 @@ def test_inputs_alone_feed_predict_but_no_loss(split: Path, model: Any) -> None:
         assert len(predictions[0]) == 22
 
 
-def test_inputs_alone_train_a_model_that_makes_its_own_loss(split: Path) -> None:
-    class Compresses(keras.Sequential):  # type: ignore[misc]
-        def compute_loss(self, x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
-            assert y is None
-            return keras.ops.mean((y_pred - keras.ops.cast(x, "float32")) ** 2)
+class Compresses(keras.Sequential):  # type: ignore[misc]
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
+        assert y is None
+        return keras.ops.mean((y_pred - keras.ops.cast(x, "float32")) ** 2)
 
-    itself = Compresses([keras.Input((8, 6, 3)), keras.layers.Conv2D(3, 1)])
-    itself.compile("sgd")
+
+class Steps(keras.Sequential):  # type: ignore[misc]
+    def train_step(self, data: Any) -> Any:
+        assert isinstance(data, tuple)
+        return {"loss": keras.ops.mean(self(data[0]))}
+
+    test_step = train_step
+
+
+@pytest.mark.parametrize("kind", [Compresses, Steps])
+@pytest.mark.parametrize("loss", [None, "mse"])
+def test_inputs_alone_train_a_model_that_makes_its_own_loss(
+    split: Path, kind: Any, loss: str | None
+) -> None:
+    itself = kind([keras.Input((8, 6, 3)), keras.layers.Conv2D(3, 1)])
+    itself.compile("sgd", loss)
     with ZarrSequence(split, 11, fields="image") as seq:
         assert itself.fit(seq, verbose=0).history["loss"]
+        assert np.isfinite(itself.evaluate(seq, verbose=0))
 
 
 class Around(keras.utils.PyDataset):

@@ -37,6 +37,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_split(tmp_path_factory.mktemp("one_channel") / "train", ARRAYS)
 
 
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    random = np.random.default_rng(1)
+    arrays = {
+        "image": ARRAYS["image"],
+        "labels": random.integers(0, 2, (COUNT, 5), np.uint8),
+        "score": random.random(COUNT, np.float32),
+        "weight": random.random(COUNT, np.float32),
+    }
+    return write_split(tmp_path_factory.mktemp("labels") / "train", arrays)
+
+
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
@@ -110,7 +122,8 @@ def test_batches_by_hand_stay_as_they_are(store: Path) -> None:
         assert seq.to_tf_dataset().element_spec[1].shape == (8, *SIZE)
 
 
-def test_a_loss_of_ones_own_step_gets_what_is_stored(store: Path) -> None:
+@pytest.mark.parametrize("loss", [None, "mse"])
+def test_a_loss_of_ones_own_step_gets_what_is_stored(store: Path, loss: str | None) -> None:
     shapes = []
 
     class Own(keras.Sequential):  # type: ignore[misc]
@@ -119,10 +132,40 @@ def test_a_loss_of_ones_own_step_gets_what_is_stored(store: Path) -> None:
             return keras.ops.mean(y_pred)
 
     model = Own([keras.Input((*SIZE, 3)), keras.layers.Conv2D(1, 1)])
-    model.compile("sgd")
+    model.compile("sgd", loss)
     with ZarrSequence(store, 8, inputs="image", targets="mask", weights="weight") as seq:
         model.fit(seq, verbose=0)
     assert set(shapes) == {SIZE}
+
+
+class TestWeightsOfSamples:
+    """Of outputs without spatial axes."""
+
+    def model_of(self, *layers: Any) -> Any:
+        pooled = [keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
+        return keras.Sequential([keras.Input((*SIZE, 3)), *pooled, *layers])
+
+    @pytest.mark.parametrize("given", [{"weights": "weight"}, {"pad_remainder": True}])
+    def test_of_an_output_of_one_axis_are_taken(self, labels: Path, given: Any) -> None:
+        model = self.model_of(keras.layers.Dense(1), keras.layers.Reshape(()))
+        assert model.output_shape == (None,)
+        model.compile("sgd", "mse")
+        with ZarrSequence(labels, 5, inputs="image", targets="score", **given) as seq:
+            assert np.isfinite(model.fit(seq, verbose=0).history["loss"]).all()
+
+    def test_of_a_vector_of_labels_leave_padding_out(self, labels: Path) -> None:
+        model = self.model_of(keras.layers.Dense(5, activation="sigmoid"))
+        model.compile("sgd", "binary_crossentropy", weighted_metrics=["binary_accuracy"])
+        keys = {"inputs": "image", "targets": "labels", "shuffle": False, "pad_remainder": True}
+        with ZarrSequence(labels, COUNT - 1, **keys) as seq:
+            assert [array.shape for array in seq[1][1:]] == [(COUNT - 1, 5), (COUNT - 1, 1)]
+            got = model.evaluate(seq, verbose=0, return_dict=True)
+            truth = np.concatenate([seq[0][1], seq[1][1][:1]])
+        p = model.predict(ARRAYS["image"], verbose=0)
+        losses = -np.log(np.where(truth == 1, p, 1 - p)).mean(axis=-1)
+        two = [losses[:-1].mean(), losses[-1] / (COUNT - 1)]
+        assert got["loss"] == pytest.approx(np.mean(two), rel=1e-4)
+        assert got["binary_accuracy"] == pytest.approx(((p > 0.5) == truth).mean(), rel=1e-4)
 
 
 class TestWeightsOfMoreAxesThanLosses:

@@ -226,9 +226,12 @@ def _weight_shape(inputs: Spec, target: Spec) -> tuple[int, ...]:
     (4, 4)
     >>> _weight_shape(image, Spec("depth", (4, 4, 1), np.dtype("float32")))
     (1, 1, 1)
+    >>> _weight_shape(image, Spec("labels", (5,), np.dtype("uint8")))
+    (1,)
     """
     shape = target.shape
-    if target.dtype.kind == "f":
+    along_signal = len(inputs.shape) == 2 and shape == inputs.shape[:1]
+    if target.dtype.kind == "f" or (len(shape) == 1 and not along_signal):
         return (1,) * len(shape)
     if len(shape) >= max(3, len(inputs.shape)) and shape[-1] > 1:
         return shape[:-1]  # a channel for each class

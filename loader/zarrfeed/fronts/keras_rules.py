@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CALLERS = 12  # more than there are frames between Keras' `fit` and its choice of an adapter
 _METHODS = ("fit", "evaluate", "predict")
+_STEPS = ("compute_loss", "train_step", "test_step")  # what a model does with a batch
 _INSTEAD = {
     "y": "ZarrSequence(inputs=…, targets=…), or fields=(image, mask) for short, names them",
     "sample_weight": (
@@ -31,7 +32,7 @@ _INSTEAD = {
 }
 
 
-def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
+def check_given(sequence: FrontEnd, given: Mapping[str, Any], base: type) -> None:
     """Refuse arguments that ``fit``, ``evaluate`` or ``predict`` would ignore.
 
     Parameters
@@ -40,6 +41,8 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
         The sequence that was given as `x`.
     given
         The other arguments by their names in Keras.
+    base
+        Keras' class of models.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
             stacklevel=2,
         )
     names = sequence.fields
-    require_targets(sequence, model_in_training())
+    if model_with_loss(base) is not None:
+        require_targets(sequence)
     if sequence._request.inputs is not None:
         return  # it is explicit which arrays are weights
     if len(names) > 3 or (len(names) == 3 and WEIGHT not in names[2].lower()):
@@ -73,8 +77,8 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any]) -> None:
         )
 
 
-def require_targets(sequence: FrontEnd, model: Any) -> None:
-    """Refuse a sequence of inputs alone for a model with a loss of its targets.
+def require_targets(sequence: FrontEnd) -> None:
+    """Refuse a sequence of inputs alone, from which Keras computes no loss.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def require_targets(sequence: FrontEnd, model: Any) -> None:
         The message says what the batches hold.
     """
     structure = sequence._stream.batch_spec.structure
-    if len(structure.parts) > 1 or getattr(model, "loss", None) is None:
+    if len(structure.parts) > 1:
         return
     masks = sequence._stream.split.field_names
     raise ValueError(
@@ -150,10 +154,21 @@ def note_predictions(holder: Any, kind: type) -> None:
         sequence._predicted = sequence.epoch if predicts else None
 
 
-def model_in_training() -> Any:
-    """Return the model whose ``fit`` or ``evaluate`` is choosing a data adapter; None if none is.
+def model_with_loss(base: type) -> Any:
+    """Return the model for whose ``fit`` or ``evaluate`` Keras is choosing a data adapter.
 
     Keras does not tell adapters which model they feed, so that only the call stack does.
+
+    Parameters
+    ----------
+    base
+        Keras' class of models.
+
+    Returns
+    -------
+    Model or None
+        None if there is no such call, or Keras computes no loss of the batches' targets: the model
+        was compiled without one, or what it does with a batch is its own.
     """
     caller = _caller()
     if caller is None or caller.f_code.co_name == "predict":
@@ -162,7 +177,9 @@ def model_in_training() -> Any:
     model = found.get("self")
     if isinstance(found, dict):  # before Python 3.13 a copy, which would hold the last batch
         found.clear()
-    return model
+    kind = type(model)
+    own = any(getattr(kind, name, None) is not getattr(base, name, None) for name in _STEPS)
+    return None if own or getattr(model, "loss", None) is None else model
 
 
 def _caller() -> FrameType | None:

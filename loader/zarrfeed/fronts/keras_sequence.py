@@ -11,7 +11,7 @@ from zarrfeed.fronts.front_end import FrontEnd, torch_rank
 from zarrfeed.fronts.keras_rules import (
     check_given,
     follow_passes,
-    model_in_training,
+    model_with_loss,
     note_predictions,
 )
 from zarrfeed.fronts.keras_version import no_keras
@@ -195,7 +195,7 @@ class _WithChannels(_DataAdapter):  # type: ignore[misc]
 def _adapter_for(model: Any, sequence: ZarrSequence) -> Any:
     """Return an adapter whose targets have the axes that the losses of a model need."""
     structure, specs = sequence._stream.batch_spec.structure, sequence._stream.specs
-    if len(structure.parts) < 3 or getattr(model, "loss", None) is None:
+    if len(structure.parts) < 3 or model is None:
         return sequence  # no weights, or no loss that Keras computes
     arrays = [((sequence.batch_size, *spec.shape), str(spec.dtype)) for spec in specs]
     shapes = output_shapes(model, structure.nest(arrays)[0])
@@ -230,11 +230,11 @@ def _replace_choice_of_adapter() -> None:
         given = parameters.bind(*args, **kwargs).arguments
         x = given.get("x")
         if isinstance(x, ZarrSequence):
-            check_given(x, given)
+            check_given(x, given, keras.Model)
         note_predictions(x, keras.utils.PyDataset)
         adapter = cast("Any", theirs(*args, **kwargs))
         if adapter is x:
-            return _adapter_for(model_in_training(), x)
+            return _adapter_for(model_with_loss(keras.Model), x)
         passes = getattr(adapter, "_get_iterator", None)
         if passes is not None and isinstance(x, keras.utils.PyDataset):
             adapter._get_iterator = follow_passes(

@@ -100,7 +100,7 @@ def require_weights_of_pixels(
     of_name = {spec.name: spec for spec in specs}
     for output, shape in shapes.items():
         name = weights.get(output, weights.get(None))
-        if name is None:
+        if name is None or not shape:  # of (b,) Keras' loss is the mean over the batch
             continue
         found = of_name[name].shape
         if len(found) >= len(shape) and not (len(found) == len(shape) and found[-1] == 1):

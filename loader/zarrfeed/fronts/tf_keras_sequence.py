@@ -83,7 +83,7 @@ def _replace_adapter() -> None:
     def checked(*args: Any, **kwargs: Any) -> Any:
         x = kwargs.get("x")
         if isinstance(x, ZarrSequence):
-            check_given(x, kwargs)
+            check_given(x, kwargs, tf_keras.Model)
         note_predictions(x, tf_keras.utils.Sequence)
         handler = get_data_handler(*args, **kwargs)
         for sequence in held_sequences(x, tf_keras.utils.Sequence):
