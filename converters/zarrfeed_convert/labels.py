@@ -18,7 +18,7 @@ from zarrfeed_convert.class_counts import class_counts, value_counts
 from zarrfeed_convert.decoding.limits import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_ID = 65535
 _JPEG = (".jpg", ".jpeg")
+# JPEG compression gives masks of a few classes dozens of values; fewer than this may be classes.
+_JPEG_VALUES = 16
 _EDGE_VALUES = 16  # minimum number of values between 0 and 255 for soft edges
 TOPS = (255, 65535)  # foreground in masks of two classes with 8 and 16 bits
 MULTI_HOT_AXES = "a last axis with a channel of 0 and 1 for each class"
@@ -260,6 +262,23 @@ def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
         f"{kinds[bool(needed.multi_hot)]}, as the others have, found "
         f"{kinds[bool(found.multi_hot)]}; {advice}, or another OUT"
     )
+
+
+def smeared_by_jpeg(in_jpegs: Set[int], values: Set[int]) -> bool:
+    """Return whether masks hold values as JPEG leaves them: too many, or some beside 0 and 255.
+
+    Parameters
+    ----------
+    in_jpegs, values
+        Values of the masks that are JPEG files, and of all masks.
+
+    Examples
+    --------
+    >>> [smeared_by_jpeg(ids, ids) for ids in ({0, 255}, {0, 1, 255}, {0, 1, 2}, set(range(17)))]
+    [False, True, False, True]
+    """
+    beside = bool(in_jpegs) and 255 in values and not values <= {0, 255}
+    return beside or len(in_jpegs) > _JPEG_VALUES
 
 
 def is_jpeg(name: str) -> bool:

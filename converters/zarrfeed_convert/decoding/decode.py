@@ -177,10 +177,10 @@ def _decode(data: bytes, name: str, limits: Limits) -> Pixels:
         values = decode_jpeg(data, jpeg, name, limits)
         # Skip Pillow, which takes 0.03 ms to open a file; decoding a CamVid image takes 0.5.
         if jpeg.plain and values.dtype == np.uint8 and _is_grey_or_rgb(values):
-            return Pixels(values)
+            return Pixels(values, jpeg=True)
         with open_image(io.BytesIO(data), name, limits) as image:
             pixels = Pixels(values) if image.mode in ("L", "RGB") else _decode_pillow(image)
-            return turn(pixels, _orientation(image))
+            return replace(turn(pixels, _orientation(image)), jpeg=True)
     with open_image(io.BytesIO(data), name, limits) as image:
         if image.format == "TIFF":  # Pillow rotates a TIFF itself
             return _decode_pillow(image)

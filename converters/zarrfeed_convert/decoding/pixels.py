@@ -35,6 +35,8 @@ class Pixels:
         Factor by which grey of fewer than 8 bits was multiplied, so that white is 255.
     nodata
         Stored values that the file declares as no data.
+    jpeg
+        Whether the file is a JPEG, whose compression changes numbers.
     """
 
     values: NDArray[Any]
@@ -42,6 +44,7 @@ class Pixels:
     bands: bool = False
     step: int = 1
     nodata: tuple[float, ...] = ()
+    jpeg: bool = False
 
     @property
     def stored(self) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from zarrfeed_convert.labels import (
     has_soft_edges,
     is_jpeg,
     of_two_classes,
+    smeared_by_jpeg,
 )
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.survey_tasks import collect_values
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Source
 
 _SURVEYED_TOGETHER = 16
-# JPEG compression gives masks of a few classes dozens of values; fewer than this may be classes.
-_JPEG_VALUES = 16
 _INSTANCES = 256  # more classes without names are probably numbers of objects
 
 
@@ -191,7 +190,7 @@ def labels_of_values(
     """
     values = set(seen) - {ignore}
     smeared = sorted(value for value in values if is_jpeg(seen[value]))
-    if len(smeared) > _JPEG_VALUES or (smeared and 255 in values and not values <= {0, 255}):
+    if smeared_by_jpeg(set(smeared), values):
         raise SourceError(
             f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
             f"{len(values)} values; {JPEG_HINT}; or, {of_two_classes(255)}"

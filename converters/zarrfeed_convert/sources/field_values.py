@@ -14,7 +14,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
-from zarrfeed_convert.labels import is_jpeg
+from zarrfeed_convert.labels import JPEG_HINT, is_jpeg, smeared_by_jpeg
 from zarrfeed_convert.source import PAIR, ArrayHeader, Source
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _MOST_UINT8 = 255
+_JPEG_COLORS = "the colours of a JPEG, which its compression changes"
 
 
 class FieldValue(Protocol):
@@ -174,7 +175,7 @@ def field_header(field: Field, said: Measure, options: ValueOptions, *, name: st
     if said.palette:
         raise _no_numbers(field, name, "the indices of a palette")
     if said.channels > 1 and is_jpeg(name):
-        raise _no_numbers(field, name, "the colours of a JPEG, which its compression changes")
+        raise _no_numbers(field, name, _JPEG_COLORS)
     shape = size if said.channels == 1 else (*size, said.channels)
     return ArrayHeader(shape, packed_dtype(dtype, name))
 
@@ -203,6 +204,12 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
         return options.image(pixels, name=name)
     if field.role == "mask":
         ids = options.mask(pixels, name=name)
+        held = set(np.unique(ids).tolist()) if pixels.jpeg else set()
+        if smeared_by_jpeg(held, held):
+            raise SourceError(
+                f"{name}: needed ids as the mask {field.name}, found a JPEG of {len(held)} values; "
+                f"{JPEG_HINT}"
+            )
         dtype = ids_dtype(pixels.values.dtype, options.mask_map)
         return ids.astype(np.promote_types(ids.dtype, dtype), copy=False)
     if pixels.palette is not None:
@@ -212,6 +219,8 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
     values = pixels.stored
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
+    if pixels.jpeg and values.ndim == 3:
+        raise _no_numbers(field, name, _JPEG_COLORS)
     return packable(values, name)
 
 

@@ -120,12 +120,15 @@ class Joined:
         Field → (key of an image → key of its file in this field).
     left_aside
         Number of image files, and of mask files, that lack their suffix.
+    passed_over
+        ``.npy`` files beside image files, which are no samples.
     """
 
     files: Mapping[str, tuple[str, ...]]
     left_out: tuple[tuple[str, str], ...]
     partners: Mapping[str, Mapping[str, str]]
     left_aside: tuple[int, int] = (0, 0)
+    passed_over: tuple[str, ...] = ()
 
 
 def pair_stacks(

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # skipped samples
 # Decisions whose value matters, too.
-_REMARKS = ("hidden files", "repeated files", "same place", "other splits")
+_REMARKS = (
+    *("hidden files", ".npy files", "JPEG targets"),
+    *("repeated files", "same place", "other splits"),
+)
 # Decisions that may surprise a user who set no option.
 _NOTABLE = ("masks", "mask dtype", "no data", "padding", *_REMARKS)
 _NOTABLE_REASON = re.compile("255 means 1|--mask-map")

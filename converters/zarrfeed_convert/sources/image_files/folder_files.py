@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
-from zarrfeed_convert.sources.file_discovery import files_in, has_extension, stem_of
+from zarrfeed_convert.sources.file_discovery import files_in, fixed_part, has_extension, stem_of
 from zarrfeed_convert.sources.file_pairs import files_by_key, join_by_key
 from zarrfeed_convert.sources.name_pairs import advise_suffixes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from zarrfeed_convert.extra_fields import ExtraField
     from zarrfeed_convert.sources.file_pairs import Joined
@@ -61,7 +62,8 @@ def join_folders(
     image_suffix, mask_suffix
         End of a name after the shared part.
     extras
-        Further fields, whose places are folders or globs. Their files are not images.
+        Further fields, whose places are folders or globs. Their files are not images, nor, without
+        `mask_suffix`, masks, unless all masks are also a field.
 
     Raises
     ------
@@ -69,39 +71,72 @@ def join_folders(
         A folder is missing or empty, a glob matches nothing, most files are unpaired, or two have
         the same name.
     """
-    sides = [_side_of(extra) for extra in extras]
-    found_images = _without(_image_files(images, "images"), sides)
+    arrays: list[str] = []
+    sides = [_side_of(extra, arrays) for extra in extras]
+    taken = {entry for side in sides for entry in _entries(side.files.values()).values()}
+    found_images = _without(_image_files(images, "images", arrays), taken)
     not_suffix, masks_aside = "", 0
     if masks:
-        found_masks = _image_files(masks, "masks")
-        # One folder for both: without its masks, the rest are the images.
-        shared = found_images.keys() & found_masks.keys()
+        found_masks = _image_files(masks, "masks", arrays)
+        # One folder for both: without its masks, the rest are the images, or the reverse.
+        shared = _below_real(images, found_images) & _below_real(masks, found_masks)
         if shared and not mask_suffix and not image_suffix:
             raise SourceError(
                 f"images and masks: needed different files, found {len(shared)} of {images} on "
                 "both sides; say how masks are told apart, like --mask-suffix _mask"
             )
         not_suffix = mask_suffix if shared else ""
-        mask_of = files_by_key(found_masks, mask_suffix, "masks")
+        not_image = image_suffix if shared and not mask_suffix else ""
+        if not mask_suffix:
+            found_masks = _other_than(taken, found_masks) or found_masks
+        mask_of = files_by_key(found_masks, mask_suffix, "masks", but_not=not_image)
         sides.insert(0, _Side("mask", masks, mask_of, (image_suffix, mask_suffix)))
         masks_aside = len(found_masks) - len(mask_of)
     image_of = files_by_key(found_images, image_suffix, "images", but_not=not_suffix)
     joined = join_by_key(image_of, {side.what: side.files for side in sides})
     for side in sides:
         _require_partners(images, image_of, side, joined.partners[side.what])
-    return replace(joined, left_aside=(len(found_images) - len(image_of), masks_aside))
+    left_aside = len(found_images) - len(image_of), masks_aside
+    passed_over = {entry: path for path, entry in _entries(arrays).items() if entry not in taken}
+    return replace(joined, left_aside=left_aside, passed_over=tuple(sorted(passed_over.values())))
 
 
-def _side_of(extra: ExtraField) -> _Side:
+def _side_of(extra: ExtraField, arrays: list[str]) -> _Side:
     name = extra.field.name
-    found = _image_files(extra.place, f"field {name}")
+    found = _image_files(extra.place, f"field {name}", arrays)
     return _Side(f"{name} file", extra.place, files_by_key(found, "", f"field {name}"))
 
 
-def _without(images: Mapping[str, str], sides: Sequence[_Side]) -> dict[str, str]:
+def _entries(paths: Iterable[str]) -> dict[str, str]:
+    """Return path → real folder and name, which are the same for ``i/a`` and ``/data/i/a``.
+
+    Symbolic links that lead to one file stay different: samples may share a file.
+    """
+    real: dict[str, str] = {}
+    found = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)  # once: it asks the disk
+        found[path] = os.path.join(real[folder], name)  # noqa: PTH118
+    return found
+
+
+def _below_real(where: str, paths: Iterable[str]) -> set[str]:
+    """Return paths below the real path of their folder; links in it may lead to one place."""
+    base = where if Path(where).is_dir() else fixed_part(where)
+    real = Path(os.path.realpath(base))
+    return {str(real / Path(path).relative_to(base)) for path in paths}
+
+
+def _other_than(taken: set[str], files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files, path → stem, without the entries that are taken."""
+    return {path: files[path] for path, entry in _entries(files).items() if entry not in taken}
+
+
+def _without(images: Mapping[str, str], taken: set[str]) -> dict[str, str]:
     """Return the images without the files of further fields, which may share their folder."""
-    taken = {path for side in sides for path in side.files.values()}
-    left = {path: stem for path, stem in images.items() if path not in taken}
+    left = _other_than(taken, images)
     if not left:
         path = Path(min(images))
         raise SourceError(
@@ -157,8 +192,11 @@ def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: st
     return [f"{count} no {partner}: {shown}"]
 
 
-def _image_files(where: str, what: str) -> dict[str, str]:
-    """Find image files: path → path below the folder or the glob's fixed part, as a stem."""
+def _image_files(where: str, what: str, arrays: list[str]) -> dict[str, str]:
+    """Find image files: path → path below the folder or the glob's fixed part, as a stem.
+
+    ``.npy`` files beside image files are passed over, and added to `arrays`.
+    """
     found = files_in(where)
     if found is None:
         found_file = "a file, no folder" if Path(where).is_file() else "no such folder"
@@ -174,6 +212,8 @@ def _image_files(where: str, what: str) -> dict[str, str]:
             if has_extension(path.name, extensions)
         }
         if stems:
+            if extensions is EXTENSIONS:
+                arrays += [path for path in paths if has_extension(Path(path).name, _ARRAYS)]
             return stems
     raise SourceError(
         f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "

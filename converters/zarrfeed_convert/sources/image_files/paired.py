@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
+from zarrfeed_convert.labels import is_jpeg
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.field_values import DecodedFields
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.field_values import FieldValue
+    from zarrfeed_convert.sources.file_pairs import Joined
 
 
 class FilePairs(DecodedFields):
@@ -96,7 +98,7 @@ class PairedFolders(FilePairs):
 
     Files are images of any number of channels, or arrays in ``.npy`` files: images (H, W) or
     (H, W, C), masks (H, W). The ``.npy`` files of a folder are read if it has no image files, or
-    if a glob names them.
+    if a glob names them; otherwise a remark counts them.
 
     Parameters
     ----------
@@ -112,7 +114,8 @@ class PairedFolders(FilePairs):
         Further fields, name → ``ROLE:PLACE``, such as ``{"depth": "target:data/depth"}``. PLACE is
         a folder or a glob of files, which pair with the images as masks do and are not images,
         even in a shared folder. Role ``image``: a picture, converted by `color`; ``mask``: ids,
-        converted by `mask_map`; ``target``: the numbers of the files, unchanged.
+        converted by `mask_map`; ``target``: the numbers of the files, unchanged. A grey JPEG may
+        be a target; a remark says that its numbers are not the original ones.
     color
         ``auto`` keeps the channels of the files; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -163,6 +166,7 @@ class PairedFolders(FilePairs):
             extras=extras,
         )
         self._left_aside = joined.left_aside
+        self.remarks = self._remarks_on(joined)
         options = of_fields = ValueOptions.of(color, mask_map)
         self._description: JSON = {**self.arguments, **options.describe()}
         self._facts: JSON = {}
@@ -176,6 +180,25 @@ class PairedFolders(FilePairs):
             self._facts["classes_from"] = named.file
             options = ValueOptions(color, named.mask_map, known=True)
         super().__init__(joined.files, options, joined.left_out, limits, of_fields=of_fields)
+
+    def _remarks_on(self, joined: Joined) -> tuple[tuple[str, str, str], ...]:
+        remarks = []
+        if joined.passed_over:
+            first = Path(joined.passed_over[0])
+            why = f"such as {first}, beside image files; to pack arrays, name them by a glob like "
+            count = f"{len(joined.passed_over)} passed over"
+            remarks.append((".npy files", count, f"{why}'{first.parent / '*.npy'}'"))
+        targets = [number for number, field in enumerate(self.fields) if field.role == "target"]
+        jpegs = [
+            files[number]
+            for files in joined.files.values()
+            for number in targets
+            if is_jpeg(files[number])
+        ]
+        if jpegs:
+            why = f"such as {min(jpegs)}: JPEG has changed their numbers; pack the originals if"
+            remarks.append(("JPEG targets", f"{len(jpegs)} files", f"{why} there are any"))
+        return tuple(remarks)
 
     def describe(self) -> JSON:
         """Return the location and the options of the samples, as JSON."""

@@ -82,6 +82,22 @@ def test_arrays_beside_image_files_are_passed_over_unless_a_glob_names_them(tmp_
     np.testing.assert_array_equal(PairedFolders("i/*.npy").read(0)[0], IMAGES[0])
 
 
+def test_arrays_that_are_passed_over_are_counted(tmp_path):
+    save(IMAGES)
+    for number, image in enumerate(IMAGES):
+        (tmp_path / "i" / f"{number}.png").write_bytes(imagecodecs.png_encode(image))
+    report = convert(PairedFolders("i"), "o.zarr", split="test", workers=1)
+    (about,) = [each for each in report.decisions if each.what == ".npy files"]
+    assert about.value == "3 passed over"
+    assert about.reason == (
+        "such as i/0.npy, beside image files; to pack arrays, name them by a glob like 'i/*.npy'"
+    )
+    assert any(".npy files: 3 passed over" in said for said in report.remarks)
+    as_field = {"depth": f"target:{tmp_path}/i/*.npy"}
+    for source in (PairedFolders("i", fields=as_field), PairedFolders("i/*.png")):
+        assert source.remarks == ()
+
+
 def test_masks_of_truth_values_whole_floats_and_a_channel_per_class_mean_ids():
     hot = MASKS[0][..., None] == np.arange(3)
     for mask, options in ((MASKS[0] > 1, {}), (MASKS[0].astype(float), {}),

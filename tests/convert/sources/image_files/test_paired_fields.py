@@ -178,6 +178,65 @@ def test_a_folder_may_hold_images_and_fields():
         PairedFolders("all", fields={"mm": "target:all"})
 
 
+def save_all(folder):
+    for number in range(COUNT):
+        save(f"{folder}/{number}_rgb.png", IMAGES[number])
+        save(f"{folder}/{number}_mm.png", MILLIMETRES[number])
+
+
+@pytest.mark.parametrize("to", ["relative", "absolute", "link"])
+def test_files_of_fields_are_known_by_any_path(tmp_path, to):
+    save_all("all")
+    if to == "link":
+        Path("link").symlink_to("all")
+    place = {"relative": "./all/../all", "absolute": tmp_path / "all", "link": "link"}[to]
+    source = PairedFolders("all", fields={"mm": f"target:{place}/*_mm.png"})
+    assert (len(source.keys), source.left_out) == (COUNT, [])
+    image, millimetres = source.read(2)
+    np.testing.assert_array_equal(image, IMAGES[2])
+    np.testing.assert_array_equal(millimetres, MILLIMETRES[2])
+
+
+def test_files_that_are_links_to_one_file_are_different_samples():
+    Path("before").mkdir()
+    for number in range(COUNT):
+        Path(f"before/{number}.png").symlink_to(f"../images/{number}.png")
+    source = PairedFolders("before", fields={"after": "image:images"})
+    assert len(source.keys) == COUNT
+    same = PairedFolders("images", fields={"after": "image:before"})
+    np.testing.assert_array_equal(*same.read(1))
+
+
+@pytest.mark.parametrize("masks", ["all", "absolute"])
+@pytest.mark.parametrize(
+    "suffixes",
+    [
+        {"image_suffix": "_rgb"},
+        {"mask_suffix": "_mask"},
+        {"image_suffix": "_rgb", "mask_suffix": "_mask"},
+    ],
+)
+def test_a_folder_may_hold_images_masks_and_fields(tmp_path, masks, suffixes):
+    save_all("all")
+    for number in range(COUNT):
+        save(f"all/{number}_mask.png", MASKS[number])
+    masks = str(tmp_path / "all") if masks == "absolute" else masks
+    source = PairedFolders("all", masks, fields={"mm": "target:all/*_mm.png"}, **suffixes)
+    assert (len(source.keys), source.left_out) == (COUNT, [])
+    for found, expected in zip(source.read(2), (IMAGES, MASKS, MILLIMETRES), strict=True):
+        np.testing.assert_array_equal(found, expected[2])
+
+
+def test_masks_may_share_their_folder_with_a_field_or_be_one():
+    for number in range(COUNT):
+        save(f"masks/{number}_mm.png", MILLIMETRES[number])
+    source = PairedFolders("images", "masks", fields={"mm": "target:masks/*_mm.png"})
+    assert (len(source.keys), source.left_out) == (COUNT, [])
+    np.testing.assert_array_equal(source.read(1)[1], MASKS[1])
+    twice = PairedFolders("images", "objects", fields={"objects": "mask:objects"})
+    np.testing.assert_array_equal(*twice.read(1)[1:])
+
+
 def test_sizes_that_differ_are_told_as_those_of_masks_are():
     save("depth/1.tif", DEPTHS[1, :, :5])
     save("depth/2.tif", DEPTHS[2, :5])
@@ -243,6 +302,33 @@ def test_what_is_no_target_is_refused(kind, said):
             Image.fromarray(MASKS[number]).convert("LA").save(f"depth/{number}.png")
     with pytest.raises(SourceError, match=said):
         packed({"depth": "target:depth"})
+
+
+def test_further_masks_that_jpeg_has_smeared_are_refused():
+    for number in range(COUNT):
+        Path(f"objects/{number}.png").unlink()
+        save(f"objects/{number}.jpg", np.where(MASKS[number] > 0, 200, 20).astype(np.uint8))
+    fields = {"objects": "mask:objects"}
+    with pytest.raises(
+        SourceError,
+        match=r"^objects/.\.jpg: needed ids as the mask objects, found a JPEG of \d+ values; JPEG "
+        "changes mask values: save masks as PNG",
+    ):
+        packed(fields)
+    thresholds = PairedFolders("images", fields=fields, mask_map="0..110=0,111..255=1")
+    np.testing.assert_array_equal(thresholds.read(1)[1], MASKS[1] > 0)
+
+
+def test_grey_jpeg_targets_are_packed_with_a_remark():
+    for number in range(COUNT):
+        Path(f"depth/{number}.tif").unlink()
+        save(f"depth/{number}.jpg", np.full(SIZE, number, np.uint8))
+    report = packed({"depth": "target:depth"})
+    (about,) = [each for each in report.decisions if each.what == "JPEG targets"]
+    assert about.value == f"{COUNT} files"
+    assert about.reason.startswith("such as depth/0.jpg: JPEG has changed their numbers")
+    assert any("JPEG targets: 5 files: such as" in said for said in report.remarks)
+    assert (in_order_of_keys("o.zarr/train")["depth"][:, 0, 0] == np.arange(COUNT)).all()
 
 
 @pytest.mark.parametrize("name", ["mask", "digest", "a b"])

@@ -493,6 +493,22 @@ def test_what_cannot_be_a_field_ends_the_conversion_and_is_named(kind, value, sa
         convert(source, "o.zarr", split="train", classes=3, workers=1)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("role", "values", "said"),
+    [
+        ("mask", IMAGES[..., 0], "found a JPEG of .* values; JPEG changes mask values"),
+        ("target", IMAGES, "found the colours of a JPEG"),
+    ],
+)
+def test_numbers_that_jpeg_changed_are_refused_by_their_bytes(kind, role, values, said):
+    jpegs = [imagecodecs.jpeg_encode(np.ascontiguousarray(value)) for value in values]
+    where = write(kind, rows_of(kind, **{"x.jpg": jpegs}))
+    source = open_source(kind, {"images": where, "fields": {"ids": f"{role}:x.jpg"}})
+    with pytest.raises(SourceError, match=said):
+        convert(source, "o.zarr", split="train", workers=1)
+
+
 @pytest.mark.parametrize("values", [pa.nulls(COUNT, pa.binary()), pa.nulls(COUNT)])
 def test_a_column_of_nothing_is_no_field(values):
     columns = {"image": [*map(png, IMAGES)], "annotation": [*map(png, MASKS)], "d": values}
