@@ -138,6 +138,21 @@ def test_a_loss_of_ones_own_step_gets_what_is_stored(store: Path, loss: str | No
     assert set(shapes) == {SIZE}
 
 
+def test_a_step_that_leaves_the_loss_to_keras_gets_the_axis(store: Path) -> None:
+    shapes = []
+
+    class Logged(keras.Sequential):  # type: ignore[misc]
+        def train_step(self, data: Any) -> Any:
+            shapes.append(tuple(data[1].shape[1:]))
+            return super().train_step(data)
+
+    model = Logged([keras.Input((*SIZE, 3)), keras.layers.Conv2D(1, 1)])
+    model.compile("sgd", "mse")
+    with ZarrSequence(store, 8, inputs="image", targets="mask", weights="weight") as seq:
+        model.fit(seq, verbose=0)
+    assert set(shapes) == {(*SIZE, 1)}
+
+
 class TestWeightsOfSamples:
     """Of outputs without spatial axes."""
 

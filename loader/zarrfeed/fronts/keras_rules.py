@@ -16,7 +16,7 @@ from zarrfeed.feed.batch_arrays import WEIGHT
 from zarrfeed.fronts.front_end import FrontEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
 _CALLERS = 12  # more than there are frames between Keras' `fit` and its choice of an adapter
@@ -154,7 +154,7 @@ def note_predictions(holder: Any, kind: type) -> None:
         sequence._predicted = sequence.epoch if predicts else None
 
 
-def model_with_loss(base: type) -> Any:
+def model_with_loss(base: type, steps: Sequence[str] = _STEPS) -> Any:
     """Return the model for whose ``fit`` or ``evaluate`` Keras is choosing a data adapter.
 
     Keras does not tell adapters which model they feed, so that only the call stack does.
@@ -163,6 +163,8 @@ def model_with_loss(base: type) -> Any:
     ----------
     base
         Keras' class of models.
+    steps
+        Methods that must be those of `base`.
 
     Returns
     -------
@@ -178,7 +180,7 @@ def model_with_loss(base: type) -> Any:
     if isinstance(found, dict):  # before Python 3.13 a copy, which would hold the last batch
         found.clear()
     kind = type(model)
-    own = any(getattr(kind, name, None) is not getattr(base, name, None) for name in _STEPS)
+    own = any(getattr(kind, name, None) is not getattr(base, name, None) for name in steps)
     return None if own or getattr(model, "loss", None) is None else model
 
 

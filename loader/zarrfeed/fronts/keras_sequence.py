@@ -192,8 +192,10 @@ class _WithChannels(_DataAdapter):  # type: ignore[misc]
     partial_batch_size = property(lambda self: self._sequence.partial_batch_size)
 
 
-def _adapter_for(model: Any, sequence: ZarrSequence) -> Any:
+def _adapter_for(sequence: ZarrSequence) -> Any:
     """Return an adapter whose targets have the axes that the losses of a model need."""
+    # A `train_step` of its own still lets Keras compute the loss, most often.
+    model = model_with_loss(keras.Model, ["compute_loss"])
     structure, specs = sequence._stream.batch_spec.structure, sequence._stream.specs
     if len(structure.parts) < 3 or model is None:
         return sequence  # no weights, or no loss that Keras computes
@@ -203,7 +205,7 @@ def _adapter_for(model: Any, sequence: ZarrSequence) -> Any:
         return sequence
     names = getattr(model, "output_names", None) or ()
     by_output = shapes_by_output(shapes, names, structure.parts[1])
-    if averages_over_channels(model):
+    if averages_over_channels(model) and model_with_loss(keras.Model) is not None:
         require_weights_of_pixels(structure, specs, by_output)
     outputs = without_channel(structure, specs, by_output)
     return _WithChannels(sequence, nest_with_channels(structure, outputs)) if outputs else sequence
@@ -234,7 +236,7 @@ def _replace_choice_of_adapter() -> None:
         note_predictions(x, keras.utils.PyDataset)
         adapter = cast("Any", theirs(*args, **kwargs))
         if adapter is x:
-            return _adapter_for(model_with_loss(keras.Model), x)
+            return _adapter_for(x)
         passes = getattr(adapter, "_get_iterator", None)
         if passes is not None and isinstance(x, keras.utils.PyDataset):
             adapter._get_iterator = follow_passes(
