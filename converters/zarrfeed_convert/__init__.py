@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Header, Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
     from zarrfeed_convert.splits.report import Report
-    from zarrfeed_convert.splits.split_facts import (
+    from zarrfeed_convert.splits.split_summary import (
         Cells,
         ClassFacts,
         FieldFacts,
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 # Where each name is defined, below this package.
 _HOME = {
     "FORMATS": "formats",
-    "Cells": "splits.split_facts",
-    "ClassFacts": "splits.split_facts",
-    "FieldFacts": "splits.split_facts",
+    "Cells": "splits.split_summary",
+    "ClassFacts": "splits.split_summary",
+    "FieldFacts": "splits.split_summary",
     "Format": "formats",
     "Header": "source",
     "Limits": "decoding.limits",
@@ -66,12 +66,12 @@ _HOME = {
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
     "begin_supervised": "supervision.supervisor",
-    "class_cells": "splits.split_facts",
-    "classes_of": "splits.split_facts",
+    "class_cells": "splits.split_summary",
+    "classes_of": "splits.split_summary",
     "convert": "conversion",
     "factory_of": "formats",
-    "field_cells": "splits.split_facts",
-    "fields_of": "splits.split_facts",
+    "field_cells": "splits.split_summary",
+    "fields_of": "splits.split_summary",
     "fields_of_text": "extra_fields",
     "open_source": "formats",
     "options_of_text": "formats",

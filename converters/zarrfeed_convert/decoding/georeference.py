@@ -29,7 +29,7 @@ _METRES = {"nm": 1e-9, "µm": 1e-6, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Georeference:
     """Location of an image's pixels.
 
     Attributes
@@ -56,7 +56,7 @@ class Place:
         return x, y
 
 
-def place_of(page: Any) -> Place | None:
+def place_of(page: Any) -> Georeference | None:
     """Read the location of a page's pixels; None if its tags do not say, or are damaged."""
     try:
         return _place(page)
@@ -64,18 +64,20 @@ def place_of(page: Any) -> Place | None:
         return None
 
 
-def _place(page: Any) -> Place | None:
+def _place(page: Any) -> Georeference | None:
     tags = {code: page.tags[code].value for code in _GEO if code in page.tags}
     system = _system(tags.get(_KEYS, ()))
     matrix = tags.get(_TRANSFORMATION, ())
     if len(matrix) == 16:
         a, b, _, x, c, d, _, y = (float(number) for number in matrix[:8])
-        return Place((a, c), (b, d), (x, y), system)
+        return Georeference((a, c), (b, d), (x, y), system)
     scale, tie = tags.get(_SCALE, ()), tags.get(_TIEPOINT, ())
     if len(scale) >= 2 and len(tie) >= 6:
         across, down = float(scale[0]), float(scale[1])
         column, row, _, x, y, _ = (float(number) for number in tie[:6])
-        return Place((across, 0.0), (0.0, -down), (x - column * across, y + row * down), system)
+        return Georeference(
+            (across, 0.0), (0.0, -down), (x - column * across, y + row * down), system
+        )
     if page.is_ome:
         return _place_in_ome(str(page.description))
     return _place_in_imagej(page) if page.is_imagej else None
@@ -99,7 +101,7 @@ def _system(keys: Any) -> str:
     return next((str(code) for code in found if code and code not in _UNKNOWN), "")
 
 
-def _place_in_ome(text: str) -> Place | None:
+def _place_in_ome(text: str) -> Georeference | None:
     # Reversed, so that of several images the first one counts.
     sizes, units = (dict(reversed(pattern.findall(text))) for pattern in (_SIZE, _UNIT))
     if not {"X", "Y"} <= sizes.keys():
@@ -107,22 +109,22 @@ def _place_in_ome(text: str) -> Place | None:
     across, down = (
         float(sizes[axis]) * _METRES.get(units.get(axis, "µm"), math.nan) for axis in "XY"
     )
-    return Place((across, 0.0), (0.0, down), (0.0, 0.0), _OME) if across > 0 < down else None
+    return Georeference((across, 0.0), (0.0, down), (0.0, 0.0), _OME) if across > 0 < down else None
 
 
-def _place_in_imagej(page: Any) -> Place | None:
+def _place_in_imagej(page: Any) -> Georeference | None:
     unit = _IMAGEJ_UNIT.search(str(page.description))
     metres = _METRES.get(_IMAGEJ_UNITS.get(unit[1], unit[1])) if unit else None
     across, down = (page.tags[name].value for name in ("XResolution", "YResolution"))
     if metres is None or not (across[0] and down[0]):
         return None
     column, row = across[1] / across[0] * metres, down[1] / down[0] * metres
-    return Place((column, 0.0), (0.0, row), (0.0, 0.0), _OME)
+    return Georeference((column, 0.0), (0.0, row), (0.0, 0.0), _OME)
 
 
 def require_same_place(
-    image: Place | None,
-    mask: Place | None,
+    image: Georeference | None,
+    mask: Georeference | None,
     size: tuple[int, int],
     *,
     name: str,

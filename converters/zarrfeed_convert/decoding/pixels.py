@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.georeference import Place
+    from zarrfeed_convert.decoding.georeference import Georeference
 
 Color: TypeAlias = Literal["auto", "grey", "rgb", "rgba"]
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
@@ -79,7 +79,7 @@ class Measure:
     channels: int
     dtype: str
     palette: bytes = b""
-    place: Place | None = None
+    place: Georeference | None = None
     turned: bool = False
     nodata: tuple[float, ...] = ()
 

@@ -12,7 +12,7 @@ from zarrfeed import open_split
 from zarrfeed.errors import printable
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.source import PAIR
-from zarrfeed_convert.splits.split_facts import (
+from zarrfeed_convert.splits.split_summary import (
     IGNORED,
     Cells,
     ClassFacts,

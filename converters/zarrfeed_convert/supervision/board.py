@@ -103,16 +103,16 @@ class Board:
         """Tell the workers to end."""
         self._memory[0] = 1
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> BoardPlace:
         """Return the place of a process."""
-        return Place(self._memory, _PAGE * (1 + number))
+        return BoardPlace(self._memory, _PAGE * (1 + number))
 
     def close(self) -> None:
         """Close the file descriptor of the board."""
         os.close(self.descriptor)
 
 
-class Place:
+class BoardPlace:
     """Part of a board to which one process writes what it is reading."""
 
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
@@ -180,10 +180,10 @@ class Place:
 _CODE = (".py", ".pyc", ".so")
 
 # The place of this process, if it is watched.
-_mine: Place | None = None
+_mine: BoardPlace | None = None
 
 
-def take(place: Place) -> None:
+def take(place: BoardPlace) -> None:
     """Make this process write what it reads to a place. It can be called once per process."""
     global _mine
     place.begin(NOTHING)

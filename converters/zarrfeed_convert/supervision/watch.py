@@ -16,7 +16,7 @@ from zarrfeed.machine_memory import free_memory, total_memory
 from zarrfeed_convert.supervision.board import NO_ITEM
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.supervision.board import Board, Place, Reading
+    from zarrfeed_convert.supervision.board import Board, BoardPlace, Reading
 
 _NBYTES_PER_S = 1 << 20  # even slow disks, networks and decoders read as much
 _FOLDER_NBYTES = 1 << 30  # listing a folder may take as long as reading a file of this size
@@ -41,7 +41,7 @@ class Watch:
         The board, and the place to which the process writes what it is reading.
     """
 
-    def __init__(self, board: Board, place: Place) -> None:
+    def __init__(self, board: Board, place: BoardPlace) -> None:
         self._board, self.place = board, place
         self._serial, self._looked, self._waited = -1, 0.0, 0.0
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.sources.iterables.samples import Samples
     from zarrfeed_convert.verification.findings import SplitVerification
-    from zarrfeed_convert.verification.originals import Matched, Part
+    from zarrfeed_convert.verification.originals import Matched, OriginPart
     from zarrfeed_convert.verification.recorded import Recorded
 
 # False: no originals. True: those that the split records. A mapping: the same, with other values
@@ -190,7 +190,7 @@ def _is_chosen(recorded: Recorded) -> bool:
 
 def _compared_part(
     recorded: Recorded,
-    part: Part,
+    part: OriginPart,
     originals: Source,
     matched: Matched,
     workers: int | None,
@@ -215,7 +215,7 @@ def _compared_part(
     return problems
 
 
-def _tasks_of(recorded: Recorded, part: Part, matched: Matched) -> list[OriginalTask]:
+def _tasks_of(recorded: Recorded, part: OriginPart, matched: Matched) -> list[OriginalTask]:
     """Divide the samples into tasks; samples of the same original stay together."""
     split, rows = recorded.split, matched.rows
     recipe, whole = recipe_of(split, part), not repacked_of(split)

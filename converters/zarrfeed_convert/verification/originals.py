@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OriginPart:
     """The samples of a split that were converted from one source.
 
     Attributes
@@ -72,7 +72,7 @@ class Matched:
     rows: Rows
 
 
-def parts_of(split: Split) -> list[Part]:
+def parts_of(split: Split) -> list[OriginPart]:
     """Return the parts of a split, one per source."""
     packed: JSON = split.attributes["packed"]
     binary = packed.get("binary")
@@ -81,20 +81,20 @@ def parts_of(split: Split) -> list[Part]:
     prefixes = repacked_of(split).get("prefixes", ())
     prefix = prefixes[0] if len(prefixes) == 1 else ""
     source = split.attributes.get("source", {})
-    return list(_flat(Part(prefix, source, packed["settings"], binary)))
+    return list(_flat(OriginPart(prefix, source, packed["settings"], binary)))
 
 
-def _flat(part: Part) -> Iterator[Part]:
+def _flat(part: OriginPart) -> Iterator[OriginPart]:
     if part.description.get("kind") != "merged":
         yield part
         return
     for one in part.description["inputs"]:
         prefix = part.prefix + one["prefix"]
-        yield from _flat(Part(prefix, one["source"], one["settings"], bool(one["binary"])))
+        yield from _flat(OriginPart(prefix, one["source"], one["settings"], bool(one["binary"])))
 
 
 def open_originals(
-    split: Split, part: Part, moved: Mapping[str, Any], limits: Limits | None
+    split: Split, part: OriginPart, moved: Mapping[str, Any], limits: Limits | None
 ) -> Source:
     """Open the source of a part.
 
@@ -122,7 +122,7 @@ def open_originals(
         raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
 
 
-def _description(part: Part, moved: Mapping[str, Any]) -> JSON:
+def _description(part: OriginPart, moved: Mapping[str, Any]) -> JSON:
     """Return the description of a part's source, with its changed arguments."""
     description = {**part.description, **moved}
     if "fields" in moved:
@@ -137,7 +137,7 @@ def _places(description: JSON) -> list[str]:
     return [*(str(description.get(what, "")) for what in ("images", "masks")), *extras]
 
 
-def recipe_of(split: Split, part: Part) -> Recipe:
+def recipe_of(split: Split, part: OriginPart) -> Recipe:
     """Return the geometry and labels that were applied to every sample of a part.
 
     Older versions packed images of most dtypes as float32. What is float32 in the store may be of
@@ -152,7 +152,7 @@ def recipe_of(split: Split, part: Part) -> Recipe:
     return Recipe(geometry_of(split, part.settings), labels, floats)
 
 
-def match(recorded: Recorded, part: Part, source: Source, free: NDArray[np.bool_]) -> Matched:
+def match(recorded: Recorded, part: OriginPart, source: Source, free: NDArray[np.bool_]) -> Matched:
     """Find the originals of samples by their names.
 
     Parameters
@@ -189,7 +189,7 @@ def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Probl
 
 
 def new_originals(
-    split: Split, part: Part, source: Source, used: Numbers, moved: Mapping[str, Any]
+    split: Split, part: OriginPart, source: Source, used: Numbers, moved: Mapping[str, Any]
 ) -> Iterator[Problem]:
     """Yield a problem for each input that is neither in the split nor recorded as skipped.
 

@@ -26,7 +26,7 @@ _SPACE = "zyx"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """Where an array's pixels lie.
 
     Attributes
@@ -61,7 +61,7 @@ class Multiscale:
 
     axes: str
     levels: tuple[str, ...]
-    places: tuple[Place | None, ...] = ()
+    places: tuple[Placement | None, ...] = ()
 
     def level(self, number: int, name: str) -> str:
         """Return the path of a resolution's array.
@@ -187,7 +187,7 @@ def require_same_planes(image: Axes, label: Axes, *, name: str) -> None:
 
 def place_of(
     axes: str, units: Sequence[str], transformations: Iterable[Mapping[str, Any]]
-) -> Place | None:
+) -> Placement | None:
     """Read coordinate transformations, in the order in which they are applied.
 
     Parameters
@@ -199,7 +199,7 @@ def place_of(
 
     Returns
     -------
-    Place or None
+    Placement or None
         None where there are none: early versions had none.
 
     Examples
@@ -226,11 +226,11 @@ def place_of(
         elif kind != "identity":
             other.append(json.dumps(one, sort_keys=True))
     named = dict(zip(axes, units, strict=True))
-    return Place(scale, shift, named, tuple(other)) if found else None
+    return Placement(scale, shift, named, tuple(other)) if found else None
 
 
 def require_same_place(
-    image: Place | None, label: Place | None, lengths: Mapping[str, int], *, name: str
+    image: Placement | None, label: Placement | None, lengths: Mapping[str, int], *, name: str
 ) -> None:
     """Refuse a label whose pixels lie elsewhere than the image's.
 
@@ -282,6 +282,6 @@ def _factor(unit: str, wanted: str) -> float | None:
     return None
 
 
-def _said(place: Place, axis: str) -> str:
+def _said(place: Placement, axis: str) -> str:
     unit = f" {place.units[axis]}" if place.units[axis] else ""
     return f"{place.shift[axis]:g} in steps of {place.scale[axis]:g}{unit}"

@@ -39,7 +39,7 @@ _LONGEST_NUMBER = 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ColumnChunk:
     """A leaf column in a row group. A nested column has several.
 
     Attributes
@@ -68,9 +68,9 @@ class Group:
     """A row group."""
 
     rows: int
-    parts: tuple[Part, ...]
+    parts: tuple[ColumnChunk, ...]
 
-    def of(self, column: str) -> list[Part]:
+    def of(self, column: str) -> list[ColumnChunk]:
         """Return the leaves of a top-level column."""
         return [part for part in self.parts if part.path[0] == column]
 
@@ -130,10 +130,10 @@ def _groups(said: Struct, size: int, path: str, limits: Limits) -> list[Group]:
     return groups
 
 
-def _part(about: Struct) -> Part:
+def _part(about: Struct) -> ColumnChunk:
     data, dictionary = int(about[_DATA]), int(about.get(_DICTIONARY) or 0)
     nulls = about.get(_STATISTICS, {}).get(_NULLS)
-    return Part(
+    return ColumnChunk(
         tuple(part.decode() for part in about[_PATH]),
         int(about[_VALUES]),
         None if nulls is None else int(nulls),

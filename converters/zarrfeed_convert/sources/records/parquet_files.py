@@ -16,7 +16,7 @@ from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.name_pairs import in_order_of
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
 from zarrfeed_convert.sources.records.parquet_claims import Group, read_groups
-from zarrfeed_convert.sources.records.row_groups import Place, block_nbytes, require_affordable
+from zarrfeed_convert.sources.records.row_groups import RowPlace, block_nbytes, require_affordable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -119,11 +119,11 @@ class Tables:
         """Count the rows."""
         return len(self.rows)
 
-    def place(self, row: int) -> Place:
+    def place(self, row: int) -> RowPlace:
         """Return the place of a row."""
         group, number = self.rows.locate(row)
         file, place = self.groups.locate(group)
-        return Place(self.paths[file], place, number)
+        return RowPlace(self.paths[file], place, number)
 
     def key(self, row: int) -> str:
         """Name a row by its file and its number."""

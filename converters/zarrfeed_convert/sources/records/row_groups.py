@@ -19,7 +19,12 @@ import pyarrow.parquet as pq
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.records.parquet_claims import Group, Part, ThriftReader, read_groups
+from zarrfeed_convert.sources.records.parquet_claims import (
+    ColumnChunk,
+    Group,
+    ThriftReader,
+    read_groups,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -36,7 +41,7 @@ _FILES = 2  # files of which a process keeps its position in all columns
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowPlace:
     """The place of a row.
 
     Attributes
@@ -77,7 +82,7 @@ class RowGroups:
     def __reduce__(self) -> tuple[Any, ...]:
         return RowGroups, (self._bound, self._limits, self._columns)
 
-    def locate(self, place: Place, column: str) -> tuple[pa.ChunkedArray, int]:
+    def locate(self, place: RowPlace, column: str) -> tuple[pa.ChunkedArray, int]:
         """Return a block of a column, and the number of a row in it.
 
         Raises
@@ -225,7 +230,7 @@ def require_affordable(
                     limits.require((max(1, each),), "int64", name, "a row")
 
 
-def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> None:
+def _require_pages(file: BinaryIO, part: ColumnChunk, name: str, limits: Limits) -> None:
     at, left, values = part.start, part.packed, part.values
     while left > 0 and values > 0:
         try:
@@ -245,7 +250,7 @@ def _require_pages(file: BinaryIO, part: Part, name: str, limits: Limits) -> Non
         values -= page.values
 
 
-def dictionary_nbytes(path: str, parts: Iterable[Part]) -> int:
+def dictionary_nbytes(path: str, parts: Iterable[ColumnChunk]) -> int:
     """Return the bytes of the dictionaries, which bound those of a row that uses them."""
     with Path(path).open("rb") as file:
         return sum(
