@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,9 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -27,6 +30,24 @@ def environment(**variables: str) -> dict[str, str]:
     """What a script needs to find what the tests find, without a framework."""
     path = os.pathsep.join(sys.path)
     return {**os.environ, "KERAS_BACKEND": "numpy", "PYTHONPATH": path, **variables}
+
+
+def output_on(backend: str, client: Path, store: Path) -> str:
+    """Run a client on a Keras backend, or on tf_keras, in a process of its own."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install -e '.[backends]'")
+    legacy = backend == "tf_keras"
+    done = subprocess.run(
+        [sys.executable, str(client), str(store)],
+        capture_output=True, text=True, timeout=400, check=False,
+        env=environment(
+            KERAS_BACKEND="tensorflow" if legacy else backend,
+            TF_USE_LEGACY_KERAS="1" if legacy else "",
+            CUDA_VISIBLE_DEVICES="",
+        ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 
 from zarrfeed import SplitReader, open_split
+from zarrfeed_convert import verify
 
 
 def texts(names):
@@ -52,3 +53,9 @@ def files(folder):
 def arrays(split):
     """All files of a split but its own description."""
     return {name: data for name, data in files(split).items() if name != "zarr.json"}
+
+
+def require_verified(path, **how):
+    """Check that `verify` finds no problem."""
+    found = verify(path, **how)
+    assert found.ok, found.problems

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scripts import environment
+from scripts import output_on
 from stores import write_split
 
 CLIENT = Path(__file__).with_name("dtypes_client.py")
@@ -39,20 +36,8 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
 def differences(request: pytest.FixtureRequest, splits: Path) -> dict[str, Any]:
     """What a user on one backend found of each dtype; one process for each backend."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
-    legacy = request.param == "tf_keras"
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), str(splits)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env=environment(
-            KERAS_BACKEND="tensorflow" if legacy else request.param,
-            TF_USE_LEGACY_KERAS="1" if legacy else "",
-            CUDA_VISIBLE_DEVICES="",
-        ),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = output_on(request.param, CLIENT, splits)
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from kinds import ids_of
+from scripts import output_on
 from zarrfeed import FrontEnd, ZarrSequence
 
 if TYPE_CHECKING:
@@ -27,20 +27,8 @@ ONCE = [1] * 22
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(request: pytest.FixtureRequest, split: Path) -> dict[str, Any]:
     """What a user on one backend saw."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), str(split)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": request.param,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "CUDA_VISIBLE_DEVICES": "",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    result: dict[str, Any] = json.loads(done.stdout)
+    output = output_on(request.param, CLIENT, split)
+    result: dict[str, Any] = json.loads(output)
     assert result["backend"] == request.param
     return result
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from scripts import output_on
 from zarrfeed_convert import convert
 
 CLIENT = Path(__file__).with_name("multi_hot_client.py")
@@ -33,20 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), str(store)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": request.param,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "CUDA_VISIBLE_DEVICES": "",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = output_on(request.param, CLIENT, store)
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 
 

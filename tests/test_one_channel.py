@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 
 from one_channel_arrays import ARRAYS, COUNT, SIZE
+from scripts import output_on
 from stores import write_split
 from zarrfeed import ZarrSequence
 
@@ -52,20 +49,8 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), str(store)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": request.param,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "CUDA_VISIBLE_DEVICES": "",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = output_on(request.param, CLIENT, store)
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert result.keys() == set(CASES)
     return result
 

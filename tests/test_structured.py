@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 import pytest
 
 from kinds import KINDS, Kind
+from scripts import output_on
 from stores import write_split
 from structured_arrays import ARRAYS
 from transforms import add_edges, edges, heavier_edges, only_edges, with_edges
@@ -299,22 +296,8 @@ def test_a_third_part_needs_no_telling_name(store: Path) -> None:
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
 def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}: pip install -e '.[backends]'")
-    legacy = request.param == "tf_keras"
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), str(store)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "tensorflow" if legacy else request.param,
-            "TF_USE_LEGACY_KERAS": "1" if legacy else "",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "CUDA_VISIBLE_DEVICES": "",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = output_on(request.param, CLIENT, store)
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 
 

@@ -12,6 +12,7 @@ import zarr
 from typer.testing import CliRunner
 
 from stored_samples import in_order_of_keys as stored
+from stored_samples import require_verified
 from zarrfeed import ZarrSequence, open_split
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed_convert import Header, PairedFolders, Source, convert, repack, verify
@@ -39,11 +40,6 @@ def images(tmp_path, monkeypatch):
 
 def samples(**arrays):
     return [dict(zip(arrays, each, strict=True)) for each in zip(*arrays.values(), strict=True)]
-
-
-def require_verified(path, **how):
-    found = verify(path, **how)
-    assert found.ok, found.problems
 
 
 def test_images_without_masks_are_packed_checked_and_repacked(images):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from stored_samples import arrays
+from stored_samples import arrays, require_verified
 from zarrfeed import (
     StoreError,
     ZarrSequence,
@@ -69,11 +69,6 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def require_verified(path, **how):
-    found = verify(path, workers=1, **how)
-    assert found.ok, found.problems
-
-
 def in_order(path, keys):
     """The arrays of a split, in the order of these keys."""
     group = zarr.open_group(path, mode="r")
@@ -96,7 +91,7 @@ def test_masks_come_back_and_each_class_is_counted(size, count, classes, codec, 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "o.zarr")
         report = convert(source, out, split="t", codec=codec, chunk_samples=chunk, workers=1)
-        require_verified(out, source=source)
+        require_verified(out, source=source, workers=1)
         found = in_order(str(out / "t"), source.keys)
         np.testing.assert_array_equal(found["mask"], source.masks)
         assert found["mask"].dtype == np.uint8
@@ -123,7 +118,7 @@ def test_masks_go_through_the_geometry_and_are_padded_with_no_class(fit):
     source = Overlapping([(12, 10), (9, 11)])
     size = {"resize": (7, 6), "crop": (8, 9), "pad": (13, 12), "tile": (5, 4)}[fit]
     convert(source, "o.zarr", split="t", size=size, fit=fit, workers=1)
-    require_verified("o.zarr", source=source)
+    require_verified("o.zarr", source=source, workers=1)
     split = open_split("o.zarr/t")
     count = split.layouts["mask"].shape[0]
     masks = read_samples(split, "mask", range(count))
@@ -145,11 +140,11 @@ def test_repacked_and_merged_splits_keep_masks_and_counts(workers):
     convert(one, "o.zarr", split="a", classes="x,y,z", workers=workers)
     convert(other, "o.zarr", split="b", workers=workers)
     repack("o.zarr/a", "p.zarr", split="a", codec="zstd", order="source", workers=workers)
-    require_verified("p.zarr", source=one)
+    require_verified("p.zarr", source=one, workers=1)
     planned = repack(["o.zarr/a", "o.zarr/b"], "q.zarr", split="c", prefix_keys=True, dry_run=True)
     done = repack(["o.zarr/a", "o.zarr/b"], "q.zarr", split="c", prefix_keys=True, workers=workers)
     assert [of.share for of in planned.classes] == [of.share for of in done.classes]
-    require_verified("q.zarr")
+    require_verified("q.zarr", workers=1)
     found = in_order("q.zarr/c", [f"a/{key}" for key in one.keys] + [f"b/{k}" for k in other.keys])
     np.testing.assert_array_equal(found["mask"], one.masks + other.masks)
     np.testing.assert_array_equal(found["class_pixels"], found["mask"].sum(axis=(1, 2)))
@@ -195,7 +190,7 @@ def test_bool_masks_of_iterables_have_a_channel_for_each_class():
     convert(zip(source.images, masks, strict=True), "o.zarr", split="t", workers=1)
     found = in_order("o.zarr/t", [f"{number:08}" for number in range(4)])
     np.testing.assert_array_equal(found["mask"], source.masks)
-    require_verified("o.zarr")
+    require_verified("o.zarr", workers=1)
 
 
 IMAGE, HOT = np.zeros((*SIZE, 3), np.uint8), np.eye(4, dtype=np.uint8)[np.arange(120) % 4]
@@ -225,7 +220,7 @@ def test_iterables_are_told_what_to_give_instead(pairs, said, instead):
         convert(pairs, "o.zarr", split="t", workers=1)
     if instead is not None:
         convert(instead, "o.zarr", split="t", workers=1)
-        require_verified("o.zarr")
+        require_verified("o.zarr", workers=1)
 
 
 def ids(count=2):
@@ -256,7 +251,7 @@ def test_images_without_masks_join_multi_hot_masks_before_and_after():
     convert(Overlapping([SIZE]), "o.zarr", split="train", workers=1)
     convert(images, "o.zarr", split="more", workers=1)
     assert open_split("o.zarr/train").classes == ("a", "b", "c")
-    require_verified("o.zarr")
+    require_verified("o.zarr", workers=1)
     with pytest.raises(SourceError, match="needed multi-hot masks"):
         convert(ids(), "o.zarr", split="val", workers=1)
 
@@ -358,7 +353,7 @@ def test_further_masks_are_multi_hot_as_the_mask_is():
             Image.fromarray(values).save(f"{folder}/{number}.png")
     pairs = PairedFolders("i", "m", fields={"before": "mask:b"}, mask_map="multi-hot")
     convert(pairs, "o.zarr", split="t", order="source", workers=1)
-    require_verified("o.zarr", source=True)
+    require_verified("o.zarr", source=True, workers=1)
     found = zarr.open_group("o.zarr/t", mode="r")
     np.testing.assert_array_equal(found["before"][:], before)
     np.testing.assert_array_equal(found["mask"][:], after)
@@ -369,7 +364,7 @@ def test_arrays_of_volumes_keep_their_channels():
     np.savez("a.npz", x=source.images, y=source.masks)
     arrays = NpzArrays("a.npz:x", "a.npz:y", axes="NDHWC", mask_map="multi-hot")
     convert(arrays, "o.zarr", split="t", order="source", size=(5, 6, 6), fit="pad", workers=1)
-    require_verified("o.zarr", source=True)
+    require_verified("o.zarr", source=True, workers=1)
     found = zarr.open_group("o.zarr/t", mode="r")
     np.testing.assert_array_equal(found["mask"][:, :4, :, :5], source.masks)
     assert found["mask"][:].sum() == np.sum(source.masks)
@@ -407,7 +402,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(monkeypatch):
     how["progress"] = lambda what, done, total: steps.append((what, done, total))
     convert(source, "o.zarr", workers=1, **how)
     assert next(done for what, done, _ in steps if what == "packing") == 4
-    require_verified("o.zarr", source=source)
+    require_verified("o.zarr", source=source, workers=1)
     for field in ("mask", "class_pixels"):
         assert arrays(Path("o.zarr/t") / field) == arrays(Path("p.zarr/t") / field)
 

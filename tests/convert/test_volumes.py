@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
+from stored_samples import require_verified
 from zarrfeed import SplitReader, ZarrSequence, open_split, read_samples, stitch
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, Source, convert, repack, verify
@@ -41,11 +42,6 @@ class Scans(Source):
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def require_verified(path, **how):
-    found = verify(path, **how)
-    assert found.ok, found.problems
 
 
 def test_equal_volumes_are_stored_as_they_are_and_feed_keras():

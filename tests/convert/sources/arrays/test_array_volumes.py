@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from stored_samples import texts
+from stored_samples import require_verified, texts
 from zarrfeed import ZarrSequence
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, convert, open_source, repack, verify
@@ -69,11 +69,6 @@ def opened(request):
         return open_source(request.param, places | options, limits=limits)
 
     return opened
-
-
-def require_verified(path, **how):
-    found = verify(path, **how)
-    assert found.ok, found.problems
 
 
 def require_packed(source, **expected):

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from source_seeds import framed
-from stored_samples import attributes
+from stored_samples import attributes, require_verified
 from stored_samples import in_order_of_keys as stored
 from zarrfeed import ZarrSequence
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Limits, convert, open_source, repack, verify
+from zarrfeed_convert import Limits, convert, open_source, repack
 from zarrfeed_convert.formats import source_of
 from zarrfeed_tools.cli import app
 
@@ -111,11 +111,6 @@ def rows_of(kind, *, masks=(), **more):
     return rows
 
 
-def require_verified(path):
-    found = verify(path, source=True)
-    assert found.ok, found.problems
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_images_without_masks_are_packed_checked_repacked_and_predicted(kind):
     texts = [f"scene {number}" for number in range(COUNT)]
@@ -127,7 +122,7 @@ def test_images_without_masks_are_packed_checked_repacked_and_predicted(kind):
     assert convert(source, "o.zarr", split="test").status == "already packed"
     repack("o.zarr/test", "p.zarr", split="test", codec="zstd", workers=1)
     for split in ("o.zarr/test", "p.zarr/test"):
-        require_verified(split)
+        require_verified(split, source=True)
         found = stored(split)
         assert list(found) == ["image"]
         np.testing.assert_array_equal(found["image"], IMAGES)
@@ -326,7 +321,7 @@ def test_fields_of_every_role_are_packed_checked_and_repacked(kind, masks):
     assert attributes(Path("o.zarr/train"))["source"]["fields"] == fields
     repack("o.zarr/train", "p.zarr", split="train", codec="lz4", workers=1)
     for split in ("o.zarr/train", "p.zarr/train"):
-        require_verified(split)
+        require_verified(split, source=True)
         found = stored(split)
         assert list(found) == names
         for name in names:
@@ -612,5 +607,5 @@ def test_masks_of_overlapping_classes_keep_a_channel_for_each(kind, bare):
     options = {"dtype": "uint8", "mask_dtype": "uint8", "shape": "12x10x3"} if bare else {}
     arguments = {"images": write(kind, rows), "mask_map": "multi-hot", **options}
     convert(open_source(kind, arguments), "o.zarr", split="train", workers=1)
-    require_verified("o.zarr/train")
+    require_verified("o.zarr/train", source=True)
     np.testing.assert_array_equal(stored("o.zarr/train")["mask"], hot)
