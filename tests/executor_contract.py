@@ -12,7 +12,8 @@ import pytest
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import Failures
-from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import Source
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

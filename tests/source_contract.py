@@ -11,7 +11,8 @@ import zarr
 
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import source_of
-from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Header
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
         options_of_text,
         parameters_of,
     )
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.planning.layout import text_of_bytes
     from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.repacking.repack import repack
-    from zarrfeed_convert.source import Header, Source
+    from zarrfeed_convert.source import Source
     from zarrfeed_convert.sources.image_files.paired import PairedFolders
     from zarrfeed_convert.splits.report import Report
     from zarrfeed_convert.splits.split_summary import (
@@ -54,7 +55,7 @@ _HOME = {
     "ClassFacts": "splits.split_summary",
     "FieldFacts": "splits.split_summary",
     "Format": "formats",
-    "Header": "source",
+    "Header": "header",
     "Limits": "decoding.limits",
     "OnProgress": "planning.planner",
     "OptionError": "formats",

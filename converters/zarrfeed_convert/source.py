@@ -6,21 +6,24 @@ pickled once to every packing process, so it carries addresses (paths), never op
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
 from zarrfeed.store.schema import IMAGE, MASK
+
+if TYPE_CHECKING:
+    from zarrfeed_convert.header import Header
 
 JSON: TypeAlias = dict[str, Any]
 Image: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[Any]
 Sample: TypeAlias = Mapping[str, NDArray[Any]]  # by field, in the order of the fields
 Role: TypeAlias = Literal["image", "mask", "target"]
+Window: TypeAlias = tuple[slice, ...]  # along each spatial axis; start and stop, step 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,135 +65,6 @@ def recorded_fields(packed: JSON) -> tuple[Field, ...]:
     """Return the fields of a split from its ``packed``; see :func:`roles_recorded`."""
     roles = packed.get("roles")
     return PAIR if roles is None else tuple(Field(name, role) for name, role in roles.items())
-
-
-class ArrayHeader(NamedTuple):
-    """Shape and dtype of an array, before it is decoded.
-
-    The dtype of the field ``mask`` is None, since it follows from the classes.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str | None
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Header:
-    """What is known about a sample before it is decoded.
-
-    Attributes
-    ----------
-    arrays
-        Field → (shape, dtype) of the array that :meth:`Source.read` will return, in the order of
-        :attr:`Source.fields`. An image is (H, W, C) or (D, H, W, C); other arrays have the same
-        spatial axes. The dtype of a mask may be None.
-    mask_colors
-        Colours of the indices of the mask's palette, ``0xRRGGBB``; inverted (``~0xRRGGBB``) for
-        indices whose class a mask map gives. Empty if there is no palette, or the map gives the
-        classes of all indices.
-    turned
-        Whether the image's file says that it must be rotated for display, and that of another field
-        does not.
-    nodata
-        Values that files declare as no data: those of the image, of further images and of targets.
-
-    Examples
-    --------
-    >>> header = Header({"image": ((48, 64, 3), "uint8"), "mask": ((48, 64), None)})
-    >>> header.size, header.channels
-    ((48, 64), 3)
-    """
-
-    arrays: Mapping[str, ArrayHeader]
-    mask_colors: tuple[int, ...] = field(default=(), compare=False)
-    turned: bool = field(default=False, compare=False)
-    nodata: tuple[float, ...] = field(default=(), compare=False)
-
-    def __init__(
-        self,
-        arrays: Mapping[str, tuple[Sequence[int], str | None]] | int | None = None,
-        *sizes: Any,
-        mask_colors: tuple[int, ...] = (),
-        turned: bool = False,
-        nodata: tuple[float, ...] = (),
-        **old: Any,
-    ) -> None:
-        if isinstance(arrays, Mapping) and not (sizes or old):
-            given = arrays
-        else:
-            numbers: list[Any] = [] if arrays is None else [arrays]
-            given, colors = _of_sizes(*numbers, *sizes, **old)
-            mask_colors = colors or mask_colors
-        kinds = {name: ArrayHeader(tuple(shape), dtype) for name, (shape, dtype) in given.items()}
-        object.__setattr__(self, "arrays", kinds)
-        object.__setattr__(self, "mask_colors", mask_colors)
-        object.__setattr__(self, "turned", turned)
-        object.__setattr__(self, "nodata", nodata)
-
-    @classmethod
-    def of_pair(
-        cls, image: Sequence[int], dtype: str, mask: Sequence[int] | None, **said: Any
-    ) -> Header:
-        """Return the header of an image with a shape and dtype, and of its mask, if it has one."""
-        arrays: dict[str, tuple[Sequence[int], str | None]] = {IMAGE: (image, dtype)}
-        return cls(arrays if mask is None else arrays | {MASK: (mask, None)}, **said)
-
-    @property
-    def image(self) -> ArrayHeader:
-        """Shape and dtype of the image."""
-        return self.arrays[IMAGE]
-
-    @property
-    def mask(self) -> ArrayHeader | None:
-        """Shape and dtype of the mask; None if there is no mask."""
-        return self.arrays.get(MASK)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Size of the image, (H, W) or (D, H, W), in pixels."""
-        return self.image.shape[:-1]
-
-    @property
-    def channels(self) -> int:
-        """Number of channels of the image."""
-        return self.image.shape[-1]
-
-    @property
-    def dtype(self) -> str:
-        """Dtype of the image."""
-        return str(self.image.dtype)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return one of the numbers of headers before there were other fields; deprecated."""
-        old = {"height": (IMAGE, 0), "width": (IMAGE, 1)}
-        old |= {"mask_height": (MASK, 0), "mask_width": (MASK, 1)}
-        if name not in old:
-            raise AttributeError(f"a Header has no {name!r}")
-        field, axis = old[name]
-        new = f"Header.{field}.shape[{axis}]"
-        warnings.warn(f"Header.{name}: write {new}", DeprecationWarning, stacklevel=2)
-        return self.arrays[field].shape[axis] if field in self.arrays else None
-
-
-def _of_sizes(
-    height: int,
-    width: int,
-    channels: int,
-    dtype: str,
-    mask_height: int | None = None,
-    mask_width: int | None = None,
-    mask_colors: tuple[int, ...] = (),
-) -> tuple[Mapping[str, tuple[Sequence[int], str | None]], tuple[int, ...]]:
-    """Return the arrays and colours of a header by numbers, as before there were other fields."""
-    said = f"'image': (({height}, {width}, {channels}), {dtype!r})"
-    arrays: dict[str, tuple[Sequence[int], str | None]] = {
-        IMAGE: ((height, width, channels), dtype)
-    }
-    if mask_height is not None and mask_width is not None:
-        said += f", 'mask': (({mask_height}, {mask_width}), None)"
-        arrays[MASK] = (mask_height, mask_width), None
-    warnings.warn(f"write Header({{{said}}})", DeprecationWarning, stacklevel=3)
-    return arrays, mask_colors
 
 
 class Source(ABC):
@@ -289,6 +163,30 @@ class Source(ABC):
             If the header gives masks a further axis, they are multi-hot: the axis has one channel
             of 0 and 1 per class, so that a pixel may have several classes.
         """
+
+    def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (of no sample)
+        """Return whether :meth:`read_window` takes little more memory and time than its window.
+
+        If not, a sample is decoded as a whole, once for each shard that holds a part of it.
+        """
+        return False
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode a part of a sample.
+
+        Parameters
+        ----------
+        sample
+            Index of the sample in :attr:`keys`.
+        window
+            A slice of each spatial axis, within the size in the sample's header.
+
+        Returns
+        -------
+        tuple of ndarray
+            The arrays of :meth:`read` in this window.
+        """
+        return tuple(values[window] for values in self.read(sample))
 
     def read_mask(self, sample: int) -> Mask:
         """Decode the mask of a sample alone."""

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from zarrfeed import ZarrSequence, open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, Source, convert, repack, verify
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.header import Header
 
 DTYPES = [
     "int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "float32", "float64",

@@ -15,10 +15,11 @@ from PIL import Image
 from zarrfeed import ZarrSequence
 from zarrfeed.store.array_metadata import parse_array
 from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert.header import Header
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.shard_file import ShardFile
-from zarrfeed_convert.source import Header, Source
+from zarrfeed_convert.source import Source
 from zarrfeed_convert.splits.split_writer import write_array
 
 

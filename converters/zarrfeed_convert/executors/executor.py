@@ -23,7 +23,8 @@ from zarrfeed_convert.supervision.board import marked
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Header, Mask, Source
+    from zarrfeed_convert.header import Header
+    from zarrfeed_convert.source import Mask, Source
 
 Context = TypeVar("Context", covariant=True)
 Item = TypeVar("Item")

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from zarrfeed_convert.executors.executor import Executor
+    from zarrfeed_convert.header import ArrayHeader
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.planning.survey_tasks import Measured
     from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.samples import Recipe
-    from zarrfeed_convert.source import ArrayHeader, Field
+    from zarrfeed_convert.source import Field
 
 
 def decide_geometry(

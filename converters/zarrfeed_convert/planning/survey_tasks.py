@@ -18,10 +18,10 @@ from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.class_counts import value_counts
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
+from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows
-from zarrfeed_convert.source import ArrayHeader, Header
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -190,7 +190,13 @@ def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
         header = None
         with run.noting(item):
             header = run.probe(item)
-            kind = (*header.arrays.items(), header.mask_colors, header.turned, header.nodata)
+            kind = (
+                *header.arrays.items(),
+                header.mask_colors,
+                header.turned,
+                header.nodata,
+                header.affine,
+            )
             header = known.setdefault(kind, header)
         headers.append(header)
         run.tick()

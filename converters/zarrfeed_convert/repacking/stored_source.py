@@ -11,7 +11,8 @@ import numpy as np
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
 from zarrfeed.store.schema import IMAGE, KEY, SHARD_FILES
-from zarrfeed_convert.source import Header, Source, recorded_fields
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
 from zarrfeed_convert.verification.recorded import texts
 from zarrfeed_convert.verification.sample_check import Expected, check_sample

@@ -14,8 +14,9 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
+from zarrfeed_convert.header import ArrayHeader
 from zarrfeed_convert.labels import JPEG_HINT, is_jpeg, smeared_by_jpeg
-from zarrfeed_convert.source import PAIR, ArrayHeader, Source
+from zarrfeed_convert.source import PAIR, Source
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Measure, Pixels
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import Field, Header, Mask
+    from zarrfeed_convert.source import Field, Mask
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _MOST_UINT8 = 255

@@ -10,9 +10,9 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.decoding.pixels import CHANNELS, Pixels, as_image
+from zarrfeed_convert.header import Header
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map, within
-from zarrfeed_convert.source import Header
 from zarrfeed_convert.sources.class_channels import ids_of_one_hot, ones_of_multi_hot
 from zarrfeed_convert.sources.values import packable, packed_dtype
 

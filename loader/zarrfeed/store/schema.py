@@ -31,9 +31,22 @@ CLASS_PIXELS = "class_pixels"
 # whose role is `image`. (N, C, 3) if some values are NaN or infinite: their number comes third, and
 # both sums exclude them.
 CHANNEL_SUMS = "channel_sums"
-# Only if images were cut into tiles. TILE is (N, 3): row in TILE_SOURCE, y and x of the tile in the
-# image; for volumes (N, 4): row, z, y, x. TILE_SOURCE (M, L) names the images as KEY names samples;
-# TILE_SIZE (M, 2 or 3) is their size.
+# Only in splits of cases, whose samples are tiles. Case m is an image or volume of any size, cut by
+# a regular grid into tiles of the image array's shape, padded at the far borders. Its tiles are
+# rows CASE_FIRST_TILE[m] and following, in C order of their place in the grid. CASE_KEY (M, L)
+# names the cases as KEY names samples; there is no KEY. CASE_SIZE (M, 2 or 3): without padding.
+# CASE_AFFINE (M, 3, 3), of volumes (M, 4, 4): from the index of a stored pixel, (y, x, 1) or
+# (z, y, x, 1), to (x, y, 1) or (x, y, z, 1) in the world. CASE_SPACING (M, 2 or 3): the length of a
+# step along each axis. Both are NaN where the source does not say them, and missing if it never
+# does.
+CASE_KEY = "case_key"
+CASE_SIZE = "case_size"
+CASE_FIRST_TILE = "case_first_tile"
+CASE_SPACING = "case_spacing"
+CASE_AFFINE = "case_affine"
+# Only in splits of before, whose samples are overlapping tiles of images. TILE is (N, 3): row in
+# TILE_SOURCE, y and x of the tile in the image; for volumes (N, 4): row, z, y, x. TILE_SOURCE
+# (M, L) names the images as KEY names samples; TILE_SIZE (M, 2 or 3) is their size.
 TILE = "tile"
 TILE_SOURCE = "tile_source"
 TILE_SIZE = "tile_size"
@@ -49,6 +62,11 @@ DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     TILE: ("iu", ((3, 4),)),
     TILE_SOURCE: ("u", ((),)),
     TILE_SIZE: ("iu", ((2, 3),)),
+    CASE_KEY: ("u", ((),)),
+    CASE_SIZE: ("iu", ((2, 3),)),
+    CASE_FIRST_TILE: ("iu", ()),
+    CASE_SPACING: ("f", ((2, 3),)),
+    CASE_AFFINE: ("f", ((3, 4), (3, 4))),
     SHARD_FILES: ("u", ((), (2,))),
 }
 DESCRIPTIVE = frozenset(DESCRIPTIONS)

@@ -15,8 +15,9 @@ from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.extra_fields import parse_fields
+from zarrfeed_convert.header import Header
 from zarrfeed_convert.mask_ids import several_values
-from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Header, Mask, Source
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Mask, Source
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
 from zarrfeed_convert.sources.arrays.array_layout import layout_beside, layouts_of
 from zarrfeed_convert.sources.arrays.array_sides import (

@@ -10,7 +10,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
-from zarrfeed_convert.source import IMAGES_ONLY, JSON, Header, Mask, Source
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, Mask, Source
 from zarrfeed_convert.sources.arrays.ome_volumes import (
     Level,
     OmeVolume,

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Color
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Mask
+    from zarrfeed_convert.source import JSON, Mask
 
 _BACKGROUND = "background"
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, JSON, Header, Mask, Source
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, Mask, Source
 from zarrfeed_convert.sources.dicom.finding import find_files
 from zarrfeed_convert.sources.dicom.frames import FrameReader
 from zarrfeed_convert.sources.dicom.labels import (

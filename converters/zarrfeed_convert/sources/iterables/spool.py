@@ -20,18 +20,9 @@ import xxhash
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
-from zarrfeed_convert.source import (
-    JSON,
-    PAIR,
-    SAMPLES,
-    ArrayHeader,
-    Field,
-    Header,
-    Mask,
-    Sample,
-    Source,
-)
+from zarrfeed_convert.source import JSON, PAIR, SAMPLES, Field, Mask, Sample, Source
 from zarrfeed_convert.sources.iterables.samples import count_samples, each_sample, name_of
 from zarrfeed_convert.sources.read_errors import anchored, naming_errors
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Header, Mask, Source
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Mask, Source
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Color, Pixels
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Header, Mask
+    from zarrfeed_convert.source import JSON, Mask
 
 _EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
 _TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))

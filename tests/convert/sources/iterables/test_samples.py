@@ -17,7 +17,7 @@ from PIL import Image
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.formats import source_of
-from zarrfeed_convert.source import Header
+from zarrfeed_convert.header import Header
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
 
 RNG = np.random.default_rng(9)
