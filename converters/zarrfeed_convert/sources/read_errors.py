@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from functools import wraps
-from inspect import signature
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarrfeed.errors import SourceError, ZarrfeedError
@@ -18,11 +18,14 @@ from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.supervision.board import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from zarrfeed_convert.source import Source
+    from zarrfeed_convert.source import JSON, Source
 
 Kind = TypeVar("Kind", bound="Source")
+# Arguments that came later; at their defaults they are not recorded, so that conversions begun
+# without them go on.
+_LATER = ("as_", "geometry")
 
 
 @contextmanager
@@ -40,8 +43,9 @@ def naming_errors(name: str) -> Iterator[None]:
 def source_errors(kind: type[Kind]) -> type[Kind]:
     """Decorate a source so that it raises only `SourceError`, and each names the input.
 
-    Wraps the constructor, ``probe``, ``read`` and ``read_mask``. The constructor's arguments are
-    kept in ``arguments``, so that no source has to list its options again to describe itself.
+    Wraps the constructor, ``probe``, ``read``, ``read_window`` and ``read_mask``. The constructor's
+    arguments are kept in ``arguments``, so that no source has to list its options again to describe
+    itself.
     """
     opens: Callable[..., None] = vars(kind).get("__init__", kind.__init__)
     takes = signature(opens)
@@ -60,11 +64,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
                 extras = tuple(each._replace(place=_checked(each.place, kind)) for each in extras)
             given.arguments["fields"] = describe_fields(extras)
         self.opened = (_here(), given.args[1:], given.kwargs)
-        self.arguments = {
-            name: given.arguments.get(name, parameter.default)
-            for name, parameter in takes.parameters.items()
-            if name not in (("self", "limits") if extras else ("self", "limits", "fields"))
-        }
+        self.arguments = _recorded(takes, given.arguments)
         with naming_errors(str(given.arguments["images"])), hidden_files() as hidden:
             opens(*given.args, **given.kwargs)
         if hidden:
@@ -73,7 +73,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
             self.remarks = (*self.remarks, remark)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
-    for name in ("probe", "read", "read_mask"):
+    for name in ("probe", "read", "read_window", "read_mask"):
         setattr(kind, name, _named(getattr(kind, name)))
     return kind
 
@@ -118,6 +118,17 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
     return (type(source)(*given.args, **given.kwargs) if places else source), places
 
 
+def _recorded(takes: Signature, given: Mapping[str, Any]) -> JSON:
+    """Return all arguments of a source by name, of those in `_LATER` the ones that were given."""
+    recorded = {name: given.get(name, each.default) for name, each in takes.parameters.items()}
+    for name in ("self", "limits", *(() if recorded.get("fields") else ("fields",))):
+        recorded.pop(name, None)
+    for name in _LATER:
+        if name in recorded and recorded[name] == takes.parameters[name].default:
+            del recorded[name]
+    return recorded
+
+
 def _checked(place: str, kind: type[Source]) -> str:
     """Return a place with ``~`` expanded; raises if it cannot be read."""
     text = os.path.expanduser(place)  # noqa: PTH111
@@ -140,11 +151,11 @@ def _here() -> str:
         return ""
 
 
-def _named(read: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+def _named(read: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(read)
-    def named(self: Any, sample: int) -> Any:
+    def named(self: Any, sample: int, *window: Any, **named_window: Any) -> Any:
         try:
-            return read(self, sample)
+            return read(self, sample, *window, **named_window)
         except ZarrfeedError:
             raise
         except Exception as error:
