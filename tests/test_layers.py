@@ -76,7 +76,7 @@ WORLDS = {
 PUBLIC = {
     "zarrfeed", "zarrfeed.store.address", "zarrfeed.errors", "zarrfeed.store.schema",
     "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.shuffle",
-    "zarrfeed.spelling", "zarrfeed.machine_memory",
+    "zarrfeed.spelling", "zarrfeed.machine_memory", "zarrfeed.store.tile_grid",
 }  # fmt: skip
 
 

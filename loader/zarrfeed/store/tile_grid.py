@@ -1,0 +1,309 @@
+"""Which tiles make up a case, and which part of each does a box need?
+
+Pure. A case of any size is cut by a regular grid into tiles of one size without overlap. The last
+tile along each axis extends beyond the case and is padded there. Tiles are numbered in C order of
+their place in the grid. An image of 5 × 7 pixels in tiles of 2 × 3::
+
+      x 0  3  6
+    y .---------.
+    0 | 0  1  2 |     tile 5 is at place (1, 2) with origin (2, 6); its own part is 2 × 1 pixels,
+    2 | 3  4  5 |     its other 2 × 2 pixels are padding
+    4 | 6  7  8 |
+      '---------'
+
+The converter uses it, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+Box: TypeAlias = tuple[slice, ...]
+
+# Beyond this, products of int64 could overflow.
+_MOST_TILES = 1 << 62
+
+
+class TilePart(NamedTuple):
+    """The part of a box that one tile holds.
+
+    Attributes
+    ----------
+    tile
+        Number of the tile within its case.
+    inside
+        A slice per axis: where the part is in the tile.
+    lands
+        A slice per axis, of step 1: where the part is in the box.
+    """
+
+    tile: int
+    inside: Box
+    lands: Box
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """The tiles of one case.
+
+    Parameters
+    ----------
+    size
+        Size of the case along each axis in pixels, (H, W) or (D, H, W); at least 1 each.
+    tile
+        Size of a tile along each axis in pixels, at least 1 each.
+
+    Raises
+    ------
+    ValueError
+        The sizes differ in their number of axes, or one is less than 1.
+
+    Examples
+    --------
+    >>> grid = TileGrid(size=(5, 7), tile=(2, 3))
+    >>> grid.shape, grid.tiles
+    ((3, 3), 9)
+    >>> grid.place(5), grid.origin(5), grid.own_size(5)
+    ((1, 2), (2, 6), (2, 1))
+    """
+
+    size: tuple[int, ...]
+    tile: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.size) != len(self.tile) or min((*self.size, *self.tile), default=0) < 1:
+            raise ValueError(
+                "needed sizes of a case and of a tile along the same axes, at least 1 each, found "
+                f"{self.size} and {self.tile}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of tiles along each axis."""
+        return tuple(-(-size // tile) for size, tile in zip(self.size, self.tile, strict=True))
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return math.prod(self.shape)
+
+    def place(self, tile: int) -> tuple[int, ...]:
+        """Return the place of a tile in the grid.
+
+        Raises
+        ------
+        ValueError
+            The case has no such tile.
+        """
+        if not 0 <= tile < self.tiles:
+            raise ValueError(f"needed a tile 0 … {self.tiles - 1}, found {tile}")
+        place = []
+        for along in reversed(self.shape):
+            tile, last = divmod(tile, along)
+            place.append(last)
+        return tuple(reversed(place))
+
+    def number(self, place: Sequence[int]) -> int:
+        """Return the number of the tile at a place of the grid.
+
+        Raises
+        ------
+        ValueError
+            The grid has no such place.
+
+        Examples
+        --------
+        >>> TileGrid((5, 7), (2, 3)).number((1, 2))
+        5
+        """
+        shape = self.shape
+        if len(place) != len(shape) or any(
+            not 0 <= p < n for p, n in zip(place, shape, strict=False)
+        ):
+            raise ValueError(f"needed a place in a grid of {shape} tiles, found {tuple(place)}")
+        number = 0
+        for at, along in zip(place, shape, strict=True):
+            number = number * along + at
+        return number
+
+    def origin(self, tile: int) -> tuple[int, ...]:
+        """Return the index of a tile's first pixel in the case."""
+        return tuple(at * step for at, step in zip(self.place(tile), self.tile, strict=True))
+
+    def own_size(self, tile: int) -> tuple[int, ...]:
+        """Return the size of the part of a tile that is inside the case, not padding.
+
+        The part begins at the tile's first pixel: it is ``tile[:h, :w]``.
+        """
+        return tuple(
+            min(step, size - first)
+            for size, step, first in zip(self.size, self.tile, self.origin(tile), strict=True)
+        )
+
+    def own_part(self, tile: int) -> Box:
+        """Return where a tile's pixels inside the case are in the tile.
+
+        Examples
+        --------
+        >>> TileGrid((5, 7), (2, 3)).own_part(5)
+        (slice(0, 2, None), slice(0, 1, None))
+        """
+        return tuple(slice(0, extent) for extent in self.own_size(tile))
+
+    def window(self, tile: int) -> Box:
+        """Return where a tile's pixels inside the case are in the case.
+
+        Examples
+        --------
+        >>> TileGrid((5, 7), (2, 3)).window(5)
+        (slice(2, 4, None), slice(6, 7, None))
+        """
+        return tuple(
+            slice(first, first + extent)
+            for first, extent in zip(self.origin(tile), self.own_size(tile), strict=True)
+        )
+
+    def parts(self, box: Sequence[slice]) -> list[TilePart]:
+        """Return which tiles a box needs, in order, and what of each.
+
+        Parameters
+        ----------
+        box
+            A slice per axis, inside the case; steps are positive, or None for 1. Tiles that steps
+            skip are left out.
+
+        Raises
+        ------
+        ValueError
+            The box has another number of axes, is not inside the case, or a step is not positive.
+
+        Examples
+        --------
+        >>> for part in TileGrid((5, 7), (2, 3)).parts((slice(1, 2), slice(2, 5))):
+        ...     print(part.tile, part.inside, part.lands)
+        0 (slice(1, 2, 1), slice(2, 3, 1)) (slice(0, 1, None), slice(0, 1, None))
+        1 (slice(1, 2, 1), slice(0, 2, 1)) (slice(0, 1, None), slice(1, 3, None))
+        """
+        _require_inside(box, self.size)
+        axes = [
+            list(_along(along, tile, stride))
+            for along, tile, stride in zip(box, self.tile, self._strides(), strict=True)
+        ]
+        parts = []
+        for each in itertools.product(*axes):
+            numbers, inside, lands = zip(*each, strict=True)
+            parts.append(TilePart(sum(numbers), inside, lands))
+        return parts
+
+    def _strides(self) -> tuple[int, ...]:
+        """Return by how much a tile's number grows with a step along each axis."""
+        shape = self.shape
+        return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _along(part: slice, tile: int, stride: int) -> Iterator[tuple[int, slice, slice]]:
+    """Cut a slice along one axis where tiles end: what each adds to its number, and its parts."""
+    start, stop, step = part.start, part.stop, part.step or 1
+    landed = 0
+    while start < stop:
+        at, first = divmod(start, tile)
+        end = min(stop - at * tile, tile)
+        count = -(-(end - first) // step)
+        yield at * stride, slice(first, end, step), slice(landed, landed + count)
+        landed += count
+        start += count * step
+
+
+def _require_inside(box: Sequence[slice], size: tuple[int, ...]) -> None:
+    if len(box) != len(size) or any(
+        not (0 <= part.start <= part.stop <= extent and (part.step is None or part.step > 0))
+        for part, extent in zip(box, size, strict=False)
+    ):
+        raise ValueError(f"needed a box inside a case of {size} pixels, found {tuple(box)}")
+
+
+def count_tiles(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int64]:
+    """Count the tiles of cases.
+
+    Parameters
+    ----------
+    sizes
+        (M, axes) int64: size of each case in pixels, at least 1 along each axis.
+    tile
+        Size of a tile along each axis in pixels.
+
+    Returns
+    -------
+    (M,) int64
+
+    Raises
+    ------
+    ValueError
+        A size is less than 1, or the tiles are more than int64 can count.
+
+    Examples
+    --------
+    >>> count_tiles(np.array([[5, 7], [2, 3], [2, 4]]), (2, 3)).tolist()
+    [9, 1, 2]
+    """
+    wrong = np.flatnonzero((sizes < 1).any(axis=1))
+    if wrong.size:
+        raise ValueError(
+            f"needed cases of at least 1 pixel along each axis, found {sizes[wrong[0]].tolist()} "
+            f"for case {wrong[0]}"
+        )
+    along = _tiles_along(sizes, tile)
+    # A claimed size may overflow int64: the sum of products is at first formed in floats.
+    if along.astype(np.float64).prod(axis=1).sum() > _MOST_TILES:
+        raise ValueError(f"needed at most {_MOST_TILES:,} tiles, found cases of more")
+    return along.prod(axis=1)
+
+
+def own_sizes(
+    sizes: NDArray[np.int64], tiles: NDArray[np.int64], tile: Sequence[int]
+) -> NDArray[np.int64]:
+    """Return the sizes of the parts of tiles that are inside their cases, not padding.
+
+    Parameters
+    ----------
+    sizes
+        (n, axes) int64: size of each tile's case in pixels.
+    tiles
+        (n,) int64: number of each tile within its case.
+    tile
+        Size of a tile along each axis in pixels.
+
+    Returns
+    -------
+    (n, axes) int64
+
+    Examples
+    --------
+    >>> own_sizes(np.array([[5, 7], [5, 7]]), np.array([4, 5]), (2, 3)).tolist()
+    [[2, 3], [2, 1]]
+    """
+    along = _tiles_along(sizes, tile)
+    own = np.empty_like(sizes)
+    rest = tiles
+    for axis in reversed(range(len(tile))):
+        rest, place = np.divmod(rest, along[:, axis])
+        own[:, axis] = np.minimum(tile[axis], sizes[:, axis] - place * tile[axis])
+    return own
+
+
+def _tiles_along(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int64]:
+    steps = np.asarray(tile, np.int64)
+    along: NDArray[np.int64] = (
+        sizes - 1
+    ) // steps + 1  # sizes near the largest int64 do not overflow
+    return along
