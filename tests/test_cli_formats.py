@@ -18,6 +18,7 @@ from zarrfeed_convert import FORMATS, OptionError, factory_of, open_source, para
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.docstrings import read_docstring
 from zarrfeed_tools.explanation import explain
+from zarrfeed_tools.source_options import arrangement
 
 COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
 
@@ -286,3 +287,27 @@ def test_the_help_of_convert_teaches_formats():
     said = invoke("convert", "--help")
     assert "--format parquet --images 'data/train-*.parquet'" in said
     assert "zarrfeed formats lists all" in said
+
+
+@pytest.mark.parametrize("flag", [("--as", "volumes"), ("--geometry", "warn")])
+def test_options_of_volumes_are_refused_where_a_format_has_none(flag):
+    said = convert("--images", "images", *flag, status=2)
+    assert f"format paired: needed no {flag[0]}, found '{flag[1]}'" in said
+    name = {"--as": "as", "--geometry": "geometry"}[flag[0]]
+    assert f"use {flag[0]}" in convert("--images", "images", "-o", f"{name}={flag[1]}", status=2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (("64x64x64", None), "volumes"),
+        (("64x64", "1x2x3"), "slices"),
+        (("AUTO", None), "volumes"),
+        ((None, "32X64X64"), "volumes"),
+        ((None, "64x64"), "slices"),
+        ((None, None), None),
+        ((), None),
+    ],
+)
+def test_the_size_of_tiles_or_samples_says_what_a_sample_is(sizes, expected):
+    assert arrangement(*sizes) == expected

@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError, how_to_install
 from zarrfeed.spelling import did_you_mean
 from zarrfeed_convert.format_endings import format_of_ending
 from zarrfeed_convert.source import SAMPLES
+from zarrfeed_convert.sources.volume_options import VOLUME_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,7 +83,7 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 # Arguments that all formats have, and for which the command has options.
-COMMON = ("images", "masks", "fields", "color", "mask_map")
+COMMON = ("images", "masks", "fields", "color", "mask_map", *VOLUME_FLAGS)
 
 
 def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | None = None) -> Source:
@@ -114,9 +115,15 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
     if "fields" in unknown:
         raise OptionError(
             f"format {name}: needed images and masks alone, found further fields, which these "
-            f"formats take: {', '.join(formats_with_fields())}; in Python, `convert` takes any "
+            f"formats take: {', '.join(formats_with('fields'))}; in Python, `convert` takes any "
             'samples like {"image": …, "depth": …}'
         )
+    for option, flag in VOLUME_FLAGS.items():
+        if option in unknown:
+            raise OptionError(
+                f"format {name}: needed no {flag}, found {arguments[option]!r}; these formats have "
+                f"this option: {', '.join(formats_with(option))}"
+            )
     if unknown:
         has = [option for option in known if option not in COMMON]
         hint = did_you_mean(unknown[0], [_flag(one) for one in known])
@@ -200,12 +207,12 @@ def factory_of(name: str) -> Callable[..., Source]:
     return factory
 
 
-def formats_with_fields() -> list[str]:
-    """Return the formats that take further fields, among those whose packages are installed."""
+def formats_with(option: str) -> list[str]:
+    """Return the formats that have an option, among those whose packages are installed."""
     names = []
     for name in FORMATS:
         with suppress(SourceError):
-            if "fields" in parameters_of(name):
+            if option in parameters_of(name):
                 names.append(name)
     return names
 
@@ -252,7 +259,7 @@ def options_of_text(assignments: Iterable[str]) -> dict[str, str]:
 
 def _flag(option: str) -> str:
     """Return an option as written on the command line, where common ones have their own flag."""
-    flag = "field" if option == "fields" else option.replace("_", "-")
+    flag = "field" if option == "fields" else option.strip("_").replace("_", "-")
     return f"--{flag}" if option in COMMON else option
 
 

@@ -33,7 +33,9 @@ from zarrfeed_tools.quantities import parse_bytes, parse_size
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
     READ_TIMEOUT_S,
+    AgreementOption,
     AllowExternal,
+    AsOption,
     Color,
     ColorOption,
     Fields,
@@ -162,6 +164,8 @@ def _command(
         ),
     ] = None,
     mask_map: MaskMapOption = "",
+    as_: AsOption = None,
+    geometry: AgreementOption = None,
     codec: CodecOption = Codec.AUTO,
     chunk_samples: ChunkSamples = None,
     shard_size: ShardSize = None,
@@ -208,6 +212,9 @@ def _command(
         mask_suffix=mask_suffix,
         color=color.value,
         mask_map=mask_map,
+        as_=None if as_ is None else as_.value,
+        geometry=None if geometry is None else geometry.value,
+        stored_sizes=(size,),
         split=split,
         limits=limits_of(max_sample_size, allow_external=allow_external),
     )

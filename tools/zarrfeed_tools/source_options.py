@@ -6,6 +6,7 @@ Each option is an annotated type, which ``typer`` reads from a command's signatu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,20 @@ class Color(StrEnum):
     GREY = "grey"
     RGB = "rgb"
     RGBA = "rgba"
+
+
+class As(StrEnum):
+    """What a sample of a volume is."""
+
+    SLICES = "slices"
+    VOLUMES = "volumes"
+
+
+class Agreement(StrEnum):
+    """What to do with labels that are not where their image is."""
+
+    STRICT = "strict"
+    WARN = "warn"
 
 
 Images: TypeAlias = Annotated[
@@ -122,6 +137,27 @@ ColorOption: TypeAlias = Annotated[Color, typer.Option("--color", help=COLOR_HEL
 MaskMapOption: TypeAlias = Annotated[
     str, typer.Option("--mask-map", metavar="VALUE=ID,…", help=MASK_MAP_HELP, show_default=False)
 ]
+AsOption: TypeAlias = Annotated[
+    As | None,
+    typer.Option(
+        "--as",
+        help="What a sample is, where a format has volumes: each slice, or the volume. By default "
+        "volumes with --tile DxHxW or auto and with --size DxHxW, slices with --tile or --size "
+        "HxW; else what zarrfeed formats NAME says.",
+        show_default=False,
+    ),
+]
+AgreementOption: TypeAlias = Annotated[
+    Agreement | None,
+    typer.Option(
+        "--geometry",
+        help="What to do with volumes whose labels, or channels, are elsewhere: a corner more than "
+        "0.1 voxels away, or a spacing that differs by more than 1 %. strict: refuse them. "
+        "warn: pair voxels by their index, and report it. Their shapes must agree in any case. By "
+        "default strict.",
+        show_default=False,
+    ),
+]
 MaxSampleSize: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -161,6 +197,8 @@ FLAGS: Mapping[str, str] = {
     "mask_map": "--mask-map",
     "image_suffix": "--image-suffix",
     "mask_suffix": "--mask-suffix",
+    "as_": "--as",
+    "geometry": "--geometry",
 }
 
 
@@ -170,8 +208,12 @@ class SourceArguments:
 
     Attributes
     ----------
-    images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map
+    images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map, as_,
+    geometry
         The values of the options above; None if an option is not given.
+    stored_sizes
+        The values of the options that say how large stored tiles or samples are, for `as_`; see
+        :func:`arrangement`.
     split
         Name of the split to pack. If the format has subsets, the subset of this name is read unless
         another one is given, so that validation data cannot silently become training data.
@@ -188,6 +230,9 @@ class SourceArguments:
     mask_suffix: str | None = None
     color: str = Color.AUTO.value
     mask_map: str = ""
+    as_: str | None = None
+    geometry: str | None = None
+    stored_sizes: Sequence[str | None] = ()
     split: str | None = None
     limits: Limits | None = None
 
@@ -210,8 +255,9 @@ class SourceArguments:
         """Return the arguments for the format's class: those that were given."""
         options = options_of_text(self.options or ())
         for option in options:
-            if option in FLAGS:
-                raise typer.BadParameter(f"use {FLAGS[option]}", param_hint=f"-o {option}")
+            flag = FLAGS.get(option) or FLAGS.get(f"{option}_")  # as is a keyword of Python
+            if flag:
+                raise typer.BadParameter(f"use {flag}", param_hint=f"-o {option}")
         suffixes = {"image_suffix": self.image_suffix, "mask_suffix": self.mask_suffix}
         said = {
             "images": self.images,
@@ -219,9 +265,13 @@ class SourceArguments:
             "fields": fields_of_text(self.fields or ()) or None,
             "color": None if self.color == Color.AUTO else self.color,
             "mask_map": self.mask_map or None,
+            "as_": self.as_,
+            "geometry": self.geometry,
             **suffixes,
         }
         known = parameters_of(self.format_name)
+        if self.as_ is None and "as_" in known:
+            said["as_"] = arrangement(*self.stored_sizes)
         for option, value in suffixes.items():
             if value is not None and option not in known:
                 raise typer.BadParameter(
@@ -232,6 +282,31 @@ class SourceArguments:
         if self.split is not None and "subset" in known:
             options.setdefault("subset", self.split)
         return {name: value for name, value in said.items() if value is not None} | options
+
+
+def arrangement(*sizes: str | None) -> str | None:
+    """Return what a sample of a volume is, by the size that tiles or samples shall have.
+
+    Parameters
+    ----------
+    *sizes
+        Values of ``--tile`` and ``--size``, of which the first that is given decides.
+
+    Returns
+    -------
+    str or None
+        None if there is no size: the format decides.
+
+    Examples
+    --------
+    >>> arrangement("64x64x64", None), arrangement("auto", None), arrangement(None, "256x256")
+    ('volumes', 'volumes', 'slices')
+    """
+    size = next((size.lower() for size in sizes if size), None)
+    if size is None:
+        return None
+    volumes = size == "auto" or len(re.split("[x×]", size)) == 3
+    return As.VOLUMES.value if volumes else As.SLICES.value
 
 
 def limits_of(max_sample_size: str | None, *, allow_external: bool) -> Limits:

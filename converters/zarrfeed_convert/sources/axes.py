@@ -110,11 +110,35 @@ class Axes:
             place.append(int(at))
         return tuple(reversed(place))
 
-    def index(self, sample: int, channel: int = ALL) -> tuple[int | slice, ...]:
-        """Return the index that selects a sample, or one channel of it, from the array."""
+    def index(
+        self, sample: int, channel: int = ALL, window: Sequence[slice] = ()
+    ) -> tuple[int | slice, ...]:
+        """Return the index that selects a sample, or a part of it, from the array.
+
+        Parameters
+        ----------
+        sample
+            Number of the sample.
+        channel
+            Its only channel to select.
+        window
+            A slice of each axis of :attr:`spatial`, with start, stop and step 1, after axes are
+            reversed; none to select the sample as a whole.
+
+        Examples
+        --------
+        >>> Axes("xyz", (5, 6, 7), (), (2, 1, 0), flipped=frozenset([0])).index(
+        ...     0, window=(slice(0, 1), slice(0, 6), slice(0, 2))
+        ... )
+        (slice(3, 5, None), slice(0, 6, None), slice(0, 1, None))
+        """
         index: list[int | slice] = [slice(None)] * len(self.sizes)
         for axis, at in zip(self.samples, self.place(sample), strict=True):
             index[axis] = self.sizes[axis] - 1 - at if axis in self.flipped else at
+        for axis, part in zip(self.spatial, window, strict=bool(window)):
+            last = self.sizes[axis]
+            flipped = axis in self.flipped
+            index[axis] = slice(last - part.stop, last - part.start) if flipped else part
         if self.channels is not None and channel != ALL:
             index[self.channels] = channel
         return tuple(index)

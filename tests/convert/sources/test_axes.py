@@ -48,6 +48,19 @@ def test_law_one_channel_is_that_of_all(axes: Axes) -> None:
             np.testing.assert_array_equal(one, expected)
 
 
+@given(arrays(), st.data())
+def test_law_a_window_is_that_part_of_the_sample(axes: Axes, data: st.DataObject) -> None:
+    window = []
+    for size in axes.size:
+        start = data.draw(st.integers(0, size - 1))
+        window.append(slice(start, data.draw(st.integers(start + 1, size))))
+    array = values(axes)
+    for sample in range(axes.count):
+        whole = axes.arrange(array[axes.index(sample)])
+        part = axes.arrange(array[axes.index(sample, window=window)])
+        np.testing.assert_array_equal(part, whole[tuple(window)])
+
+
 @given(arrays())
 def test_law_every_sample_has_a_place_of_its_own(axes: Axes) -> None:
     places = {axes.place(sample) for sample in range(axes.count)}
