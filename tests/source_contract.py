@@ -44,6 +44,7 @@ def require_source(
         assert found.dtype.isnative
         assert found.flags.c_contiguous
         assert found.flags.writeable
+        require_windows(source, sample)
     again = pickle.loads(pickle.dumps(source))
     assert again.keys == source.keys
     assert again.names(0) == source.names(0)
@@ -64,6 +65,29 @@ def require_source(
     if masks is not None:
         assert len(masks) == len(images)
         np.testing.assert_array_equal(reopened.read_mask(len(masks) - 1), masks[-1])
+
+
+def require_windows(source: Any, sample: int, count: int = 4) -> None:
+    """Require that parts of a sample are those of all of it, and that its affine has its axes."""
+    whole, header = source.read(sample), source.probe(sample)
+    size = header.size
+    rng = np.random.default_rng(sample)
+    ends = [[sorted(rng.integers(0, extent, 2)) for extent in size] for _ in range(count)]
+    ends += [[(0, extent - 1) for extent in size], [(extent - 1, extent - 1) for extent in size]]
+    for each in ends:
+        window = tuple(slice(int(first), int(last) + 1) for first, last in each)
+        parts = source.read_window(sample, window)
+        assert len(parts) == len(whole)
+        for part, values in zip(parts, whole, strict=True):
+            np.testing.assert_array_equal(part, values[window])
+            assert part.dtype.isnative
+    assert source.reads_windows(sample) in (True, False)
+    if header.affine is not None:
+        axes = len(size) + 1
+        assert np.shape(header.affine) == (axes, axes)
+        assert header.affine[-1] == (*(0.0,) * (axes - 1), 1.0)
+        assert np.isfinite(header.affine).all()
+        assert np.linalg.det(header.affine) != 0
 
 
 def require_packed(
