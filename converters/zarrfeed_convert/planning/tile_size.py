@@ -117,5 +117,5 @@ def _up(extent: int) -> int:
 
 def _root(number: int, degree: int) -> int:
     """Return the largest integer whose power is at most a number."""
-    root = round(number ** (1 / degree))
+    root = int(number ** (1 / degree) + 0.5)
     return root - int(root**degree > number)
