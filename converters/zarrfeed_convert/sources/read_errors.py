@@ -182,7 +182,9 @@ def place_and_reason(error: SourceError, paths: Sequence[str]) -> tuple[str, str
     return paths[0], said
 
 
-def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -> None:
+def require_any(
+    places: Sequence[object], left_out: Sequence[tuple[str, str]], *, what: str = "slice"
+) -> None:
     """Check that a dataset has at least one sample.
 
     Parameters
@@ -191,6 +193,8 @@ def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -
         The samples.
     left_out
         Inputs that make no sample, as (name, reason).
+    what
+        What a sample is, where they may be left out as empty.
 
     Raises
     ------
@@ -201,8 +205,8 @@ def require_any(places: Sequence[object], left_out: Sequence[tuple[str, str]]) -
         return
     if not left_out:
         raise SourceError(
-            "needed at least one sample, found none: every slice was left out as empty; leave out "
-            "skip_empty, or check that masks have values other than 0"
+            f"needed at least one sample, found none: every {what} was left out as empty; leave "
+            "out skip_empty, or check that masks have values other than 0"
         )
     more = f"; {len(left_out)} inputs make no sample" if len(left_out) > 1 else ""
     raise SourceError(f"{': '.join(left_out[0])}{more}")

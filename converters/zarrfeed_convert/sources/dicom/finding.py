@@ -26,7 +26,7 @@ from zarrfeed_convert.sources.dicom.slices import Series, in_order, same_grid
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
-from zarrfeed_convert.sources.stacks.volumes import VOLUMES
+from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -93,9 +93,9 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
         mask_files = list_files(masks, what="masks", extensions=("",))
     found, slices = FoundFiles(), _Slices()
     for path in sorted({*image_files, *mask_files}):
-        if path.lower().endswith(VOLUMES):
+        if path.lower().endswith(EXTENSIONS):
             if is_given and path in mask_files:
-                found.volumes[path] = without_extension(mask_files[path], VOLUMES)
+                found.volumes[path] = without_extension(mask_files[path], EXTENSIONS)
             continue
         is_mask = path in mask_files and masks != NO_MASKS
         try:

@@ -1,4 +1,4 @@
-"""Do a volume and its labels show the same voxels, and how are they cut into slices?
+"""Do a volume and its labels show the same voxels, and how are they cut into samples?
 
 Pure: it takes headers and returns axes.
 """
@@ -6,29 +6,53 @@ Pure: it takes headers and returns axes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nibabel.orientations import inv_ornt_aff, io_orientation
+from nibabel.orientations import inv_ornt_aff, io_orientation, ornt_transform
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.sources.axes import Axes
+from zarrfeed_convert.sources.stacks.agreement import difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.header import Affine
     from zarrfeed_convert.sources.stacks.volumes import Volume
 
-_TOLERANCE = 0.1  # of a voxel: what rounding of affines makes is a hundredth of it
 _AS_STORED = np.array([[0, 1], [1, 1], [2, 1]])
+_REVERSED = [2, 1, 0, 3]  # from the index (z, y, x, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How volumes become samples.
+
+    Attributes
+    ----------
+    axis
+        The axis to slice along, after volumes are reoriented; None for whole volumes, whose arrays
+        are (z, y, x), as in SimpleITK.
+    canonical
+        Reorient volumes to RAS before they are sliced.
+    warn
+        Pair voxels by index if shapes are equal, whatever the affines say.
+    one_hot
+        Labels may have a channel per class along the fourth axis.
+    """
+
+    axis: int | None
+    canonical: bool = False
+    warn: bool = False
+    one_hot: bool = False
 
 
 def volume_axes(
-    shape: Sequence[int], channels: int, *, axis: int, orientation: NDArray[Any] = _AS_STORED
+    shape: Sequence[int], channels: int, *, axis: int | None, orientation: NDArray[Any] = _AS_STORED
 ) -> Axes:
     """Find the slices, rows, columns and channels among the axes of a stored volume.
 
@@ -37,18 +61,20 @@ def volume_axes(
     shape, channels
         The shape (3,) of the volume, and the number of values per voxel.
     axis
-        The axis to slice along, after the volume is reoriented.
+        The axis to slice along, after the volume is reoriented; None for (z, y, x) as one sample.
     orientation
         (3, 2), as in nibabel: for each stored axis, the axis that it becomes, and 1 or -1.
     """
-    stored = _stored(orientation)
-    slices = stored.pop(axis)
-    rows, columns = stored
+    spatial, samples = _stored(orientation), list[int]()
+    if axis is None:
+        spatial.reverse()
+    else:
+        samples.append(spatial.pop(axis))
     return Axes(
         "xyzc" if channels > 1 else "xyz",
         (*shape, channels) if channels > 1 else tuple(shape),
-        (slices,),
-        (rows, columns),
+        tuple(samples),
+        tuple(spatial),
         3 if channels > 1 else None,
         frozenset(at for at in range(3) if orientation[at, 1] < 0),
     )
@@ -58,28 +84,6 @@ def _stored(orientation: NDArray[Any]) -> list[int]:
     """Return the stored axis of each axis of the reoriented volume."""
     becomes = [int(number) for number in orientation[:, 0]]
     return [becomes.index(number) for number in range(3)]
-
-
-def apart(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> float:
-    """Return the largest distance of a volume's corners by two affines, in voxels of the first.
-
-    Examples
-    --------
-    >>> moved = np.eye(4)
-    >>> moved[0, 3] = 2
-    >>> apart(np.eye(4), moved, (5, 5, 5))
-    2.0
-    """
-    corners = np.array([[*corner, 1] for corner in product(*((0, size - 1) for size in shape))])
-    distance = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1).max()
-    voxel = np.linalg.norm(one[:3, :3], axis=0).min()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.nan_to_num(distance / voxel, nan=np.inf if distance else 0.0))
-
-
-def alike(one: NDArray[Any], other: NDArray[Any], shape: Sequence[int]) -> bool:
-    """Return whether two affines place the voxels of a volume at nearly the same positions."""
-    return apart(one, other, shape) <= _TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,20 @@ class Case:
     images, labels
         The files; None for images alone.
     axes
-        The axes of each image, then of the labels; slices are samples.
+        The axes of each image, then of the labels, in the samples.
+    affine
+        From the index (z, y, x, 1) of the whole volume to millimetres; None for slices, and if the
+        file's affine is none.
+    elsewhere
+        A sentence for each file that is elsewhere and was accepted all the same.
     """
 
     key: str
     images: tuple[Volume, ...]
     labels: Volume | None
     axes: tuple[Axes, ...]
+    affine: Affine | None = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -109,61 +120,96 @@ class Case:
 
     @property
     def count(self) -> int:
-        """The number of slices."""
+        """The number of slices; 1 for a whole volume."""
         return self.axes[0].count
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The height and width of the slices."""
+        """The height and width of the slices, or the depth, height and width of the volume."""
         return self.axes[0].size
 
 
-def case_of(
-    key: str,
-    images: Sequence[Volume],
-    labels: Volume | None,
-    *,
-    axis: int,
-    canonical: bool,
-    ignore_affine: bool,
-    one_hot: bool,
-) -> Case:
+def case_of(key: str, images: Sequence[Volume], labels: Volume | None, cut: Cut) -> Case:
     """Match a volume with its labels, and the volumes of its channels with each other.
 
     Parameters
     ----------
     key, images, labels
         As in :class:`Case`.
-    axis
-        The axis to slice along, after volumes are reoriented.
-    canonical
-        Reorient volumes to RAS.
-    ignore_affine
-        Pair voxels by index if shapes are equal, whatever the affines say.
-    one_hot
-        Labels may have a channel per class along the fourth axis.
+    cut
+        What their samples are.
 
     Raises
     ------
     SourceError
         Shapes or positions differ, or a file has channels that may have none.
     """
-    turns = [_orientation(volume, canonical=canonical) for volume in images]
-    volumes = [*images]
-    if labels is not None:
-        turns.append(turns[0] if ignore_affine else _orientation(labels, canonical=canonical))
-        volumes.append(labels)
-    axes = (
-        volume_axes(volume.shape, volume.channels, axis=axis, orientation=turn)
-        for volume, turn in zip(volumes, turns, strict=True)
+    first = images[0]
+    _require_channels(images, labels, one_hot=cut.one_hot)
+    turn = _orientation(first, canonical=cut.canonical)
+    axes, elsewhere = [], list[str]()
+    for volume in (*images, *([] if labels is None else [labels])):
+        own = turn
+        if volume is not first:
+            own, said = _matching(first, turn, volume, cut, is_labels=volume is labels)
+            elsewhere += said
+        axes.append(volume_axes(volume.shape, volume.channels, axis=cut.axis, orientation=own))
+    affine = None if cut.axis is not None else _affine(first)
+    return Case(key, tuple(images), labels, tuple(axes), affine, tuple(elsewhere))
+
+
+def _affine(volume: Volume) -> Affine | None:
+    """Return the affine of a volume's index (z, y, x, 1); None if it places no volume."""
+    affine = volume.affine
+    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+        return None
+    return tuple(tuple(map(float, row)) for row in affine[:, _REVERSED])
+
+
+def _matching(
+    first: Volume, turn: NDArray[Any], other: Volume, cut: Cut, *, is_labels: bool
+) -> tuple[NDArray[Any], list[str]]:
+    """Return the orientation by which a file's voxels are those of the first, and what differs."""
+    if cut.axis is None:
+        own = _toward(first, other)
+    elif cut.warn and is_labels:
+        own = turn
+    else:
+        own = _orientation(other, canonical=cut.canonical)
+    shape, other_shape = _turned_shape(first, turn), _turned_shape(other, own)
+    if shape != other_shape:
+        raise SourceError(
+            f"{first.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, but "
+            f"{'×'.join(map(str, other_shape))} in {other.path}; resample one, or take both out"
+        )
+    affine, other_affine = _turned_affine(first, turn), _turned_affine(other, own)
+    found = difference(affine, other_affine, shape)
+    if found.tolerated:
+        return own, []
+    values = f"the affine {_rounded(affine)}, but {_rounded(other_affine)} in {other.path}: {found}"
+    if cut.warn:
+        return own, [f"{first.path}: {values}"]
+    raise SourceError(
+        f"{first.path}: needed volumes at the same position, found {values}; if their voxels match "
+        "anyway, use --geometry warn"
     )
-    case = Case(key, tuple(images), labels, tuple(axes))
-    _require_channels(case, one_hot=one_hot)
-    for other, turn in zip(volumes[1:], turns[1:], strict=True):
-        _require_same_shape(images[0], turns[0], other, turn)
-        if not ignore_affine:
-            _require_same_place(images[0], turns[0], other, turn)
-    return case
+
+
+def _toward(first: Volume, other: Volume) -> NDArray[Any]:
+    """Return the orientation in which a volume lies as the first does, if there is one."""
+    there = _turned_affine(other, _AS_STORED)
+    if first.shape == other.shape and difference(first.affine, there, first.shape).tolerated:
+        return _AS_STORED  # also where axes are between two directions
+    if not (np.isfinite(first.affine).all() and np.isfinite(other.affine).all()):
+        return _AS_STORED
+    axes = [io_orientation(one.affine) for one in (other, first)]  # type: ignore[no-untyped-call]
+    if not np.isfinite(axes).all():  # an affine is flat
+        return _AS_STORED
+    turn: NDArray[Any] = ornt_transform(*axes)  # type: ignore[no-untyped-call]
+    if _turned_shape(other, turn) != first.shape:
+        return _AS_STORED
+    placed = _turned_affine(other, turn)
+    return turn if difference(first.affine, placed, first.shape).tolerated else _AS_STORED
 
 
 def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
@@ -178,40 +224,15 @@ def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
     return orientation
 
 
-def _require_channels(case: Case, *, one_hot: bool) -> None:
-    files = len(case.images)
-    several = [image for image in case.images if files > 1 and image.channels > 1]
+def _require_channels(images: Sequence[Volume], labels: Volume | None, *, one_hot: bool) -> None:
+    several = [image for image in images if len(images) > 1 and image.channels > 1]
     if several:
         raise SourceError(
-            f"{case.images[0].path}: needed one channel in every file, found "
+            f"{images[0].path}: needed one channel in every file, found "
             f"{several[0].channels} in {several[0].path}; give one image suffix"
         )
-    labels = case.labels
     if labels is not None and labels.channels > 1 and not (labels.colors or one_hot):
         raise SourceError(several_values(labels.path, labels.channels))
-
-
-def _require_same_shape(
-    image: Volume, turn: NDArray[Any], other: Volume, other_turn: NDArray[Any]
-) -> None:
-    shape, other_shape = _turned_shape(image, turn), _turned_shape(other, other_turn)
-    if shape != other_shape:
-        raise SourceError(
-            f"{image.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, but "
-            f"{'×'.join(map(str, other_shape))} in {other.path}; resample one, or take both out"
-        )
-
-
-def _require_same_place(
-    image: Volume, turn: NDArray[Any], other: Volume, other_turn: NDArray[Any]
-) -> None:
-    affine, other_affine = _turned_affine(image, turn), _turned_affine(other, other_turn)
-    if not alike(affine, other_affine, _turned_shape(image, turn)):
-        raise SourceError(
-            f"{image.path}: needed volumes at the same position, found the affine "
-            f"{_rounded(affine)}, but {_rounded(other_affine)} in {other.path}; if their voxels "
-            "match anyway, use --option ignore_affine=yes"
-        )
 
 
 def _turned_shape(volume: Volume, orientation: NDArray[Any]) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _UNITS = {"meter": 1e3, "micron": 1e-3}  # in millimetres, which most say, or mean
-VOLUMES = (".nii", ".nii.gz")  # extensions
+EXTENSIONS = (".nii", ".nii.gz")  # extensions
 _HEADER = 540  # bytes, of NIfTI-2; NIfTI-1 has 348
 _MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
 

@@ -343,10 +343,16 @@ def test_labels_must_lie_where_the_image_does():
     assert {key.partition("/")[0] for key in source.keys} == {"a"}
     why = dict(source.left_out)
     assert why.keys() == {"i/b.nii", "i/c.nii"}
-    assert "in m/b.nii; if their voxels match anyway" in why["i/b.nii"]
+    assert "in m/b.nii: corners are up to 2.5 mm (3.12 voxels) apart" in why["i/b.nii"]
     assert "found 7×6×5, but 7×6×4 in m/c.nii" in why["i/c.nii"]
-    again = open_source("nifti", {"images": "i", "masks": "m", "ignore_affine": "yes"})
-    assert {key.partition("/")[0] for key in again.keys} == {"a", "b"}
+    for option in ({"ignore_affine": "yes"}, {"geometry": "warn"}):
+        again = open_source("nifti", {"images": "i", "masks": "m", **option})
+        assert {key.partition("/")[0] for key in again.keys} == {"a", "b"}
+        [(what, count, reason)] = again.remarks
+        assert (what, count) == ("geometry", "1 files elsewhere")
+        assert "i/b.nii: the affine [[-0.8" in reason
+        assert "-57.5]] in m/b.nii: corners are up to 2.5 mm (3.12 voxels) apart" in reason
+        assert why.keys() - {"i/b.nii"} == dict(again.left_out).keys()
     with pytest.raises(SourceError, match=r"^i/b\.nii: needed volumes at the same position"):
         NiftiVolumes("i/b.nii", "m/b.nii")
 
@@ -549,7 +555,7 @@ def test_volumes_of_other_units_are_compared_in_millimetres(tmp_path, unit, size
         nib.save(volume, tmp_path / f"{name}.nii")
     arguments = {"images": tmp_path / "image.nii", "masks": tmp_path / "labels.nii"}
     if not same:
-        with pytest.raises(SourceError, match="use --option ignore_affine=yes"):
+        with pytest.raises(SourceError, match="use --geometry warn"):
             open_source("nifti", arguments)
         arguments["ignore_affine"] = True
     assert len(open_source("nifti", arguments).keys) == 2

@@ -1,0 +1,239 @@
+"""What samples do pairs of NIfTI files make: slices of volumes, or volumes?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.header import Header
+from zarrfeed_convert.source import Mask, Source, Window
+from zarrfeed_convert.sources.file_pairs import Pair, slice_keys
+from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason, require_any
+from zarrfeed_convert.sources.rescale import common_dtype
+from zarrfeed_convert.sources.stacks.cases import Case, Cut, case_of
+from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader, measure_volume
+from zarrfeed_convert.sources.values import fitted, in_rows, packed_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.sources.axes import Axes
+    from zarrfeed_convert.sources.file_pairs import Pairing
+    from zarrfeed_convert.sources.value_options import ValueOptions
+
+_VOXELS = 1 << 20  # read at a time: rescaling takes up to 16 bytes for each
+
+
+class VolumeCases(Source):
+    """Volumes in NIfTI files, with labels or alone: a sample per slice, or per volume.
+
+    A format lists the files of its cases and hands them to :meth:`_open`.
+    """
+
+    def _open(
+        self,
+        found: Pairing,
+        cut: Cut,
+        options: ValueOptions,
+        *,
+        skip_empty: bool,
+        limits: Limits,
+    ) -> None:
+        """List the samples of some cases, by the headers of their files.
+
+        Parameters
+        ----------
+        found
+            The files of each case.
+        cut, options
+            What samples are, and how values are converted.
+        skip_empty
+            Leave out samples whose mask is 0 everywhere.
+        limits
+            What files may claim.
+
+        Raises
+        ------
+        SourceError
+            There is no sample.
+        """
+        self._cut, self._options, self._limits = cut, options, limits
+        self._skip_empty = skip_empty
+        self._reader = VolumeReader([path for pair in found.pairs for path in pair.files])
+        self._cases: list[Case] = []
+        self._places: list[tuple[int, int]] = []
+        self._keys: list[str] = []
+        self._empty, left_out = 0, [*self.left_out, *found.left_out]
+        for pair in found.pairs:
+            try:
+                self._add(self._measured(pair))
+            except SourceError as error:
+                left_out.append(place_and_reason(error, pair.files))
+        what = "slice" if self._slices else "volume"
+        require_any(self._places, left_out, what=what)
+        self.left_out = tuple(left_out)
+        elsewhere = [said for case in self._cases for said in case.elsewhere]
+        if elsewhere:
+            why = f"voxels are paired by index, as --geometry warn says; the first: {elsewhere[0]}"
+            self.remarks = (*self.remarks, ("geometry", f"{len(elsewhere)} files elsewhere", why))
+        self._common = common_dtype(
+            (image.stored, image.dtype) for case in self._cases for image in case.images
+        )
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A volume's name; of slices also the number of the slice in it, from 0."""
+        return self._keys
+
+    @property
+    def _slices(self) -> bool:
+        return self._cut.axis is not None
+
+    def _facts(self) -> JSON:
+        what = "slices" if self._slices else "volumes"
+        return {"volumes": len(self._cases), f"empty_{what}_left_out": self._empty}
+
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Name the files, with the slice if samples are slices, like ``scan.nii.gz[z=12]``."""
+        case, number = self._locate(sample)
+        return tuple(
+            self._named(volume, number) for volume in (case.images[0], case.labels) if volume
+        )
+
+    def probe(self, sample: int) -> Header:
+        """Return the header of a sample, by the headers of its volumes."""
+        case, _ = self._locate(sample)
+        channels = self._options.channels(case.channels, name=case.images[0].path)
+        dtype = packed_dtype(self._common, case.images[0].path)
+        mask = None
+        if case.labels:
+            mask = self._options.mask_shape(case.size, case.labels.channels)
+        return Header.of_pair((*case.size, channels), dtype, mask, affine=case.affine)
+
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Read a slice or a volume, and its labels."""
+        return self._read(sample, ())
+
+    def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (all or none)
+        """Return whether samples are volumes: their files are mapped."""
+        return not self._slices
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Read a part of a slice or a volume, and of its labels."""
+        return self._read(sample, window)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Read the labels of a slice or a volume."""
+        return self._mask(*self._locate(sample), ())
+
+    def _locate(self, sample: int) -> tuple[Case, int]:
+        case, number = self._places[sample]
+        return self._cases[case], number
+
+    def _named(self, volume: Volume, number: int) -> str:
+        if self._cut.axis is None:
+            return volume.path
+        return f"{volume.path}[{'xyz'[self._cut.axis]}={number}]"
+
+    def _read(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        case, number = self._locate(sample)
+        name = self._named(case.images[0], number)
+        channels = self._options.channels(case.channels, name=name)
+        size = _size(window) if window else case.size
+        self._limits.require(
+            (*size, channels), self._common, name, "a slice" if self._slices else "a volume"
+        )
+        image = np.empty((*size, channels), packed_dtype(self._common, name))
+        for start, part in self._parts(case.size, window):
+            values = self._options.image(self._values(case, number, part, name), name=name)
+            rows = values.reshape(-1, *size[1:], channels)
+            image[start : start + len(rows)] = rows
+        return (image, self._mask(case, number, window)) if case.labels else (image,)
+
+    def _values(self, case: Case, number: int, window: Window, name: str) -> NDArray[Any]:
+        """Read a part of the image, of a volume with its planes below each other."""
+        parts = []
+        for volume, axes in zip(case.images, case.axes, strict=False):
+            about = name if volume is case.images[0] else f"{name}: {volume.path}"
+            with naming_errors(about):
+                values = self._part(volume, axes, number, window, about)
+            values = fitted(values, volume.dtype, about).astype(self._common, copy=False)
+            parts.append(in_rows(values, len(case.size)))
+        return parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
+
+    def _mask(self, case: Case, number: int, window: Window) -> Mask:
+        assert case.labels
+        name = self._named(case.labels, number)
+        size = _size(window) if window else case.size
+        mask: Mask | None = None
+        for start, part in self._parts(case.size, window):
+            with naming_errors(name):
+                values = self._part(case.labels, case.axes[-1], number, part, name)
+            ids = self._options.mask(in_rows(values, len(size)), name=name)
+            rows = ids.reshape(-1, *size[1:], *ids.shape[2:])
+            if mask is None:
+                mask = np.empty((size[0], *rows.shape[1:]), ids.dtype)
+            if not np.can_cast(ids.dtype, mask.dtype):  # ids of 16 bits after some of 8
+                mask = mask.astype(ids.dtype)
+            mask[start : start + len(rows)] = rows
+        assert mask is not None
+        return mask
+
+    def _part(
+        self, volume: Volume, axes: Axes, number: int, window: Window, name: str
+    ) -> NDArray[Any]:
+        try:
+            return axes.arrange(self._reader.read(volume, axes.index(number, window=window)[:3]))
+        except SourceError as error:  # it names the file, not the slice
+            raise SourceError(f"{name}: {str(error).removeprefix(f'{volume.path}: ')}") from error
+
+    def _parts(self, size: Sequence[int], window: Window) -> Iterator[tuple[int, Window]]:
+        """Divide a window, or all, into parts along its first axis, with where each begins in it.
+
+        Slices are read at once.
+        """
+        if self._slices:
+            yield 0, window
+            return
+        first, *rest = window or tuple(slice(0, extent) for extent in size)
+        step = max(1, _VOXELS // max(1, int(np.prod(_size(rest)))))
+        for at in range(first.start, first.stop, step):
+            yield at - first.start, (slice(at, min(at + step, first.stop)), *rest)
+
+    def _add(self, case: Case) -> None:
+        """Add the samples of a case, without the empty ones if `skip_empty` is set."""
+        numbers = list(range(case.count))
+        if self._skip_empty:
+            numbers = [number for number in numbers if self._has_classes(case, number)]
+        self._empty += case.count - len(numbers)
+        self._places += [(len(self._cases), number) for number in numbers]
+        self._keys += (
+            slice_keys(case.key, numbers, case.count) if self._slices else [case.key] * len(numbers)
+        )
+        self._cases.append(case)
+
+    def _has_classes(self, case: Case, number: int) -> bool:
+        parts = (window for _, window in self._parts(case.size, ()))
+        return any(self._mask(case, number, window).any() for window in parts)
+
+    def _measured(self, pair: Pair) -> Case:
+        volumes = []
+        for path in pair.files:
+            with naming_errors(path):
+                volumes.append(measure_volume(path))
+        labels = volumes[-1] if pair.mask else None
+        case = case_of(pair.key, volumes[: len(pair.images)], labels, self._cut)
+        plane = (*case.size[-2:], case.channels)  # of a volume, which need not be read as a whole
+        self._limits.require(plane, case.images[0].dtype, pair.images[0], "a slice")
+        self._limits.require_count(case.count, pair.images[0], "slices")
+        return case
+
+
+def _size(window: Sequence[slice]) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in window)
