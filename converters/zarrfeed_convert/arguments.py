@@ -38,17 +38,17 @@ def require_whole(what: str, value: object, *, least: int, most: int | None = No
         raise SourceError(f"{what}: needed at least {least}, found {value}")
 
 
-def require_size(value: object) -> None:
+def require_size(what: str, value: object) -> None:
     """Refuse what is no size of images or volumes; None is accepted."""
     if value is None:
         return
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         raise SourceError(
-            "size: needed (height, width) or (depth, height, width), like (256, 256), found "
+            f"{what}: needed (height, width) or (depth, height, width), like (256, 256), found "
             f"{_shown(value)}"
         )
     for extent in value:
-        require_whole("size", extent, least=1)
+        require_whole(what, extent, least=1)
 
 
 def require_number(what: str, value: object) -> None:

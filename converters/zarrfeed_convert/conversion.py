@@ -20,7 +20,7 @@ from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
-from zarrfeed_convert.planning.plan import Order, Settings
+from zarrfeed_convert.planning.plan import Order, Settings, Tile
 from zarrfeed_convert.planning.planner import OnProgress, plan_conversion
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
 from zarrfeed_convert.splits.destination import destination_of
@@ -58,6 +58,7 @@ def convert(
     fit: Fit | None = None,
     overlap: int = 0,
     pad_value: float | None = None,
+    tile: Tile | None = None,
     codec: CodecChoice = "auto",
     chunk_samples: int | None = None,
     shard_size: int | None = None,
@@ -104,6 +105,11 @@ def convert(
         Minimum number of pixels that neighbouring tiles share.
     pad_value
         Value of padded pixels of images, such as -1024 for CT; None for 0.
+    tile
+        (height, width) or (depth, height, width): the samples are cases, images or volumes of any
+        size, which are cut into tiles of this size by a grid without overlap. The last tiles along
+        an axis are padded. ``auto`` chooses the tile by the sizes of the cases. See
+        :func:`zarrfeed.open_case`.
     codec
         ``auto``: chosen by how much a codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
@@ -161,15 +167,17 @@ def convert(
     """
     start = time.perf_counter()
     size = tuple(size) if isinstance(size, list) else size
+    tile = tuple(tile) if isinstance(tile, list) else tile
     settings = Settings(
-        size, fit, overlap, codec, chunk_samples, shard_size, order, seed, pad_value
+        size, fit, overlap, codec, chunk_samples, shard_size, order, seed, pad_value, tile
     )
     settings.check()
     _require_known(on_error, ignore)
     require_executor(workers, scheduler, read_timeout=read_timeout)
     place = local_path(out)
     destination = destination_of(place, split)
-    axes = len(size) if size else destination.spatial_axes(replaced=overwrite)
+    given = size or (None if tile == "auto" else tile)
+    axes = len(given) if given else destination.spatial_axes(replaced=overwrite)
     with source_of_samples(
         samples, place.absolute().parent, axes=axes, progress=progress
     ) as source:
@@ -244,7 +252,7 @@ class _ConversionPlanner:
 
     def decide(self, executor: Executor) -> ConversionPlan:
         """Look at the samples, and decide how they are packed."""
-        plan, sizes = plan_conversion(
+        plan, measured = plan_conversion(
             self.samples,
             executor,
             self.settings,
@@ -254,7 +262,7 @@ class _ConversionPlanner:
             ignore=self.ignore,
             progress=self.progress,
         )
-        return ConversionPlan(self.samples, self.settings, plan, sizes, self.failures)
+        return ConversionPlan(self.samples, self.settings, plan, measured, self.failures)
 
 
 def _require_known(on_error: OnError, ignore: int | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,23 +14,26 @@ from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
+from zarrfeed_convert.shards.cases import Cases, affines_of
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
 from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.executors.executor import Task
     from zarrfeed_convert.failures import Failures
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.planning.plan import Plan, Settings
-    from zarrfeed_convert.shards.rows import Numbers, Rows
+    from zarrfeed_convert.planning.survey_tasks import Measured
+    from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON, Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConversionPlan:
     """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlan` of the samples of a source.
 
@@ -38,8 +43,8 @@ class ConversionPlan:
         The source, and the settings of the conversion.
     plan
         Layouts, rows and decisions.
-    sizes
-        (n, 2 or 3) sizes of the source's n images, in pixels; 0 if unknown.
+    measured
+        Headers of the source's samples.
     failures
         Samples that cannot be packed.
     """
@@ -47,7 +52,7 @@ class ConversionPlan:
     samples: Source
     settings: Settings
     plan: Plan
-    sizes: Numbers
+    measured: Measured
     failures: Failures
 
     @property
@@ -75,15 +80,31 @@ class ConversionPlan:
         """Return the item of :attr:`task` for a shard."""
         return ShardTask(shard, self.plan.recipe)
 
-    def names(self, rows: Rows) -> tuple[list[str], Tiles | None]:
+    def names(self, rows: Rows) -> tuple[list[str], Tiles | Cases | None]:
         """Return the names of the samples and, for tiles, from where they were cut."""
+        if rows.size is not None:
+            return [], self._cases(rows)
         names = rows.keys(self.samples.keys, tiled=self.plan.tiled)
         if not self.plan.tiled:
             return names, None
         items, source = np.unique(rows.item, return_inverse=True)
         place = np.column_stack([source, rows.window])
         sources = [self.samples.keys[item] for item in map(int, items)]
-        return names, Tiles(place, sources, self.sizes[items])
+        sizes = np.array([self._headers[item].size for item in items.tolist()], np.int64)
+        return names, Tiles(place, sources, sizes)
+
+    @cached_property
+    def _headers(self) -> Mapping[int, Header]:
+        return dict(zip(self.measured.items, self.measured.headers, strict=True))
+
+    def _cases(self, rows: Rows) -> Cases:
+        """Return the cases of rows, in their order."""
+        first = np.flatnonzero(np.diff(rows.item, prepend=-1))
+        items = rows.item[first].tolist()
+        headers = [self._headers[item] for item in items]
+        keys = [self.samples.keys[item] for item in items]
+        sizes = np.array([header.size for header in headers], np.int64)
+        return Cases(keys, sizes, first, affines_of([header.affine for header in headers]))
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:
         """Return the split's ``attributes.zarrfeed``."""
@@ -112,6 +133,7 @@ class ConversionPlan:
             "source": self.samples.describe(),
             "packed": packed | ({"palette": palette} if palette else {}),
             "channels": channels,
+            **({} if rows.size is None else {"cases": np.unique(rows.item).size}),
         }
 
     def _used_palette(self, records: Sequence[ShardRecord]) -> dict[str, str]:
@@ -125,9 +147,9 @@ class ConversionPlan:
     def _coverage(self, rows: Rows) -> JSON:
         """Count pixels of the source that are lost, and stored ones that are repeated or padded."""
         total = {"lost": 0, "repeated": 0, "padded": 0}
-        sizes, counts = np.unique(self.sizes[np.unique(rows.item)], axis=0, return_counts=True)
-        for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-            coverage = self.plan.recipe.geometry.coverage(tuple(size))
+        sizes = Counter(self._headers[item].size for item in np.unique(rows.item).tolist())
+        for size, count in sizes.items():
+            coverage = self.plan.recipe.geometry.coverage(size)
             for what, pixels in asdict(coverage).items():
                 total[what] += count * pixels
         return total

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.source import Field, Role, Sample
+    from zarrfeed_convert.source import Field, Role, Sample, Window
 
 Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
 FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
+GRID: Literal["grid"] = "grid"  # cases, which have no size in common
 Size: TypeAlias = tuple[int, ...]
 
 
@@ -37,7 +38,8 @@ class Geometry:
     size
         (H, W) or (D, H, W) of every stored sample.
     fit
-        How samples of other sizes are converted; None if all samples have `size`.
+        How samples of other sizes are converted; None if all samples have `size`. ``grid`` cuts
+        cases into tiles that do not overlap; the last ones along each axis are padded.
     overlap
         Minimum number of pixels that neighbouring tiles share along every axis.
     pad_value
@@ -45,37 +47,44 @@ class Geometry:
     """
 
     size: Size
-    fit: Fit | None
+    fit: Fit | Literal["grid"] | None
     overlap: int = 0
     pad_value: float = 0
 
     def windows(self, size: Size) -> list[Size]:
         """Return the origins of the windows that are cut from a sample of a size.
 
-        There is one window, except for tiles. These cover the sample. The last one along an axis
-        ends at the border of the sample, so that it may overlap its neighbour by more than
-        `overlap`.
+        There is one window, except for tiles. These cover the sample. With the fit ``tile``, the
+        last one along an axis ends at the border of the sample, so that it may overlap its
+        neighbour by more than `overlap`.
 
         Examples
         --------
         >>> Geometry((2, 2), "tile").windows((3, 4))
         [(0, 0), (0, 2), (1, 0), (1, 2)]
+        >>> Geometry((2, 2), "grid").windows((3, 4))
+        [(0, 0), (0, 2), (2, 0), (2, 2)]
         """
-        if self.fit != "tile":
+        if self.fit not in ("tile", GRID):
             return [(0,) * len(self.size)]
         return [*itertools.product(*self._origins(size))]
 
     def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
         """Return whether `windows` are those of a sample of a size, which may be damaged."""
-        steps = (
-            len(range(0, max(0, old - new), new - self.overlap))
-            for old, new in zip(size, self.size, strict=True)
-        )
-        count = math.prod(more + 1 for more in steps)
+        if self.fit == GRID:
+            count = math.prod(-(-old // new) for old, new in zip(size, self.size, strict=True))
+        else:
+            steps = (
+                len(range(0, max(0, old - new), new - self.overlap))
+                for old, new in zip(size, self.size, strict=True)
+            )
+            count = math.prod(more + 1 for more in steps)
         return count == len(windows) and windows == set(self.windows(size))
 
     def pads(self, size: Size) -> bool:
         """Return whether a sample of a size must be padded."""
+        if self.fit == GRID:
+            return any(old % new for old, new in zip(size, self.size, strict=True))
         return self.fit in ("pad", "tile") and self._is_smaller(size)
 
     def check(self, size: Size, *, name: str, others: Sequence[Size] = ()) -> None:
@@ -97,9 +106,10 @@ class Geometry:
         """
         needed = size_text(self.size)
         if len(size) != len(self.size):
+            option = "--tile" if self.fit == GRID else "--size"
             raise SourceError(
-                f"{name}: needed as many axes as {needed} has, found {size_text(size)}; use --size "
-                "HxW for images, DxHxW for volumes"
+                f"{name}: needed as many axes as {needed} has, found {size_text(size)}; use "
+                f"{option} HxW for images, DxHxW for volumes"
             )
         if self.fit == "crop" and self._is_smaller(size):
             said = f"too small to crop {needed} from"
@@ -147,7 +157,13 @@ class Geometry:
             )
 
     def apply(
-        self, sample: Sample, fields: Sequence[Field], *, window: Size, ignore: int | None
+        self,
+        sample: Sample,
+        fields: Sequence[Field],
+        *,
+        window: Size,
+        ignore: int | None,
+        origin: Size = (),
     ) -> dict[str, NDArray[Any]]:
         """Convert a sample to the size of stored samples.
 
@@ -161,6 +177,8 @@ class Geometry:
             One of :meth:`windows`.
         ignore
             Id of padded mask pixels; None for 0.
+        origin
+            Where `sample` begins, if it is a part of a case; empty if it is whole.
 
         Returns
         -------
@@ -168,6 +186,7 @@ class Geometry:
             Field → array of the stored size, C-contiguous.
         """
         fill = 0 if ignore is None else ignore
+        window = tuple(map(int.__sub__, window, origin)) if origin else window
         return {
             field.name: np.ascontiguousarray(
                 self._fitted(sample[field.name], field.role, window, fill)
@@ -197,9 +216,14 @@ class Geometry:
             values = _padded(values, self.size, fill, dtype)
         return values
 
+    def own_part(self, window: Size, size: Size) -> Window:
+        """Return the part of a tile that is not padded, for a case of a size."""
+        ends = zip(self.size, size, window, strict=True)
+        return tuple(slice(0, min(new, old - at)) for new, old, at in ends)
+
     def coverage(self, size: Size) -> Coverage:
         """Return how many pixels of a sample of a size are lost, repeated and padded."""
-        if self.fit not in ("crop", "pad", "tile"):
+        if self.fit not in ("crop", "pad", "tile", GRID):
             return Coverage(0, 0, 0)
         origins = self._origins(size)
         # Per axis, the pixels in all windows together; their product is that of the sample.
@@ -216,6 +240,8 @@ class Geometry:
 
     def _origins(self, size: Size) -> list[list[int]]:
         """Return where windows begin along each axis."""
+        if self.fit == GRID:
+            return [[*range(0, old, new)] for old, new in zip(size, self.size, strict=True)]
         if self.fit != "tile":
             return [[0] for _ in self.size]
         ends = (max(0, old - new) for old, new in zip(size, self.size, strict=True))

@@ -167,7 +167,8 @@ class Source(ABC):
     def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (of no sample)
         """Return whether :meth:`read_window` takes little more memory and time than its window.
 
-        If not, a sample is decoded as a whole, once for each shard that holds a part of it.
+        If not, a sample is decoded as a whole, once for each shard that holds a part of it. This
+        is asked often, so the answer must not take a file to be opened each time.
         """
         return False
 
@@ -191,6 +192,10 @@ class Source(ABC):
     def read_mask(self, sample: int) -> Mask:
         """Decode the mask of a sample alone."""
         return self.read(sample)[1]
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode a part of the mask of a sample alone; see :meth:`read_window`."""
+        return self.read_window(sample, window)[1]
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Return a name of each of a sample's fields, such as its path; by default the key."""

@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numcodecs.blosc
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.header import Header
-    from zarrfeed_convert.source import Mask, Source
+    from zarrfeed_convert.source import Mask, Source, Window
 
 Context = TypeVar("Context", covariant=True)
 Item = TypeVar("Item")
@@ -102,6 +103,14 @@ class TaskRun(Generic[Context]):
     def read(self: TaskRun[Source], item: int) -> tuple[NDArray[Any], ...]:
         """Return a sample's arrays; see :meth:`Source.read`."""
         return self._read(self.context.read, item)
+
+    def read_window(self: TaskRun[Source], item: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Return a part of a sample's arrays; see :meth:`Source.read_window`."""
+        return self._read(partial(self.context.read_window, window=window), item)
+
+    def read_mask_window(self: TaskRun[Source], item: int, window: Window) -> Mask:
+        """Return a part of a sample's mask; see :meth:`Source.read_mask_window`."""
+        return self._read(partial(self.context.read_mask_window, window=window), item)
 
     def read_mask(self: TaskRun[Source], item: int) -> Mask:
         """Return a sample's mask; see :meth:`Source.read_mask`."""

@@ -25,6 +25,8 @@ CHUNK_BYTES = 64 * KIB
 # that sixteen shards of a small dataset can be packed in parallel. The number of workers does not
 # count, because the store must not depend on it.
 SHARD_BYTES = (8 * MIB, 256 * MIB)
+# Of cases, since one that cannot be read in parts is decoded for every shard that has a part of it.
+CASE_SHARD_BYTES = (64 * MIB, 256 * MIB)
 SHARDS_AT_LEAST = 16
 # Compression ratios from which decoding pays; images decode more slowly than they load.
 IMAGE_RATIO, MASK_RATIO, ZSTD_SAVES = 1.5, 1.2, 0.10
@@ -73,7 +75,12 @@ def decide_chunk_rows(
 
 
 def decide_shard_rows(
-    sample_nbytes: int, samples: int, *, chunk_rows: int, asked: int | None
+    sample_nbytes: int,
+    samples: int,
+    *,
+    chunk_rows: int,
+    asked: int | None,
+    limits: tuple[int, int] = SHARD_BYTES,
 ) -> tuple[int, Decision]:
     """Choose the samples per shard, a multiple of `chunk_rows`.
 
@@ -87,6 +94,8 @@ def decide_shard_rows(
         Samples per chunk.
     asked
         Bytes of a decoded shard that the user wants; None to choose.
+    limits
+        The fewest and the most bytes to choose.
 
     Examples
     --------
@@ -96,7 +105,7 @@ def decide_shard_rows(
     total = sample_nbytes * samples
     target = asked
     if target is None:
-        low, high = SHARD_BYTES
+        low, high = limits
         target = min(max(total // SHARDS_AT_LEAST, low), high)
     rows = max(chunk_rows, target // sample_nbytes // chunk_rows * chunk_rows)
     rows = min(rows, -(-samples // chunk_rows) * chunk_rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.arguments import require_choice, require_number, require_size, require_whole
-from zarrfeed_convert.geometry import FITS, Fit, Size
+from zarrfeed_convert.geometry import FITS, GRID, Fit, Size
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
 from zarrfeed_convert.shards.rows import mixed, without
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 Order: TypeAlias = Literal["shuffled", "source"]
+Tile: TypeAlias = Size | Literal["auto"]
+_LATER = ("pad_value", "tile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Settings:
     order: Order
     seed: int
     pad_value: float | None = None
+    tile: Tile | None = None
 
     def check(self) -> None:
         """Refuse values of another kind, or outside their range.
@@ -67,7 +70,8 @@ class Settings:
         require_choice("codec", self.codec, CODEC_CHOICES)
         require_choice("order", self.order, ("shuffled", "source"))
         require_choice("fit", self.fit, (None, *FITS))
-        require_size(self.size)
+        require_size("size", self.size)
+        self._check_tile()
         self.storage.check()
         require_whole("seed", self.seed, least=0)
         require_whole("overlap", self.overlap, least=0)
@@ -77,11 +81,25 @@ class Settings:
             raise SourceError(
                 f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
             )
-        if self.pad_value is not None and self.fit not in ("pad", "tile"):
+        if self.pad_value is not None and self.fit not in ("pad", "tile") and self.tile is None:
             raise SourceError(
-                f"pad_value: is of the fits pad and tile; found fit {self.fit or 'none'}"
+                f"pad_value: is of tiles and of the fit pad; found fit {self.fit or 'none'}"
             )
         require_number("pad_value", self.pad_value)
+
+    def _check_tile(self) -> None:
+        if self.tile is None:
+            return
+        if self.tile != "auto":
+            require_size("tile", self.tile)
+        if self.size is not None or self.fit is not None:
+            raise SourceError(
+                "tile: cases keep their sizes; found a size or a fit, too: leave these out"
+            )
+        if self.chunk_samples not in (None, 1):
+            raise SourceError(
+                f"chunk_samples: needed 1 tile per chunk, found {self.chunk_samples}; leave it out"
+            )
 
     @property
     def storage(self) -> Storage:
@@ -96,10 +114,13 @@ class Settings:
     def to_json(self) -> JSON:
         """Return the settings as the store records them."""
         settings = asdict(self) | {"size": None if self.size is None else list(self.size)}
-        del settings["pad_value"]  # without one, runs and splits of before are the same
-        return (
-            settings if self.pad_value is None else settings | {"pad_value": float(self.pad_value)}
-        )
+        if self.pad_value is not None:
+            settings["pad_value"] = float(self.pad_value)
+        if self.tile not in (None, "auto"):
+            settings["tile"] = [*self.tile]
+        # Without those of later versions, runs and splits of before are the same.
+        unset = [name for name in _LATER if settings[name] is None]
+        return {name: value for name, value in settings.items() if name not in unset}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +171,12 @@ class Plan:
     @property
     def tiled(self) -> bool:
         """Whether a sample of the source may become several samples of the store."""
-        return self.recipe.geometry.fit == "tile"
+        return self.recipe.geometry.fit in ("tile", GRID)
+
+    @property
+    def of_cases(self) -> bool:
+        """Whether samples of the store are tiles of cases."""
+        return self.recipe.geometry.fit == GRID
 
     def need(self, source_nbytes: int) -> Need:
         """Compute the memory that a worker needs, given the bytes that the source keeps."""

@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from zarrfeed.order.shuffle import permutation
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import MASK
+from zarrfeed_convert.geometry import GRID
 from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.planning import classes, survey
 from zarrfeed_convert.planning.layout import (
+    CASE_SHARD_BYTES,
+    SHARD_BYTES,
+    TRIED_SAMPLES,
     Decision,
     decide_chunk_rows,
     decide_codecs,
     decide_shard_rows,
+    text_of_bytes,
 )
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_alike
+from zarrfeed_convert.shards.bands import BAND_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.planning.plan import Settings, Storage
-    from zarrfeed_convert.shards.rows import Numbers, Rows
+    from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
 
 # Called with the name of a step, the number of samples done, and their total.
@@ -49,7 +56,7 @@ def plan_conversion(
     named: tuple[str, ...] | None,
     ignore: int | None,
     progress: OnProgress | None,
-) -> tuple[Plan, Numbers]:
+) -> tuple[Plan, Measured]:
     """Measure the samples of a source, and decide how they are packed.
 
     Parameters
@@ -69,8 +76,8 @@ def plan_conversion(
 
     Returns
     -------
-    plan, sizes
-        `sizes` is (items, 2 or 3), the sizes of the source's images; 0 if unknown.
+    plan, measured
+        What was decided, and the headers of the samples to pack.
 
     Raises
     ------
@@ -135,7 +142,12 @@ def plan_conversion(
     )
     # Of tiles that are evenly spaced, all may be of the same corner of their images.
     tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
-    fields, about_layout = lay_out_fields(executor, settings.storage, recipe, drafts, tried)
+    if settings.tile is not None:
+        some = permutation(len(rows), seed=settings.seed, epoch=1)[:TRIED_SAMPLES]
+        tried = rows.part(np.sort(some))
+    fields, about_layout = lay_out_fields(
+        executor, settings.storage, recipe, drafts, tried, count=len(rows)
+    )
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
@@ -147,9 +159,10 @@ def plan_conversion(
         about_order,
         *about_layout,
     )
-    sizes = _sizes(count, measured)
-    stored = sum(layout.sample_nbytes for layout in fields)
-    largest = int(sizes.prod(axis=1).max()) * stored // math.prod(geometry.size)
+    each = sum(layout.sample_nbytes for layout in fields) / math.prod(geometry.size)
+    largest, about_decoding = _decoded_at_once(
+        samples, measured, each, of_cases=geometry.fit == GRID
+    )
     plan = Plan(
         recipe,
         fields,
@@ -158,11 +171,35 @@ def plan_conversion(
         decisions,
         surveyed,
         palette,
-        notes=about_padding,
-        ordered=settings.order == "source",
+        notes=(*about_padding, *about_decoding),
+        ordered=settings.order == "source" or settings.tile is not None,
         mixing_seed=settings.seed if settings.mixes_tiles else None,
     )
-    return plan, sizes
+    return plan, measured
+
+
+def _decoded_at_once(
+    samples: Source, measured: Measured, pixel_nbytes: float, *, of_cases: bool
+) -> tuple[int, tuple[Decision, ...]]:
+    """Return the bytes of the largest part of a sample that is decoded at once, and tell of it."""
+    largest, who, whole = 0, 0, 0
+    for item, header in zip(measured.items, measured.headers, strict=True):
+        nbytes = math.ceil(math.prod(header.size) * pixel_nbytes)
+        if of_cases and nbytes > BAND_NBYTES:
+            if samples.reads_windows(item):
+                nbytes = BAND_NBYTES
+            else:
+                whole += 1
+        if nbytes > largest:
+            largest, who = nbytes, item
+    if not whole:
+        return largest, ()
+    reason = (
+        f"cases of their formats are decoded as a whole; {samples.names(who)[0]} takes "
+        f"{text_of_bytes(largest)}, several times while it is decoded. Formats that are read in "
+        f"parts, such as tiled TIFF, take {text_of_bytes(BAND_NBYTES)}"
+    )
+    return largest, (Decision("decoding", f"{whole} of {len(measured.items)} whole", reason),)
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:
@@ -205,12 +242,34 @@ def lay_out_fields(
     recipe: Recipe,
     drafts: Sequence[FieldLayout],
     rows: Rows,
+    *,
+    count: int,
 ) -> tuple[tuple[FieldLayout, ...], tuple[Decision, ...]]:
-    """Decide how fields are stored, given drafts with their shapes and dtypes; may try codecs."""
+    """Decide how fields are stored.
+
+    Parameters
+    ----------
+    executor, recipe
+        What tries codecs, on samples as they will be stored.
+    storage
+        The user's settings.
+    drafts
+        Layouts with the shapes and dtypes of the fields.
+    rows, count
+        The samples of which some are tried, and the number of all samples.
+    """
     nbytes = largest_nbytes(drafts)
-    chunk_rows, about_chunks = decide_chunk_rows(nbytes, len(rows), asked=storage.chunk_samples)
+    of_cases = recipe.geometry.fit == GRID
+    if of_cases:
+        chunk_rows, about_chunks = 1, Decision("chunk rows", "1", "a tile is read by itself")
+    else:
+        chunk_rows, about_chunks = decide_chunk_rows(nbytes, count, asked=storage.chunk_samples)
     shard_rows, about_shards = decide_shard_rows(
-        nbytes, len(rows), chunk_rows=chunk_rows, asked=storage.shard_size
+        nbytes,
+        count,
+        chunk_rows=chunk_rows,
+        asked=storage.shard_size,
+        limits=CASE_SHARD_BYTES if of_cases else SHARD_BYTES,
     )
     trials = survey.try_samples(
         executor, recipe, rows, drafts, codec=storage.codec, chunk_rows=chunk_rows
@@ -237,12 +296,6 @@ def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
         for field in fields
         if field.name != MASK or len(field.sample_shape) == axes
     )
-
-
-def _sizes(count: int, measured: Measured) -> Numbers:
-    sizes = np.zeros((count, len(measured.headers[0].size)), np.int64)
-    sizes[list(measured.items)] = [header.size for header in measured.headers]
-    return sizes
 
 
 def step_progress(

@@ -6,6 +6,7 @@ What cannot be packed is refused here, before anything is written.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
-from zarrfeed_convert.geometry import Geometry, Size, size_text
+from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.planning.layout import Decision, Trial, codecs_to_try, spread
 from zarrfeed_convert.planning.survey_tasks import counted, try_codecs
 from zarrfeed_convert.shards.rows import Rows
@@ -63,6 +64,8 @@ def decide_geometry(
     SourceError
         Sizes differ and no fit was chosen, or masks need padding and there is no `ignore`.
     """
+    if settings.tile is not None:
+        return _decide_grid(measured, settings, names)
     size, fit, headers = settings.size, settings.fit, measured.headers
     sizes = Counter(header.size for header in headers)
     letters = {2: "HxW", 3: "DxHxW"}
@@ -103,6 +106,27 @@ def decide_geometry(
     if settings.overlap:
         reason += f"; neighbours share {settings.overlap} pixels or more"
     return geometry, Decision("size", f"{size_text(size)} by {fit}", reason), failed
+
+
+def _decide_grid(
+    measured: Measured, settings: Settings, names: Callable[[int], tuple[str, ...]]
+) -> tuple[Geometry, Decision, list[Failed]]:
+    """Decide the tiles of cases, which may have any size but as many axes as tiles."""
+    assert settings.tile is not None
+    sizes = [header.size for header in measured.headers]
+    tile, reason = settings.tile, "asked for"
+    if tile == "auto":
+        axes = Counter(map(len, sizes)).most_common(1)[0][0]
+        tile, reason = auto_tile([size for size in sizes if len(size) == axes])
+    geometry = Geometry(tile, GRID, pad_value=settings.pad_value or 0)
+    failed = []
+    for item, size in zip(measured.items, sizes, strict=True):
+        name = names(item)[0]
+        try:
+            geometry.check(size, name=name)
+        except SourceError as error:
+            failed.append(Failed(item, name, str(error)))
+    return geometry, Decision("tile", size_text(tile), reason), failed
 
 
 def require_ignored_id(
@@ -170,6 +194,8 @@ def about_padding(
             )
     if not any(geometry.pads(header.size) for header in measured.headers):
         return ()
+    if geometry.fit == GRID and settings.pad_value is None:
+        return ()  # padding is not part of a case, and does not count in its statistics
     reason = f"padded pixels of images are {value:g}"
     reason += (
         ", as asked for" if settings.pad_value is not None else "; --pad-value chooses another"
@@ -198,6 +224,7 @@ def lay_out(
     """
     items: list[int] = []
     windows: list[Size] = []
+    sizes: list[Size] = []
     by_key = sorted(
         zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
     )
@@ -207,13 +234,17 @@ def lay_out(
         cut = geometry.windows(header.size)
         items += [item] * len(cut)
         windows += cut
-    return Rows(np.array(items, np.int64), np.array(windows, np.int64))
+        sizes += [header.size] * len(cut)
+    rows = Rows(np.array(items, np.int64), np.array(windows, np.int64))
+    return replace(rows, size=np.array(sizes, np.int64)) if geometry.fit == GRID else rows
 
 
 def about_order(settings: Settings) -> Decision:
     """Say in which order samples are stored."""
     if settings.order == "source":
         reason = "asked for: sorted by key"
+    elif settings.tile is not None:
+        reason = f"cases by seed {settings.seed}; tiles of a case follow each other"
     elif settings.mixes_tiles:
         reason = f"images by seed {settings.seed}, then their tiles within each file"
     else:

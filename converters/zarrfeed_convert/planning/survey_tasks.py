@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,18 +21,19 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
+from zarrfeed_convert.shards.bands import BAND_NBYTES, windows_of
 from zarrfeed_convert.shards.codecs import encoder
-from zarrfeed_convert.shards.samples import Recipe, read_rows
+from zarrfeed_convert.shards.samples import Recipe, pixel_nbytes, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
     from zarrfeed_convert.shards.codecs import Codec
     from zarrfeed_convert.shards.rows import Rows
-    from zarrfeed_convert.source import Source
+    from zarrfeed_convert.source import Mask, Source
 
 _COLORS = 4  # channels that --color converts
 _PROBED_TOGETHER = 64
@@ -208,12 +210,25 @@ def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[in
     seen: dict[int, tuple[int, int]] = {}
     for item in items:
         with run.noting(item):
-            pixels = value_counts(run.read_mask(item))
-            for value in np.flatnonzero(pixels).tolist():
-                first, before = seen.get(value, (item, 0))
-                seen[value] = first, before + int(pixels[value])
+            for mask in _mask_parts(run, item):
+                pixels = value_counts(mask)
+                for value in np.flatnonzero(pixels).tolist():
+                    first, before = seen.get(value, (item, 0))
+                    seen[value] = first, before + int(pixels[value])
         run.tick()
     return seen
+
+
+def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
+    """Read a mask: in parts if it is large and its source can do so, else as a whole."""
+    if run.context.reads_windows(item):
+        header = run.probe(item)
+        nbytes = pixel_nbytes(header)
+        if prod(header.size) * nbytes > BAND_NBYTES:
+            for window in windows_of(header.size, nbytes):
+                yield run.read_mask_window(item, window)
+            return
+    yield run.read_mask(item)
 
 
 def collect_colors(
@@ -245,7 +260,7 @@ def try_codecs(
 ) -> dict[str, Trial]:
     """Encode some samples, as one chunk, with the codecs to try for each field."""
     recipe, rows, codecs = job
-    samples = [sample for _, sample, _ in read_rows(run, recipe, rows)]
+    samples = [stored.arrays for stored in read_rows(run, recipe, rows)]
     run.tick()
     return {
         field: _try([sample[field] for sample in samples], some) for field, some in codecs.items()

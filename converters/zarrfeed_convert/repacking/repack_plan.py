@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Task
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Numbers, Tiles
     from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -121,7 +122,7 @@ class RepackPlan:
             shard, facts.digest[here], facts.class_pixels[here], facts.channel_sums[here]
         )
 
-    def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:  # noqa: ARG002
+    def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | Cases | None]:  # noqa: ARG002
         """Return the names of the samples and, for tiles, from where they were cut."""
         return self.facts.keys, self.facts.tiles
 
@@ -161,7 +162,9 @@ def plan_repack(
         for name, layout in stored.items()
     ]
     wanted, kept = _with_kept(splits, settings, largest_nbytes(drafts), rows.size)
-    fields, about_layout = lay_out_fields(executor, wanted, recipe, drafts, picked)
+    fields, about_layout = lay_out_fields(
+        executor, wanted, recipe, drafts, picked, count=len(picked)
+    )
     about = {decision.what: decision for decision in about_layout} | kept.decisions
     fields = tuple(
         replace(layout, codec=kept.codecs.get(layout.name, layout.codec)) for layout in fields

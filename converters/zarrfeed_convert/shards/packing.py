@@ -99,8 +99,9 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     ahead: dict[int, Sample] = {}
     turn = 0
     with shard_written(run, shard, record) as append:
-        for row, sample, pixels in read_rows(run, task.recipe, shard.rows):
+        for stored in read_rows(run, task.recipe, shard.rows):
             run.tick()
+            row, sample = stored.row, stored.arrays
             item = int(shard.rows.item[row])
             with run.noting(item):
                 _require_fit(sample, shard, name=run.context.names(item)[0])
@@ -108,8 +109,8 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
                 ahead.clear()
                 continue
             record.digest[row] = sample_digest(sample)
-            record.class_pixels[row] = pixels
-            record.channel_sums[row] = image_sums(sample, images)
+            record.class_pixels[row] = stored.pixels
+            record.channel_sums[row] = image_sums(stored.own, images)
             ahead[row] = {name: _owned(values) for name, values in sample.items()}
             while turn in ahead:
                 append(ahead.pop(turn))

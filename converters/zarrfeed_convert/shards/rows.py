@@ -31,10 +31,14 @@ class Rows:
         (n,) int64, index of the sample in the source.
     window
         (n, 2 or 3) int64, origin of the part that is cut from it: (y, x), or (z, y, x) of a volume.
+    size
+        (n, 2 or 3) int64, size of the case that it is a tile of; None if samples are no tiles of
+        cases.
     """
 
     item: Numbers
     window: Numbers
+    size: Numbers | None = None
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -42,12 +46,13 @@ class Rows:
 
     def part(self, which: slice | Numbers) -> Rows:
         """Select some of the samples."""
-        return Rows(self.item[which], self.window[which])
+        size = None if self.size is None else self.size[which]
+        return Rows(self.item[which], self.window[which], size)
 
     def fingerprint(self) -> str:
         """Return a digest of the rows."""
         digest = xxhash.xxh3_128()
-        for values in (self.item, self.window):
+        for values in (self.item, self.window, *(() if self.size is None else (self.size,))):
             digest.update(np.ascontiguousarray(values, "<i8").tobytes())
         return digest.hexdigest()
 

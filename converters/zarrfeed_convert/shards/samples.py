@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xxhash
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
+from zarrfeed_convert.geometry import size_text
+from zarrfeed_convert.shards.bands import Band, bands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.geometry import Geometry, Size
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows
-    from zarrfeed_convert.source import Sample, Source
+    from zarrfeed_convert.source import Sample, Source, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +43,56 @@ class Recipe:
     floats: frozenset[str] = frozenset()
 
 
-def read_rows(
-    run: TaskRun[Source], recipe: Recipe, rows: Rows
-) -> Iterator[tuple[int, Sample, Numbers]]:
+class StoredSample(NamedTuple):
+    """A sample as it is stored.
+
+    Attributes
+    ----------
+    row
+        Its row, among those that were asked for.
+    arrays
+        Its arrays by field.
+    pixels
+        (K,) number of pixels of each class in its mask; none without masks. Those of a tile are
+        counted without padding.
+    own_part
+        The part of a tile that is not padded; empty, which selects all, for whole samples.
+    """
+
+    row: int
+    arrays: Sample
+    pixels: Numbers
+    own_part: Window = ()
+
+    @property
+    def own(self) -> Sample:
+        """The arrays without the padding of tiles of cases."""
+        return {name: values[self.own_part] for name, values in self.arrays.items()}
+
+
+def read_rows(run: TaskRun[Source], recipe: Recipe, rows: Rows) -> Iterator[StoredSample]:
     """Read samples, each once, and bring them to size; all tiles of an image follow each other.
 
-    Yields the index of a row, its sample, and the (K,) number of pixels of each class in its mask,
-    if there is one. Samples that fail are noted and skipped.
+    Cases are read in parts, where their source can do so. Samples that fail are noted and skipped.
     """
     windows: list[list[int]] = rows.window.tolist()
     for item, places in _visits(rows).items():
-        sample: Sample | None = None
+        parts: Iterable[Band] = ()
         with run.noting(item):
-            sample = _read(run, recipe, item)
-        if sample is None:
-            continue
-        for row in places:
-            validated: tuple[Sample, Numbers] | None = None
+            parts = _parts(run, recipe, rows.part(np.array(places)), item, places)
+        for part in parts:
+            sample: Sample | None = None
             with run.noting(item):
-                validated = _validated(run.context, recipe, item, sample, tuple(windows[row]))
-            if validated is not None:
-                yield row, *validated
+                sample = _read(run, recipe, item, part.window)
+            if sample is None:
+                break
+            for row in part.rows:
+                stored: StoredSample | None = None
+                with run.noting(item):
+                    window = tuple(windows[row])
+                    stored = _stored(run.context, recipe, item, sample, row, window, part.origin)
+                if stored is not None:
+                    yield stored
 
 
 def _visits(rows: Rows) -> dict[int, list[int]]:
@@ -68,6 +101,35 @@ def _visits(rows: Rows) -> dict[int, list[int]]:
     for row, item in enumerate(rows.item.tolist()):
         visits.setdefault(item, []).append(row)
     return visits
+
+
+def _parts(
+    run: TaskRun[Source], recipe: Recipe, rows: Rows, item: int, places: list[int]
+) -> Iterable[Band]:
+    """Choose the parts in which a sample is decoded; an empty window stands for all of it."""
+    if rows.size is None:
+        return [Band((), places)]
+    size: Size = tuple(rows.size[0].tolist())
+    header = run.probe(item)
+    if header.size != size:
+        raise SourceError(
+            f"{run.context.names(item)[0]}: needed {size_text(size)}, as when it was measured, "
+            f"found {size_text(header.size)}; restore it, or convert again with --restart"
+        )
+    if not run.context.reads_windows(item):
+        return [Band(tuple(slice(0, extent) for extent in size), places)]
+    origins = [tuple(origin) for origin in rows.window.tolist()]
+    tile, nbytes = recipe.geometry.size, pixel_nbytes(header)
+    return bands(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
+
+
+def pixel_nbytes(header: Header) -> int:
+    """Return the decoded bytes of one pixel of all fields, of a mask at most."""
+    axes = len(header.size)
+    return sum(
+        int(np.prod(shape[axes:], dtype=np.int64)) * np.dtype(dtype or np.uint16).itemsize
+        for shape, dtype in header.arrays.values()
+    )
 
 
 def has_class_axis(sample: Sample) -> bool:
@@ -100,26 +162,45 @@ def sample_digest(sample: Sample) -> int:
 _NO_CLASSES = np.zeros(0, np.int64)
 
 
-def _validated(
-    source: Source, recipe: Recipe, item: int, sample: Sample, window: Size
-) -> tuple[Sample, Numbers]:
-    names = source.names(item)
-    recipe.geometry.check_window(sample[IMAGE].shape[:-1], window, name=names[0])
+def _stored(
+    source: Source,
+    recipe: Recipe,
+    item: int,
+    sample: Sample,
+    row: int,
+    window: Size,
+    origin: Size,
+) -> StoredSample:
+    """Bring a sample, or the part of a case that begins at `origin`, to its stored form."""
+    names, geometry, labels = source.names(item), recipe.geometry, recipe.labels
+    size = sample[IMAGE].shape[:-1]
+    own_part: Window = ()
+    if origin:
+        size = tuple(map(int.__add__, origin, size))
+        own_part = geometry.own_part(window, size)
+    else:
+        geometry.check_window(size, window, name=names[0])
     try:
-        cut = recipe.geometry.apply(
-            sample, source.fields, window=window, ignore=recipe.labels.ignore
+        cut = geometry.apply(
+            sample, source.fields, window=window, ignore=labels.ignore, origin=origin
         )
     except SourceError as error:  # the geometry knows no files
         raise SourceError(f"{names[0]}: {error}") from error
     pixels = _NO_CLASSES
     if MASK in cut:
-        cut[MASK], pixels = recipe.labels.validate(cut[MASK], name=names[1])
-    return cut, pixels
+        cut[MASK], pixels = labels.validate(cut[MASK], name=names[1])
+        fill = labels.ignore or 0
+        if own_part and fill < pixels.size and not labels.multi_hot:
+            own = math.prod(along.stop for along in own_part)
+            pixels[fill] -= math.prod(geometry.size) - own
+    return StoredSample(row, cut, pixels, own_part)
 
 
-def _read(run: TaskRun[Source], recipe: Recipe, item: int) -> Sample:
+def _read(run: TaskRun[Source], recipe: Recipe, item: int, window: Window) -> Sample:
     fields = run.context.fields
-    sample = {field.name: values for field, values in zip(fields, run.read(item), strict=True)}
+    whole = not window or not run.context.reads_windows(item)
+    arrays = run.read(item) if whole else run.read_window(item, window)
+    sample = {field.name: values for field, values in zip(fields, arrays, strict=True)}
     for name in recipe.floats & sample.keys():
         with np.errstate(over="ignore"):
             sample[name] = sample[name].astype(np.float32, copy=False)
@@ -129,6 +210,12 @@ def _read(run: TaskRun[Source], recipe: Recipe, item: int) -> Sample:
             f"{names[0]}: needed an image (H, W, C) or a volume (D, H, W, C), found {image.shape}"
         )
     size = image.shape[:-1]
+    needed = tuple(along.stop - along.start for along in window)
+    if window and size != needed:
+        raise SourceError(
+            f"{names[0]}: needed {size_text(needed)}, as its header says, found "
+            f"{size_text(size)}; restore it, or take it out"
+        )
     for field, name in zip(fields, names, strict=True):
         values = sample[field.name]
         ids = field.name == MASK and not recipe.labels.multi_hot

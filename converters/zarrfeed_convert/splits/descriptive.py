@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.store.schema import (
+    CASE_AFFINE,
+    CASE_FIRST_TILE,
+    CASE_KEY,
+    CASE_SIZE,
+    CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,
@@ -17,6 +22,7 @@ from zarrfeed.store.schema import (
     TILE_SOURCE,
 )
 from zarrfeed_convert.atomic_files import writing
+from zarrfeed_convert.shards.cases import spacings_of
 from zarrfeed_convert.shards.statistics import spread_of
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.shards.rows import Tiles
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON
@@ -45,9 +52,9 @@ def write_facts(
     records
         Records of all shards, in order.
     names
-        Names of all samples.
+        Names of all samples; empty for tiles of cases, which are named by :func:`write_cases`.
     pixels
-        Number of pixels of a sample.
+        Number of pixels of all samples, without the padding of tiles of cases.
 
     Returns
     -------
@@ -62,14 +69,15 @@ def write_facts(
     if not left_out.any():
         sums = sums[:, :, :2]
     files = np.stack([record.files for record in records])
-    _write(folder, KEY, _names_array(names), "sample", "byte")
+    if names:
+        _write(folder, KEY, _names_array(names), "sample", "byte")
     _write(folder, DIGEST, digest, "sample")
     if class_pixels.shape[1]:  # there are masks
         narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
         _write(folder, CLASS_PIXELS, narrow, "sample", "class")
     _write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
     _write(folder, SHARD_FILES, files, "shard", "field", "fact")
-    mean, std = spread_of(sums.sum(axis=0), len(digest) * pixels)
+    mean, std = spread_of(sums.sum(axis=0), pixels)
     channels = {"mean": mean.tolist(), "std": std.tolist()}
     return channels | ({"not_finite": left_out.tolist()} if left_out.any() else {})
 
@@ -79,6 +87,16 @@ def write_tiles(folder: Path, tiles: Tiles) -> None:
     _write(folder, TILE, tiles.place, "sample", "place")
     _write(folder, TILE_SOURCE, _names_array(tiles.names), "source", "byte")
     _write(folder, TILE_SIZE, tiles.sizes, "source", "extent")
+
+
+def write_cases(folder: Path, cases: Cases) -> None:
+    """Write the arrays that describe the cases of a split."""
+    _write(folder, CASE_KEY, _names_array(cases.keys), "case", "byte")
+    _write(folder, CASE_SIZE, cases.sizes, "case", "extent")
+    _write(folder, CASE_FIRST_TILE, cases.first_tile, "case")
+    if cases.affines is not None:
+        _write(folder, CASE_SPACING, spacings_of(cases.affines), "case", "axis")
+        _write(folder, CASE_AFFINE, cases.affines, "case", "row", "column")
 
 
 def _write(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> None:

@@ -18,9 +18,10 @@ from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert.failures import split_errors
 from zarrfeed_convert.planning.memory import fit_workers
 from zarrfeed_convert.planning.planner import step_progress
+from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.shards.packing import Shard, shard_path
 from zarrfeed_convert.splits import split_writer
-from zarrfeed_convert.splits.descriptive import write_facts, write_tiles
+from zarrfeed_convert.splits.descriptive import write_cases, write_facts, write_tiles
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.report import Report, report_of_plan, report_of_split
 
@@ -146,10 +147,14 @@ class PackJob:
             paths = {shard_path(folder, layout, number) for number in range(len(records))}
             split_writer.prune(folder, layout.name, paths)
             split_writer.write_array(folder, layout, samples=len(rows), spatial_axes=len(size))
-        names, tiles = split_plan.names(rows)
-        if tiles is not None:
-            write_tiles(folder, tiles)
-        channels = write_facts(folder, records, names=names, pixels=math.prod(size))
+        names, places = split_plan.names(rows)
+        pixels = len(rows) * math.prod(size)
+        if isinstance(places, Cases):
+            write_cases(folder, places)
+            pixels = int(places.sizes.prod(axis=1).sum())
+        elif places is not None:
+            write_tiles(folder, places)
+        channels = write_facts(folder, records, names=names, pixels=pixels)
         description = split_plan.describe(rows, records, channels)
         split_writer.commit(
             self.destination, folder, labels=plan.recipe.labels, description=description

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Task
     from zarrfeed_convert.failures import Failures
     from zarrfeed_convert.planning.plan import Plan
+    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.shards.packing import Shard
     from zarrfeed_convert.shards.rows import Rows, Tiles
     from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -95,7 +96,7 @@ class SplitPlan(Protocol):
         """Return the item of :attr:`task` for a shard."""
         ...
 
-    def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | None]:
+    def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | Cases | None]:
         """Return the names of the samples and, for tiles, from where they were cut."""
         ...
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import size_text
+from zarrfeed_convert.geometry import GRID, size_text
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def _compared(
         other = _other_tiles(run, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
-        made = {row: sample_digest(sample) for row, sample, _ in read_rows(run, task.recipe, rows)}
+        made = {
+            stored.row: sample_digest(stored.arrays) for stored in read_rows(run, task.recipe, rows)
+        }
     except Exception as error:  # a decoder may raise anything
         what = str(error) if isinstance(error, SourceError) else f"{names[0]}: {error!r}"
         return [OriginalFinding(item, None, names, what)]
@@ -114,7 +116,7 @@ def _compared(
 def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
     """Return the message if an image gives other tiles than were packed; else an empty text."""
     geometry = task.recipe.geometry
-    if geometry.fit != "tile":
+    if geometry.fit not in ("tile", GRID):
         return ""
     size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
     if not task.whole or geometry.is_cut_into(size, needed):

@@ -1,0 +1,110 @@
+"""Which cases does a split have, and which tile of which case is each of its rows?
+
+Pure arithmetic of sizes; see ``CASE_KEY`` in :mod:`zarrfeed.store.schema`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed_convert.geometry import origin_text
+from zarrfeed_convert.shards.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.geometry import Size
+    from zarrfeed_convert.header import Affine
+    from zarrfeed_convert.shards.rows import Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """The M cases of a split, in the order of their tiles.
+
+    Attributes
+    ----------
+    keys
+        Their names.
+    sizes
+        (M, 2 or 3) int64, without padding.
+    first_tile
+        (M,) int64, row of the first tile of each.
+    affines
+        (M, 3, 3) float64, of volumes (M, 4, 4); NaN where the source does not say it. None if it
+        never does.
+    """
+
+    keys: Sequence[str]
+    sizes: Numbers
+    first_tile: Numbers
+    affines: NDArray[np.float64] | None
+
+    def rows(self, tile: Size) -> Rows:
+        """Return the case, the origin and the size of the case of every tile.
+
+        Parameters
+        ----------
+        tile
+            Size of tiles.
+
+        Examples
+        --------
+        >>> cases = Cases(["a", "b"], np.array([[3, 5], [2, 2]]), np.array([0, 4]), None)
+        >>> rows = cases.rows((2, 4))
+        >>> rows.item.tolist(), rows.window.tolist()
+        ([0, 0, 0, 0, 1], [[0, 0], [0, 4], [2, 0], [2, 4], [0, 0]])
+        """
+        grids = -(-self.sizes // np.array(tile))
+        counts = grids.prod(axis=1)
+        case = np.repeat(np.arange(len(counts)), counts)
+        number = np.arange(case.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        window = np.empty((case.size, len(tile)), np.int64)
+        for axis in reversed(range(len(tile))):
+            number, at = np.divmod(number, grids[case, axis])
+            window[:, axis] = at * tile[axis]
+        return Rows(case, window, self.sizes[case])
+
+    def part(self, which: Numbers, tile: Size) -> Cases:
+        """Select some of the cases, in the given order."""
+        counts = (-(-self.sizes[which] // np.array(tile))).prod(axis=1)
+        return Cases(
+            [self.keys[case] for case in which.tolist()],
+            self.sizes[which],
+            np.cumsum(counts) - counts,
+            None if self.affines is None else self.affines[which],
+        )
+
+    def tile_names(self, tile: Size) -> list[str]:
+        """Return a name for every tile: ``KEY#z,y,x``."""
+        rows = self.rows(tile)
+        return [
+            f"{self.keys[case]}#{origin_text(origin)}"
+            for case, origin in zip(rows.item.tolist(), rows.window.tolist(), strict=True)
+        ]
+
+
+def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:
+    """Return affines as one array (M, n, n), NaN where there is none; None if there is none at all.
+
+    Parameters
+    ----------
+    found
+        The affine of each of M headers.
+    """
+    known = next(filter(None, found), None)
+    if known is None:
+        return None
+    unknown = np.full((len(known), len(known)), np.nan)
+    return np.array([unknown if affine is None else affine for affine in found], np.float64)
+
+
+def spacings_of(affines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the length of a step along each stored axis, (M, 2 or 3), of affines (M, n, n)."""
+    lengths: NDArray[np.float64] = np.linalg.norm(affines[:, :-1, :-1], axis=1)
+    return lengths
