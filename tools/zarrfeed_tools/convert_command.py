@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -163,6 +163,15 @@ def _command(
             show_default=False,
         ),
     ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW|auto",
+            help="For images or volumes of any size: cut each of them by a grid into tiles of this "
+            "size; DxHxW for volumes. auto chooses it by the sizes of the images or volumes. "
+            "zarrfeed.open_case puts them together again.",
+        ),
+    ] = None,
     mask_map: MaskMapOption = "",
     as_: AsOption = None,
     geometry: AgreementOption = None,
@@ -173,8 +182,8 @@ def _command(
         _Order,
         typer.Option(
             help="Order of the stored samples. shuffled: by --seed, so that reading in storage "
-            "order is random, too (for tiles, the images are shuffled, then the tiles within each "
-            "file). source: sorted by name."
+            "order is random, too; tiles of an image or volume stay together. source: sorted by "
+            "name."
         ),
     ] = _Order.SHUFFLED,
     seed: Seed = 0,
@@ -199,8 +208,10 @@ def _command(
         raise typer.BadParameter("needs --size HxW, or DxHxW for volumes", param_hint="--fit")
     if overlap and fit is not _Fit.TILE:
         raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
-    if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE):
-        raise typer.BadParameter("needs --fit pad or tile", param_hint="--pad-value")
+    if tile is not None and (size is not None or fit is not None):
+        raise typer.BadParameter("keeps all sizes: leave out --size and --fit", param_hint="--tile")
+    if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE) and tile is None:
+        raise typer.BadParameter("needs --tile or --fit pad", param_hint="--pad-value")
     set_read_timeout(read_timeout)
     arguments = SourceArguments(
         images,
@@ -230,6 +241,7 @@ def _command(
             fit=None if fit is None else fit.value,
             overlap=overlap,
             pad_value=pad_value,
+            tile=_tile(tile),
             codec=codec.value,
             chunk_samples=chunk_samples,
             shard_size=None
@@ -250,6 +262,12 @@ def _command(
         typer.echo(json.dumps(report.to_json()))
     else:
         show_report(report, console())
+
+
+def _tile(text: str | None) -> tuple[int, ...] | Literal["auto"] | None:
+    if text is None:
+        return None
+    return "auto" if text == "auto" else parse_size(text, option="--tile")
 
 
 def convert_folders(

@@ -18,6 +18,7 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.planning.layout import Decision, Trial, codecs_to_try, spread
 from zarrfeed_convert.planning.survey_tasks import counted, try_codecs
+from zarrfeed_convert.planning.tile_size import auto_tile
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.source import image_names
 
@@ -114,10 +115,11 @@ def _decide_grid(
     """Decide the tiles of cases, which may have any size but as many axes as tiles."""
     assert settings.tile is not None
     sizes = [header.size for header in measured.headers]
-    tile, reason = settings.tile, "asked for"
-    if tile == "auto":
+    if settings.tile == "auto":
         axes = Counter(map(len, sizes)).most_common(1)[0][0]
-        tile, reason = auto_tile([size for size in sizes if len(size) == axes])
+        tile, decision = auto_tile([size for size in sizes if len(size) == axes])
+    else:
+        tile, decision = settings.tile, Decision("tile", size_text(settings.tile), "asked for")
     geometry = Geometry(tile, GRID, pad_value=settings.pad_value or 0)
     failed = []
     for item, size in zip(measured.items, sizes, strict=True):
@@ -126,7 +128,7 @@ def _decide_grid(
             geometry.check(size, name=name)
         except SourceError as error:
             failed.append(Failed(item, name, str(error)))
-    return geometry, Decision("tile", size_text(tile), reason), failed
+    return geometry, decision, failed
 
 
 def require_ignored_id(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.store.tile_grid import count_tiles
 from zarrfeed_convert.geometry import origin_text
 from zarrfeed_convert.shards.rows import Rows
 
@@ -61,7 +62,7 @@ class Cases:
         ([0, 0, 0, 0, 1], [[0, 0], [0, 4], [2, 0], [2, 4], [0, 0]])
         """
         grids = -(-self.sizes // np.array(tile))
-        counts = grids.prod(axis=1)
+        counts = count_tiles(self.sizes, tile)
         case = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(case.size) - np.repeat(np.cumsum(counts) - counts, counts)
         window = np.empty((case.size, len(tile)), np.int64)
@@ -70,9 +71,20 @@ class Cases:
             window[:, axis] = at * tile[axis]
         return Rows(case, window, self.sizes[case])
 
+    def own_sizes(self, tile: Size) -> Numbers:
+        """Return the size of the part of every tile, (N, 2 or 3), that is not padded."""
+        rows = self.rows(tile)
+        assert rows.size is not None
+        return np.minimum(rows.size - rows.window, np.array(tile))
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of all cases."""
+        return int(self.sizes.prod(axis=1).sum())
+
     def part(self, which: Numbers, tile: Size) -> Cases:
         """Select some of the cases, in the given order."""
-        counts = (-(-self.sizes[which] // np.array(tile))).prod(axis=1)
+        counts = count_tiles(self.sizes[which], tile)
         return Cases(
             [self.keys[case] for case in which.tolist()],
             self.sizes[which],

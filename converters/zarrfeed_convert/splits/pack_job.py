@@ -151,7 +151,7 @@ class PackJob:
         pixels = len(rows) * math.prod(size)
         if isinstance(places, Cases):
             write_cases(folder, places)
-            pixels = int(places.sizes.prod(axis=1).sum())
+            pixels = places.pixels
         elif places is not None:
             write_tiles(folder, places)
         channels = write_facts(folder, records, names=names, pixels=pixels)

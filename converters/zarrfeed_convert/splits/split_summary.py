@@ -113,7 +113,7 @@ def classes_of(split: Split) -> tuple[ClassFacts, ...]:
     counts = class_pixels(split, range(mask[0]))
     if counts is None or len(counts) != len(split.classes):
         return ()
-    pixels, total = counts.tolist(), math.prod(mask[:-1] if split.multi_hot else mask)
+    pixels, total = counts.tolist(), _pixels(split, mask[:-1] if split.multi_hot else mask)
     rows = list(enumerate(zip(split.classes, pixels, strict=True)))
     if split.ignore is not None and split.ignore >= len(split.classes):
         rows.append((split.ignore, (IGNORED, total - sum(pixels))))

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.store.schema import (
+    CASE_AFFINE,
+    CASE_FIRST_TILE,
+    CASE_KEY,
+    CASE_SIZE,
+    CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,
@@ -24,7 +29,9 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed_convert.geometry import Geometry, Size, origin_text, size_text
+from zarrfeed.store.tile_grid import count_tiles
+from zarrfeed_convert.geometry import GRID, Geometry, Size, origin_text, size_text
+from zarrfeed_convert.shards.cases import spacings_of
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
 from zarrfeed_convert.source import recorded_fields
@@ -36,11 +43,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed import Split
+    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON
 
 # Descriptive arrays with one row per sample.
 PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
+PER_CASE = (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE, CASE_SPACING, CASE_AFFINE)
 TODO = "restore it, or convert again"
 _PRECISION = 1e-9
 
@@ -52,9 +61,22 @@ def field_names(split: Split) -> list[str]:
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Return the geometry by which a conversion with these settings changed every sample."""
-    size = settings.get("size") or split.layouts[IMAGE].sample_shape[:-1]
     overlap, pad_value = settings.get("overlap", 0), settings.get("pad_value", 0)
+    if settings.get("tile") is not None:
+        return Geometry(tile_of(split), GRID, pad_value=pad_value)
+    size = settings.get("size") or tile_of(split)
     return Geometry(tuple(size), settings.get("fit"), overlap, pad_value)
+
+
+def is_of_cases(split: Split) -> bool:
+    """Return whether the samples are tiles of cases."""
+    settings = split.attributes["packed"]["settings"]
+    return "cases" in split.attributes or settings.get("tile") is not None
+
+
+def tile_of(split: Split) -> Size:
+    """Return the size of the tiles, or of whole samples."""
+    return split.layouts[IMAGE].sample_shape[:-1]
 
 
 def is_tiled(split: Split) -> bool:
@@ -76,7 +98,8 @@ def is_older(split: Split) -> bool:
 def check_arrays(split: Split) -> list[Problem]:
     """Check that all arrays exist and have as many samples as the split records."""
     fields = field_names(split)
-    needed = {*fields, KEY, DIGEST, *((CLASS_PIXELS,) if MASK in fields else ())}
+    names = (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE) if is_of_cases(split) else (KEY,)
+    needed = {*fields, *names, DIGEST, *((CLASS_PIXELS,) if MASK in fields else ())}
     if not is_older(split):
         tiles = (TILE, TILE_SOURCE, TILE_SIZE) if is_tiled(split) else ()
         needed |= {CHANNEL_SUMS, SHARD_FILES, *tiles}
@@ -103,14 +126,13 @@ def check_arrays(split: Split) -> list[Problem]:
         if found_shape != needed_shape:
             what = f"needed the shape {needed_shape}, found {found_shape}; {TODO}"
             problems.append(about(split, "metadata", what, SHARD_FILES))
-    images = {
-        name: split.layouts[name].shape[0]
-        for name in (TILE_SOURCE, TILE_SIZE)
-        if name in split.layouts
-    }
-    if len(set(images.values())) > 1:
-        what = f"needed equally many images in both arrays, found {images}; {TODO}"
-        problems.append(about(split, "metadata", what))
+    for of_what, together in (("images", (TILE_SOURCE, TILE_SIZE)), ("cases", PER_CASE)):
+        found = {
+            name: split.layouts[name].shape[0] for name in together if name in split.layouts
+        }
+        if len(set(found.values())) > 1:
+            what = f"needed equally many {of_what} in all arrays, found {found}; {TODO}"
+            problems.append(about(split, "metadata", what))
     return problems
 
 
@@ -142,13 +164,15 @@ def check_attributes(split: Split) -> list[Problem]:
     return problems
 
 
-def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> Iterator[Problem]:
-    """Check that every sample has a name, and that no two have the same.
+def check_keys(
+    split: Split, stored: NDArray[np.uint8], keys: Sequence[str], *, array: str = KEY
+) -> Iterator[Problem]:
+    """Check that every sample or case has a name, and that no two have the same.
 
     Parameters
     ----------
-    split
-        The split.
+    split, array
+        The split, and the array of the names.
     stored
         (N, L) uint8 names: UTF-8, padded with zeros.
     keys
@@ -158,19 +182,30 @@ def check_keys(split: Split, stored: NDArray[np.uint8], keys: Sequence[str]) -> 
     ragged = (zero[:, :-1] & ~zero[:, 1:]).any(axis=1) | zero.all(axis=1)
     for row in np.flatnonzero(ragged).tolist():
         what = f"needed a name of sample {row}, found {stored[row].tobytes()!r}; {TODO}"
-        yield about(split, "keys", what, KEY)
+        yield about(split, "keys", what, array)
     for key, times in Counter(keys).items():
         if times > 1:
             what = f"needed a different key for every sample, found {key!r} {times} times; {TODO}"
-            yield about(split, "keys", what, KEY)
+            yield about(split, "keys", what, array)
 
 
-def check_channels(split: Split, sums: NDArray[np.float64]) -> Iterator[Problem]:
-    """Check that the recorded mean and std of the channels follow from the samples' sums."""
-    pixels = math.prod(split.layouts[IMAGE].sample_shape[:-1])
+def check_channels(
+    split: Split, sums: NDArray[np.float64], pixels: int
+) -> Iterator[Problem]:
+    """Check that the recorded mean and std of the channels follow from the samples' sums.
+
+    Parameters
+    ----------
+    split
+        The split.
+    sums
+        (N, C, 2 or 3) sums of the samples.
+    pixels
+        Number of pixels of all samples, without padding of tiles of cases.
+    """
     recorded = split.attributes["channels"]
     with np.errstate(over="ignore", invalid="ignore"):  # float images may hold anything
-        needed = spread_of(sums.sum(axis=0), len(sums) * pixels)
+        needed = spread_of(sums.sum(axis=0), pixels)
     for what, values in zip(("mean", "std"), needed, strict=True):
         found = recorded[what]
         if not np.allclose(found, values, rtol=_PRECISION, atol=0, equal_nan=True):
@@ -211,6 +246,57 @@ def check_tiles(
         if not geometry.is_cut_into(extents, windows.get(image, set())):
             what = f"needed tiles that cover {names[image]!r} ({size_text(extents)}), found gaps"
             yield about(split, "tiles", f"{what} or other tiles; {TODO}", TILE)
+
+
+def check_cases(
+    split: Split, cases: Cases, spacings: NDArray[np.float64] | None, rows: int
+) -> Iterator[Problem]:
+    """Check that the tiles of the cases are the rows of the split, and spacings follow affines.
+
+    Parameters
+    ----------
+    split
+        The split.
+    cases
+        The M cases.
+    spacings
+        (M, 2 or 3) spacings; None if they are not recorded.
+    rows
+        Number of rows of the split.
+    """
+    said, count = split.attributes.get("cases"), len(cases.keys)
+    if said != count:
+        yield about(split, "metadata", f"needed {count} cases, as the arrays have, found {said}")
+    tile = tile_of(split)
+    lengths = {count, len(cases.first_tile), *(() if spacings is None else (len(spacings),))}
+    if cases.sizes.shape != (count, len(tile)) or len(lengths) > 1:
+        what = f"needed {count} sizes along {len(tile)} axes, found {cases.sizes.shape}; {TODO}"
+        yield about(split, "tiles", what, CASE_SIZE)
+        return
+    try:
+        counts = count_tiles(cases.sizes, tile)
+    except ValueError as error:
+        yield about(split, "tiles", f"{error}; {TODO}", CASE_SIZE)
+        return
+    wrong = np.flatnonzero(cases.first_tile != np.cumsum(counts) - counts)
+    for case in wrong[:1].tolist():
+        what = (
+            f"needed the first tile of {cases.keys[case]!r} after those of the cases before it, "
+            f"found {cases.first_tile[case]}; {TODO}"
+        )
+        yield about(split, "tiles", what, CASE_FIRST_TILE)
+    if int(counts.sum()) != rows:
+        what = f"needed cases of {rows} tiles, found {int(counts.sum())}; {TODO}"
+        yield about(split, "tiles", what, CASE_SIZE)
+    if (cases.affines is None) != (spacings is None):
+        what = f"needed {CASE_AFFINE} and {CASE_SPACING} together, found one of them; {TODO}"
+        yield about(split, "metadata", what)
+    elif cases.affines is not None and spacings is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            needed = spacings_of(cases.affines)
+        if not np.allclose(spacings, needed, rtol=_PRECISION, atol=0, equal_nan=True):
+            what = f"needed the lengths of the columns of {CASE_AFFINE}, found others; {TODO}"
+            yield about(split, "metadata", what, CASE_SPACING)
 
 
 def about(

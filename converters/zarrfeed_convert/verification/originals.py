@@ -6,7 +6,7 @@ A split that was repacked from several splits has the originals of all of them.
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.source import recorded_fields
-from zarrfeed_convert.verification.consistency import TODO, geometry_of, is_tiled, repacked_of
+from zarrfeed_convert.verification.consistency import TODO, geometry_of, is_tiled, repacked_of, tile_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.recorded import Recorded, texts
 
@@ -171,7 +171,11 @@ def match(recorded: Recorded, part: OriginPart, source: Source, free: NDArray[np
     free[items >= 0] = False
     place = np.argsort(items, kind="stable")
     place = place[items[place] >= 0]
-    return Matched(place, Rows(items[place], windows[place]))
+    rows = Rows(items[place], windows[place])
+    if recorded.cases is not None:
+        of_all = recorded.cases.rows(tile_of(recorded.split))
+        rows = replace(rows, size=None if of_all.size is None else of_all.size[place])
+    return Matched(place, rows)
 
 
 def missing_originals(recorded: Recorded, free: NDArray[np.bool_]) -> list[Problem]:
@@ -248,6 +252,9 @@ def _names_below(name: str, places: Sequence[str]) -> list[str]:
 
 def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
     """Return the name of every sample's original, and the (N, 2 or 3) origin of its tile in it."""
+    if recorded.cases is not None:
+        rows = recorded.cases.rows(tile_of(recorded.split))
+        return [recorded.cases.keys[case] for case in rows.item.tolist()], rows.window
     if not is_tiled(recorded.split):
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
         return recorded.keys, np.zeros((recorded.samples, axes), np.int64)

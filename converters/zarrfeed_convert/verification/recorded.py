@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,11 @@ import numpy as np
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.store.schema import (
+    CASE_AFFINE,
+    CASE_FIRST_TILE,
+    CASE_KEY,
+    CASE_SIZE,
+    CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
     DIGEST,
@@ -21,18 +27,23 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.source import image_names, recorded_fields
 from zarrfeed_convert.verification.consistency import (
+    PER_CASE,
     PER_SAMPLE,
     TODO,
     about,
     check_arrays,
     check_attributes,
+    check_cases,
     check_channels,
     check_keys,
     check_tiles,
     field_names,
+    is_of_cases,
     is_older,
+    tile_of,
 )
 from zarrfeed_convert.verification.file_check import KnownFile
 from zarrfeed_convert.verification.sample_check import Expected
@@ -46,7 +57,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.verification.findings import Problem
 
 # Arrays that may be all zeros; zarr-python then writes no file.
-_MAYBE_ZERO = frozenset({CLASS_PIXELS, CHANNEL_SUMS, TILE})
+_MAYBE_ZERO = frozenset({CLASS_PIXELS, CHANNEL_SUMS, TILE, CASE_FIRST_TILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,9 @@ class Recorded:
     absent
         Name of an array → a file of it that does not exist. This is no problem if the array is all
         zeros.
+    cases
+        The cases of a split of cases whose tiles are its samples; None for other splits, and if the
+        arrays that describe them are missing or damaged.
     """
 
     split: Split
@@ -73,6 +87,7 @@ class Recorded:
     arrays: Mapping[str, NDArray[Any]]
     keys: Sequence[str]
     absent: Mapping[str, str]
+    cases: Cases | None = None
 
     @property
     def fields(self) -> list[str]:
@@ -87,6 +102,7 @@ class Recorded:
             self.arrays.get(CLASS_PIXELS),
             self.arrays.get(CHANNEL_SUMS),
             image_names(recorded_fields(self.split.attributes["packed"])),
+            None if self.cases is None else self.cases.own_sizes(tile_of(self.split)),
         )
 
     @property
@@ -155,7 +171,7 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         default=0,
     )
     arrays: dict[str, NDArray[Any]] = {}
-    for name in (*PER_SAMPLE, SHARD_FILES, TILE_SOURCE, TILE_SIZE):
+    for name in (*PER_SAMPLE, SHARD_FILES, TILE_SOURCE, TILE_SIZE, *PER_CASE):
         if name not in split.layouts:
             continue
         length, *rest = split.layouts[name].shape
@@ -168,11 +184,28 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         except Exception as error:  # damaged metadata may raise anything
             said = str(error) if isinstance(error, ReadError) else f"{error!r}; {TODO}"
             problems.append(about(split, "array", said, name))
-    names = arrays.get(KEY)
-    keys = texts(names) if names is not None else [f"sample {row}" for row in range(samples)]
-    recorded = Recorded(split, samples, arrays, keys, dict(_absent(split)))
-    problems += _check(recorded)
-    return recorded, problems
+    recorded = Recorded(split, samples, arrays, _keys(arrays, samples), dict(_absent(split)))
+    found = [*_check(recorded)]
+    if {CASE_KEY, CASE_SIZE, CASE_FIRST_TILE} <= arrays.keys() and IMAGE in split.layouts:
+        cases = _cases(arrays)
+        wrong = [*check_cases(split, cases, arrays.get(CASE_SPACING), samples)]
+        found += [*check_keys(split, arrays[CASE_KEY], cases.keys, array=CASE_KEY), *wrong]
+        if not wrong:
+            recorded = replace(recorded, cases=cases, keys=cases.tile_names(tile_of(split)))
+    return recorded, [*problems, *found, *_check_channels(recorded)]
+
+
+def _keys(arrays: Mapping[str, NDArray[Any]], samples: int) -> list[str]:
+    return texts(arrays[KEY]) if KEY in arrays else [f"sample {row}" for row in range(samples)]
+
+
+def _cases(arrays: Mapping[str, NDArray[Any]]) -> Cases:
+    return Cases(
+        texts(arrays[CASE_KEY]),
+        arrays[CASE_SIZE].astype(np.int64),
+        arrays[CASE_FIRST_TILE].astype(np.int64),
+        arrays.get(CASE_AFFINE),
+    )
 
 
 def texts(names: NDArray[np.uint8]) -> list[str]:
@@ -205,11 +238,20 @@ def _check(recorded: Recorded) -> Iterator[Problem]:
     split, arrays = recorded.split, recorded.arrays
     if KEY in arrays:
         yield from check_keys(split, arrays[KEY], recorded.keys)
-    if CHANNEL_SUMS in arrays and IMAGE in split.layouts and not is_older(split):
-        yield from check_channels(split, arrays[CHANNEL_SUMS])
     if {TILE, TILE_SOURCE, TILE_SIZE} <= arrays.keys():
         names = texts(arrays[TILE_SOURCE])
         yield from check_tiles(split, arrays[TILE], arrays[TILE_SIZE], names, recorded.keys)
+
+
+def _check_channels(recorded: Recorded) -> Iterator[Problem]:
+    split, arrays = recorded.split, recorded.arrays
+    if CHANNEL_SUMS not in arrays or IMAGE not in split.layouts or is_older(split):
+        return
+    if recorded.cases is not None:
+        yield from check_channels(split, arrays[CHANNEL_SUMS], recorded.cases.pixels)
+    elif not is_of_cases(split):
+        pixels = recorded.samples * math.prod(tile_of(split))
+        yield from check_channels(split, arrays[CHANNEL_SUMS], pixels)
 
 
 def _fact(values: NDArray[np.uint64]) -> tuple[int, int]:

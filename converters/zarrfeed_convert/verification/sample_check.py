@@ -41,12 +41,16 @@ class Expected:
         (n, C, 2 or 3) float64: of the channels of all images.
     images
         The fields that are images.
+    own_size
+        (n, 2 or 3) int64, sizes of the parts of tiles of cases that are not padded: statistics are
+        of these. None for other samples.
     """
 
     digest: NDArray[np.uint64] | None
     class_pixels: NDArray[np.integer[Any]] | None
     channel_sums: NDArray[np.float64] | None
     images: tuple[str, ...]
+    own_size: NDArray[np.int64] | None = None
 
     def part(self, which: slice) -> Expected:
         """Return the part for some of the samples."""
@@ -55,7 +59,15 @@ class Expected:
             None if self.class_pixels is None else self.class_pixels[which],
             None if self.channel_sums is None else self.channel_sums[which],
             self.images,
+            None if self.own_size is None else self.own_size[which],
         )
+
+    def own(self, sample: Sample) -> Sample:
+        """Return a sample (n = 1) without the padding of tiles of cases."""
+        if self.own_size is None:
+            return sample
+        part = tuple(slice(0, extent) for extent in self.own_size[0].tolist())
+        return {name: values[part] for name, values in sample.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +112,11 @@ def check_sample(
         Field → state of the file that holds the sample; see
         :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
     """
-    statistics = _check_sums(sample, expected)
+    own = expected.own(sample)
+    statistics = _check_sums(own, expected)
     if MASK in sample:
         multi_hot = has_class_axis(sample)
-        statistics += _check_counts(sample[MASK], expected, multi_hot=multi_hot)
+        statistics += _check_counts(own[MASK], expected, multi_hot=multi_hot)
     if expected.digest is not None:
         needed, found = int(expected.digest[0]), sample_digest(sample)
         if needed != found:
