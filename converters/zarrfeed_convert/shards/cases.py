@@ -75,7 +75,8 @@ class Cases:
         """Return the size of the part of every tile, (N, 2 or 3), that is not padded."""
         rows = self.rows(tile)
         assert rows.size is not None
-        return np.minimum(rows.size - rows.window, np.array(tile))
+        own: Numbers = np.minimum(rows.size - rows.window, np.array(tile))
+        return own
 
     @property
     def pixels(self) -> int:
@@ -86,7 +87,7 @@ class Cases:
         """Select some of the cases, in the given order."""
         counts = count_tiles(self.sizes[which], tile)
         return Cases(
-            [self.keys[case] for case in which.tolist()],
+            [self.keys[case] for case in map(int, which)],
             self.sizes[which],
             np.cumsum(counts) - counts,
             None if self.affines is None else self.affines[which],

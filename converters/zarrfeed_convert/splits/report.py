@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from zarrfeed import open_split
 from zarrfeed.errors import printable
 from zarrfeed_convert.planning.layout import Decision
@@ -62,8 +64,7 @@ class Report:
         (name, reason) of those that were left out. The others, ``found - len(skipped)``, were
         packed.
     packed
-        Number of samples in the split. It is larger than ``found - len(skipped)`` if images were
-        cut into tiles.
+        Number of samples in the split, which are the tiles of a split of cases.
     fields
         Arrays that feed a model.
     classes
@@ -75,6 +76,8 @@ class Report:
         Duration.
     repacked
         Whether the samples came from packed splits.
+    cases
+        Number of cases in the split; None if its samples are no tiles of cases.
     """
 
     status: Literal["packed", "already packed", "dry run"]
@@ -87,6 +90,7 @@ class Report:
     decisions: tuple[Decision, ...]
     seconds: float
     repacked: bool = False
+    cases: int | None = None
 
     def __str__(self) -> str:
         """Return what the command prints: the headline, tables, and what may surprise."""
@@ -104,12 +108,16 @@ class Report:
         if self.repacked:
             some = "" if self.packed == self.found else f" of {self.found}"
             what = f"{self.packed}{some} samples into"
+            if self.cases is not None:
+                what = f"{self.cases} cases as {self.packed} tiles into"
             verbs = ("Repacked", "Would repack")
         else:
             names = [field.name for field in self.fields]
             kind = "pairs" if names == [field.name for field in PAIR] else "images"
             left = self.found - len(self.skipped)
             what = f"{left} {kind} into {self.packed} samples of"
+            if self.cases is not None:
+                what = f"{self.cases} cases as {self.packed} tiles into"
             verbs = ("Packed", "Would pack")
         if self.status == "dry run":
             return f"{verbs[1]} {what} {self.path}; nothing was written"
@@ -201,6 +209,7 @@ def report_of_plan(
         classes=_planned_classes(plan),
         decisions=(*plan.decisions, *notes),
         seconds=0.0,
+        cases=np.unique(plan.rows.item).size if plan.of_cases else None,
     )
 
 
@@ -231,6 +240,7 @@ def report_of_split(
         classes=classes_of(split),
         decisions=tuple(Decision(**decision) for decision in there["packed"]["decisions"]),
         seconds=0.0,
+        cases=there.get("cases"),
     )
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from zarrfeed import class_pixels
-from zarrfeed.store.schema import IMAGE, MASK, METADATA
+from zarrfeed import SplitReader, class_pixels
+from zarrfeed.store.schema import CASE_SIZE, IMAGE, MASK, METADATA
 from zarrfeed_convert.planning.layout import text_of_bytes
 from zarrfeed_convert.source import recorded_fields
 
@@ -121,6 +121,15 @@ def classes_of(split: Split) -> tuple[ClassFacts, ...]:
         ClassFacts(number, name, count, count / total if total else None)
         for number, (name, count) in rows
     )
+
+
+def _pixels(split: Split, mask: Sequence[int]) -> int:
+    """Return the number of pixels of a split's masks, without the padding of tiles of cases."""
+    sizes = split.describing(CASE_SIZE)
+    if sizes is None:
+        return math.prod(mask)
+    with SplitReader(split, [CASE_SIZE]) as reader:
+        return int(reader.read(range(sizes.shape[0]))[CASE_SIZE].prod(axis=1).sum())
 
 
 def _stored_bytes(folder: Path) -> int:

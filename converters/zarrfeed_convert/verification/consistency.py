@@ -5,7 +5,6 @@ Pure functions of an opened split and the arrays that describe its samples. They
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -127,9 +126,7 @@ def check_arrays(split: Split) -> list[Problem]:
             what = f"needed the shape {needed_shape}, found {found_shape}; {TODO}"
             problems.append(about(split, "metadata", what, SHARD_FILES))
     for of_what, together in (("images", (TILE_SOURCE, TILE_SIZE)), ("cases", PER_CASE)):
-        found = {
-            name: split.layouts[name].shape[0] for name in together if name in split.layouts
-        }
+        found = {name: split.layouts[name].shape[0] for name in together if name in split.layouts}
         if len(set(found.values())) > 1:
             what = f"needed equally many {of_what} in all arrays, found {found}; {TODO}"
             problems.append(about(split, "metadata", what))
@@ -189,9 +186,7 @@ def check_keys(
             yield about(split, "keys", what, array)
 
 
-def check_channels(
-    split: Split, sums: NDArray[np.float64], pixels: int
-) -> Iterator[Problem]:
+def check_channels(split: Split, sums: NDArray[np.float64], pixels: int) -> Iterator[Problem]:
     """Check that the recorded mean and std of the channels follow from the samples' sums.
 
     Parameters

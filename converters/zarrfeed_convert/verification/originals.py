@@ -19,7 +19,13 @@ from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.source import recorded_fields
-from zarrfeed_convert.verification.consistency import TODO, geometry_of, is_tiled, repacked_of, tile_of
+from zarrfeed_convert.verification.consistency import (
+    TODO,
+    geometry_of,
+    is_tiled,
+    repacked_of,
+    tile_of,
+)
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.recorded import Recorded, texts
 
@@ -254,7 +260,7 @@ def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
     """Return the name of every sample's original, and the (N, 2 or 3) origin of its tile in it."""
     if recorded.cases is not None:
         rows = recorded.cases.rows(tile_of(recorded.split))
-        return [recorded.cases.keys[case] for case in rows.item.tolist()], rows.window
+        return [recorded.cases.keys[case] for case in map(int, rows.item)], rows.window
     if not is_tiled(recorded.split):
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
         return recorded.keys, np.zeros((recorded.samples, axes), np.int64)

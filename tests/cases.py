@@ -1,0 +1,107 @@
+"""Sources of cases, and how a stored case is put together, with the arithmetic written out."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert import Header, Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Field
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class CaseArrays(Source):
+    """Cases of any size in memory: name → arrays by field, read in windows or as a whole."""
+
+    cases: dict[str, dict[str, Any]]
+    in_windows: bool = True
+    affines: dict[str, Any] = field(default_factory=dict)
+    bad: frozenset[str] = frozenset()
+    roles: tuple[Field, ...] = ()
+
+    def __post_init__(self) -> None:
+        first = next(iter(self.cases.values()))
+        self.fields = self.roles or (PAIR if "mask" in first else IMAGES_ONLY)
+
+    @property
+    def keys(self):
+        return [*self.cases]
+
+    def describe(self):
+        return {"kind": "cases in memory"}
+
+    def probe(self, sample):
+        key = self.keys[sample]
+        affine = self.affines.get(key)
+        arrays = {
+            name: (values.shape, None if name == "mask" else str(values.dtype))
+            for name, values in self.cases[key].items()
+        }
+        return Header(arrays, affine=None if affine is None else tuple(map(tuple, affine)))
+
+    def read(self, sample):
+        if self.keys[sample] in self.bad:
+            raise SourceError(f"{self.keys[sample]}: is damaged")
+        return tuple(self.cases[self.keys[sample]].values())
+
+    def reads_windows(self, sample):
+        return self.in_windows
+
+
+def pair(size, seed=0, *, channels=3, dtype="uint8", classes=3):
+    """Return an image and a mask of a size, of random values."""
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        image = rng.normal(size=(*size, channels)).astype(dtype)
+    else:
+        limits = np.iinfo(dtype)
+        image = rng.integers(limits.min, limits.max, (*size, channels), dtype, endpoint=True)
+    return {"image": image, "mask": rng.integers(0, classes, size, np.uint8)}
+
+
+def put_together(split: Path, key: str, name: str = "image"):
+    """Return a stored case, read by zarr-python."""
+    group = zarr.open_group(str(split), mode="r")
+    stored = group[name][:]
+    keys = [bytes(row).rstrip(b"\0").decode() for row in group["case_key"][:]]
+    case = keys.index(key)
+    size, row = group["case_size"][case].tolist(), int(group["case_first_tile"][case])
+    whole = np.zeros((*size, *stored.shape[1 + len(size) :]), stored.dtype)
+    tile = stored.shape[1 : 1 + len(size)]
+    for origin in itertools.product(
+        *(range(0, extent, step) for extent, step in zip(size, tile, strict=True))
+    ):
+        window = tuple(
+            slice(at, min(at + step, extent))
+            for at, step, extent in zip(origin, tile, size, strict=True)
+        )
+        own = tuple(slice(0, along.stop - along.start) for along in window)
+        whole[window] = stored[row][own]
+        row += 1
+    return whole
+
+
+def padding(split: Path, key: str, name: str):
+    """Return the values of a stored case's tiles beyond its borders, read by zarr-python."""
+    group = zarr.open_group(str(split), mode="r")
+    keys = [bytes(row).rstrip(b"\0").decode() for row in group["case_key"][:]]
+    case = keys.index(key)
+    size, row = group["case_size"][case].tolist(), int(group["case_first_tile"][case])
+    tile = group[name].shape[1 : 1 + len(size)]
+    beyond = []
+    for origin in itertools.product(
+        *(range(0, extent, step) for extent, step in zip(size, tile, strict=True))
+    ):
+        inside = np.zeros(tile, np.bool_)
+        inside[tuple(slice(0, extent - at) for at, extent in zip(origin, size, strict=True))] = True
+        beyond.append(group[name][row][~inside])
+        row += 1
+    return np.concatenate(beyond)
