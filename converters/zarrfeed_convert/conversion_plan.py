@@ -102,7 +102,7 @@ class ConversionPlan:
         first = np.flatnonzero(np.diff(rows.item, prepend=-1))
         items = rows.item[first].tolist()
         headers = [self._headers[item] for item in items]
-        keys = [self.samples.keys[item] for item in items]
+        keys = [self.samples.keys[item] for item in map(int, items)]
         sizes = np.array([header.size for header in headers], np.int64)
         return Cases(keys, sizes, first, affines_of([header.affine for header in headers]))
 

@@ -235,7 +235,7 @@ def test_a_case_that_has_another_size_than_its_header_is_named(tmp_path):
 
     found = {"case": pair((8, 8))}
     for in_windows in (True, False):
-        with pytest.raises(SourceError, match="case: needed .* as its header says, found [37]x"):
+        with pytest.raises(SourceError, match=r"case: needed .* as its header says, found [37]x"):
             convert(Changed(found, in_windows), tmp_path / "o", split="s", **SMALL)
 
 
@@ -249,7 +249,7 @@ def test_a_case_that_changes_after_it_was_measured_is_named(tmp_path):
                 self.cases = {"case": pair((9, 8))}
             return super().probe(sample)
 
-    with pytest.raises(SourceError, match="case: needed 8x8, as when it was measured, found 9x8"):
+    with pytest.raises(SourceError, match=r"case: needed 8x8, as when it was measured, found 9x8"):
         convert(Changing({"case": pair((8, 8))}), tmp_path / "o", split="s",
                 **SMALL | {"codec": "raw"})  # fmt: skip
 
