@@ -57,6 +57,33 @@ def require_number(what: str, value: object) -> None:
         raise SourceError(f"{what}: needed a finite number, found {_shown(value)}")
 
 
+def require_spacing(value: object) -> tuple[float, ...] | None:
+    """Return the spacing of voxels along D, H and W in mm; None is accepted.
+
+    Raises
+    ------
+    SourceError
+        `value` is no sequence of three positive numbers.
+
+    Examples
+    --------
+    >>> require_spacing([1.5, 1, 1])
+    (1.5, 1.0, 1.0)
+    """
+    if value is None:
+        return None
+    numbers = list(value) if isinstance(value, tuple | list) else []
+    if len(numbers) != 3 or not all(
+        isinstance(each, Real) and not isinstance(each, bool) and 0 < float(each) < math.inf
+        for each in numbers
+    ):
+        raise SourceError(
+            "spacing: needed three positive numbers, the distance of voxels along D, H and W in "
+            f"mm, like (1.5, 1, 1), or median or keep; found {_shown(value)}"
+        )
+    return tuple(map(float, numbers))
+
+
 def require_seconds(what: str, value: object) -> None:
     """Refuse what is no positive number of seconds."""
     if not isinstance(value, int | float) or not value > 0:

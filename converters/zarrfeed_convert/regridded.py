@@ -1,0 +1,212 @@
+"""How do the volumes of a source get one orientation and one spacing?
+
+:class:`RegriddedSource` presents another source's samples turned, then resampled. Planning, packing
+and verifying know nothing of it: to them, the volumes are so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.affines import rows_of
+from zarrfeed_convert.arguments import require_spacing
+from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.geometry import size_text
+from zarrfeed_convert.header import ArrayHeader, Header
+from zarrfeed_convert.orientation import require_codes
+from zarrfeed_convert.source import JSON, Mask, Source
+from zarrfeed_convert.volume_grid import VolumeGrid, grid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.geometry import Size
+    from zarrfeed_convert.source import Window
+
+_ENLARGED = 64  # times its own size that a volume read in windows may have when it is resampled
+
+
+class RegriddedSource(Source):
+    """The samples of another source, turned and resampled.
+
+    Images are interpolated linearly; masks and targets take the nearest voxel. The affine in each
+    header is that of the result. All else, also the description, is that of the other source.
+
+    Parameters
+    ----------
+    inner
+        A source of volumes whose headers have an affine.
+    orient
+        To where the x, y and z axes point, such as ``RAS``; None to keep the orientation.
+    spacing
+        Spacing along D, H, W of the turned volumes, in mm; None to keep it.
+    limits
+        Limits of what a resampled volume may claim.
+
+    Attributes
+    ----------
+    more_nbytes
+        Bytes that decoding the other source's samples takes beyond those of the results; 0 until
+        someone has measured them.
+
+    Raises
+    ------
+    SourceError
+        `orient` or `spacing` is invalid.
+    """
+
+    def __init__(
+        self,
+        inner: Source,
+        *,
+        orient: str | None = None,
+        spacing: tuple[float, ...] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.inner = inner
+        self.orient = None if orient is None else require_codes(orient)
+        self.spacing = require_spacing(spacing)
+        self.fields, self.classes, self.ignore = inner.fields, inner.classes, inner.ignore
+        self.left_out, self.remarks = inner.left_out, inner.remarks
+        self.opened, self.arguments = inner.opened, inner.arguments
+        self.more_nbytes = 0
+        self._limits = limits or Limits()
+        self._last: tuple[int, Header, VolumeGrid] | None = None
+
+    def over(self, inner: Source) -> RegriddedSource:
+        """Return the same over another source of the same samples."""
+        done = RegriddedSource(inner, orient=self.orient, spacing=self.spacing, limits=self._limits)
+        done.remarks, done.more_nbytes = self.remarks, self.more_nbytes
+        return done
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Names of all samples."""
+        return self.inner.keys
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Bytes that the other source keeps, and `more_nbytes`."""
+        return self.inner.memory_nbytes + self.more_nbytes
+
+    def describe(self) -> JSON:
+        """Return the description of the other source."""
+        return self.inner.describe()
+
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Return the names of a sample's fields."""
+        return self.inner.names(sample)
+
+    def shown_colors(self, sample: int) -> Mapping[int, int]:
+        """Return the palette indices that a mask uses, with their colours."""
+        return self.inner.shown_colors(sample)
+
+    def probe(self, sample: int) -> Header:
+        """Return the header of a turned and resampled sample.
+
+        Raises
+        ------
+        SourceError
+            The sample is no volume, or has no affine, or one that cannot be used. Or the result
+            would be too large.
+        """
+        header, grid = self._grid(sample)
+        return replace(
+            header, arrays=_arrays_of(header, grid.new_size), affine=rows_of(grid.affine)
+        )
+
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a sample, turn and resample it."""
+        _, grid = self._grid(sample)
+        return self._made(sample, grid, self.inner.read(sample), grid.size, grid.whole)
+
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether the other source reads windows of a sample."""
+        return self.inner.reads_windows(sample)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode the part of a sample that a window is made of, turn and resample it."""
+        _, grid = self._grid(sample)
+        before = grid.window_before(window)
+        found = self.inner.read_window(sample, before)
+        size = tuple(along.stop - along.start for along in before)
+        return self._made(sample, grid, found, size, window)
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode a sample's mask, turn and resample it."""
+        _, grid = self._grid(sample)
+        found = self.inner.read_mask(sample)
+        self._require_promised(self.names(sample)[1], found, grid.size)
+        return grid.apply(found, "mask", grid.whole)
+
+    def _made(
+        self,
+        sample: int,
+        grid: VolumeGrid,
+        found: tuple[NDArray[Any], ...],
+        size: Size,
+        window: Window,
+    ) -> tuple[NDArray[Any], ...]:
+        """Make a window of the result from the part of the sample, which has this size."""
+        for values, name in zip(found, self.names(sample), strict=True):
+            self._require_promised(name, values, size)
+        return tuple(
+            grid.apply(values, field.role, window)
+            for values, field in zip(found, self.fields, strict=True)
+        )
+
+    def _grid(self, sample: int) -> tuple[Header, VolumeGrid]:
+        """Return the header of a sample of the other source, and what is done with it."""
+        last = self._last
+        if last is not None and last[0] == sample:
+            return last[1:]
+        header, name = self.inner.probe(sample), self.names(sample)[0]
+        grid = grid_of(header, orient=self.orient, spacing=self.spacing, name=name)
+        if grid.resampling:
+            self._require_small(sample, header, grid, name)
+        self._last = sample, header, grid
+        return header, grid
+
+    def _require_small(self, sample: int, header: Header, grid: VolumeGrid, name: str) -> None:
+        """Check the size of the result before it takes memory: spacings are claims, too."""
+        limits = self._limits
+        if self.inner.reads_windows(sample):  # not all of the result is in memory at a time
+            most = _ENLARGED * header_nbytes(header)
+            limits = replace(limits, sample_nbytes=max(limits.sample_nbytes, most))
+        for shape, dtype in _arrays_of(header, grid.new_size).values():
+            limits.require(shape, dtype or np.uint8, name, "a resampled volume")
+
+    @staticmethod
+    def _require_promised(name: str, values: NDArray[Any], size: Size) -> None:
+        if values.shape[:3] != size:
+            raise SourceError(
+                f"{name}: needed {size_text(size)} voxels, as its header says, found "
+                f"{values.shape}; restore it, or take it out"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle, without the last header."""
+        return self.__dict__ | {"_last": None}
+
+
+def header_nbytes(header: Header) -> int:
+    """Return the decoded bytes of a sample; masks without a dtype are taken for uint8."""
+    return sum(
+        math.prod(shape) * np.dtype(dtype or np.uint8).itemsize
+        for shape, dtype in header.arrays.values()
+    )
+
+
+def _arrays_of(header: Header, size: Size) -> dict[str, ArrayHeader]:
+    """Return the arrays of a header, with another size."""
+    return {
+        name: ArrayHeader((*size, *shape[3:]), dtype)
+        for name, (shape, dtype) in header.arrays.items()
+    }
