@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -91,6 +92,17 @@ def write_series(
         data.save_as(path, enforce_file_format=True)
         written.append((at, path))
     return [path for _, path in sorted(written)]
+
+
+def edit(path, **attributes):
+    """Change attributes of a written file; None removes one."""
+    data = dcmread(path)
+    for name, value in attributes.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    data.save_as(path)
 
 
 def affine_of_series():

@@ -108,7 +108,6 @@ def find_files(images: str, masks: str, names_from: str, *, limits: Limits) -> F
     _require(found, slices, images, masks)
     once = _once(slices.found, found)
     found.series = _series_of(once, below, slices.numbers, _root(images))
-    _remark_same_places(found)
     return found
 
 
@@ -176,7 +175,7 @@ def _is_copy(one: Slice, other: Slice) -> bool:
     return same_grid(one.plane, other.plane, one.size)
 
 
-def _remark_same_places(found: FoundFiles) -> None:
+def remark_same_places(found: FoundFiles) -> None:
     """Report images of one series at the same position, such as those of a time series."""
     pairs = [
         (one, other)

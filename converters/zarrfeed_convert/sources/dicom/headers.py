@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ _TAGS = [
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "SegmentSequence", "SegmentationType", "SegmentsOverlap", "MaximumFractionalValue",
     "ReferencedSeriesSequence", "TotalPixelMatrixRows", "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
+    "PixelPaddingRangeLimit", "ImageType", "SpacingBetweenSlices", "SliceThickness",
 ]  # fmt: skip
 
 
@@ -123,12 +124,33 @@ def slices_of(path: str, header: Any) -> Iterator[Slice]:
             # Frames without groups of their own are at an unknown position, not at the first one's.
             plane_of_frame(header, shared, frame) if frame is not None or frames == 1 else None,
             _padding(header),
+            _is_localizer(header, frame),
+            _depth(header, shared, frame),
         )
 
 
 def _padding(header: Any) -> tuple[float, ...]:
     ends = (header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     return tuple(sorted({float(end) for end in ends if isinstance(end, int | float)}))
+
+
+def _is_localizer(header: Any, frame: Any) -> bool:
+    items = (macro(f"{kind}FrameTypeSequence", frame) for kind in ("CTImage", "MRImage", "PET"))
+    kinds = [header.get("ImageType"), *(item.get("FrameType") for item in items if item)]
+    return any("LOCALIZER" in ([kind] if isinstance(kind, str) else kind or ()) for kind in kinds)
+
+
+def _depth(header: Any, shared: Any, frame: Any) -> float | None:
+    """Return the distance of slices that a file says, else their thickness; None if neither."""
+    item = macro("PixelMeasuresSequence", frame, shared)
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        try:
+            depth = abs(float((item if item is not None else header).get(name)))
+        except (TypeError, ValueError, OverflowError):  # it is needed for single slices alone
+            continue
+        if depth and math.isfinite(depth):
+            return depth
+    return None
 
 
 def functional_groups(header: Any, frames: int) -> Iterator[tuple[Any, Any]]:

@@ -20,11 +20,13 @@ from zarrfeed_convert.sources.values import packed_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zarrfeed_convert.header import Affine
+
 PALETTE = "PALETTE COLOR"  # the photometric interpretation of indices
 Plane: TypeAlias = NDArray[np.float64]
 Size: TypeAlias = tuple[int, int]
-_TOLERANCE = 0.1  # of a pixel: what rounding in headers makes is a hundredth of it
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+TOLERANCE = 0.1  # of a pixel: what rounding in headers makes is a hundredth of it
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def plane_of(
@@ -53,11 +55,17 @@ def plane_of(
     )
 
 
+def normal_of(plane: Plane) -> NDArray[np.float64]:
+    """Return the unit vector along which the slices of a plane's volume follow each other."""
+    normal: NDArray[np.float64] = np.cross(plane[:, 1], plane[:, 0])
+    return normal / (np.linalg.norm(normal) or 1.0)
+
+
 def same_grid(one: Plane, other: Plane, size: Size) -> bool:
     """Return whether two slices of one size have their pixels at the same positions."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
     apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
-    return bool(apart <= _TOLERANCE * pixel)
+    return bool(apart <= TOLERANCE * pixel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,10 @@ class Slice:
         Where it lies; None if the file does not say.
     padding
         The stored value of pixels outside the picture, or the lowest and the highest of them.
+    localizer
+        Whether it shows where other slices are (a scout).
+    depth
+        The distance of slices that its file says, else their thickness, in mm; None if neither.
     """
 
     path: str
@@ -109,6 +121,8 @@ class Slice:
     number: int
     plane: Plane | None = field(compare=False)
     padding: tuple[float, ...] = ()
+    localizer: bool = field(default=False, compare=False)
+    depth: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -156,12 +170,15 @@ class Series:
         Its folder, or its only file.
     slices
         Sorted by position.
+    affine
+        Where the voxels of a volume are; see :class:`zarrfeed_convert.Header`.
     """
 
     uid: str
     key: str
     place: str
     slices: tuple[Slice, ...]
+    affine: Affine | None = None
 
 
 def in_order(slices: Sequence[Slice]) -> list[Slice]:
@@ -169,9 +186,7 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
     known = {one: one.plane for one in slices if one.plane is not None}
     if len(known) < len(slices):
         return sorted(slices, key=lambda one: (one.number, one.path, one.frame))
-    first = known[min(slices, key=lambda one: (one.instance, one.frame))]
-    normal: NDArray[Any] = np.cross(first[:, 1], first[:, 0])
-    normal /= np.linalg.norm(normal) or 1.0
+    normal = normal_of(known[min(slices, key=lambda one: (one.instance, one.frame))])
 
     def place(one: Slice) -> tuple[float, int, str, int]:
         millimetres = round(float(known[one][:, 2] @ normal), 3)
@@ -219,11 +234,11 @@ def patch_of(plane: Plane, size: Size, affine: NDArray[Any], shape: Sequence[int
         to_voxels = np.linalg.inv(affine)
     except np.linalg.LinAlgError:
         return None
-    places = to_voxels[:3, :3] @ (_LPS_TO_RAS @ plane)
+    places = to_voxels[:3, :3] @ (LPS_TO_RAS @ plane)
     places[:, 2] += to_voxels[:3, 3]
     steps, start = np.rint(places[:, :2]).astype(int), np.rint(places[:, 2]).astype(int)
     rounded = np.column_stack([steps, start])
-    if np.abs((places - rounded) @ _corners(size)).max() > _TOLERANCE:
+    if np.abs((places - rounded) @ _corners(size)).max() > TOLERANCE:
         return None
     if (np.abs(steps).sum(axis=0) != 1).any():  # each step leads to the next voxel of one axis
         return None
