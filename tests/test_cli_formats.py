@@ -113,7 +113,8 @@ def test_a_format_is_explained_for_the_command_line():
     assert "`" not in said
     paired = invoke("formats", "paired")
     assert "--image-suffix" in paired
-    assert "-o " not in paired
+    assert "-o level= 0 Resolution at which to read" in paired
+    assert "-o image" not in paired
     assert "--format" not in paired
 
 

@@ -29,7 +29,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.jpeg import START, decode_jpeg, parse_jpeg
-from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.decoding.limits import Limits, require_regular
 from zarrfeed_convert.decoding.npy import NPY, decode_npy, measure_npy
 from zarrfeed_convert.decoding.opening import open_image, require_whole_png
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, step_of, turn
@@ -44,7 +44,7 @@ EXTENSIONS = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp
 _ANIMATED = ("PNG", "WEBP", "GIF")  # not MPO, whose further pictures are previews
 
 # First bytes of TIFF and BigTIFF, in either byte order.
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_GREY, _PNG_PALETTE = 0, 3  # colour types in IHDR
 # Position of the bits per pixel in a BMP. Pillow does not keep them if the palette is grey.
 _BMP_DEPTH, _BMP_BITS = slice(28, 30), {"1": 1, "L": 8}
@@ -54,7 +54,7 @@ _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error", 
 _PLAIN_MODES = frozenset(["L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "F"])
 
 
-def measure(path: Path, limits: Limits | None = None) -> Measure:
+def measure(path: Path, limits: Limits | None = None, *, level: int = 0) -> Measure:
     """Read the header of an image file.
 
     Parameters
@@ -62,7 +62,10 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
     path
         Image file with one of the `EXTENSIONS`, or a ``.npy`` file.
     limits
-        Limits of what the file may claim; by default :class:`Limits()`.
+        Limits of what the file may claim; by default :class:`Limits()`. Images that can be decoded
+        in windows may exceed them; :func:`decode` refuses those.
+    level
+        Number of the resolution; 0 is the full one, which files of one resolution have.
 
     Returns
     -------
@@ -74,11 +77,11 @@ def measure(path: Path, limits: Limits | None = None) -> Measure:
     SourceError
         The file is not an image, is an animation or a stack, or exceeds `limits`.
     """
-    with _named(str(path)):
+    with naming_file(str(path)):
         limits = limits or Limits()
-        limits.require_readable(path)
+        require_regular(path)
         with path.open("rb") as file:
-            return _measure(file, str(path), limits, os.fstat(file.fileno()).st_size)
+            return _measure(file, str(path), limits, os.fstat(file.fileno()).st_size, level)
 
 
 def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measure:
@@ -93,11 +96,11 @@ def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measu
     limits
         Limits of what the file may claim; by default :class:`Limits()`.
     """
-    with _named(name):
+    with naming_file(name):
         return _measure(io.BytesIO(data), name, limits or Limits())
 
 
-def decode(path: Path, limits: Limits | None = None) -> Pixels:
+def decode(path: Path, limits: Limits | None = None, *, level: int = 0) -> Pixels:
     """Decode an image file, rotated as viewers show it (EXIF orientation).
 
     Parameters
@@ -106,16 +109,18 @@ def decode(path: Path, limits: Limits | None = None) -> Pixels:
         Image file with one of the `EXTENSIONS`, or a ``.npy`` file.
     limits
         Limits of what the file may claim; by default :class:`Limits()`.
+    level
+        Number of the resolution; 0 is the full one, which files of one resolution have.
 
     Raises
     ------
     SourceError
         The file is damaged, truncated, not an image, or exceeds `limits`.
     """
-    with _named(str(path)):
+    with naming_file(str(path)):
         limits = limits or Limits()
         limits.require_readable(path)
-        return _decode(path.read_bytes(), str(path), limits)
+        return _decode(path.read_bytes(), str(path), limits, level)
 
 
 def decode_bytes(data: bytes, name: str, limits: Limits | None = None) -> Pixels:
@@ -130,12 +135,12 @@ def decode_bytes(data: bytes, name: str, limits: Limits | None = None) -> Pixels
     limits
         Limits of what the file may claim; by default :class:`Limits()`.
     """
-    with _named(name):
+    with naming_file(name):
         return _decode(data, name, limits or Limits())
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def naming_file(name: str) -> Iterator[None]:
     """Turn every exception of a decoder into a `SourceError` that names the file."""
     try:
         yield
@@ -145,15 +150,20 @@ def _named(name: str) -> Iterator[None]:
         raise _undecodable(name, error) from error
 
 
-def _measure(file: BinaryIO, name: str, limits: Limits, size: int | None = None) -> Measure:
+def _measure(
+    file: BinaryIO, name: str, limits: Limits, size: int | None = None, level: int = 0
+) -> Measure:
     head = file.read(26)
     if not head:
         raise ValueError("it is empty")
     file.seek(0)
-    if head[:4] in _TIFF:
+    if head[:4] in TIFF:
         from zarrfeed_convert.decoding.tiff import measure_tiff  # its import takes 16 ms
 
-        return measure_tiff(file, name, limits)
+        return measure_tiff(file, name, limits, level)
+    if size is not None:
+        limits.require_nbytes(size, name, "a file")
+    _require_full(name, level)
     if head.startswith(NPY):
         return measure_npy(file, name, limits, size)
     with open_image(file, name, limits) as image:
@@ -161,15 +171,23 @@ def _measure(file: BinaryIO, name: str, limits: Limits, size: int | None = None)
         return _measure_pillow(image, head)
 
 
-def _decode(data: bytes, name: str, limits: Limits) -> Pixels:
+def _require_full(name: str, level: int) -> None:
+    if level:
+        raise SourceError(
+            f"{name}: needed level {level}, found an image of one resolution; leave out -o level"
+        )
+
+
+def _decode(data: bytes, name: str, limits: Limits, level: int = 0) -> Pixels:
     if not data:
         raise ValueError("it is empty")
-    if data[:4] in _TIFF:
+    if data[:4] in TIFF:
         from zarrfeed_convert.decoding.tiff import decode_tiff
 
-        pixels = decode_tiff(data, name, limits)
+        pixels = decode_tiff(data, name, limits, level)
         if pixels is not None:
             return pixels
+    _require_full(name, level)  # Pillow decodes no other one of TIFF, either
     if data.startswith(NPY):
         return decode_npy(data, name, limits)
     if data.startswith(START):

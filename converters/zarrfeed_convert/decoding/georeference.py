@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,12 @@ class Georeference:
         )
         return x, y
 
+    def scaled(self, rows: float, columns: float) -> Georeference:
+        """Return the location of pixels that are so many times as high and wide."""
+        x, y = (step * columns for step in self.column)
+        down_x, down_y = (step * rows for step in self.row)
+        return replace(self, column=(x, y), row=(down_x, down_y))
+
 
 def place_of(page: Any) -> Georeference | None:
     """Read the location of a page's pixels; None if its tags do not say, or are damaged."""
@@ -85,7 +91,7 @@ def _place(page: Any) -> Georeference | None:
 
 def nodata_of(page: Any) -> tuple[float, ...]:
     """Read the value that GDAL declares as no data, as a tuple of one; empty if there is none."""
-    tag = page.tags.get(_NODATA)
+    tag = page.tags.get(_NODATA) if page is not None else None
     try:
         return () if tag is None else (float(str(tag.value).strip("\0 ")),)
     except ValueError:

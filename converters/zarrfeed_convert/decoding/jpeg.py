@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -20,6 +21,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -131,7 +134,7 @@ def decode_jpeg(data: bytes, jpeg: Jpeg, name: str, limits: Limits) -> NDArray[A
     if jpeg.shape is not None:
         limits.require(jpeg.shape, np.uint8, name)
     values: NDArray[Any] = imagecodecs.jpeg8_decode(data)
-    if not jpeg.whole or not _all_there(data, jpeg, values):
+    if not jpeg.whole or not _all_there(data, jpeg, values, imagecodecs.jpeg8_decode):
         raise ValueError("truncated")
     return values
 
@@ -157,19 +160,41 @@ def require_whole_jpeg(
     ValueError
         Pixels are missing.
     """
+    decode_whole_jpeg(data, name, limits, partial(imagecodecs.jpeg8_decode, tables=tables))
+
+
+def decode_whole_jpeg(
+    data: bytes, name: str, limits: Limits, decode: Callable[[bytes], NDArray[Any]]
+) -> NDArray[Any]:
+    """Decode a JPEG inside another file, and check that it is complete and within the limits.
+
+    Parameters
+    ----------
+    data, name, limits
+        As for :func:`require_whole_jpeg`.
+    decode
+        Decodes it to (…, H, W) or (…, H, W, C).
+
+    Raises
+    ------
+    SourceError, ValueError
+        As for :func:`require_whole_jpeg`.
+    """
     jpeg = parse_jpeg(data, name)
     if jpeg.shape is not None:
         limits.require(jpeg.shape, np.uint8, name)
-    values = imagecodecs.jpeg8_decode(data, tables=tables)
-    if not jpeg.whole or not _all_there(data, jpeg, values, tables):
+    values = decode(data)
+    if not jpeg.whole or not _all_there(data, jpeg, values, decode):
         raise ValueError("truncated: a JPEG in it ends early")
+    return values
 
 
-def _all_there(data: bytes, jpeg: Jpeg, values: NDArray[Any], tables: bytes | None = None) -> bool:
+def _all_there(
+    data: bytes, jpeg: Jpeg, values: NDArray[Any], decode: Callable[[bytes], NDArray[Any]]
+) -> bool:
     # In a truncated file of one pass, the last block has one colour. In few complete files it does,
     # so that few must be decoded twice.
     corner = values[-_CORNER:, -_CORNER:]
     if jpeg.passes == 1 and (corner != corner[:1, :1]).any():
         return True
-    again = imagecodecs.jpeg8_decode(data[: jpeg.end] + _JUNK + data[jpeg.end :], tables=tables)
-    return np.array_equal(values, again)
+    return np.array_equal(values, decode(data[: jpeg.end] + _JUNK + data[jpeg.end :]))

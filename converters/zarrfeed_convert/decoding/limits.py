@@ -60,7 +60,13 @@ class Limits:
     external: bool = False
 
     def require(
-        self, shape: Sequence[int], dtype: npt.DTypeLike, name: str, what: str = "an image"
+        self,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike,
+        name: str,
+        what: str = "an image",
+        *,
+        advice: str = "",
     ) -> None:
         """Check that an array is not empty and does not exceed the limit.
 
@@ -72,6 +78,8 @@ class Limits:
             Name of the file, for errors.
         what
             Name of the kind of array, for errors.
+        advice
+            A further way out of a claim that is right, for errors.
 
         Raises
         ------
@@ -82,9 +90,13 @@ class Limits:
         claim = f"{'×'.join(map(str, shape))} {kind}"
         if min(shape, default=1) < 1:
             raise SourceError(f"{name}: needed pixels, found {what} of {claim}; take the file out")
-        self.require_nbytes(math.prod(map(int, shape)) * kind.itemsize, name, what, claim)
+        self.require_nbytes(
+            math.prod(map(int, shape)) * kind.itemsize, name, what, claim, advice=advice
+        )
 
-    def require_nbytes(self, nbytes: int, name: str, what: str, claim: str = "") -> None:
+    def require_nbytes(
+        self, nbytes: int, name: str, what: str, claim: str = "", *, advice: str = ""
+    ) -> None:
         """Check that an array of `nbytes` bytes may be decoded at once.
 
         Raises
@@ -97,7 +109,7 @@ class Limits:
             raise SourceError(
                 f"{name}: needed {what} of at most {_mib(self.sample_nbytes)}, found one that "
                 f"claims {said}; if that is right, allow it by "
-                f"--max-sample-size {-(-nbytes // _GIB)}GiB"
+                f"--max-sample-size {-(-nbytes // _GIB)}GiB{advice}"
             )
 
     def require_count(self, count: int, name: str, what: str = "samples") -> None:

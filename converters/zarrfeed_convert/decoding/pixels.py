@@ -72,6 +72,10 @@ class Measure:
         Whether the file says that it must be rotated or mirrored for display.
     nodata
         Stored values that the file declares as no data.
+    windows
+        Whether a part of the image can be decoded without the rest.
+    levels
+        Number of resolutions at which the file has the image.
     """
 
     height: int
@@ -82,6 +86,8 @@ class Measure:
     place: Georeference | None = None
     turned: bool = False
     nodata: tuple[float, ...] = ()
+    windows: bool = False
+    levels: int = 1
 
 
 def step_of(bits: int) -> int:
@@ -176,3 +182,30 @@ def turn(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (2, 3, 6, 7):
         values = values[:, ::-1]
     return replace(pixels, values=values)
+
+
+def stored_window(
+    window: tuple[slice, slice], orientation: int, size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Find the part of an image that :func:`turn` turns into a window of the turned image.
+
+    Parameters
+    ----------
+    window
+        Rows and columns of the turned image.
+    orientation
+        1 … 8, as EXIF and TIFF define it.
+    size
+        (height, width) of the turned image.
+
+    Examples
+    --------
+    >>> stored_window((slice(0, 1), slice(0, 2)), 6, (3, 5))
+    (slice(3, 5, None), slice(0, 1, None))
+    """
+    rows, columns = (slice(*each.indices(count)) for each, count in zip(window, size, strict=True))
+    if orientation in (3, 4, 7, 8):
+        rows = slice(size[0] - rows.stop, size[0] - rows.start)
+    if orientation in (2, 3, 6, 7):
+        columns = slice(size[1] - columns.stop, size[1] - columns.start)
+    return (columns, rows) if orientation >= 5 else (rows, columns)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -17,45 +19,75 @@ from zarrfeed_convert.decoding.georeference import nodata_of, place_of
 from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, step_of, turn
 from zarrfeed_convert.decoding.tiff_directories import require_end
+from zarrfeed_convert.decoding.tiff_levels import level_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.decoding.tiff_levels import Level
 _EXTRA = tifffile.EXTRASAMPLE
 PALETTE = tifffile.PHOTOMETRIC.PALETTE
 _MOST_PAGES = 4096  # in a file of one image; all but one are smaller copies of it
+_MODEST = 16 << 20  # decoded bytes of a tile or strip that is decoded for a part of it
 
 
-def measure_tiff(file: BinaryIO, name: str, limits: Limits) -> Measure:
-    """Read the header of a TIFF; see :func:`zarrfeed_convert.decoding.decode.measure`."""
+@contextmanager
+def opened_level(file: BinaryIO, name: str, number: int = 0) -> Iterator[Level]:
+    """Open a TIFF of one image, at one of its resolutions.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged, has several images, or no such level.
+    """
     require_end(file, name, most=_MOST_PAGES)
     with tifffile.TiffFile(file) as tiff:
-        page = _only_page(tiff, name)
-        require_allowed(page, name, limits)
-        return measure_page(page)
+        yield level_of(tiff, name, number)
 
 
-def measure_page(page: Any) -> Measure:
-    """Read what the tags of a page say about the image that :func:`arrange_page` returns."""
+def measure_tiff(file: BinaryIO, name: str, limits: Limits, level: int = 0) -> Measure:
+    """Read the header of a TIFF; see :func:`zarrfeed_convert.decoding.decode.measure`."""
+    with opened_level(file, name, level) as found:
+        windows = has_windows(found.page)
+        if not windows:
+            limits.require_nbytes(found.page.parent.filehandle.size, name, "a file")
+        require_allowed(found.page, name, limits, windows=windows)
+        return replace(measure_page(found.page, found.full), windows=windows, levels=found.levels)
+
+
+def measure_page(page: Any, full: Any = None) -> Measure:
+    """Read what the tags of a page say about the image that :func:`arrange_page` returns.
+
+    Parameters
+    ----------
+    page
+        The page.
+    full
+        The page of the same image at full resolution; None if it is this one.
+    """
     height, width = page.imagelength, page.imagewidth
-    orientation = _orientation(page)
+    orientation = orientation_of(page, full)
+    place = place_of(page if full is None else full)
+    if place is not None and full not in (None, page):
+        place = place.scaled(full.imagelength / height, full.imagewidth / width)
     if orientation >= 5:
         height, width = width, height
-    place, turned = place_of(page), orientation > 1
+    turned, nodata = orientation > 1, nodata_of(page) or nodata_of(full)
     if page.photometric == PALETTE:
         palette = palette_of(page).tobytes()
-        return Measure(height, width, 3, "uint8", palette, place, turned, nodata_of(page))
+        return Measure(height, width, 3, "uint8", palette, place, turned, nodata)
     if needs_conversion(page):
         return Measure(height, width, 3, "uint8", place=place, turned=turned)
     channels = page.samplesperpixel if _has_bands(page) else shown_channels(page.samplesperpixel)
     dtype = "uint8" if page.bitspersample < 8 else str(np.dtype(page.dtype))
-    nodata = nodata_of(page)
     return Measure(height, width, channels, dtype, place=place, turned=turned, nodata=nodata)
 
 
-def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
-    """Decode a TIFF.
+def decode_tiff(data: bytes, name: str, limits: Limits, level: int = 0) -> Pixels | None:
+    """Decode a TIFF at one of its resolutions.
 
     Returns
     -------
@@ -67,10 +99,8 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
     SourceError
         The file is truncated, is a stack, or exceeds `limits`.
     """
-    file = io.BytesIO(data)
-    require_end(file, name, most=_MOST_PAGES)
-    with tifffile.TiffFile(file) as tiff:
-        page = _only_page(tiff, name)
+    with opened_level(io.BytesIO(data), name, level) as found:
+        page = found.page
         require_allowed(page, name, limits)
         require_whole(page, len(data), name)
         require_whole_parts(page, name, limits)
@@ -81,7 +111,7 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
             values = np.moveaxis(values, 0, 2)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[:, :, 0]
-        pixels, said = arrange_page(values, page), measure_page(page)
+        pixels, said = arrange_page(values, page, found.full), measure_page(page, found.full)
         if pixels.values.shape[:2] != (said.height, said.width):
             raise SourceError(
                 f"{name}: needed as many pixels as the tags say, {said.height}×{said.width}, found "
@@ -90,19 +120,21 @@ def decode_tiff(data: bytes, name: str, limits: Limits) -> Pixels | None:
         return pixels
 
 
-def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
-    """Convert the stored values of a page to pixels, rotated as viewers show them.
+def arrange_page(values: NDArray[Any], page: Any, full: Any = None) -> Pixels:
+    """Convert the stored values of a page, or of a part of it, to pixels as viewers show them.
 
     Parameters
     ----------
     values
         (H, W) or (H, W, C) stored values.
-    page
-        The page, whose tags say how to interpret the values.
+    page, full
+        The page, whose tags say how to interpret the values, and that of the same image at full
+        resolution, whose tags hold where the page has none.
     """
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    nodata = nodata_of(page) or nodata_of(full)
     if page.photometric == PALETTE:
-        pixels = Pixels(values, palette_of(page), nodata=nodata_of(page))
+        pixels = Pixels(values, palette_of(page), nodata=nodata)
     else:
         planes = values.ndim == 3 and values.shape[2] != page.samplesperpixel
         bands = planes or _has_bands(page)
@@ -110,11 +142,11 @@ def arrange_page(values: NDArray[Any], page: Any) -> Pixels:
             _scaled(values, page),
             bands=bands,
             step=step_of(page.bitspersample),
-            nodata=_shown_nodata(page, values.dtype),
+            nodata=_shown_nodata(nodata, page, values.dtype),
         )
         if not bands and _EXTRA.ASSOCALPHA in page.extrasamples and values.shape[2] in (2, 4):
             pixels = Pixels(_divided(pixels.values))
-    return turn(pixels, _orientation(page))
+    return turn(pixels, orientation_of(page, full))
 
 
 def palette_of(page: Any) -> NDArray[np.uint8]:
@@ -133,9 +165,10 @@ def _scaled(values: NDArray[Any], page: Any) -> NDArray[Any]:
     return values
 
 
-def _shown_nodata(page: Any, dtype: np.dtype[Any]) -> tuple[float, ...]:
+def _shown_nodata(
+    declared: tuple[float, ...], page: Any, dtype: np.dtype[Any]
+) -> tuple[float, ...]:
     """Return the no-data values, inverted if 0 is white, as :func:`_scaled` inverts pixels."""
-    declared = nodata_of(page)
     if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE or dtype.kind not in "bu":
         return declared
     top = (1 << page.bitspersample) - 1
@@ -152,32 +185,10 @@ def _divided(values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([divided.astype(values.dtype), alpha], axis=2)
 
 
-def _only_page(tiff: tifffile.TiffFile, name: str) -> Any:
-    full: list[Any] = [page for page in map(_keyed, tiff.pages) if not page.is_reduced]
-    if len(full) != 1:
-        raise SourceError(
-            f"{name}: needed one image in the file, found {len(full)} TIFF pages; use --format "
-            "tiff for stacks; save bands as one page (gdal_translate, or tifffile.imwrite with "
-            "photometric='minisblack' and planarconfig='contig', of an array (H, W, C))"
-        )
-    page = full[0]
-    if page.imagedepth > 1:
-        raise SourceError(
-            f"{name}: needed an image, found shape {page.shape} (axes {page.axes}); use --format "
-            "tiff for stacks"
-        )
-    return page
-
-
 def _has_bands(page: Any) -> bool:
     """Return whether the channels are independent bands, not colours or grey with alpha."""
     alpha = any(kind in (_EXTRA.ASSOCALPHA, _EXTRA.UNASSALPHA) for kind in page.extrasamples)
     return page.samplesperpixel > 4 or (page.samplesperpixel == 2 and not alpha)
-
-
-def _keyed(page: Any) -> Any:
-    """Return a page with all its tags; tifffile reads later pages (frames) only in part."""
-    return page.aspage() if isinstance(page, tifffile.TiffFrame) else page
 
 
 def needs_conversion(page: Any) -> bool:
@@ -189,11 +200,56 @@ def needs_conversion(page: Any) -> bool:
     return photometric not in (known.MINISWHITE, known.MINISBLACK, known.RGB, known.PALETTE)
 
 
-def require_allowed(page: Any, name: str, limits: Limits) -> None:
-    """Check that neither a page nor one of its tiles exceeds the limits."""
+def has_windows(page: Any) -> bool:
+    """Return whether a part of a page is decoded without much of the rest.
+
+    Its pixels are stored in one piece as they are, or in tiles or strips of modest size.
+    """
+    if needs_conversion(page) or page.jpegheader is not None or page.dtype is None:
+        return False
+    if is_mappable(page):
+        return True
+    return bool(
+        getattr(page, "tiledepth", 1) == 1
+        and segment_nbytes(page) <= _MODEST
+        and len(page.dataoffsets) >= math.prod(page.chunked)
+        and len(page.databytecounts) >= math.prod(page.chunked)
+    )
+
+
+def is_mappable(page: Any) -> bool:
+    """Return whether all pixels of a page lie in the file in one piece, as they are."""
+    if not (page.is_final and len(page.dataoffsets) == 1):
+        return False
+    return bool(page.dataoffsets[0] + page.nbytes <= page.parent.filehandle.size)
+
+
+def segment_nbytes(page: Any) -> int:
+    """Return the decoded bytes of a tile or strip."""
+    nbytes: int = math.prod(page.chunks) * np.dtype(page.dtype).itemsize
+    return nbytes
+
+
+def require_allowed(page: Any, name: str, limits: Limits, *, windows: bool = False) -> None:
+    """Check that neither a page nor one of its tiles exceeds the limits.
+
+    Parameters
+    ----------
+    page, name, limits
+        The page, the name of the file for errors, and the limits.
+    windows
+        Whether the page is read in windows, so that its own size does not count.
+    """
     dtype = page.dtype or np.dtype(np.uint64)
     samples = (page.imagedepth, page.samplesperpixel)
-    limits.require((page.imagelength, page.imagewidth, *samples), dtype, name)
+    shape = (page.imagelength, page.imagewidth, *samples)
+    advice = ", or store it as tiles, which are decoded one by one: --tile 256x256"
+    limits.require(
+        (1, 1) if windows and min(shape) > 0 else shape,
+        dtype,
+        name,
+        advice=advice if has_windows(page) else "",
+    )
     if page.is_tiled:
         limits.require((page.tilelength, page.tilewidth, *samples), dtype, name, "a tile")
 
@@ -249,7 +305,8 @@ def require_whole_parts(page: Any, name: str, limits: Limits) -> None:
         require_whole_jpeg(file.read(count), name, limits, tables=page.jpegtables)
 
 
-def _orientation(page: Any) -> int:
-    tag = page.tags.get("Orientation")
-    value = int(tag.value) if tag is not None else 1
+def orientation_of(page: Any, full: Any = None) -> int:
+    """Return a page's orientation, 1 … 8 as EXIF numbers them; else that of the `full` page."""
+    tag = page.tags.get("Orientation") or (full and full.tags.get("Orientation"))
+    value = int(tag.value) if tag else 1
     return value if value in range(1, 9) else 1

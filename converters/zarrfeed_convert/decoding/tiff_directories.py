@@ -71,12 +71,16 @@ def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
     waiting = [form.number(head[8:16] if form.big else head[4:8])]
     while waiting:
         at = waiting.pop()
+        chain: set[int] = set()
         while at:
-            if at in seen:
+            if at in chain:
                 raise SourceError(
                     f"{name}: needed a chain of TIFF directories that ends, found one that leads "
                     f"back to byte {at}; save the file anew"
                 )
+            if at in seen:  # subdirectories are listed, and often a chain as well
+                break
+            chain.add(at)
             seen.add(at)
             if len(seen) > most:
                 raise SourceError(

@@ -20,7 +20,7 @@ from zarrfeed_convert.source import PAIR, Source
 from zarrfeed_convert.sources.values import packable, packed_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,8 +88,11 @@ class DecodedFields(Source):
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample: an array for each field."""
+        return self._converted(self._values(sample, range(len(self.fields))))
+
+    def _converted(self, values: Iterable[FieldValue]) -> tuple[NDArray[Any], ...]:
+        """Decode the values of all fields, and convert them to arrays of their roles."""
         options = self._of_extras or self._options
-        values = self._values(sample, range(len(self.fields)))
         return tuple(
             self._ids(value)
             if field == PAIR[1]

@@ -46,6 +46,20 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
         )
 
 
+def require_level(level: int) -> None:
+    """Check that the number of a level is one.
+
+    Raises
+    ------
+    SourceError
+        It is negative.
+    """
+    if level < 0:
+        raise SourceError(
+            f"option level: needed 0 for the full resolution, or a higher number, found {level}"
+        )
+
+
 def masks_given(masks: str, **said: object) -> bool:
     """Return whether masks are given, for formats that do not find them by their images.
 

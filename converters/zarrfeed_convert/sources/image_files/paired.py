@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.labels import is_jpeg
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
+from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.field_values import DecodedFields
 from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
-from zarrfeed_convert.sources.option_checks import masks_given
+from zarrfeed_convert.sources.option_checks import masks_given, require_level
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from zarrfeed_convert.decoding.pixels import Color, Measure, Pixels
+    from zarrfeed_convert.decoding.tiff_windows import TiffWindows
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.source import JSON, Window
     from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.file_pairs import Joined
+
+_OPENED_NBYTES = 32 << 20  # of offsets of tiles, which a file is not asked for again
 
 
 class FilePairs(DecodedFields):
@@ -45,6 +52,8 @@ class FilePairs(DecodedFields):
         Limits on what the files may claim.
     of_fields
         Conversion of values to further fields; `options` if None.
+    level
+        Number of the resolution at which to read files that have several.
     """
 
     def __init__(
@@ -55,12 +64,14 @@ class FilePairs(DecodedFields):
         limits: Limits | None = None,
         *,
         of_fields: ValueOptions | None = None,
+        level: int = 0,
     ) -> None:
         self._keys = sorted(files)
         self._files = [files[key] for key in self._keys]
         self._options, self._of_extras = options, of_fields
         self.left_out = list(left_out)
-        self._limits = limits or Limits()
+        self._limits, self._level = limits or Limits(), level
+        self._opened: Cache[TiffWindows | None] = Cache(_OPENED_NBYTES, _nbytes_of)
 
     @property
     def keys(self) -> Sequence[str]:
@@ -73,23 +84,82 @@ class FilePairs(DecodedFields):
 
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
         files = self._files[sample]
-        return (ImageFile(files[field], self._limits) for field in fields)
+        return (
+            ImageFile(files[field], self._limits, self._level_of(field, files[field]))
+            for field in fields
+        )
+
+    def _level_of(self, field: int, name: str) -> int:
+        """Return the level at which to read a file; masks may have only that of the images."""
+        if self._level and field and measure(Path(name), self._limits).levels == 1:
+            return 0
+        return self._level
+
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether the files of all fields are TIFFs of tiles, or of short strips."""
+        return None not in self._windows(sample)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode a window of a sample; of TIFFs, only the tiles or strips that it meets."""
+        files = self._windows(sample)
+        if None in files:
+            return super().read_window(sample, window)
+        rows, columns = window
+        return self._converted(
+            ImageFile(name, self._limits, self._level, Part(file, (rows, columns)))
+            for name, file in zip(self._files[sample], files, strict=True)
+            if file is not None
+        )
+
+    def _windows(self, sample: int) -> list[TiffWindows | None]:
+        return [
+            self._opened.get((name, field, *_version(name)), partial(self._open, name, field))
+            for field, name in enumerate(self._files[sample])
+        ]
+
+    def _open(self, name: str, field: int) -> TiffWindows | None:
+        from zarrfeed_convert.decoding.tiff_windows import (
+            windows_of,
+        )  # tifffile's import takes 16 ms
+
+        return windows_of(name, self._limits, self._level_of(field, name))
+
+
+class Part(NamedTuple):
+    """A window of an opened file: its rows and columns."""
+
+    file: TiffWindows
+    window: tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file of one field, with limits on what it may claim."""
+    """A file of one field, at one of its levels, or a part of it."""
 
     name: str
     limits: Limits
+    level: int = 0
+    part: Part | None = None
 
     def measure(self) -> Measure:
         """Read the header of the file."""
-        return measure(Path(self.name), self.limits)
+        return measure(Path(self.name), self.limits, level=self.level)
 
     def pixels(self) -> Pixels:
-        """Decode the file."""
-        return decode(Path(self.name), self.limits)
+        """Decode the file, or the part of it."""
+        if self.part is not None:
+            return self.part.file.read(self.part.window)
+        return decode(Path(self.name), self.limits, level=self.level)
+
+
+def _version(name: str) -> tuple[int, int]:
+    """Return what changes if a file is written anew."""
+    found = Path(name).stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _nbytes_of(file: TiffWindows | None) -> int:
+    return 0 if file is None else file.nbytes
 
 
 @source_errors
@@ -116,6 +186,9 @@ class PairedFolders(FilePairs):
         even in a shared folder. Role ``image``: a picture, converted by `color`; ``mask``: ids,
         converted by `mask_map`; ``target``: the numbers of the files, unchanged. A grey JPEG may
         be a target; a remark says that its numbers are not the original ones.
+    level
+        Resolution at which to read images that have several (OME-TIFF, SVS and other pyramids of
+        TIFF); 0 is the full one. Masks and fields are read at it, too, if they have several.
     color
         ``auto`` keeps the channels of the files; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -148,10 +221,12 @@ class PairedFolders(FilePairs):
         image_suffix: str = "",
         mask_suffix: str = "",
         fields: Mapping[str, str] | None = None,
+        level: int = 0,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
+        require_level(level)
         extras = parse_fields(fields)
         has_ids = any(extra.field.role == "mask" for extra in extras)
         paired = masks_given(
@@ -169,6 +244,8 @@ class PairedFolders(FilePairs):
         self.remarks = self._remarks_on(joined)
         options = of_fields = ValueOptions.of(color, mask_map)
         self._description: JSON = {**self.arguments, **options.describe()}
+        if not level:  # splits and runs of before have none
+            self._description.pop("level", None)
         self._facts: JSON = {}
         self.classes: tuple[str, ...] | None = None
         self.ignore: int | None = None
@@ -179,7 +256,9 @@ class PairedFolders(FilePairs):
             self.classes, self.ignore = named.labels.classes, named.labels.ignore
             self._facts["classes_from"] = named.file
             options = ValueOptions(color, named.mask_map, known=True)
-        super().__init__(joined.files, options, joined.left_out, limits, of_fields=of_fields)
+        super().__init__(
+            joined.files, options, joined.left_out, limits, of_fields=of_fields, level=level
+        )
 
     def _remarks_on(self, joined: Joined) -> tuple[tuple[str, str, str], ...]:
         remarks = []
