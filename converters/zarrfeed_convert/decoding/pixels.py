@@ -203,7 +203,9 @@ def stored_window(
     >>> stored_window((slice(0, 1), slice(0, 2)), 6, (3, 5))
     (slice(3, 5, None), slice(0, 1, None))
     """
-    rows, columns = (slice(*each.indices(count)) for each, count in zip(window, size, strict=True))
+    rows, columns = (
+        slice(*each.indices(count)[:2]) for each, count in zip(window, size, strict=True)
+    )
     if orientation in (3, 4, 7, 8):
         rows = slice(size[0] - rows.stop, size[0] - rows.start)
     if orientation in (2, 3, 6, 7):
