@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,9 +16,14 @@ from zarrfeed_convert.sources.arrays.array_attributes import ValueEncoding
 from zarrfeed_convert.sources.file_discovery import list_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from zarrfeed_convert.sources.axes import Axes
+
+
+BLOCK_NBYTES = 128 * 2**20  # the most decoded bytes of a chunk, or of one read, that are kept
 
 
 def split_address(text: str) -> tuple[str, str]:
@@ -157,6 +163,8 @@ class Stack:
         Parts that read as a fill value because they were never written.
     encoding
         How its values are encoded.
+    chunks
+        Lengths of the parts that are decoded at once; None if any value can be read alone.
     """
 
     found: FoundArray
@@ -166,6 +174,7 @@ class Stack:
     kept: int
     unwritten: UnwrittenParts | None = field(default=None, kw_only=True)
     encoding: ValueEncoding = field(default=ValueEncoding(), kw_only=True)
+    chunks: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     @property
     def shown_dtype(self) -> np.dtype[Any]:
@@ -199,6 +208,13 @@ class ArrayFiles(Protocol):
         """
         ...
 
+    def read_part(self, stack: Stack, part: Sequence[slice], name: str) -> NDArray[Any]:
+        """Read a slice, with start and stop, of each axis of an array, into new memory.
+
+        The name is the sample's, for errors. May raise other exceptions than SourceError.
+        """
+        ...
+
     def texts(self, file: str, array: str) -> list[str]:
         """Read an array of texts from the file."""
         ...
@@ -225,6 +241,37 @@ def find_arrays(address: str, what: str, extensions: Collection[str]) -> list[Fo
     where, array = (address, "") if colon_of_name else split_address(address)
     files = list_files(where, what=what, extensions=extensions)
     return [FoundArray(file, array, stem) for file, stem in files.items()]
+
+
+def chunks_cut(chunks: Sequence[int] | None, axes: Axes, dtype: np.dtype[Any]) -> bool:
+    """Return whether a part of a sample can be read without all of it, by an array's chunks.
+
+    Not if a chunk is too large to stay decoded: every part would decode it anew.
+
+    Examples
+    --------
+    >>> from zarrfeed_convert.sources.axes import Axes
+    >>> axes = Axes.named("DHW", (64, 512, 512))
+    >>> [chunks_cut(chunks, axes, np.dtype("i2")) for chunks in ((1, 512, 512), (64, 512, 512))]
+    [True, False]
+    """
+    if chunks is None:
+        return True
+    cut = any(chunks[axis] < axes.sizes[axis] for axis in axes.spatial)
+    return cut and prod(chunks) * dtype.itemsize <= BLOCK_NBYTES
+
+
+def chunks_of_sample(chunks: Sequence[int], axes: Axes) -> int:
+    """Return how many chunks hold a part of a sample.
+
+    Examples
+    --------
+    >>> from zarrfeed_convert.sources.axes import Axes
+    >>> chunks_of_sample((1, 8, 8), Axes.named("NHW", (100, 16, 17)))
+    6
+    """
+    lengths = enumerate(zip(axes.sizes, chunks, strict=True))
+    return prod(-(-size // chunk) for axis, (size, chunk) in lengths if axis not in axes.samples)
 
 
 def texts_of(values: NDArray[Any]) -> list[str]:

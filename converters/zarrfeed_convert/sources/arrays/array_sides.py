@@ -51,6 +51,10 @@ class Side:
         place, row = self.index.locate(sample)
         return self.stacks[place], self.axes[place], row if self.stacked else None
 
+    def sample(self, stack: Stack) -> tuple[int, ...]:
+        """Return the shape of a sample of an array, as it is stored."""
+        return stack.shape[1:] if self.stacked else stack.shape
+
     def name(self, sample: int) -> str:
         """Name a sample, like ``cells.h5:/images[12]``."""
         stack, _, row = self.locate(sample)

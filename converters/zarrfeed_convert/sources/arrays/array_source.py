@@ -19,6 +19,7 @@ from zarrfeed_convert.header import Header
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.source import IMAGES_ONLY, JSON, PAIR, Mask, Source
 from zarrfeed_convert.sources.arrays.array_attributes import require_one_way_up
+from zarrfeed_convert.sources.arrays.array_files import chunks_cut, chunks_of_sample
 from zarrfeed_convert.sources.arrays.array_layout import layout_beside, layouts_of
 from zarrfeed_convert.sources.arrays.array_sides import (
     Side,
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import Field
+    from zarrfeed_convert.source import Field, Window
     from zarrfeed_convert.sources.arrays.array_files import ArrayFiles, Stack
     from zarrfeed_convert.sources.arrays.array_layout import Values
+    from zarrfeed_convert.sources.axes import Axes
 
 
 class ArraySource(Source):
@@ -151,6 +153,17 @@ class ArraySource(Source):
         """Read a sample's mask."""
         return self._read(PAIR[1], sample)
 
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether all arrays are stored in parts of samples, or uncompressed."""
+        places = (side.locate(sample) for side in self._sides.values())
+        return all(chunks_cut(stack.chunks, axes, stack.dtype) for stack, axes, _ in places)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Read a part of a sample, by the chunks that hold some of it."""
+        if not self.reads_windows(sample):
+            return super().read_window(sample, window)
+        return tuple(self._read(field, sample, window) for field in self.fields)
+
     def _reader(self) -> ArrayFiles:
         raise NotImplementedError
 
@@ -168,17 +181,19 @@ class ArraySource(Source):
         rest = (axes.channel_count,) if axes.channel_count > 1 else ()
         return axes.size + rest, packed_dtype(stack.shown_dtype, name)
 
-    def _read(self, field: Field, sample: int) -> NDArray[Any]:
+    def _read(self, field: Field, sample: int, window: Window = ()) -> NDArray[Any]:
         side = self._sides[field.name]
         name, (stack, axes, _) = side.name(sample), side.locate(sample)
-        pixels = Pixels(self._rows(field, sample), bands=True, nodata=stack.encoding.nodata)
+        size = tuple(part.stop - part.start for part in window) or axes.size
+        rows = self._rows(field, sample, window)
+        pixels = Pixels(rows, bands=True, nodata=stack.encoding.nodata)
         if field.name == MASK:
             values = self._of_masks.mask(pixels, name=name)
         else:
             values = field_values(field, pixels, self._of_masks, name=name)
-        return values.reshape(*axes.size, *values.shape[2:])
+        return values.reshape(*size, *values.shape[2:])
 
-    def _rows(self, field: Field, sample: int) -> NDArray[Any]:
+    def _rows(self, field: Field, sample: int, window: Window) -> NDArray[Any]:
         """Read (H, W) or (H, W, C) of a field; the rows of a volume's planes follow each other."""
         side = self._sides[field.name]
         stack, axes, row = side.locate(sample)
@@ -188,11 +203,28 @@ class ArraySource(Source):
                 f"{name}: needed values, found none, or not all, ever written: a fill value is "
                 "read in their place; write them, or leave the sample out with --on-error skip"
             )
+        if not window:
+            self._limits.require(side.sample(stack), stack.dtype, name, "a sample without --tile")
         with naming_errors(name):
-            values = stack.encoding.values(self._files.read(stack, row, name))
+            if window:
+                found = self._part(stack, axes, row, window, name)
+            else:
+                found = self._files.read(stack, row, name)
+            values = stack.encoding.values(found)
         if stack.encoding.scales and field.role != "mask":
             values = fitted(values, stack.shown_dtype, name)
         return in_rows(axes.arrange(values), len(axes.spatial))
+
+    def _part(
+        self, stack: Stack, axes: Axes, row: int | None, window: Window, name: str
+    ) -> NDArray[Any]:
+        """Read what a window selects of an array: its axes, without the one that counts samples."""
+        part = [
+            slice(each, each + 1) if isinstance(each, int) else slice(*each.indices(size))
+            for each, size in zip(axes.index(row or 0, window=window), axes.sizes, strict=True)
+        ]
+        values = self._files.read_part(stack, part, name)
+        return values if row is None else values[0]
 
     def _layouts(
         self, stacks: Sequence[Sequence[Stack]], *, axes: str, channels_first: bool
@@ -223,8 +255,13 @@ class ArraySource(Source):
         """Refuse what is wrong with all samples of an array."""
         for side in self._sides.values():
             for stack, axes in side.pairs():
-                sample = stack.shape[1:] if side.stacked else stack.shape
-                self._limits.require(sample, stack.dtype, stack.found.name, "a sample")
+                name = stack.found.name
+                if chunks_cut(stack.chunks, axes, stack.dtype):
+                    if stack.chunks:
+                        count = chunks_of_sample(stack.chunks, axes)
+                        self._limits.require_count(count, name, "chunks")
+                else:
+                    self._limits.require(side.sample(stack), stack.dtype, name, "a sample")
                 self._limits.require_count(axes.count, stack.found.name)
                 packed_dtype(stack.dtype, stack.found.name)
         images = [stack.encoding for stack in self._sides[IMAGE].stacks]

@@ -13,7 +13,7 @@ import zlib
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from zarrfeed.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-HEAD = 32  # bytes of a chunk that hold a block's claim
+_HEAD = 32  # bytes of a chunk that hold a block's claim
 _PIECE = 1 << 20
 _SLACK = 256 << 20  # bytes that do no harm, besides four times what the array says
 _MOST_DEFLATED = 1032  # bytes that one deflated byte may become
@@ -59,7 +59,7 @@ def require_declared(codec: str, data: bytes, declared: int, name: str) -> None:
     codec
         As numcodecs calls it; of others nothing is known.
     data
-        The chunk as it is stored; of blocks, `HEAD` bytes are enough, but for ``zstd``.
+        The chunk as it is stored, or as much of it as :func:`read_claim` reads.
     declared
         Bytes that the array says it has.
     name
@@ -77,6 +77,16 @@ def require_declared(codec: str, data: bytes, declared: int, name: str) -> None:
             f"{name}: needed a chunk of {declared} bytes, as the array says, found one that claims "
             f"at least {claimed} ({codec}); it is damaged: restore it, or take it out"
         )
+
+
+def read_claim(codec: str, stream: IO[bytes], begin: int, nbytes: int) -> bytes:
+    """Read as much of a chunk as says how long it becomes: its first bytes, or all of it."""
+    stream.seek(begin)
+    head = stream.read(min(nbytes, _HEAD))
+    sized = codec in _CLAIMS
+    if codec == "zstd":
+        sized = len(head) > 4 and bool(head[4] >> 5)  # the flags of a size, or of a single segment
+    return head if sized else head + stream.read(nbytes - len(head))
 
 
 def _length(codec: str, data: bytes, most: int) -> int:
@@ -98,7 +108,7 @@ def _length(codec: str, data: bytes, most: int) -> int:
 
 def _zstd(data: bytes) -> int:
     """Return the bytes of a frame: by its header, or the most that its blocks may have."""
-    if data[:4] != _ZSTD or len(data) < HEAD // 2:
+    if data[:4] != _ZSTD or len(data) < _HEAD // 2:
         return 0
     flags = data[4]
     single = flags >> 5 & 1
@@ -127,15 +137,15 @@ _EMPTY = 2**64 - 1
 _CHECKSUM = 4  # bytes after an index
 
 
-def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> None:
+def require_declared_chunks(array: Any, path: str, part: Sequence[slice]) -> None:
     """Refuse chunks of a part of an array that decompress to far more than it declares.
 
     Parameters
     ----------
     array, path
         A zarr.Array, and where it is.
-    picks
-        Axis → place; all of the other axes is read.
+    part
+        A slice of each axis, with start and stop.
 
     Raises
     ------
@@ -145,25 +155,33 @@ def require_declared_chunks(array: Any, path: str, picks: Mapping[int, int]) -> 
     folder = Path(path)
     if not folder.is_dir():
         return  # a zip file or a URL
-    codec, inner = _codec_of(array)
+    codec, chunks_in = _codec_of(array)
     if not codec:
         return
-    outer: Sequence[int] = array.shards or array.chunks
     declared = prod(array.chunks) * array.dtype.itemsize
-    ranges = [
-        [picks[axis] // size] if axis in picks else range(-(-length // size))
-        for axis, (size, length) in enumerate(zip(outer, array.shape, strict=True))
-    ]
-    for place in product(*ranges):
+    for place in product(*touched(part, array.shards or array.chunks)):
         file = folder / array.metadata.encode_chunk_key(place)
         if not file.is_file():
             continue
-        name = str(file)
         with file.open("rb") as stream:
-            for begin, nbytes in inner(stream, outer):
+            for begin, nbytes in chunks_in(stream, place, part):
                 if may_be_too_long(codec, nbytes, declared):
-                    stream.seek(begin)
-                    require_declared(codec, stream.read(nbytes), declared, name)
+                    claim = read_claim(codec, stream, begin, nbytes)
+                    require_declared(codec, claim, declared, str(file))
+
+
+def touched(part: Sequence[slice], chunks: Sequence[int]) -> list[range]:
+    """Return the chunks that hold some of a part, along each axis.
+
+    Examples
+    --------
+    >>> touched([slice(0, 5), slice(7, 9)], [4, 4])
+    [range(0, 2), range(1, 3)]
+    """
+    return [
+        range(each.start // size, -(-each.stop // size))
+        for each, size in zip(part, chunks, strict=True)
+    ]
 
 
 def _codec_of(array: Any) -> tuple[str, Any]:
@@ -180,8 +198,10 @@ def _codec_of(array: Any) -> tuple[str, Any]:
     return str(said[-1]).removeprefix("numcodecs."), of
 
 
-def _whole(stream: Any, outer: Sequence[int]) -> list[tuple[int, int]]:
-    del outer
+def _whole(
+    stream: IO[bytes], place: tuple[int, ...], part: Sequence[slice]
+) -> list[tuple[int, int]]:
+    del place, part
     return [(0, stream.seek(0, 2))]
 
 
@@ -189,17 +209,25 @@ class _Sharded:
     """Lists the chunks of a shard by its index: offset and length of each, uint64."""
 
     def __init__(self, array: Any, sharding: Any) -> None:
-        self._chunks = array.chunks
+        self._chunks, self._shard = array.chunks, array.shards
         self._location = getattr(sharding.index_location, "value", sharding.index_location)
         self._checked = len(sharding.index_codecs) > 1
 
-    def __call__(self, stream: Any, outer: Sequence[int]) -> list[tuple[int, int]]:
-        count = prod(size // chunk for size, chunk in zip(outer, self._chunks, strict=True))
+    def __call__(
+        self, stream: IO[bytes], place: tuple[int, ...], part: Sequence[slice]
+    ) -> list[tuple[int, int]]:
+        grid = [size // chunk for size, chunk in zip(self._shard, self._chunks, strict=True)]
+        count = prod(grid)
         end = stream.seek(0, 2)
         whole = 16 * count + (_CHECKSUM if self._checked else 0)
         stream.seek(0 if self._location == "start" else max(0, end - whole))
         index = np.frombuffer(stream.read(16 * count), "<u8")
         if index.size < 2 * count:
             return []
-        places = index.reshape(-1, 2).tolist()
+        inside = (
+            slice(max(0, each.start - at * size), min(size, each.stop - at * size))
+            for each, at, size in zip(part, place, self._shard, strict=True)
+        )
+        chunks = tuple(slice(each.start, each.stop) for each in touched([*inside], self._chunks))
+        places = index.reshape(*grid, 2)[chunks].reshape(-1, 2).tolist()
         return [(begin, size) for begin, size in places if begin != _EMPTY and size <= end]

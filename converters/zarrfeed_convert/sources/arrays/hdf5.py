@@ -16,6 +16,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_attributes import encoding_of
 from zarrfeed_convert.sources.arrays.array_files import (
+    BLOCK_NBYTES,
     FoundArray,
     Stack,
     choose_array,
@@ -26,6 +27,7 @@ from zarrfeed_convert.sources.arrays.array_source import ArraySource
 from zarrfeed_convert.sources.arrays.hdf5_storage import (
     find_dataset,
     require_declared_chunks,
+    require_room,
     unwritten_parts,
 )
 from zarrfeed_convert.sources.cache import Cache
@@ -35,6 +37,8 @@ with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401 (importing it registers its filters)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -42,8 +46,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 _OPEN_ARRAYS = 32
-# Shared chunks stay decoded: at most so many bytes of one array, and of all.
-_CHUNK_CACHE, _OPEN = 128 * 2**20, 512 * 2**20
+# Shared chunks stay decoded: at most so many bytes of all arrays.
+_OPEN = 4 * BLOCK_NBYTES
 _CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
 
 
@@ -131,30 +135,49 @@ class _Hdf5Files:
                 self._limits.require(dataset.chunks, dataset.dtype, found.name, "a chunk")
             whole = replace(found, array=name)
             together = min(dataset.chunks[0], dataset.shape[0]) if dataset.chunks else 1
-            kept = min(_entry_chunks(dataset), _CHUNK_CACHE)
+            kept = min(_entry_chunks(dataset), BLOCK_NBYTES)
+            require_room(dataset, found.file)
             unwritten = unwritten_parts(dataset, found.file)
             shape = tuple(map(int, dataset.shape))
             axes = [str(axis[0].name if len(axis) else axis.label) for axis in dataset.dims]
             axes = [axis.rpartition("/")[2] for axis in axes]
             encoding = encoding_of(dict(dataset.attrs), axes, dataset.dtype, name=found.name)
             return Stack(
-                whole, shape, dataset.dtype, together, kept, unwritten=unwritten, encoding=encoding
+                whole,
+                shape,
+                dataset.dtype,
+                together,
+                kept,
+                unwritten=unwritten,
+                encoding=encoding,
+                chunks=dataset.chunks,
             )
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         file, array = stack.found.file, stack.found.array
-        dataset = self._open.get((file, array), lambda: _opened(file, array, self._limits))
-        if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
-            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+        dataset = self._dataset(stack, name, parts=False)
         run = None if row is None or not dataset.chunks else row // dataset.chunks[0]
         if (file, array, run) not in self._checked:
-            require_declared_chunks(dataset, file, row, name)
+            part = [slice(0, size) for size in dataset.shape]
+            part[:1] = part[:1] if row is None else [slice(row, row + 1)]
+            require_declared_chunks(dataset, file, part, name)
             self._checked.add((file, array, run))
-        try:
-            values: NDArray[Any] = np.asarray(dataset[() if row is None else row])
-        except OSError as error:
-            raise _unreadable(dataset, error, name) from error
-        return values
+        return _values(dataset, () if row is None else row, name)
+
+    def read_part(self, stack: Stack, part: Sequence[slice], name: str) -> NDArray[Any]:
+        dataset = self._dataset(stack, name, parts=True)
+        require_declared_chunks(dataset, stack.found.file, part, name)
+        return _values(dataset, tuple(part), name)
+
+    def _dataset(self, stack: Stack, name: str, *, parts: bool) -> h5py.Dataset:
+        """Open an array, unless it is open already."""
+        file, array = stack.found.file, stack.found.array
+        dataset = self._open.get(
+            (file, array), lambda: _opened(file, array, self._limits, parts=parts)
+        )
+        if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
+            raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
+        return dataset
 
     def texts(self, file: str, array: str) -> list[str]:
         with h5py.File(file, "r") as opened:
@@ -163,12 +186,20 @@ class _Hdf5Files:
             return texts_of(dataset[()])
 
 
-def _opened(path: str, array: str, limits: Limits) -> h5py.Dataset:
+def _values(dataset: h5py.Dataset, index: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(dataset[index])
+    except OSError as error:
+        raise _unreadable(dataset, error, name) from error
+
+
+def _opened(path: str, array: str, limits: Limits, *, parts: bool) -> h5py.Dataset:
     """Open an array with a cache for the chunks of one entry; its file stays open with it."""
     with h5py.File(path, "r") as file:
-        needed = _entry_chunks(_dataset(file, FoundArray(path, array, ""), limits)[1])
+        dataset = _dataset(file, FoundArray(path, array, ""), limits)[1]
+        needed = max(_entry_chunks(dataset), _layer_chunks(dataset) if parts else 0)
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), _CHUNK_CACHE), 0.75)
+    access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), BLOCK_NBYTES), 0.75)
     file_id = h5py.File(path, "r").id
     return h5py.Dataset(h5py.h5d.open(file_id, array.encode("utf-8"), access))
 
@@ -181,8 +212,20 @@ def _entry_chunks(dataset: h5py.Dataset) -> int:
     return int(prod(across) * prod(dataset.chunks) * dataset.dtype.itemsize)
 
 
+def _layer_chunks(dataset: h5py.Dataset) -> int:
+    """Return the decoded bytes of the chunks that neighbouring parts of a sample share.
+
+    Parts follow each other along the first axis along which chunks have several entries.
+    """
+    chunks = dataset.chunks or ()
+    first = next((axis for axis, chunk in enumerate(chunks) if chunk > 1), len(chunks))
+    after = [ceil(n / chunk) for n, chunk in zip(dataset.shape, chunks, strict=False)][first + 1 :]
+    return int(prod(after) * prod(chunks) * dataset.dtype.itemsize)
+
+
 def _weight(dataset: h5py.Dataset) -> int:
-    return max(_OPEN // _OPEN_ARRAYS, min(_entry_chunks(dataset), _CHUNK_CACHE))
+    kept = dataset.id.get_access_plist().get_chunk_cache()[1]
+    return max(_OPEN // _OPEN_ARRAYS, int(kept))
 
 
 def _dataset(file: h5py.File, found: FoundArray, limits: Limits) -> tuple[str, h5py.Dataset]:

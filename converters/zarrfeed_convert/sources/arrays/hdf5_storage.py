@@ -19,9 +19,16 @@ import h5py
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.arrays.array_files import UnwrittenParts
-from zarrfeed_convert.sources.arrays.chunk_claims import may_be_too_long, require_declared
+from zarrfeed_convert.sources.arrays.chunk_claims import (
+    may_be_too_long,
+    read_claim,
+    require_declared,
+    touched,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zarrfeed_convert.decoding.limits import Limits
 
 _MOST_LINKS = 32  # one after the other
@@ -161,6 +168,26 @@ def unwritten_parts(dataset: h5py.Dataset, path: str) -> UnwrittenParts | None:
     return UnwrittenParts(run, grid[0], partly, wholly, fill_is_mask)
 
 
+def require_room(dataset: h5py.Dataset, path: str) -> None:
+    """Refuse an array without chunks whose file ends before its last value.
+
+    Raises
+    ------
+    SourceError
+        The message says how long the file is, and had to be.
+    """
+    begin = dataset.id.get_offset()
+    if begin is None or dataset.chunks or dataset.external or dataset.is_virtual:
+        return
+    needed = begin + int(dataset.size or 0) * dataset.dtype.itemsize
+    size = Path(path).stat().st_size
+    if needed > size:
+        raise SourceError(
+            f"{path}:{dataset.name}: needed {needed} bytes for {dataset.shape} {dataset.dtype}, "
+            f"found a file of {size}; it is damaged: restore it, or take it out"
+        )
+
+
 def _require_sources(dataset: h5py.Dataset, path: str, depth: int = 0) -> None:
     name = f"{path}:{dataset.name}"
     if dataset.external:
@@ -229,8 +256,19 @@ def _gone(name: str, where: str, why: str) -> SourceError:
     )
 
 
-def require_declared_chunks(dataset: h5py.Dataset, path: str, row: int | None, name: str) -> None:
-    """Refuse chunks of an entry along axis 0 that decompress to far more than declared.
+def require_declared_chunks(
+    dataset: h5py.Dataset, path: str, part: Sequence[slice], name: str
+) -> None:
+    """Refuse chunks of a part of an array that decompress to far more than declared.
+
+    Parameters
+    ----------
+    dataset, path
+        An open array, and its file.
+    part
+        A slice of each axis, with start and stop.
+    name
+        For errors.
 
     Raises
     ------
@@ -245,15 +283,11 @@ def require_declared_chunks(dataset: h5py.Dataset, path: str, row: int | None, n
     declared = prod(dataset.chunks) * dataset.dtype.itemsize
     if not codec:
         return
-    starts = [
-        range(0, size, chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)
-    ]
-    if row is not None:
-        starts[0] = range(row - row % dataset.chunks[0], row + 1, dataset.chunks[0])
-    for place in product(*starts):
-        about = dataset.id.get_chunk_info_by_coord(place)
+    for place in product(*touched(part, dataset.chunks)):
+        corner = tuple(at * size for at, size in zip(place, dataset.chunks, strict=True))
+        about = dataset.id.get_chunk_info_by_coord(corner)
         if about.byte_offset is None or not may_be_too_long(codec, about.size, declared):
             continue
         with Path(path).open("rb") as file:  # through HDF5, chunks would have to be decoded anew
-            file.seek(about.byte_offset)
-            require_declared(codec, file.read(about.size), declared, name)
+            claim = read_claim(codec, file, about.byte_offset, about.size)
+            require_declared(codec, claim, declared, name)

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -86,7 +88,8 @@ class NpzArrays(ArraySource):
     -----
     What ``np.savez_compressed`` wrote can only be decompressed as a whole: an array of many samples
     is, once by every process, and takes memory for all of them there; use fewer ``--workers``, or
-    save by ``np.savez``, where that is too much.
+    save by ``np.savez``, where that is too much. Parts of other arrays are read through a memory
+    map; where they are in Fortran order, parts along the last axis are the fastest.
 
     Examples
     --------
@@ -168,24 +171,32 @@ class _NpzFiles:
         if offset is None and shape:
             self._limits.require(shape, dtype, found.name, "a compressed array")
             together, kept = shape[0], prod(shape) * dtype.itemsize
-        return _Placed(found, shape, dtype, together, kept, _Place(offset, fortran, stamp))
+        place, chunks = _Place(offset, fortran, stamp), shape if offset is None else None
+        return _Placed(found, shape, dtype, together, kept, place, chunks=chunks)
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
         assert isinstance(stack, _Placed)
         place, path = stack.place, Path(stack.found.file)
         with path.open("rb") as file:
-            if _stamp(file) != place.stamp:
-                raise SourceError(f"{name}: the file has changed since it was measured; begin anew")
+            _require_unchanged(file, place, name)
             if place.offset is not None and not place.fortran:
                 return _lying(file, stack, place.offset, row)
         if place.offset is not None:
-            mapped = np.memmap(path, stack.dtype, "r", place.offset, stack.shape, order="F")
+            mapped = _mapped(stack, place.offset)
             return np.array(mapped if row is None else mapped[row])
         if row is None:
             return _decompress(stack.found)
         key = path, stack.found.array
         values = self._decompressed.get(key, lambda: _decompress(stack.found))
         return np.array(values[row])
+
+    def read_part(self, stack: Stack, part: Sequence[slice], name: str) -> NDArray[Any]:
+        assert isinstance(stack, _Placed)
+        with Path(stack.found.file).open("rb") as file:
+            _require_unchanged(file, stack.place, name)
+        if stack.place.offset is None:
+            return np.array(_decompress(stack.found)[tuple(part)])
+        return np.array(_mapped(stack, stack.place.offset)[tuple(part)])
 
     def texts(self, file: str, array: str) -> list[str]:
         return texts_of(_decompress(self.measure(FoundArray(file, array, "")).found))
@@ -198,6 +209,16 @@ def _nbytes(values: NDArray[Any]) -> int:
 def _stamp(file: IO[bytes]) -> tuple[int, int]:
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
+
+
+def _require_unchanged(file: IO[bytes], place: _Place, name: str) -> None:
+    if _stamp(file) != place.stamp:
+        raise SourceError(f"{name}: the file has changed since it was measured; begin anew")
+
+
+def _mapped(stack: _Placed, offset: int) -> NDArray[Any]:
+    order: Literal["C", "F"] = "F" if stack.place.fortran else "C"
+    return np.memmap(stack.found.file, stack.dtype, "r", offset, stack.shape, order)
 
 
 def _require_no_member(found: FoundArray) -> None:

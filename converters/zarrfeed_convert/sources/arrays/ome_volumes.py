@@ -1,4 +1,4 @@
-"""Which label belongs to which OME-Zarr image, and which planes have both?"""
+"""Which label belongs to which OME-Zarr image, and which samples have both?"""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import zarr
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed_convert.sources.arrays.ome_classes import label_names
+from zarrfeed_convert.sources.arrays.ome_levels import Level
 from zarrfeed_convert.sources.arrays.ome_metadata import (
     Multiscale,
     choose_channels,
     multiscale_of,
     ome_of,
-    require_same_place,
     require_same_planes,
 )
+from zarrfeed_convert.sources.arrays.ome_places import affine_of, difference_of
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     has_chunks,
     is_url,
@@ -32,39 +34,16 @@ from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.name_pairs import pair_all, unpaired
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.values import packed_dtype
+from zarrfeed_convert.sources.volume_options import WARN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.header import Affine
+    from zarrfeed_convert.sources.volume_options import Agreement
 
 _STORE = ".zarr"
-# Under which of its properties a label's class is named; the specification leaves that open.
-_NAMES = ("class", "name", "class_name", "class-name", "label")
-_MOST_NAMED = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """An image's or a label's array, in one resolution.
-
-    Attributes
-    ----------
-    path
-        Of the array.
-    axes
-        Of t, c, z, y and x; planes along t and z are samples.
-    dtype, chunks
-        Of the array.
-    stored
-        Whether any of its chunks is there.
-    """
-
-    path: str
-    axes: Axes
-    dtype: np.dtype[Any]
-    chunks: tuple[int, ...]
-    stored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +60,8 @@ class OmeVolume:
         Which of the image's are wanted.
     names
         Class names by label value; empty where the label does not say them.
+    elsewhere
+        How far the label's pixels lie from the image's; empty if they do not.
     """
 
     stem: str
@@ -88,6 +69,7 @@ class OmeVolume:
     mask: Level | None
     channels: tuple[int, ...]
     names: Mapping[int, str]
+    elsewhere: str = ""
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -95,23 +77,20 @@ class OmeVolume:
         return (self.image,) if self.mask is None else (self.image, self.mask)
 
     @property
-    def planes(self) -> tuple[int, int]:
-        """Count the places along t, and along z."""
-        return self.image.axes.length("t"), self.image.axes.length("z")
+    def affine(self) -> Affine | None:
+        """Where the voxels of volumes are, if the metadata says it; None for planes."""
+        return affine_of(self.image.place) if self.image.spatial == "zyx" else None
 
     @property
-    def shares_chunks(self) -> bool:
-        """Return whether a chunk holds a part of several planes or channels."""
-        return any(
-            chunk > 1 and axis not in "yx"
-            for level in self.levels
-            for axis, chunk in zip(level.axes.letters, level.chunks, strict=True)
-        )
+    def keeps_chunks(self) -> bool:
+        """Return whether decoded chunks are kept, for other samples or for other parts of one."""
+        return any(level.shares_chunks or level.spatial == "zyx" for level in self.levels)
 
-    def plane_keys(self) -> list[str]:
-        """Name the planes, like ``/t000/z012``; one alone needs no name."""
+    def sample_keys(self) -> list[str]:
+        """Name the samples, like ``/t000/z012``; one alone needs no name."""
         keys = [""]
-        for axis, count in zip("tz", self.planes, strict=True):
+        axes = self.image.axes
+        for axis, count in zip(axes.counted, axes.counts, strict=True):
             if count > 1:
                 digits = max(3, len(str(count - 1)))
                 keys = [f"{key}/{axis}{place:0{digits}}" for key in keys for place in range(count)]
@@ -155,29 +134,47 @@ def open_volume(
     *,
     level: int,
     channel: str,
-    anywhere: bool,
+    whole: bool,
+    geometry: Agreement | None,
     limits: Limits,
 ) -> OmeVolume:
     """Read the metadata of an image and of its label, if it has one.
+
+    Parameters
+    ----------
+    stem, image, mask
+        As :func:`find_pairs` lists them.
+    level, channel
+        The resolution, and the channels.
+    whole
+        Whether a sample is the whole image at a point in time, and not a plane.
+    geometry
+        What to do with labels whose pixels lie elsewhere; None for nothing.
+    limits
+        What arrays may claim.
 
     Raises
     ------
     SourceError
         There is no such image, label, level or channel, or their planes differ; or their pixels
-        lie at other places, unless they may lie anywhere.
+        lie at other places, and `geometry` is strict.
     """
     image_ome, image_scales = _open(image)
     where = mask if _STORE in mask else _label(image, mask, limits)
-    pixels = _level(image, image_scales, level, limits)
-    ids, names = None, dict[int, str]()
+    spatial = "zyx" if whole and "z" in image_scales.axes else "yx"
+    pixels = _level(image, image_scales, level, limits, spatial)
+    ids, names, elsewhere = None, dict[int, str](), ""
     if where:
         mask_ome, mask_scales = _open(where)
-        ids, names = _level(where, mask_scales, level, limits), label_names(mask_ome)
+        ids = _level(where, mask_scales, level, limits, spatial)
+        names = label_names(mask_ome)
         require_same_planes(pixels.axes, ids.axes, name=ids.path)
-        if not anywhere:
-            lengths = {axis: pixels.axes.length(axis) for axis in "zyx"}
-            require_same_place(
-                image_scales.places[level], mask_scales.places[level], lengths, name=ids.path
+        lengths = {axis: pixels.axes.length(axis) for axis in "zyx"}
+        elsewhere = difference_of(pixels.place, ids.place, lengths) if geometry else ""
+        if elsewhere and geometry != WARN:
+            raise SourceError(
+                f"{ids.path}: {elsewhere}; if their pixels belong together all the same, use "
+                "--geometry warn"
             )
     if not pixels.stored:
         raise SourceError(
@@ -185,34 +182,12 @@ def open_volume(
             "that its chunks were copied with it"
         )
     channels = choose_channels(channel, pixels.axes.channel_count, image_ome, image)
-    volume = OmeVolume(stem, pixels, ids, channels, names)
+    volume = OmeVolume(stem, pixels, ids, channels, names, elsewhere)
     for array, count in zip(volume.levels, (len(channels), 1), strict=False):
         packed_dtype(array.dtype, array.path)
-        limits.require((*array.axes.size, count), array.dtype, array.path, "a plane")
+        array.require_room(count, limits)
     limits.require_count(pixels.axes.count, pixels.path)
     return volume
-
-
-def label_names(ome: Mapping[str, Any]) -> dict[int, str]:
-    """Read the class names of a label, where every one of its values has a name of its own.
-
-    What lists the same class for several values lists instances.
-
-    Examples
-    --------
-    >>> foo, bar = {"label-value": 1, "class": "foo"}, {"label-value": 2, "class": "bar"}
-    >>> label_names({"image-label": {"properties": [foo, bar]}})
-    {1: 'foo', 2: 'bar'}
-    >>> label_names({"image-label": {"properties": [foo, {"label-value": 2, "class": "foo"}]}})
-    {}
-    """
-    entries = ome.get("image-label", {}).get("properties") or []
-    names: dict[int, str] = {}
-    for entry in entries:
-        name = next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
-        names[int(entry["label-value"])] = name
-    whole = all(names.values()) and len(set(names.values())) == len(entries)
-    return names if whole and all(0 <= value <= _MOST_NAMED for value in names) else {}
 
 
 def _list(where: str, what: str) -> tuple[list[str], list[str]]:
@@ -281,7 +256,7 @@ def _label(image: str, name: str, limits: Limits) -> str:
     raise SourceError(f"{image}: needed {needed}, {found}{advice}")
 
 
-def _level(path: str, scales: Multiscale, number: int, limits: Limits) -> Level:
+def _level(path: str, scales: Multiscale, number: int, limits: Limits, spatial: str) -> Level:
     inside = scales.level(number, path)
     limits.require_own(inside, path, path)
     array = open_node(f"{path}/{inside}")
@@ -293,5 +268,14 @@ def _level(path: str, scales: Multiscale, number: int, limits: Limits) -> Level:
         )
     dtype = np.dtype(array.dtype)
     limits.require(array.chunks, dtype, f"{path}/{inside}", "a chunk")
-    axes = Axes.named(scales.axes, array.shape, samples="tz", spatial="yx", channels="c")
-    return Level(f"{path}/{inside}", axes, dtype, tuple(array.chunks), has_chunks(array))
+    counted = "t" if "z" in spatial else "tz"
+    axes = Axes.named(scales.axes, array.shape, samples=counted, spatial=spatial, channels="c")
+    return Level(
+        f"{path}/{inside}",
+        axes,
+        dtype,
+        tuple(array.chunks),
+        has_chunks(array),
+        spatial,
+        scales.places[number],
+    )

@@ -12,37 +12,38 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.source import IMAGES_ONLY, JSON, Mask, Source
-from zarrfeed_convert.sources.arrays.ome_volumes import (
-    Level,
-    OmeVolume,
-    find_pairs,
-    open_volume,
-)
+from zarrfeed_convert.sources.arrays.ome_classes import classes_of_names
+from zarrfeed_convert.sources.arrays.ome_levels import read_level
+from zarrfeed_convert.sources.arrays.ome_volumes import OmeVolume, find_pairs, open_volume
 from zarrfeed_convert.sources.arrays.zarr_reading import BLOCKS_NBYTES, ZarrReading
 from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.values import packed_dtype
+from zarrfeed_convert.sources.values import in_rows, packed_dtype
+from zarrfeed_convert.sources.volume_options import VOLUMES, require_volume_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import Window
+    from zarrfeed_convert.sources.arrays.ome_levels import Level
+    from zarrfeed_convert.sources.volume_options import Agreement, Arrangement
 
 _MOST_CLASSES = 256  # more values than that, which nobody named, are instances
 
 
 @source_errors
 class OmeZarr(Source):
-    """OME-Zarr images (OME-NGFF 0.4 and 0.5), with labels or alone: a sample per plane.
+    """OME-Zarr images (OME-NGFF 0.4 and 0.5), with labels or alone: a sample per plane or volume.
 
-    Planes over t and z are samples, channels are channels. Labels whose metadata names a class for
-    every value bring the class names. Images keep their dtype; integers of 64 bits become 32, if
-    these hold them.
+    Planes over t and z are samples, or volumes over t; channels are channels. Labels whose metadata
+    names a class for every value bring the class names. Images keep their dtype; integers of 64
+    bits become 32, if these hold them.
 
     Parameters
     ----------
@@ -57,10 +58,18 @@ class OmeZarr(Source):
         The resolution of images and labels; 0 is the finest.
     channel
         Numbers or names of the channels, in order, like ``0`` or ``DAPI,GFP``. By default all.
+    as_
+        What a sample is: ``slices`` for each plane, ``volumes`` for the whole image (Z, Y, X) at
+        each point in time, or (Y, X) where it has no z. Volumes have an affine, in millimetres, if
+        the metadata says scales and units; axes are not turned.
+    geometry
+        What to do with labels whose pixels lie more than a tenth of a pixel from the image's, by
+        the coordinate transformations of both: ``strict`` refuses them, ``warn`` pairs pixels by
+        their index, with a remark.
     binary
         Pack every label above 0 as 1, for labels that number instances such as cells.
     ignore_transformations
-        Accept labels whose coordinate transformations differ from the image's.
+        Accept labels whose coordinate transformations differ from the image's, without a remark.
     color
         ``auto`` keeps the channels that the image has; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -73,6 +82,11 @@ class OmeZarr(Source):
     SourceError
         There is no image, none has the label (the message lists those that there are), labels lie
         elsewhere than their image, or do not agree on class names.
+
+    Notes
+    -----
+    Images are read window by window, by the chunks that hold some of it, unless one chunk is all of
+    a plane or volume, or has more than 128 MiB.
 
     Examples
     --------
@@ -90,17 +104,20 @@ class OmeZarr(Source):
         *,
         level: int = 0,
         channel: str = "",
+        as_: Arrangement = "slices",
+        geometry: Agreement = "strict",
         binary: bool = False,
         ignore_transformations: bool = False,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
+        require_volume_options(as_=as_, geometry=geometry)
         self._binary = binary
         self._options = ValueOptions.of(color, mask_map)
         self._options.require_ids("the labels of an image, which are ids")
         self._reading = ZarrReading()
-        limits = limits or Limits()
+        self._limits = limits = limits or Limits()
         found: dict[str, OmeVolume] = {}
         first: SourceError | None = None
         left_out: list[tuple[str, str]] = []
@@ -113,7 +130,8 @@ class OmeZarr(Source):
                         mask,
                         level=level,
                         channel=channel,
-                        anywhere=ignore_transformations,
+                        whole=as_ == VOLUMES,
+                        geometry=None if ignore_transformations else geometry,
                         limits=limits,
                     )
             except SourceError as error:
@@ -137,7 +155,8 @@ class OmeZarr(Source):
         self.left_out = tuple(left_out)
         self._volumes = volumes = tuple(found.values())
         self._index = ItemIndex.of(volume.image.axes.count for volume in volumes)
-        self._keys = [key for volume in volumes for key in volume.plane_keys()]
+        self._keys = [key for volume in volumes for key in volume.sample_keys()]
+        self.remarks = _remarks_on(volumes)
         self._named = not (binary or str(self._options.mask_map))
         named = [(volume.levels[-1].path, volume.names) for volume in volumes]
         self.classes = classes_of_names(named) if self._named else None
@@ -150,7 +169,7 @@ class OmeZarr(Source):
     @property
     def memory_nbytes(self) -> int:
         """The most bytes that each process keeps in memory."""
-        return BLOCKS_NBYTES if any(volume.shares_chunks for volume in self._volumes) else 0
+        return BLOCKS_NBYTES if any(volume.keeps_chunks for volume in self._volumes) else 0
 
     def describe(self) -> JSON:
         """Return the location and the options of the images, as JSON."""
@@ -168,42 +187,55 @@ class OmeZarr(Source):
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Name the arrays of a sample, each with the plane."""
-        volume, plane = self._locate(sample)
+        volume, number = self._locate(sample)
+        axes = volume.image.axes
         parts = [
             f"{axis}={place}"
-            for axis, place, size in zip(
-                "tz", divmod(plane, volume.planes[1]), volume.planes, strict=True
-            )
+            for axis, place, size in zip(axes.counted, axes.place(number), axes.counts, strict=True)
             if size > 1
         ]
         place = f"[{','.join(parts)}]" if parts else ""
         return tuple(f"{level.path}{place}" for level in volume.levels)
 
     def probe(self, sample: int) -> Header:
-        """Return the header of a plane, by the metadata."""
+        """Return the header of a sample, by the metadata."""
         volume, _ = self._locate(sample)
         name = self.names(sample)[0]
         channels = self._options.channels(len(volume.channels), name=name)
         dtype = packed_dtype(volume.image.dtype, name)
-        mask = volume.mask.axes.size if volume.mask else None
-        return Header.of_pair((*volume.image.axes.size, channels), dtype, mask)
+        mask = volume.mask.size if volume.mask else None
+        return Header.of_pair((*volume.image.size, channels), dtype, mask, affine=volume.affine)
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Read a plane, and its labels."""
-        volume, plane = self._locate(sample)
-        name = self.names(sample)[0]
-        with naming_errors(name):
-            values = self._plane(volume.image, plane, volume.channels)
-        image = self._options.image(values, name=name)
-        return (image, self.read_mask(sample)) if volume.mask else (image,)
+        """Read a sample, and its labels."""
+        return self._read(sample, None)
+
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether the sample is stored in several chunks."""
+        volume, _ = self._locate(sample)
+        return all(level.reads_windows for level in volume.levels)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Read a part of a sample, and of its labels, by the chunks that hold some of it."""
+        return self._read(sample, window)
 
     def read_mask(self, sample: int) -> Mask:
-        """Read a plane's labels."""
-        volume, plane = self._locate(sample)
+        """Read a sample's labels."""
+        return self._ids(sample, None)
+
+    def _read(self, sample: int, window: Window | None) -> tuple[NDArray[Any], ...]:
+        volume, number = self._locate(sample)
+        name = self.names(sample)[0]
+        values = self._values(volume.image, number, volume.channels, window, name)
+        image = self._options.image(in_rows(values, values.ndim - 1), name=name)
+        image = image.reshape(*values.shape[:-1], image.shape[-1])
+        return (image, self._ids(sample, window)) if volume.mask else (image,)
+
+    def _ids(self, sample: int, window: Window | None) -> Mask:
+        volume, number = self._locate(sample)
         assert volume.mask
         name = self.names(sample)[1]
-        with naming_errors(name):
-            values = self._plane(volume.mask, plane, (0,))[:, :, 0]
+        values = self._values(volume.mask, number, (0,), window, name)[..., 0]
         if self._binary:
             values = (values > 0).astype(np.uint8)
         elif self._named and not volume.names and values.max(initial=0) >= _MOST_CLASSES:
@@ -212,54 +244,35 @@ class OmeZarr(Source):
                 "instances; use --option binary=yes, which makes them 1, or give them ids with "
                 "--mask-map"
             )
-        return self._options.mask(Pixels(values), name=name)
+        ids = self._options.mask(Pixels(in_rows(values, values.ndim)), name=name)
+        return ids.reshape(values.shape)
+
+    def _values(
+        self,
+        level: Level,
+        number: int,
+        channels: tuple[int, ...],
+        window: Window | None,
+        name: str,
+    ) -> NDArray[Any]:
+        """Read (…, C) of an array."""
+        if window is None:
+            what = f"{level.what} without --tile"
+            self._limits.require((*level.size, len(channels)), level.dtype, name, what)
+        with naming_errors(name):
+            return read_level(self._reading, level, number, channels, window)
 
     def _locate(self, sample: int) -> tuple[OmeVolume, int]:
-        place, plane = self._index.locate(sample)
-        return self._volumes[place], plane
-
-    def _plane(self, array: Level, plane: int, channels: tuple[int, ...]) -> NDArray[Any]:
-        """Read a plane, (y, x, channels), without the other channels."""
-        planes = []
-        for channel in channels:
-            index = enumerate(array.axes.index(plane, channel))
-            picks = {axis: at for axis, at in index if isinstance(at, int)}
-            values = self._reading.read(array.path, picks)
-            planes.append(array.axes.arrange(values, channel))
-        return np.stack(planes, axis=-1)
+        place, number = self._index.locate(sample)
+        return self._volumes[place], number
 
 
-def classes_of_names(named: Iterable[tuple[str, Mapping[int, str]]]) -> tuple[str, ...] | None:
-    """Make one tuple of class names of what labels say; None where they say nothing.
-
-    Parameters
-    ----------
-    named
-        (label, its names by value) of all labels.
-
-    Raises
-    ------
-    SourceError
-        Two labels do not agree.
-
-    Examples
-    --------
-    >>> classes_of_names([("a", {1: "cell"}), ("b", {3: "nucleus"})])
-    ('background', 'cell', '2', 'nucleus')
-    """
-    value_of: dict[str, int] = {}
-    name_of: dict[int, str] = {}
-    for label, names in named:
-        for value, name in names.items():
-            if name_of.setdefault(value, name) != name or value_of.setdefault(name, value) != value:
-                raise SourceError(
-                    f"{label}: needed the same class names in all labels, found {value} for "
-                    f"{name!r}; in others {value} is {name_of[value]!r}"
-                    + (f", {name!r} is {value_of[name]}" if name in value_of else "")
-                    + "; convert them by themselves, with --mask-map"
-                )
-    if not name_of:
-        return None
-    if 0 not in name_of and "background" not in value_of:
-        name_of[0] = "background"
-    return tuple(name_of.get(value, str(value)) for value in range(max(name_of) + 1))
+def _remarks_on(volumes: Sequence[OmeVolume]) -> tuple[tuple[str, str, str], ...]:
+    """Say which labels were paired with pixels that lie elsewhere."""
+    apart = [volume for volume in volumes if volume.mask and volume.elsewhere]
+    if not apart:
+        return ()
+    first = apart[0]
+    assert first.mask
+    why = f"such as {first.mask.path}: {first.elsewhere}; pixels were paired by index"
+    return (("geometry", f"{len(apart)} labels lie elsewhere", why),)

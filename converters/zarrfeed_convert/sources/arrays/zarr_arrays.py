@@ -25,6 +25,8 @@ from zarrfeed_convert.sources.file_discovery import fixed_part, matches_of
 from zarrfeed_convert.sources.read_errors import source_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -137,13 +139,30 @@ class _ZarrFiles:
         axes = list(map(str, named)) if isinstance(named, list | tuple) else []
         encoding = encoding_of(attributes, axes, dtype, name=found.name)
         whole = replace(found, file=path)
-        return Stack(whole, shape, dtype, together, kept, unwritten=unwritten, encoding=encoding)
+        chunks = tuple(map(int, array.chunks))
+        return Stack(
+            whole,
+            shape,
+            dtype,
+            together,
+            kept,
+            unwritten=unwritten,
+            encoding=encoding,
+            chunks=chunks,
+        )
 
     def read(self, stack: Stack, row: int | None, name: str) -> NDArray[Any]:
+        self._require_unchanged(stack, name)
+        return self._reading.read(stack.found.file, {} if row is None else {0: row})
+
+    def read_part(self, stack: Stack, part: Sequence[slice], name: str) -> NDArray[Any]:
+        self._require_unchanged(stack, name)
+        return self._reading.read_part(stack.found.file, part)
+
+    def _require_unchanged(self, stack: Stack, name: str) -> None:
         array = self._reading.open(stack.found.file)
         if array.shape != stack.shape or array.dtype != stack.dtype:
             raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
-        return self._reading.read(stack.found.file, {} if row is None else {0: row})
 
     def texts(self, file: str, array: str) -> list[str]:
         path = array_at(f"{file.rpartition('/')[0] or '.'}/{array.strip('/')}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,8 +22,8 @@ from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import require_regular
-from zarrfeed_convert.sources.arrays.array_files import choose_array
-from zarrfeed_convert.sources.arrays.chunk_claims import require_declared_chunks
+from zarrfeed_convert.sources.arrays.array_files import BLOCK_NBYTES, choose_array
+from zarrfeed_convert.sources.arrays.chunk_claims import require_declared_chunks, touched
 from zarrfeed_convert.sources.cache import Cache
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ _METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata
 _ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
 _OPEN_ARRAYS = 64
 _LISTED_DEPTH = 3  # levels of groups whose arrays a message lists
-# Shared chunks stay decoded: at most so many bytes of one read, and of all.
-_BLOCK_NBYTES, BLOCKS_NBYTES = 128 * 2**20, 384 * 2**20
+# Shared chunks stay decoded: at most so many bytes of all.
+BLOCKS_NBYTES = 3 * BLOCK_NBYTES
+_MOST_COVER = 2  # times a part, of the chunks that hold it, that are decoded anew for each part
 
 
 def is_url(path: str) -> bool:
@@ -189,22 +192,69 @@ class ZarrReading:
         axes = range(array.ndim)
         sample = prod(size for axis, size in enumerate(array.shape) if axis not in picks)
         together = prod(array.chunks[axis] for axis in picks)
-        if together == 1 or sample * together * array.dtype.itemsize > _BLOCK_NBYTES:
-            require_declared_chunks(array, path, picks)
+        if together == 1 or sample * together * array.dtype.itemsize > BLOCK_NBYTES:
+            part = [slice(picks.get(n, 0), picks.get(n, array.shape[n] - 1) + 1) for n in axes]
+            require_declared_chunks(array, path, part)
             return np.asarray(array[tuple(picks.get(axis, slice(None)) for axis in axes)])
         starts = {axis: place - place % array.chunks[axis] for axis, place in picks.items()}
-        cover = tuple(
-            slice(starts[axis], starts[axis] + array.chunks[axis]) if axis in picks else slice(None)
+        cover = [
+            slice(starts[axis], min(starts[axis] + array.chunks[axis], array.shape[axis]))
+            if axis in picks
+            else slice(0, array.shape[axis])
             for axis in axes
-        )
-
-        def read_block() -> NDArray[Any]:
-            require_declared_chunks(array, path, picks)
-            return np.asarray(array[cover])
-
-        block = self._blocks.get((path, tuple(starts.items())), read_block)
+        ]
+        block = self._blocks.get((path, tuple(starts.items())), lambda: _read(array, path, cover))
         within = (picks[axis] - starts[axis] if axis in picks else slice(None) for axis in axes)
         return block[tuple(within)].copy()
+
+    def read_part(self, path: str, part: Sequence[slice]) -> NDArray[Any]:
+        """Read a part of an array, into new memory; only the chunks that hold some of it.
+
+        Where the part is less than half of these chunks, they stay decoded for the next part.
+
+        Parameters
+        ----------
+        path
+            Of the array.
+        part
+            A slice of each axis, with start and stop.
+        """
+        array = self.open(path)
+        places = touched(part, array.chunks)
+        shape = [each.stop - each.start for each in part]
+        cover = [
+            min(each.stop * chunk, size) - each.start * chunk
+            for each, chunk, size in zip(places, array.chunks, array.shape, strict=True)
+        ]
+        nbytes = prod(array.chunks) * array.dtype.itemsize
+        if prod(cover) <= _MOST_COVER * prod(shape) or nbytes > BLOCK_NBYTES:
+            return _read(array, path, part)
+        values = np.empty(shape, array.dtype)
+        for place in product(*places):
+            start = [at * chunk for at, chunk in zip(place, array.chunks, strict=True)]
+            block = [
+                slice(begin, min(begin + chunk, size))
+                for begin, chunk, size in zip(start, array.chunks, array.shape, strict=True)
+            ]
+            chunk = self._blocks.get((path, place), partial(_read, array, path, block))
+            both = [
+                slice(max(one.start, other.start), min(one.stop, other.stop))
+                for one, other in zip(part, block, strict=True)
+            ]
+            to, of = (
+                tuple(
+                    slice(each.start - origin.start, each.stop - origin.start)
+                    for each, origin in zip(both, origins, strict=True)
+                )
+                for origins in (part, block)
+            )
+            values[to] = chunk[of]
+        return values
+
+
+def _read(array: AnyArray, path: str, part: Sequence[slice]) -> NDArray[Any]:
+    require_declared_chunks(array, path, part)
+    return np.asarray(array[tuple(part)])
 
 
 def _array(path: str) -> AnyArray:

@@ -14,9 +14,9 @@ import zarr
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.arrays.ome_classes import classes_of_names, label_names
 from zarrfeed_convert.sources.arrays.ome_metadata import multiscale_of
-from zarrfeed_convert.sources.arrays.ome_volumes import label_names
-from zarrfeed_convert.sources.arrays.ome_zarr import OmeZarr, classes_of_names
+from zarrfeed_convert.sources.arrays.ome_zarr import OmeZarr
 
 RNG = np.random.default_rng(8)
 TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -383,7 +383,7 @@ def test_labels_at_the_places_of_pixels_are_theirs(label, image, units):
 def test_labels_at_other_places_are_refused_unless_asked_for(label, image, units):
     write()
     put_label_at(label, image, axes=units[1], unit=units[0])
-    with pytest.raises(SourceError, match=r"labels/cells/0: .*-o ignore_transformations=yes"):
+    with pytest.raises(SourceError, match=r"labels/cells/0: .*--geometry warn"):
         OmeZarr("a.zarr")
     source = OmeZarr("a.zarr", ignore_transformations=True)
     np.testing.assert_array_equal(source.read_mask(0), LABELS[0, 0])

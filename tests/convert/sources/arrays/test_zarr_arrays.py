@@ -79,7 +79,7 @@ def test_chunks_of_many_samples_are_decoded_once(monkeypatch):
     assert source.memory_nbytes > 0
     source.read(2)[0][:] = 0
     np.testing.assert_array_equal(source.read(2)[0], IMAGES[2])  # what was given away is a copy
-    monkeypatch.setattr(zarr_reading, "_BLOCK_NBYTES", 100)
+    monkeypatch.setattr(zarr_reading, "BLOCK_NBYTES", 100)
     np.testing.assert_array_equal(source.read(5)[0], IMAGES[5])
 
 
