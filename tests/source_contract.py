@@ -81,6 +81,8 @@ def require_windows(source: Any, sample: int, count: int = 4) -> None:
         for part, values in zip(parts, whole, strict=True):
             np.testing.assert_array_equal(part, values[window])
             assert part.dtype.isnative
+        if source.fields[1:2] == PAIR[1:]:
+            np.testing.assert_array_equal(source.read_mask_window(sample, window), whole[1][window])
     assert source.reads_windows(sample) in (True, False)
     if header.affine is not None:
         axes = len(size) + 1

@@ -43,7 +43,7 @@ def naming_errors(name: str) -> Iterator[None]:
 def source_errors(kind: type[Kind]) -> type[Kind]:
     """Decorate a source so that it raises only `SourceError`, and each names the input.
 
-    Wraps the constructor, ``probe``, ``read``, ``read_window`` and ``read_mask``. The constructor's
+    Wraps the constructor, ``probe`` and all that begins with ``read_``. The constructor's
     arguments are kept in ``arguments``, so that no source has to list its options again to describe
     itself.
     """
@@ -73,7 +73,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
             self.remarks = (*self.remarks, remark)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
-    for name in ("probe", "read", "read_window", "read_mask"):
+    for name in ("probe", "read", "read_window", "read_mask", "read_mask_window"):
         setattr(kind, name, _named(getattr(kind, name)))
     return kind
 

@@ -164,6 +164,12 @@ class ArraySource(Source):
             return super().read_window(sample, window)
         return tuple(self._read(field, sample, window) for field in self.fields)
 
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Read a part of a sample's mask."""
+        if not self.reads_windows(sample):
+            return super().read_mask_window(sample, window)
+        return self._read(PAIR[1], sample, window)
+
     def _reader(self) -> ArrayFiles:
         raise NotImplementedError
 

@@ -223,6 +223,10 @@ class OmeZarr(Source):
         """Read a sample's labels."""
         return self._ids(sample, None)
 
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Read a part of a sample's labels."""
+        return self._ids(sample, window)
+
     def _read(self, sample: int, window: Window | None) -> tuple[NDArray[Any], ...]:
         volume, number = self._locate(sample)
         name = self.names(sample)[0]
