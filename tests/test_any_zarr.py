@@ -17,7 +17,7 @@ from zarr import codecs
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, SplitReader, StoreError, open_split, read_samples
 from zarrfeed.store.chunk_reader import ChunkReader
-from zarrfeed.store.reader import open_field
+from zarrfeed.store.field_opening import open_field
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -107,7 +107,7 @@ def test_tiles_of_many_cases_are_counted_as_those_of_one(cases):
 
 
 @pytest.mark.parametrize(
-    ("size", "tile"), [((0, 4), (2, 2)), ((4, 4), (2, 0)), ((4, 4), (2, 2, 2)), ((), ())]
+    ("size", "tile"), [((0, 4), (2, 2)), ((4, 4), (2, 0)), ((4, 4), (2, 2, 2))]
 )
 def test_sizes_that_make_no_grid_are_refused(size, tile):
     with pytest.raises(ValueError, match="at least 1 each, found"):
@@ -128,6 +128,11 @@ def test_sizes_that_make_no_grid_are_refused(size, tile):
 def test_boxes_outside_the_case_are_refused(box):
     with pytest.raises(ValueError, match="needed a box inside a case of"):
         TileGrid((5, 7), (2, 3)).parts(box)
+
+
+def test_a_grid_without_axes_has_one_tile():
+    grid = TileGrid((), ())
+    assert (grid.tiles, grid.place(0), grid.parts(())) == (1, (), [(0, (), ())])
 
 
 def test_tiles_and_places_beyond_the_grid_are_refused():

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
     from zarrfeed.fronts.resume_callback import ResumeCallback
+    from zarrfeed.store.case_array import CaseArray
+    from zarrfeed.store.cases import Cases, open_case, open_cases
     from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
     from zarrfeed.store.reader import SplitReader, read_samples
     from zarrfeed.store.split import Split, list_splits, open_split
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CaseArray",
+    "Cases",
     "EpochStats",
     "FeedMonitor",
     "FrontEnd",
@@ -38,6 +42,8 @@ __all__ = [
     "__version__",
     "class_pixels",
     "list_splits",
+    "open_case",
+    "open_cases",
     "open_split",
     "read_samples",
     "stitch",
@@ -46,6 +52,8 @@ __all__ = [
 
 # Where each other name is defined, below this package.
 _HOME = {
+    "CaseArray": "store.case_array",
+    "Cases": "store.cases",
     "EpochStats": "feed.stats",
     "FeedMonitor": "fronts.callbacks",
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
@@ -56,6 +64,8 @@ _HOME = {
     "ZarrSequence": "fronts.keras_sequence",
     "class_pixels": "store.descriptive_arrays",
     "list_splits": "store.split",
+    "open_case": "store.cases",
+    "open_cases": "store.cases",
     "open_split": "store.split",
     "read_samples": "store.reader",
     "stitch": "store.stitching",

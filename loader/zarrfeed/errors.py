@@ -18,11 +18,16 @@ class ZarrfeedError(Exception):
 
     def __str__(self) -> str:
         """Return the message with control characters escaped, because a terminal obeys them."""
-        return printable(super().__str__(), keep=self._keep)
+        # KeyError would show the message as Python's source does, in quotes.
+        return printable(Exception.__str__(self), keep=self._keep)
 
 
 class StoreError(ZarrfeedError, ValueError):
     """A store is missing, unfinished, or not what was asked for."""
+
+
+class CaseKeyError(StoreError, KeyError):
+    """A split of cases has no case of this key."""
 
 
 class ReadError(ZarrfeedError, OSError):

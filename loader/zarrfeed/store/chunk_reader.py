@@ -7,7 +7,6 @@ file or an index claims are compared with the array's metadata before memory is 
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,14 @@ from zarrfeed.store.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.store.codecs import CHECKSUM_NBYTES, decode_chunk
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.files import open_file
+from zarrfeed.store.tile_grid import TileGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from zarrfeed.store.box_plan import BoxPlan
     from zarrfeed.store.read_plan import ReadPlan
     from zarrfeed.store.schema import ArrayLayout, ShardIndex
 
@@ -59,34 +59,40 @@ class ChunkReader(FieldReader):
             shard // chunk
             for shard, chunk in zip(layout.shard_shape, layout.chunk_shape, strict=True)
         ]
+        # The chunks of a sample: a sample is to them what a case is to its tiles.
+        self._grid = TileGrid(layout.sample_shape, layout.chunk_shape[1:])
         self._tables: dict[_Place, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         chunk, row = np.divmod(plan.ids, self._layout.chunk_rows)
+        whole = [slice(0, extent) for extent in self._layout.sample_shape]
         for first in np.unique(chunk).tolist():
             here = chunk == first
-            for rest, box in self._boxes():
-                values = self._chunk((first, *rest))
-                place = (here, *box)
+            for part in self._grid.parts(whole):
+                values = self._chunk((first, *self._grid.place(part.tile)))
+                place = (here, *part.lands)
                 if values is None:
                     out[place] = self._layout.fill
                 else:
-                    within = tuple(slice(0, part.stop - part.start) for part in box)
-                    out[place] = values[(row[here], *within)]
+                    out[place] = values[(row[here], *part.inside)]
 
-    def _boxes(self) -> Iterator[tuple[_Place, tuple[slice, ...]]]:
-        """Yield, for each chunk of a sample, its place in the grid and its part of the sample."""
+    def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
         layout = self._layout
-        axes = list(zip(layout.shape[1:], layout.chunk_shape[1:], strict=True))
-        for place in itertools.product(*(range(-(-extent // step)) for extent, step in axes)):
-            yield (
-                place,
-                tuple(
-                    slice(number * step, min((number + 1) * step, extent))
-                    for number, (extent, step) in zip(place, axes, strict=True)
-                ),
-            )
+        wanted: dict[_Place, list[tuple[NDArray[Any], tuple[int | slice, ...]]]] = {}
+        for sample, part in zip(plan.tiles.ids.tolist(), plan.parts, strict=True):
+            first, row = divmod(sample, layout.chunk_rows)
+            target = out[part.lands]
+            rest = layout.sample_shape[len(part.inside) :]
+            inside = (*part.inside, *(slice(0, extent) for extent in rest))
+            for piece in self._grid.parts(inside):
+                place = first, *self._grid.place(piece.tile)
+                wanted.setdefault(place, []).append((target[piece.lands], (row, *piece.inside)))
+        for place, pieces in wanted.items():
+            values = self._chunk(place)
+            for target, within in pieces:
+                target[...] = layout.fill if values is None else values[within]
 
     def _chunk(self, place: _Place) -> NDArray[Any] | None:
         """Read and decode a chunk; None if it was never written."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.store.case_table import read_case_keys, read_case_table
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, IMAGE, KEY, MASK
 
@@ -26,11 +27,23 @@ _MOST_SUMMED, _MOST_SUMMED_NBYTES = 1 << 16, 8 << 20
 
 
 def sample_names(split: Split, ids: Ids) -> list[str]:
-    """Return the keys of samples, or "sample ID" for each if the store has no keys."""
+    """Return the keys of samples, or "sample ID" for each if the store has no keys.
+
+    Tiles of cases are named by the key of the case and their origin: ``KEY#y,x`` or ``KEY#z,y,x``.
+    """
+    if split.tile_size is not None:
+        return _tile_names(split, ids)
     if split.describing(KEY) is None:
         return [f"sample {sample}" for sample in ids]
     keys = read_samples(split, KEY, ids)
     return [decode_name(key) for key in keys]
+
+
+def _tile_names(split: Split, rows: Ids) -> list[str]:
+    table = read_case_table(split)
+    cases = np.unique(table.cases_of(np.asarray(rows, np.int64)))
+    keys = dict(zip(cases.tolist(), read_case_keys(split, cases), strict=True))
+    return table.tile_names(keys, rows)
 
 
 def decode_name(stored: NDArray[np.uint8]) -> str:
@@ -66,7 +79,7 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
     most = pixels.max(initial=0)
     if mask:
         shape = mask.sample_shape[:-1] if split.multi_hot else mask.sample_shape
-        most = len(ids) * math.prod(shape)
+        most = _pixels(split, shape, ids)
     if ((pixels < 0) | (pixels > most)).any():
         raise StoreError(
             f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most} (all pixels of "
@@ -135,10 +148,17 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
         )
     first = sum(channels[: images.index(field)])
     sums = sums[first : first + split.layouts[field].shape[-1]]
-    pixels = len(ids) * math.prod(split.layouts[field].sample_shape[:-1])
+    pixels = _pixels(split, split.layouts[field].sample_shape[:-1], ids)
     counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
     mean = sums[:, 0] / counts
     return Normalization(mean, np.maximum(sums[:, 1] / counts - mean**2, 0.0))
+
+
+def _pixels(split: Split, shape: tuple[int, ...], ids: Ids) -> int:
+    """Count the pixels of samples of this shape; of tiles those inside their cases, not padding."""
+    if split.tile_size is None:
+        return len(ids) * math.prod(shape)
+    return read_case_table(split).own_pixels(ids)
 
 
 def _sum(split: Split, field: str, ids: Ids, dtype: DTypeLike) -> NDArray[Any]:

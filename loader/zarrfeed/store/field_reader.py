@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed.store.box_plan import BoxPlan
     from zarrfeed.store.read_plan import ReadPlan
 
 
@@ -40,6 +41,24 @@ class FieldReader(ABC):
         ------
         ReadError
             A file is missing, short or damaged; the message names it.
+        """
+
+    @abstractmethod
+    def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        """Read a box of a case.
+
+        Parameters
+        ----------
+        plan
+            The parts of the box. Every chunk that they need is read and decoded once.
+        out
+            Array to fill, of the shape of the box and the array's dtype; strides may be any, even
+            negative.
+
+        Raises
+        ------
+        ReadError
+            As :meth:`read_into`.
         """
 
     def prefetch(self, plan: ReadPlan) -> None:  # noqa: B027 - optional

@@ -51,6 +51,12 @@ class MappedShards:
     sample_nbytes
         Size of one sample in bytes.
 
+    Attributes
+    ----------
+    samples
+        (n, sample_nbytes) uint8 view of the range. Only rows that :meth:`positions` returns may be
+        read.
+
     Raises
     ------
     OSError
@@ -74,7 +80,7 @@ class MappedShards:
         self._region = Region(self._start, length)
         unmap_when_collected(self._range, self._region, reserved, page + length)
         self._shift: int | None = None  # bytes from a multiple of the sample size to a sample
-        self._samples = self._range.samples(0, sample_nbytes)
+        self.samples = self._range.samples(0, sample_nbytes)
         # Position of each chunk's first sample, counted in samples; negative if there is no chunk.
         self._first = np.zeros(files * chunks, np.int64)
 
@@ -121,7 +127,7 @@ class MappedShards:
         step, shift = np.divmod(positions[there], self._sample)
         if self._shift is None and shift.size:
             self._shift = int(shift[0])
-            self._samples = self._range.samples(self._shift, self._sample)
+            self.samples = self._range.samples(self._shift, self._sample)
         first = self._first[file * self._chunks : (file + 1) * self._chunks]
         first[~there] = _NOWHERE
         first[there] = step + file * (self._stride // self._sample)
@@ -133,6 +139,22 @@ class MappedShards:
             return set()
         addresses, self._region.missing_pages = self._region.missing_pages, []
         return {(address - self._start) // self._stride for address in addresses}
+
+    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of :attr:`samples` that hold samples.
+
+        Parameters
+        ----------
+        ids
+            (b,) int64 sample ids, of files that :meth:`locate` knows.
+
+        Returns
+        -------
+        (b,) int64
+            Negative for samples that were never written.
+        """
+        chunk = ids // self._rows
+        return self._first[chunk] + (ids - chunk * self._rows)
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Copy samples.
@@ -149,15 +171,14 @@ class MappedShards:
         (b,) bool
             True for samples that were never written; their rows of `out` are undefined.
         """
-        chunk = ids // self._rows
-        step = self._first[chunk] + (ids - chunk * self._rows)
+        step = self.positions(ids)
         absent = step < 0
         if absent.any():
             if absent.all():
                 return absent
             step[absent] = step[~absent][0]  # addresses without a mapping must not be read
         # mode="clip" writes straight into `out`; mode="raise" would use a buffer.
-        np.take(self._samples, step, axis=0, out=out, mode="clip")
+        np.take(self.samples, step, axis=0, out=out, mode="clip")
         return absent
 
 

@@ -15,21 +15,20 @@ import numpy as np
 from zarrfeed.arrays import aligned_empty
 from zarrfeed.errors import ReadError, StoreError, printable
 from zarrfeed.machine_memory import enough_memory, require_memory
-from zarrfeed.store.chunk_reader import ChunkReader
 from zarrfeed.store.codecs import use_one_thread_per_decode
+from zarrfeed.store.field_opening import open_field
 from zarrfeed.store.files import require_same
-from zarrfeed.store.mapped_reader import MappedReader, map_array
+from zarrfeed.store.mapped_reader import MappedReader
 from zarrfeed.store.read_plan import ReadPlan
-from zarrfeed.store.zarr_python_reader import ZarrPythonReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from zarrfeed.arrays import Ids
+    from zarrfeed.store.box_plan import BoxPlan
     from zarrfeed.store.field_reader import FieldReader
-    from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
 
@@ -80,10 +79,32 @@ class BatchReader:
             A shard is missing, short or damaged, or the split was replaced.
         """
         plan = ReadPlan(ids)
+        self._read(lambda reader, array: reader.read_into(plan, array), out)
+
+    def read_box_into(self, plan: BoxPlan, out: Sequence[NDArray[Any]]) -> None:
+        """Read a box of a case, of each field the same.
+
+        Parameters
+        ----------
+        plan
+            The parts of the box.
+        out
+            One array per field, of the shape of the box and the field's dtype; strides may be any.
+
+        Raises
+        ------
+        ReadError
+            As :meth:`read_into`.
+        """
+        self._read(lambda reader, array: reader.read_box_into(plan, array), out)
+
+    def _read(
+        self, read: Callable[[FieldReader, NDArray[Any]], None], out: Sequence[NDArray[Any]]
+    ) -> None:
         try:
             for (layout, reader), array in zip(self._fields, out, strict=True):
                 try:  # cheaper for every batch than the context manager `enough_memory`
-                    reader.read_into(plan, array)
+                    read(reader, array)
                 except MemoryError as error:
                     raise ReadError(
                         f"{self._path}: there is not enough memory left for chunks of "
@@ -222,23 +243,6 @@ class SplitReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
-    """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
-    folder = split.path / name
-    if layout.indirect is None:
-        with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):
-            return map_array(
-                folder,
-                layout,
-                required=split.packed,
-                stamp=split.stamps.get(name),
-                open_files=open_files,
-            )
-    if not layout.foreign:
-        return ChunkReader(folder, layout, required=split.packed)
-    return ZarrPythonReader(folder)
 
 
 def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ from zarrfeed.store.files import Stamp, stamp_of
 from zarrfeed.store.json_checks import Damage, require_node
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.schema import (
+    CASE_FIRST_TILE,
+    CASE_KEY,
+    CASE_SIZE,
     DESCRIPTIONS,
     DESCRIPTIVE,
     IMAGE,
@@ -90,6 +93,36 @@ class Split:
         """
         shapes = [self.layouts[name].shape for name in (IMAGE, MASK) if name in self.layouts]
         return self.packed and len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
+
+    @property
+    def tile_size(self) -> tuple[int, ...] | None:
+        """Size of a tile, (h, w) or (d, h, w), if this is a split of cases; None if it is not.
+
+        The samples of a split of cases are the tiles of images or volumes of any size; see
+        :func:`zarrfeed.open_cases`.
+        """
+        if not {CASE_KEY, CASE_SIZE, CASE_FIRST_TILE} & (self.layouts.keys() | self.unfit.keys()):
+            return None
+        sizes, tiles = self.describing(CASE_SIZE), self._tiles()
+        axes = sizes.shape[1] if sizes else 0
+        if tiles is None or not 0 < axes < len(tiles.shape):
+            raise StoreError(
+                f"{self.path}: needed fields of tiles and {CASE_SIZE} of their 2 or 3 spatial "
+                f"axes, found {self._names()} and {sizes.shape if sizes else 'no such sizes'}: "
+                "restore them, or convert again"
+            )
+        return tiles.shape[1 : 1 + axes]
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles, if this is a split of cases; 0 if it is not."""
+        tiles = self._tiles()
+        return 0 if self.tile_size is None or tiles is None else tiles.shape[0]
+
+    def _tiles(self) -> ArrayLayout | None:
+        """Return the layout of the field whose tiles give those of the others their size."""
+        names = [name for name in (IMAGE, *self.default_fields) if name in self.layouts]
+        return self.layouts[names[0]] if names else None
 
     @property
     def has_field_names(self) -> bool:

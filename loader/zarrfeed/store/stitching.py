@@ -1,4 +1,7 @@
-"""How are predictions of tiles combined into predictions of whole images?"""
+"""How are predictions of tiles combined into predictions of whole images?
+
+Tiles of cases do not overlap, and are put side by side. Those of older splits (``--fit tile``) may.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.store.case_table import CaseTable, read_case_keys, read_case_table
 from zarrfeed.store.descriptive_arrays import decode_name
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
@@ -24,29 +28,31 @@ if TYPE_CHECKING:
 def stitch(
     split: Split | str | os.PathLike[str], predictions: NDArray[Any]
 ) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Combine predictions of tiles into predictions of images, one image at a time.
+    """Combine predictions of tiles into predictions of images or volumes, one at a time.
 
     Parameters
     ----------
     split
-        A split that was packed with ``--fit tile``, or its path.
+        A split of cases (``zarrfeed convert --tile``), or one of overlapping tiles that an older
+        version packed with ``--fit tile``; or its path.
     predictions
         (N, h, w) or (N, h, w, K) floats or integers, for volumes (N, d, h, w) or (N, d, h, w, K):
         one row per tile **in the order of the store**, as from
-        ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Where tiles
-        overlap, floats are averaged; integers, which are class ids, are taken from the tile whose
-        centre is nearest.
+        ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Tiles of cases are
+        put side by side. Where older tiles overlap, floats are averaged; integers, which are class
+        ids, are taken from the tile whose centre is nearest.
 
     Returns
     -------
     iterator of (key, prediction)
-        Name of the image in the source, and (H, W) or (H, W, K) array, for volumes (D, H, W) or
-        (D, H, W, K), of the predictions' dtype, in the size of the image without padding.
+        Name of the image or volume in the source, in the order of the store, and (H, W) or
+        (H, W, K) array, for volumes (D, H, W) or (D, H, W, K), of the predictions' dtype, in the
+        size of the image without padding.
 
     Raises
     ------
     StoreError
-        The split has no tiles, or they do not cover an image.
+        The split has no tiles, they do not cover an image, or its arrays are damaged.
     ValueError
         Predictions and tiles differ in number or size, or predictions are not numbers.
 
@@ -57,6 +63,10 @@ def stitch(
     ...     save(key, scores.argmax(axis=-1))
     """
     split = split if isinstance(split, Split) else open_split(split)
+    if split.tile_size is not None:
+        table = read_case_table(split)
+        _require_tiles(predictions, (split.tiles, *table.tile))
+        return _side_by_side(split, table, predictions)
     if TILE not in split.layouts:
         raise StoreError(
             f"{split.path}: needed tiles, found whole images: use their predictions as they are"
@@ -75,6 +85,11 @@ def stitch(
             f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
             "again"
         )
+    _require_tiles(predictions, tiles)
+    return _stitched(split, predictions)
+
+
+def _require_tiles(predictions: NDArray[Any], tiles: tuple[int, ...]) -> None:
     if (
         predictions.ndim not in (len(tiles), len(tiles) + 1)
         or predictions.shape[: len(tiles)] != tiles
@@ -84,7 +99,20 @@ def stitch(
             f"needed predictions {tiles} or {(*tiles, 'K')} of floats or integers, one for each "
             f"tile, found {predictions.shape} {predictions.dtype}"
         )
-    return _stitched(split, predictions)
+
+
+def _side_by_side(
+    split: Split, table: CaseTable, predictions: NDArray[Any]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Put the tiles of cases together, which are no larger than all predictions."""
+    classes = predictions.shape[1 + len(table.tile) :]
+    keys = read_case_keys(split, range(len(table)))
+    for case, key in enumerate(keys):
+        grid, first = table.grid(case), int(table.first_tile[case])
+        whole = np.empty((*grid.size, *classes), predictions.dtype)
+        for tile in range(grid.tiles):
+            whole[grid.window(tile)] = predictions[first + tile][grid.own_part(tile)]
+        yield key, whole
 
 
 def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -81,7 +81,7 @@ class TileGrid:
     tile: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.size) != len(self.tile) or min((*self.size, *self.tile), default=0) < 1:
+        if len(self.size) != len(self.tile) or min((*self.size, *self.tile), default=1) < 1:
             raise ValueError(
                 "needed sizes of a case and of a tile along the same axes, at least 1 each, found "
                 f"{self.size} and {self.tile}"
@@ -199,11 +199,14 @@ class TileGrid:
             list(_along(along, tile, stride))
             for along, tile, stride in zip(box, self.tile, self._strides(), strict=True)
         ]
-        parts = []
-        for each in itertools.product(*axes):
-            numbers, inside, lands = zip(*each, strict=True)
-            parts.append(TilePart(sum(numbers), inside, lands))
-        return parts
+        return [
+            TilePart(
+                sum([number for number, _, _ in each]),
+                tuple([inside for _, inside, _ in each]),
+                tuple([lands for _, _, lands in each]),
+            )
+            for each in itertools.product(*axes)
+        ]
 
     def _strides(self) -> tuple[int, ...]:
         """Return by how much a tile's number grows with a step along each axis."""
@@ -266,7 +269,8 @@ def count_tiles(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int
     # A claimed size may overflow int64: the sum of products is at first formed in floats.
     if along.astype(np.float64).prod(axis=1).sum() > _MOST_TILES:
         raise ValueError(f"needed at most {_MOST_TILES:,} tiles, found cases of more")
-    return along.prod(axis=1)
+    counts: NDArray[np.int64] = along.prod(axis=1)
+    return counts
 
 
 def own_sizes(

@@ -1,0 +1,105 @@
+"""Which box does an index ask for, and what becomes of the box afterwards?
+
+Pure. Covers what NumPy calls basic indexing: integers, slices, ``...`` and ``None``.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from zarrfeed.store.tile_grid import Box
+
+
+class BoxIndex(NamedTuple):
+    """A box, and the index of it that gives what was asked for.
+
+    Attributes
+    ----------
+    box
+        A slice per axis, inside the array, with a positive step.
+    then
+        The index to apply to the box: it drops, reverses and adds axes.
+    """
+
+    box: Box
+    then: tuple[int | slice | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the box."""
+        return tuple(len(range(part.start, part.stop, part.step)) for part in self.box)
+
+
+def box_index(index: Any, shape: tuple[int, ...]) -> BoxIndex:
+    """Turn an index into a box of positive steps.
+
+    Parameters
+    ----------
+    index
+        As in ``array[index]``.
+    shape
+        Shape of the array.
+
+    Raises
+    ------
+    IndexError
+        The index has too many axes, is out of range, or is not basic.
+
+    Examples
+    --------
+    >>> box_index((-1, ..., slice(None, None, -2)), (4, 5, 6))
+    BoxIndex(box=(slice(3, 4, 1), slice(0, 5, 1), slice(1, 6, 2)), then=(0, slice(None, None, None)\
+, slice(None, None, -1)))
+    """
+    box: list[slice] = []
+    then: list[int | slice | None] = []
+    for each in _completed(index if isinstance(index, tuple) else (index,), shape):
+        if each is None:
+            then.append(None)
+            continue
+        axis = len(box)
+        part, after = _along(each, shape[axis], axis)
+        box.append(part)
+        then.append(after)
+    return BoxIndex(tuple(box), tuple(then))
+
+
+def _completed(index: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
+    """Replace ``...``, or the end that is left out, by whole axes."""
+    used = sum(each is not None and each is not Ellipsis for each in index)
+    dots = [number for number, each in enumerate(index) if each is Ellipsis]
+    if used > len(shape) or len(dots) > 1:
+        raise IndexError(
+            f"needed an index of at most {len(shape)} axes with one '...', found {index!r:.200}"
+        )
+    whole = [slice(None)] * (len(shape) - used)
+    at = dots[0] if dots else len(index)
+    return [*index[:at], *whole, *index[at + 1 :]]
+
+
+def _along(index: Any, extent: int, axis: int) -> tuple[slice, int | slice]:
+    if isinstance(index, slice):
+        wanted = range(*index.indices(extent))
+        if not wanted:
+            return slice(0, 0, 1), slice(None)
+        if wanted.step < 0:
+            wanted = wanted[::-1]
+            return slice(wanted[0], wanted[-1] + 1, wanted.step), slice(None, None, -1)
+        return slice(wanted[0], wanted[-1] + 1, wanted.step), slice(None)
+    try:
+        if isinstance(index, bool | np.bool_ | np.ndarray):
+            raise TypeError
+        number = operator.index(index)
+    except TypeError:
+        raise IndexError(
+            f"needed integers, slices, '...' and None, found {index!r:.200}: read a box, and index "
+            "the array that it gives"
+        ) from None
+    if not -extent <= number < extent:
+        raise IndexError(f"index {number} is out of range for axis {axis} of {extent} pixels")
+    number %= extent
+    return slice(number, number + 1, 1), 0

@@ -1,0 +1,201 @@
+"""One field of one case, as a lazy array that reads the boxes it is asked for."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.arrays import aligned_empty
+from zarrfeed.errors import ReadError
+from zarrfeed.machine_memory import enough_memory, require_memory
+from zarrfeed.store.array_index import box_index
+from zarrfeed.store.box_plan import BoxPlan
+from zarrfeed.store.reader import BatchReader
+from zarrfeed.store.tile_grid import TileGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
+    from zarrfeed.store.split import Split
+
+
+class ReaderPool:
+    """Readers of one field, one for each thread that reads at the same time.
+
+    Picklable: only the address is pickled, not the open files.
+
+    Parameters
+    ----------
+    split
+        An opened split.
+    field
+        Name of the array.
+
+    Raises
+    ------
+    StoreError
+        There is no such field.
+    """
+
+    def __init__(self, split: Split, field: str) -> None:
+        self.split = split
+        self.field = field
+        self.layout = split.select([field])[field]
+        self._idle: list[BatchReader] = []  # appending and popping are atomic
+
+    @contextmanager
+    def reader(self) -> Iterator[BatchReader]:
+        """Lend a reader."""
+        reader = None
+        with suppress(IndexError):  # all are lent
+            reader = self._idle.pop()
+        if reader is None:
+            reader = BatchReader(self.split, [self.field])
+        try:
+            yield reader
+        finally:
+            self._idle.append(reader)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ReaderPool, (self.split, self.field)
+
+
+class CaseArray:
+    """One field of an image or volume of any size, read when it is indexed.
+
+    ``case[10:20, ..., 0]`` reads a box into a new array: integers, slices with any step, ``...``
+    and None, as in NumPy. Of raw tiles, only the box is copied; compressed tiles are decoded as
+    wholes. ``np.asarray(case)`` reads all of it. Several threads may read at the same time.
+    ``dask.array.from_array(case)`` makes one chunk of every tile.
+
+    Get one from :func:`zarrfeed.open_case` or :func:`zarrfeed.open_cases`.
+
+    Attributes
+    ----------
+    key
+        Name of the case in the source.
+    field
+        Name of the field.
+    shape
+        (H, W) or (D, H, W), without padding; with channels (H, W, C) or (D, H, W, C).
+    dtype
+        Data type of the pixels.
+    chunks
+        Shape of a tile, in which the case is stored.
+    spacing
+        Length of a step along each spatial axis, in the order of `shape`; None if unknown.
+    affine
+        (4, 4) float64: from (z, y, x, 1), the index of a voxel, to (x, y, z, 1) in the world, in
+        mm, RAS+. For images (3, 3): from (row, column, 1), the upper left corner of a pixel, to
+        (x, y, 1) in the image's coordinate reference system. None if unknown.
+    """
+
+    def __init__(
+        self,
+        pool: ReaderPool,
+        grid: TileGrid,
+        first_tile: int,
+        *,
+        key: str,
+        spacing: tuple[float, ...] | None,
+        affine: NDArray[np.float64] | None,
+    ) -> None:
+        tile = pool.layout.sample_shape
+        channels = tile[len(grid.tile) :]
+        self._pool = pool
+        self._first_tile = first_tile
+        # Channels are an axis of one tile.
+        self._grid = TileGrid((*grid.size, *channels), tile)
+        self.key = key
+        self.spacing = spacing
+        self.affine = affine
+
+    @property
+    def field(self) -> str:
+        """Name of the field."""
+        return self._pool.field
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size without padding, and the number of channels if there are any."""
+        return self._grid.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the pixels."""
+        return self._pool.layout.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a tile."""
+        return self._grid.tile
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels, each channel counted."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes if it is read as a whole."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        """Return the extent of the first axis."""
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read a box.
+
+        Returns
+        -------
+        array, or a scalar if every axis has an integer
+
+        Raises
+        ------
+        IndexError
+            The index is out of range, or has something else than integers, slices, ``...`` and
+            None.
+        StoreError
+            The box does not fit in memory.
+        ReadError
+            A shard is missing, short or damaged, or the split was replaced.
+        """
+        box, then = wanted = box_index(index, self.shape)
+        shape = wanted.shape
+        folder = self._pool.split.path / self.field
+        nbytes = math.prod(shape) * self.dtype.itemsize
+        require_memory(folder, nbytes, f"a box {shape} of case {self.key!r}")
+        with enough_memory(folder, f"a box {shape} of case {self.key!r}"):
+            out: NDArray[Any] = aligned_empty(nbytes).view(self.dtype).reshape(shape)
+            if nbytes:
+                self._read(BoxPlan(self._first_tile, self._grid.parts(box)), out)
+        return out[then]
+
+    def _read(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        try:
+            with self._pool.reader() as reader:
+                reader.read_box_into(plan, [out])
+        except ReadError as error:
+            raise ReadError(f"{error} (read for case {self.key!r})") from error
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read the whole case."""
+        if copy is False:
+            raise ValueError(f"case {self.key!r} is read from its files, and cannot be a view")
+        whole: NDArray[Any] = self[...]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.field} of case {self.key!r}: {self.shape} {self.dtype}, tiles {self.chunks}>"
+        )

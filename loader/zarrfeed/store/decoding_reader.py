@@ -1,0 +1,106 @@
+"""Read compressed samples: every chunk that is needed is decoded once, in place if possible."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import ReadError
+from zarrfeed.store.codecs import decode_chunk
+from zarrfeed.store.mapped_reader import MappedReader, as_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.read_plan import Reads
+    from zarrfeed.store.shard_files import ShardFiles
+    from zarrfeed.store.tile_grid import TilePart
+
+_NO_BYTES = np.empty(0, np.uint8)
+
+
+class DecodingReader(MappedReader):
+    """Decodes every chunk once, straight into its row if it is one sample."""
+
+    def __init__(self, files: ShardFiles) -> None:
+        super().__init__(files)
+        self._scratch = _NO_BYTES
+
+    def _copy(
+        self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        layout = self._layout
+        sample = layout.sample_nbytes
+        target = as_bytes(out).data
+        for start, stop, shard, chunk, encoded in self._chunks(reads, offset, nbytes):
+            if layout.chunk_rows == 1 and stop - start == 1:
+                place = int(reads.land[start]) * sample
+                self._decode(shard, chunk, encoded, target[place : place + sample])
+                continue
+            samples = self._decoded(shard, chunk, encoded)
+            out[reads.land[start:stop]] = samples[reads.row[start:stop]]
+
+    def _copy_parts(
+        self,
+        reads: Reads,
+        offset: NDArray[np.int64],
+        nbytes: NDArray[np.int64],
+        parts: Sequence[TilePart],
+        out: NDArray[Any],
+    ) -> None:
+        layout = self._layout
+        for start, stop, shard, chunk, encoded in self._chunks(reads, offset, nbytes):
+            wanted = [parts[part] for part in reads.land[start:stop].tolist()]
+            if layout.chunk_rows == 1 and len(wanted) == 1:
+                target = out[wanted[0].lands]
+                # Steps are positive, so that nothing else has this shape.
+                if target.shape == layout.sample_shape and target.flags.c_contiguous:
+                    self._decode(shard, chunk, encoded, as_bytes(target).data)
+                    continue
+            samples = self._decoded(shard, chunk, encoded)
+            for row, part in zip(reads.row[start:stop].tolist(), wanted, strict=True):
+                out[part.lands] = samples[(row, *part.inside)]
+
+    def _chunks(
+        self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int, int, int, memoryview]]:
+        """Yield each chunk once: which reads need it, its shard, its number and its bytes."""
+        mapped, data = -1, _NO_BYTES
+        apart = (reads.chunk[1:] != reads.chunk[:-1]) | (reads.shard[1:] != reads.shard[:-1])
+        edges = [0, *(np.flatnonzero(apart) + 1).tolist(), reads.chunk.size]
+        for start, stop in itertools.pairwise(edges):
+            shard, chunk = int(reads.shard[start]), int(reads.chunk[start])
+            at = int(offset[start])
+            if shard != mapped:
+                mapped, data = shard, self._files.data(shard)
+            yield start, stop, shard, chunk, data[at : at + int(nbytes[start])].data
+
+    def _decoded(self, shard: int, chunk: int, encoded: memoryview) -> NDArray[Any]:
+        """Decode a chunk into memory that the next call reuses."""
+        layout = self._layout
+        if not self._scratch.size:
+            self._scratch = np.empty(layout.chunk_rows * layout.sample_nbytes, np.uint8)
+        self._decode(shard, chunk, encoded, self._scratch.data)
+        return self._scratch.view(layout.dtype).reshape(-1, *layout.sample_shape)
+
+    def _decode(self, shard: int, chunk: int, encoded: memoryview, target: memoryview) -> None:
+        layout = self._layout
+        began = time.perf_counter()
+        try:
+            decode_chunk(layout, encoded, target)
+        except ValueError as error:
+            self._files.check()  # reports a file that was truncated while it was decoded
+            first = shard * layout.shard_rows + chunk * layout.chunk_rows
+            last = first + layout.chunk_rows - 1
+            samples = f"sample {first}" if first == last else f"samples {first} to {last}"
+            raise ReadError(
+                f"{self._files.path(shard)}: chunk {chunk} ({samples} of "
+                f"{self._files.folder.name!r}) is damaged: {error}; restore the file or convert "
+                "again"
+            ) from error
+        self.decode_seconds += time.perf_counter() - began

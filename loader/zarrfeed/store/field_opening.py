@@ -1,0 +1,75 @@
+"""Which reader reads an array? The fastest that its layout allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.machine_memory import enough_memory
+from zarrfeed.store.chunk_reader import ChunkReader
+from zarrfeed.store.chunk_table import ENTRY_NBYTES
+from zarrfeed.store.codecs import CHECKSUM_NBYTES
+from zarrfeed.store.decoding_reader import DecodingReader
+from zarrfeed.store.mapped_shards import MappedShards
+from zarrfeed.store.raw_reader import GatheringReader, RowReader
+from zarrfeed.store.shard_files import ShardFiles
+from zarrfeed.store.zarr_python_reader import ZarrPythonReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zarrfeed.store.field_reader import FieldReader
+    from zarrfeed.store.files import Stamp
+    from zarrfeed.store.mapped_reader import MappedReader
+    from zarrfeed.store.schema import ArrayLayout
+    from zarrfeed.store.split import Split
+
+
+def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
+    """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
+    folder = split.path / name
+    if layout.indirect is None:
+        with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):
+            return _map(
+                folder,
+                layout,
+                required=split.packed,
+                stamp=split.stamps.get(name),
+                open_files=open_files,
+            )
+    if not layout.foreign:
+        return ChunkReader(folder, layout, required=split.packed)
+    return ZarrPythonReader(folder)
+
+
+def _map(
+    folder: Path, layout: ArrayLayout, *, required: bool, stamp: Stamp | None, open_files: int
+) -> MappedReader:
+    """Open an array whose ``layout.indirect`` is None."""
+    raw = layout.compressor == "raw" and not layout.checksum
+    mapped_shards = _reserve(layout) if raw and layout.shards <= open_files else None
+    files = ShardFiles(
+        folder,
+        layout,
+        required=required,
+        stamp=stamp,
+        open_files=open_files,
+        mapped_shards=mapped_shards,
+    )
+    if not raw:
+        return DecodingReader(files)
+    return RowReader(files) if mapped_shards is None else GatheringReader(files)
+
+
+def _reserve(layout: ArrayLayout) -> MappedShards | None:
+    """Reserve one range of addresses for all files; None if the system has no such range."""
+    index = layout.chunks_per_shard * ENTRY_NBYTES + CHECKSUM_NBYTES
+    try:
+        return MappedShards(
+            layout.shards,
+            layout.chunks_in_use,
+            layout.chunk_rows,
+            layout.shard_rows * layout.sample_nbytes + index,
+            layout.sample_nbytes,
+        )
+    except OSError:
+        return None
