@@ -271,7 +271,8 @@ class SourceArguments:
         }
         known = parameters_of(self.format_name)
         if self.as_ is None and "as_" in known:
-            said["as_"] = arrangement(*self.stored_sizes)
+            by_format = known["as_"].default != As.SLICES  # it knows what its samples are
+            said["as_"] = arrangement(*self.stored_sizes, auto=None if by_format else "volumes")
         for option, value in suffixes.items():
             if value is not None and option not in known:
                 raise typer.BadParameter(
@@ -284,13 +285,15 @@ class SourceArguments:
         return {name: value for name, value in said.items() if value is not None} | options
 
 
-def arrangement(*sizes: str | None) -> str | None:
+def arrangement(*sizes: str | None, auto: str | None = "volumes") -> str | None:
     """Return what a sample of a volume is, by the size that tiles or samples shall have.
 
     Parameters
     ----------
     *sizes
         Values of ``--tile`` and ``--size``, of which the first that is given decides.
+    auto
+        The result if this is ``auto``.
 
     Returns
     -------
@@ -299,14 +302,15 @@ def arrangement(*sizes: str | None) -> str | None:
 
     Examples
     --------
-    >>> arrangement("64x64x64", None), arrangement("auto", None), arrangement(None, "256x256")
-    ('volumes', 'volumes', 'slices')
+    >>> print(arrangement("64x64x64", None), arrangement("auto", None), arrangement(None, "64x64"))
+    volumes volumes slices
     """
     size = next((size.lower() for size in sizes if size), None)
     if size is None:
         return None
-    volumes = size == "auto" or len(re.split("[x×]", size)) == 3
-    return As.VOLUMES.value if volumes else As.SLICES.value
+    if size == "auto":
+        return auto
+    return "volumes" if len(re.split("[x×]", size)) == 3 else "slices"
 
 
 def limits_of(max_sample_size: str | None, *, allow_external: bool) -> Limits:

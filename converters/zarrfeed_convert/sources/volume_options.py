@@ -39,3 +39,20 @@ def require_volume_options(**given: str) -> None:
             raise SourceError(
                 f"{VOLUME_FLAGS[name]}: needed {' or '.join(choices)}, found {value!r}; {hint}"
             )
+
+
+def require_axis(axis: int, as_: str) -> None:
+    """Check the axis along which volumes are sliced, if they are.
+
+    Raises
+    ------
+    SourceError
+        It is none of 0, 1 and 2, or another than 2, the default, although volumes are not sliced.
+    """
+    if axis not in (0, 1, 2):
+        raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}; choose one of these")
+    if as_ == VOLUMES and axis != 2:
+        raise SourceError(
+            f"option axis: needed none with --as volumes, which are not sliced, found {axis}; "
+            "leave it out, or use --as slices"
+        )

@@ -43,16 +43,29 @@ class Cut:
         Pair voxels by index if shapes are equal, whatever the affines say.
     one_hot
         Labels may have a channel per class along the fourth axis.
+    images
+        Whether files hold one image each, so that a slice is named like its file.
     """
 
     axis: int | None
     canonical: bool = False
     warn: bool = False
     one_hot: bool = False
+    images: bool = False
+
+    @property
+    def numbered(self) -> bool:
+        """Whether samples are slices with numbers."""
+        return self.axis is not None and not self.images
 
 
 def volume_axes(
-    shape: Sequence[int], channels: int, *, axis: int | None, orientation: NDArray[Any] = _AS_STORED
+    shape: Sequence[int],
+    channels: int,
+    *,
+    axis: int | None,
+    orientation: NDArray[Any] = _AS_STORED,
+    planes_first: bool = False,
 ) -> Axes:
     """Find the slices, rows, columns and channels among the axes of a stored volume.
 
@@ -61,17 +74,21 @@ def volume_axes(
     shape, channels
         The shape (3,) of the volume, and the number of values per voxel.
     axis
-        The axis to slice along, after the volume is reoriented; None for (z, y, x) as one sample.
+        The axis to slice along, after the volume is reoriented: 0, 1, 2 for x, y, z; None for
+        (z, y, x) as one sample.
     orientation
         (3, 2), as in nibabel: for each stored axis, the axis that it becomes, and 1 or -1.
+    planes_first
+        Whether stored axes are z, y, x.
     """
     spatial, samples = _stored(orientation), list[int]()
-    if axis is None:
+    if axis is not None:
+        samples.append(spatial.pop(2 - axis if planes_first else axis))
+    elif not planes_first:
         spatial.reverse()
-    else:
-        samples.append(spatial.pop(axis))
+    letters = "zyx" if planes_first else "xyz"
     return Axes(
-        "xyzc" if channels > 1 else "xyz",
+        f"{letters}c" if channels > 1 else letters,
         (*shape, channels) if channels > 1 else tuple(shape),
         tuple(samples),
         tuple(spatial),
@@ -153,7 +170,15 @@ def case_of(key: str, images: Sequence[Volume], labels: Volume | None, cut: Cut)
         if volume is not first:
             own, said = _matching(first, turn, volume, cut, is_labels=volume is labels)
             elsewhere += said
-        axes.append(volume_axes(volume.shape, volume.channels, axis=cut.axis, orientation=own))
+        axes.append(
+            volume_axes(
+                volume.shape,
+                volume.channels,
+                axis=cut.axis,
+                orientation=own,
+                planes_first=volume.planes_first,
+            )
+        )
     affine = None if cut.axis is not None else _affine(first)
     return Case(key, tuple(images), labels, tuple(axes), affine, tuple(elsewhere))
 
@@ -163,7 +188,9 @@ def _affine(volume: Volume) -> Affine | None:
     affine = volume.affine
     if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
         return None
-    return tuple(tuple(map(float, row)) for row in affine[:, _REVERSED])
+    if not volume.planes_first:
+        affine = affine[:, _REVERSED]
+    return tuple(tuple(map(float, row)) for row in affine)
 
 
 def _matching(
@@ -182,6 +209,8 @@ def _matching(
             f"{first.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, but "
             f"{'×'.join(map(str, other_shape))} in {other.path}; resample one, or take both out"
         )
+    if np.isnan(first.affine).all() or np.isnan(other.affine).all():
+        return own, []  # one does not say where it is
     affine, other_affine = _turned_affine(first, turn), _turned_affine(other, own)
     found = difference(affine, other_affine, shape)
     if found.tolerated:

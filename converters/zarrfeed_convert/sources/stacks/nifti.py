@@ -16,9 +16,14 @@ from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.stacks.cases import Cut
 from zarrfeed_convert.sources.stacks.volume_cases import VolumeCases
-from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS
+from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS, VolumeReader
 from zarrfeed_convert.sources.value_options import ValueOptions
-from zarrfeed_convert.sources.volume_options import VOLUMES, WARN, require_volume_options
+from zarrfeed_convert.sources.volume_options import (
+    VOLUMES,
+    WARN,
+    require_axis,
+    require_volume_options,
+)
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
@@ -114,7 +119,12 @@ class NiftiVolumes(VolumeCases):
         limits: Limits | None = None,
     ) -> None:
         require_volume_options(as_=as_, geometry=geometry)
-        _require_axis(axis, canonical=canonical, as_=as_)
+        require_axis(axis, as_)
+        if canonical and as_ == VOLUMES:
+            raise SourceError(
+                "option canonical: needed none with --as volumes, found yes; use --orient RAS "
+                "instead"
+            )
         options = ValueOptions.of(color, mask_map)
         cut = Cut(
             None if as_ == VOLUMES else axis,
@@ -137,7 +147,8 @@ class NiftiVolumes(VolumeCases):
             mask_suffix=mask_suffix,
         )
         self._left_aside = found.left_aside
-        self._open(found, cut, options, skip_empty=skip_empty, limits=limits or Limits())
+        files = VolumeReader([path for pair in found.pairs for path in pair.files])
+        self._open(found, files, cut, options, skip_empty=skip_empty, limits=limits or Limits())
 
     def describe(self) -> JSON:
         """Return the location and the options of the volumes, as JSON."""
@@ -155,19 +166,3 @@ def _named(masks: Path) -> Labels | None:
     folder = masks if masks.is_dir() else Path(fixed_part(str(masks)))
     named = (classes_of_nnunet(where / "dataset.json") for where in (folder, folder.parent))
     return next(filter(None, named), None)
-
-
-def _require_axis(axis: int, *, canonical: bool, as_: Arrangement) -> None:
-    if axis not in (0, 1, 2):
-        raise SourceError(f"option axis: needed 0, 1 or 2, found {axis}; choose one of these")
-    if as_ != VOLUMES:
-        return
-    if axis != 2:
-        raise SourceError(
-            f"option axis: needed none with --as volumes, which are not sliced, found {axis}; "
-            "leave it out, or use --as slices"
-        )
-    if canonical:
-        raise SourceError(
-            "option canonical: needed none with --as volumes, found yes; use --orient RAS instead"
-        )

@@ -1,4 +1,4 @@
-"""What samples do pairs of NIfTI files make: slices of volumes, or volumes?"""
+"""What samples do pairs of files of volumes make: slices, or volumes?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.source import Mask, Source, Window
-from zarrfeed_convert.sources.file_pairs import Pair, slice_keys
+from zarrfeed_convert.sources.file_pairs import slice_keys
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason, require_any
 from zarrfeed_convert.sources.rescale import common_dtype
 from zarrfeed_convert.sources.stacks.cases import Case, Cut, case_of
-from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader, measure_volume
 from zarrfeed_convert.sources.values import fitted, in_rows, packed_dtype
 
 if TYPE_CHECKING:
@@ -24,24 +23,28 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.axes import Axes
-    from zarrfeed_convert.sources.file_pairs import Pairing
+    from zarrfeed_convert.sources.file_pairs import Pair, Pairing
+    from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeFiles
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _VOXELS = 1 << 20  # read at a time: rescaling takes up to 16 bytes for each
 
 
 class VolumeCases(Source):
-    """Volumes in NIfTI files, with labels or alone: a sample per slice, or per volume.
+    """Volumes in files, with labels or alone: a sample per slice, or per volume.
 
-    A format lists the files of its cases and hands them to :meth:`_open`.
+    A format lists the files of its cases and hands them to :meth:`_open`. Files of 2-D images are
+    volumes of one plane, each of which is a sample.
     """
 
     def _open(
         self,
         found: Pairing,
+        files: VolumeFiles,
         cut: Cut,
         options: ValueOptions,
         *,
+        channels: Sequence[str] = (),
         skip_empty: bool,
         limits: Limits,
     ) -> None:
@@ -51,8 +54,12 @@ class VolumeCases(Source):
         ----------
         found
             The files of each case.
+        files
+            How they are read.
         cut, options
             What samples are, and how values are converted.
+        channels
+            Names of the channels that every image must have; none if any number will do.
         skip_empty
             Leave out samples whose mask is 0 everywhere.
         limits
@@ -64,8 +71,8 @@ class VolumeCases(Source):
             There is no sample.
         """
         self._cut, self._options, self._limits = cut, options, limits
-        self._skip_empty = skip_empty
-        self._reader = VolumeReader([path for pair in found.pairs for path in pair.files])
+        self._skip_empty, self._channels = skip_empty, tuple(channels)
+        self._files = files
         self._cases: list[Case] = []
         self._places: list[tuple[int, int]] = []
         self._keys: list[str] = []
@@ -75,8 +82,7 @@ class VolumeCases(Source):
                 self._add(self._measured(pair))
             except SourceError as error:
                 left_out.append(place_and_reason(error, pair.files))
-        what = "slice" if self._slices else "volume"
-        require_any(self._places, left_out, what=what)
+        require_any(self._places, left_out, what=self._what)
         self.left_out = tuple(left_out)
         elsewhere = [said for case in self._cases for said in case.elsewhere]
         if elsewhere:
@@ -92,12 +98,15 @@ class VolumeCases(Source):
         return self._keys
 
     @property
-    def _slices(self) -> bool:
-        return self._cut.axis is not None
+    def _what(self) -> str:
+        """What a sample is."""
+        if self._cut.images:
+            return "image"
+        return "volume" if self._cut.axis is None else "slice"
 
     def _facts(self) -> JSON:
-        what = "slices" if self._slices else "volumes"
-        return {"volumes": len(self._cases), f"empty_{what}_left_out": self._empty}
+        kind = "images" if self._cut.images else "volumes"
+        return {kind: len(self._cases), f"empty_{self._what}s_left_out": self._empty}
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Name the files, with the slice if samples are slices, like ``scan.nii.gz[z=12]``."""
@@ -122,7 +131,7 @@ class VolumeCases(Source):
 
     def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (all or none)
         """Return whether samples are volumes: their files are mapped."""
-        return not self._slices
+        return self._cut.axis is None
 
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Read a part of a slice or a volume, and of its labels."""
@@ -137,7 +146,7 @@ class VolumeCases(Source):
         return self._cases[case], number
 
     def _named(self, volume: Volume, number: int) -> str:
-        if self._cut.axis is None:
+        if self._cut.axis is None or not self._cut.numbered:
             return volume.path
         return f"{volume.path}[{'xyz'[self._cut.axis]}={number}]"
 
@@ -146,9 +155,7 @@ class VolumeCases(Source):
         name = self._named(case.images[0], number)
         channels = self._options.channels(case.channels, name=name)
         size = _size(window) if window else case.size
-        self._limits.require(
-            (*size, channels), self._common, name, "a slice" if self._slices else "a volume"
-        )
+        self._limits.require((*size, channels), self._common, name, _article(self._what))
         image = np.empty((*size, channels), packed_dtype(self._common, name))
         for start, part in self._parts(case.size, window):
             values = self._options.image(self._values(case, number, part, name), name=name)
@@ -189,7 +196,7 @@ class VolumeCases(Source):
         self, volume: Volume, axes: Axes, number: int, window: Window, name: str
     ) -> NDArray[Any]:
         try:
-            return axes.arrange(self._reader.read(volume, axes.index(number, window=window)[:3]))
+            return axes.arrange(self._files.read(volume, axes.index(number, window=window)[:3]))
         except SourceError as error:  # it names the file, not the slice
             raise SourceError(f"{name}: {str(error).removeprefix(f'{volume.path}: ')}") from error
 
@@ -198,7 +205,7 @@ class VolumeCases(Source):
 
         Slices are read at once.
         """
-        if self._slices:
+        if self._cut.axis is not None:
             yield 0, window
             return
         first, *rest = window or tuple(slice(0, extent) for extent in size)
@@ -213,8 +220,9 @@ class VolumeCases(Source):
             numbers = [number for number in numbers if self._has_classes(case, number)]
         self._empty += case.count - len(numbers)
         self._places += [(len(self._cases), number) for number in numbers]
+        numbered = self._cut.numbered
         self._keys += (
-            slice_keys(case.key, numbers, case.count) if self._slices else [case.key] * len(numbers)
+            slice_keys(case.key, numbers, case.count) if numbered else [case.key] * len(numbers)
         )
         self._cases.append(case)
 
@@ -226,13 +234,29 @@ class VolumeCases(Source):
         volumes = []
         for path in pair.files:
             with naming_errors(path):
-                volumes.append(measure_volume(path))
+                volumes.append(self._files.measure(path))
         labels = volumes[-1] if pair.mask else None
         case = case_of(pair.key, volumes[: len(pair.images)], labels, self._cut)
+        if self._channels and case.channels != len(self._channels):
+            raise SourceError(
+                f"{pair.images[0]}: needed {len(self._channels)} channels "
+                f"({', '.join(self._channels)}), found {case.channels}; add the others, or correct "
+                "the list of channels"
+            )
         plane = (*case.size[-2:], case.channels)  # of a volume, which need not be read as a whole
-        self._limits.require(plane, case.images[0].dtype, pair.images[0], "a slice")
+        about = "an image" if self._cut.images else "a slice"
+        self._limits.require(plane, case.images[0].dtype, pair.images[0], about)
+        if self._cut.images and case.count != 1:
+            raise SourceError(
+                f"{pair.images[0]}: needed one image, as in the first file, found {case.count} "
+                "pages; save all as images, or all as volumes"
+            )
         self._limits.require_count(case.count, pair.images[0], "slices")
         return case
+
+
+def _article(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def _size(window: Sequence[slice]) -> tuple[int, ...]:

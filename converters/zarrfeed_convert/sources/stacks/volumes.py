@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +25,7 @@ _UNITS = {"meter": 1e3, "micron": 1e-3}  # in millimetres, which most say, or me
 EXTENSIONS = (".nii", ".nii.gz")  # extensions
 _HEADER = 540  # bytes, of NIfTI-2; NIfTI-1 has 348
 _MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
+NOWHERE = np.full((4, 4), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,11 @@ class Volume:
     stored, dtype
         The dtype in the file, and the one in which it is packed.
     affine
-        (4, 4), from voxels to millimetres, RAS.
+        (4, 4), from voxels to millimetres, RAS; all NaN if the format has none (:data:`NOWHERE`).
     nbytes
         The size of the uncompressed file up to the end of its voxels.
+    planes_first
+        Whether the axes are z, y, x, as of TIFF stacks and arrays, rather than x, y, z.
     """
 
     path: str
@@ -57,6 +60,19 @@ class Volume:
     dtype: str
     affine: NDArray[np.float64] = field(compare=False)
     nbytes: int = 0
+    planes_first: bool = False
+
+
+class VolumeFiles(Protocol):
+    """Files of one kind that hold volumes. Picklable."""
+
+    def measure(self, path: str) -> Volume:
+        """Read a file's header."""
+        ...
+
+    def read(self, volume: Volume, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a part of a volume into new memory: (…) or (…, C), by an index of its three axes."""
+        ...
 
 
 def measure_volume(path: str) -> Volume:
@@ -138,6 +154,10 @@ class VolumeReader:
     def __init__(self, paths: Sequence[str]) -> None:
         packed = any(path.lower().endswith(".gz") for path in paths)
         self._copies = DecompressedCopies() if packed else None
+
+    def measure(self, path: str) -> Volume:
+        """Read a file's header; see :func:`measure_volume`."""
+        return measure_volume(path)
 
     def read(self, volume: Volume, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of a volume into new memory.

@@ -1,0 +1,1 @@
+"""Datasets of volumes and images that a `dataset.json` describes."""
