@@ -120,6 +120,14 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
         yield "zarr", arguments, lambda at, more=more: _zarr(at, **more)
     for version in (2, 3):
         yield "ome-zarr", {"images": "a.zarr"}, lambda at, v=version: _ome_zarr(at, v)
+    volumes = {"as_": "volumes"}
+    for end in ("nii", "nii.gz"):
+        yield "nifti", folders | volumes, lambda at, end=end: _nifti(at, end)
+    for end in (".nii.gz", ".tif", ".png", ".npy"):
+        arguments = {"images": "."}
+        yield "nnunet", arguments, lambda at, end=end: _nnunet(at, end)
+    for more in ({}, {"as_": "slices"}):
+        yield "msd", arguments | more, _decathlon
 
 
 _IMAGES: list[tuple[str, dict[str, Any]]] = [
@@ -248,6 +256,44 @@ def _nifti(at: Path, end: str) -> None:
         (at / name).mkdir()
         nib.save(nib.Nifti1Image(volume, np.eye(4)), at / name / f"a.{end}")
     said = {"labels": {"background": 0, "liver": 1, "tumour": 2}}
+    _put(at / "dataset.json", json.dumps(said).encode())
+
+
+def _nnunet(at: Path, end: str) -> None:
+    for folder, name, volume in (
+        ("imagesTr", "a_0000", PIXELS[..., 0]), ("imagesTr", "a_0001", PIXELS[..., 1]),
+        ("labelsTr", "a", MASKS),
+    ):  # fmt: skip
+        (at / folder).mkdir(exist_ok=True)
+        path = at / folder / f"{name}{end}"
+        if end == ".nii.gz":
+            nib.save(nib.Nifti1Image(volume.astype(np.int16), np.eye(4)), path)
+        elif end == ".tif":
+            tifffile.imwrite(path, volume, compression="zlib", photometric="minisblack")
+            _put(path.with_name("a.json"), b'{"spacing": [2.5, 1, 1]}')
+        elif end == ".npy":
+            np.save(path, volume)
+        else:
+            _put(path, _encoded(volume[0]))
+    said = {
+        "channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "liver": 1, "tumour": 2, "ignore": 3},
+        "numTraining": 1,
+        "file_ending": end,
+    }
+    _put(at / "dataset.json", json.dumps(said).encode())
+
+
+def _decathlon(at: Path) -> None:
+    for name, volume in (("imagesTr", PIXELS.astype(np.int16)), ("labelsTr", MASKS)):
+        (at / name).mkdir()
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), at / name / "a.nii.gz")
+    said = {
+        "modality": {"0": "T1", "1": "T2", "2": "FLAIR"},
+        "labels": {"0": "background", "1": "edema", "2": "tumour"},
+        "numTraining": 1,
+        "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+    }
     _put(at / "dataset.json", json.dumps(said).encode())
 
 
