@@ -13,6 +13,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import DTypeLike, NDArray
 
 
@@ -83,6 +85,33 @@ def fitted(values: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
             "scale them first"
         )
     return floats
+
+
+def stacked(parts: Iterable[NDArray[Any]], count: int) -> NDArray[Any]:
+    """Stack arrays of one shape one by one, so that no two of them need to exist at once.
+
+    Parameters
+    ----------
+    parts
+        The arrays, at least one. Their dtypes may differ.
+    count
+        How many they are.
+
+    Examples
+    --------
+    >>> stacked((np.full(2, value, dtype) for value, dtype in ((1, "uint8"), (500, "uint16"))), 2)
+    array([[  1,   1],
+           [500, 500]], dtype=uint16)
+    """
+    found: NDArray[Any] | None = None
+    for number, part in enumerate(parts):
+        if found is None:
+            found = np.empty((count, *part.shape), part.dtype)
+        if part.dtype != found.dtype:
+            found = found.astype(np.promote_types(found.dtype, part.dtype))
+        found[number] = part
+    assert found is not None
+    return found
 
 
 def in_rows(values: NDArray[Any], axes: int) -> NDArray[Any]:

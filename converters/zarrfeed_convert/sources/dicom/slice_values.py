@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.sources.read_errors import naming_errors
-from zarrfeed_convert.sources.values import fitted, packed_dtype
+from zarrfeed_convert.sources.values import fitted, packed_dtype, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from zarrfeed_convert.source import Image, Mask, Window
     from zarrfeed_convert.sources.dicom.frames import FrameReader
@@ -86,17 +86,11 @@ class SliceValues:
         """Decode a part of a volume, (D, H, W, C), slice by slice."""
         depth, *within = window
         slices = series.slices[depth]
-        parts = (self.image(one, common)[tuple(within)] for one in slices)
-        first = next(parts)
-        image = np.empty((len(slices), *first.shape), first.dtype)
-        image[0] = first
-        for number, part in enumerate(parts, 1):
-            image[number] = part
-        return image
+        return stacked((self.image(one, common)[tuple(within)] for one in slices), len(slices))
 
     def volume_mask(self, series: Series, labels: SliceLabels, window: Window) -> Mask:
         """Decode a part of a volume's labels, (D, H, W), slice by slice."""
         depth, *within = window
         numbers: Sequence[int] = range(len(series.slices))[depth]
         masks = (self.mask(series.slices[number], number, labels)[0] for number in numbers)
-        return np.stack([mask[tuple(within)] for mask in masks])
+        return stacked((mask[tuple(within)] for mask in masks), len(numbers))

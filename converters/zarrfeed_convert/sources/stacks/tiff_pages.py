@@ -10,9 +10,10 @@ import re
 import struct
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
@@ -29,12 +30,16 @@ from zarrfeed_convert.decoding.tiff import (
     require_whole_parts,
 )
 from zarrfeed_convert.decoding.tiff_directories import require_end
+from zarrfeed_convert.sources.stacks.tiff_spacing import spacing_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
 
+Index: TypeAlias = "tuple[int | slice, ...]"
 _MOST_PAGES = 1 << 20
 _LONGEST = 64 << 20  # characters: as much as is parsed of a text
 _COUNTS = re.compile(r"(?:images|slices|frames|channels)=(\d+)")
@@ -117,6 +122,8 @@ class TiffPages:
         The axes of the stack, as tifffile names them.
     page, measured
         The first page, whose tags hold for all, and its header.
+    spacing
+        Distances of planes, rows and columns in mm, as viewers show them; None if unknown.
 
     Raises
     ------
@@ -140,6 +147,7 @@ class TiffPages:
             self.page: Any = series.keyframe
             _require_readable(series, path)
             self.measured = measure_page(self.page)  # some tags are read from the open file
+            self.spacing = spacing_of(tiff, self.page)
             self._mapped, self._pages = self._map(tiff, series), []
             if self._mapped is None:
                 self._pages = list(series)
@@ -151,26 +159,47 @@ class TiffPages:
         self._shape = tuple(self.sizes[axis] for axis in long)
         self._outer = self._count_outer()
 
-    def read(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        """Read a part of the stack, page by page.
+    def read(self, index: Index) -> NDArray[Any]:
+        """Read a part of the stack; see :meth:`reading`."""
+        with self.reading() as read:
+            return read(index)
 
-        Parameters
-        ----------
-        index
-            An index along each axis that is longer than 1, and along Y and X.
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[Index], NDArray[Any]]]:
+        """Open the stack, and yield a function that reads parts of it, page by page.
+
+        The function takes an index along each axis that is longer than 1, and along Y and X. It
+        keeps the page that was decoded last, of which the next part may be.
         """
         if self._mapped is not None:
-            return np.array(self._mapped.reshape(self._shape)[index])
-        outer, inner = index[: self._outer], index[self._outer :]
-        numbers = np.arange(len(self._pages)).reshape(self._shape[: self._outer])[outer]
+            mapped = self._mapped.reshape(self._shape)
+            yield lambda index: np.array(mapped[index])
+            return
+        decoded: dict[int, NDArray[Any]] = {}
+
+        def page(number: int) -> NDArray[Any]:
+            if number not in decoded:
+                decoded.clear()
+                decoded[number] = self._read_page(number)
+            return decoded[number]
+
+        def read(index: Index) -> NDArray[Any]:
+            outer, inner = index[: self._outer], index[self._outer :]
+            numbers = np.arange(len(self._pages)).reshape(self._shape[: self._outer])[outer]
+            parts = [page(number)[inner] for number in np.ravel(numbers).tolist()]
+            return np.stack(parts).reshape(*np.shape(numbers), *parts[0].shape)
+
         # Pages share one file handle and its position.
         with self._lock:
             self._file.open()
             try:
-                parts = [self._read_page(number)[inner] for number in np.ravel(numbers).tolist()]
+                yield read
             finally:
                 self._file.close()
-        return np.stack(parts).reshape(*np.shape(numbers), *parts[0].shape)
+
+    def is_read_in_parts(self, nbytes: int) -> bool:
+        """Return whether no more than `nbytes` are decoded to read any page of so many bytes."""
+        return self._mapped is not None or bool(self.page.nbytes <= nbytes)
 
     def _map(self, tiff: tifffile.TiffFile, series: Any) -> NDArray[Any] | None:
         """Map pixels that are stored contiguously; ImageJ does not even list such pages."""

@@ -1,36 +1,23 @@
-"""What samples do multi-page TIFFs hold: images, with stacks of masks or alone, page by page?"""
+"""What samples do multi-page TIFFs hold: pages or volumes, with stacks of masks or alone?"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.decoding.tiff import PALETTE, arrange_page
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
-from zarrfeed_convert.sources.axes import ALL, Axes
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.axes import ALL
 from zarrfeed_convert.sources.file_discovery import list_stacks
-from zarrfeed_convert.sources.file_pairs import Pair, pair_stacks, slice_keys
+from zarrfeed_convert.sources.file_pairs import pair_stacks
 from zarrfeed_convert.sources.item_index import ItemIndex
 from zarrfeed_convert.sources.option_checks import masks_given
-from zarrfeed_convert.sources.read_errors import (
-    naming_errors,
-    place_and_reason,
-    require_any,
-    source_errors,
-)
-from zarrfeed_convert.sources.stacks.tiff_axes import (
-    axes_of_pair,
-    count_channels,
-    label_of,
-    mask_sample,
-)
-from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
+from zarrfeed_convert.sources.read_errors import place_and_reason, require_any, source_errors
+from zarrfeed_convert.sources.stacks.page_reader import PageReader
+from zarrfeed_convert.sources.stacks.paired_stack import PairedStack, measured
 from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.volume_options import VOLUMES, WARN, require_volume_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,35 +27,27 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color, Pixels
     from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Mask
+    from zarrfeed_convert.source import JSON, Mask, Window
+    from zarrfeed_convert.sources.file_pairs import Pair
+    from zarrfeed_convert.sources.volume_options import Agreement, Arrangement
 
 _EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8")
 _TWO_PARTS = (*_EXTENSIONS, ".ome", *(f".ome{end}" for end in _EXTENSIONS))
-_OPEN = 32  # stacks whose pages a process remembers; some 200 KiB for 500 pages
-
-
-@dataclass(frozen=True, slots=True)
-class _Stack:
-    """A stack of images and its stack of masks, if there is one."""
-
-    pair: Pair
-    images: Axes
-    masks: Axes | None
-    header: Header
-
-    def mask_page(self, page: int) -> int:
-        """Find the page of the masks that belongs to one of the images."""
-        assert self.masks
-        return mask_sample(self.images, self.masks, page)
 
 
 @source_errors
 class TiffStacks(Source):
-    """Multi-page TIFF stacks, with stacks of masks or alone: a sample per page.
+    """Multi-page TIFF stacks, with stacks of masks or alone: a sample per page or volume.
 
     Reads plain multi-page TIFF, BigTIFF, ImageJ hyperstacks and OME-TIFF, compressed or not, one
     page at a time. Z, T and all other axes except channels (C, and S for the samples of a pixel)
     count samples. Images keep their dtype; integers of 64 bits become 32, if these hold them.
+
+    A volume (D, H, W, C) has Z as its depth, else the only axis of pages; a T alone is refused,
+    because a time series is no volume. Other axes count volumes. ImageJ's and OME's distances of
+    voxels, if they are in a unit of length, give the affine in millimetres. TIFFs say nothing of
+    orientation: x is taken to grow with columns, y with rows, z with pages. Only the pages of a
+    window are decoded, unless a page holds several planes.
 
     Parameters
     ----------
@@ -80,9 +59,14 @@ class TiffStacks(Source):
         What names have after the part that both share, like _mask.
     axis
         The letters of the axes that count samples, like TZ, if those are not all except channels;
-        C or S if pages were saved as channels.
+        C or S if pages were saved as channels. Of volumes, the letter of the depth.
     channel
         The only channel to pack, counted from 0; -1 for all.
+    as_
+        Pack pages (``slices``) or ``volumes``.
+    geometry
+        ``strict`` leaves out volumes whose masks say other distances of voxels, by a tenth of a
+        voxel over the volume; ``warn`` takes those of the image, and a remark says so.
     color
         auto keeps the channels that the stacks have; grey, rgb, rgba convert.
     mask_map
@@ -95,6 +79,8 @@ class TiffStacks(Source):
     left_out
         Stacks without a stack of as many masks, masks without images, and unreadable files, as
         (path, reason).
+    remarks
+        Volumes whose masks say other distances of voxels.
 
     Raises
     ------
@@ -115,15 +101,19 @@ class TiffStacks(Source):
         mask_suffix: str = "",
         axis: str = "",
         channel: int = ALL,
+        as_: Arrangement = "slices",
+        geometry: Agreement = "strict",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         self.arguments["axis"] = self._axis = axis.upper()
         self._channel = channel
+        require_volume_options(as_=as_, geometry=geometry)
+        self._in_volumes, self._strict = as_ == VOLUMES, geometry != WARN
         self._options = ValueOptions.of(color, mask_map)
         self._limits = limits or Limits()
-        self._open: Cache[TiffPages] = Cache(_OPEN, _one)
+        self._reader = PageReader(self._limits)
         where = os.fspath(masks)
         masked = masks_given(where, mask_suffix=mask_suffix, mask_map=mask_map)
         self.fields = PAIR if masked else IMAGES_ONLY
@@ -134,24 +124,27 @@ class TiffStacks(Source):
             mask_suffix=mask_suffix,
         )
         left_out, self._left_aside = list(found.left_out), found.left_aside
-        self._stacks: list[_Stack] = []
+        self._unequal: list[str] = []
+        self._stacks: list[PairedStack] = []
         for pair in found.pairs:
             try:
-                self._stacks.append(self._measured(pair))
+                self._add(pair)
             except SourceError as error:
                 left_out.append(place_and_reason(error, pair.files))
         require_any(self._stacks, left_out)
         self.left_out = tuple(left_out)
-        self._index = ItemIndex.of(stack.images.count for stack in self._stacks)
-        self._keys = [
-            key
-            for stack in self._stacks
-            for key in slice_keys(stack.pair.key, range(stack.images.count), stack.images.count)
-        ]
+        self._index = ItemIndex.of(stack.count for stack in self._stacks)
+        self._keys = [key for stack in self._stacks for key in stack.keys]
+        if self._unequal:
+            why = f"such as {self._unequal[0]}; those of the images are taken"
+            self.remarks = (("spacing", f"{len(self._unequal)} masks differ", why),)
 
     @property
     def keys(self) -> Sequence[str]:
-        """A stack's name, and the number of the page among its samples, from 0."""
+        """A stack's name, and the number of the page or volume among its samples, from 0.
+
+        The only volume of a stack has the name of the stack.
+        """
         return self._keys
 
     def describe(self) -> JSON:
@@ -169,90 +162,98 @@ class TiffStacks(Source):
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Name the files, each with the page, like ``scan.tif[z=12]``."""
-        stack, page = self._locate(sample)
-        name = f"{stack.pair.images[0]}[{label_of(stack.images, page)}]"
-        if stack.masks is None:
-            return (name,)
-        return name, f"{stack.pair.mask}[{label_of(stack.masks, stack.mask_page(page))}]"
+        stack, number = self._locate(sample)
+        return stack.names(number)
 
     def probe(self, sample: int) -> Header:
-        """Return the header of a page, by the header of its stack."""
+        """Return the header of a page or a volume, by the header of its stack."""
         return self._locate(sample)[0].header
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode a page of the images, and that of the masks."""
+        """Decode a page or a volume of the images, and that of the masks."""
+        if self._in_volumes:
+            header = self.probe(sample)
+            name = self.names(sample)[0]
+            self._limits.require(header.image.shape, header.dtype, name, "a volume")
+            return self.read_window(sample, _all_of(header))
         stack, page = self._locate(sample)
-        name = self.names(sample)[0]
-        channel = self._channel
-        pixels = self._page(stack.pair.images[0], stack.images, page, channel, name)
-        image = self._options.image(pixels, name=name)
+        pixels = self._reader.read(stack.pair.images[0], stack.images, page, self._channel)
+        image = self._options.image(pixels, name=stack.names(page)[0])
         return (image, self.read_mask(sample)) if stack.masks else (image,)
 
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether samples are volumes of which single pages can be decoded."""
+        return self._locate(sample)[0].in_parts
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode the pages of a window of a volume, and those of its masks."""
+        if not self._in_volumes:
+            return super().read_window(sample, window)
+        stack, volume = self._locate(sample)
+        depth, *within = window
+        image = self._reader.read_several(
+            stack.pair.images[0],
+            stack.images,
+            stack.pages(volume)[depth],
+            self._channel,
+            lambda pixels, name: self._options.image(pixels, name=name)[tuple(within)],
+        )
+        return (image, self._volume_mask(sample, window)) if stack.masks else (image,)
+
     def read_mask(self, sample: int) -> Mask:
-        """Decode a page of the stack of masks."""
+        """Decode a page or a volume of the stack of masks."""
+        if self._in_volumes:
+            return self._volume_mask(sample, _all_of(self.probe(sample)))
         return self._options.mask(self._mask_page(sample), name=self.names(sample)[1])
 
     def shown_colors(self, sample: int) -> dict[int, int]:
-        """Return the colours of the palette indices that a page of masks uses."""
-        return self._options.shown_colors(self._mask_page(sample))
+        """Return the colours of the palette indices that the masks of a sample use."""
+        stack, number = self._locate(sample)
+        assert stack.masks
+        colors: dict[int, int] = {}
+        for page in stack.pages(number):
+            pixels = self._reader.read(
+                str(stack.pair.mask), stack.masks, stack.mask_page(page), ALL
+            )
+            colors |= self._options.shown_colors(pixels)
+        return colors
 
-    def _locate(self, sample: int) -> tuple[_Stack, int]:
-        number, page = self._index.locate(sample)
-        return self._stacks[number], page
+    def _add(self, pair: Pair) -> None:
+        stack = measured(pair, self._reader, self._options, self._limits, axis=self._axis,
+                         channel=self._channel, in_volumes=self._in_volumes)  # fmt: skip
+        if stack.unequal and self._strict:
+            raise SourceError(
+                f"{pair.images[0]}: needed voxels at the same distances in images and masks, found "
+                f"{stack.unequal}; correct one of them, or take the image's by --geometry warn"
+            )
+        self._unequal += [stack.unequal] if stack.unequal else []
+        self._stacks.append(stack)
+
+    def _locate(self, sample: int) -> tuple[PairedStack, int]:
+        number, place = self._index.locate(sample)
+        return self._stacks[number], place
 
     def _mask_page(self, sample: int) -> Pixels:
         stack, page = self._locate(sample)
-        assert stack.pair.mask
         assert stack.masks
-        name, page = self.names(sample)[1], stack.mask_page(page)
-        return self._page(stack.pair.mask, stack.masks, page, ALL, name)
+        return self._reader.read(str(stack.pair.mask), stack.masks, stack.mask_page(page), ALL)
 
-    def _page(self, path: str, axes: Axes, page: int, channel: int, name: str) -> Pixels:
-        with naming_errors(name):
-            try:
-                opened = self._pages(path)
-                values = opened.read(axes.index(page, channel))
-            except SourceError as error:  # it names the file, not the page
-                raise SourceError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from error
-            return arrange_page(axes.arrange(values, channel), opened.page)
-
-    def _pages(self, path: str) -> TiffPages:
-        """Return the pages of a stack, from the cache if the file has not changed."""
-        about = os.stat(path)  # noqa: PTH116
-        key = (path, about.st_mtime_ns, about.st_size)
-        return self._open.get(key, lambda: TiffPages(path, self._limits))
-
-    def _measured(self, pair: Pair) -> _Stack:
-        path, channel = pair.images[0], self._channel
-        found = []
-        for name in pair.files:
-            with naming_errors(name):
-                found.append(pages := self._pages(name))
-                pages_count = prod(pages.sizes) // (pages.page.size or 1)
-                self._limits.require_count(pages_count, name, "pages")
-        images, *masks = found
-        stored = [(pages.letters, pages.sizes) for pages in found]
-        axes, mask_axes = axes_of_pair(
-            stored[0],
-            stored[1] if masks else None,
-            along=self._axis,
-            channel=channel,
-            names=pair.files,
-            one_hot=self._options.mask_map.by_channel,
+    def _volume_mask(self, sample: int, window: Window) -> Mask:
+        stack, volume = self._locate(sample)
+        assert stack.masks
+        depth, *within = window
+        return self._reader.read_several(
+            str(stack.pair.mask),
+            stack.masks,
+            [stack.mask_page(page) for page in stack.pages(volume)[depth]],
+            ALL,
+            lambda pixels, name: self._options.mask(pixels, name=name)[tuple(within)],
         )
-        image, channels = images.measured, count_channels(axes, channel, path)
-        if images.page.photometric != PALETTE and channels != images.page.samplesperpixel:
-            image = replace(image, channels=channels)
-        mask = None
-        if mask_axes is not None:
-            mask = replace(masks[0].measured, channels=mask_axes.channel_count)
-        header = self._options.header(image, mask, name=path)
-        return _Stack(pair, axes, mask_axes, header)
 
 
 def _stacks(where: str, what: str) -> dict[str, str]:
     return list_stacks(where, what=what, extensions=_EXTENSIONS, endings=_TWO_PARTS)
 
 
-def _one(_: TiffPages) -> int:
-    return 1
+def _all_of(header: Header) -> Window:
+    return tuple(slice(0, extent) for extent in header.size)
