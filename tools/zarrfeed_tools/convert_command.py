@@ -225,7 +225,7 @@ def _command(
         mask_map=mask_map,
         as_=None if as_ is None else as_.value,
         geometry=None if geometry is None else geometry.value,
-        stored_sizes=(size,),
+        stored_sizes=(tile, size),
         split=split,
         limits=limits_of(max_sample_size, allow_external=allow_external),
     )
