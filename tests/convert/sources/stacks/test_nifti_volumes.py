@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import zarrfeed
 from source_contract import require_packed
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits
 from zarrfeed_convert.formats import source_of
+from zarrfeed_tools.cli import app
 
 nib = pytest.importorskip("nibabel")
 sitk: Any = pytest.importorskip("SimpleITK")
@@ -357,3 +361,38 @@ def test_volumes_of_one_size_are_packed_as_samples(tmp_path):
         write(f"m/{name}.nii.gz", masks[-1].transpose(2, 1, 0))
     source = NiftiVolumes("i", "m", as_="volumes")
     require_packed(source, tmp_path / "o.zarr", volumes, masks)
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (["--tile", "4x4x4"], ["a", "b"]),
+        (["--tile", "auto"], ["a", "b"]),
+        (["--tile", "8x8"], [f"{name}/000{z}" for name in "ab" for z in range(5)]),
+        (
+            ["--tile", "8x8", "--as", "slices"],
+            [f"{name}/000{z}" for name in "ab" for z in range(5)],
+        ),
+        (["--tile", "4x4x4", "--geometry", "warn"], ["a", "b"]),
+    ],
+)
+def test_tiles_say_whether_samples_are_slices_or_volumes(options, keys, tmp_path):
+    for name in "ab":
+        write(f"i/{name}.nii.gz", numbers(*SHAPE, seed=ord(name)), orthogonal((1, 1, 2)))
+        ids = numbers(*SHAPE, dtype="uint8", seed=ord(name)) % 3
+        write(f"m/{name}.nii.gz", ids, orthogonal((1, 1, 2)))
+    command = ["convert", "o.zarr", "--split", "train", "--format", "nifti", "--workers", "1"]
+    done = CliRunner().invoke(app, [*command, "--images", "i", "--masks", "m", *options])
+    assert done.exit_code == 0, done.output
+    split = zarr.open_group("o.zarr/train", mode="r")
+    found = [bytes(row).rstrip(b"\0").decode() for row in split["case_key"][:]]
+    assert sorted(found) == keys
+    if "4x4x4" not in options:
+        return
+    for name in "ab":
+        case = zarrfeed.open_case("o.zarr/train", name)
+        expected = numbers(*SHAPE, seed=ord(name)).transpose(2, 1, 0)[..., None]
+        np.testing.assert_array_equal(case[:], expected)
+    affine = split["case_affine"][0]
+    np.testing.assert_allclose(affine[:, [2, 1, 0, 3]], orthogonal((1, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(split["case_spacing"][0], [2, 1, 1], rtol=1e-6)
