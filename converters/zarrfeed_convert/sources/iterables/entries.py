@@ -13,6 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import did_you_mean, nearest
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.extra_fields import require_field_name
+from zarrfeed_convert.sources.iterables.affines import AFFINE, SPACING
 
 FORMS = "(image, mask), (key, image, mask) or {'image': …, 'mask': …}, or {'image': …} without mask"
 _KEY = "key"
@@ -24,7 +25,8 @@ def entries_of(sample: Any, name: str) -> tuple[str | None, dict[str, Any]]:
     """Split a sample into its key and its arrays by field, image and mask first.
 
     Texts, lists of texts and None are metadata of a sample, which are not packed. Numbers are
-    refused, since they may be the sample's weight or label.
+    refused, since they may be the sample's weight or label. Its ``affine`` and ``spacing`` are left
+    to :func:`~zarrfeed_convert.sources.iterables.affines.affine_in`.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def _arrays_of(sample: Mapping[Any, Any], name: str) -> dict[str, Any]:
         raise SourceError(f"{name}: needed an entry {IMAGE!r}, found {has}{hint}")
     arrays = {field: sample[field] for field in (IMAGE, MASK) if field in sample}
     for field, value in sample.items():
-        if field in (IMAGE, MASK, _KEY) or _is_metadata(value):
+        if field in (IMAGE, MASK, _KEY, AFFINE, SPACING) or _is_metadata(value):
             continue
         if not _is_array(value):
             raise _no_array(name, field, value, arrays)

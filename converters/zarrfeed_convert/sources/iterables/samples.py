@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import PIL.Image
@@ -13,6 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.mask_map import MaskMap
+from zarrfeed_convert.sources.iterables.affines import affine_in
 from zarrfeed_convert.sources.iterables.entries import FORMS, entries_of
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.values import in_rows, packable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.header import Affine
     from zarrfeed_convert.source import Image, Mask, Source
 
 _PLAIN = ValueOptions("auto", MaskMap())
@@ -44,9 +46,26 @@ class MapStyle(Protocol):
 Samples: TypeAlias = "Source | Iterable[Any] | MapStyle"
 
 
-def each_sample(
-    samples: Samples, axes: int | None
-) -> Iterator[tuple[str, str, dict[str, NDArray[Any]]]]:
+class Given(NamedTuple):
+    """A sample that a program has given.
+
+    Attributes
+    ----------
+    key, label
+        Its name in the store, and in messages.
+    arrays
+        Field → array, ready to be packed, the image first.
+    affine
+        Where its pixels are; see :class:`~zarrfeed_convert.Header`.
+    """
+
+    key: str
+    label: str
+    arrays: dict[str, NDArray[Any]]
+    affine: Affine | None
+
+
+def each_sample(samples: Samples, axes: int | None) -> Iterator[Given]:
     """Iterate over samples, once.
 
     Parameters
@@ -55,11 +74,6 @@ def each_sample(
         Anything with samples.
     axes
         Number of spatial axes of images whose shape does not tell; None to refuse them.
-
-    Yields
-    ------
-    key, label, sample
-        The sample's name in the store and in messages, and its arrays by field, ready to be packed.
 
     Raises
     ------
@@ -79,7 +93,8 @@ def each_sample(
             raise SourceError(
                 f"{label}: needed {', '.join(fields)}, as samples[0] has, found {', '.join(parts)}"
             )
-        yield key, label, _sample({field: parts[field] for field in fields}, label, axes)
+        arrays = _sample({field: parts[field] for field in fields}, label, axes)
+        yield Given(key, label, arrays, affine_in(given, arrays[IMAGE].ndim - 1, label))
 
 
 def count_samples(samples: Samples) -> int:

@@ -7,33 +7,30 @@ deleted at the end of the conversion; after a conversion that was killed, by the
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import xxhash
 
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.header import ArrayHeader, Header
+from zarrfeed_convert.header import ArrayHeader
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
-from zarrfeed_convert.source import JSON, PAIR, SAMPLES, Field, Mask, Sample, Source
-from zarrfeed_convert.sources.iterables.samples import count_samples, each_sample, name_of
-from zarrfeed_convert.sources.read_errors import anchored, naming_errors
+from zarrfeed_convert.source import PAIR, Field, Sample, Source
+from zarrfeed_convert.sources.iterables.samples import count_samples, each_sample
+from zarrfeed_convert.sources.iterables.spooled import SpooledSamples
+from zarrfeed_convert.sources.read_errors import anchored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from numpy.typing import NDArray
-
+    from zarrfeed_convert.header import Affine
     from zarrfeed_convert.sources.iterables.samples import Samples
-
-Kind: TypeAlias = tuple[ArrayHeader, ...]  # alike samples share one
+    from zarrfeed_convert.sources.iterables.spooled import Kind
 
 
 @contextmanager
@@ -56,9 +53,12 @@ def source_of_samples(
         or (H, W, C) numbers, or Pillow's; masks (H, W) class ids, or (H, W, K) bool where a pixel
         may have several classes, or none; other maps (H, W) or (H, W, C) numbers, which are never
         interpolated. Volumes are (D, H, W, C), or (D, H, W) with ids of this shape; their masks and
-        maps have a D, too. Texts, lists of texts and None beside them are metadata, which are not
-        packed; numbers are refused. Integers of 64 bits become 32, if these hold them; other arrays
-        keep their dtype. A sample without a key is keyed by its number, ``00000000`` and so on.
+        maps have a D, too. A mapping may say where its pixels are: ``affine``, a (4, 4) matrix from
+        (z, y, x, 1) to (x, y, z, 1) in millimetres (RAS), of images a (3, 3) one from (row, column,
+        1) to (x, y, 1); or ``spacing``, the distances along (D, H, W) or (H, W). Texts, lists of
+        texts and None beside them are metadata, which are not packed; numbers are refused. Integers
+        of 64 bits become 32, if these hold them; other arrays keep their dtype. A sample without a
+        key is keyed by its number, ``00000000`` and so on.
     folder
         The folder of the spool, which takes as many bytes as all decoded samples. If it does not
         exist, the nearest existing folder above it.
@@ -109,14 +109,15 @@ def _fill(
     """Write all samples, and return their fields."""
     total = count_samples(samples)
     fields: tuple[str, ...] = ()
-    for number, (key, label, sample) in enumerate(each_sample(samples, axes), 1):
+    for number, given in enumerate(each_sample(samples, axes), 1):
+        key, label = given.key, given.label
         if key in writer:
             raise SourceError(f"{label}: needed a key of its own, found {key!r} a second time")
-        fields = tuple(sample)
+        fields = tuple(given.arrays)
         try:
-            writer.append(key, sample, label=label)
+            writer.append(key, given.arrays, label=label, affine=given.affine)
         except OSError as error:
-            nbytes = sum(values.nbytes for values in sample.values())
+            nbytes = sum(values.nbytes for values in given.arrays.values())
             raise SourceError(
                 f"{label}: cannot be kept in {folder} until it is packed: {error.strerror}; "
                 f"decoded samples need {nbytes} bytes each there"
@@ -151,69 +152,6 @@ def spool_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
         os.close(held)
 
 
-@dataclass(frozen=True)
-class SpooledSamples(Source):
-    """The samples in a spool, a source while the file exists.
-
-    Attributes
-    ----------
-    path
-        The spool.
-    unique_keys
-        The keys of the samples, or their numbers.
-    labels
-        The names of the samples in messages.
-    offsets, kinds
-        Where each sample begins in the file, and the shapes and dtypes of its arrays there.
-    digest
-        A digest of all samples, by which a later run knows whether it has the same.
-    fields
-        The fields of every sample.
-    """
-
-    path: Path
-    unique_keys: Sequence[str]
-    labels: Sequence[str]
-    offsets: Sequence[int]
-    kinds: Sequence[Kind]
-    digest: str
-    fields: tuple[Field, ...] = PAIR
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """The keys of the samples, or their numbers."""
-        return self.unique_keys
-
-    def describe(self) -> JSON:
-        """Describe the samples; their origin is unknown."""
-        return {"kind": SAMPLES, "facts": {"samples": len(self.keys), "digest": self.digest}}
-
-    def names(self, sample: int) -> tuple[str, ...]:
-        """Name the fields of a sample by its number, and by its key if it has one."""
-        return tuple(name_of(self.labels[sample], field.name) for field in self.fields)
-
-    def probe(self, sample: int) -> Header:
-        """Return the shapes and dtypes of a sample."""
-        names = (field.name for field in self.fields)
-        return Header(dict(zip(names, self.kinds[sample], strict=True)))
-
-    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Read a sample."""
-        return tuple(self._stored(sample, place) for place in range(len(self.fields)))
-
-    def read_mask(self, sample: int) -> Mask:
-        """Read a sample's mask."""
-        return self._stored(sample, self.fields.index(PAIR[1]))
-
-    def _stored(self, sample: int, place: int) -> NDArray[Any]:
-        arrays = self.kinds[sample]
-        before = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays[:place])
-        shape, dtype = arrays[place]
-        with naming_errors(self.names(sample)[place]), self.path.open("rb") as file:
-            file.seek(self.offsets[sample] + before)
-            return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
-
-
 class SpoolWriter:
     """Writes samples to a spool, one after the other.
 
@@ -228,6 +166,7 @@ class SpoolWriter:
         self._offset_of: dict[str, int] = {}
         self._labels: list[str] = []
         self._kinds: list[Kind] = []
+        self._affines: list[Affine | None] = []
         self._known: dict[Kind, Kind] = {}
         self._digest = xxhash.xxh3_64()
 
@@ -235,7 +174,7 @@ class SpoolWriter:
         """Return whether the spool has a sample of this key."""
         return key in self._offset_of
 
-    def append(self, key: str, sample: Sample, *, label: str) -> None:
+    def append(self, key: str, sample: Sample, *, label: str, affine: Affine | None = None) -> None:
         """Write a sample.
 
         Parameters
@@ -247,12 +186,16 @@ class SpoolWriter:
             ids, or with a last axis K of ones and zeros, if there is one, and any other fields.
         label
             The sample's name in messages.
+        affine
+            Where its pixels are, if that is known.
         """
         kind = tuple(ArrayHeader(values.shape, str(values.dtype)) for values in sample.values())
         self._offset_of[key] = self._file.tell()
         self._labels.append(label)
         self._kinds.append(self._known.setdefault(kind, kind))
-        self._digest.update(f"{key}\0{_recorded(kind, sample)}".encode("utf-8", "surrogatepass"))
+        self._affines.append(affine)
+        recorded = _recorded(kind, sample) + (f"\0{affine}" if affine else "")
+        self._digest.update(f"{key}\0{recorded}".encode("utf-8", "surrogatepass"))
         for values in sample.values():
             flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
             self._digest.update(flat)
@@ -268,6 +211,7 @@ class SpoolWriter:
             list(self._offset_of.values()),
             self._kinds,
             self._digest.hexdigest(),
+            self._affines,
             fields,
         )
 
