@@ -23,7 +23,7 @@ from zarrfeed_convert.source import JSON, Mask, Source
 from zarrfeed_convert.volume_grid import VolumeGrid, grid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -125,7 +125,10 @@ class RegriddedSource(Source):
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample, turn and resample it."""
         _, grid = self._grid(sample)
-        return self._made(sample, grid, self.inner.read(sample), grid.size, grid.whole)
+        found = self.inner.read(sample)
+        self._require_promised(sample, found, grid.size)
+        before = grid.window_before(grid.whole)
+        return self._made(grid, (values[before] for values in found), grid.whole)
 
     def reads_windows(self, sample: int) -> bool:
         """Return whether the other source reads windows of a sample."""
@@ -136,30 +139,22 @@ class RegriddedSource(Source):
         _, grid = self._grid(sample)
         before = grid.window_before(window)
         found = self.inner.read_window(sample, before)
-        size = tuple(along.stop - along.start for along in before)
-        return self._made(sample, grid, found, size, window)
+        self._require_promised(sample, found, tuple(along.stop - along.start for along in before))
+        return self._made(grid, found, window)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask, turn and resample it."""
         _, grid = self._grid(sample)
         found = self.inner.read_mask(sample)
-        self._require_promised(self.names(sample)[1], found, grid.size)
-        return grid.apply(found, "mask", grid.whole)
+        self._require_promised(sample, (found,), grid.size, self.names(sample)[1:2])
+        return grid.apply(found[grid.window_before(grid.whole)], "mask", grid.whole)
 
     def _made(
-        self,
-        sample: int,
-        grid: VolumeGrid,
-        found: tuple[NDArray[Any], ...],
-        size: Size,
-        window: Window,
+        self, grid: VolumeGrid, parts: Iterable[NDArray[Any]], window: Window
     ) -> tuple[NDArray[Any], ...]:
-        """Make a window of the result from the part of the sample, which has this size."""
-        for values, name in zip(found, self.names(sample), strict=True):
-            self._require_promised(name, values, size)
         return tuple(
             grid.apply(values, field.role, window)
-            for values, field in zip(found, self.fields, strict=True)
+            for values, field in zip(parts, self.fields, strict=True)
         )
 
     def _grid(self, sample: int) -> tuple[Header, VolumeGrid]:
@@ -183,13 +178,20 @@ class RegriddedSource(Source):
         for shape, dtype in _arrays_of(header, grid.new_size).values():
             limits.require(shape, dtype or np.uint8, name, "a resampled volume")
 
-    @staticmethod
-    def _require_promised(name: str, values: NDArray[Any], size: Size) -> None:
-        if values.shape[:3] != size:
-            raise SourceError(
-                f"{name}: needed {size_text(size)} voxels, as its header says, found "
-                f"{values.shape}; restore it, or take it out"
-            )
+    def _require_promised(
+        self,
+        sample: int,
+        found: tuple[NDArray[Any], ...],
+        size: Size,
+        names: tuple[str, ...] | None = None,
+    ) -> None:
+        """Check the size of what was read, of whose voxels the grid tells."""
+        for name, values in zip(names or self.names(sample), found, strict=True):
+            if values.shape[:3] != size:
+                raise SourceError(
+                    f"{name}: needed {size_text(size)} voxels, as its header says, found "
+                    f"{values.shape}; restore it, or take it out"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, without the last header."""

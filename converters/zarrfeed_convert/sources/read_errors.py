@@ -13,6 +13,7 @@ from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.extra_fields import describe_fields, parse_fields
 from zarrfeed_convert.failures import unreadable
+from zarrfeed_convert.regridded import RegriddedSource
 from zarrfeed_convert.sources.file_discovery import hidden_files
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.supervision.board import marked
@@ -100,6 +101,9 @@ def resolved(source: Source) -> tuple[Source, dict[str, str]]:
     there, arguments, options = source.opened or ("", (), {})
     if not there:
         return source, {}
+    if isinstance(source, RegriddedSource):
+        inner, places = resolved(source.inner)
+        return source.over(inner), places
     given = signature(type(source)).bind(*arguments, **options)
     places = {}
     for name in ("images", "masks"):
