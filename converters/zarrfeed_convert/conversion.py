@@ -9,19 +9,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
-from zarrfeed_convert.arguments import require_choice, require_whole
+from zarrfeed_convert.arguments import require_choice, require_spacing, require_whole
 from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
-from zarrfeed_convert.planning.plan import Order, Settings, Tile
+from zarrfeed_convert.orientation import require_codes
+from zarrfeed_convert.planning.plan import Order, Settings, Spacing, Tile
 from zarrfeed_convert.planning.planner import OnProgress, plan_conversion
+from zarrfeed_convert.planning.spacing import regridded
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
 from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.failures import OnError
     from zarrfeed_convert.geometry import Fit, Size
@@ -59,6 +62,8 @@ def convert(
     overlap: int = 0,
     pad_value: float | None = None,
     tile: Tile | None = None,
+    orient: str | None = None,
+    spacing: Spacing | Literal["keep"] | None = None,
     codec: CodecChoice = "auto",
     chunk_samples: int | None = None,
     shard_size: int | None = None,
@@ -72,6 +77,7 @@ def convert(
     restart: bool = False,
     dry_run: bool = False,
     progress: OnProgress | None = None,
+    limits: Limits | None = None,
 ) -> Report:
     """Pack images and masks into one split of a dataset.
 
@@ -110,6 +116,16 @@ def convert(
         size, which are cut into tiles of this size by a grid without overlap. The last tiles along
         an axis are padded. ``auto`` chooses the tile by the sizes of the cases. See
         :func:`zarrfeed.open_case`.
+    orient
+        Turn volumes so that their x, y and z axes point to these directions: ``RAS`` to the right,
+        the anterior and the superior, as nibabel's canonical orientation; ``LPS`` as in DICOM.
+        Volumes are stored as (D, H, W), which is (z, y, x). None or ``keep`` leaves them as they
+        are. The headers of the source must have an affine.
+    spacing
+        Resample volumes to this distance of voxels along D, H, W in mm, after they are turned:
+        images linearly, without smoothing; masks and targets by the nearest voxel. ``median`` takes
+        that of the dataset's other splits, if they have one, else the median of all volumes along
+        each axis. None or ``keep`` leaves it as it is.
     codec
         ``auto``: chosen by how much a codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
@@ -146,6 +162,9 @@ def convert(
         Whether to decide everything, but write nothing.
     progress
         Called with the current step, the number of samples that are done, and their total number.
+    limits
+        Limits of what resampled volumes may claim; see :class:`zarrfeed_convert.Limits`. Those of
+        files are arguments of the source.
 
     Returns
     -------
@@ -169,7 +188,18 @@ def convert(
     size = tuple(size) if isinstance(size, list) else size
     tile = tuple(tile) if isinstance(tile, list) else tile
     settings = Settings(
-        size, fit, overlap, codec, chunk_samples, shard_size, order, seed, pad_value, tile
+        size,
+        fit,
+        overlap,
+        codec,
+        chunk_samples,
+        shard_size,
+        order,
+        seed,
+        pad_value,
+        tile,
+        None if orient in (None, "keep") else require_codes(orient),
+        _asked_spacing(spacing),
     )
     settings.check()
     _require_known(on_error, ignore)
@@ -180,7 +210,16 @@ def convert(
     axes = len(given) if given else destination.spatial_axes(replaced=overwrite)
     with source_of_samples(
         samples, place.absolute().parent, axes=axes, progress=progress
-    ) as source:
+    ) as given_source:
+        source, resolved = regridded(
+            given_source,
+            orient=settings.orient,
+            spacing=settings.spacing,
+            known=destination.spacing,
+            limits=limits,
+            progress=progress,
+        )
+        settings = replace(settings, spacing=resolved)
         failures = Failures(on_error, len(source.keys))
         named, ignore = _named_labels(source, classes, ignore)
         _require_same_labels(destination, named, ignore)
@@ -268,6 +307,12 @@ class _ConversionPlanner:
 def _require_known(on_error: OnError, ignore: int | None) -> None:
     require_choice("on_error", on_error, ("stop", "skip"))
     require_whole("ignore", ignore, least=0, most=MAX_ID)
+
+
+def _asked_spacing(spacing: Spacing | Literal["keep"] | None) -> Spacing | None:
+    if isinstance(spacing, str) and spacing in ("median", "keep"):
+        return "median" if spacing == "median" else None
+    return require_spacing(spacing)
 
 
 def _named_labels(

@@ -29,7 +29,7 @@ from zarrfeed_tools.pack_options import (
     scheduler_of,
 )
 from zarrfeed_tools.progress import report_interrupts, show_progress
-from zarrfeed_tools.quantities import parse_bytes, parse_size
+from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
     READ_TIMEOUT_S,
@@ -78,6 +78,11 @@ zarrfeed convert city.zarr --split val \\
 \b
 zarrfeed convert street.zarr --split train \\
   --images street/rgb --field depth=target:street/depth
+
+\b
+zarrfeed convert ct.zarr --split train --format nifti \
+  --as volumes --images imagesTr --masks labelsTr \
+  --orient RAS --spacing 1.5,1,1 --tile auto
 
 \b
 zarrfeed convert scenes.zarr --split train \\
@@ -172,6 +177,28 @@ def _command(
             "zarrfeed.open_case puts them together again.",
         ),
     ] = None,
+    orient: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RAS|LPS|…|keep",
+            help="Turn volumes so that their x, y and z axes point to these directions. RAS: to "
+            "the right, the anterior and the superior, as in nibabel; LPS: as in DICOM. Needs a "
+            "format that says where voxels are, such as nifti or dicom. By default, volumes are "
+            "kept as they are.",
+            show_default=False,
+        ),
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D,H,W|median|keep",
+            help="Resample volumes, once they are turned, to this distance of voxels in mm, along "
+            "the axes as stored: 1.5,1,1 has slices 1.5 mm apart. Images are interpolated "
+            "linearly, masks take the nearest voxel. median: that of the dataset's other splits, "
+            "else of these volumes. By default, spacings are kept.",
+            show_default=False,
+        ),
+    ] = None,
     mask_map: MaskMapOption = "",
     as_: AsOption = None,
     geometry: AgreementOption = None,
@@ -212,6 +239,7 @@ def _command(
         raise typer.BadParameter("keeps all sizes: leave out --size and --fit", param_hint="--tile")
     if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE) and tile is None:
         raise typer.BadParameter("needs --tile or --fit pad", param_hint="--pad-value")
+    limits = limits_of(max_sample_size, allow_external=allow_external)
     set_read_timeout(read_timeout)
     arguments = SourceArguments(
         images,
@@ -227,7 +255,7 @@ def _command(
         geometry=None if geometry is None else geometry.value,
         stored_sizes=(tile, size),
         split=split,
-        limits=limits_of(max_sample_size, allow_external=allow_external),
+        limits=limits,
     )
     source = arguments.open()
     with report_interrupts(), show_progress() as follow:
@@ -242,6 +270,8 @@ def _command(
             overlap=overlap,
             pad_value=pad_value,
             tile=_tile(tile),
+            orient=orient,
+            spacing=_spacing(spacing),
             codec=codec.value,
             chunk_samples=chunk_samples,
             shard_size=None
@@ -257,11 +287,19 @@ def _command(
             restart=restart,
             dry_run=dry_run,
             progress=follow,
+            limits=limits,
         )
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
         show_report(report, console())
+
+
+def _spacing(text: str | None) -> tuple[float, ...] | Literal["median"] | None:
+    """Read a spacing: three numbers, or a word."""
+    if text is None or text == "keep":
+        return None
+    return "median" if text == "median" else parse_spacing(text)
 
 
 def _tile(text: str | None) -> tuple[int, ...] | Literal["auto"] | None:

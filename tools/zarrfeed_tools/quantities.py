@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import typer
@@ -38,6 +39,32 @@ def parse_size(text: str, *, option: str = "--size") -> tuple[int, ...]:
             param_hint=option,
         )
     return tuple(map(int, extents))
+
+
+def parse_spacing(text: str, *, option: str = "--spacing") -> tuple[float, ...]:
+    """Read the distance of voxels along D, H and W.
+
+    Raises
+    ------
+    typer.BadParameter
+        The text has another form.
+
+    Examples
+    --------
+    >>> parse_spacing("1.5, 1, 1")
+    (1.5, 1.0, 1.0)
+    """
+    try:
+        numbers = tuple(map(float, re.split("[,xX×]", text)))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < math.inf for number in numbers):
+        raise typer.BadParameter(
+            f"needed three distances in mm, along D, H and W, like 1.5,1,1, or median or keep; "
+            f"found {text!r}",
+            param_hint=option,
+        )
+    return numbers
 
 
 def parse_bytes(text: str, *, option: str) -> int:

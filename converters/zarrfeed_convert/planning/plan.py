@@ -6,8 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.arguments import require_choice, require_number, require_size, require_whole
+from zarrfeed_convert.arguments import (
+    require_choice,
+    require_number,
+    require_size,
+    require_spacing,
+    require_whole,
+)
 from zarrfeed_convert.geometry import FITS, GRID, Fit, Size
+from zarrfeed_convert.orientation import require_codes
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
 from zarrfeed_convert.shards.rows import mixed, without
@@ -24,7 +31,8 @@ if TYPE_CHECKING:
 
 Order: TypeAlias = Literal["shuffled", "source"]
 Tile: TypeAlias = Size | Literal["auto"]
-_LATER = ("pad_value", "tile")
+Spacing: TypeAlias = tuple[float, ...] | Literal["median"]
+_LATER = ("pad_value", "tile", "orient", "spacing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class Settings:
     seed: int
     pad_value: float | None = None
     tile: Tile | None = None
+    orient: str | None = None
+    spacing: Spacing | None = None
 
     def check(self) -> None:
         """Refuse values of another kind, or outside their range.
@@ -72,6 +82,10 @@ class Settings:
         require_choice("fit", self.fit, (None, *FITS))
         require_size("size", self.size)
         self._check_tile()
+        if self.orient is not None:
+            require_codes(self.orient)
+        if self.spacing != "median":
+            require_spacing(self.spacing)
         self.storage.check()
         require_whole("seed", self.seed, least=0)
         require_whole("overlap", self.overlap, least=0)
@@ -118,6 +132,8 @@ class Settings:
             settings["pad_value"] = float(self.pad_value)
         if self.tile not in (None, "auto"):
             settings["tile"] = [*self.tile]
+        if self.spacing not in (None, "median"):
+            settings["spacing"] = [*map(float, self.spacing)]
         # Without those of later versions, runs and splits of before are the same.
         unset = [name for name in _LATER if settings[name] is None]
         return {name: value for name, value in settings.items() if name not in unset}

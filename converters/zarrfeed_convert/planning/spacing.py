@@ -13,6 +13,7 @@ from zarrfeed_convert.affines import spacing_of
 from zarrfeed_convert.orientation import WORDS, require_codes
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.regridded import RegriddedSource, header_nbytes
+from zarrfeed_convert.shards.bands import BAND_NBYTES
 from zarrfeed_convert.volume_grid import grid_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def regridded(
     *,
     orient: str | None,
     spacing: Spacing | Literal["median"] | None,
+    known: Spacing | None = None,
     limits: Limits | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Source, Spacing | None]:
@@ -49,6 +51,8 @@ def regridded(
     spacing
         Spacing along D, H and W of the turned volumes, in mm; ``median`` for the median of theirs
         along each axis; None to keep it.
+    known
+        Spacing of the dataset's other splits, which ``median`` takes; None if they have none.
     limits
         Limits of what a resampled volume may claim.
     progress
@@ -64,7 +68,9 @@ def regridded(
     codes = None if orient is None else require_codes(orient)
     headers, errors = _headers(source, progress)
     reason = "asked for"
-    if spacing == "median":
+    if spacing == "median" and known is not None:
+        spacing, reason = known, "the median: that of the dataset's other splits"
+    elif spacing == "median":
         spacing = _median(source, headers, errors, codes)
         reason = "the median of all volumes"
     done = RegriddedSource(source, orient=codes, spacing=spacing, limits=limits)
@@ -133,9 +139,10 @@ def _more_nbytes(source: Source, grids: list[tuple[int, Header, VolumeGrid]]) ->
     """Return the bytes that decoding takes beyond what is expected of the results."""
     old = new = 0
     for sample, header, grid in grids:
-        nbytes = header_nbytes(header)
+        before = header_nbytes(header)
         scale = math.prod(grid.new_size) / math.prod(grid.size)
-        new = max(new, int(nbytes * scale))
-        if not source.reads_windows(sample):
-            old = max(old, nbytes)
+        after = int(before * scale)
+        if source.reads_windows(sample) and after > BAND_NBYTES:
+            before, after = int(BAND_NBYTES / scale), BAND_NBYTES
+        old, new = max(old, before), max(new, after)
     return _COPIES * max(0, old - new)

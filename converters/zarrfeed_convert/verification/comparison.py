@@ -21,6 +21,7 @@ from zarrfeed_convert.verification.consistency import TODO, repacked_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
 from zarrfeed_convert.verification.originals import (
+    as_packed,
     match,
     missing_originals,
     new_originals,
@@ -164,6 +165,7 @@ def _compared(
                 if isinstance(source, bool | Mapping)
                 else source
             )
+            originals = as_packed(originals, part, limits)
         except SourceError as error:
             problems.append(Problem("source", str(error)))
             closed = True

@@ -16,6 +16,7 @@ from zarrfeed.store.schema import IMAGE, TILE, TILE_SOURCE
 from zarrfeed_convert.extra_fields import moved_fields, parse_fields
 from zarrfeed_convert.formats import FORMATS, source_of
 from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.regridded import RegriddedSource
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.source import recorded_fields
@@ -126,6 +127,20 @@ def open_originals(
         flags = flags or "--images and --masks"
         todo = f"; if they have moved, give their new place with {flags}" if known else ""
         raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
+
+
+def as_packed(originals: Source, part: OriginPart, limits: Limits | None) -> Source:
+    """Return the originals of a part, turned and resampled as when they were packed.
+
+    Raises
+    ------
+    SourceError
+        The part records an orientation or a spacing that is none.
+    """
+    orient, spacing = part.settings.get("orient"), part.settings.get("spacing")
+    if orient is None and spacing is None:
+        return originals
+    return RegriddedSource(originals, orient=orient, spacing=spacing, limits=limits)
 
 
 def _description(part: OriginPart, moved: Mapping[str, Any]) -> JSON:
