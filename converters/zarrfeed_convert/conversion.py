@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
@@ -185,8 +185,7 @@ def convert(
     stopped. A run that ends before a shard is packed leaves `out` as it was.
     """
     start = time.perf_counter()
-    size = tuple(size) if isinstance(size, list) else size
-    tile = tuple(tile) if isinstance(tile, list) else tile
+    size, tile = _unlisted(size), _unlisted(tile)
     settings = Settings(
         size,
         fit,
@@ -302,6 +301,11 @@ class _ConversionPlanner:
             progress=self.progress,
         )
         return ConversionPlan(self.samples, self.settings, plan, measured, self.failures)
+
+
+def _unlisted(size: Any) -> Any:
+    """Return a list, as JSON has it, as a tuple."""
+    return tuple(size) if isinstance(size, list) else size
 
 
 def _require_known(on_error: OnError, ignore: int | None) -> None:
