@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zarrfeed_convert import class_cells, field_cells
-from zarrfeed_tools.inspection import SplitFacts, inspect_store
+from zarrfeed_tools.inspection import CaseFacts, SplitFacts, inspect_store
 from zarrfeed_tools.tables import table_of_cells
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
 
     from zarrfeed_convert import FieldFacts
@@ -25,7 +27,8 @@ _HELP = """Show what a dataset contains: splits, fields, codecs, bytes, classes 
 A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are \
 samples. Besides the fields that feed a model, a packed split has descriptive arrays, named below \
 the table: key holds the samples' names, digest their checksums, class_pixels the pixels of every \
-class. A raw field can take more on disk than in memory, because Zarr stores whole chunks.
+class. Samples of a split of cases are tiles; case_key and case_size name the images or volumes \
+and their sizes. A raw field can take more on disk than in memory, because Zarr stores whole chunks.
 
 Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in \
 a slower way.
@@ -58,10 +61,14 @@ def inspect(
 
 
 def _show(split: SplitFacts, out: Console) -> None:
+    unit = "samples" if split.cases is None else "tiles"
     samples = (
-        "arrays of different lengths" if split.samples is None else f"{split.samples:,} samples"
+        "arrays of different lengths" if split.samples is None else f"{split.samples:,} {unit}"
     )
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
+    if split.cases is not None:
+        for line in case_lines(split.cases):
+            out.print(line, soft_wrap=True)
     fields = [field for field in split.fields if field.name not in split.descriptive]
     out.print(table_of_cells(field_cells(fields)))
     padded = [field.name for field in fields if _is_padded(field)]
@@ -80,6 +87,39 @@ def _show(split: SplitFacts, out: Console) -> None:
     skipped = split.packed.get("skipped", ())
     if skipped:
         out.print(f"{len(skipped)} inputs were skipped when packing; --json lists them")
+
+
+def case_lines(cases: CaseFacts) -> list[str]:
+    """Say how many cases there are, of which sizes and spacings.
+
+    Examples
+    --------
+    >>> case_lines(CaseFacts(2, (64, 64), ((50, 75, 100), (80, 80, 80)), None, 2))
+    ['2 cases of 50…100 × 80 pixels, median 75 × 80, in tiles of 64 × 64']
+    """
+    unit = "voxels" if len(cases.tile) == 3 else "pixels"
+    tile = " × ".join(map(str, cases.tile))
+    lines = [f"{cases.cases:,} cases of {_ranges(cases.size)} {unit}"]
+    lines[0] += f"{_medians(cases.size)}, in tiles of {tile}"
+    if cases.spacing is not None:
+        millimetres = " mm" if len(cases.tile) == 3 else ""
+        line = f"spacing {_ranges(cases.spacing)}{millimetres}{_medians(cases.spacing)}"
+        lines.append(line + (f"; unknown of {cases.unplaced:,}" if cases.unplaced else ""))
+    return lines
+
+
+def _ranges(extents: Iterable[tuple[float, float, float]]) -> str:
+    """Write the range of each axis, or the one value that all cases have."""
+    return " × ".join(
+        f"{low:.4g}" if low == high else f"{low:.4g}…{high:.4g}" for low, _, high in extents
+    )
+
+
+def _medians(extents: Sequence[tuple[float, float, float]]) -> str:
+    """Write the medians, if not all cases have the same values."""
+    if all(low == high for low, _, high in extents):
+        return ""
+    return f", median {' × '.join(f'{middle:.4g}' for _, middle, _ in extents)}"
 
 
 def _is_padded(field: FieldFacts) -> bool:

@@ -5,11 +5,40 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed import Split, list_splits, open_split
+import numpy as np
+
+from zarrfeed import Cases, Split, list_splits, open_cases, open_split
 from zarrfeed_convert import ClassFacts, FieldFacts, classes_of, fields_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """Facts about the cases of a split, whose samples are tiles.
+
+    Attributes
+    ----------
+    cases
+        Number of cases.
+    tile
+        Size of a tile: (h, w) or (d, h, w).
+    size
+        Smallest, median and largest extent of the cases along each axis, in pixels.
+    spacing
+        The same of their spacings; None if no case has one.
+    unplaced
+        Number of cases whose spacing and affine are unknown.
+    """
+
+    cases: int
+    tile: tuple[int, ...]
+    size: tuple[tuple[float, float, float], ...]
+    spacing: tuple[tuple[float, float, float], ...] | None
+    unplaced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +63,8 @@ class SplitFacts:
         The mask id that counts as no class; None if there is none.
     packed
         The recorded settings of the conversion; empty for a store that zarrfeed did not write.
+    cases
+        Facts about its cases; None if its samples are no tiles of cases.
     """
 
     path: str
@@ -44,6 +75,7 @@ class SplitFacts:
     classes: tuple[ClassFacts, ...]
     ignore: int | None
     packed: dict[str, Any]
+    cases: CaseFacts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict that fits JSON."""
@@ -70,7 +102,7 @@ def inspect_store(path: Path) -> list[SplitFacts]:
 
 
 def inspect_split(split: Split) -> SplitFacts:
-    """Collect facts about one opened split. Only metadata and class counts are read."""
+    """Collect facts about one opened split. Only metadata and descriptive arrays are read."""
     fields = fields_of(split, list(split.layouts))
     lengths = {
         split.layouts[name].shape[0] if name in split.layouts else None
@@ -89,4 +121,23 @@ def inspect_split(split: Split) -> SplitFacts:
         classes=classes_of(split),
         ignore=split.ignore,
         packed=dict(split.attributes.get("packed", {})),
+        cases=None if split.tile_size is None else _cases_of(open_cases(split)),
     )
+
+
+def _cases_of(cases: Cases) -> CaseFacts:
+    spacings = cases.spacings
+    known = None if spacings is None else spacings[~np.isnan(spacings).any(axis=1)]
+    return CaseFacts(
+        cases=len(cases),
+        tile=cases.tile_size,
+        size=_extents(cases.sizes),
+        spacing=None if known is None or not len(known) else _extents(known),
+        unplaced=len(cases) - (0 if known is None else len(known)),
+    )
+
+
+def _extents(values: NDArray[Any]) -> tuple[tuple[float, float, float], ...]:
+    """Return the minimum, the median and the maximum of each column."""
+    found = [np.min(values, axis=0), np.median(values, axis=0), np.max(values, axis=0)]
+    return tuple((low, middle, high) for low, middle, high in np.transpose(found).tolist())
