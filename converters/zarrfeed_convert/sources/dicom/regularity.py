@@ -106,8 +106,7 @@ def _unlike(slices: Sequence[Slice]) -> Looked:
         f"slices of one {what}",
         f"{values[0]} in {kept[0].name}, but {values[1]} in {other.name}",
         "split the series into one for each volume",
-        f"the {len(kept)} slices like {kept[0].name} are kept, and {len(slices) - len(kept)} are "
-        "left out",
+        f"of {len(slices)} slices, {len(kept)} like {kept[0].name} are kept",
     )
 
 
@@ -268,7 +267,7 @@ def _number(value: float) -> str:
 
 
 def _shown(values: NDArray[np.float64]) -> str:
-    return "\\".join(f"{value:.6g}" for value in values)
+    return "\\".join(f"{value + 0.0:.6g}" for value in np.round(values, 9))  # never -0
 
 
 # In this order: each relies on what those before have left.

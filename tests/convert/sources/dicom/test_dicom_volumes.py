@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zarrfeed
 from source_contract import require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import convert, verify
 from zarrfeed_convert.formats import open_source
 from zarrfeed_convert.source import IMAGES_ONLY
 
@@ -16,7 +21,10 @@ pydicom = pytest.importorskip("pydicom")
 nib = pytest.importorskip("nibabel")
 sitk = pytest.importorskip("SimpleITK")
 DicomSeries = pytest.importorskip("zarrfeed_convert.sources.dicom.dicom").DicomSeries
+slices = pytest.importorskip("zarrfeed_convert.sources.dicom.slices")
+stacking = pytest.importorskip("zarrfeed_convert.sources.dicom.stacking")
 
+from pydicom.data import get_testdata_file  # noqa: E402 (may be absent)
 from pydicom.uid import generate_uid  # noqa: E402 (may be absent)
 
 from dicom_writing import (  # noqa: E402
@@ -56,10 +64,10 @@ def read_by_itk(folder):
     return reader.Execute()
 
 
-def require_same_points(source, image):
+def require_same_points(source, image, sample=0, planes=2):
     """Require that voxels are where SimpleITK has them."""
-    affine = np.array(source.probe(0).affine)
-    for index in np.ndindex(*(2,) * 3):
+    affine = np.array(source.probe(sample).affine)
+    for index in np.ndindex(planes, 2, 2):
         z, y, x = index
         place = np.array(image.TransformContinuousIndexToPhysicalPoint((x + 0.5, 3.0 * y, 2.0 * z)))
         ours = affine @ [2 * z, 3 * y, x + 0.5, 1]
@@ -113,13 +121,13 @@ def test_units_are_those_of_simpleitk(slope, intercept, dtype):
 def test_slices_are_the_volume_and_nothing_else_changes():
     write_series("i/a", values())
     write_nifti("m/a.nii", labels())
-    slices, whole = DicomSeries("i", "m"), volumes("i", "m")
+    single, whole = DicomSeries("i", "m"), volumes("i", "m")
     for number in range(COUNT):
-        for one, all_of in zip(slices.read(number), whole.read(0), strict=True):
+        for one, all_of in zip(single.read(number), whole.read(0), strict=True):
             np.testing.assert_array_equal(one, all_of[number])
-        assert slices.probe(number).affine is None
-    assert not slices.reads_windows(0)
-    assert slices.describe().keys() == whole.describe().keys() - {"as_"}
+        assert single.probe(number).affine is None
+    assert not single.reads_windows(0)
+    assert single.describe().keys() == whole.describe().keys() - {"as_"}
     assert open_source("dicom", {"images": "i", "masks": "m", "as_": "volumes"}).keys == ["a"]
     with pytest.raises(SourceError, match=r"^--as: needed slices or volumes, found 'volume'"):
         DicomSeries("i", "m", as_="volume")
@@ -329,3 +337,163 @@ def shift(paths):
     for number, path in enumerate(paths, 1):
         edit(path, InstanceNumber=number)
     return paths
+
+
+@pytest.mark.parametrize("said", [{"SpacingBetweenSlices": 3.25}, {"SliceThickness": 3.25}, {}])
+def test_a_single_slice_is_a_volume_whose_depth_the_file_says_or_nothing(said):
+    (path,) = write_series("i", values(1))
+    edit(path, SliceThickness=None)
+    edit(path, **said)
+    source = volumes()
+    require_source(source, [values(1)[..., None]])
+    affine = source.probe(0).affine
+    if not said:
+        assert affine is None
+        return
+    _, _, thickness = np.linalg.norm(np.array(affine)[:3, :3], axis=0)[::-1]
+    assert thickness == pytest.approx(3.25)
+    # SimpleITK takes 1 mm where SpacingBetweenSlices is not said.
+    planes = 2 if "SpacingBetweenSlices" in said else 1
+    require_same_points(source, sitk.ReadImage(str(path)), planes=planes)
+
+
+def test_thickness_is_not_the_distance_of_slices():
+    for path in write_series("i", values()):
+        edit(path, SliceThickness=5.0, SpacingBetweenSlices=-1.0)
+    np.testing.assert_allclose(np.linalg.norm(np.array(volumes().probe(0).affine)[:3, 0]), STEP)
+
+
+def test_a_tilted_series_has_a_sheared_affine():
+    tilted(shift(write_series("i", values())))
+    affine = np.array(volumes(geometry="warn").probe(0).affine)
+    for number in range(COUNT):
+        place = ORIGIN + number * (STEP * NORMAL + 0.5 * ALONG_ROWS)
+        np.testing.assert_allclose(affine @ [number, 0, 0, 1], UPRIGHT @ [*place, 1], atol=1e-5)
+
+
+def test_slices_of_unknown_position_are_stacked_by_number_if_they_may():
+    paths = shift(write_series("i", values()))
+    for path in paths:
+        edit(path, ImageOrientationPatient=None)
+    with pytest.raises(
+        SourceError, match=r"needed ImagePositionPatient.*not all of them in 5 of 5"
+    ):
+        volumes()
+    source = volumes(geometry="warn")
+    assert source.probe(0).affine is None
+    np.testing.assert_array_equal(source.read(0)[0][..., 0], values())
+
+
+def test_localizers_alone_are_left_out():
+    for path in write_series("i", values()):
+        edit(path, ImageType=["DERIVED", "SECONDARY", "LOCALIZER"])
+    with pytest.raises(SourceError, match=r"5 of 5 images to be localizers"):
+        volumes()
+    np.testing.assert_array_equal(volumes(geometry="warn").read(0)[0][..., 0], values())
+
+
+def test_all_missing_positions_are_counted_and_the_first_ones_named():
+    paths = write_series("i", values(12))
+    for number in (3, 6, 7, 9):
+        paths[number].unlink()
+    expected = ", ".join(re_of(position(number)) for number in (3, 6, 7))
+    with pytest.raises(SourceError, match=rf"; missing at {expected} and 1 more; restore missing"):
+        volumes()
+
+
+@pytest.mark.parametrize("jitter", [0.05, 0.15])
+def test_positions_may_be_rounded_by_a_tenth_of_their_distance(jitter):
+    for number, path in enumerate(write_series("i", values())):
+        place = ORIGIN + (number + (number == 2) * jitter) * STEP * NORMAL
+        edit(path, ImagePositionPatient=[round(float(x), 6) for x in place])
+    if jitter < 0.1:
+        assert volumes().left_out == ()
+    else:
+        with pytest.raises(SourceError, match=r"slices at even distances, 2\.5 mm within a tenth"):
+            volumes()
+
+
+@given(st.integers(3, 40), st.data())
+def test_law_any_slices_missing_inside_are_found(count, data):
+    lost = data.draw(
+        st.sets(st.integers(1, count - 2), min_size=1, max_size=max(1, (count - 2) // 2))
+    )
+    kept = [number for number in range(count) if number not in lost]
+    even = len({second - first for first, second in pairwise(kept)}) <= 1
+    found = [slice_at(ORIGIN + number * STEP * NORMAL, number) for number in kept]
+    stacker = stacking.Stacker(strict=True)
+    series = slices.Series("1", "a", "a", tuple(data.draw(st.permutations(found))))
+    if even:
+        assert [one.number for one in stacker.stack(series).slices] == kept
+    else:
+        with pytest.raises(SourceError, match="needed slices at even distances"):
+            stacker.stack(series)
+
+
+def slice_at(place, number):
+    plane = slices.plane_of(place, [*ALONG_COLUMNS, *ALONG_ROWS], SPACING)
+    return slices.Slice(f"{number}.dcm", 0, 1, (ROWS, COLUMNS), 1, "int16", None, None, False,
+                        "MONOCHROME2", 16, False, "1", str(number), number, plane)  # fmt: skip
+
+
+def test_hostile_positions_are_unknown():
+    for position_of in ([np.nan, 0, 0], [1e300, 0, 0], [0, np.inf, 0]):
+        stacker = stacking.Stacker(strict=False)
+        found = (slice_at(np.array(position_of), 0), slice_at(ORIGIN, 1))
+        series = stacker.stack(slices.Series("1", "a", "a", found))
+        assert [one.number for one in series.slices] == [1]
+
+
+REAL = ["CT_small.dcm", "MR_small.dcm", "693_J2KI.dcm", "examples_overlay.dcm"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_are_what_simpleitk_reads(name):
+    path = get_testdata_file(name)
+    if path is None:
+        pytest.skip(f"pydicom has no {name} here")
+    source, image = volumes(str(path), "none"), sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(source.read(0)[0][..., 0], sitk.GetArrayFromImage(image))
+    require_same_points(source, image, planes=1)
+    depth, *within = np.linalg.norm(np.array(source.probe(0).affine)[:3, :3], axis=0)
+    np.testing.assert_allclose(within, image.GetSpacing()[1::-1], rtol=1e-6)
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    said = header.get("SpacingBetweenSlices") or header.SliceThickness
+    np.testing.assert_allclose(depth, float(said))
+
+
+def test_real_series_are_what_simpleitk_reads_and_irregular_ones_are_told():
+    folder = Path(pydicom.data.__file__).parent / "test_files/dicomdirtests"
+    if not folder.is_dir():
+        pytest.skip("pydicom has no series here")
+    source = volumes(str(folder), "none")
+    head = source.keys.index("98892001/CT5N")
+    image = read_by_itk(folder / "98892001/CT5N")
+    np.testing.assert_array_equal(source.read(head)[0][..., 0], sitk.GetArrayFromImage(image))
+    require_same_points(source, image, head)
+    reasons = {Path(path).relative_to(folder).as_posix(): why for path, why in source.left_out}
+    assert "missing at -125" in reasons["77654033/CT2"]
+    assert "localizers (scouts)" in reasons["98892001/CT2N"]
+    assert "one ImageOrientationPatient" in reasons["98892003/MR700"]
+    assert "ImagePositionPatient" in reasons["77654033/CR1/6154"]
+
+
+def test_cases_in_a_store_are_what_simpleitk_reads(tmp_path):
+    sizes = {"a": (7, 20, 11), "b": (3, 5, 30)}
+    for seed, (name, (count, rows, columns)) in enumerate(sizes.items()):
+        pixels = values(count, seed=seed, rows=rows, columns=columns)
+        write_series(f"i/{name}", pixels, slope=1, intercept=-7)
+        write_nifti(f"m/{name}.nii.gz", labels(count, seed=seed, rows=rows, columns=columns), "RAS")
+    out = tmp_path / "o.zarr"
+    convert(volumes("i", "m"), out, split="train", tile=(4, 8, 8), workers=1, shard_size=4096)
+    for seed, (name, (count, rows, columns)) in enumerate(sizes.items()):
+        image = read_by_itk(f"i/{name}")
+        case = zarrfeed.open_case(out / "train", name)
+        np.testing.assert_array_equal(case[:][..., 0], sitk.GetArrayFromImage(image))
+        masks = labels(count, seed=seed, rows=rows, columns=columns)
+        np.testing.assert_array_equal(zarrfeed.open_case(out / "train", name, "mask")[:], masks)
+        np.testing.assert_allclose(case.spacing, image.GetSpacing()[::-1], rtol=1e-5)
+        place = np.array(case.affine) @ [1, 2, 3, 1]
+        itk = [*image.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)), 1]
+        np.testing.assert_allclose(place, UPRIGHT @ itk, atol=1e-4)
+    assert verify(out, source=volumes("i", "m")).ok

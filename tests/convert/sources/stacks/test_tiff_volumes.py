@@ -10,8 +10,10 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zarrfeed
 from source_contract import require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import convert, verify
 from zarrfeed_convert.formats import open_source
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
 from zarrfeed_convert.sources.stacks.tiff_spacing import millimetres
@@ -276,3 +278,23 @@ def test_law_every_page_is_in_one_volume_at_its_place(counts, data):
         places = [np.argwhere(pages == page)[0] for page in found.pages(volume)]
         moved = np.ptp(places, axis=0)
         assert [int(at) for at in np.flatnonzero(moved)] in ([axis], [])
+
+
+@pytest.mark.parametrize("kind", ["imagej", "deflate", "volumetric"])
+def test_cases_in_a_store_are_the_stacks(kind, tmp_path):
+    sizes = {"a": (7, 20, 11), "b": (3, 5, 30)}
+    about = {"spacing": 3, "unit": "mm", "axes": "ZYX"}
+    said = {"imagej": True, "resolution": (2, 4), "metadata": about}
+    for seed, (name, size) in enumerate(sizes.items()):
+        write(f"i/{name}.tif", values(*size, dtype="uint16", seed=seed),
+              **(said if kind == "imagej" else KINDS[kind]))  # fmt: skip
+        write(f"m/{name}.tif", labels(*size), compression="zlib")
+    out, source = tmp_path / "o.zarr", volumes("i", "m")
+    convert(source, out, split="train", tile=(4, 8, 8), workers=2, shard_size=4096)
+    for seed, (name, size) in enumerate(sizes.items()):
+        case = zarrfeed.open_case(out / "train", name)
+        np.testing.assert_array_equal(case[:][..., 0], values(*size, dtype="uint16", seed=seed))
+        mask = zarrfeed.open_case(out / "train", name, "mask")
+        np.testing.assert_array_equal(mask[:], labels(*size))
+        assert case.spacing == ((3, 0.25, 0.5) if kind == "imagej" else None)
+    assert verify(out, source=source).ok
