@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from typing import IO, TYPE_CHECKING, Any
+import os
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import Limits, require_regular
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.decoding.limits import Limits
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 NPY = b"\x93NUMPY"  # first bytes of every such file
 _LONGEST = 1 << 16  # bytes of a header; NumPy itself accepts 10,000 characters
@@ -98,29 +103,104 @@ def decode_npy(data: bytes, name: str, limits: Limits) -> Pixels:
     return Pixels(np.array(arranged, dtype.newbyteorder("="), order="C"), bands=True)
 
 
+def open_npy(path: Path, *, axes: int = 2) -> NpyFile:
+    """Read the header of an image or a volume, whose parts can then be read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    axes
+        Number of spatial axes: 2 for images (H, W) or (H, W, C), 3 for volumes (D, H, W) or
+        (D, H, W, C).
+
+    Raises
+    ------
+    SourceError
+        The file is truncated, or does not hold numbers of as many axes, with or without C.
+    ValueError
+        The header is damaged.
+    """
+    name = str(path)
+    require_regular(path)
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError("it is empty")
+        file.seek(0)
+        size = os.fstat(file.fileno()).st_size
+        shape, fortran, dtype = _header(file, name, None, size, axes)
+        return NpyFile(name, shape, dtype, "F" if fortran else "C", file.tell(), axes)
+
+
+@dataclass(frozen=True, slots=True)
+class NpyFile:
+    """A ``.npy`` file, by its header.
+
+    Attributes
+    ----------
+    name
+        Path of the file.
+    shape, dtype, order
+        Those of the array, as it is stored.
+    offset
+        Number of bytes before its first value.
+    axes
+        Number of spatial axes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"]
+    offset: int
+    axes: int
+
+    def measure(self) -> Measure:
+        """Return the size and the dtype; rows of a volume's planes are not added up."""
+        *planes, height, width = self.shape[: self.axes]
+        channels = (*self.shape[self.axes :], 1)[0]
+        return Measure(height, width, channels, self.dtype.name, windows=True, planes=sum(planes))
+
+    def read(self, window: tuple[slice, ...] = ()) -> NDArray[Any]:
+        """Read a part, or all of it, through a memory map, into new memory."""
+        mapped = np.memmap(self.name, self.dtype, "r", self.offset, self.shape, self.order)
+        return np.array(mapped[window], self.dtype.newbyteorder("="), order="C")
+
+
 def _header(
-    stream: IO[bytes], name: str, limits: Limits, size: int | None
+    stream: IO[bytes], name: str, limits: Limits | None, size: int | None, axes: int = 2
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     shape, fortran, dtype = read_npy_header(stream, name)
     if dtype.kind not in "buif":
         what = "Python objects, which are never unpickled" if dtype.hasobject else str(dtype)
         raise SourceError(f"{name}: needed an array of numbers, found {what}; convert it first")
-    if len(shape) not in (2, 3):
-        found = f"shape {shape}" if len(shape) <= 5 else f"{len(shape)} axes"
-        raise SourceError(
-            f"{name}: needed an array (H, W) or (H, W, C), found {found}; files of volumes "
-            "or of several images are read by --format npz, like -o axes=DHWC"
-        )
-    limits.require(shape, dtype, name)
+    if len(shape) not in (axes, axes + 1):
+        raise SourceError(_other_axes(name, shape, axes))
+    if limits is not None or min(shape) < 1:
+        (limits or Limits()).require(shape, dtype, name)
     nbytes = stream.tell() + math.prod(shape) * dtype.itemsize
     if size is not None and nbytes > size:
         raise SourceError(
             f"{name}: needed {nbytes} bytes for {'×'.join(map(str, shape))} {dtype}, found {size}; "
             "the file ends early: restore it, or take it out"
         )
-    if len(shape) == 3 and shape[0] <= _CHANNELS < shape[2]:
+    if axes == 2 and len(shape) == 3 and shape[0] <= _CHANNELS < shape[2]:
         raise SourceError(
             f"{name}: needed an image (H, W, C), found {shape}, whose channels seem to come first; "
-            "save it with channels last: np.moveaxis(array, 0, -1)"
+            "save it with channels last: np.moveaxis(array, 0, -1); if it is a volume, use "
+            "-o axes=DHW"
         )
     return shape, fortran, dtype
+
+
+def _other_axes(name: str, shape: tuple[int, ...], axes: int) -> str:
+    found = f"shape {shape}" if len(shape) <= 5 else f"{len(shape)} axes"
+    if axes == 3:
+        return (
+            f"{name}: needed an array (D, H, W) or (D, H, W, C), found {found}; leave out -o axes "
+            "if files are images"
+        )
+    return (
+        f"{name}: needed an array (H, W) or (H, W, C), found {found}; of volumes, say "
+        "-o axes=DHWC; files of several images are read by --format npz"
+    )

@@ -76,6 +76,8 @@ class Measure:
         Whether a part of the image can be decoded without the rest.
     levels
         Number of resolutions at which the file has the image.
+    planes
+        Number of planes of a volume; 0 of images.
     """
 
     height: int
@@ -88,6 +90,13 @@ class Measure:
     nodata: tuple[float, ...] = ()
     windows: bool = False
     levels: int = 1
+    planes: int = 0
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Size in pixels, (H, W) or (D, H, W)."""
+        size = self.height, self.width
+        return (self.planes, *size) if self.planes else size
 
 
 def step_of(bits: int) -> int:

@@ -76,7 +76,7 @@ class DecodedFields(Source):
         measures = [found or next(values).measure() for found in files]
         image, mask = measures[0], measures[1] if self.fields[1:2] == PAIR[1:] else None
         names = self.names(sample)
-        if mask and (image.height, image.width) != (mask.height, mask.width):
+        if mask and image.size != mask.size and not image.planes:
             _require_channels_last(image, mask, names[0])
         header = self._options.header(image, mask, name=names[0])
         extras = {
@@ -92,24 +92,24 @@ class DecodedFields(Source):
 
     def _converted(self, values: Iterable[FieldValue]) -> tuple[NDArray[Any], ...]:
         """Decode the values of all fields, and convert them to arrays of their roles."""
-        options = self._of_extras or self._options
         return tuple(
-            self._ids(value)
-            if field == PAIR[1]
-            else field_values(field, value.pixels(), options, name=value.name)
-            for field, value in zip(self.fields, values, strict=True)
+            self._decoded(field, value) for field, value in zip(self.fields, values, strict=True)
         )
+
+    def _decoded(self, field: Field, value: FieldValue) -> NDArray[Any]:
+        """Decode a value, and convert it to an array of the field's role."""
+        if field == PAIR[1]:
+            return self._options.mask(value.pixels(), name=value.name)
+        options = self._of_extras or self._options
+        return field_values(field, value.pixels(), options, name=value.name)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode the mask of a sample without its image."""
-        return self._ids(next(self._values(sample, [1])))
+        return self._decoded(PAIR[1], next(self._values(sample, [1])))
 
     def shown_colors(self, sample: int) -> dict[int, int]:
         """Return the colours of the palette indices that the mask of a sample uses."""
         return self._options.shown_colors(next(self._values(sample, [1])).pixels())
-
-    def _ids(self, mask: FieldValue) -> Mask:
-        return self._options.mask(mask.pixels(), name=mask.name)
 
 
 def with_fields(
@@ -168,7 +168,7 @@ def field_header(field: Field, said: Measure, options: ValueOptions, *, name: st
     SourceError
         The file cannot be a field of this role.
     """
-    size, dtype = (said.height, said.width), np.dtype(said.dtype)
+    size, dtype = said.size, np.dtype(said.dtype)
     if field.role == "image":
         channels = options.channels(said.channels, name=name)
         return ArrayHeader((*size, channels), packed_dtype(dtype, name))

@@ -94,15 +94,15 @@ class ValueOptions:
         """
         channels = self.channels(image.channels, name=name)
         dtype = packed_dtype(np.dtype(image.dtype), name)
-        size = image.height, image.width
-        shape = (*size, channels)
+        shape = (*image.size, channels)
         if mask is None:
             return Header.of_pair(shape, dtype, None, nodata=image.nodata)
+        size = image.height, image.width
         require_same_place(image.place, mask.place, size, name=name)
         return Header.of_pair(
             shape,
             dtype,
-            self.mask_shape((mask.height, mask.width), mask.channels),
+            self.mask_shape(mask.size, mask.channels),
             mask_colors=self.mask_colors(mask.palette),
             turned=image.turned and not mask.turned,
             nodata=image.nodata,

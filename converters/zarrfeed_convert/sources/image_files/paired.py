@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.extra_fields import parse_fields
@@ -17,6 +18,11 @@ from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.field_values import DecodedFields
 from zarrfeed_convert.sources.file_discovery import fixed_part
+from zarrfeed_convert.sources.image_files.array_file import (
+    ArrayFile,
+    is_array_file,
+    require_volume_axes,
+)
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.option_checks import masks_given, require_level
 from zarrfeed_convert.sources.read_errors import source_errors
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color, Measure, Pixels
     from zarrfeed_convert.decoding.tiff_windows import TiffWindows
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Window
+    from zarrfeed_convert.source import JSON, Field, Mask, Window
     from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.file_pairs import Joined
 
@@ -54,6 +60,8 @@ class FilePairs(DecodedFields):
         Conversion of values to further fields; `options` if None.
     level
         Number of the resolution at which to read files that have several.
+    axes
+        Those of images that are volumes, ``DHW`` or ``DHWC``; empty for images (H, W).
     """
 
     def __init__(
@@ -65,12 +73,13 @@ class FilePairs(DecodedFields):
         *,
         of_fields: ValueOptions | None = None,
         level: int = 0,
+        axes: str = "",
     ) -> None:
         self._keys = sorted(files)
         self._files = [files[key] for key in self._keys]
         self._options, self._of_extras = options, of_fields
         self.left_out = list(left_out)
-        self._limits, self._level = limits or Limits(), level
+        self._limits, self._level, self._axes = limits or Limits(), level, axes
         self._opened: Cache[TiffWindows | None] = Cache(_OPENED_NBYTES, _nbytes_of)
 
     @property
@@ -84,10 +93,24 @@ class FilePairs(DecodedFields):
 
     def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
         files = self._files[sample]
-        return (
-            ImageFile(files[field], self._limits, self._level_of(field, files[field]))
-            for field in fields
-        )
+        return (self._file(field, files[field]) for field in fields)
+
+    def _file(self, field: int, name: str) -> ArrayFile | ImageFile:
+        if is_array_file(name) and not (self._level and field == 0):
+            rank = len(self._axes) if field == 0 else 0
+            return ArrayFile(name, self._limits, 3 if self._axes else 2, rank)
+        if self._axes:
+            raise SourceError(
+                f"{name}: needed a .npy file of a volume, as -o axes={self._axes} says, found "
+                "another; name files by a glob like 'scans/*.npy', or leave -o axes out"
+            )
+        return ImageFile(name, self._limits, self._level_of(field, name))
+
+    def _decoded(self, field: Field, value: FieldValue) -> NDArray[Any]:
+        values = super()._decoded(field, value)
+        if isinstance(value, ArrayFile) and value.axes == 3:
+            return values.reshape(*value.size, *values.shape[2:])
+        return values
 
     def _level_of(self, field: int, name: str) -> int:
         """Return the level at which to read a file; masks may have only that of the images."""
@@ -96,26 +119,42 @@ class FilePairs(DecodedFields):
         return self._level
 
     def reads_windows(self, sample: int) -> bool:
-        """Return whether the files of all fields are TIFFs of tiles, or of short strips."""
+        """Return whether all files are ``.npy``, or TIFFs of tiles or of short strips."""
         return None not in self._windows(sample)
 
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Decode a window of a sample; of TIFFs, only the tiles or strips that it meets."""
-        files = self._windows(sample)
-        if None in files:
+        if not self.reads_windows(sample):
             return super().read_window(sample, window)
-        rows, columns = window
-        return self._converted(
-            ImageFile(name, self._limits, self._level, Part(file, (rows, columns)))
-            for name, file in zip(self._files[sample], files, strict=True)
-            if file is not None
-        )
+        return self._converted(self._parts(sample, range(len(self.fields)), window))
 
-    def _windows(self, sample: int) -> list[TiffWindows | None]:
-        return [
-            self._opened.get((name, field, *_version(name)), partial(self._open, name, field))
-            for field, name in enumerate(self._files[sample])
-        ]
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode a window of a mask without its image."""
+        if not self.reads_windows(sample):
+            return super().read_mask_window(sample, window)
+        return self._decoded(PAIR[1], next(self._parts(sample, [1], window)))
+
+    def _parts(self, sample: int, fields: Sequence[int], window: Window) -> Iterator[FieldValue]:
+        """Find what a window holds of some fields, whose files can all be read in windows."""
+        files = self._files[sample]
+        for field, file in enumerate(self._windows(sample)):
+            if field in fields and isinstance(file, ArrayFile):
+                yield replace(file, window=window)
+            elif field in fields and file is not None:
+                rows, columns = window
+                yield ImageFile(
+                    files[field], self._limits, self._level, Part(file, (rows, columns))
+                )
+
+    def _windows(self, sample: int) -> list[ArrayFile | TiffWindows | None]:
+        return [self._window_of(field, name) for field, name in enumerate(self._files[sample])]
+
+    def _window_of(self, field: int, name: str) -> ArrayFile | TiffWindows | None:
+        """Return what reads windows of a file; None if nothing does."""
+        if self._axes or is_array_file(name):
+            file = self._file(field, name)
+            return file if isinstance(file, ArrayFile) else None
+        return self._opened.get((name, field, *_version(name)), partial(self._open, name, field))
 
     def _open(self, name: str, field: int) -> TiffWindows | None:
         from zarrfeed_convert.decoding.tiff_windows import (
@@ -167,8 +206,9 @@ class PairedFolders(FilePairs):
     """Image files and mask files, paired by the path below their folder, without extension.
 
     Files are images of any number of channels, or arrays in ``.npy`` files: images (H, W) or
-    (H, W, C), masks (H, W). The ``.npy`` files of a folder are read if it has no image files, or
-    if a glob names them; otherwise a remark counts them.
+    (H, W, C), masks (H, W); or volumes, (D, H, W) or (D, H, W, C), with masks (D, H, W). The
+    ``.npy`` files of a folder are read if it has no image files, or if a glob names them; otherwise
+    a remark counts them.
 
     Parameters
     ----------
@@ -189,6 +229,9 @@ class PairedFolders(FilePairs):
     level
         Resolution at which to read images that have several (OME-TIFF, SVS and other pyramids of
         TIFF); 0 is the full one. Masks and fields are read at it, too, if they have several.
+    axes
+        ``DHW`` or ``DHWC`` if the files are ``.npy`` files of volumes: D planes, H rows, W columns,
+        C channels. By default they are images.
     color
         ``auto`` keeps the channels of the files; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -222,11 +265,13 @@ class PairedFolders(FilePairs):
         mask_suffix: str = "",
         fields: Mapping[str, str] | None = None,
         level: int = 0,
+        axes: str = "",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         require_level(level)
+        require_volume_axes(axes)
         extras = parse_fields(fields)
         has_ids = any(extra.field.role == "mask" for extra in extras)
         paired = masks_given(
@@ -244,8 +289,9 @@ class PairedFolders(FilePairs):
         self.remarks = self._remarks_on(joined)
         options = of_fields = ValueOptions.of(color, mask_map)
         self._description: JSON = {**self.arguments, **options.describe()}
-        if not level:  # splits and runs of before have none
-            self._description.pop("level", None)
+        for name, value in (("level", level), ("axes", axes)):
+            if not value:  # splits and runs of before have none
+                self._description.pop(name, None)
         self._facts: JSON = {}
         self.classes: tuple[str, ...] | None = None
         self.ignore: int | None = None
@@ -257,7 +303,13 @@ class PairedFolders(FilePairs):
             self._facts["classes_from"] = named.file
             options = ValueOptions(color, named.mask_map, known=True)
         super().__init__(
-            joined.files, options, joined.left_out, limits, of_fields=of_fields, level=level
+            joined.files,
+            options,
+            joined.left_out,
+            limits,
+            of_fields=of_fields,
+            level=level,
+            axes=axes.upper(),
         )
 
     def _remarks_on(self, joined: Joined) -> tuple[tuple[str, str, str], ...]:
