@@ -115,7 +115,10 @@ class DecathlonTask(ListedCases):
         self._remark_unlisted(dataset.path.parent, subset, listed)
         self._open_cases(
             found,
-            VolumeReader([path for pair in found.pairs for path in pair.files]),
+            VolumeReader(
+                [path for pair in found.pairs for path in pair.files],
+                in_memory=limits.sample_nbytes if as_ == VOLUMES else 0,
+            ),
             None if as_ == VOLUMES else axis,
             channels=dataset.channels("modality", "channel_names"),
             geometry=geometry,

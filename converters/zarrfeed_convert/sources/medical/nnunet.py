@@ -132,7 +132,7 @@ class NnUnetRaw(ListedCases):
             found, cases = _found(dataset, ending, channels, labelled=labelled, test=test)
         if not test:
             self._require_count(dataset, "numTraining", cases)
-        files, flat = _files(found, ending, limits)
+        files, flat = _files(found, ending, limits, in_order=as_ in ("", VOLUMES))
         if flat and as_ == VOLUMES:
             raise SourceError(
                 f"--as: needed none for 2-D images, such as {found.pairs[0].images[0]}, found "
@@ -167,11 +167,13 @@ def _ending(dataset: DatasetJson) -> str:
     return ending
 
 
-def _files(found: Pairing, ending: str, limits: Limits) -> tuple[VolumeFiles, bool]:
+def _files(
+    found: Pairing, ending: str, limits: Limits, *, in_order: bool
+) -> tuple[VolumeFiles, bool]:
     """Return what reads the files, and whether they are 2-D images, as the first of them says."""
     paths = [path for pair in found.pairs for path in pair.files]
     if ending.lower() in NIFTI:
-        return VolumeReader(paths), False
+        return VolumeReader(paths, in_memory=limits.sample_nbytes if in_order else 0), False
     suffixes = tuple(f"_{number:04}" for number in range(_most_files(found)))
     planes = PlaneFiles(limits, suffixes)
     for path in paths:

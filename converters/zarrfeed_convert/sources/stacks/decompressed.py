@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import math
 import os
 import shutil
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
+from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class DecompressedCopies:
         try:
             if shutil.disk_usage(self._folder).free < nbytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with gzip.open(path) as packed, partial.open("wb") as file:
+            with open_gzip(path) as packed, partial.open("wb") as file:
                 left = nbytes
                 while left and (piece := packed.read(min(left, _PIECE))):
                     file.write(piece)

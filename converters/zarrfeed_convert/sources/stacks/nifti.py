@@ -42,8 +42,8 @@ class NiftiVolumes(VolumeCases):
     file scales become float32; but where slope and intercept are whole numbers, the smallest signed
     integers that hold whatever the stored ones may mean, if 32 bits do. Volumes of several dtypes
     become the smallest that holds all of them; scaled integers beside float32 become float32.
-    Volumes of .nii.gz are decompressed once, to the folder for temporary files (TMPDIR): it needs
-    room for all of them.
+    Files of .nii.gz are decompressed to memory, case by case; where samples are slices, or a case
+    has more than 1 GiB, once to the folder for temporary files (TMPDIR): it needs room for them.
 
     Parameters
     ----------
@@ -147,8 +147,12 @@ class NiftiVolumes(VolumeCases):
             mask_suffix=mask_suffix,
         )
         self._left_aside = found.left_aside
-        files = VolumeReader([path for pair in found.pairs for path in pair.files])
-        self._open(found, files, cut, options, skip_empty=skip_empty, limits=limits or Limits())
+        limits = limits or Limits()
+        files = VolumeReader(
+            [path for pair in found.pairs for path in pair.files],
+            in_memory=limits.sample_nbytes if as_ == VOLUMES else 0,
+        )
+        self._open(found, files, cut, options, skip_empty=skip_empty, limits=limits)
 
     def describe(self) -> JSON:
         """Return the location and the options of the volumes, as JSON."""

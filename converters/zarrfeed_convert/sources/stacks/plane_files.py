@@ -21,6 +21,8 @@ from zarrfeed_convert.sources.stacks.volumes import NOWHERE, Volume
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -96,6 +98,14 @@ class PlaneFiles:
         if volume.shape[0] > 1:
             return pages.read(index)
         return pages.read(index[1:])[np.newaxis][index[:1]]  # stacks have no axes of length 1
+
+    def expect(self, volumes: Sequence[Volume]) -> None:
+        """Do nothing: files are mapped, or decoded page by page."""
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Maximum number of bytes that are kept in memory."""
+        return 0
 
     def _measure_image(self, path: str) -> Volume:
         found = measure(Path(path), self._limits)

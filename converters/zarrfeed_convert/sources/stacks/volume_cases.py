@@ -98,6 +98,11 @@ class VolumeCases(Source):
         return self._keys
 
     @property
+    def memory_nbytes(self) -> int:
+        """Number of decompressed bytes that a process keeps: the files of one case."""
+        return self._files.memory_nbytes
+
+    @property
     def _what(self) -> str:
         """What a sample is."""
         if self._cut.images:
@@ -215,6 +220,7 @@ class VolumeCases(Source):
 
     def _add(self, case: Case) -> None:
         """Add the samples of a case, without the empty ones if `skip_empty` is set."""
+        self._files.expect([*case.images, *([case.labels] if case.labels else [])])
         numbers = list(range(case.count))
         if self._skip_empty:
             numbers = [number for number in numbers if self._has_classes(case, number)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +14,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.stacks.decompressed import MOST_DEFLATED, DecompressedCopies
+from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
+from zarrfeed_convert.sources.stacks.inflated import InflatedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,48 @@ _UNITS = {"meter": 1e3, "micron": 1e-3}  # in millimetres, which most say, or me
 EXTENSIONS = (".nii", ".nii.gz")  # extensions
 _HEADER = 540  # bytes, of NIfTI-2; NIfTI-1 has 348
 _MOST_BEFORE = 64 << 20  # bytes before the voxels: header and extensions
+_MOST_IN_MEMORY = 1 << 30  # bytes: decompressing them again, in another process, takes 1.3 s
 NOWHERE = np.full((4, 4), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a NIfTI file stores its voxels: in Fortran order.
+
+    Attributes
+    ----------
+    offset
+        Where they begin, in bytes.
+    dtype
+        Dtype of the stored values, in the file's byte order; of colours, with a name for each.
+    extent
+        Number of voxels along x, y and z, and number of channels.
+    slope, intercept
+        What stored values are multiplied by, and what is added; 1 and 0 if the file has none.
+    """
+
+    offset: int
+    dtype: np.dtype[Any]
+    extent: tuple[int, int, int, int]
+    slope: float
+    intercept: float
+
+    @property
+    def end(self) -> int:
+        """Where the voxels end."""
+        return self.offset + math.prod(self.extent) * self.dtype.itemsize
+
+    def end_of(self, index: tuple[int | slice, ...]) -> int:
+        """Where the voxels end that an index along x, y and z needs, in bytes."""
+        if self.extent[3] > 1:  # of which each is a volume
+            return self.end
+        last = index[2] + 1 if isinstance(index[2], int) else index[2].indices(self.extent[2])[1]
+        return self.offset + math.prod(self.extent[:2]) * last * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
-    """A NIfTI file, by its header.
+    """A file of a volume, by its header.
 
     Attributes
     ----------
@@ -46,8 +83,8 @@ class Volume:
         The dtype in the file, and the one in which it is packed.
     affine
         (4, 4), from voxels to millimetres, RAS; all NaN if the format has none (:data:`NOWHERE`).
-    nbytes
-        The size of the uncompressed file up to the end of its voxels.
+    encoding
+        How a NIfTI file stores its voxels; None of other files.
     planes_first
         Whether the axes are z, y, x, as of TIFF stacks and arrays, rather than x, y, z.
     """
@@ -59,8 +96,13 @@ class Volume:
     stored: str
     dtype: str
     affine: NDArray[np.float64] = field(compare=False)
-    nbytes: int = 0
+    encoding: Encoding | None = None
     planes_first: bool = False
+
+    @property
+    def packed_nbytes(self) -> int:
+        """Number of bytes up to the end of the voxels after decompression; 0 if there is none."""
+        return self.encoding.end if self.encoding and _is_packed(self.path) else 0
 
 
 class VolumeFiles(Protocol):
@@ -72,6 +114,15 @@ class VolumeFiles(Protocol):
 
     def read(self, volume: Volume, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of a volume into new memory: (…) or (…, C), by an index of its three axes."""
+        ...
+
+    def expect(self, volumes: Sequence[Volume]) -> None:
+        """Be ready to read parts of these volumes by turns."""
+        ...
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Maximum number of bytes that are kept in memory."""
         ...
 
 
@@ -86,7 +137,9 @@ def measure_volume(path: str) -> Volume:
     _require_near_voxels(path)
     image: Any = nib.load(path)
     dtype, extent = image.get_data_dtype(), _extent(image.shape, path)
-    nbytes = _require_voxels(image, path)
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    encoding = Encoding(int(image.dataobj.offset), dtype, extent, slope, intercept)
+    _require_voxels(encoding, path)
     if dtype.names:
         channels, numbers = len(dtype.names) * extent[3], dtype[0]
     else:
@@ -97,15 +150,15 @@ def measure_volume(path: str) -> Volume:
         channels,
         bool(dtype.names),
         numbers.name,
-        rescaled_dtype(numbers, *_scale(image), path),
+        rescaled_dtype(numbers, slope, intercept, path),
         _millimetres(image),
-        nbytes,
+        encoding,
     )
 
 
 def _require_near_voxels(path: str) -> None:
     """Refuse a header with gigabytes of extensions before the voxels, which nibabel would read."""
-    with gzip.GzipFile(path) if _is_packed(path) else Path(path).open("rb") as file:
+    with open_gzip(path) if _is_packed(path) else Path(path).open("rb") as file:
         head = file.read(_HEADER)
     for order in "<>":
         size = int.from_bytes(head[:4], "little" if order == "<" else "big")
@@ -120,20 +173,17 @@ def _require_near_voxels(path: str) -> None:
             )
 
 
-def _require_voxels(image: Any, path: str) -> int:
-    """Refuse a file that cannot hold all its voxels; return its size up to their end."""
-    needed = int(image.dataobj.offset) + int(prod(image.shape)) * int(
-        image.get_data_dtype().itemsize
-    )
+def _require_voxels(encoding: Encoding, path: str) -> None:
+    """Refuse a file that cannot hold all its voxels."""
     size = Path(path).stat().st_size
     most = size * MOST_DEFLATED if _is_packed(path) else size
-    if needed > most:
+    if encoding.end > most:
         found = f"{size} bytes, at most {most} decompressed," if _is_packed(path) else f"{size}"
         raise SourceError(
-            f"{path}: needed {needed} bytes of voxels ({'×'.join(map(str, image.shape))}), found "
-            f"{found}; the file ends early: restore it, or take it out"
+            f"{path}: needed {encoding.end} bytes of voxels "
+            f"({'×'.join(map(str, encoding.extent))}), found {found}; the file ends early: restore "
+            "it, or take it out"
         )
-    return needed
 
 
 def _is_packed(path: str) -> bool:
@@ -149,15 +199,42 @@ def _millimetres(image: Any) -> NDArray[np.float64]:
 
 
 class VolumeReader:
-    """Reads parts of volumes from mapped files. Picklable and thread-safe."""
+    """Reads parts of NIfTI files. Picklable and thread-safe.
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        packed = any(path.lower().endswith(".gz") for path in paths)
-        self._copies = DecompressedCopies() if packed else None
+    Files are mapped. Those of .nii.gz are decompressed first, once for all processes, to the folder
+    for temporary files; or to memory, if whole volumes are read in order.
+
+    Parameters
+    ----------
+    paths
+        All files.
+    in_memory
+        Maximum number of bytes to decompress to memory at a time: the files of one case.
+    """
+
+    def __init__(self, paths: Sequence[str], *, in_memory: int = 0) -> None:
+        self._copies = DecompressedCopies() if any(map(_is_packed, paths)) else None
+        self._most = min(in_memory, _MOST_IN_MEMORY)
+        self._inflated = InflatedFiles(0)
+        self._expected: set[str] = set()
 
     def measure(self, path: str) -> Volume:
         """Read a file's header; see :func:`measure_volume`."""
         return measure_volume(path)
+
+    def expect(self, volumes: Sequence[Volume]) -> None:
+        """Be ready to decompress these volumes to memory together, if they are not too large."""
+        nbytes = sum(volume.packed_nbytes for volume in volumes)
+        if nbytes > self._most:
+            return
+        self._expected.update(volume.path for volume in volumes if volume.packed_nbytes)
+        if nbytes > self._inflated.bound:
+            self._inflated = InflatedFiles(nbytes)
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Maximum number of decompressed bytes that are kept in memory."""
+        return self._inflated.bound
 
     def read(self, volume: Volume, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of a volume into new memory.
@@ -174,23 +251,26 @@ class VolumeReader:
         (…) or (…, C)
             Values, rescaled in 64 bits if the file says how.
         """
-        path = volume.path
-        if self._copies is not None and path.lower().endswith(".gz"):
-            path = self._copies.plain(path, extension=".nii", nbytes=volume.nbytes)
-        image: Any = nib.load(path)
-        # Mapped, and without a copy: axes of length 1 come and go.
-        stored = image.dataobj.get_unscaled().reshape(_extent(image.shape, volume.path))
-        part = np.array(stored[(*index, slice(None))])
+        encoding = volume.encoding
+        assert encoding
+        part = np.array(self._stored(volume.path, encoding, index)[(*index, slice(None))])
         if volume.colors:
             part = np.stack([part[..., 0][name] for name in part.dtype.names or ()], axis=-1)
         elif volume.channels == 1:
             part = part[..., 0]
-        return rescaled(part, *_scale(image), volume.dtype)
+        return rescaled(part, encoding.slope, encoding.intercept, volume.dtype)
 
-
-def _scale(image: Any) -> tuple[float, float]:
-    """Return slope and intercept, 1 and 0 if the file has none."""
-    return float(image.dataobj.slope), float(image.dataobj.inter)
+    def _stored(
+        self, path: str, encoding: Encoding, index: tuple[int | slice, ...]
+    ) -> NDArray[Any]:
+        """Return (x, y, z, channels) stored values without a copy; those of an index are known."""
+        offset, dtype, extent = encoding.offset, encoding.dtype, encoding.extent
+        if path in self._expected:
+            data = self._inflated.read(path, encoding.end, encoding.end_of(index))
+            return data[offset:].view(dtype).reshape(extent, order="F")
+        if self._copies is not None and _is_packed(path):
+            path = self._copies.plain(path, extension=".nii", nbytes=encoding.end)
+        return np.memmap(path, dtype, "r", offset, extent, "F")
 
 
 def _extent(shape: Sequence[int], path: str) -> tuple[int, int, int, int]:

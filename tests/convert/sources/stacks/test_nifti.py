@@ -441,8 +441,8 @@ def test_there_is_nothing_to_pack():
 def test_a_packed_volume_is_decompressed_once_by_all_processes(monkeypatch):
     case(shape=(32, 32, 32))
     opened = []
-    real = decompressed.gzip.open
-    monkeypatch.setattr(decompressed.gzip, "open", lambda path: opened.append(path) or real(path))
+    real = decompressed.open_gzip
+    monkeypatch.setattr(decompressed, "open_gzip", lambda path: opened.append(path) or real(path))
     source = NiftiVolumes("i", "m")
     copies = [pickle.loads(pickle.dumps(source)) for _ in range(2)]
     order = np.random.default_rng(0).permutation(32)
