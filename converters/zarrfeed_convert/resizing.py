@@ -18,15 +18,17 @@ _MOST = float(np.finfo(np.float32).max)
 
 
 def resize_image(image: Image, size: tuple[int, ...]) -> Image:
-    """Resize by Pillow's bilinear filter, which averages pixels when images become smaller.
+    """Resize by Pillow's bilinear filter, which averages pixels along axes that become shorter.
 
     Channels are resized separately, since Pillow would weight colours by a fourth channel as alpha.
-    A volume is resized plane by plane, then along its depth, since the filter is separable.
+    A volume is resized plane by plane, then along its depth, since the filter is separable;
+    integers are rounded once, at the end.
 
     Parameters
     ----------
     image
-        (H, W, C) or (D, H, W, C). Other dtypes than uint8 are interpolated as float32.
+        (H, W, C) or (D, H, W, C). Volumes, and images of other dtypes than uint8, are interpolated
+        as float32.
     size
         New size, (h, w) or (d, h, w).
 
@@ -35,15 +37,22 @@ def resize_image(image: Image, size: tuple[int, ...]) -> Image:
     SourceError
         The image has integers that float32 cannot represent exactly, or floats beyond its range.
     """
-    if len(size) == 3:
-        planes = np.stack([resize_image(plane, size[1:]) for plane in image])
-        lines = planes.reshape(len(planes), -1, planes.shape[-1])
-        return resize_image(lines, (size[0], lines.shape[1])).reshape(*size, -1)
-    from PIL import Image as PillowImage
+    _require_exact(image)
+    # Pillow's own arithmetic for uint8 rounds after each axis, which is right to ±1.
+    kind = np.uint8 if image.dtype == np.uint8 and len(size) == 2 else np.float32
+    out = np.empty((*size, image.shape[-1]), image.dtype)
+    for channel in range(image.shape[-1]):
+        resized = _resized(image[..., channel], size, np.dtype(kind))
+        if out.dtype.kind in "ui" and kind != np.uint8:
+            limits = np.iinfo(out.dtype)
+            resized = np.clip(np.rint(resized), limits.min, limits.max)
+        out[..., channel] = resized
+    return out
 
-    height, width = size
+
+def _require_exact(image: Image) -> None:
     whole = image.dtype.kind in "ui"
-    if whole and image.dtype.itemsize > 2 and np.abs(image.astype(np.int64)).max() > _EXACT:
+    if whole and image.dtype.itemsize > 2 and max(-int(image.min()), int(image.max())) > _EXACT:
         raise SourceError(
             f"needed integers within ±{_EXACT}, which float32 interpolates exactly, found others; "
             "use --fit crop or pad, or scale them first"
@@ -53,21 +62,21 @@ def resize_image(image: Image, size: tuple[int, ...]) -> Image:
             f"needed floats within ±{_MOST:g}, which float32 interpolates, found others; use --fit "
             "crop or pad, or scale them first"
         )
-    out = np.empty((height, width, image.shape[2]), image.dtype)
-    for channel in range(image.shape[2]):
-        plane = image[:, :, channel]
-        if image.dtype != np.uint8:
-            plane = plane.astype(np.float32)
-        resized = np.asarray(
-            PillowImage.fromarray(np.ascontiguousarray(plane)).resize(
-                (width, height), PillowImage.Resampling.BILINEAR
-            )
-        )
-        if whole and image.dtype != np.uint8:
-            limits = np.iinfo(image.dtype)
-            resized = np.clip(np.rint(resized), limits.min, limits.max)
-        out[:, :, channel] = resized
-    return out
+
+
+def _resized(values: NDArray[Any], size: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Resize (H, W) or (D, H, W) with the arithmetic of uint8 or float32."""
+    from PIL import Image as PillowImage
+
+    if len(size) == 3:
+        planes = np.stack([_resized(plane, size[1:], kind) for plane in values])
+        if len(planes) == size[0]:
+            return planes
+        lines = planes.reshape(len(planes), -1)
+        return _resized(lines, (size[0], lines.shape[1]), kind).reshape(size)
+    height, width = size
+    plane = PillowImage.fromarray(np.ascontiguousarray(values, kind))
+    return np.asarray(plane.resize((width, height), PillowImage.Resampling.BILINEAR))
 
 
 def resize_nearest(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:

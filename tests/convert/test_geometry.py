@@ -163,6 +163,33 @@ def test_resizing_along_one_axis_leaves_the_others(size, wanted):
     assert set(np.unique(resize_nearest(mask, (wanted, *size[1:])))) <= set(np.unique(mask))
 
 
+def triangle_weights(old, new):
+    """Weights of old pixels (columns) in new ones: a triangle, wider where pixels are averaged."""
+    step = old / new
+    places = (np.arange(new) + 0.5) * step
+    distance = np.abs(np.arange(old) + 0.5 - places[:, None]) / max(1, step)
+    weights = np.maximum(0, 1 - distance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@given(of_volumes, of_volumes, st.sampled_from(["uint8", "int16", "uint16", "int32", "float32"]))
+def test_volumes_are_interpolated_along_each_axis_and_rounded_once(size, wanted, dtype):
+    image, mask = pair(size, 2, dtype)
+    expected = image.astype(np.float64)
+    for axis, (old, new) in enumerate(zip(size, wanted, strict=True)):
+        weights = triangle_weights(old, new)
+        expected = np.moveaxis(np.tensordot(weights, expected, (1, axis)), 0, axis)
+    found = resize_image(image, wanted)
+    assert found.dtype == image.dtype
+    within = 1e-6 * np.abs(image).max() + (0 if dtype == "float32" else 0.5)
+    assert np.abs(found - expected).max() <= within
+    places = [
+        ((np.arange(new) + 0.5) * old / new) // 1 for old, new in zip(size, wanted, strict=True)
+    ]
+    nearest = mask[np.ix_(*(place.astype(int) for place in places))]
+    np.testing.assert_array_equal(resize_nearest(mask, wanted), nearest)
+
+
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [(2**24 + 1, "int32"), (2**24 + 1, "uint32"), (1e39, "float64"), (-1e300, "float64")],
