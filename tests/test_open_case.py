@@ -378,7 +378,9 @@ def test_a_replaced_split_is_told(tmp_path):
 
 def test_boxes_that_memory_cannot_hold_are_refused(tmp_path, monkeypatch):
     from zarrfeed import machine_memory
+    from zarrfeed.store import case_array
 
+    monkeypatch.setattr(case_array, "_SMALL", 60)
     case = open_case(write_cases(tmp_path / "s", CASES, TILE), "a")
     assert case[:2].nbytes == 56
     monkeypatch.setattr(machine_memory, "total_memory", lambda: 100)

@@ -39,5 +39,5 @@ def aligned_empty(nbytes: int) -> NDArray[np.uint8]:
     (nbytes,) uint8
     """
     memory = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
     return memory[start : start + nbytes]

@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from zarrfeed.store.tile_grid import Box
 
+_WHOLE, _REVERSED = slice(None), slice(None, None, -1)
+
 
 class BoxIndex(NamedTuple):
     """A box, and the index of it that gives what was asked for.
@@ -21,17 +23,15 @@ class BoxIndex(NamedTuple):
     ----------
     box
         A slice per axis, inside the array, with a positive step.
+    shape
+        Shape of the box.
     then
         The index to apply to the box: it drops, reverses and adds axes.
     """
 
     box: Box
+    shape: tuple[int, ...]
     then: tuple[int | slice | None, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the box."""
-        return tuple(len(range(part.start, part.stop, part.step)) for part in self.box)
 
 
 def box_index(index: Any, shape: tuple[int, ...]) -> BoxIndex:
@@ -52,20 +52,22 @@ def box_index(index: Any, shape: tuple[int, ...]) -> BoxIndex:
     Examples
     --------
     >>> box_index((-1, ..., slice(None, None, -2)), (4, 5, 6))
-    BoxIndex(box=(slice(3, 4, 1), slice(0, 5, 1), slice(1, 6, 2)), then=(0, slice(None, None, None)\
-, slice(None, None, -1)))
+    BoxIndex(box=(slice(3, 4, 1), slice(0, 5, 1), slice(1, 6, 2)), shape=(1, 5, 3), then=(0, \
+slice(None, None, None), slice(None, None, -1)))
     """
     box: list[slice] = []
+    extents: list[int] = []
     then: list[int | slice | None] = []
     for each in _completed(index if isinstance(index, tuple) else (index,), shape):
         if each is None:
             then.append(None)
             continue
         axis = len(box)
-        part, after = _along(each, shape[axis], axis)
+        part, extent, after = _along(each, shape[axis], axis)
         box.append(part)
+        extents.append(extent)
         then.append(after)
-    return BoxIndex(tuple(box), tuple(then))
+    return BoxIndex(tuple(box), tuple(extents), tuple(then))
 
 
 def _completed(index: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
@@ -81,15 +83,16 @@ def _completed(index: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
     return [*index[:at], *whole, *index[at + 1 :]]
 
 
-def _along(index: Any, extent: int, axis: int) -> tuple[slice, int | slice]:
+def _along(index: Any, extent: int, axis: int) -> tuple[slice, int, int | slice]:
     if isinstance(index, slice):
         wanted = range(*index.indices(extent))
-        if not wanted:
-            return slice(0, 0, 1), slice(None)
-        if wanted.step < 0:
-            wanted = wanted[::-1]
-            return slice(wanted[0], wanted[-1] + 1, wanted.step), slice(None, None, -1)
-        return slice(wanted[0], wanted[-1] + 1, wanted.step), slice(None)
+        count = len(wanted)
+        if not count:
+            return slice(0, 0, 1), 0, _WHOLE
+        first, last, step = wanted[0], wanted[-1], wanted.step
+        if step < 0:
+            return slice(last, first + 1, -step), count, _REVERSED
+        return slice(first, last + 1, step), count, _WHOLE
     try:
         if isinstance(index, bool | np.bool_ | np.ndarray):
             raise TypeError
@@ -102,4 +105,4 @@ def _along(index: Any, extent: int, axis: int) -> tuple[slice, int | slice]:
     if not -extent <= number < extent:
         raise IndexError(f"index {number} is out of range for axis {axis} of {extent} pixels")
     number %= extent
-    return slice(number, number + 1, 1), 0
+    return slice(number, number + 1, 1), 1, 0

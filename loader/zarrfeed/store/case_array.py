@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arrays import aligned_empty
@@ -15,12 +14,14 @@ from zarrfeed.store.reader import BatchReader
 from zarrfeed.store.tile_grid import TileGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from zarrfeed.store.split import Split
+
+# Bytes of boxes whose memory is not compared with the machine's, which would take longer than
+# reading a small one.
+_SMALL = 16 << 20
 
 
 class ReaderPool:
@@ -47,18 +48,17 @@ class ReaderPool:
         self.layout = split.select([field])[field]
         self._idle: list[BatchReader] = []  # appending and popping are atomic
 
-    @contextmanager
-    def reader(self) -> Iterator[BatchReader]:
-        """Lend a reader."""
-        reader = None
-        with suppress(IndexError):  # all are lent
-            reader = self._idle.pop()
-        if reader is None:
-            reader = BatchReader(self.split, [self.field])
+    def take(self) -> BatchReader:
+        """Borrow a reader, which :meth:`give_back` takes back."""
         try:
-            yield reader
-        finally:
-            self._idle.append(reader)
+            return self._idle.pop()
+        except IndexError:  # all are lent
+            pass
+        return BatchReader(self.split, [self.field])
+
+    def give_back(self, reader: BatchReader) -> None:
+        """Take back a reader."""
+        self._idle.append(reader)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ReaderPool, (self.split, self.field)
@@ -170,23 +170,30 @@ class CaseArray:
         ReadError
             A shard is missing, short or damaged, or the split was replaced.
         """
-        box, then = wanted = box_index(index, self.shape)
-        shape = wanted.shape
-        folder = self._pool.split.path / self.field
-        nbytes = math.prod(shape) * self.dtype.itemsize
-        require_memory(folder, nbytes, f"a box {shape} of case {self.key!r}")
-        with enough_memory(folder, f"a box {shape} of case {self.key!r}"):
-            out: NDArray[Any] = aligned_empty(nbytes).view(self.dtype).reshape(shape)
-            if nbytes:
-                self._read(BoxPlan(self._first_tile, self._grid.parts(box)), out)
+        box, shape, then = box_index(index, self.shape)
+        out = self._empty(shape)
+        if out.size:
+            self._read(BoxPlan(self._first_tile, self._grid.parts(box)), out)
         return out[then]
 
+    def _empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        dtype = self.dtype
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes <= _SMALL:
+            return aligned_empty(nbytes).view(dtype).reshape(shape)
+        folder, what = self._pool.split.path / self.field, f"a box {shape} of case {self.key!r}"
+        require_memory(folder, nbytes, what)
+        with enough_memory(folder, what):
+            return aligned_empty(nbytes).view(dtype).reshape(shape)
+
     def _read(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        reader = self._pool.take()
         try:
-            with self._pool.reader() as reader:
-                reader.read_box_into(plan, [out])
+            reader.read_box_into(plan, [out])
         except ReadError as error:
             raise ReadError(f"{error} (read for case {self.key!r})") from error
+        finally:
+            self._pool.give_back(reader)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Read the whole case."""

@@ -215,7 +215,10 @@ class SplitReader:
             return self._read(ids, each)
 
     def _read(self, ids: ArrayLike | range, each: int) -> dict[str, NDArray[Any]]:
-        wanted = np.asarray(ids, np.int64)
+        if isinstance(ids, range):  # 40 times as fast as asarray
+            wanted = np.arange(ids.start, ids.stop, ids.step, dtype=np.int64)
+        else:
+            wanted = np.asarray(ids, np.int64)
         require_memory(self._path, wanted.size * each, f"{wanted.size:,} samples")
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:

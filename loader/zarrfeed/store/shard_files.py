@@ -95,7 +95,7 @@ class ShardFiles:
         known = self._known[shards]
         if known.all():
             return
-        for shard in set(shards[~known].tolist()):
+        for shard in np.flatnonzero(np.bincount(shards[~known])).tolist():
             self._offset[shard], self._nbytes[shard] = self._read_table(shard)
             self._known[shard] = True
             if self.mapped_shards is not None and not self._fits(shard, self.mapped_shards):

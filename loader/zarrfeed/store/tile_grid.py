@@ -16,6 +16,7 @@ The converter uses it, too.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -195,43 +196,39 @@ class TileGrid:
         1 (slice(1, 2, 1), slice(0, 2, 1)) (slice(0, 1, None), slice(1, 3, None))
         """
         _require_inside(box, self.size)
-        axes = [
-            list(_along(along, tile, stride))
-            for along, tile, stride in zip(box, self.tile, self._strides(), strict=True)
-        ]
-        return [
-            TilePart(
-                sum([number for number, _, _ in each]),
-                tuple([inside for _, inside, _ in each]),
-                tuple([lands for _, _, lands in each]),
-            )
-            for each in itertools.product(*axes)
-        ]
-
-    def _strides(self) -> tuple[int, ...]:
-        """Return by how much a tile's number grows with a step along each axis."""
-        shape = self.shape
-        return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        # Axis by axis; plain loops, because copying a small box takes hardly longer than this.
+        found: list[tuple[int, Box, Box]] = [(0, (), ())]
+        for part, size, tile in zip(box, self.size, self.tile, strict=True):
+            along, cuts = -(-size // tile), _cut(part, tile)
+            found = [
+                (number * along + at, (*inside, of_tile), (*lands, of_box))
+                for number, inside, lands in found
+                for at, of_tile, of_box in cuts
+            ]
+        return list(itertools.starmap(TilePart, found))
 
 
-def _along(part: slice, tile: int, stride: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cut a slice along one axis where tiles end: what each adds to its number, and its parts."""
+def _cut(part: slice, tile: int) -> list[tuple[int, slice, slice]]:
+    """Cut a slice along one axis where tiles end: the tiles, and their parts in tile and box."""
     start, stop, step = part.start, part.stop, part.step or 1
     landed = 0
+    cuts = []
     while start < stop:
         at, first = divmod(start, tile)
         end = min(stop - at * tile, tile)
         count = -(-(end - first) // step)
-        yield at * stride, slice(first, end, step), slice(landed, landed + count)
+        cuts.append((at, slice(first, end, step), slice(landed, landed + count)))
         landed += count
         start += count * step
+    return cuts
 
 
 def _require_inside(box: Sequence[slice], size: tuple[int, ...]) -> None:
-    if len(box) != len(size) or any(
-        not (0 <= part.start <= part.stop <= extent and (part.step is None or part.step > 0))
-        for part, extent in zip(box, size, strict=False)
-    ):
+    fits = len(box) == len(size)
+    for part, extent in zip(box, size, strict=False):
+        inside = 0 <= part.start <= part.stop <= extent
+        fits = fits and inside and (part.step is None or part.step > 0)
+    if not fits:
         raise ValueError(f"needed a box inside a case of {size} pixels, found {tuple(box)}")
 
 
@@ -259,17 +256,18 @@ def count_tiles(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int
     >>> count_tiles(np.array([[5, 7], [2, 3], [2, 4]]), (2, 3)).tolist()
     [9, 1, 2]
     """
-    wrong = np.flatnonzero((sizes < 1).any(axis=1))
-    if wrong.size:
+    if sizes.min(initial=1) < 1:
+        wrong = int(np.argmax((sizes < 1).any(axis=1)))
         raise ValueError(
-            f"needed cases of at least 1 pixel along each axis, found {sizes[wrong[0]].tolist()} "
-            f"for case {wrong[0]}"
+            f"needed cases of at least 1 pixel along each axis, found {sizes[wrong].tolist()} for "
+            f"case {wrong}"
         )
-    along = _tiles_along(sizes, tile)
-    # A claimed size may overflow int64: the sum of products is at first formed in floats.
-    if along.astype(np.float64).prod(axis=1).sum() > _MOST_TILES:
+    along = _tiles_along(sizes, tile).T
+    # A claimed size may overflow int64: the sum of products is at first formed in floats. Axis by
+    # axis, because NumPy is slow to reduce a short axis.
+    if functools.reduce(np.multiply, along.astype(np.float64)).sum() > _MOST_TILES:
         raise ValueError(f"needed at most {_MOST_TILES:,} tiles, found cases of more")
-    counts: NDArray[np.int64] = along.prod(axis=1)
+    counts: NDArray[np.int64] = functools.reduce(np.multiply, along)
     return counts
 
 
