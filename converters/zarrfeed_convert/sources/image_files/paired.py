@@ -138,13 +138,13 @@ class FilePairs(DecodedFields):
         """Find what a window holds of some fields, whose files can all be read in windows."""
         files = self._files[sample]
         for field, file in enumerate(self._windows(sample)):
-            if field in fields and isinstance(file, ArrayFile):
+            if field not in fields or file is None:
+                continue
+            if isinstance(file, ArrayFile):
                 yield replace(file, window=window)
-            elif field in fields and file is not None:
-                rows, columns = window
-                yield ImageFile(
-                    files[field], self._limits, self._level, Part(file, (rows, columns))
-                )
+            else:
+                part = Part(file, (window[0], window[1]))
+                yield ImageFile(files[field], self._limits, self._level, part)
 
     def _windows(self, sample: int) -> list[ArrayFile | TiffWindows | None]:
         return [self._window_of(field, name) for field, name in enumerate(self._files[sample])]
