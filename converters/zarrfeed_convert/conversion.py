@@ -32,6 +32,7 @@ from zarrfeed_convert.splits.existing_split import (
     require_same_split,
 )
 from zarrfeed_convert.splits.pack_job import PackJob
+from zarrfeed_convert.splits.spaces import about_other_spaces, spacing_of_others
 from zarrfeed_convert.supervision.board import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def convert(
             given_source,
             orient=settings.orient,
             spacing=settings.spacing,
-            known=destination.spacing,
+            known=spacing_of_others(destination),
             limits=limits,
             progress=progress,
         )
@@ -300,6 +301,8 @@ class _ConversionPlanner:
             ignore=self.ignore,
             progress=self.progress,
         )
+        about = about_other_spaces(self.destination, self.settings)
+        plan = replace(plan, notes=(*plan.notes, *about))
         return ConversionPlan(self.samples, self.settings, plan, measured, self.failures)
 
 

@@ -90,6 +90,21 @@ def test_the_median_is_recorded_as_numbers_that_other_splits_take():
     require_verified("o.zarr/val", source=other)
 
 
+def test_a_split_in_another_space_is_told():
+    convert(scans(), "o.zarr", split="train", orient="RAS", spacing=(2, 1, 1), tile="auto",
+            classes=3, workers=1)  # fmt: skip
+
+    def said(split, **space):
+        report = convert(scans(), "o.zarr", split=split, tile="auto", workers=1, **space)
+        return [(d.value, d.reason) for d in report.decisions if d.what == "other splits"]
+
+    assert said("a", orient="RAS", spacing=(2, 1, 1)) == []
+    ((value, reason),) = said("b", orient="RAS")
+    assert value == "spacing differs"
+    assert reason.startswith("keep, but a has 2,1,1: a model of one sees")
+    assert said("c", spacing=(2, 1, 1))[0][0] == "orient differs"
+
+
 def test_another_spacing_is_another_split():
     convert(scans(), "o.zarr", split="t", spacing=(2, 1, 1), tile="auto", classes=3, workers=1)
     with pytest.raises(SourceError, match=r"spacing: \[2\.0, 1\.0, 1\.0\] there, none asked for"):

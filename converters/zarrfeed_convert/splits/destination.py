@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, IMAGE, MASK, METADATA, PARTIAL
-from zarrfeed_convert.arguments import require_spacing
 from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
@@ -80,18 +78,11 @@ class Destination:
                 return len(shape) - 2
         return None
 
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """Spacing to which the volumes of another split were resampled; None if there is none."""
-        for name in self.others:
-            packed = (_attributes(self.out / name) or {}).get("packed")
-            settings = packed.get("settings") if isinstance(packed, dict) else None
-            found = settings.get("spacing") if isinstance(settings, dict) else None
-            with suppress(SourceError):
-                spacing = require_spacing(found)
-                if spacing is not None:
-                    return spacing
-        return None
+    def settings_of(self, name: str) -> JSON:
+        """Return the settings with which a split of the dataset was packed; empty if unknown."""
+        packed = (_attributes(self.out / name) or {}).get("packed")
+        settings = packed.get("settings") if isinstance(packed, dict) else None
+        return settings if isinstance(settings, dict) else {}
 
     def about_other_splits(
         self, fields: Sequence[FieldLayout], *, has_axes: bool
