@@ -85,6 +85,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "cityscapes", city, _cityscapes
     yield "voc", {"images": ".", "subset": "train"}, _voc
     yield "coco", {"images": "i", "masks": "a.json"}, _coco
+    yield "geotiff", folders, _geotiff
+    yield "geotiff", {"images": "i"}, lambda at: _geotiff(at, compress="jpeg", photometric="ycbcr")
     for write in (_plain_stack, _imagej, _ome_tiff):
         yield "tiff", {"images": "i.tif", "masks": "m.tif"}, write
     yield "tiff", {"images": "i.tif"}, _imagej
@@ -233,6 +235,32 @@ def _coco(at: Path) -> None:
         ],
     }  # fmt: skip
     _put(at / "a.json", json.dumps(said).encode())
+
+
+def _geotiff(at: Path, **more: Any) -> None:
+    from rasterio.transform import Affine
+
+    place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 4_000_000)}
+    place |= _TILES
+    for number in range(2):
+        for name, bands, nodata in (("i", np.moveaxis(PIXELS[number], 2, 0), 0),
+                                    ("m", MASKS[number][np.newaxis], 2)):  # fmt: skip
+            if name == "i" or not more:
+                (at / name).mkdir(exist_ok=True)
+                write_raster(at / name / f"{number}.tif", bands, nodata=nodata, **place, **more)
+
+
+_TILES = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+
+
+def write_raster(path: Path, bands: Any, **more: Any) -> None:
+    """Write a GeoTIFF of bands (C, H, W) with rasterio."""
+    import rasterio
+
+    count, height, width = bands.shape
+    with rasterio.open(path, "w", driver="GTiff", dtype=bands.dtype, count=count, height=height,
+                       width=width, **more) as file:  # fmt: skip
+        file.write(bands)
 
 
 def _plain_stack(at: Path) -> None:

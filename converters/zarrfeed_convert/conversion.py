@@ -326,6 +326,13 @@ def _named_labels(
     samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
 ) -> tuple[tuple[str, ...] | None, int | None]:
     """Return classes and ignored id of the user or, if there are none, those of the source."""
+    if samples.filled is not None:
+        if ignore not in (None, samples.filled):
+            raise SourceError(
+                f"--ignore: needed {samples.filled}, the id that masks of this format get where "
+                f"there are no data, found {ignore}; use -o nodata={ignore}, too"
+            )
+        ignore = samples.filled
     if classes is not None:
         return parse_classes(classes), ignore
     if samples.classes is None:

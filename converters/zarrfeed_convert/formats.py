@@ -63,6 +63,8 @@ FORMATS: Mapping[str, Format] = {
         Format("voc", "Pascal VOC: JPEGImages/, SegmentationClass/ and its split lists",
                "image_files.voc", "Voc"),
         Format("coco", "COCO JSON: polygons and RLE", "coco.coco", "CocoJson", "coco"),
+        Format("geotiff", "GeoTIFFs of any number of bands and masks, paired by name",
+               "image_files.geotiff", "GeoTiffs", "geotiff"),
         Format("tiff", "multi-page TIFF stacks, with masks or alone, a sample per page",
                "stacks.tiff_stack", "TiffStacks"),
         Format("nifti", "NIfTI, with labels or alone, a sample per slice or volume",

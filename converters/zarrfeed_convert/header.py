@@ -47,6 +47,9 @@ class Header:
         (x, y, z, 1) of its centre in millimetres, x to the right, y anterior, z superior (RAS+, as
         in nibabel). Of images (3, 3): from (row, column, 1) to (x, y, 1) of the pixel's upper left
         corner, in the file's coordinate reference system (as in GDAL).
+    crs
+        Coordinate reference system of the affine of an image, as WKT; empty if the file does not
+        say it.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class Header:
     turned: bool = field(default=False, compare=False)
     nodata: tuple[float, ...] = field(default=(), compare=False)
     affine: Affine | None = field(default=None, compare=False)
+    crs: str = field(default="", compare=False)
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Header:
         turned: bool = False,
         nodata: tuple[float, ...] = (),
         affine: Affine | None = None,
+        crs: str = "",
         **old: Any,
     ) -> None:
         if isinstance(arrays, Mapping) and not (sizes or old):
@@ -83,6 +88,7 @@ class Header:
         object.__setattr__(self, "turned", turned)
         object.__setattr__(self, "nodata", nodata)
         object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "crs", crs)
 
     @classmethod
     def of_pair(

@@ -81,6 +81,9 @@ class Source(ABC):
         Names of the classes by id, if the format names them.
     ignore
         Id of pixels that belong to no class; used only with `classes`.
+    filled
+        Id that masks have where the files say that there are no data, which is the ignored id;
+        None if the format has no such pixels.
     left_out
         Inputs that make no sample, as (name, reason). They end a conversion unless failures are
         skipped.
@@ -115,6 +118,7 @@ class Source(ABC):
     fields: tuple[Field, ...] = PAIR
     classes: tuple[str, ...] | None = None
     ignore: int | None = None
+    filled: int | None = None
     left_out: Sequence[tuple[str, str]] = ()
     remarks: Sequence[tuple[str, str, str]] = ()
     takes_urls: ClassVar[bool] = False

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Pixels
     from zarrfeed_convert.decoding.tiff_levels import Level
 
-_OFFSET_NBYTES = 100  # of a tile's offset and size, which the page keeps as Python's integers
+# Of a page with its tags, and of a tile's offset and size, which are Python's integers.
+_PAGE_NBYTES, _OFFSET_NBYTES = 64 << 10, 100
 
 
 class TiffWindows:
@@ -54,6 +55,8 @@ class TiffWindows:
 
     Attributes
     ----------
+    size
+        (height, width), turned as viewers show it.
     nbytes
         Approximate number of bytes that the object takes.
 
@@ -71,7 +74,7 @@ class TiffWindows:
         require_whole(page, page.parent.filehandle.size, path)
         # All of this is read from the open file.
         measured = measure_page(page, found.full)
-        self._size = measured.height, measured.width
+        self.size = measured.height, measured.width
         self._mapped, self._tables = is_mappable(page), page.jpegtables
         self._decode = page.decode
         self._separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
@@ -81,7 +84,7 @@ class TiffWindows:
             -(-size // part)
             for size, part in zip((page.imagelength, page.imagewidth), self._part, strict=True)
         )
-        self.nbytes = _OFFSET_NBYTES * len(page.dataoffsets)
+        self.nbytes = _PAGE_NBYTES + _OFFSET_NBYTES * len(page.dataoffsets)
 
     @property
     def _has_planes(self) -> bool:
@@ -101,7 +104,7 @@ class TiffWindows:
             A tile or strip is damaged or truncated.
         """
         page = self._page
-        rows, columns = stored_window(window, orientation_of(page, self._full), self._size)
+        rows, columns = stored_window(window, orientation_of(page, self._full), self.size)
         with naming_file(self._path):
             values = self._mapped_values if self._mapped else self._decoded
             stored = values(rows, columns)

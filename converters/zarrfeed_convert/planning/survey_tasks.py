@@ -198,6 +198,7 @@ def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
                 header.turned,
                 header.nodata,
                 header.affine,
+                header.crs,
             )
             header = known.setdefault(kind, header)
         headers.append(header)

@@ -17,7 +17,7 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.file_discovery import without_extension
-from zarrfeed_convert.sources.image_files.paired import FilePairs
+from zarrfeed_convert.sources.image_files.field_files import FilePairs
 from zarrfeed_convert.sources.option_checks import NO_MASKS, masks_given, require_no_masks
 from zarrfeed_convert.sources.value_options import ValueOptions
 

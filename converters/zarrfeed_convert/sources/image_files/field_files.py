@@ -1,0 +1,207 @@
+"""How are the files of a sample's fields decoded, as a whole or window by window?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.decode import decode, measure
+from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.source import PAIR
+from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.field_values import DecodedFields
+from zarrfeed_convert.sources.image_files.array_file import ArrayFile, is_array_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.pixels import Measure, Pixels
+    from zarrfeed_convert.decoding.tiff_windows import TiffWindows
+    from zarrfeed_convert.source import Field, Mask, Window
+    from zarrfeed_convert.sources.field_values import FieldValue
+    from zarrfeed_convert.sources.value_options import ValueOptions
+
+_OPENED_NBYTES = 32 << 20  # of headers with the offsets of tiles, which are not read again
+_CLOSED_NBYTES = 400  # of knowing that a file is decoded as a whole
+_INDICES = 16 << 20  # of a palette, that are decoded together
+
+
+class FilePairs(DecodedFields):
+    """Samples with one file per field: the base class of sources of image files.
+
+    Parameters
+    ----------
+    files
+        Key → a file for each of the `fields`.
+    options
+        Conversion of values to images and masks.
+    left_out
+        Inputs that make no sample, as (name, reason).
+    limits
+        Limits on what the files may claim.
+    of_fields
+        Conversion of values to further fields; `options` if None.
+    level
+        Number of the resolution at which to read files that have several.
+    axes
+        Those of images that are volumes, ``DHW`` or ``DHWC``; empty for images (H, W).
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, tuple[str, ...]],
+        options: ValueOptions,
+        left_out: Sequence[tuple[str, str]],
+        limits: Limits | None = None,
+        *,
+        of_fields: ValueOptions | None = None,
+        level: int = 0,
+        axes: str = "",
+    ) -> None:
+        self._keys = sorted(files)
+        self._files = [files[key] for key in self._keys]
+        self._options, self._of_extras = options, of_fields
+        self.left_out = list(left_out)
+        self._limits, self._level, self._axes = limits or Limits(), level, axes
+        self._opened: Cache[TiffWindows | None] = Cache(_OPENED_NBYTES, _nbytes_of)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Names that the files of a sample share, without folder, suffix and extension; sorted."""
+        return self._keys
+
+    def names(self, sample: int) -> tuple[str, ...]:
+        """Return the files of a sample."""
+        return self._files[sample]
+
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
+        files = self._files[sample]
+        return (self._file(field, files[field]) for field in fields)
+
+    def _file(self, field: int, name: str) -> ArrayFile | ImageFile:
+        if is_array_file(name) and not (self._level and field == 0):
+            rank = len(self._axes) if field == 0 else 0
+            return ArrayFile(name, self._limits, 3 if self._axes else 2, rank)
+        if self._axes:
+            raise SourceError(
+                f"{name}: needed a .npy file of a volume, as -o axes={self._axes} says, found "
+                "another; name files by a glob like 'scans/*.npy', or leave -o axes out"
+            )
+        return ImageFile(name, self._limits, self._level_of(field, name))
+
+    def _decoded(self, field: Field, value: FieldValue) -> NDArray[Any]:
+        values = super()._decoded(field, value)
+        if isinstance(value, ArrayFile) and value.axes == 3:
+            return values.reshape(*value.size, *values.shape[2:])
+        return values
+
+    def _level_of(self, field: int, name: str) -> int:
+        """Return the level at which to read a file; masks may have only that of the images."""
+        if self._level and field and measure(Path(name), self._limits).levels == 1:
+            return 0
+        return self._level
+
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether all files are ``.npy``, or TIFFs of tiles or of short strips."""
+        return None not in self._windows(sample)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode a window of a sample; of TIFFs, only the tiles or strips that it meets."""
+        if not self.reads_windows(sample):
+            return super().read_window(sample, window)
+        return self._converted(self._parts(sample, range(len(self.fields)), window))
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode a window of a mask without its image."""
+        if not self.reads_windows(sample):
+            return super().read_mask_window(sample, window)
+        return self._decoded(PAIR[1], next(self._parts(sample, [1], window)))
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Return the colours of the palette indices that the mask of a sample uses."""
+        file = self._window_of(1, self._files[sample][1])
+        if file is None or isinstance(file, ArrayFile):
+            return super().shown_colors(sample)
+        height, width = file.size
+        step = max(1, _INDICES // width)
+        shown: dict[int, int] = {}
+        for top in range(0, height, step):
+            window = slice(top, min(top + step, height)), slice(0, width)
+            shown |= self._options.shown_colors(file.read(window))
+        return shown
+
+    def _parts(self, sample: int, fields: Sequence[int], window: Window) -> Iterator[FieldValue]:
+        """Find what a window holds of some fields, whose files can all be read in windows."""
+        files = self._files[sample]
+        for field, file in enumerate(self._windows(sample)):
+            if field not in fields:
+                continue
+            if isinstance(file, ArrayFile):
+                yield replace(file, window=window)
+            elif file is not None:
+                part = PartOfFile(file, in_image(window))
+                yield ImageFile(files[field], self._limits, self._level, part)
+
+    def _windows(self, sample: int) -> list[ArrayFile | TiffWindows | None]:
+        return [self._window_of(field, name) for field, name in enumerate(self._files[sample])]
+
+    def _window_of(self, field: int, name: str) -> ArrayFile | TiffWindows | None:
+        """Return what reads windows of a file; None if nothing does."""
+        if self._axes or is_array_file(name):
+            file = self._file(field, name)
+            return file if isinstance(file, ArrayFile) else None
+        return self._opened.get((name, field, *version_of(name)), partial(self._open, name, field))
+
+    def _open(self, name: str, field: int) -> TiffWindows | None:
+        # The import of tifffile takes 16 ms.
+        from zarrfeed_convert.decoding.tiff_windows import windows_of
+
+        return windows_of(name, self._limits, self._level_of(field, name))
+
+
+def in_image(window: Window) -> tuple[slice, slice]:
+    """Return the rows and columns of a window of an image."""
+    rows, columns = window
+    return rows, columns
+
+
+class PartOfFile(NamedTuple):
+    """A window of an opened file: its rows and columns."""
+
+    file: TiffWindows
+    window: tuple[slice, slice]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file of one field, at one of its levels, or a part of it."""
+
+    name: str
+    limits: Limits
+    level: int = 0
+    part: PartOfFile | None = None
+
+    def measure(self) -> Measure:
+        """Read the header of the file."""
+        return measure(Path(self.name), self.limits, level=self.level)
+
+    def pixels(self) -> Pixels:
+        """Decode the file, or the part of it."""
+        if self.part is not None:
+            return self.part.file.read(self.part.window)
+        return decode(Path(self.name), self.limits, level=self.level)
+
+
+def version_of(name: str) -> tuple[int, int]:
+    """Return what changes if a file is written anew."""
+    found = Path(name).stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _nbytes_of(file: TiffWindows | None) -> int:
+    return _CLOSED_NBYTES if file is None else file.nbytes

@@ -1,0 +1,284 @@
+"""How do GeoTIFFs of images and of masks become samples?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.raster import (
+    CACHE_NBYTES,
+    apart_by,
+    measure_raster,
+    read_raster,
+)
+from zarrfeed_convert.labels import MAX_ID
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR
+from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.image_files.field_files import FilePairs, in_image, version_of
+from zarrfeed_convert.sources.image_files.folder_files import join_folders
+from zarrfeed_convert.sources.option_checks import masks_given
+from zarrfeed_convert.sources.read_errors import source_errors
+from zarrfeed_convert.sources.value_options import ValueOptions
+from zarrfeed_convert.sources.volume_options import WARN, require_volume_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.decoding.pixels import Color, Measure, Pixels
+    from zarrfeed_convert.decoding.raster import Raster
+    from zarrfeed_convert.header import Header
+    from zarrfeed_convert.mask_map import MaskMap
+    from zarrfeed_convert.source import JSON, Mask, Window
+    from zarrfeed_convert.sources.field_values import FieldValue
+    from zarrfeed_convert.sources.volume_options import Agreement
+
+_KNOWN = 4096  # headers that are kept in memory
+
+
+@dataclass(frozen=True, slots=True)
+class RasterFile:
+    """A GeoTIFF of one field."""
+
+    name: str
+    limits: Limits
+
+    def measure(self) -> Measure:
+        """Read the header of the file."""
+        return measure_raster(self.name, self.limits).measure
+
+    def pixels(self) -> Pixels:
+        """Decode the file."""
+        return read_raster(self.name, self.limits)[0]
+
+
+@source_errors
+class GeoTiffs(FilePairs):
+    """GeoTIFFs of images and of masks, paired by the path below their folder, without extension.
+
+    Images have any number of bands, which are stored as the numbers that they are. Where the file
+    of an image or of its mask has no data (all bands have the value of no data, or a mask inside
+    the file says so; alpha is a band like others), the mask gets the id `nodata`. Files beside a
+    GeoTIFF, such as ``.ovr``, ``.msk``, ``.tfw`` and ``.aux.xml``, are not read.
+
+    Parameters
+    ----------
+    images, masks
+        A folder, which is searched with all folders below it, or a glob. If `masks` is left out or
+        ``none``, images are packed alone.
+    image_suffix, mask_suffix
+        End of a stem after the shared name, such as ``_mask``.
+    nodata
+        Id in masks where there are no data. It is the ignored id.
+    geometry
+        ``strict``: a mask must have the coordinate reference system of its image, and its corners
+        within a tenth of a pixel of the image's. ``warn``: others are paired by index, and counted
+        in a remark. Files that do not say where they are pair by index.
+    color
+        ``auto`` keeps all bands; ``grey``, ``rgb``, ``rgba`` convert those of up to four.
+    mask_map
+        Meaning of mask values: a :class:`MaskMap`, or text as in :func:`parse_mask_map`.
+    limits
+        Limits on what files may claim, and name besides themselves; see
+        :class:`zarrfeed_convert.Limits`.
+
+    Raises
+    ------
+    SourceError
+        A folder is missing or empty, a glob matches nothing, most files are unpaired, or two have
+        the same name.
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        masks: str | os.PathLike[str] = "",
+        *,
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        nodata: int = 255,
+        geometry: Agreement = "strict",
+        color: Color = "auto",
+        mask_map: str | MaskMap = "",
+        limits: Limits | None = None,
+    ) -> None:
+        require_volume_options(geometry=geometry)
+        if not 0 <= nodata <= MAX_ID:
+            raise SourceError(f"option nodata: needed an id, 0 to {MAX_ID}, found {nodata}")
+        paired = masks_given(os.fspath(masks), mask_suffix=mask_suffix, mask_map=mask_map)
+        joined = join_folders(
+            os.fspath(images),
+            os.fspath(masks) if paired else "",
+            image_suffix=image_suffix,
+            mask_suffix=mask_suffix,
+        )
+        self._left_aside = joined.left_aside
+        options = ValueOptions.of(color, mask_map)
+        super().__init__(joined.files, options, joined.left_out, limits)
+        self.fields = PAIR if paired else IMAGES_ONLY
+        # Multi-hot masks have no id for it.
+        self.filled = nodata if paired and not options.mask_map.multi_hot else None
+        self._strict = geometry != WARN
+        self._headers: Cache[Raster] = Cache(_KNOWN, _one)
+        self._description: JSON = {"kind": "geotiff", **self.arguments, **options.describe()}
+        if paired and not self._strict:
+            self.remarks = self._remarks_on_places()
+
+    @property
+    def memory_nbytes(self) -> int:
+        """Maximum number of bytes that the source keeps in memory, per process."""
+        return CACHE_NBYTES
+
+    def describe(self) -> JSON:
+        """Return the location and the options of the samples, as JSON."""
+        images, masks = self._left_aside
+        return {**self._description, "facts": {"left_aside": {"images": images, "masks": masks}}}
+
+    def probe(self, sample: int) -> Header:
+        """Measure a sample, and check that its mask is where its image is."""
+        header = super().probe(sample)
+        image = self._raster(self._files[sample][0])
+        if self._strict and len(self.fields) > 1 and (elsewhere := self._elsewhere(sample)):
+            raise SourceError(
+                f"{self._files[sample][0]}: needed the mask at the location of the image, found "
+                f"{elsewhere}; resample the mask to the image's pixels or, if they match as they "
+                "are, use --geometry warn"
+            )
+        return replace(header, affine=image.affine, crs=image.crs)
+
+    def reads_windows(self, sample: int) -> bool:
+        """Return whether the files of all fields consist of blocks of modest size."""
+        return all(self._raster(name).measure.windows for name in self._files[sample])
+
+    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
+        """Decode a sample: an array for each field."""
+        return self._sample(sample, None)
+
+    def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
+        """Decode a window of a sample: only the blocks that it meets."""
+        return self._sample(sample, in_image(window))
+
+    def read_mask(self, sample: int) -> Mask:
+        """Decode the mask of a sample, and its image only if that says where there are no data."""
+        return self._mask(sample, None, self._gaps_of_image(sample, None))
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode a window of the mask of a sample."""
+        part = in_image(window)
+        return self._mask(sample, part, self._gaps_of_image(sample, part))
+
+    def shown_colors(self, sample: int) -> dict[int, int]:
+        """Return the colours of the palette indices that the mask of a sample uses."""
+        return self._options.shown_colors(RasterFile(self._files[sample][1], self._limits).pixels())
+
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
+        return (RasterFile(self._files[sample][field], self._limits) for field in fields)
+
+    def _raster(self, name: str) -> Raster:
+        key = name, *version_of(name)
+        return self._headers.get(key, partial(measure_raster, name, self._limits))
+
+    def _sample(self, sample: int, window: tuple[slice, slice] | None) -> tuple[NDArray[Any], ...]:
+        name = self._files[sample][0]
+        pixels, gaps = read_raster(name, self._limits, window)
+        image = self._options.image(pixels, name=name)
+        if len(self.fields) == 1:
+            return (image,)
+        return image, self._mask(sample, window, gaps)
+
+    def _gaps_of_image(
+        self, sample: int, window: tuple[slice, slice] | None
+    ) -> NDArray[np.bool_] | None:
+        name = self._files[sample][0]
+        if self.filled is None or not self._raster(name).has_gaps:
+            return None
+        return read_raster(name, self._limits, window)[1]
+
+    def _mask(
+        self,
+        sample: int,
+        window: tuple[slice, slice] | None,
+        gaps_of_image: NDArray[np.bool_] | None,
+    ) -> Mask:
+        """Decode a mask, and give pixels without data their id."""
+        name = self._files[sample][1]
+        pixels, gaps = read_raster(name, self._limits, window)
+        nodata = self._raster(name).measure.nodata
+        if self.filled is None:
+            return self._options.mask(replace(pixels, nodata=nodata), name=name)
+        meaning = self._options.mask_map
+        if gaps is not None and nodata and all(map(meaning.names, nodata)):
+            gaps = None  # the user says what they mean
+        values = pixels.values
+        if gaps is not None and gaps.any():
+            if gaps.all():
+                return np.full(gaps.shape, self.filled, np.min_scalar_type(self.filled))
+            values = values.copy()
+            values[gaps] = values[~gaps][0]  # any value that means something stands in
+        ids = self._options.mask(replace(pixels, values=values), name=name)
+        if gaps_of_image is not None and gaps_of_image.shape == ids.shape:
+            gaps = gaps_of_image if gaps is None else gaps | gaps_of_image
+        self._require_free(ids, values, gaps, name)
+        if gaps is None or not gaps.any():
+            return ids
+        ids = ids.astype(np.promote_types(ids.dtype, np.min_scalar_type(self.filled)))
+        ids[gaps] = self.filled
+        return ids
+
+    def _require_free(
+        self,
+        ids: Mask,
+        values: NDArray[Any],
+        gaps: NDArray[np.bool_] | None,
+        name: str,
+    ) -> None:
+        """Refuse a class with the id of no data: of 8 bits, 255 hardly is one, but of more it may.
+
+        Raises
+        ------
+        SourceError
+            A pixel with data has this id, and the user has not said that it has none.
+        """
+        assert self.filled is not None
+        if values.dtype.itemsize == 1 or self._options.mask_map.names(self.filled):
+            return
+        taken = ids == self.filled
+        if gaps is not None:
+            taken &= ~gaps
+        count = int(np.count_nonzero(taken))
+        if count:
+            raise SourceError(
+                f"{name}: needed {self.filled} for pixels without data, found it in {count:,} "
+                f"others; if it is a class, use -o nodata={MAX_ID}; if these have no class either, "
+                f"--mask-map {self.filled}={self.filled}"
+            )
+
+    def _elsewhere(self, sample: int) -> str:
+        image, mask = (self._raster(name) for name in self._files[sample])
+        return apart_by(image, mask)
+
+    def _remarks_on_places(self) -> tuple[tuple[str, str, str], ...]:
+        """Tell of the masks that are not where their images are."""
+        found = []
+        for sample, names in enumerate(self._files):
+            try:
+                elsewhere = self._elsewhere(sample)
+            except SourceError:  # measuring the sample says why
+                continue
+            if elsewhere:
+                found.append(f"{names[1]}: {elsewhere}")
+        if not found:
+            return ()
+        why = f"pixels are paired by index, as --geometry warn says; the first: {found[0]}"
+        return (("geometry", f"{len(found)} files elsewhere", why),)
+
+
+def _one(_: Raster) -> int:
+    return 1
