@@ -146,7 +146,13 @@ def plan_conversion(
         some = permutation(len(rows), seed=settings.seed, epoch=1)[:TRIED_SAMPLES]
         tried = rows.part(np.sort(some))
     fields, about_layout = lay_out_fields(
-        executor, settings.storage, recipe, drafts, tried, count=len(rows)
+        executor,
+        settings.storage,
+        recipe,
+        drafts,
+        tried,
+        count=len(rows),
+        of_cases=geometry.fit == GRID,
     )
     about_order = survey.about_order(settings)
     decisions = (
@@ -244,6 +250,7 @@ def lay_out_fields(
     rows: Rows,
     *,
     count: int,
+    of_cases: bool,
 ) -> tuple[tuple[FieldLayout, ...], tuple[Decision, ...]]:
     """Decide how fields are stored.
 
@@ -257,9 +264,10 @@ def lay_out_fields(
         Layouts with the shapes and dtypes of the fields.
     rows, count
         The samples of which some are tried, and the number of all samples.
+    of_cases
+        Whether samples are tiles of cases.
     """
     nbytes = largest_nbytes(drafts)
-    of_cases = recipe.geometry.fit == GRID
     if of_cases:
         chunk_rows, about_chunks = 1, Decision("chunk rows", "1", "a tile is read by itself")
     else:

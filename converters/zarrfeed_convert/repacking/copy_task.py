@@ -49,6 +49,9 @@ class CopyTask:
         (n, K) int64.
     channel_sums
         (n, C, 3) float64.
+    own_size
+        (n, 2 or 3) int64, sizes of the parts of tiles of cases that are not padded; None for
+        samples.
 
     Notes
     -----
@@ -61,13 +64,15 @@ class CopyTask:
     digest: NDArray[np.uint64]
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
+    own_size: Numbers | None = None
 
     def expected(self, row: int, images: tuple[str, ...]) -> Expected:
         """Return what is recorded about one sample, with `images` as its image fields."""
         here = slice(row, row + 1)
         sums = self.channel_sums[here]
         known = sums if sums.any() else None
-        return Expected(self.digest[here], self.class_pixels[here], known, images)
+        own_size = None if self.own_size is None else self.own_size[here]
+        return Expected(self.digest[here], self.class_pixels[here], known, images, own_size)
 
 
 def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
@@ -94,12 +99,14 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
                     raise run.context.changed(item, sample, task.expected(row, images))
             if run.failed:
                 continue
-            if no_sums[row]:
-                record.channel_sums[row] = image_sums(sample, images)
-            if no_pixels[row] and MASK in sample:
-                record.class_pixels[row] = class_counts(
-                    sample[MASK], record.class_pixels.shape[1], multi_hot=has_class_axis(sample)
-                )
+            if no_sums[row] or no_pixels[row]:
+                own = task.expected(row, images).own(sample)
+                if no_sums[row]:
+                    record.channel_sums[row] = image_sums(own, images)
+                if no_pixels[row] and MASK in own:
+                    record.class_pixels[row] = class_counts(
+                        own[MASK], record.class_pixels.shape[1], multi_hot=has_class_axis(own)
+                    )
             append(sample)
 
 

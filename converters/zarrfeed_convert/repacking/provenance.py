@@ -6,6 +6,7 @@ with its originals. A split made from several records all their sources, with pa
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.planning.plan import Plan
-    from zarrfeed_convert.repacking.repack_plan import RepackSettings
+    from zarrfeed_convert.repacking.repack_settings import RepackSettings
     from zarrfeed_convert.repacking.row_selection import Subset
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
@@ -54,11 +56,11 @@ def asked_of(
     Parameters
     ----------
     splits, facts
-        The input splits, and what they record about their samples.
+        The input splits, and what they record about their samples or cases.
     settings
         Settings of the repacking.
     subset, keys
-        Samples to choose; see :func:`zarrfeed_convert.repack`.
+        Samples or cases to choose; see :func:`zarrfeed_convert.repack`.
     """
     return {
         "splits": [stored.name for stored in splits],
@@ -153,7 +155,13 @@ def source_of_splits(splits: Sequence[StoredSplit]) -> JSON:
 
 
 def description_of(
-    splits: Sequence[StoredSplit], plan: Plan, settings: RepackSettings, asked: JSON
+    splits: Sequence[StoredSplit],
+    plan: Plan,
+    cases: Cases | None,
+    settings: RepackSettings,
+    asked: JSON,
+    *,
+    everything: bool,
 ) -> JSON:
     """Return a repacked split's ``attributes.zarrfeed``, without its ``channels``.
 
@@ -161,11 +169,14 @@ def description_of(
     ----------
     splits
         The input splits.
-    plan, settings, asked
-        Plan, settings and arguments of the repacking.
+    plan, cases
+        Plan of the repacking, and the cases whose tiles the samples are; None for others.
+    settings, asked
+        Settings and arguments of the repacking.
+    everything
+        Whether all samples or cases were chosen.
     """
     packed = [_packed(stored) for stored in splits]
-    everything = len(plan.rows) == sum(stored.recorded.samples for stored in splits)
     coverage = [before.get("coverage") for before in packed]
     described: JSON = {
         "format": FORMAT_VERSION,
@@ -176,7 +187,7 @@ def description_of(
             "zarrfeed": __version__,
             "found": sum(before.get("found", 0) for before in packed),
             "skipped": [skipped for before in packed for skipped in before.get("skipped", ())],
-            "settings": _settings(packed, settings),
+            "settings": _settings(packed, settings, of_cases=cases is not None),
             "binary": _same([before.get("binary") for before in packed]),
             "chunk_rows": plan.fields[0].chunk_rows,
             "shard_rows": plan.shard_rows,
@@ -190,12 +201,20 @@ def description_of(
     palette = require_same_palettes(palettes_of(splits))
     if palette:
         described["packed"]["palette"] = palette_text(palette)
-    if everything and all(coverage):
+    if cases is not None:
+        stored = len(plan.rows) * math.prod(plan.recipe.geometry.size)
+        described["cases"] = len(cases.keys)
+        described["packed"]["coverage"] = {
+            "lost": 0,
+            "repeated": 0,
+            "padded": stored - cases.pixels,
+        }
+    elif everything and all(coverage):
         described["packed"]["coverage"] = _added(coverage)
     return described
 
 
-def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
+def _settings(packed: Sequence[JSON], settings: RepackSettings, *, of_cases: bool) -> JSON:
     """Return the settings of a conversion that would pack the same, if all splits share them."""
     before: list[JSON] = [part.get("settings", {}) for part in packed]
     common = {
@@ -208,6 +227,8 @@ def _settings(packed: Sequence[JSON], settings: RepackSettings) -> JSON:
         del asked["order"], asked["seed"]
     if settings.codec == "keep":
         del asked["codec"]
+    if of_cases:  # which may have been whole samples before
+        common |= {"size": None, "chunk_samples": None}
     return common | {name: value for name, value in asked.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""How is a repacked split laid out?
+"""How is a repacked split laid out, if its samples or tiles are copied?
 
 Like its inputs, if they have the same layout and the user asks for no other; else as in a
 conversion.
@@ -7,20 +7,17 @@ conversion.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.store.schema import IMAGE, MASK
-from zarrfeed_convert.arguments import require_choice, require_whole
+from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import Geometry, size_text
 from zarrfeed_convert.planning.layout import Decision
-from zarrfeed_convert.planning.plan import Plan, Storage
-from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
+from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
-from zarrfeed_convert.repacking.row_selection import ORDERS, StoredOrder
-from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CODECS, Codec, CodecChoice
+from zarrfeed_convert.repacking.kept_layout import AS_BEFORE, lay_out_kept
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.shards.samples import Recipe
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed_convert.executors.executor import Executor, Task
+    from zarrfeed_convert.repacking.repack_settings import RepackSettings
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.cases import Cases
@@ -38,65 +36,27 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.shard_record import ShardRecord
     from zarrfeed_convert.source import JSON
 
-RepackCodec: TypeAlias = CodecChoice | Literal["keep"]
-_CHOICES: tuple[RepackCodec, ...] = ("keep", *CODEC_CHOICES)
-_AS_BEFORE = "as it was"
-
-
-@dataclass(frozen=True, slots=True)
-class RepackSettings:
-    """Settings that decide a repacked split's bytes, together with its samples.
-
-    The store records them. See :func:`zarrfeed_convert.repack` for their meaning.
-    """
-
-    codec: RepackCodec
-    chunk_samples: int | None
-    shard_size: int | None
-    order: StoredOrder
-    seed: int
-
-    def check(self) -> None:
-        """Check that all values are in their range.
-
-        Raises
-        ------
-        SourceError
-            One is not.
-        """
-        require_choice("order", self.order, ORDERS)
-        require_choice("codec", self.codec, _CHOICES)
-        self.storage.check()
-        require_whole("seed", self.seed, least=0)
-
-    @property
-    def storage(self) -> Storage:
-        """How to store fields that do not keep their codec and layout."""
-        codec: CodecChoice = "auto" if self.codec == "keep" else self.codec
-        return Storage(codec, self.chunk_samples, self.shard_size)
-
-    def to_json(self) -> JSON:
-        """Return the settings as the store records them."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class RepackPlan:
-    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlan` of packed samples.
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlan` of packed samples or tiles.
 
     Attributes
     ----------
     plan
         Layouts, rows and decisions.
     facts
-        What is recorded about the samples, in the order of the plan's rows.
+        What is recorded about the samples or tiles, in the order of the plan's rows.
     description
         The split's ``attributes.zarrfeed``, without its ``channels``.
+    own_size
+        (n, 2 or 3) sizes of the parts of tiles of cases that are not padded; None for samples.
     """
 
     plan: Plan
     facts: Facts
     description: JSON
+    own_size: Numbers | None = None
 
     @property
     def step(self) -> str:
@@ -111,19 +71,24 @@ class RepackPlan:
     @property
     def decided(self) -> JSON:
         """Decisions that a run must share to resume another one, as JSON."""
-        layouts = [f"{layout}" for layout in self.plan.fields]
-        return {"layouts": layouts, "rows": self.plan.rows.fingerprint()}
+        return decided(self.plan)
 
     def task_of(self, shard: Shard) -> CopyTask:
         """Return the item of :attr:`task` for a shard."""
         start = shard.number * self.plan.shard_rows
         here, facts = slice(start, start + len(shard.rows)), self.facts
         return CopyTask(
-            shard, facts.digest[here], facts.class_pixels[here], facts.channel_sums[here]
+            shard,
+            facts.digest[here],
+            facts.class_pixels[here],
+            facts.channel_sums[here],
+            None if self.own_size is None else self.own_size[here],
         )
 
     def names(self, rows: Rows) -> tuple[Sequence[str], Tiles | Cases | None]:  # noqa: ARG002
         """Return the names of the samples and, for tiles, from where they were cut."""
+        if self.facts.cases is not None:
+            return [], self.facts.cases
         return self.facts.keys, self.facts.tiles
 
     def describe(self, rows: Rows, records: Sequence[ShardRecord], channels: JSON) -> JSON:  # noqa: ARG002
@@ -131,12 +96,18 @@ class RepackPlan:
         return self.description | {"channels": channels}
 
 
-def plan_repack(
+def decided(plan: Plan) -> JSON:
+    """Return the decisions of a plan that a run must share to resume another one, as JSON."""
+    layouts = [f"{layout}" for layout in plan.fields]
+    return {"layouts": layouts, "rows": plan.rows.fingerprint()}
+
+
+def plan_copies(
     executor: Executor,
     splits: Sequence[StoredSplit],
     settings: RepackSettings,
     facts: Facts,
-    rows: Numbers,
+    chosen: Numbers,
 ) -> Plan:
     """Decide how the new split is laid out.
 
@@ -149,101 +120,58 @@ def plan_repack(
     settings
         Settings of the repacking.
     facts
-        What is recorded about all samples of the inputs.
-    rows
-        Indices of the chosen samples, in the new order.
+        What is recorded about all samples or cases of the inputs.
+    chosen
+        Indices of the chosen samples or cases, in the new order.
     """
-    stored = {field.name: splits[0].split.layouts[field.name] for field in splits[0].fields}
-    size = stored[IMAGE].sample_shape[:-1]
-    recipe = Recipe(Geometry(size, None), splits[0].labels)
+    labels, size = splits[0].labels, facts.size
+    rows = facts.rows_of(chosen)
+    recipe = Recipe(Geometry(size, None), labels)
     picked = Rows(rows, np.zeros((rows.size, len(size)), np.int64))
     drafts = [
         FieldLayout(name, layout.sample_shape, layout.dtype, "raw", 1, 1)
-        for name, layout in stored.items()
+        for name, layout in splits[0].stored.items()
     ]
-    wanted, kept = _with_kept(splits, settings, largest_nbytes(drafts), rows.size)
-    fields, about_layout = lay_out_fields(
-        executor, wanted, recipe, drafts, picked, count=len(picked)
+    fields, about_layout = lay_out_kept(
+        executor,
+        splits,
+        settings,
+        recipe,
+        drafts,
+        picked,
+        count=rows.size,
+        of_cases=facts.cases is not None,
+        same_tiles=True,
     )
-    about = {decision.what: decision for decision in about_layout} | kept.decisions
-    fields = tuple(
-        replace(layout, codec=kept.codecs.get(layout.name, layout.codec)) for layout in fields
-    )
-    if kept.shard_rows is not None:
-        found, before = fields[0].shard_rows, kept.shard_rows
-        why = _AS_BEFORE if found == before else f"it was {before}, of which chunks allow so many"
-        about["shard rows"] = Decision("shard rows", str(found), why)
-    decisions = (*_about_samples(splits, settings, facts, rows), *about.values())
+    what = "size" if facts.cases is None else "tile"
+    why = AS_BEFORE if settings.tile is None else "asked for, and as it was"
+    about = about_chosen(splits, settings, facts, chosen, Decision(what, size_text(size), why))
+    counts, pixels = facts.class_pixels[rows].sum(axis=0), rows.size * math.prod(size)
+    if facts.cases is not None:
+        pixels = facts.cases.part(chosen, size).pixels
     return Plan(
         recipe,
         fields,
         picked,
         sum(layout.sample_nbytes for layout in fields),
-        decisions,
-        _pixels(facts, rows, splits[0].labels.ignore, math.prod(size)) if MASK in stored else None,
+        (*about, *about_layout),
+        pixels_of_ids(counts, labels.ignore, pixels) if MASK in splits[0].stored else None,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What is kept from the inputs."""
-
-    codecs: dict[str, Codec]
-    shard_rows: int | None
-    decisions: dict[str, Decision]
-
-
-def _with_kept(
-    splits: Sequence[StoredSplit], settings: RepackSettings, sample_nbytes: int, count: int
-) -> tuple[Storage, _Kept]:
-    """Return what is kept from the inputs, and the settings for the rest."""
-    chunk, shard = _common(splits, "chunk_rows"), _common(splits, "shard_rows")
-    if settings.shard_size is not None:
-        shard = None
-    wanted, kept = settings.storage, _Kept({}, shard, {})
-    if settings.chunk_samples is None and chunk is not None:
-        wanted = replace(wanted, chunk_samples=min(chunk, count))
-        kept.decisions["chunk rows"] = Decision("chunk rows", str(wanted.chunk_samples), _AS_BEFORE)
-    if shard is not None:
-        wanted = replace(wanted, shard_size=shard * sample_nbytes)
-    codecs = _common_codecs(splits) if settings.codec == "keep" else None
-    if codecs is not None:
-        wanted = replace(wanted, codec="raw")  # skips the trial of codecs
-        kept.codecs.update(codecs)
-        for name, codec in codecs.items():
-            what = f"{name} codec"
-            kept.decisions[what] = Decision(what, codec, _AS_BEFORE)
-    return wanted, kept
-
-
-def _common(splits: Sequence[StoredSplit], what: str) -> int | None:
-    """Return the rows per chunk or shard that all fields and splits share; None if they differ."""
-    found = {
-        getattr(stored.split.layouts[field.name], what)
-        for stored in splits
-        for field in stored.fields
-    }
-    return int(found.pop()) if len(found) == 1 else None
-
-
-def _common_codecs(splits: Sequence[StoredSplit]) -> dict[str, Codec] | None:
-    """Return the codecs that all splits share; None if they differ or cannot be written."""
-    found: list[dict[str, Any]] = [stored.split.attributes["packed"]["codecs"] for stored in splits]
-    first = found[0]
-    if any(codecs != first for codecs in found) or not {*first.values()} <= {*CODECS}:
-        return None
-    return {field.name: first[field.name] for field in splits[0].fields}
-
-
-def _about_samples(
-    splits: Sequence[StoredSplit], settings: RepackSettings, facts: Facts, rows: Numbers
+def about_chosen(
+    splits: Sequence[StoredSplit],
+    settings: RepackSettings,
+    facts: Facts,
+    chosen: Numbers,
+    about_size: Decision,
 ) -> tuple[Decision, ...]:
+    """Return the decisions on which samples or cases are repacked, and what they are."""
     first = splits[0]
     ignored = (
         "" if first.labels.ignore is None else f"; {ignore_text(first.labels.ignore)} is ignored"
     )
-    size = first.split.layouts[IMAGE].sample_shape[:-1]
-    samples = "all" if rows.size == len(facts) else f"{rows.size} of {len(facts)}"
+    some = "all" if chosen.size == len(facts) else f"{chosen.size} of {len(facts)}"
     of_what = f"of {', '.join(stored.name for stored in splits)}"
     why = {
         "stored": "as they lie",
@@ -251,21 +179,30 @@ def _about_samples(
         "shuffled": f"by seed {settings.seed}",
     }
     return (
-        Decision("samples", samples, of_what),
+        Decision(facts.of_what, some, of_what),
         Decision("order", settings.order, why[settings.order]),
         *(
-            Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", _AS_BEFORE)
+            Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", AS_BEFORE)
             for field in first.fields
             if field.name == MASK
         ),
-        Decision("size", size_text(size), _AS_BEFORE),
+        about_size,
     )
 
 
-def _pixels(facts: Facts, rows: Numbers, ignore: int | None, each: int) -> dict[int, int]:
-    """Return the number of pixels of every id, including the ignored one."""
-    counts = facts.class_pixels[rows].sum(axis=0)
-    pixels = dict(enumerate(counts.tolist()))
+def pixels_of_ids(counts: Numbers, ignore: int | None, pixels: int) -> dict[int, int]:
+    """Return the number of pixels of every id, including the ignored one.
+
+    Parameters
+    ----------
+    counts
+        (K,) pixels of each class.
+    ignore
+        The ignored id.
+    pixels
+        Number of all pixels, without the padding of tiles of cases.
+    """
+    of_ids = dict(enumerate(counts.tolist()))
     if ignore is not None:
-        pixels[ignore] = pixels.get(ignore, 0) + rows.size * each - int(counts.sum())
-    return pixels
+        of_ids[ignore] = of_ids.get(ignore, 0) + pixels - int(counts.sum())
+    return of_ids

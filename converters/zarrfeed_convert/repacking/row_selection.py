@@ -1,6 +1,7 @@
-"""Which stored samples are repacked, and in which order?
+"""Which stored samples or cases are repacked, and in which order?
 
-Pure functions of names, tiles and the user's choice. They return indices of samples.
+Pure functions of names, tiles and the user's choice. They return indices of samples or, in splits
+of cases, of cases.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ Subset: TypeAlias = "slice | Sequence[int] | NDArray[np.integer | np.bool_] | No
 
 
 def chosen_rows(facts: Facts, *, subset: Subset, keys: Sequence[str] | None) -> Numbers:
-    """Choose samples by index or by name.
+    """Choose samples or cases by index or by name.
 
     Parameters
     ----------
     facts
-        What is recorded about all samples, in stored order.
+        What is recorded about all samples or cases, in stored order.
     subset
-        A slice, indices, or one boolean per sample.
+        A slice, indices, or one boolean per sample or case.
     keys
-        Names of samples. The name of an image chooses all its tiles.
+        Names of samples or cases. The name of an image chooses all its overlapping tiles.
 
     Returns
     -------
@@ -46,19 +47,20 @@ def chosen_rows(facts: Facts, *, subset: Subset, keys: Sequence[str] | None) -> 
     Raises
     ------
     SourceError
-        Both `subset` and `keys` are given, no sample is chosen, or a sample does not exist.
+        Both `subset` and `keys` are given, nothing is chosen, or something that does not exist.
     """
     if subset is not None and keys is not None:
         raise SourceError("subset and keys: needed only one of them, found both; leave one out")
-    rows = _by_number(subset, len(facts)) if keys is None else _by_name(keys, facts)
+    one = facts.of_what.removesuffix("s")
+    rows = _by_number(subset, len(facts), one) if keys is None else _by_name(keys, facts, one)
     if not rows.size:
         raise SourceError(
-            f"needed at least one sample, found that subset or keys choose none of {len(facts)}"
+            f"needed at least one {one}, found that subset or keys choose none of {len(facts)}"
         )
     return rows
 
 
-def _by_number(subset: Subset, count: int) -> Numbers:
+def _by_number(subset: Subset, count: int, one: str) -> Numbers:
     if subset is None:
         return np.arange(count)
     if isinstance(subset, slice):
@@ -66,7 +68,7 @@ def _by_number(subset: Subset, count: int) -> Numbers:
     given = np.asarray(subset)
     if given.ndim != 1 or (given.size and given.dtype.kind not in "biu"):
         raise SourceError(
-            f"subset: needed a slice, integers, or one boolean per sample, found {given.dtype} of "
+            f"subset: needed a slice, integers, or one boolean per {one}, found {given.dtype} of "
             f"shape {given.shape}"
         )
     if given.dtype == np.bool_:
@@ -77,21 +79,21 @@ def _by_number(subset: Subset, count: int) -> Numbers:
     if outside.size:
         raise SourceError(f"subset: needed indices below {count}, found {outside[0]}")
     numbers = np.where(given < 0, given + count, given).astype(np.int64)
-    return _each_once(numbers, lambda number: f"sample {number}")
+    return _each_once(numbers, one, lambda number: f"{one} {number}")
 
 
-def _by_name(keys: Sequence[str], facts: Facts) -> Numbers:
+def _by_name(keys: Sequence[str], facts: Facts, one: str) -> Numbers:
     row_of = {key: row for row, key in enumerate(facts.keys)}
     tiles_of = _rows_of_images(facts.tiles)
     missing = [key for key in keys if key not in row_of and key not in tiles_of]
     if missing:
         raise SourceError(
-            f"keys: needed names of the {len(facts)} samples, such as {facts.keys[0]!r}, found "
+            f"keys: needed names of the {len(facts)} {one}s, such as {facts.keys[0]!r}, found "
             f"{few(map(repr, missing))}"
         )
     rows = [[row_of[key]] if key in row_of else tiles_of[key] for key in keys]
     numbers = np.array([row for some in rows for row in some], np.int64)
-    return _each_once(numbers, lambda number: repr(facts.keys[number]))
+    return _each_once(numbers, one, lambda number: repr(facts.keys[number]))
 
 
 def _rows_of_images(tiles: Tiles | None) -> dict[str, list[int]]:
@@ -102,27 +104,28 @@ def _rows_of_images(tiles: Tiles | None) -> dict[str, list[int]]:
     return rows
 
 
-def _each_once(numbers: Numbers, name: Callable[[int], str]) -> Numbers:
+def _each_once(numbers: Numbers, one: str, name: Callable[[int], str]) -> Numbers:
     unique, counts = np.unique(numbers, return_counts=True)
     if (counts > 1).any():
         twice = name(int(unique[counts > 1][0]))
-        raise SourceError(f"needed every sample at most once, found {twice} twice")
+        raise SourceError(f"needed every {one} at most once, found {twice} twice")
     return unique
 
 
 def in_order(rows: Numbers, facts: Facts, *, order: StoredOrder, seed: int) -> Numbers:
-    """Sort or shuffle chosen samples for the new split.
+    """Sort or shuffle chosen samples or cases for the new split.
 
     Parameters
     ----------
     rows
-        (n,) indices of the chosen samples, ascending.
+        (n,) indices of the chosen samples or cases, ascending.
     facts
-        What is recorded about all samples.
+        What is recorded about all of them.
     order
-        ``stored``: as they are. ``source``: sorted by name; tiles by the name of their image, then
-        by their location. ``shuffled``: sorted, then permuted as in a conversion. Unlike there,
-        the tiles of an image are spread over the whole split, since no image must be decoded.
+        ``stored``: as they are. ``source``: sorted by name; overlapping tiles by the name of their
+        image, then by their location. ``shuffled``: sorted, then permuted as in a conversion.
+        Unlike there, the overlapping tiles of an image are spread over the whole split, since no
+        image must be decoded.
     seed
         Seed of the permutation.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError
@@ -14,16 +14,19 @@ from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import Field, recorded_fields
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
 from zarrfeed_convert.splits.existing_split import added_to
-from zarrfeed_convert.verification.consistency import repacked_of
+from zarrfeed_convert.verification.consistency import repacked_of, tile_of
 from zarrfeed_convert.verification.recorded import recorded_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from zarrfeed.store.schema import ArrayLayout
     from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.verification.recorded import Recorded
+
+_AXES = {0: "", 2: "HW", 3: "DHW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,9 @@ class StoredSplit:
     name
         Path of the split, for messages.
     prefix
-        Prefix of the names of its samples in the new split.
+        Prefix of the names of its samples or cases in the new split.
     recorded
-        What it records about its samples.
+        What it records about these.
     """
 
     name: str
@@ -55,6 +58,18 @@ class StoredSplit:
         return recorded_fields(self.split.attributes["packed"])
 
     @property
+    def stored(self) -> Mapping[str, ArrayLayout]:
+        """Layout of each field."""
+        return {field.name: self.split.layouts[field.name] for field in self.fields}
+
+    @property
+    def kind(self) -> Literal["whole images", "tiles of images", "cases"]:
+        """What its samples are."""
+        if self.recorded.cases is not None:
+            return "cases"
+        return "tiles of images" if TILE in self.split.layouts else "whole images"
+
+    @property
     def whole_prefix(self) -> str:
         """Prefix of names that their source does not know, from this and earlier repackings."""
         before = repacked_of(self.split).get("prefixes", ())
@@ -69,7 +84,7 @@ class StoredSplit:
 
 
 def open_stored(
-    paths: Sequence[str | os.PathLike[str]], *, prefix_keys: bool
+    paths: Sequence[str | os.PathLike[str]], *, prefix_keys: bool, any_size: bool
 ) -> tuple[StoredSplit, ...]:
     """Open the splits to repack.
 
@@ -80,6 +95,8 @@ def open_stored(
     prefix_keys
         Whether to name samples ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` if splits of several
         datasets have the same name.
+    any_size
+        Whether samples or tiles may have other sizes in each split.
 
     Raises
     ------
@@ -95,7 +112,7 @@ def open_stored(
     prefixes = _prefixes([split.path for split in found]) if prefix_keys else [""] * len(found)
     splits = tuple(map(_stored, found, prefixes))
     for other in splits[1:]:
-        _require_alike(splits[0], other)
+        _require_alike(splits[0], other, any_size=any_size)
     return splits
 
 
@@ -180,31 +197,44 @@ def _require_known(split: Split, name: str) -> None:
         )
 
 
-def _require_alike(one: StoredSplit, other: StoredSplit) -> None:
-    for (what, needed), (_, found) in zip(_kind(one), _kind(other), strict=True):
+def _require_alike(one: StoredSplit, other: StoredSplit, *, any_size: bool) -> None:
+    kinds = (_kind(stored, any_size=any_size) for stored in (one, other))
+    for (what, needed), (_, found) in zip(*kinds, strict=True):
         if needed != found:
+            advice = "merge only splits with the same kind of samples"
+            if what == "the size of tiles" and needed.count("×") == found.count("×"):
+                advice = "use --tile to cut all cases into tiles of one size"
             raise SourceError(
                 f"{other.name}: {what}: needed {_shown(needed)}, as in {one.name}, found "
-                f"{_shown(found)}; merge only splits with the same kind of samples"
+                f"{_shown(found)}; {advice}"
             )
 
 
-def _kind(stored: StoredSplit) -> list[tuple[str, Any]]:
+def _kind(stored: StoredSplit, *, any_size: bool) -> list[tuple[str, Any]]:
     """List what all splits must have in common to be merged: (name, value)."""
-    split, layouts = stored.split, stored.split.layouts
-    names = [field.name for field in stored.fields]
+    split, layouts = stored.split, stored.stored
+    names, tile = [field.name for field in stored.fields], tile_of(split)
+    of_cases = stored.kind == "cases"
+    axes = len(tile) if of_cases or any_size else 0
+    of_tiles = [("the size of tiles", _text(tile))] if of_cases and not any_size else []
     return [
+        ("samples", stored.kind),
         ("classes", split.classes),
         ("the ignored id", ignore_text(split.ignore)),
         ("fields", ", ".join(split.default_fields)),
         ("roles", ", ".join(field.role for field in stored.fields)),
-        *((f"the shape of each {name}", layouts[name].sample_shape) for name in names),
+        *of_tiles,
+        *(
+            (f"the shape of each {name}", _text([*_AXES[axes], *layout.sample_shape[axes:]]))
+            for name, layout in layouts.items()
+        ),
         *((f"the data type of each {name}", str(layouts[name].dtype)) for name in names),
-        ("samples", "tiles" if TILE in layouts else "whole images"),
     ]
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple) and value and isinstance(value[0], str):
-        return classes_text(value)
-    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return classes_text(value) if isinstance(value, tuple) and value else str(value)
+
+
+def _text(parts: Sequence[int | str]) -> str:
+    return "×".join(map(str, parts))

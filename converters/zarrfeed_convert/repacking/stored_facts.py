@@ -1,8 +1,8 @@
-"""What do the splits to repack record about their samples?"""
+"""What do the splits to repack record about their samples, or about their cases?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +17,10 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.source import image_names
+from zarrfeed_convert.verification.consistency import tile_of
 from zarrfeed_convert.verification.recorded import texts
 
 if TYPE_CHECKING:
@@ -26,18 +28,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.shards.rows import Numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is recorded about n samples, in the same order.
+    """What is recorded about n rows, samples or tiles of cases, in the same order.
 
     Attributes
     ----------
     keys
-        Names of the samples, without repetitions.
+        Names of the samples or of the cases, without repetitions.
+    size
+        Size of the samples or of the tiles; empty if those of several splits differ.
     digest
         (n,) uint64.
     class_pixels
@@ -45,38 +50,72 @@ class Facts:
     channel_sums
         (n, C, 3) float64; zeros for stores of an older zarrfeed, which do not have them.
     tiles
-        From where tiles were cut; None for whole images.
+        From where overlapping tiles were cut; None for other samples.
+    cases
+        The cases whose tiles the rows are; None for samples.
     """
 
     keys: Sequence[str]
+    size: Size
     digest: NDArray[np.uint64]
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
     tiles: Tiles | None
+    cases: Cases | None = None
 
     def __len__(self) -> int:
-        """Return the number of samples."""
+        """Return the number of samples or cases."""
         return len(self.keys)
 
-    def part(self, rows: Numbers) -> Facts:
-        """Return the part for some of the samples, by index."""
+    @property
+    def of_what(self) -> str:
+        """What can be chosen: samples or cases."""
+        return "samples" if self.cases is None else "cases"
+
+    def rows_of(self, chosen: Numbers) -> Numbers:
+        """Return the rows of some samples or cases, by index; the tiles of a case in order."""
+        if self.cases is None:
+            return chosen
+        first = self.cases.first_tile
+        counts = np.diff(first, append=len(self.digest))[chosen]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows: Numbers = np.repeat(first[chosen], counts) + within
+        return rows
+
+    def part(self, chosen: Numbers) -> Facts:
+        """Return the part for some of the samples or cases, by index. All must have one size."""
+        rows = self.rows_of(chosen)
         return Facts(
-            [self.keys[row] for row in map(int, rows)],
+            [self.keys[number] for number in map(int, chosen)],
+            self.size,
             self.digest[rows],
             self.class_pixels[rows],
             self.channel_sums[rows],
             None if self.tiles is None else self.tiles.part(rows),
+            None if self.cases is None else self.cases.part(chosen, self.size),
         )
 
+    def as_cases(self) -> Facts:
+        """Return the facts of samples that are whole images or volumes as those of cases."""
+        if self.cases is not None:
+            return self
+        count = len(self.keys)
+        sizes = np.tile(np.array(self.size, np.int64), (count, 1))
+        return replace(self, cases=Cases(self.keys, sizes, np.arange(count), None))
+
     def fingerprint(self) -> str:
-        """Return a digest of the names and contents of the samples, in this order."""
+        """Return a digest of the names and contents of the samples or cases, in this order."""
         digest = xxhash.xxh3_128("\0".join(self.keys).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.digest, "<u8").tobytes())
+        if self.cases is not None:
+            digest.update(np.ascontiguousarray(self.cases.sizes, "<i8").tobytes())
+            if self.cases.affines is not None:
+                digest.update(np.ascontiguousarray(self.cases.affines, "<f8").tobytes())
         return digest.hexdigest()
 
 
 def facts_of(stored: StoredSplit) -> Facts:
-    """Return what a split records about its samples, with prefixed names."""
+    """Return what a split records about its samples or cases, with prefixed names."""
     arrays, count = stored.recorded.arrays, stored.recorded.samples
     layouts = stored.split.layouts
     channels = sum(layouts[name].sample_shape[-1] for name in image_names(stored.fields))
@@ -90,18 +129,23 @@ def facts_of(stored: StoredSplit) -> Facts:
         # Older stores included values that are not finite in their sums.
         whole = np.isfinite(found).all(axis=(1, 2))
         sums[whole, :, : found.shape[2]] = found[whole]
+    cases = stored.recorded.cases
+    keys = stored.recorded.keys if cases is None else cases.keys
+    keys = [stored.prefix + key for key in keys]
     return Facts(
-        [stored.prefix + key for key in stored.recorded.keys],
+        keys,
+        tile_of(stored.split),
         arrays[DIGEST],
         # No column if there are no masks.
         arrays.get(CLASS_PIXELS, np.zeros((count, 0))).astype(np.int64),
         sums,
         tiles,
+        None if cases is None else replace(cases, keys=keys),
     )
 
 
 def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
-    """Concatenate what several splits record about their samples.
+    """Concatenate what several splits record about their samples or cases.
 
     Parameters
     ----------
@@ -111,18 +155,22 @@ def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
     Raises
     ------
     SourceError
-        Two splits have a sample of the same name, or tiles of different images of the same name.
+        Two splits have a sample or case of the same name, or tiles of different images of the same
+        name.
     """
     if len(facts) == 1:
         return facts[0]
     _require_disjoint(splits, facts)
     tiles = [part.tiles for part in facts if part.tiles is not None]
+    keys = [key for part in facts for key in part.keys]
     return Facts(
-        [key for part in facts for key in part.keys],
+        keys,
+        facts[0].size if len({part.size for part in facts}) == 1 else (),
         np.concatenate([part.digest for part in facts]),
         np.concatenate([part.class_pixels for part in facts]),
         np.concatenate([part.channel_sums for part in facts]),
         _joined_tiles(tiles) if tiles else None,
+        _joined_cases(keys, facts),
     )
 
 
@@ -133,11 +181,32 @@ def _require_disjoint(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> 
         if twice:
             more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
             raise SourceError(
-                f"{stored.name}: needed names of samples that no other split has, found "
+                f"{stored.name}: needed names of {part.of_what} that no other split has, found "
                 f"{twice[0]!r}{more}, which {first[twice[0]].name} has, too; leave them out with "
                 "--keys, or distinguish the splits with --prefix-keys"
             )
         first.update(dict.fromkeys(part.keys, stored))
+
+
+def _joined_cases(keys: Sequence[str], facts: Sequence[Facts]) -> Cases | None:
+    """Concatenate cases; the affines of those that have none are NaN."""
+    parts = [part.cases for part in facts if part.cases is not None]
+    if not parts:
+        return None
+    axes = parts[0].sizes.shape[1] + 1
+    starts = np.cumsum([0, *(len(part.digest) for part in facts)])
+    affines = [
+        np.full((len(part.keys), axes, axes), np.nan) if part.affines is None else part.affines
+        for part in parts
+    ]
+    return Cases(
+        keys,
+        np.concatenate([part.sizes for part in parts]),
+        np.concatenate(
+            [start + part.first_tile for start, part in zip(starts.tolist(), parts, strict=False)]
+        ),
+        None if all(part.affines is None for part in parts) else np.concatenate(affines),
+    )
 
 
 def _joined_tiles(parts: Sequence[Tiles]) -> Tiles:

@@ -10,7 +10,16 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
-from zarrfeed.store.schema import IMAGE, KEY, SHARD_FILES
+from zarrfeed.store.schema import (
+    CASE_FIRST_TILE,
+    CASE_KEY,
+    CASE_SIZE,
+    IMAGE,
+    KEY,
+    SHARD_FILES,
+)
+from zarrfeed.store.tile_grid import TileGrid
+from zarrfeed_convert.geometry import origin_text
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.source import Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
@@ -36,7 +45,7 @@ _OPEN_FILES = 512  # in all open splits together; at most half of the process's 
 
 
 class StoredSamples(Source):
-    """A source of the samples of packed splits, one split after the other.
+    """A source of the samples of packed splits, or of the tiles of their cases, in stored order.
 
     It can read many samples at once. It is not thread-safe; every process has its own. Close it
     after use.
@@ -44,9 +53,9 @@ class StoredSamples(Source):
     Parameters
     ----------
     splits
-        Opened splits with the same kind of samples.
+        Opened splits with the same kind of samples, or of tiles; they may have several sizes.
     keys
-        Names of all samples.
+        Names of all samples; empty for tiles.
     description
         Description of the sources of the samples.
     """
@@ -70,6 +79,17 @@ class StoredSamples(Source):
     def memory_nbytes(self) -> int:
         """Bytes that are decoded at a time, and kept meanwhile."""
         return READ_NBYTES
+
+    @property
+    def largest_nbytes(self) -> int:
+        """Decoded bytes of the largest sample or tile."""
+        return max(
+            sum(split.layouts[name].sample_nbytes for name in self._names) for split in self._splits
+        )
+
+    def split_of(self, sample: int) -> Split:
+        """Return the split of a sample or tile."""
+        return self._splits[self._place(sample)[0]]
 
     def describe(self) -> JSON:
         """Return the description of the sources of the samples."""
@@ -191,15 +211,15 @@ class StoredSamples(Source):
         }
 
     def _text(self, sample: int) -> str:
-        """Return the name of a sample and of its split, for errors."""
+        """Return the name of a sample or tile and of its split, for errors."""
         number, row = self._place(sample)
         split = self._splits[number]
+        what = "tile" if CASE_KEY in split.layouts else "sample"
         try:
-            with SplitReader(split, [KEY], open_files=1) as reader:
-                name = repr(texts(reader.read([row])[KEY])[0])
-        except (ReadError, OSError):
+            name = repr(_tile_name(split, row) if what == "tile" else _sample_name(split, row))
+        except (ReadError, OSError, ValueError):
             name = str(row)
-        return f"sample {name} of {split.path}"
+        return f"{what} {name} of {split.path}"
 
     def _fact(self, split: int, row: int, field: int) -> tuple[int, int] | None:
         """Read the recorded size and digest of a shard's file; None if they cannot be read."""
@@ -225,3 +245,20 @@ class StoredSamples(Source):
             reader = SplitReader(self._splits[split], self._names, open_files=each)
             self._readers[split] = reader
         return reader
+
+
+def _sample_name(split: Split, row: int) -> str:
+    with SplitReader(split, [KEY], open_files=1) as reader:
+        return texts(reader.read([row])[KEY])[0]
+
+
+def _tile_name(split: Split, row: int) -> str:
+    """Return the name of a tile: ``CASE#z,y,x``."""
+    cases = range(split.layouts[CASE_KEY].shape[0])
+    with SplitReader(split, [CASE_KEY, CASE_SIZE, CASE_FIRST_TILE], open_files=3) as reader:
+        found = reader.read(cases)
+    case = int(np.searchsorted(found[CASE_FIRST_TILE], row, side="right")) - 1
+    tile = split.layouts[IMAGE].sample_shape[:-1]
+    grid = TileGrid(tuple(found[CASE_SIZE][case].tolist()), tile)
+    origin = grid.origin(row - int(found[CASE_FIRST_TILE][case]))
+    return f"{texts(found[CASE_KEY][[case]])[0]}#{origin_text(origin)}"

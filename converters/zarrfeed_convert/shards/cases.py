@@ -84,13 +84,14 @@ class Cases:
         return int(self.sizes.prod(axis=1).sum())
 
     def part(self, which: Numbers, tile: Size) -> Cases:
-        """Select some of the cases, in the given order."""
+        """Select some of the cases, in the given order, whose tiles follow each other."""
         counts = count_tiles(self.sizes[which], tile)
+        affines = None if self.affines is None else self.affines[which]
         return Cases(
             [self.keys[case] for case in map(int, which)],
             self.sizes[which],
             np.cumsum(counts) - counts,
-            None if self.affines is None else self.affines[which],
+            None if affines is None or np.isnan(affines).all() else affines,
         )
 
     def tile_names(self, tile: Size) -> list[str]:

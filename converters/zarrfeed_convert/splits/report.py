@@ -59,7 +59,7 @@ class Report:
     path
         Folder of the split.
     found
-        Number of samples of the source, including inputs that make no sample.
+        Number of samples or cases of the source, including inputs that make none.
     skipped
         (name, reason) of those that were left out. The others, ``found - len(skipped)``, were
         packed.
@@ -106,10 +106,11 @@ class Report:
         if self.status == "already packed":
             return f"{self.path} is already packed: nothing was changed"
         if self.repacked:
-            some = "" if self.packed == self.found else f" of {self.found}"
-            what = f"{self.packed}{some} samples into"
+            count, as_tiles = self.packed, "samples"
             if self.cases is not None:
-                what = f"{self.cases} cases as {self.packed} tiles into"
+                count, as_tiles = self.cases, f"cases as {self.packed} tiles"
+            some = "" if count == self.found else f" of {self.found}"
+            what = f"{count}{some} {as_tiles} into"
             verbs = ("Repacked", "Would repack")
         else:
             names = [field.name for field in self.fields]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.store.schema import DIGEST, IMAGE, TILE_SOURCE
+from zarrfeed.store.schema import CASE_KEY, DIGEST, IMAGE, TILE_SOURCE
 from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
@@ -182,9 +182,9 @@ def _compared(
 
 
 def _is_chosen(recorded: Recorded) -> bool:
-    """Return whether a split was repacked with only some of the samples of its inputs."""
+    """Return whether a split was repacked with only some samples or cases of its inputs."""
     packed = recorded.split.attributes["packed"]
-    images = recorded.split.layouts.get(TILE_SOURCE)
+    images = recorded.split.layouts.get(TILE_SOURCE) or recorded.split.layouts.get(CASE_KEY)
     there = recorded.samples if images is None else images.shape[0]
     left = packed["found"] - len(packed.get("skipped", ()))
     return bool(repacked_of(recorded.split)) and there < left

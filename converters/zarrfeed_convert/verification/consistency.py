@@ -60,8 +60,8 @@ def field_names(split: Split) -> list[str]:
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Return the geometry by which a conversion with these settings changed every sample."""
-    overlap, pad_value = settings.get("overlap", 0), settings.get("pad_value", 0)
-    if settings.get("tile") is not None:
+    overlap, pad_value = settings.get("overlap", 0), settings.get("pad_value") or 0
+    if is_of_cases(split):
         return Geometry(tile_of(split), GRID, pad_value=pad_value)
     size = settings.get("size") or tile_of(split)
     return Geometry(tuple(size), settings.get("fit"), overlap, pad_value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import GRID, size_text
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 
 if TYPE_CHECKING:
@@ -114,12 +114,20 @@ def _compared(
 
 
 def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
-    """Return the message if an image gives other tiles than were packed; else an empty text."""
+    """Return the message if an original is not of the size or tiles packed; else an empty text."""
     geometry = task.recipe.geometry
-    if geometry.fit not in ("tile", GRID):
+    if rows.size is not None:
+        size, packed = run.probe(item).size, tuple(rows.size[0].tolist())
+        if size == packed:
+            return ""
+        return (
+            f"needed a case of {size_text(packed)}, as was packed, found one of "
+            f"{size_text(size)}; restore it, or convert again"
+        )
+    if geometry.fit != "tile" or not task.whole:
         return ""
     size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
-    if not task.whole or geometry.is_cut_into(size, needed):
+    if geometry.is_cut_into(size, needed):
         return ""
     return (
         f"needed an image that gives the {len(needed)} tiles that were packed, found one of "

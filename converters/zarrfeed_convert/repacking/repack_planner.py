@@ -1,0 +1,141 @@
+"""What is made of packed splits: which samples, in which order, copied or cut anew?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from zarrfeed import __version__
+from zarrfeed_convert.failures import Failures, split_errors
+from zarrfeed_convert.repacking.provenance import (
+    description_of,
+    is_repeated,
+    labels_of,
+    require_same_repacked,
+    source_of_splits,
+)
+from zarrfeed_convert.repacking.repack_plan import RepackPlan, plan_copies
+from zarrfeed_convert.repacking.retile_plan import RetilePlan, decide_tile, plan_tiles
+from zarrfeed_convert.repacking.row_selection import in_order
+from zarrfeed_convert.repacking.stored_cases import StoredCases
+from zarrfeed_convert.repacking.stored_facts import joined
+from zarrfeed_convert.repacking.stored_source import StoredSamples
+from zarrfeed_convert.splits.existing_split import require_replaceable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from zarrfeed_convert.executors.executor import Executor
+    from zarrfeed_convert.geometry import Size
+    from zarrfeed_convert.planning.layout import Decision
+    from zarrfeed_convert.repacking.repack_settings import RepackSettings
+    from zarrfeed_convert.repacking.stored import StoredSplit
+    from zarrfeed_convert.repacking.stored_facts import Facts
+    from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.splits.destination import Destination
+
+
+@dataclass(eq=False)
+class RepackPlanner:
+    """A :class:`~zarrfeed_convert.splits.split_plan.SplitPlanner` of the samples of splits.
+
+    Attributes
+    ----------
+    splits, parts
+        The input splits, and what each of them records about its samples or cases.
+    settings
+        Settings of the repacking.
+    asked_of_split
+        Its arguments that decide the split's bytes, as JSON.
+    choose
+        Function of all facts that returns the indices of the chosen samples or cases.
+    destination, overwrite
+        The new split, and whether it may replace an existing one.
+    """
+
+    splits: tuple[StoredSplit, ...]
+    parts: Sequence[Facts]
+    settings: RepackSettings
+    asked_of_split: JSON
+    choose: Callable[[Facts], Numbers]
+    destination: Destination
+    overwrite: bool
+
+    failures = Failures("stop")
+
+    @property
+    def asked(self) -> JSON:
+        """Arguments that decide the split's bytes, as JSON."""
+        labels = labels_of(self.splits[0].labels)
+        return {"zarrfeed": __version__, **self.asked_of_split, **labels}
+
+    @property
+    def said(self) -> str:
+        """The paths of the splits, for errors."""
+        return ", ".join(str(stored.split.path) for stored in self.splits)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the splits record about their samples or cases."""
+        with split_errors(self.said):
+            return joined(self.splits, self.parts)
+
+    @cached_property
+    def chosen(self) -> Numbers:
+        """Indices of the chosen samples or cases, in the new order."""
+        order, seed = self.settings.order, self.settings.seed
+        return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
+
+    @cached_property
+    def tile(self) -> tuple[Size, Decision] | None:
+        """Size of the tiles into which cases are cut anew; None to copy samples or tiles."""
+        with split_errors(self.said):
+            return decide_tile(self.settings, self.splits, self.facts, self.chosen)
+
+    @cached_property
+    def samples(self) -> StoredSamples | StoredCases:
+        """The samples, tiles or cases of the splits, as a source."""
+        splits = [stored.split for stored in self.splits]
+        with split_errors(self.said):
+            samples = StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
+            return samples if self.tile is None else StoredCases(samples, self.facts)
+
+    def accepts(self, there: JSON) -> bool:
+        """Return whether an existing split is what would be packed; False to replace it."""
+        replaced = any(
+            stored.split.path.samefile(self.destination.folder) for stored in self.splits
+        )
+        if replaced and is_repeated(there, self.asked_of_split):
+            return True
+        if self.overwrite:
+            require_replaceable(self.destination, there)
+        else:
+            require_same_repacked(
+                self.destination, there, self.asked_of_split, self.splits[0].labels
+            )
+        return not self.overwrite
+
+    def require_packable(self) -> None:
+        """Check that what is chosen exists, and that it can be cut into the tiles asked for."""
+        _ = self.tile
+
+    def decide(self, executor: Executor) -> RepackPlan | RetilePlan:
+        """Decide the layout of the new split."""
+        splits, settings, facts, chosen = self.splits, self.settings, self.facts, self.chosen
+        everything = chosen.size == len(facts)
+        with split_errors(self.said):
+            if self.tile is None:
+                plan = plan_copies(executor, splits, settings, facts, chosen)
+                part = facts.part(chosen)
+                description = description_of(
+                    splits, plan, part.cases, settings, self.asked_of_split, everything=everything
+                )
+                own_size = None if part.cases is None else part.cases.own_sizes(part.size)
+                return RepackPlan(plan, part, description, own_size)
+            plan, cases = plan_tiles(executor, splits, settings, facts, chosen, self.tile)
+            description = description_of(
+                splits, plan, cases, settings, self.asked_of_split, everything=everything
+            )
+            return RetilePlan(plan, cases, description)
