@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import zarr
 from typer.testing import CliRunner
 
+from cases import CaseArrays, pair, put_together
 from packed import flipped, pack
-from stored_samples import by_key, files, require_same
+from stored_samples import attributes, by_key, files, require_same, texts
+from zarrfeed_convert import convert
 from zarrfeed_tools.cli import app
 
 COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
@@ -98,9 +102,30 @@ def test_a_dry_run_says_why(packed, here):
     assert not (here / "o.zarr").exists()
 
 
+def test_cases_are_chosen_and_cut_into_other_tiles(here):
+    found = {f"case{n}": pair((5 + 3 * n, 9), n) for n in range(5)}
+    convert(CaseArrays(found), "c.zarr", split="train", tile=(4, 4), workers=1, classes=3)
+    options = ("--split", "train", "--workers", 1, "--subset", ":3", "--order", "source")
+    result = invoke("c.zarr", "a.zarr", *options)
+    assert result.exit_code == 0, result.output
+    tiles = attributes(here / "a.zarr/train")["samples"]
+    assert f"Repacked 3 of 5 cases as {tiles} tiles into a.zarr/train in" in result.stdout
+    result = invoke("a.zarr", "b.zarr", "--split", "train", "--tile", "3x6", "--dry-run")
+    assert re.search(r"Would repack 3 cases as \d+ tiles into b.zarr/train; nothing", result.stdout)
+    assert re.search(r"tile +3x6 +asked for", result.stdout)
+    assert re.search(r"cases +all +of a.zarr/train", result.stdout)
+    result = invoke("a.zarr", "b.zarr", "--split", "train", "--tile", "3x6", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    names = texts(zarr.open_array("b.zarr/train/case_key")[:])
+    assert names == texts(zarr.open_array("a.zarr/train/case_key")[:])
+    for key in names:
+        assert np.array_equal(put_together(here / "b.zarr/train", key), found[key]["image"])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--tile", "4"], "needed HEIGHTxWIDTH like 256x512"),
         (["--subset", "5"], "needed START:STOP"),
         (["--subset", "::0"], "needed START:STOP"),
         (["--keys", "missing.txt"], "no such file: missing.txt"),
@@ -166,5 +191,11 @@ run(sys.argv[1:])
 def test_help_teaches():
     result = invoke("--help")
     assert result.exit_code == 0
-    for said in ("zarrfeed repack city.zarr/train", "--prefix-keys", "--subset", "OUT.zarr"):
+    for said in (
+        "zarrfeed repack city.zarr/train",
+        "--prefix-keys",
+        "--subset",
+        "OUT.zarr",
+        "--tile 32x128x128",
+    ):
         assert said in result.stdout

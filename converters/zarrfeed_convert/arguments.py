@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 
@@ -49,6 +49,11 @@ def require_size(what: str, value: object) -> None:
         )
     for extent in value:
         require_whole(what, extent, least=1)
+
+
+def unlisted(size: Any) -> Any:
+    """Return a list, as JSON has it, as a tuple."""
+    return tuple(size) if isinstance(size, list) else size
 
 
 def require_number(what: str, value: object) -> None:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
-from zarrfeed_convert.arguments import require_choice, require_spacing, require_whole
+from zarrfeed_convert.arguments import (
+    require_choice,
+    require_spacing,
+    require_whole,
+    unlisted,
+)
 from zarrfeed_convert.conversion_plan import ConversionPlan
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
@@ -186,7 +191,7 @@ def convert(
     stopped. A run that ends before a shard is packed leaves `out` as it was.
     """
     start = time.perf_counter()
-    size, tile = _unlisted(size), _unlisted(tile)
+    size, tile = unlisted(size), unlisted(tile)
     settings = Settings(
         size,
         fit,
@@ -304,11 +309,6 @@ class _ConversionPlanner:
         about = about_other_spaces(self.destination, self.settings)
         plan = replace(plan, notes=(*plan.notes, *about))
         return ConversionPlan(self.samples, self.settings, plan, measured, self.failures)
-
-
-def _unlisted(size: Any) -> Any:
-    """Return a list, as JSON has it, as a tuple."""
-    return tuple(size) if isinstance(size, list) else size
 
 
 def _require_known(on_error: OnError, ignore: int | None) -> None:

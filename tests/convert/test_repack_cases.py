@@ -350,9 +350,9 @@ def test_splits_that_are_not_alike_are_refused_naming_both(packed, eights, tmp_p
     for other, said in others.items():
         with pytest.raises(SourceError, match=f"^{re.escape(str(other))}: {said}"):
             again([packed, other], tmp_path / "o")
-    with pytest.raises(SourceError, match="shape of each image: needed H×W×3, .* found D×H×W×3"):
+    with pytest.raises(SourceError, match=r"shape of each image: needed H×W×3, .* found D×H×W×3"):
         again([packed, volumes], tmp_path / "o", tile=(4, 4))
-    with pytest.raises(SourceError, match="needed cases, as in .*, found whole images"):
+    with pytest.raises(SourceError, match=r"needed cases, as in .*, found whole images"):
         again([packed, tmp_path / "w/s"], tmp_path / "o", tile=(4, 4))
     assert not (tmp_path / "o").exists()
 
@@ -364,7 +364,7 @@ def test_cases_of_other_padding_are_merged_as_they_are_but_not_cut_anew(packed, 
     require_cases(both, CASES | found)
     assert verify(both, workers=1).ok
     for inputs in ([packed, other], both):
-        with pytest.raises(SourceError, match="padded with one value, 0 as in .*, found 9; cut"):
+        with pytest.raises(SourceError, match=r"padded with one value, 0 as in .*, found 9; cut"):
             again(inputs, tmp_path / "n", tile=(3, 3))
     again([again(packed, tmp_path / "1", tile=(3, 3)), again(other, tmp_path / "2", tile=(3, 3))],
           tmp_path / "n")  # fmt: skip
@@ -380,9 +380,9 @@ def test_cases_of_other_padding_are_merged_as_they_are_but_not_cut_anew(packed, 
 def test_a_damaged_tile_ends_the_run_and_is_named(tmp_path, field, tile, workers):
     packed = pack(tmp_path / "a", codec="raw")
     shard = packed / field / "c/2" / ("0/0/0" if field == "image" else "0/0")
-    with flipped(shard, (48 if field == "image" else 16) + 3, 1):  # the shard's second tile
-        with pytest.raises(SourceError) as error:
-            again(packed, tmp_path / "o", tile=tile, codec="zstd", workers=workers)
+    second = 48 if field == "image" else 16  # where the shard's second tile begins
+    with flipped(shard, second + 3, 1), pytest.raises(SourceError) as error:
+        again(packed, tmp_path / "o", tile=tile, codec="zstd", workers=workers)
     row = 2 * 3 + 1
     assert str(error.value).startswith(f"{shard}: tile {tile_name(packed, row)!r} of {packed}: ")
     other = packed / ("mask" if field == "image" else "image")

@@ -29,7 +29,7 @@ from zarrfeed_tools.pack_options import (
     scheduler_of,
 )
 from zarrfeed_tools.progress import report_interrupts, show_progress
-from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing
+from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing, parse_tile
 from zarrfeed_tools.source_options import (
     DEFAULT_FORMAT,
     READ_TIMEOUT_S,
@@ -269,7 +269,7 @@ def _command(
             fit=None if fit is None else fit.value,
             overlap=overlap,
             pad_value=pad_value,
-            tile=_tile(tile),
+            tile=parse_tile(tile),
             orient=orient,
             spacing=_spacing(spacing),
             codec=codec.value,
@@ -300,12 +300,6 @@ def _spacing(text: str | None) -> tuple[float, ...] | Literal["median"] | None:
     if text is None or text == "keep":
         return None
     return "median" if text == "median" else parse_spacing(text)
-
-
-def _tile(text: str | None) -> tuple[int, ...] | Literal["auto"] | None:
-    if text is None:
-        return None
-    return "auto" if text == "auto" else parse_size(text, option="--tile")
 
 
 def convert_folders(

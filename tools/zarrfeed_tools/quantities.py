@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
 import typer
 
@@ -39,6 +40,24 @@ def parse_size(text: str, *, option: str = "--size") -> tuple[int, ...]:
             param_hint=option,
         )
     return tuple(map(int, extents))
+
+
+def parse_tile(text: str | None) -> tuple[int, ...] | Literal["auto"] | None:
+    """Read the size of tiles, or ``auto``.
+
+    Raises
+    ------
+    typer.BadParameter
+        The text has another form.
+
+    Examples
+    --------
+    >>> parse_tile("64x128x128"), parse_tile("auto")
+    ((64, 128, 128), 'auto')
+    """
+    if text is None or text == "auto":
+        return text
+    return parse_size(text, option="--tile")
 
 
 def parse_spacing(text: str, *, option: str = "--spacing") -> tuple[float, ...]:

@@ -13,16 +13,17 @@ import typer
 from zarrfeed_convert import repack
 from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer needs it at run time)
 from zarrfeed_tools.progress import report_interrupts, show_progress
-from zarrfeed_tools.quantities import parse_bytes
+from zarrfeed_tools.quantities import parse_bytes, parse_tile
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console
 
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
 _HELP = """Make a split from packed splits, without their original files.
 
-Change the codec, the chunk or shard size or the order, select samples, or merge several splits. \
-Whatever you do not set stays as it is. The digest of every sample is checked on the way: the run \
-stops at the first damaged sample and names it. To continue an interrupted run, repeat the command.
+Change the codec, the chunk or shard size or the order, select samples, merge several splits, or \
+cut cases (images or volumes of any size) into tiles of another size. Whatever you do not set stays \
+as it is. The digest of every sample is checked on the way: the run stops at the first damaged \
+sample and names it. To continue an interrupted run, repeat the command.
 
 [bold]Examples[/]
 
@@ -38,6 +39,9 @@ zarrfeed repack city.zarr/train city.zarr/extra all.zarr --split train
 \b
 zarrfeed repack city.zarr/train city.zarr --split train \\
   --shard-size 64MiB --overwrite
+
+\b
+zarrfeed repack ct.zarr/train ct128.zarr --split train --tile 32x128x128
 """
 
 
@@ -93,6 +97,15 @@ def _command(
             metavar="256MiB", help="Decoded bytes of images per file. By default as many as in IN."
         ),
     ] = None,
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW|auto",
+            help="Put cases together and cut them into tiles of this size; DxHxW for volumes. auto "
+            "chooses it by the sizes of the cases. Splits of whole images or volumes become splits "
+            "of cases. By default tiles stay as they are in IN.",
+        ),
+    ] = None,
     order: Annotated[
         _Order | None,
         typer.Option(
@@ -106,22 +119,22 @@ def _command(
         typer.Option(
             metavar="START:STOP:STEP",
             help="Select samples by their number in storage order: ':1000' the first thousand, "
-            "'::10' every tenth.",
+            "'::10' every tenth. Cases are selected as a whole, by the number of the case.",
         ),
     ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Select samples by name: a file with one name per line. The name of an image "
-            "selects all of its tiles.",
+            help="Select samples or cases by name: a file with one name per line. The name of an "
+            "image selects all of its tiles.",
         ),
     ] = None,
     prefix_keys: Annotated[
         bool,
         typer.Option(
             "--prefix-keys",
-            help="Name samples SPLIT/KEY, or DATASET/SPLIT/KEY if splits have the same name, so "
+            help="Name samples or cases SPLIT/KEY, or DATASET/SPLIT/KEY if splits have the same name, so "
             "that the splits to merge may contain samples of the same name.",
         ),
     ] = False,
@@ -144,6 +157,7 @@ def _command(
             shard_size=None
             if shard_size is None
             else parse_bytes(shard_size, option="--shard-size"),
+            tile=parse_tile(tile),
             order=None if order is None else order.value,
             seed=seed,
             subset=None if subset is None else _parse_subset(subset),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path
+from zarrfeed_convert.arguments import unlisted
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import split_errors
 from zarrfeed_convert.planning.palettes import require_same_palettes
@@ -149,7 +150,7 @@ def repack(
         shard_size,
         order or ("stored" if len(paths) == 1 else "shuffled"),
         seed,
-        tuple(tile) if isinstance(tile, list) else tile,
+        unlisted(tile),
     )
     settings.check()
     require_executor(workers)

@@ -94,9 +94,13 @@ class RepackPlanner:
         with split_errors(self.said):
             return decide_tile(self.settings, self.splits, self.facts, self.chosen)
 
-    @cached_property
+    @property
     def samples(self) -> StoredSamples | StoredCases:
         """The samples, tiles or cases of the splits, as a source."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> StoredSamples | StoredCases:
         splits = [stored.split for stored in self.splits]
         with split_errors(self.said):
             samples = StoredSamples(splits, self.facts.keys, source_of_splits(self.splits))
