@@ -55,9 +55,9 @@ def parse_tile(text: str | None) -> tuple[int, ...] | Literal["auto"] | None:
     >>> parse_tile("64x128x128"), parse_tile("auto")
     ((64, 128, 128), 'auto')
     """
-    if text is None or text == "auto":
-        return text
-    return parse_size(text, option="--tile")
+    if text is None:
+        return None
+    return "auto" if text == "auto" else parse_size(text, option="--tile")
 
 
 def parse_spacing(text: str, *, option: str = "--spacing") -> tuple[float, ...]:

@@ -21,9 +21,9 @@ from zarrfeed_tools.terminal import console
 _HELP = """Make a split from packed splits, without their original files.
 
 Change the codec, the chunk or shard size or the order, select samples, merge several splits, or \
-cut cases (images or volumes of any size) into tiles of another size. Whatever you do not set stays \
-as it is. The digest of every sample is checked on the way: the run stops at the first damaged \
-sample and names it. To continue an interrupted run, repeat the command.
+cut cases (images or volumes of any size) into tiles of another size. Whatever you do not set \
+stays as it is. The digest of every sample is checked on the way: the run stops at the first \
+damaged sample and names it. To continue an interrupted run, repeat the command.
 
 [bold]Examples[/]
 
@@ -134,8 +134,8 @@ def _command(
         bool,
         typer.Option(
             "--prefix-keys",
-            help="Name samples or cases SPLIT/KEY, or DATASET/SPLIT/KEY if splits have the same name, so "
-            "that the splits to merge may contain samples of the same name.",
+            help="Name samples or cases SPLIT/KEY, or DATASET/SPLIT/KEY if splits have the same "
+            "name, so that the splits to merge may contain some of the same name.",
         ),
     ] = False,
     workers: shared.Workers = None,
