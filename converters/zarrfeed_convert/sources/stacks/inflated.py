@@ -20,7 +20,7 @@ from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PIECE = 1 << 20  # bytes decompressed at a time, so that they stay in the processor's cache
+_PIECE = 256 << 10  # bytes decompressed at a time, so that they stay in the processor's cache
 
 
 class InflatedFile:
