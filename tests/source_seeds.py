@@ -123,6 +123,12 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     for version in (2, 3):
         yield "ome-zarr", {"images": "a.zarr"}, lambda at, v=version: _ome_zarr(at, v)
     volumes = {"as_": "volumes"}
+    anyhow = volumes | {"geometry": "warn"}
+    for write in (_plain_stack, _imagej, _ome_tiff):
+        yield "tiff", {"images": "i.tif", "masks": "m.tif"} | anyhow, write
+    for write in (_dicom, _dicom_enhanced, _dicom_rle):
+        yield "dicom", folders | anyhow, write
+    yield "dicom", {"images": "i"} | volumes, _dicom
     for end in ("nii", "nii.gz"):
         yield "nifti", folders | volumes, lambda at, end=end: _nifti(at, end)
     for end in (".nii.gz", ".tif", ".png", ".npy"):

@@ -89,6 +89,10 @@ def declared_by(seed: Seed) -> int:
             else:
                 assert values.dtype == dtype, (field, values.dtype, dtype)
         assert read[0].dtype == packed_dtype(read[0].dtype, "image"), read[0].dtype
+        if source.reads_windows(sample):
+            window = tuple(slice(extent // 2, extent) for extent in header.size)
+            for values, part in zip(read, source.read_window(sample, window), strict=True):
+                np.testing.assert_array_equal(part, values[window])
     return declared
 
 

@@ -240,16 +240,20 @@ class DicomSeries(Source):
             return super().read_window(sample, window)
         found = self._volume(sample)
         image = self._values.volume(found.series, window, self._common)
-        if found.labels is None:
-            return (image,)
-        return image, self._values.volume_mask(found.series, found.labels, window)
+        return (image, self.read_mask_window(sample, window)) if found.labels else (image,)
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode the labels of a window of a volume alone."""
+        if self._as != VOLUMES:
+            return super().read_mask_window(sample, window)
+        found = self._volume(sample)
+        assert found.labels
+        return self._values.volume_mask(found.series, found.labels, window)
 
     def read_mask(self, sample: int) -> Mask:
         """Decode the labels of a slice or a volume alone."""
         if self._as == VOLUMES:
-            found, window = self._volume(sample), _all_of(self.probe(sample).size)
-            assert found.labels
-            return self._values.volume_mask(found.series, found.labels, window)
+            return self.read_mask_window(sample, _all_of(self.probe(sample).size))
         one, number, labels = self._slice(sample)
         assert labels
         return self._values.mask(one, number, labels)[0]

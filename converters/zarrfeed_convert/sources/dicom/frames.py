@@ -109,8 +109,10 @@ class FrameReader:
         """Decode a frame: (H, W) or (H, W, C), colours as RGB."""
         return self._decode(path, self._find(path), frame)
 
-    def read_slice(self, one: Slice, *, rescale: bool) -> NDArray[Any]:
-        """Decode a slice.
+    def read_slice(
+        self, one: Slice, *, rescale: bool, within: tuple[slice, ...] = ()
+    ) -> NDArray[Any]:
+        """Decode a slice, or a part of it.
 
         Parameters
         ----------
@@ -118,9 +120,11 @@ class FrameReader:
             The slice.
         rescale
             Apply the modality transformation, if the file has one.
+        within
+            The rows and columns of the part.
         """
         found = self._find(one.path)
-        values = self._decode(one.path, found, one.frame)
+        values = self._decode(one.path, found, one.frame)[within]
         if one.has_palette:
             return np.asarray(apply_color_lut(values, found.header))
         if rescale and one.table:

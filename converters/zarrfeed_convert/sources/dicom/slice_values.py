@@ -47,10 +47,10 @@ class SliceValues:
         mask, nodata = one.size if has_mask else None, one.padding_shown(rescale=self.rescale)
         return Header.of_pair(shape, packed_dtype(common, one.name), mask, nodata=nodata)
 
-    def image(self, one: Slice, common: np.dtype[Any]) -> Image:
-        """Decode a slice, (H, W, C)."""
+    def image(self, one: Slice, common: np.dtype[Any], within: tuple[slice, ...] = ()) -> Image:
+        """Decode a slice, (H, W, C), or its rows and columns `within`."""
         with naming_errors(one.name):
-            values = self.frames.read_slice(one, rescale=self.rescale)
+            values = self.frames.read_slice(one, rescale=self.rescale, within=within)
         values = fitted(values, one.packed(rescale=self.rescale), one.name)
         return self.options.image(values.astype(common, copy=False), name=one.name)
 
@@ -86,7 +86,7 @@ class SliceValues:
         """Decode a part of a volume, (D, H, W, C), slice by slice."""
         depth, *within = window
         slices = series.slices[depth]
-        return stacked((self.image(one, common)[tuple(within)] for one in slices), len(slices))
+        return stacked((self.image(one, common, tuple(within)) for one in slices), len(slices))
 
     def volume_mask(self, series: Series, labels: SliceLabels, window: Window) -> Mask:
         """Decode a part of a volume's labels, (D, H, W), slice by slice."""

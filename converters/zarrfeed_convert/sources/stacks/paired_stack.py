@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.tiff import PALETTE
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.sources.file_pairs import slice_keys
@@ -141,6 +142,11 @@ def measured(
     page = options.header(image, mask, name=path)
     if not in_volumes:
         return PairedStack(pair, axes, mask_axes, page, None, in_parts=False)
+    if page.mask is not None and page.mask.shape[: len(page.size)] != page.size:
+        raise SourceError(
+            f"{path}: needed masks of the size of the images, found {page.size[0]}x{page.size[1]} "
+            f"and {page.mask.shape[0]}x{page.mask.shape[1]} in {pair.mask}; resample one"
+        )
     volumes = volumes_of(axes, images.letters, along=axis, name=path)
     size = (volumes.depth, *page.size)
     spacing = images.spacing if volumes.is_spatial else None

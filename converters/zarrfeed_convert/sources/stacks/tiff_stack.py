@@ -198,12 +198,27 @@ class TiffStacks(Source):
             self._channel,
             lambda pixels, name: self._options.image(pixels, name=name)[tuple(within)],
         )
-        return (image, self._volume_mask(sample, window)) if stack.masks else (image,)
+        return (image, self.read_mask_window(sample, window)) if stack.masks else (image,)
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode the pages of a window of the masks of a volume alone."""
+        if not self._in_volumes:
+            return super().read_mask_window(sample, window)
+        stack, volume = self._locate(sample)
+        assert stack.masks
+        depth, *within = window
+        return self._reader.read_several(
+            str(stack.pair.mask),
+            stack.masks,
+            [stack.mask_page(page) for page in stack.pages(volume)[depth]],
+            ALL,
+            lambda pixels, name: self._options.mask(pixels, name=name)[tuple(within)],
+        )
 
     def read_mask(self, sample: int) -> Mask:
         """Decode a page or a volume of the stack of masks."""
         if self._in_volumes:
-            return self._volume_mask(sample, _all_of(self.probe(sample)))
+            return self.read_mask_window(sample, _all_of(self.probe(sample)))
         return self._options.mask(self._mask_page(sample), name=self.names(sample)[1])
 
     def shown_colors(self, sample: int) -> dict[int, int]:
@@ -237,18 +252,6 @@ class TiffStacks(Source):
         stack, page = self._locate(sample)
         assert stack.masks
         return self._reader.read(str(stack.pair.mask), stack.masks, stack.mask_page(page), ALL)
-
-    def _volume_mask(self, sample: int, window: Window) -> Mask:
-        stack, volume = self._locate(sample)
-        assert stack.masks
-        depth, *within = window
-        return self._reader.read_several(
-            str(stack.pair.mask),
-            stack.masks,
-            [stack.mask_page(page) for page in stack.pages(volume)[depth]],
-            ALL,
-            lambda pixels, name: self._options.mask(pixels, name=name)[tuple(within)],
-        )
 
 
 def _stacks(where: str, what: str) -> dict[str, str]:

@@ -227,6 +227,15 @@ def test_masks_with_other_distances_are_left_out_unless_the_images_are_to_be_tak
     assert "m/b.tif" in reason
 
 
+def test_masks_of_another_size_are_left_out():
+    write("a.tif", values(DEPTH, HEIGHT, WIDTH))
+    write("m.tif", labels(DEPTH, HEIGHT, WIDTH + 2))
+    with pytest.raises(
+        SourceError, match=r"^a\.tif: needed masks .* found 12x10 and 12x12 in m\.tif"
+    ):
+        volumes(masks="m.tif")
+
+
 @pytest.mark.parametrize("kind", ["imagej", "deflate", "ome tiles"])
 def test_a_window_decodes_its_pages_alone(kind, monkeypatch):
     write("a.tif", values(DEPTH, HEIGHT, WIDTH), **KINDS[kind])
