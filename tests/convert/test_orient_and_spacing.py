@@ -183,17 +183,26 @@ def test_the_command_turns_and_resamples(files):
     arguments = (
         "convert", "o.zarr", "--split", "train", "--format", "nifti", "--as", "volumes",
         "--images", "images", "--masks", "labels", "--tile", "auto", "--orient", "RAS",
-        "--spacing", "1.5, 1,1", "--classes", "3", "--workers", "2",
+        "--spacing", "1.5, 1,1", "--classes", "3",
     )  # fmt: skip
-    told = CliRunner().invoke(app, (*arguments, "--dry-run"))
+    told = CliRunner().invoke(app, (*arguments, "--workers", "1", "--dry-run"))
     assert "2 of 2 volumes turn" in " ".join(told.output.split()), told.output
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, (*arguments, "--workers", "2"))
     assert done.exit_code == 0, done.output
     root = zarr.open_group("o.zarr/train", mode="r")
     assert {axis_codes(affine) for affine in root["case_affine"][:]} == {"RAS"}
     for affine in root["case_affine"][:]:
         np.testing.assert_allclose(spacing_of(affine), (1.5, 1, 1))
     assert verify("o.zarr", source=True).ok
+
+
+@pytest.mark.parametrize("text", ["1.5,1", "1,1,0", "a,b,c", "1,nan,1", "1,1,inf", "mean", ""])
+def test_the_command_says_how_spacings_are_written(text):
+    done = CliRunner().invoke(
+        app, ("convert", "o.zarr", "--split", "t", "--images", "images", "--spacing", text)
+    )
+    assert done.exit_code == 2
+    assert "like 1.5,1,1, or median or keep" in " ".join(done.output.replace("│", "").split())
 
 
 def test_relative_paths_are_made_absolute_for_other_machines(files, tmp_path, monkeypatch):

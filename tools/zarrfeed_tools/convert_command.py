@@ -239,6 +239,7 @@ def _command(
         raise typer.BadParameter("keeps all sizes: leave out --size and --fit", param_hint="--tile")
     if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE) and tile is None:
         raise typer.BadParameter("needs --tile or --fit pad", param_hint="--pad-value")
+    distances = _spacing(spacing)  # before files are opened, which may take minutes
     limits = limits_of(max_sample_size, allow_external=allow_external)
     set_read_timeout(read_timeout)
     arguments = SourceArguments(
@@ -271,7 +272,7 @@ def _command(
             pad_value=pad_value,
             tile=parse_tile(tile),
             orient=orient,
-            spacing=_spacing(spacing),
+            spacing=distances,
             codec=codec.value,
             chunk_samples=chunk_samples,
             shard_size=None
