@@ -122,6 +122,10 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
         yield "zarr", arguments, lambda at, more=more: _zarr(at, **more)
     for version in (2, 3):
         yield "ome-zarr", {"images": "a.zarr"}, lambda at, v=version: _ome_zarr(at, v)
+        whole = {"images": "a.zarr", "as_": "volumes"}
+        yield "ome-zarr", whole, lambda at, v=version: _ome_zarr(at, v)
+    yield "paired", {**folders, "axes": "DHWC"}, _npy_volumes
+    yield "hdf5", {"images": "a.h5:x", "masks": "a.h5:y", "axes": "DHWC"}, _hdf5_large
     volumes = {"as_": "volumes"}
     anyhow = volumes | {"geometry": "warn"}
     for write in (_plain_stack, _imagej, _ome_tiff):
@@ -387,6 +391,12 @@ def _hdf5_volume(at: Path) -> None:
         file.create_dataset("y", data=MASKS[np.newaxis])
 
 
+def _hdf5_large(at: Path) -> None:
+    with h5py.File(at / "a.h5", "w") as file:
+        file.create_dataset("x", data=PIXELS, chunks=(2, 5, 7, 3), compression=4)
+        file.create_dataset("y", data=MASKS)
+
+
 def _hdf5_virtual(at: Path) -> None:
     _hdf5(at)
     with h5py.File(at / "a.h5", "a") as file:
@@ -400,6 +410,12 @@ def _paired_npy(at: Path) -> None:
         (at / folder).mkdir()
         for number, array in enumerate(several):
             np.save(at / folder / f"{number}.npy", array)
+
+
+def _npy_volumes(at: Path) -> None:
+    for folder, volume in (("i", PIXELS.astype(">u2")), ("m", np.asfortranarray(MASKS))):
+        (at / folder).mkdir()
+        np.save(at / folder / "a.npy", volume)
 
 
 def _paired_fields(at: Path) -> None:

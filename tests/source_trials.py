@@ -76,11 +76,17 @@ def declared_by(seed: Seed) -> int:
             header = source.probe(sample)
             nbytes = [prod(shape) * np.dtype(dtype or "u2").itemsize
                       for shape, dtype in header.arrays.values()]  # fmt: skip
-            declared = max(declared, 2 * sum(nbytes))
+            declared = max(declared, 2 * sum(min(each, _LIMITS.sample_nbytes) for each in nbytes))
+            corner = tuple(
+                slice(size // 2, size // 2 + min(8, -(-size // 2))) for size in header.size
+            )
+            part = source.read_window(sample, corner) if source.reads_windows(sample) else ()
             read = source.read(sample)
         except SourceError as error:
             _require_named(error, seed)
             continue
+        for values, whole in zip(part, read, strict=bool(part)):
+            np.testing.assert_array_equal(values, whole[corner])
         for field, values in zip(source.fields, read, strict=True):
             shape, dtype = header.arrays[field.name]
             assert values.shape == shape, (field, values.shape, shape)

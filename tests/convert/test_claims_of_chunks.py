@@ -100,6 +100,24 @@ def test_bombs_in_zarr_3(tmp_path, codec, sharded):
     refused("zarr", {"images": "a.zarr/x", "masks": "a.zarr/y"})
 
 
+@pytest.mark.parametrize("level", [0, 5])
+@pytest.mark.parametrize("left", [8, 20, -1])
+@pytest.mark.parametrize("version", [2, 3])
+def test_truncated_blosc_is_refused_where_its_decoder_reads_what_lies_behind(
+    tmp_path, version, level, left
+):
+    group = zarr.open_group("a.zarr", mode="w", zarr_format=version)
+    codec = numcodecs.Blosc(clevel=level) if version == 2 else BloscCodec(clevel=level)
+    for name, values in (("x", VALUES), ("y", VALUES % 3)):
+        group.create_array(name, data=values, chunks=(2, 8, 6), compressors=codec)
+        file = tmp_path / "a.zarr" / name / ("0.0.0" if version == 2 else "c/0/0/0")
+        file.write_bytes(file.read_bytes()[:left])
+    source = open_source("zarr", {"images": "a.zarr/x", "masks": "a.zarr/y"})
+    for read in (source.read, source.read_mask):
+        with pytest.raises(SourceError, match=r"0: needed a chunk of \d+ compressed bytes, found"):
+            read(1)
+
+
 def test_bombs_in_hdf5(tmp_path):
     with h5py.File("a.h5", "w") as file:
         for name, values in (("x", VALUES), ("y", VALUES % 3)):

@@ -1,4 +1,4 @@
-"""Does a compressed chunk decompress to more than its array says?
+"""Does a compressed chunk decompress to more than its array says, or end early?
 
 An array declares the size of its chunks, but HDF5 and zarr-python decompress a chunk before they
 compare its size. So the size that the compressed chunk itself claims is checked first; a stream
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _HEAD = 32  # bytes of a chunk that hold a block's claim
+_BLOSC_HEADER = 16  # bytes: sizes of the chunk and of its blocks
 _PIECE = 1 << 20
 _SLACK = 256 << 20  # bytes that do no harm, besides four times what the array says
 _MOST_DEFLATED = 1032  # bytes that one deflated byte may become
@@ -87,6 +88,33 @@ def read_claim(codec: str, stream: IO[bytes], begin: int, nbytes: int) -> bytes:
     if codec == "zstd":
         sized = len(head) > 4 and bool(head[4] >> 5)  # the flags of a size, or of a single segment
     return head if sized else head + stream.read(nbytes - len(head))
+
+
+def require_whole(codec: str, claim: bytes, nbytes: int, name: str) -> None:
+    """Refuse a truncated chunk whose decoder would read on in the memory behind it.
+
+    Parameters
+    ----------
+    codec, claim
+        As :func:`read_claim` takes and returns them.
+    nbytes
+        Bytes of the chunk that there are.
+    name
+        For errors.
+
+    Raises
+    ------
+    SourceError
+        There are fewer than the chunk says.
+    """
+    if codec != "blosc":  # others stop at the end
+        return
+    needed = int.from_bytes(claim[12:16], "little") if nbytes >= _BLOSC_HEADER else _BLOSC_HEADER
+    if needed > nbytes:
+        raise SourceError(
+            f"{name}: needed a chunk of {needed} compressed bytes, found {nbytes}; it ends early: "
+            "restore it, or take it out"
+        )
 
 
 def _length(codec: str, data: bytes, most: int) -> int:
@@ -167,6 +195,7 @@ def require_declared_chunks(array: Any, path: str, part: Sequence[slice]) -> Non
             for begin, nbytes in chunks_in(stream, place, part):
                 if may_be_too_long(codec, nbytes, declared):
                     claim = read_claim(codec, stream, begin, nbytes)
+                    require_whole(codec, claim, nbytes, str(file))
                     require_declared(codec, claim, declared, str(file))
 
 
@@ -230,4 +259,7 @@ class _Sharded:
         )
         chunks = tuple(slice(each.start, each.stop) for each in touched([*inside], self._chunks))
         places = index.reshape(*grid, 2)[chunks].reshape(-1, 2).tolist()
-        return [(begin, size) for begin, size in places if begin != _EMPTY and size <= end]
+        # What a truncated file has of a chunk is less than its index says.
+        return [
+            (begin, max(0, min(size, end - begin))) for begin, size in places if begin != _EMPTY
+        ]

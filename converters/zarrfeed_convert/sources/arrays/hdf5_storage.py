@@ -23,6 +23,7 @@ from zarrfeed_convert.sources.arrays.chunk_claims import (
     may_be_too_long,
     read_claim,
     require_declared,
+    require_whole,
     touched,
 )
 
@@ -290,4 +291,5 @@ def require_declared_chunks(
             continue
         with Path(path).open("rb") as file:  # through HDF5, chunks would have to be decoded anew
             claim = read_claim(codec, file, about.byte_offset, about.size)
+            require_whole(codec, claim, about.size, name)
             require_declared(codec, claim, declared, name)

@@ -200,7 +200,7 @@ def test_windows_read_only_the_chunks_that_hold_some_of_them():
         source = OmeZarr("a.zarr", as_="volumes")
         upper = slice(0, 5), slice(2, 7), slice(0, 11)
         np.testing.assert_array_equal(source.read_window(0, upper)[0], volumes()[0][0][upper])
-        with pytest.raises(SourceError, match=r"^a\.zarr/0\[t=0\]: "):
+        with pytest.raises(SourceError, match=r"^a\.zarr/0.*: "):
             source.read_window(0, (slice(0, 5), slice(2, 8), slice(0, 11)))
 
 
