@@ -179,6 +179,11 @@ class DatasetJson:
         return os.path.normpath(os.path.join(folder, place))  # noqa: PTH118
 
 
+def is_missing(path: str) -> bool:
+    """Return whether there is no file of a path, such as one longer than paths may be."""
+    return not os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for those)
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
 

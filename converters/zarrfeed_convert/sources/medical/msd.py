@@ -11,7 +11,7 @@ from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.file_discovery import files_below, stem_of
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
-from zarrfeed_convert.sources.medical.dataset_json import DatasetJson
+from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
 from zarrfeed_convert.sources.medical.listed_cases import ListedCases
 from zarrfeed_convert.sources.option_checks import require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
@@ -149,7 +149,7 @@ def _pairs(
         files = [dataset.file(place, limits) for place in places]
         listed.add(files[0])
         wanted = files if labelled else files[:1]
-        missing = [path for path in wanted if not Path(path).is_file()]
+        missing = [path for path in wanted if is_missing(path)]
         if missing:
             left_out.append((missing[0], "dataset.json names it, but the file is missing"))
             continue

@@ -13,7 +13,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS as IMAGES
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
-from zarrfeed_convert.sources.medical.dataset_json import DatasetJson
+from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
 from zarrfeed_convert.sources.medical.listed_cases import ListedCases
 from zarrfeed_convert.sources.option_checks import require_choice
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
@@ -261,7 +261,7 @@ def _listed(
         images, label = _entry(dataset, case, entries[case])
         files = [dataset.file(place, limits) for place in (*images, *([label] if labelled else []))]
         wrong = [path for path in files if not path.endswith(ending)]
-        missing = [path for path in files if not Path(path).is_file()]
+        missing = [path for path in files if is_missing(path)]
         if wrong:
             left_out.append((wrong[0], f"needed files {ending}, as file_ending says"))
         elif missing:

@@ -158,6 +158,15 @@ def test_files_outside_are_read_if_they_are_allowed():
     assert DecathlonTask("t", limits=Limits(external=True)).keys == ["x"]
 
 
+def test_paths_longer_than_paths_may_be_are_missing_files():
+    long = "a" * 400
+    case = {"image": "imagesTr/x_a.nii.gz", "label": "labelsTr/x_a.nii.gz"}
+    task("a", training=[case, {"image": long, "label": long}], numTraining=2)
+    source = DecathlonTask("t")
+    assert source.keys == ["x_a"]
+    assert dict(source.left_out) == {f"t/{long}": "dataset.json names it, but the file is missing"}
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"training": 1', "[" * 100_000])
 def test_json_that_is_none_is_named(text):
     task()
