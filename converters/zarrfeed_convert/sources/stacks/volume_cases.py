@@ -146,6 +146,10 @@ class VolumeCases(Source):
         """Read the labels of a slice or a volume."""
         return self._mask(*self._locate(sample), ())
 
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Read a part of the labels of a slice or a volume."""
+        return self._mask(*self._locate(sample), window)
+
     def _locate(self, sample: int) -> tuple[Case, int]:
         case, number = self._places[sample]
         return self._cases[case], number

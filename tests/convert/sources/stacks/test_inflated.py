@@ -104,6 +104,15 @@ def test_a_volume_is_decompressed_only_as_far_as_it_is_read(monkeypatch):
     assert not list(Path().glob("zarrfeed-*/*.nii"))
 
 
+def test_masks_are_read_without_their_images():
+    values = case("a", shape=(8, 8, 64))
+    source = NiftiVolumes("i", "m", as_="volumes")
+    Path("i/a.nii.gz").unlink()
+    part = slice(3, 9), slice(0, 8), slice(2, 5)
+    np.testing.assert_array_equal(source.read_mask_window(0, part), values[part])
+    np.testing.assert_array_equal(source.read_mask(0), values)
+
+
 def test_memory_is_that_of_the_largest_case():
     case("a")
     case("b", shape=(8, 9, 10))
