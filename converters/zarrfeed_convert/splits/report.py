@@ -38,7 +38,7 @@ _SHOWN = 10  # skipped samples
 # Decisions whose value matters, too.
 _REMARKS = (
     *("hidden files", ".npy files", "JPEG targets"),
-    *("repeated files", "same place", "other splits"),
+    *("repeated files", "same position", "geometry", "other splits"),
 )
 # Decisions that may surprise a user who set no option.
 _NOTABLE = ("masks", "mask dtype", "no data", "padding", *_REMARKS)

@@ -44,7 +44,7 @@ class Stacker:
     def remarks(self) -> tuple[tuple[str, str, str], ...]:
         """What was irregular, as :class:`zarrfeed_convert.Source` has remarks."""
         return tuple(
-            (subject, f"{len(found)} series", f"such as {found[0]}")
+            ("geometry", f"{subject} in {len(found)} series", f"such as {found[0]}")
             for subject, found in self._found.items()
         )
 

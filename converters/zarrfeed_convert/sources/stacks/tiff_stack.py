@@ -137,7 +137,7 @@ class TiffStacks(Source):
         self._keys = [key for stack in self._stacks for key in stack.keys]
         if self._unequal:
             why = f"such as {self._unequal[0]}; those of the images are taken"
-            self.remarks = (("spacing", f"{len(self._unequal)} masks differ", why),)
+            self.remarks = (("geometry", f"{len(self._unequal)} masks elsewhere", why),)
 
     @property
     def keys(self) -> Sequence[str]:

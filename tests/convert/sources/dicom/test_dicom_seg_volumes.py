@@ -83,9 +83,9 @@ def test_labels_stay_on_their_slices_where_a_localizer_and_a_copy_are_left_out(k
         volumes("i", "m")
     source = volumes("i", "m", geometry="warn")
     require_source(source, [values()[..., None]], [masks])
-    assert [subject for subject, *_ in source.remarks] == [
-        "localizers",
-        "slices at the same position",
+    assert [remark[:2] for remark in source.remarks] == [
+        ("geometry", "localizers in 1 series"),
+        ("geometry", "slices at the same position in 1 series"),
     ]
 
 

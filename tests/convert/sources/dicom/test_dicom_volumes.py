@@ -321,7 +321,7 @@ def test_an_irregular_series_is_left_out_with_the_reason_or_becomes_the_nearest_
     assert header.size[0] == depth
     # Where a slice in the middle is left out, it is missing, too.
     remark, *others = (one for one in source.remarks if "i/bad" in one[2])
-    assert [one[0] for one in others] == ["missing slices"][
+    assert [one[1] for one in others] == ["missing slices in 1 series"][
         : what in ("turned", "unknown", "absurd")
     ]
     assert reason.split("found ")[1].split(";")[0] in remark[2]
@@ -497,3 +497,10 @@ def test_cases_in_a_store_are_what_simpleitk_reads(tmp_path):
         itk = [*image.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)), 1]
         np.testing.assert_allclose(place, UPRIGHT @ itk, atol=1e-4)
     assert verify(out, source=volumes("i", "m")).ok
+
+
+def test_the_report_says_what_was_irregular(tmp_path):
+    missing(write_series("i/bad", values()))
+    report = convert(volumes(geometry="warn"), tmp_path / "o.zarr", split="s", tile=(4, 8, 8),
+                     workers=1)  # fmt: skip
+    assert "geometry: missing slices in 1 series: such as i/bad: found 5 mm between" in str(report)
