@@ -6,6 +6,7 @@ the store's own; where metadata may say another thing, with zarr-python, if it r
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -19,8 +20,17 @@ import numpy as np
 import zarr
 from zarr import codecs
 
+from case_stores import write_cases
 from stores import traced_pixels, write_split
-from zarrfeed import ReadError, SplitReader, StoreError, list_splits, open_split, stitch
+from zarrfeed import (
+    ReadError,
+    SplitReader,
+    StoreError,
+    list_splits,
+    open_cases,
+    open_split,
+    stitch,
+)
 from zarrfeed.store.descriptive_arrays import class_pixels, normalization_of, sample_names
 from zarrfeed_tools.inspection import inspect_store
 
@@ -82,7 +92,7 @@ class StoreTrials:
             chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
             claimed = max(math.prod(layout.shape) * layout.dtype.itemsize, chunk)
             declared += min(claimed, 1 << 40)
-        for describe in (_describe, _normalize, _stitch):
+        for describe in (_describe, _normalize, _stitch, _open):
             try:
                 describe(split)
             except (StoreError, ReadError) as error:
@@ -124,8 +134,24 @@ def _normalize(split: Any) -> None:
 
 def _stitch(split: Any) -> None:
     image = split.layouts.get("image")
-    if image is not None and len(image.shape) > 2 and math.prod(image.shape[:3]) < _SMALL:
-        list(stitch(split, np.zeros(image.shape[:3], np.uint8)))
+    if image is not None and len(image.shape) > 2:
+        tile = split.tile_size or image.shape[1:3]
+        shape = (split.tiles if split.tile_size else image.shape[0], *tile)
+        if math.prod(shape) < _SMALL:
+            list(stitch(split, np.zeros(shape, np.uint8)))
+
+
+def _open(split: Any) -> None:
+    """Open each case, and compare two ways of reading it: as a whole, and in parts."""
+    if split.tile_size is None:
+        return
+    cases = open_cases(split)
+    for field, key in itertools.product(cases.fields, list(cases)[:3]):
+        case = cases.open(key, field)
+        if case.nbytes < _SMALL and math.prod(case.chunks) < _SMALL:
+            whole = np.asarray(case)
+            parts = [case[row, ..., ::-1] for row in range(min(len(case), 9))]
+            assert np.array_equal(whole[:9, ..., ::-1], parts, equal_nan=True)
 
 
 def _samples(split: Any, field: str) -> np.ndarray | None:
@@ -187,6 +213,30 @@ def _packed(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None
     convert(samples, base, split="train", classes=3, workers=1, size=(8, 6), fit="tile", **options)
 
 
+def _cases(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
+    """A split of cases as the converter writes it: 9 tiles of 4 images."""
+    from zarrfeed_convert import convert
+
+    samples = [
+        {"image": image[:height, :width], "mask": image[:height, :width, 0] % 3}
+        for image, (height, width) in zip(
+            pixels["image"], [(8, 6), (5, 3), (3, 2), (1, 6)], strict=False
+        )
+    ]
+    options = {"workers": 1, "classes": 3, "shard_size": 99, **options}
+    convert(samples, base, split="train", tile=(4, 4), **options)
+
+
+def _cases_of_others(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
+    """A split of cases by zarr-python, of volumes."""
+    volume = pixels["image"]
+    cases = {"a": {"image": volume}, "ä": {"image": volume[:2, :3, :4]}}
+    affine = np.stack([np.diag([1.0, 2, 3, 1]), np.full((4, 4), np.nan)])
+    write_cases(
+        base / "train", cases, (5, 5, 4), affine=affine, spacing=affine[:, 0, :3], **options
+    )
+
+
 def _v2(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
     zarr.open_group(str(base), mode="w", zarr_format=2)
     group = zarr.open_group(str(base / "train"), mode="w", zarr_format=2)
@@ -230,6 +280,10 @@ LAYOUTS: list[tuple[Callable[[Path, Any, Any], None], dict[str, Any]]] = [
     (_v2, {"compressors": numcodecs.Zlib(), "order": "F"}),
     (_packed, {"codec": "raw"}),
     (_packed, {"codec": "lz4"}),
+    (_cases, {"codec": "raw"}),
+    (_cases, {"codec": "zstd"}),
+    (_cases_of_others, {"compressors": None}),
+    (_cases_of_others, {"compressors": codecs.BloscCodec(cname="lz4"), "shard": None}),
 ]
 
 
