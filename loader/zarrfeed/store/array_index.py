@@ -85,14 +85,13 @@ def _completed(index: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
 
 def _along(index: Any, extent: int, axis: int) -> tuple[slice, int, int | slice]:
     if isinstance(index, slice):
-        wanted = range(*index.indices(extent))
-        count = len(wanted)
+        start, stop, step = index.indices(extent)
+        count = len(range(start, stop, step))
         if not count:
             return slice(0, 0, 1), 0, _WHOLE
-        first, last, step = wanted[0], wanted[-1], wanted.step
-        if step < 0:
-            return slice(last, first + 1, -step), count, _REVERSED
-        return slice(first, last + 1, step), count, _WHOLE
+        if step > 0:
+            return slice(start, stop, step), count, _WHOLE
+        return slice(start + (count - 1) * step, start + 1, -step), count, _REVERSED
     try:
         if isinstance(index, bool | np.bool_ | np.ndarray):
             raise TypeError

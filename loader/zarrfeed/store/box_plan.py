@@ -5,6 +5,7 @@ A plan is data. It serves every field with the same tiles, and knows neither sto
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,17 +33,21 @@ class BoxPlan:
     ----------
     parts
         The parts of the box.
-    tiles
-        The plan of reading their whole tiles: row ``i`` of a batch is the tile of ``parts[i]``.
+    rows
+        The row of each part's tile.
 
     Examples
     --------
     >>> from zarrfeed.store.tile_grid import TileGrid
-    >>> plan = BoxPlan(100, TileGrid((5, 7), (2, 3)).parts((slice(1, 2), slice(2, 5))))
-    >>> plan.tiles.ids.tolist()
+    >>> BoxPlan(100, TileGrid((5, 7), (2, 3)).parts((slice(1, 2), slice(2, 5)))).rows
     [100, 101]
     """
 
     def __init__(self, first_tile: int, parts: Sequence[TilePart]) -> None:
         self.parts = parts
-        self.tiles = ReadPlan(np.array([first_tile + part.tile for part in parts], np.int64))
+        self.rows = [first_tile + part.tile for part in parts]
+
+    @cached_property
+    def tiles(self) -> ReadPlan:
+        """The plan of reading whole tiles: row i of a batch is the tile of ``parts[i]``."""
+        return ReadPlan(np.array(self.rows, np.int64))

@@ -11,13 +11,14 @@ from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.store.array_index import box_index
 from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.reader import BatchReader
-from zarrfeed.store.tile_grid import TileGrid
+from zarrfeed.store.tile_grid import TilePart
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from zarrfeed.store.split import Split
+    from zarrfeed.store.tile_grid import Box, TileGrid
 
 # Bytes of boxes whose memory is not compared with the machine's, which would take longer than
 # reading a small one.
@@ -104,12 +105,11 @@ class CaseArray:
         spacing: tuple[float, ...] | None,
         affine: NDArray[np.float64] | None,
     ) -> None:
-        tile = pool.layout.sample_shape
-        channels = tile[len(grid.tile) :]
         self._pool = pool
+        self._grid = grid
         self._first_tile = first_tile
-        # Channels are an axis of one tile.
-        self._grid = TileGrid((*grid.size, *channels), tile)
+        self._channels = pool.layout.sample_shape[len(grid.tile) :]
+        self._shape = (*grid.size, *self._channels)
         self.key = key
         self.spacing = spacing
         self.affine = affine
@@ -122,7 +122,7 @@ class CaseArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Size without padding, and the number of channels if there are any."""
-        return self._grid.size
+        return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -132,7 +132,7 @@ class CaseArray:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Shape of a tile."""
-        return self._grid.tile
+        return self._pool.layout.sample_shape
 
     @property
     def ndim(self) -> int:
@@ -170,10 +170,14 @@ class CaseArray:
         ReadError
             A shard is missing, short or damaged, or the split was replaced.
         """
-        box, shape, then = box_index(index, self.shape)
+        box, shape, then = box_index(index, self._shape)
         out = self._empty(shape)
         if out.size:
-            self._read(BoxPlan(self._first_tile, self._grid.parts(box)), out)
+            axes = len(self._grid.size)
+            parts = self._grid.parts(box[:axes])
+            if shape[axes:] != self._channels:
+                parts = [_with_channels(part, box[axes:]) for part in parts]
+            self._read(BoxPlan(self._first_tile, parts), out)
         return out[then]
 
     def _empty(self, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -206,3 +210,8 @@ class CaseArray:
         return (
             f"<{self.field} of case {self.key!r}: {self.shape} {self.dtype}, tiles {self.chunks}>"
         )
+
+
+def _with_channels(part: TilePart, channels: Box) -> TilePart:
+    """Read some channels of a part only."""
+    return TilePart(part.tile, part.inside + channels, part.lands)

@@ -81,7 +81,7 @@ class ChunkReader(FieldReader):
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
         layout = self._layout
         wanted: dict[_Place, list[tuple[NDArray[Any], tuple[int | slice, ...]]]] = {}
-        for sample, part in zip(plan.tiles.ids.tolist(), plan.parts, strict=True):
+        for sample, part in zip(plan.rows, plan.parts, strict=True):
             first, row = divmod(sample, layout.chunk_rows)
             target = out[part.lands]
             rest = layout.sample_shape[len(part.inside) :]

@@ -62,6 +62,8 @@ class MappedReader(FieldReader):
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
+        if not plan.parts:
+            return
         reads = self._reads(plan.tiles)
         offset, nbytes = self._files.locate(reads.shard, reads.chunk)
         absent = offset < 0

@@ -54,7 +54,7 @@ class MappedShards:
     Attributes
     ----------
     samples
-        (n, sample_nbytes) uint8 view of the range. Only rows that :meth:`positions` returns may be
+        (n, sample_nbytes) uint8 view of the range. Only rows that :meth:`position` returns may be
         read.
 
     Raises
@@ -140,21 +140,16 @@ class MappedShards:
         addresses, self._region.missing_pages = self._region.missing_pages, []
         return {(address - self._start) // self._stride for address in addresses}
 
-    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rows of :attr:`samples` that hold samples.
+    def position(self, sample: int) -> int:
+        """Return the row of :attr:`samples` that holds a sample; negative if it was never written.
 
         Parameters
         ----------
-        ids
-            (b,) int64 sample ids, of files that :meth:`locate` knows.
-
-        Returns
-        -------
-        (b,) int64
-            Negative for samples that were never written.
+        sample
+            Id of a sample, of a file that :meth:`locate` knows.
         """
-        chunk = ids // self._rows
-        return self._first[chunk] + (ids - chunk * self._rows)
+        chunk, row = divmod(sample, self._rows)
+        return int(self._first[chunk]) + row
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Copy samples.
@@ -171,7 +166,8 @@ class MappedShards:
         (b,) bool
             True for samples that were never written; their rows of `out` are undefined.
         """
-        step = self.positions(ids)
+        chunk = ids // self._rows
+        step = self._first[chunk] + (ids - chunk * self._rows)
         absent = step < 0
         if absent.any():
             if absent.all():

@@ -100,49 +100,50 @@ class GatheringReader(RowReader):
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
-        rows = as_bytes(out).reshape(plan.ids.size, self._layout.sample_nbytes)
-        absent = self._gather(plan.ids, lambda shards: shards.gather(plan.ids, rows))
-        if absent is None:
-            super().read_into(plan, out)
-        elif absent.any():
-            out[absent] = self._layout.fill
+        ids, files = plan.ids, self._files
+        if files.mapped_shards is not None:
+            shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
+            files.read_tables(shards)
+            rows = as_bytes(out).reshape(ids.size, self._layout.sample_nbytes)
+            if self._gather(shards.tolist(), lambda mapped: self._copy_rows(mapped, ids, rows)):
+                return
+        super().read_into(plan, out)
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
-        absent = self._gather(plan.tiles.ids, lambda shards: self._copy_box(shards, plan, out))
-        if absent is None:
+        # Plain numbers: a box has few tiles, and copying it takes hardly longer than NumPy's calls.
+        shard_rows = self._layout.shard_rows
+        shards = sorted({row // shard_rows for row in plan.rows})
+        for shard in shards:
+            self._files.read_table(shard)
+        if not self._gather(shards, lambda mapped: self._copy_box(mapped, plan, out)):
             super().read_box_into(plan, out)
 
-    def _copy_box(
-        self, shards: MappedShards, plan: BoxPlan, out: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        layout = self._layout
-        tiles = shards.samples.view(layout.dtype).reshape(-1, *layout.sample_shape)
-        positions = shards.positions(plan.tiles.ids)
-        for part, position in zip(plan.parts, positions.tolist(), strict=True):
-            if position < 0:
-                out[part.lands] = layout.fill
-            else:
-                out[part.lands] = tiles[(position, *part.inside)]
-        return positions < 0
+    def _copy_rows(
+        self, mapped: MappedShards, ids: NDArray[np.int64], rows: NDArray[np.uint8]
+    ) -> None:
+        absent = mapped.gather(ids, rows)
+        if absent.any():
+            rows.view(self._layout.dtype)[absent] = self._layout.fill
 
-    def _gather(
-        self, ids: NDArray[np.int64], copy: Callable[[MappedShards], NDArray[np.bool_]]
-    ) -> NDArray[np.bool_] | None:
-        """Call a function that copies samples out of all files; None if they are not alike."""
+    def _copy_box(self, mapped: MappedShards, plan: BoxPlan, out: NDArray[Any]) -> None:
+        layout = self._layout
+        tiles = mapped.samples.view(layout.dtype).reshape(-1, *layout.sample_shape)
+        for row, (_, inside, lands) in zip(plan.rows, plan.parts, strict=True):
+            position = mapped.position(row)
+            index: tuple[int | slice, ...] = (position, *inside)
+            out[lands] = layout.fill if position < 0 else tiles[index]
+
+    def _gather(self, shards: list[int], copy: Callable[[MappedShards], None]) -> bool:
+        """Copy samples out of all files together, whose tables are known; False if they differ."""
         files = self._files
-        if files.mapped_shards is None:
-            return None
-        shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
-        files.read_tables(shards)
-        mapped_shards = files.mapped_shards
-        if mapped_shards is None:  # one of these files is unlike the others
-            return None
-        numbers = shards.tolist()
+        mapped = files.mapped_shards
+        if mapped is None:  # one of the files is unlike the others
+            return False
         if not GUARDED:
-            files.require_whole(numbers)
-        absent = copy(mapped_shards)
-        if truncated := mapped_shards.take_truncated():
+            files.require_whole(shards)
+        copy(mapped)
+        if truncated := mapped.take_truncated():
             files.refuse(truncated)
-        files.require_whole(numbers)
-        return absent
+        files.require_whole(shards)
+        return True

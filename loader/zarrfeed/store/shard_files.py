@@ -96,10 +96,16 @@ class ShardFiles:
         if known.all():
             return
         for shard in np.flatnonzero(np.bincount(shards[~known])).tolist():
-            self._offset[shard], self._nbytes[shard] = self._read_table(shard)
-            self._known[shard] = True
-            if self.mapped_shards is not None and not self._fits(shard, self.mapped_shards):
-                self.mapped_shards = None
+            self.read_table(shard)
+
+    def read_table(self, shard: int) -> None:
+        """Read the index of a shard unless it has been read; raises as :meth:`read_tables`."""
+        if self._known[shard]:
+            return
+        self._offset[shard], self._nbytes[shard] = self._table(shard)
+        self._known[shard] = True
+        if self.mapped_shards is not None and not self._fits(shard, self.mapped_shards):
+            self.mapped_shards = None
 
     def locate(
         self, shard: NDArray[np.int64], chunk: NDArray[np.int64]
@@ -251,7 +257,7 @@ class ShardFiles:
                 return None
             raise ReadError(f"{path}: the shard is missing; restore it or convert again") from error
 
-    def _read_table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         file = self._file(shard)
         if file is None:
             absent = np.array(-1)  # broadcast to every chunk

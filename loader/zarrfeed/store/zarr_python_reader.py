@@ -62,9 +62,10 @@ class ZarrPythonReader(FieldReader):
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
-        for row, part in zip(plan.tiles.ids.tolist(), plan.parts, strict=True):
+        for row, part in zip(plan.rows, plan.parts, strict=True):
+            index: tuple[int | slice, ...] = (row, *part.inside)
             try:
-                found = np.asarray(self._array[(row, *part.inside)])
+                found = np.asarray(self._array[index])
             except Exception as error:
                 raise ReadError(
                     f"{self._folder}: zarr-python cannot read sample {row}: {error!s:.500}"
