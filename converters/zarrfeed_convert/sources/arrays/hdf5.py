@@ -97,7 +97,8 @@ class Hdf5Arrays(ArraySource):
     -----
     Samples that were compressed together, in one chunk, are decoded together for each of them,
     but for 128 MB of them, which are kept in memory. Pack such files with
-    ``--order source``: it is faster.
+    ``--order source``: it is faster. Where a split stores tiles, images and volumes of several
+    chunks, or of none, are read window by window, and may be of any size.
 
     Examples
     --------

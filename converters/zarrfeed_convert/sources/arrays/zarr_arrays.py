@@ -81,9 +81,10 @@ class ZarrArrays(ArraySource):
     Notes
     -----
     Samples that share a chunk are decoded together for each of them, but for 384 MB of them, which
-    are kept in memory. Such arrays pack faster with ``--order source``. A chunk that is not there
-    is, as Zarr has it, full of the fill value; images of which no chunk is there are refused, and
-    so are masks if all of them are like that.
+    are kept in memory. Such arrays pack faster with ``--order source``. Where a split stores tiles,
+    images and volumes of several chunks of up to 128 MiB are read window by window, and may be of
+    any size. A chunk that is not there is, as Zarr has it, full of the fill value; images of which
+    no chunk is there are refused, and so are masks if all of them are like that.
 
     Examples
     --------
