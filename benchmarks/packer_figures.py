@@ -22,10 +22,9 @@ from many_samples import many_samples
 from packer_memory import packer_memory
 from packing_speed import packing
 from repacking import repacking
-from tiling import tiling
 from workload import pack, warm
 
-ROWS = ("packing", "decoders", "memory", "repack", "tiles", "many")
+ROWS = ("packing", "decoders", "memory", "repack", "many")
 
 
 def main() -> None:
@@ -66,8 +65,6 @@ def _measure(row: str, options: argparse.Namespace, scratch: Path) -> list[Figur
     print(f"{row}: load average {load_average()}", file=sys.stderr)
     if row == "packing":
         return packing(*data, options.rounds)
-    if row == "tiles":
-        return tiling(*data, options.rounds)
     if row == "decoders":
         return decoders(options.images, scratch, options.rounds)
     if row == "memory":

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 import zarr
 
+from former_tiles import pack_former_tiles
 from zarrfeed_convert import PairedFolders, convert, verify
 
 if TYPE_CHECKING:
@@ -71,12 +72,16 @@ def write_originals(folder, count=11, shape=(7, 6, 3), seed=0):
             path.write_bytes(imagecodecs.png_encode(values))
 
 
-def pack(folder, codec="raw", **options):
+def pack(folder, codec="raw", *, former_tiles=None, **options):
     write_originals(folder)
     packed = Packed(folder, folder / "images", folder / "masks")
     pairs = PairedFolders(packed.images, packed.masks)
     options = {"chunk_samples": 2, "shard_size": 4 * 7 * 6 * 3, "classes": 3, **options}
-    convert(pairs, packed.store, split="train", workers=1, codec=codec, **options)
+    options |= {"split": "train", "workers": 1, "codec": codec}
+    if former_tiles is None:
+        convert(pairs, packed.store, **options)
+    else:
+        pack_former_tiles(pairs, packed.store, size=former_tiles, **options)
     return packed
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
+from former_tiles import pack_former_tiles
 from source_seeds import seeds
 from zarrfeed_convert import PairedFolders, convert, open_source, repack
 
@@ -144,8 +145,8 @@ def jpeg() -> None:
 SHAPES = ((12, 10), (9, 15), (20, 7))
 
 
-def tiles() -> None:
-    pack(write_pngs(shapes=SHAPES), size=(6, 5), fit="tile", overlap=2)
+def cases() -> None:
+    pack(write_pngs(shapes=SHAPES), tile=(6, 5), chunk_samples=1)
 
 
 def resized() -> None:
@@ -198,8 +199,10 @@ def repacked_part() -> None:
     repack("o.zarr/train", "new.zarr", split="part", codec="lz4", subset=slice(1, 6), **layout)
 
 
-def repacked_tiles() -> None:
-    tiles()
+def repacked_former_tiles() -> None:
+    """Repack overlapping tiles, which only earlier versions packed."""
+    tiles = {"size": (6, 5), "overlap": 2, "codec": "raw", "classes": None}
+    pack_former_tiles(write_pngs(shapes=SHAPES), "o.zarr", split="train", **tiles, **LAYOUT)
     repack("o.zarr", "new.zarr", split="train", codec="raw", order="shuffled", seed=2, workers=1)
 
 
@@ -215,8 +218,9 @@ CONVERSIONS: dict[str, Callable[[], None]] = {
     conversion.__name__: conversion
     for conversion in (
         png_8_bit, png_16_bit, png_with_alpha, grey_png_with_binary_masks, masks_of_16_bit,
-        mapped_masks, jpeg, tiles, resized, cropped, padded, skipped, lz4, zstd, codec_auto,
-        float32_arrays, iterable_of_named_samples, repacked_part, repacked_tiles, repacked_of_two,
+        mapped_masks, jpeg, cases, resized, cropped, padded, skipped, lz4, zstd, codec_auto,
+        float32_arrays, iterable_of_named_samples, repacked_part, repacked_former_tiles,
+        repacked_of_two,
     )
 }  # fmt: skip
 

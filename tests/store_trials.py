@@ -205,12 +205,12 @@ def _v3(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
 
 
 def _packed(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
-    """A split as the converter writes it, of tiles."""
+    """A split as the converter writes it, of cases."""
     from zarrfeed_convert import convert
 
     images = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in pixels["image"][:3]]
     samples = [(image, image[:, :, 0] % 3) for image in images]
-    convert(samples, base, split="train", classes=3, workers=1, size=(8, 6), fit="tile", **options)
+    convert(samples, base, split="train", classes=3, workers=1, tile=(8, 6), **options)
 
 
 def _cases(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:

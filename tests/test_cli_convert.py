@@ -118,16 +118,16 @@ def test_a_dry_run_shows_every_class_with_its_share_and_no_empty_columns(folders
 
 
 def test_every_option_reaches_the_store():
-    more = ["--size", "4x4", "--fit", "tile", "--mask-map", "2=1", "--codec", "zstd"]
+    more = ["--size", "4x4", "--fit", "crop", "--mask-map", "2=1", "--codec", "zstd"]
     more += ["--chunk-samples", "2", "--shard-size", "0.1KiB", "--order", "source", "--seed", "7"]
     more += ["--color", "grey", "--ignore", "9", "--classes", "a,b"]
     assert invoke(*arguments(*more)).exit_code == 0
     image = zarr.open_array("o.zarr/train/image")
-    assert (image.shape, image.chunks, image.shards) == ((16, 4, 4, 1), (2, 4, 4, 1), (6, 4, 4, 1))
+    assert (image.shape, image.chunks, image.shards) == ((4, 4, 4, 1), (2, 4, 4, 1), (4, 4, 4, 1))
     described = zarr.open_group("o.zarr/train").attrs["zarrfeed"]
     assert described["packed"]["settings"] == {
         "size": [4, 4],
-        "fit": "tile",
+        "fit": "crop",
         "overlap": 0,
         "codec": "zstd",
         "chunk_samples": 2,
@@ -153,7 +153,10 @@ def test_binary_masks_are_announced(folders):
         (["--shard-size", "big"], "256MiB"),
         (["--codec", "gzip"], "gzip"),
         (["--workers", "0"], "workers"),
-        (["--overlap", "3"], "--fit tile"),
+        (["--fit", "shrink", "--size", "4x4"], "'shrink' is not one of 'resize', 'crop', 'pad'"),
+        (["--fit", "tile", "--size", "4x4"], "use --tile 4x4"),
+        (["--tile", "4x4", "--overlap", "3"], "do not overlap"),
+        (["--tile", "4x4", "--size", "4x4"], "leave out --size and --fit"),
         (["--engine", "dask"], "--scheduler"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),
         (["--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"], "--workers"),
@@ -230,11 +233,19 @@ def test_a_run_that_was_stopped_goes_on_or_begins_anew(folders):
     assert invoke(*arguments(*layout, "--overwrite", "--restart")).exit_code == 0
 
 
-def test_overlapping_tiles_are_recorded(folders):
-    tiles = ("--size", "4x4", "--fit", "tile", "--overlap", "2")
-    assert invoke(*arguments(*tiles)).exit_code == 0
-    packed = zarr.open_group("o.zarr/train").attrs["zarrfeed"]["packed"]
-    assert packed["coverage"] == {"lost": 0, "repeated": 4 * (6 * 16 - 48), "padded": 0}
+def test_tiles_and_their_padding_are_recorded(folders):
+    assert invoke(*arguments("--tile", "4x4")).exit_code == 0
+    described = zarr.open_group("o.zarr/train").attrs["zarrfeed"]
+    assert described["packed"]["settings"]["tile"] == [4, 4]
+    assert (described["cases"], described["samples"]) == (4, 4 * 4)
+    assert described["packed"]["coverage"] == {"lost": 0, "repeated": 0, "padded": 4 * (64 - 48)}
+
+
+def test_help_speaks_only_of_tiles_of_now():
+    said = invoke("convert", "--help").stdout
+    assert "--tile" in said
+    assert "--overlap" not in said
+    assert "resize|crop|pad" in said
 
 
 def test_overwriting_is_asked_for_by_an_option():
@@ -318,7 +329,7 @@ def test_the_examples_of_the_help_can_be_copied(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip() for line in invoke("convert", "--help").stdout.splitlines()]
     begins = [at for at, line in enumerate(lines) if line.startswith("zarrfeed convert")]
-    assert len(begins) == 4
+    assert len(begins) == 5
     for at in begins:
         while lines[at].endswith("\\"):
             at += 1

@@ -1,4 +1,4 @@
-"""Tiles, and the sums of channels: what packing leaves for the model."""
+"""Tiles of splits of before, and the sums of channels: what packing leaves for the model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from former_tiles import pack_former_tiles
 from zarrfeed import StoreError, ZarrSequence, open_split, read_samples, stitch
 from zarrfeed.store.descriptive_arrays import sample_names
-from zarrfeed_convert import Header, Source, convert, repack
+from zarrfeed_convert import Header, Source, convert, repack, verify
 
 
 @dataclasses.dataclass
@@ -55,8 +56,8 @@ class Pictures(Source):
 )
 def test_stitched_tiles_are_the_images_again(tmp_path_factory, sizes, tile, overlap, seed):
     pictures, out = Pictures(sizes), tmp_path_factory.mktemp("o")
-    options = {"size": tile, "fit": "tile", "overlap": overlap, "seed": seed}
-    convert(pictures, out, split="s", classes=200, ignore=255, workers=1, **options)
+    options = {"size": tile, "overlap": overlap, "seed": seed}
+    pack_former_tiles(pictures, out, split="s", classes=200, ignore=255, **options)
     split = open_split(out / "s")
     everything = np.arange(split.layouts["image"].shape[0])
     images, masks = (read_samples(split, field, everything) for field in ("image", "mask"))
@@ -68,27 +69,14 @@ def test_stitched_tiles_are_the_images_again(tmp_path_factory, sizes, tile, over
         np.testing.assert_array_equal(scores[key], image)
         np.testing.assert_array_equal(ids[key], mask)
         assert ids[key].dtype == np.uint8
-    coverage = split.attributes["packed"]["coverage"]
-    pixels = sum(height * width for height, width in sizes)
-    assert everything.size * tile[0] * tile[1] == pixels + coverage["repeated"] + coverage["padded"]
-    assert coverage["lost"] == 0
-
-
-def test_neighbours_overlap_by_what_was_asked_for(tmp_path):
-    options = {"size": (8, 8), "fit": "tile", "overlap": 3}
-    convert(Pictures([(20, 9)]), tmp_path, split="s", classes=200, workers=1, **options)
-    places = read_samples(open_split(tmp_path / "s"), "tile", np.arange(8))
-    assert sorted(map(tuple, places.tolist())) == [
-        (0, y, x) for y in (0, 5, 10, 12) for x in (0, 1)
-    ]
+    assert verify(out / "s", workers=1).ok
 
 
 def test_what_cannot_be_stitched_is_refused(tmp_path):
     convert(Pictures([(8, 8)] * 3), tmp_path / "whole", split="s", classes=200, workers=1)
     with pytest.raises(StoreError, match="needed tiles, found whole images"):
         stitch(open_split(tmp_path / "whole/s"), np.zeros((3, 8, 8)))
-    options = {"size": (4, 4), "fit": "tile"}
-    convert(Pictures([(8, 8)]), tmp_path / "tiles", split="s", classes=200, workers=1, **options)
+    pack_former_tiles(Pictures([(8, 8)]), tmp_path / "tiles", split="s", classes=200, size=(4, 4))
     for wrong in (
         np.zeros((3, 4, 4)),
         np.zeros((4, 4)),
@@ -101,8 +89,7 @@ def test_what_cannot_be_stitched_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_an_image_of_which_tiles_are_missing_is_refused(tmp_path, dtype):
-    options = {"size": (4, 4), "fit": "tile"}
-    convert(Pictures([(8, 8)] * 2), tmp_path / "o", split="s", classes=200, workers=1, **options)
+    pack_former_tiles(Pictures([(8, 8)] * 2), tmp_path / "o", split="s", classes=200, size=(4, 4))
     keys = sample_names(open_split(tmp_path / "o/s"), range(8))
     lost = next(key for key in keys if key.startswith("picture1"))
     kept = [key for key in keys if key != lost]
@@ -138,7 +125,7 @@ def test_black_images_and_a_single_tile_leave_nothing_out(tmp_path):
         def read_mask(self, sample):
             return np.zeros((4, 4), np.uint8)
 
-    convert(Black([(4, 4)]), tmp_path, split="s", workers=1, size=(4, 4), fit="tile")
+    pack_former_tiles(Black([(4, 4)]), tmp_path, split="s", size=(4, 4))
     split = open_split(tmp_path / "s")
     assert [key for key, _ in stitch(split, np.zeros((1, 4, 4)))] == ["picture0"]
     with ZarrSequence(tmp_path / "s", 1, workers=0) as sequence:

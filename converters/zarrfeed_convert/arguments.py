@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def refusing(**former: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a function: arguments of earlier versions are errors that say what to do instead.
+
+    Parameters
+    ----------
+    former
+        Name of an argument → the message.
+
+    Examples
+    --------
+    >>> @refusing(quality="quality: images are kept as they are; leave it out")
+    ... def pack(out): ...
+    >>> pack("city.zarr", quality=90)
+    Traceback (most recent call last):
+        ...
+    zarrfeed.errors.SourceError: quality: images are kept as they are; leave it out
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in former.keys() & kwargs.keys():
+                raise SourceError(former[name])
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def require_choice(what: str, value: object, choices: Sequence[object]) -> None:

@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.arguments import (
+    refusing,
     require_choice,
     require_spacing,
     require_whole,
@@ -26,7 +27,7 @@ from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
 from zarrfeed_convert.orientation import require_codes
-from zarrfeed_convert.planning.plan import Order, Settings, Spacing, Tile
+from zarrfeed_convert.planning.plan import NO_OVERLAP, Order, Settings, Spacing, Tile
 from zarrfeed_convert.planning.planner import OnProgress, plan_conversion
 from zarrfeed_convert.planning.spacing import regridded
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.splits.report import Report
 
 
+@refusing(overlap=NO_OVERLAP)
 @named
 def convert(
     samples: Samples,
@@ -65,7 +67,6 @@ def convert(
     ignore: int | None = None,
     size: Size | None = None,
     fit: Fit | None = None,
-    overlap: int = 0,
     pad_value: float | None = None,
     tile: Tile | None = None,
     orient: str | None = None,
@@ -110,11 +111,9 @@ def convert(
     size
         (height, width) or (depth, height, width) of every stored sample.
     fit
-        How samples of other sizes are converted: ``resize``, ``crop`` (keep the centre), ``pad``
+        How samples of other sizes are converted: ``resize``, ``crop`` (keep the centre) or ``pad``
         (at the bottom and right; images with `pad_value`, masks with `ignore`, multi-hot ones with
-        0) or ``tile``.
-    overlap
-        Minimum number of pixels that neighbouring tiles share.
+        0).
     pad_value
         Value of padded pixels of images, such as -1024 for CT; None for 0.
     tile
@@ -140,9 +139,7 @@ def convert(
         Decoded bytes of the largest field per file; None for 8 to 256 MiB, by the size of the
         split.
     order
-        ``shuffled``, or ``source``: sorted by key. For tiles, the images are shuffled, and then the
-        tiles within each shard, so that packing decodes each image once, or twice if two shards
-        share it.
+        ``shuffled``, or ``source``: sorted by key. Tiles of a case follow each other in any case.
     seed
         Seed of the shuffled order.
     workers
@@ -195,7 +192,6 @@ def convert(
     settings = Settings(
         size,
         fit,
-        overlap,
         codec,
         chunk_samples,
         shard_size,

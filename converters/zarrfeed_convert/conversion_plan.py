@@ -16,7 +16,6 @@ from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.shards.cases import Cases, affines_of
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
-from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
 
@@ -80,18 +79,11 @@ class ConversionPlan:
         """Return the item of :attr:`task` for a shard."""
         return ShardTask(shard, self.plan.recipe)
 
-    def names(self, rows: Rows) -> tuple[list[str], Tiles | Cases | None]:
-        """Return the names of the samples and, for tiles, from where they were cut."""
+    def names(self, rows: Rows) -> tuple[list[str], Cases | None]:
+        """Return the names of the samples or, for tiles, their cases."""
         if rows.size is not None:
             return [], self._cases(rows)
-        names = rows.keys(self.samples.keys, tiled=self.plan.tiled)
-        if not self.plan.tiled:
-            return names, None
-        items, source = np.unique(rows.item, return_inverse=True)
-        place = np.column_stack([source, rows.window])
-        sources = [self.samples.keys[item] for item in map(int, items)]
-        sizes = np.array([self._headers[item].size for item in items.tolist()], np.int64)
-        return names, Tiles(place, sources, sizes)
+        return [self.samples.keys[item] for item in map(int, rows.item)], None
 
     @cached_property
     def _headers(self) -> Mapping[int, Header]:
@@ -145,7 +137,8 @@ class ConversionPlan:
         return palette_text({index: shown[index] for index in indices if index in shown})
 
     def _coverage(self, rows: Rows) -> JSON:
-        """Count pixels of the source that are lost, and stored ones that are repeated or padded."""
+        """Count pixels of the source that are lost, and stored ones that are padded."""
+        # Tiles of earlier versions shared pixels, which were stored repeatedly.
         total = {"lost": 0, "repeated": 0, "padded": 0}
         sizes = Counter(self._headers[item].size for item in np.unique(rows.item).tolist())
         for size, count in sizes.items():

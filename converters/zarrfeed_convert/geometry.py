@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.source import Field, Role, Sample, Window
 
-Fit: TypeAlias = Literal["resize", "crop", "pad", "tile"]
-FITS: tuple[Fit, ...] = ("resize", "crop", "pad", "tile")
+Fit: TypeAlias = Literal["resize", "crop", "pad"]
+FITS: tuple[Fit, ...] = ("resize", "crop", "pad")
 GRID: Literal["grid"] = "grid"  # cases, which have no size in common
 Size: TypeAlias = tuple[int, ...]
 
@@ -40,52 +40,36 @@ class Geometry:
     fit
         How samples of other sizes are converted; None if all samples have `size`. ``grid`` cuts
         cases into tiles that do not overlap; the last ones along each axis are padded.
-    overlap
-        Minimum number of pixels that neighbouring tiles share along every axis.
     pad_value
         Value of padded pixels of images.
     """
 
     size: Size
     fit: Fit | Literal["grid"] | None
-    overlap: int = 0
     pad_value: float = 0
 
     def windows(self, size: Size) -> list[Size]:
         """Return the origins of the windows that are cut from a sample of a size.
 
-        There is one window, except for tiles. These cover the sample. With the fit ``tile``, the
-        last one along an axis ends at the border of the sample, so that it may overlap its
-        neighbour by more than `overlap`.
+        There is one window, unless samples are cut into tiles.
 
         Examples
         --------
-        >>> Geometry((2, 2), "tile").windows((3, 4))
-        [(0, 0), (0, 2), (1, 0), (1, 2)]
         >>> Geometry((2, 2), "grid").windows((3, 4))
         [(0, 0), (0, 2), (2, 0), (2, 2)]
         """
-        if self.fit not in ("tile", GRID):
-            return [(0,) * len(self.size)]
         return [*itertools.product(*self._origins(size))]
 
     def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
         """Return whether `windows` are those of a sample of a size, which may be damaged."""
-        if self.fit == GRID:
-            count = math.prod(-(-old // new) for old, new in zip(size, self.size, strict=True))
-        else:
-            steps = (
-                len(range(0, max(0, old - new), new - self.overlap))
-                for old, new in zip(size, self.size, strict=True)
-            )
-            count = math.prod(more + 1 for more in steps)
+        count = math.prod(map(len, self._origins(size)))
         return count == len(windows) and windows == set(self.windows(size))
 
     def pads(self, size: Size) -> bool:
         """Return whether a sample of a size must be padded."""
         if self.fit == GRID:
             return any(old % new for old, new in zip(size, self.size, strict=True))
-        return self.fit in ("pad", "tile") and self._is_smaller(size)
+        return self.fit == "pad" and self._is_smaller(size)
 
     def check(self, size: Size, *, name: str, others: Sequence[Size] = ()) -> None:
         """Check that a sample of a size can be converted.
@@ -121,10 +105,10 @@ class Geometry:
         least, most = (tuple(map(end, zip(*sizes, strict=True))) for end in (min, max))
         extent = least if self.fit == "crop" else most
         fits = ["resize", *(["crop"] if least == self.size else [])]
-        fits += [*(["pad"] if most == self.size else []), "tile"]
+        fits += ["pad"] if most == self.size else []
         raise SourceError(
-            f"{name}: is {size_text(size)}, {said}; use --fit {', '.join(fits[:-1])} or "
-            f"{fits[-1]}, or --size {size_text(extent)} --fit {self.fit}"
+            f"{name}: is {size_text(size)}, {said}; use --fit {' or '.join(fits)}, or --size "
+            f"{size_text(extent)} --fit {self.fit}, or --tile {needed} without --size and --fit"
         )
 
     def check_window(self, size: Size, window: Size, *, name: str) -> None:
@@ -222,9 +206,9 @@ class Geometry:
         return tuple(slice(0, min(new, old - at)) for new, old, at in ends)
 
     def coverage(self, size: Size) -> Coverage:
-        """Return how many pixels of a sample of a size are lost, repeated and padded."""
-        if self.fit not in ("crop", "pad", "tile", GRID):
-            return Coverage(0, 0, 0)
+        """Return how many pixels of a sample of a size are lost and padded."""
+        if self.fit not in ("crop", "pad", GRID):
+            return Coverage(0, 0)
         origins = self._origins(size)
         # Per axis, the pixels in all windows together; their product is that of the sample.
         taken = math.prod(
@@ -232,21 +216,16 @@ class Geometry:
             for new, old, along in zip(self.size, size, origins, strict=True)
         )
         stored = math.prod(map(len, origins)) * math.prod(self.size)
-        total = math.prod(size)
-        return Coverage(max(0, total - taken), max(0, taken - total), stored - taken)
+        return Coverage(math.prod(size) - taken, stored - taken)
 
     def _is_smaller(self, size: Size) -> bool:
         return any(map(int.__lt__, size, self.size))
 
-    def _origins(self, size: Size) -> list[list[int]]:
+    def _origins(self, size: Size) -> list[Sequence[int]]:
         """Return where windows begin along each axis."""
-        if self.fit == GRID:
-            return [[*range(0, old, new)] for old, new in zip(size, self.size, strict=True)]
-        if self.fit != "tile":
-            return [[0] for _ in self.size]
-        ends = (max(0, old - new) for old, new in zip(size, self.size, strict=True))
-        steps = (new - self.overlap for new in self.size)
-        return [[*range(0, end, step), end] for end, step in zip(ends, steps, strict=True)]
+        if self.fit != GRID:
+            return [range(1) for _ in self.size]
+        return [range(0, old, new) for old, new in zip(size, self.size, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +236,11 @@ class Coverage:
     ----------
     lost
         Pixels of the source that are in no stored sample.
-    repeated
-        Stored pixels that are in another stored sample, too.
     padded
         Stored pixels that are not in the source.
     """
 
     lost: int
-    repeated: int
     padded: int
 
 

@@ -174,19 +174,16 @@ NONE_IS_BACKGROUND = HOT[..., 1:]
 # What is made, the advice as it is said, and as it is followed where it leaves a choice.
 CASES = {
     "sizes": (sizes, "--size HxW --fit resize", "--size 8x8 --fit resize"),
-    "sizes, padded": (sizes, "--fit resize, crop, pad", "--size 8x8 --fit pad --ignore 255"),
-    "sizes, tiled": (sizes, "crop, pad or tile", "--size 4x4 --fit tile"),
+    "sizes, padded": (sizes, "--fit resize, crop or pad", "--size 8x8 --fit pad --ignore 255"),
+    "sizes, tiled": (sizes, "or --tile HxW", "--tile 4x4"),
     "padding": (lambda: [*sizes(), "--size", "8x8", "--fit", "pad"], "--ignore", "--ignore 9"),
     "crop": (lambda: [*sizes(), "--size", "8x8", "--fit", "crop"], "--fit resize", None),
     "pad": (
         lambda: [*sizes(), "--size", "4x4", "--fit", "pad", "--ignore", "9"],
-        "--fit resize, crop or tile",
+        "--fit resize or crop",
         "--fit crop",
     ),
     "no size": (lambda: [*sizes(), "--fit", "resize"], "needs --size HxW", "--size 8x8"),
-    "overlap": (
-        lambda: [*sizes(), "--overlap", "1", "--size", "4x4"], "needs --fit tile", "--fit tile",
-    ),
     "kinds": (kinds, "--color grey, rgb or rgba", "--color rgb"),
     "255": (lambda: pictures(IDS + 253 * (IDS > 1)), "--ignore 255", None),
     "binary": (
@@ -316,6 +313,21 @@ def test_advice_that_is_followed_packs(case):
     if "--mask-map" not in more and "=" in more[0]:
         more = ["--mask-map", *more]
     assert convert(*words, *more) == ""
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        (["--size", "4x4", "--fit", "pad"], ", or --tile 4x4 without --size and --fit"),
+        (["--size", "4x4", "--fit", "tile"], "use --tile 4x4 without --size and --fit"),
+        (["--size", "4x4"], "or --tile HxW instead of --size"),
+        (["--overlap", "1"], "use --tile HxW without it"),
+    ],
+)
+def test_tiles_take_the_place_of_a_size_and_a_fit(fit, said):
+    words = [*sizes(), "--ignore", "9"]
+    assert said in convert(*words, *fit)
+    assert convert(*words, "--tile", "4x4") == ""
 
 
 @pytest.mark.parametrize("case", LEFT_OUT)

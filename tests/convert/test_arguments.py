@@ -12,6 +12,12 @@ from zarrfeed_convert import convert, repack, verify
 
 PAIR = (np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8))
 SIZE = "size: needed (height, width) or (depth, height, width), like (256, 256), found "
+FORMER_TILES = (
+    "fit: needed one of (None, 'resize', 'crop', 'pad'), found 'tile'; tiles are asked for"
+)
+NO_OVERLAP = (
+    "overlap: needed no such argument, found one; tiles are asked for by tile=(height, width)"
+)
 NAMES = "classes: needed names in their order, like ['sky', 'road'], or their number, found "
 
 
@@ -32,7 +38,9 @@ def _here(tmp_path, monkeypatch):
         ({"size": (4, 0)}, "size: needed at least 1, found 0"),
         ({"size": (4, 6), "fit": 3}, "fit: needed one of (None, 'resize', "),
         ({"fit": ["tile"]}, "fit: needed one of (None, 'resize', "),
-        ({"overlap": "3"}, "overlap: needed an int, found str '3'"),
+        ({"fit": "tile"}, FORMER_TILES),
+        ({"fit": "tile", "size": (4, 4), "overlap": 0}, NO_OVERLAP),
+        ({"tile": (4, 4), "overlap": 2}, NO_OVERLAP),
         ({"codec": None}, "codec: needed one of ('auto', "),
         ({"chunk_samples": 2.5}, "chunk_samples: needed an int, found float 2.5"),
         ({"shard_size": "1MB"}, "shard_size: needed an int, found str '1MB'"),

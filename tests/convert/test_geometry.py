@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import Geometry
+from zarrfeed_convert.geometry import GRID, Coverage, Geometry, size_text
 from zarrfeed_convert.resizing import resize_image, resize_nearest
 from zarrfeed_convert.source import PAIR, Field
+from zarrfeed_convert.verification.former_tiles import FormerTiles
 
 of_images = st.tuples(st.integers(1, 40), st.integers(1, 40))
 of_volumes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
@@ -40,31 +41,35 @@ def boxes(geometry, size):
         yield window, here, tuple(map(slice, inside))
 
 
-@given(pairs_of_sizes)
-def test_tiles_cover_every_pixel_and_lie_inside_it(sizes):
+@given(pairs_of_sizes, st.none() | st.integers(0, 8))
+def test_tiles_cover_every_pixel(sizes, overlap):
+    """Those of now once; those of splits of before, which have an overlap, lie inside."""
     size, tile = sizes
-    geometry = Geometry(tile, "tile")
+    geometry = Geometry(tile, GRID)
+    if overlap is not None:
+        geometry = FormerTiles(tile, GRID, overlap=min(overlap, min(tile) - 1))
     covered = np.zeros(size, int)
     for window, here, _ in boxes(geometry, size):
-        assert all(
+        assert overlap is None or all(
             at == 0 or at + new <= old for at, new, old in zip(window, tile, size, strict=True)
         )
         covered[here] += 1
     assert covered.min() >= 1
+    assert overlap is not None or covered.max() == 1
     windows = geometry.windows(size)
     assert len(set(windows)) == len(windows)
     assert geometry.is_cut_into(size, set(windows))
     assert not geometry.is_cut_into(size, set(windows[1:]))
-    coverage = geometry.coverage(size)
-    assert coverage.lost == 0
-    assert coverage.repeated == covered.sum() - covered.size
-    assert coverage.padded == len(windows) * np.prod(tile) - covered.sum()
+    padded = len(windows) * np.prod(tile) - covered.sum()
+    assert geometry.pads(size) == (padded > 0)
+    if overlap is None:
+        assert geometry.coverage(size) == Coverage(lost=0, padded=padded)
 
 
-@given(pairs_of_sizes)
-def test_tiles_put_together_are_the_sample(sizes):
+@given(pairs_of_sizes, st.booleans())
+def test_tiles_put_together_are_the_sample(sizes, former):
     size, tile = sizes
-    geometry = Geometry(tile, "tile")
+    geometry = FormerTiles(tile, GRID) if former else Geometry(tile, GRID)
     image, mask = pair(size)
     whole, ids = np.zeros_like(image), np.zeros_like(mask)
     for window, here, inside in boxes(geometry, size):
@@ -76,7 +81,7 @@ def test_tiles_put_together_are_the_sample(sizes):
 
 @given(
     pairs_of_sizes,
-    st.sampled_from(["resize", "crop", "pad", "tile"]),
+    st.sampled_from(["resize", "crop", "pad", GRID]),
     st.sampled_from(["uint8", "uint16", "int16", "int32", "float16", "float32", "float64"]),
     st.sampled_from([1, 3, 4]),
 )
@@ -131,11 +136,14 @@ def test_what_the_error_advises_suits_all_samples(sizes, wanted, fit):
             message = str(error)
     if not message:
         return
-    fits, _, better = message.partition("; use --fit ")[2].partition(", or --size ")
-    extent, _, same = better.partition(" --fit ")
-    assert same == fit
-    advised = re.findall("[a-z]{3,}", fits)
-    assert {"resize", "tile"} <= {*advised}
+    advice = re.search(
+        r"; use --fit (.*), or --size (\S+) --fit (\w+), or --tile (\S+) without", message
+    )
+    assert advice is not None
+    fits, extent, same, tile = advice.groups()
+    assert (same, tile) == (fit, size_text(wanted))
+    advised = [GRID, *fits.split(" or ")]
+    assert "resize" in advised
     for size in sizes:
         Geometry(tuple(map(int, extent.split("x"))), fit).check(size, name="ct")
         for other in advised:
@@ -150,7 +158,8 @@ def test_a_volume_is_brought_to_a_size_of_three_axes_alone():
 
 
 def test_a_damaged_size_takes_no_memory():
-    assert not Geometry((4, 4), "tile").is_cut_into((2**60, 2**60), {(0, 0)})
+    for geometry in (Geometry((4, 4), GRID), FormerTiles((4, 4), GRID, overlap=1)):
+        assert not geometry.is_cut_into((2**60, 2**60), {(0, 0)})
 
 
 @given(of_volumes, st.integers(1, 9))
@@ -212,7 +221,7 @@ def test_resizing_averages_and_keeps_constant_images(dtype):
     assert abs(small.astype(float) - 100).max() <= 10
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop", "pad", "tile"])
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad", GRID])
 def test_a_target_shows_the_same_pixels_as_the_mask_and_is_never_interpolated(fit):
     image, mask = pair((12, 10))
     depth = np.stack([mask * 0.5, mask * 2.0], axis=-1)

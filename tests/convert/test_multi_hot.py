@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from former_tiles import pack_former_tiles
 from stored_samples import arrays, require_verified
 from zarrfeed import (
     StoreError,
@@ -113,10 +114,10 @@ def test_the_last_axis_is_called_class():
     assert mask.metadata.dimension_names == ("sample", "y", "x", "class")
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop", "pad", "tile"])
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad"])
 def test_masks_go_through_the_geometry_and_are_padded_with_no_class(fit):
     source = Overlapping([(12, 10), (9, 11)])
-    size = {"resize": (7, 6), "crop": (8, 9), "pad": (13, 12), "tile": (5, 4)}[fit]
+    size = {"resize": (7, 6), "crop": (8, 9), "pad": (13, 12)}[fit]
     convert(source, "o.zarr", split="t", size=size, fit=fit, workers=1)
     require_verified("o.zarr", source=source, workers=1)
     split = open_split("o.zarr/t")
@@ -128,10 +129,17 @@ def test_masks_go_through_the_geometry_and_are_padded_with_no_class(fit):
         np.testing.assert_array_equal(padded[0, :12, :10], source.masks[0])
         assert not padded[0, 12:].any()
         assert not padded[0, :, 10:].any()
-    if fit == "tile":
-        whole = dict(stitch(split, masks))
-        for key, mask in zip(source.keys, source.masks, strict=True):
-            np.testing.assert_array_equal(whole[key], mask)
+
+
+def test_tiles_of_before_are_verified_and_stitched():
+    source = Overlapping([(12, 10), (9, 11)])
+    pack_former_tiles(source, "o.zarr", split="t", size=(5, 4), overlap=1)
+    require_verified("o.zarr", source=source, workers=1)
+    split = open_split("o.zarr/t")
+    masks = read_samples(split, "mask", range(split.layouts["mask"].shape[0]))
+    whole = dict(stitch(split, masks))
+    for key, mask in zip(source.keys, source.masks, strict=True):
+        np.testing.assert_array_equal(whole[key], mask)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
+from former_tiles import pack_former_tiles
 from packed import pack, write_originals
 from stored_samples import attributes, by_key, require_same, texts
 from zarrfeed.errors import SourceError, StoreError
@@ -25,7 +26,7 @@ def stores(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiled(tmp_path_factory):
     return pack(
-        tmp_path_factory.mktemp("tiled"), "lz4", size=(3, 4), fit="tile", ignore=255, shard_size=200
+        tmp_path_factory.mktemp("tiled"), "lz4", former_tiles=(3, 4), ignore=255, shard_size=200
     )
 
 
@@ -137,13 +138,17 @@ def test_names_that_were_changed_several_times_still_have_their_originals(stores
         ({"ignore": 255}, (7, 6, 3), "ignored id: needed none, as in .*, found 255"),
         ({}, (7, 5, 3), "each image: needed 7×6×3, as in .*, found 7×5×3"),
         ({}, (7, 6, 4), "each image: needed 7×6×3, as in .*, found 7×6×4"),
-        ({"size": (7, 6), "fit": "tile"}, (7, 6, 3), "needed whole images, as in .*, found tiles"),
+        ({"former_tiles": (7, 6)}, (7, 6, 3), "needed whole images, as in .*, found tiles"),
     ],
 )
 def test_splits_of_other_kinds_are_refused_naming_both(stores, tmp_path, options, shape, said):
     write_originals(tmp_path / "data", 3, shape)
     pairs = PairedFolders(tmp_path / "data/images", tmp_path / "data/masks")
-    convert(pairs, tmp_path / "b.zarr", split="other", **{"classes": 3, "workers": 1, **options})
+    options = {"split": "other", "classes": 3, "workers": 1} | options
+    if "former_tiles" in options:
+        pack_former_tiles(pairs, tmp_path / "b.zarr", size=options.pop("former_tiles"), **options)
+    else:
+        convert(pairs, tmp_path / "b.zarr", **options)
     with pytest.raises(SourceError, match=said) as error:
         repack([stores["raw"], tmp_path / "b.zarr/other"], tmp_path / "o.zarr", split="s")
     assert str(error.value).startswith(str(tmp_path / "b.zarr/other"))

@@ -182,18 +182,6 @@ def test_source_order_is_sorted_and_a_seed_changes_the_other(tmp_path):
     assert keys("b") != keys("c", seed=1)
 
 
-def test_tiles_are_keyed_by_their_origin(tmp_path):
-    source = arrays(2, (6, 5, 3))
-    convert(source, tmp_path / "o", split="s", size=(4, 4), fit="tile", workers=1)
-    split = zarr.open_group(str(tmp_path / "o/s"), mode="r")
-    keys = [bytes(row).rstrip(b"\0").decode() for row in split["key"][:]]
-    assert sorted(keys) == [f"s{s}#{y},{x}" for s in (0, 1) for y in (0, 2) for x in (0, 1)]
-    for place, key in enumerate(keys):
-        sample, y, x = int(key[1]), int(key[3]), int(key[5])
-        expected = source.images[sample][y : y + 4, x : x + 4]
-        np.testing.assert_array_equal(split["image"][place], expected)
-
-
 def test_what_was_decided_is_recorded(tmp_path):
     report = convert(arrays(5), tmp_path / "o", split="train", workers=1, ignore=255)
     root = zarr.open_group(str(tmp_path / "o"), mode="r")

@@ -86,7 +86,7 @@ def test_values_are_counted_as_numpy_counts_them(mask):
     free=st.integers(1, 100_000 * MIB),
 )
 def test_no_more_work_than_memory_allows(workers, sample, chunks, free):
-    need = Need(sample, chunks, ahead=0, source=0)
+    need = Need(sample, chunks, source=0)
     few, decision = fit_workers(workers, need, free=free)
     assert 1 <= few <= workers
     assert few == 1 or few * need.nbytes <= 0.8 * free

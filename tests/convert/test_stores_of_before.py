@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 BEFORE = Path(__file__).with_name("stores_of_before")
 IDS = (0, 1, 2, 255)
-TILES = {"size": (6, 5), "fit": "tile", "overlap": 2, "codec": "lz4", "shard_size": 16 * 6 * 5 * 3}
 REPACKED = {"split": "train", "codec": "lz4", "order": "shuffled", "seed": 2, "workers": 1}
 
 
@@ -120,13 +119,23 @@ def test_a_conversion_of_before_is_known_as_the_same(pairs: PairedFolders, here:
     """What it was asked for is compared with what is recorded, so that it is read again."""
     before = files(here / "packed.zarr")
     pack(pairs, out="packed.zarr", ignore=255)
-    pack(pairs, "tiles", out="packed.zarr", ignore=255, **TILES)
     assert files(here / "packed.zarr") == before
     with pytest.raises(SourceError, match=r"seed: 0 there, 1 asked for.*--overwrite"):
         pack(pairs, out="packed.zarr", ignore=255, seed=1)
-    with pytest.raises(SourceError, match=r"overlap: 2 there, 3 asked for.*--overwrite"):
-        pack(pairs, "tiles", out="packed.zarr", ignore=255, **{**TILES, "overlap": 3})
     assert files(here / "packed.zarr") == before
+
+
+def test_tiles_of_before_are_replaced_by_tiles_of_now_if_asked(
+    pairs: PairedFolders, here: Path
+) -> None:
+    before, options = files(here / "packed.zarr"), {"tile": (6, 5), "chunk_samples": 1}
+    differ = "fit: tile there, none asked for.*tile: none there, 6x5 asked for"
+    with pytest.raises(SourceError, match=f"overlap: 2 there, 0 asked for.*{differ}.*--overwrite"):
+        pack(pairs, "tiles", out="packed.zarr", ignore=255, **options)
+    assert files(here / "packed.zarr") == before
+    pack(pairs, "tiles", out="packed.zarr", ignore=255, overwrite=True, **options)
+    assert not list((here / "packed.zarr/tiles").glob("tile*"))
+    assert verify("packed.zarr", source=True, workers=1).ok
 
 
 def test_a_dataset_of_before_gets_another_split(pairs: PairedFolders, here: Path) -> None:

@@ -32,8 +32,10 @@ def test_what_was_packed_passes(healthy, codec):
 @pytest.mark.parametrize(
     "options",
     [
-        {"size": (4, 4), "fit": "tile", "overlap": 1, "shard_size": 100},
-        {"size": (9, 9), "fit": "tile", "ignore": 255},
+        {"tile": (4, 4), "chunk_samples": 1, "shard_size": 100},
+        {"tile": (9, 9), "chunk_samples": 1, "ignore": 255},
+        {"former_tiles": (4, 4), "overlap": 1, "shard_size": 100},
+        {"former_tiles": (9, 9), "ignore": 255},
         {"size": (5, 4), "fit": "resize"},
         {"size": (5, 4), "fit": "crop"},
         {"size": (9, 8), "fit": "pad", "ignore": 255},

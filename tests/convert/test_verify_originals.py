@@ -113,7 +113,7 @@ def test_without_digests_there_is_nothing_to_compare_originals_with(packed):
 
 @pytest.fixture
 def tiled(tmp_path):
-    return pack(tmp_path, size=(4, 4), fit="tile", shard_size=8 * 48)
+    return pack(tmp_path, former_tiles=(4, 4), shard_size=8 * 48)
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -180,16 +180,15 @@ def test_a_part_of_a_split_is_verified_by_itself(packed):
         assert "repacked with only some samples" in found.splits[0].notes[0]
 
 
-@pytest.mark.parametrize("size", [None, (4, 4)])
-def test_a_split_of_several_sources_is_verified_with_all_of_them(tmp_path, size):
-    fit = None if size is None else "tile"
-    parts = [pack(tmp_path / name, size=size, fit=fit) for name in ("one", "two")]
+@pytest.mark.parametrize("tile", [None, (4, 4)])
+def test_a_split_of_several_sources_is_verified_with_all_of_them(tmp_path, tile):
+    parts = [pack(tmp_path / name, former_tiles=tile) for name in ("one", "two")]
     parts[1].split.rename(parts[1].store / "val")
     splits = [parts[0].split, parts[1].store / "val"]
     repack(splits, tmp_path / "o", split="all", prefix_keys=True, workers=1)
     found = verify(tmp_path / "o", source=True, workers=1)
     assert found.problems == ()
-    assert found.splits[0].originals == found.splits[0].samples == 22 * (1 if size is None else 4)
+    assert found.splits[0].originals == found.splits[0].samples == 22 * (1 if tile is None else 4)
     repaint(parts[0].masks / "s01.png")
     (parts[1].images / "s02.png").unlink()
     (parts[1].masks / "s02.png").unlink()

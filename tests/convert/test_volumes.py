@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
+from former_tiles import pack_former_tiles
 from stored_samples import require_verified
 from zarrfeed import SplitReader, ZarrSequence, open_split, read_samples, stitch
 from zarrfeed.errors import SourceError
@@ -93,19 +94,10 @@ def test_volumes_of_several_sizes_get_one(fit):
 
 
 @pytest.mark.parametrize("overlap", [0, 1])
-def test_tiles_of_volumes_are_put_together_again_and_repacked(overlap):
+def test_tiles_of_volumes_of_before_are_put_together_again_and_repacked(overlap):
     scans = Scans(SIZES)
-    convert(
-        scans,
-        "o.zarr",
-        split="t",
-        size=(3, 4, 4),
-        fit="tile",
-        overlap=overlap,
-        workers=1,
-        classes=3,
-        ignore=9,
-    )
+    options = {"size": (3, 4, 4), "overlap": overlap, "classes": 3, "ignore": 9}
+    pack_former_tiles(scans, "o.zarr", split="t", **options)
     repack("o.zarr/t", "p.zarr", split="t", order="shuffled", codec="zstd", workers=1)
     for path in ("o.zarr/t", "p.zarr/t"):
         require_verified(path, source=scans)

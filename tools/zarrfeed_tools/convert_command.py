@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -80,8 +80,8 @@ zarrfeed convert street.zarr --split train \\
   --images street/rgb --field depth=target:street/depth
 
 \b
-zarrfeed convert ct.zarr --split train --format nifti \
-  --as volumes --images imagesTr --masks labelsTr \
+zarrfeed convert ct.zarr --split train --format nifti \\
+  --as volumes --images imagesTr --masks labelsTr \\
   --orient RAS --spacing 1.5,1,1 --tile auto
 
 \b
@@ -91,11 +91,8 @@ zarrfeed convert scenes.zarr --split train \\
 """
 
 
-class _Fit(StrEnum):
-    RESIZE = "resize"
-    CROP = "crop"
-    PAD = "pad"
-    TILE = "tile"
+_Fit: TypeAlias = Literal["resize", "crop", "pad"]
+_FITS: tuple[_Fit, ...] = ("resize", "crop", "pad")
 
 
 class _Order(StrEnum):
@@ -146,19 +143,15 @@ def _command(
         ),
     ] = None,
     fit: Annotated[
-        _Fit | None,
+        str | None,
         typer.Option(
+            metavar="[resize|crop|pad]",
             help="What to do with samples of another size. resize: interpolate images bilinearly "
             "with antialiasing, masks by nearest neighbour. crop: cut out the centre. pad: fill up "
-            "at the far end of each axis. tile: cut into tiles that cover the sample."
+            "at the far end of each axis.",
         ),
     ] = None,
-    overlap: Annotated[
-        int,
-        typer.Option(
-            metavar="PIXELS", min=0, help="Pixels that neighbouring tiles share at least."
-        ),
-    ] = 0,
+    overlap: Annotated[str | None, typer.Option(hidden=True)] = None,
     pad_value: Annotated[
         float | None,
         typer.Option(
@@ -231,13 +224,12 @@ def _command(
 ) -> None:
     """Pack images and masks into one split of a dataset."""
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
+    fit_chosen = _fit(fit, size=size, overlap=overlap)
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW, or DxHxW for volumes", param_hint="--fit")
-    if overlap and fit is not _Fit.TILE:
-        raise typer.BadParameter("needs --fit tile", param_hint="--overlap")
     if tile is not None and (size is not None or fit is not None):
         raise typer.BadParameter("keeps all sizes: leave out --size and --fit", param_hint="--tile")
-    if pad_value is not None and fit not in (_Fit.PAD, _Fit.TILE) and tile is None:
+    if pad_value is not None and fit != "pad" and tile is None:
         raise typer.BadParameter("needs --tile or --fit pad", param_hint="--pad-value")
     distances = _spacing(spacing)  # before files are opened, which may take minutes
     limits = limits_of(max_sample_size, allow_external=allow_external)
@@ -267,8 +259,7 @@ def _command(
             classes=classes,
             ignore=ignore,
             size=None if size is None else parse_size(size),
-            fit=None if fit is None else fit.value,
-            overlap=overlap,
+            fit=fit_chosen,
             pad_value=pad_value,
             tile=parse_tile(tile),
             orient=orient,
@@ -301,6 +292,23 @@ def _spacing(text: str | None) -> tuple[float, ...] | Literal["median"] | None:
     if text is None or text == "keep":
         return None
     return "median" if text == "median" else parse_spacing(text)
+
+
+def _fit(text: str | None, *, size: str | None, overlap: str | None) -> _Fit | None:
+    """Return the fit; tiles of earlier versions are an error that says how tiles are made now."""
+    for fit in _FITS:
+        if text == fit and overlap is None:
+            return fit
+    choices = ", ".join(map(repr, _FITS))
+    if text == "tile":
+        advice = f"use --tile {size or 'HxW'} without --size and --fit, which keeps all sizes"
+        raise typer.BadParameter(f"needs {choices}, found 'tile'; {advice}", param_hint="--fit")
+    if overlap is not None:
+        advice = "use --tile HxW without it; its tiles do not overlap"
+        raise typer.BadParameter(f"found {overlap}; {advice}", param_hint="--overlap")
+    if text is not None:
+        raise typer.BadParameter(f"{text!r} is not one of {choices}", param_hint="--fit")
+    return None
 
 
 def convert_folders(

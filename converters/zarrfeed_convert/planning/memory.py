@@ -33,27 +33,22 @@ class Need:
         The largest decoded sample of the source, image and mask.
     chunks
         One chunk of every field.
-    ahead
-        Decoded tiles that wait until the tiles before them in the shard are written.
     source
         Memory that the source itself keeps, such as a decompressed volume.
     """
 
     sample: int
     chunks: int
-    ahead: int
     source: int
 
     @property
     def nbytes(self) -> int:
         """The sum."""
         # A chunk is in memory twice: decoded and encoded.
-        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.ahead + self.source
+        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.source
 
 
-def need_of(
-    largest: int, fields: tuple[FieldLayout, ...], source: int, *, mixes_tiles: bool = False
-) -> Need:
+def need_of(largest: int, fields: tuple[FieldLayout, ...], source: int) -> Need:
     """Compute the memory that a worker needs.
 
     Parameters
@@ -64,13 +59,9 @@ def need_of(
         Layouts of the split's fields.
     source
         Bytes that the source keeps in memory.
-    mixes_tiles
-        Whether tiles of one image are scattered over a shard, so that decoded tiles may have to
-        wait for the one that comes first.
     """
     chunks = sum(field.sample_nbytes * field.chunk_rows for field in fields)
-    shard = sum(field.sample_nbytes * field.shard_rows for field in fields)
-    return Need(largest, chunks, shard if mixes_tiles else 0, source)
+    return Need(largest, chunks, source)
 
 
 def fit_workers(workers: int, need: Need, *, free: int | None = None) -> tuple[int, Decision]:
@@ -87,7 +78,7 @@ def fit_workers(workers: int, need: Need, *, free: int | None = None) -> tuple[i
 
     Examples
     --------
-    >>> need = Need(sample=100 * MIB, chunks=50 * MIB, ahead=0, source=0)
+    >>> need = Need(sample=100 * MIB, chunks=50 * MIB, source=0)
     >>> fit_workers(8, need, free=2000 * MIB)[0]
     2
     """

@@ -17,7 +17,7 @@ from zarrfeed_convert.geometry import FITS, GRID, Fit, Size
 from zarrfeed_convert.orientation import require_codes
 from zarrfeed_convert.planning.memory import need_of
 from zarrfeed_convert.shards.codecs import CODEC_CHOICES, CodecChoice
-from zarrfeed_convert.shards.rows import mixed, without
+from zarrfeed_convert.shards.rows import without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,6 +33,12 @@ Order: TypeAlias = Literal["shuffled", "source"]
 Tile: TypeAlias = Size | Literal["auto"]
 Spacing: TypeAlias = tuple[float, ...] | Literal["median"]
 _LATER = ("pad_value", "tile", "orient", "spacing")
+# Overlapping tiles, of earlier versions.
+_NO_TILES = (
+    "tiles are asked for by tile=(height, width), or --tile HxW, without size and fit; they do not "
+    "overlap"
+)
+NO_OVERLAP = f"overlap: needed no such argument, found one; {_NO_TILES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,6 @@ class Settings:
 
     size: Size | None
     fit: Fit | None
-    overlap: int
     codec: CodecChoice
     chunk_samples: int | None
     shard_size: int | None
@@ -79,6 +84,8 @@ class Settings:
         """
         require_choice("codec", self.codec, CODEC_CHOICES)
         require_choice("order", self.order, ("shuffled", "source"))
+        if str(self.fit) == "tile":  # of earlier versions
+            raise SourceError(f"fit: needed one of {(None, *FITS)}, found 'tile'; {_NO_TILES}")
         require_choice("fit", self.fit, (None, *FITS))
         require_size("size", self.size)
         self._check_tile()
@@ -88,14 +95,7 @@ class Settings:
             require_spacing(self.spacing)
         self.storage.check()
         require_whole("seed", self.seed, least=0)
-        require_whole("overlap", self.overlap, least=0)
-        if self.overlap and self.fit != "tile":
-            raise SourceError(f"overlap: is of tiles; found fit {self.fit or 'none'}")
-        if self.size is not None and self.overlap >= min(self.size):
-            raise SourceError(
-                f"overlap: needed less than a tile, {min(self.size)}, found {self.overlap}"
-            )
-        if self.pad_value is not None and self.fit not in ("pad", "tile") and self.tile is None:
+        if self.pad_value is not None and self.fit != "pad" and self.tile is None:
             raise SourceError(
                 f"pad_value: is of tiles and of the fit pad; found fit {self.fit or 'none'}"
             )
@@ -120,14 +120,12 @@ class Settings:
         """The settings of how fields are stored."""
         return Storage(self.codec, self.chunk_samples, self.shard_size)
 
-    @property
-    def mixes_tiles(self) -> bool:
-        """Whether the tiles of an image are scattered within their shard."""
-        return self.fit == "tile" and self.order == "shuffled"
-
     def to_json(self) -> JSON:
         """Return the settings as the store records them."""
-        settings = asdict(self) | {"size": None if self.size is None else list(self.size)}
+        former: JSON = {"size": None, "fit": None, "overlap": 0}  # in their order
+        settings = former | asdict(self)
+        if self.size is not None:
+            settings["size"] = [*self.size]
         if self.pad_value is not None:
             settings["pad_value"] = float(self.pad_value)
         if self.tile not in (None, "auto"):
@@ -150,7 +148,7 @@ class Plan:
     fields
         Layout of each field, in the order of the source's fields.
     rows
-        All samples, provided that none fails; the tiles of an image are next to each other.
+        All samples, provided that none fails; the tiles of a case follow each other.
     largest
         Bytes of the largest decoded sample of the source.
     decisions
@@ -163,9 +161,6 @@ class Plan:
         Further decisions for the report, which the split does not record.
     ordered
         Whether samples keep their order if some of them fail.
-    mixing_seed
-        Seed by which the tiles of an image are scattered within their shard; None if they stay
-        together.
     """
 
     recipe: Recipe
@@ -177,17 +172,11 @@ class Plan:
     palette: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[Decision, ...] = ()
     ordered: bool = True
-    mixing_seed: int | None = None
 
     @property
     def shard_rows(self) -> int:
         """Samples per file."""
         return self.fields[0].shard_rows
-
-    @property
-    def tiled(self) -> bool:
-        """Whether a sample of the source may become several samples of the store."""
-        return self.recipe.geometry.fit in ("tile", GRID)
 
     @property
     def of_cases(self) -> bool:
@@ -196,15 +185,11 @@ class Plan:
 
     def need(self, source_nbytes: int) -> Need:
         """Compute the memory that a worker needs, given the bytes that the source keeps."""
-        mixes = self.mixing_seed is not None
-        return need_of(self.largest, self.fields, source_nbytes, mixes_tiles=mixes)
+        return need_of(self.largest, self.fields, source_nbytes)
 
     def rows_without(self, failed: Collection[int]) -> Rows:
         """Put the samples that have not failed in order."""
-        rows = without(self.rows, failed, ordered=self.ordered)
-        if self.mixing_seed is None or not len(rows):
-            return rows
-        return mixed(rows, block=self.shard_rows, seed=self.mixing_seed)
+        return without(self.rows, failed, ordered=self.ordered)
 
     def parts(self, rows: Rows) -> list[Rows]:
         """Divide rows into shards."""

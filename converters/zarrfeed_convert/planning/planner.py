@@ -31,7 +31,6 @@ from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_alike
 from zarrfeed_convert.shards.bands import BAND_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
-from zarrfeed_convert.shards.rows import mixed
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.source import PAIR
 
@@ -140,9 +139,8 @@ def plan_conversion(
         )
         for field in samples.fields
     )
-    # Of tiles that are evenly spaced, all may be of the same corner of their images.
-    tried = mixed(rows, block=len(rows), seed=settings.seed) if settings.fit == "tile" else rows
-    if settings.tile is not None:
+    tried = rows
+    if settings.tile is not None:  # evenly spaced ones may be of the same corner of their cases
         some = permutation(len(rows), seed=settings.seed, epoch=1)[:TRIED_SAMPLES]
         tried = rows.part(np.sort(some))
     fields, about_layout = lay_out_fields(
@@ -179,7 +177,6 @@ def plan_conversion(
         palette,
         notes=(*about_padding, *about_decoding),
         ordered=settings.order == "source" or settings.tile is not None,
-        mixing_seed=settings.seed if settings.mixes_tiles else None,
     )
     return plan, measured
 

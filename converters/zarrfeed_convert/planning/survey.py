@@ -77,9 +77,11 @@ def decide_geometry(
     if fit is None:
         if only is None or size not in (None, only):
             wanted = f" {size_text(size)}" if size else ""
+            fits = f"{'' if size else f'--size {form} '}--fit resize, crop or pad"
+            keeping = f"{form} instead of --size" if size else f"{form}, which keeps all sizes"
             raise SourceError(
                 f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
-                f"{'' if size else f'--size {form} '}--fit resize, crop, pad or tile"
+                f"{fits}, or --tile {keeping}"
             )
         return (
             Geometry(only, None),
@@ -87,7 +89,7 @@ def decide_geometry(
             [],
         )
     assert size is not None
-    geometry = Geometry(size, fit, settings.overlap, settings.pad_value or 0)
+    geometry = Geometry(size, fit, settings.pad_value or 0)
     of_these_axes = [one for one in sizes if len(one) == len(size)]
     extents = [tuple(map(end, zip(*of_these_axes, strict=True))) for end in (min, max)]
     failed = []
@@ -104,8 +106,6 @@ def decide_geometry(
                 f"{size_text(size)}; name the id that padded mask pixels get with --ignore"
             )
     reason = f"asked for; the samples are {counted(_by_text(sizes))}"
-    if settings.overlap:
-        reason += f"; neighbours share {settings.overlap} pixels or more"
     return geometry, Decision("size", f"{size_text(size)} by {fit}", reason), failed
 
 
@@ -120,7 +120,7 @@ def _decide_grid(
         tile, decision = auto_tile([size for size in sizes if len(size) == axes])
     else:
         tile, decision = settings.tile, Decision("tile", size_text(settings.tile), "asked for")
-    geometry = Geometry(tile, GRID, pad_value=settings.pad_value or 0)
+    geometry = Geometry(tile, GRID, settings.pad_value or 0)
     failed = []
     for item, size in zip(measured.items, sizes, strict=True):
         name = names(item)[0]
@@ -208,7 +208,7 @@ def about_padding(
 def lay_out(
     keys: Sequence[str], measured: Measured, geometry: Geometry, *, shuffled: bool, seed: int
 ) -> Rows:
-    """Put samples in the order of the store, with all tiles of an image next to each other.
+    """Put samples in the order of the store; the tiles of a case follow each other.
 
     Parameters
     ----------
@@ -247,8 +247,6 @@ def about_order(settings: Settings) -> Decision:
         reason = "asked for: sorted by key"
     elif settings.tile is not None:
         reason = f"cases by seed {settings.seed}; tiles of a case follow each other"
-    elif settings.mixes_tiles:
-        reason = f"images by seed {settings.seed}, then their tiles within each file"
     else:
         reason = f"by seed {settings.seed}"
     return Decision("order", settings.order, reason)

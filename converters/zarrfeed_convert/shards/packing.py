@@ -1,8 +1,8 @@
 """How is a shard of every field written?
 
 From decoded samples to files with their final names, and the shard's record. Samples are streamed:
-memory holds one decoded sample and one chunk of each field, and tiles that wait for those before
-them. Chunks are stored in the order of their samples, so that the loader reads neighbours at once.
+memory holds one decoded sample and one chunk of each field. Chunks are stored in the order of their
+samples, so that the loader reads neighbours at once.
 """
 
 from __future__ import annotations
@@ -96,8 +96,6 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
         np.empty((count, channels, 3)),
         np.empty((len(shard.fields), 2), np.uint64),
     )
-    ahead: dict[int, Sample] = {}
-    turn = 0
     with shard_written(run, shard, record) as append:
         for stored in read_rows(run, task.recipe, shard.rows):
             run.tick()
@@ -106,20 +104,11 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
             with run.noting(item):
                 _require_fit(sample, shard, name=run.context.names(item)[0])
             if run.failed:
-                ahead.clear()
                 continue
             record.digest[row] = sample_digest(sample)
             record.class_pixels[row] = stored.pixels
             record.channel_sums[row] = image_sums(stored.own, images)
-            ahead[row] = {name: _owned(values) for name, values in sample.items()}
-            while turn in ahead:
-                append(ahead.pop(turn))
-                turn += 1
-
-
-def _owned(values: NDArray[Any]) -> NDArray[Any]:
-    """Copy a view, which would keep the larger array that it is part of in memory."""
-    return values if values.base is None else values.copy()
+            append(sample)
 
 
 @contextmanager

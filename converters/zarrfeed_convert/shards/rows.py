@@ -12,9 +12,6 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from zarrfeed.order.shuffle import permutation
-from zarrfeed_convert.geometry import origin_text
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -56,27 +53,10 @@ class Rows:
             digest.update(np.ascontiguousarray(values, "<i8").tobytes())
         return digest.hexdigest()
 
-    def keys(self, names: Sequence[str], *, tiled: bool) -> list[str]:
-        """Return the keys of the rows: ``KEY``, or ``KEY#y,x`` of a tile.
-
-        Parameters
-        ----------
-        names
-            Keys of the source's samples.
-        tiled
-            Whether a sample may have several rows.
-        """
-        if not tiled:
-            return [names[int(item)] for item in self.item]
-        return [
-            f"{names[int(item)]}#{origin_text(window)}"
-            for item, window in zip(self.item, self.window.tolist(), strict=True)
-        ]
-
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """The places of tiles in the images that they were cut from.
+    """The places of tiles in the images that they were cut from, in splits of earlier versions.
 
     Attributes
     ----------
@@ -97,26 +77,6 @@ class Tiles:
         used, source = np.unique(self.place[rows, 0], return_inverse=True)
         place = np.column_stack([source, self.place[rows, 1:]])
         return Tiles(place, [self.names[image] for image in map(int, used)], self.sizes[used])
-
-
-def mixed(rows: Rows, *, block: int, seed: int) -> Rows:
-    """Shuffle rows within blocks of neighbours; the last block may be smaller.
-
-    Tiles of an image, which are neighbours, are scattered but stay within one block or two, so that
-    each image is decoded once per block. Full blocks do not depend on how many rows follow.
-
-    Parameters
-    ----------
-    rows
-        Rows in any order.
-    block
-        Number of rows that are shuffled together, at least 1.
-    seed
-        Seed of the shuffle, non-negative.
-    """
-    # Not epoch 0: by that, the images were put in order.
-    order = permutation(len(rows), seed=seed, epoch=1)
-    return rows.part(order[np.argsort(order // block, kind="stable")])
 
 
 def without(rows: Rows, failed: Collection[int], *, ordered: bool) -> Rows:

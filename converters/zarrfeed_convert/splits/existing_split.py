@@ -195,7 +195,7 @@ def _compared(what: str, value: Any) -> Any:
 
 
 def _shown(what: str, value: Any) -> str:
-    if what == "size" and isinstance(value, list):
+    if what in ("size", "tile") and isinstance(value, list):
         return "x".join(map(str, value))
     return "none" if value is None else str(value)
 

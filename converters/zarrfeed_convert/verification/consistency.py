@@ -35,6 +35,7 @@ from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
 from zarrfeed_convert.source import recorded_fields
 from zarrfeed_convert.verification.findings import Kind, Problem
+from zarrfeed_convert.verification.former_tiles import FORMER_FIT, FormerTiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,11 +61,13 @@ def field_names(split: Split) -> list[str]:
 
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Return the geometry by which a conversion with these settings changed every sample."""
-    overlap, pad_value = settings.get("overlap", 0), settings.get("pad_value") or 0
+    pad_value = settings.get("pad_value") or 0
     if is_of_cases(split):
-        return Geometry(tile_of(split), GRID, pad_value=pad_value)
-    size = settings.get("size") or tile_of(split)
-    return Geometry(tuple(size), settings.get("fit"), overlap, pad_value)
+        return Geometry(tile_of(split), GRID, pad_value)
+    size, fit = tuple(settings.get("size") or tile_of(split)), settings.get("fit")
+    if fit == FORMER_FIT:
+        return FormerTiles(size, GRID, pad_value, settings.get("overlap", 0))
+    return Geometry(size, fit, pad_value)
 
 
 def is_of_cases(split: Split) -> bool:
@@ -80,7 +83,8 @@ def tile_of(split: Split) -> Size:
 
 def is_tiled(split: Split) -> bool:
     """Return whether the samples are tiles of images."""
-    return TILE in split.layouts or split.attributes["packed"]["settings"].get("fit") == "tile"
+    fit = split.attributes["packed"]["settings"].get("fit")
+    return TILE in split.layouts or fit == FORMER_FIT
 
 
 def repacked_of(split: Split) -> JSON:

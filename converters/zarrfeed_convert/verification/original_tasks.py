@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.geometry import size_text
+from zarrfeed_convert.geometry import GRID, size_text
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int
             f"needed a case of {size_text(packed)}, as was packed, found one of "
             f"{size_text(size)}; restore it, or convert again"
         )
-    if geometry.fit != "tile" or not task.whole:
+    if geometry.fit != GRID or not task.whole:
         return ""
     size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
     if geometry.is_cut_into(size, needed):

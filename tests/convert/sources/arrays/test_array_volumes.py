@@ -141,9 +141,9 @@ def test_a_changed_number_of_a_target_is_found(opened):
     assert [problem.key for problem in found.problems] == ["a/0002"]
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop", "pad", "tile"])
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad"])
 def test_volumes_get_another_size(opened, fit):
-    size = {"resize": (2, 9, 6), "crop": (3, 4, 6), "pad": (5, 8, 8), "tile": (3, 4, 6)}[fit]
+    size = {"resize": (2, 9, 6), "crop": (3, 4, 6), "pad": (5, 8, 8)}[fit]
     source = opened({"x": VOLUMES, "y": LABELS})
     convert(source, "o.zarr", split="t", size=size, fit=fit, order="source", workers=1,
             classes=3, ignore=9)  # fmt: skip
@@ -261,7 +261,7 @@ def test_the_command_packs_volumes_with_depths(tmp_path):
     np.savez("a.npz", x=VOLUMES, y=LABELS, depth=DEPTHS)
     arguments = ["convert", "o.zarr", "--split", "t", "--format", "npz", "--images", "a.npz:x"]
     arguments += ["--masks", "a.npz:y", "--field", "depth=target:a.npz:depth", "--workers", "1"]
-    arguments += ["--size", "4x4x4", "--fit", "tile"]
+    arguments += ["--tile", "4x4x4"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert zarr.open_group("o.zarr/t")["depth"].shape == (8 * COUNT, 4, 4, 4)

@@ -78,12 +78,11 @@ def test_volumes_may_have_other_maps_and_no_masks():
     require_packed(image=VOLUMES, dose=DOSES)
 
 
-@pytest.mark.parametrize("fit", ["crop", "tile"])
-def test_volumes_get_another_size(fit):
-    convert(samples(image=VOLUMES, mask=LABELS, dose=DOSES), "o.zarr", size=(2, 4, 6), fit=fit,
-            classes=3, **HOW)  # fmt: skip
+@pytest.mark.parametrize("how", [{"size": (2, 4, 6), "fit": "crop"}, {"tile": (2, 4, 6)}], ids=str)
+def test_volumes_get_another_size(how):
+    convert(samples(image=VOLUMES, mask=LABELS, dose=DOSES), "o.zarr", classes=3, **how, **HOW)
     found = zarr.open_group("o.zarr/t")
-    places = (slice(1, 3), slice(2, 6)) if fit == "crop" else (slice(0, 2), slice(0, 4))
+    places = (slice(1, 3), slice(2, 6)) if "fit" in how else (slice(0, 2), slice(0, 4))
     for name, values in (("image", VOLUMES), ("mask", LABELS), ("dose", DOSES)):
         np.testing.assert_array_equal(found[name][0], values[0][places])
 
