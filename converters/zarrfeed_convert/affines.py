@@ -89,8 +89,13 @@ def spacing_of(affine: ArrayLike) -> tuple[float, ...]:
     >>> spacing_of([[0, 0, -0.8, 90], [0, 0.7, 0, 5], [2.5, 0, 0, 0], [0, 0, 0, 1]])
     (2.5, 0.7, 0.8)
     """
-    columns = np.array(affine, np.float64)[:-1, :-1]
-    return tuple(np.sqrt((columns**2).sum(axis=0)).tolist())
+    return tuple(spacings_of(np.array(affine, np.float64)[np.newaxis])[0].tolist())
+
+
+def spacings_of(affines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the spacings of several affines, (M, n, n), as :func:`spacing_of`: (M, n − 1)."""
+    lengths: NDArray[np.float64] = np.linalg.norm(affines[:, :-1, :-1], axis=1)
+    return lengths
 
 
 def require_orthogonal(affine: NDArray[np.float64], *, name: str) -> None:

@@ -116,9 +116,3 @@ def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:
         return None
     unknown = np.full((len(known), len(known)), np.nan)
     return np.array([unknown if affine is None else affine for affine in found], np.float64)
-
-
-def spacings_of(affines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the length of a step along each stored axis, (M, 2 or 3), of affines (M, n, n)."""
-    lengths: NDArray[np.float64] = np.linalg.norm(affines[:, :-1, :-1], axis=1)
-    return lengths

@@ -21,8 +21,8 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
+from zarrfeed_convert.affines import spacings_of
 from zarrfeed_convert.atomic_files import writing
-from zarrfeed_convert.shards.cases import spacings_of
 from zarrfeed_convert.shards.statistics import spread_of
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from zarrfeed.store.schema import (
     TILE_SOURCE,
 )
 from zarrfeed.store.tile_grid import count_tiles
+from zarrfeed_convert.affines import spacings_of
 from zarrfeed_convert.geometry import GRID, Geometry, Size, origin_text, size_text
-from zarrfeed_convert.shards.cases import spacings_of
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
 from zarrfeed_convert.source import recorded_fields
