@@ -48,6 +48,7 @@ _SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 _OPEN_ARRAYS = 32
 # Shared chunks stay decoded: at most so many bytes of all arrays.
 _OPEN = 4 * BLOCK_NBYTES
+_PART_CHUNKS = BLOCK_NBYTES // 2  # of one array that is read in parts
 _CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
 
 
@@ -119,6 +120,7 @@ class _Hdf5Files:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open: Cache[h5py.Dataset] = Cache(_OPEN, _weight)
+        self._open_for_parts: Cache[h5py.Dataset] = Cache(2 * _PART_CHUNKS, _weight)
         self._checked: set[tuple[str, str, int | None]] = set()  # runs of chunks along axis 0
 
     def find(self, address: str, what: str) -> list[FoundArray]:
@@ -173,9 +175,8 @@ class _Hdf5Files:
     def _dataset(self, stack: Stack, name: str, *, parts: bool) -> h5py.Dataset:
         """Open an array, unless it is open already."""
         file, array = stack.found.file, stack.found.array
-        dataset = self._open.get(
-            (file, array), lambda: _opened(file, array, self._limits, parts=parts)
-        )
+        cache = self._open_for_parts if parts else self._open
+        dataset = cache.get((file, array), lambda: _opened(file, array, self._limits, parts=parts))
         if dataset.shape != stack.shape or dataset.dtype != stack.dtype:
             raise SourceError(f"{name}: the array has changed since it was measured; begin anew")
         return dataset
@@ -195,12 +196,19 @@ def _values(dataset: h5py.Dataset, index: Any, name: str) -> NDArray[Any]:
 
 
 def _opened(path: str, array: str, limits: Limits, *, parts: bool) -> h5py.Dataset:
-    """Open an array with a cache for the chunks of one entry; its file stays open with it."""
+    """Open an array with a cache for the chunks of one entry, or of parts of one.
+
+    Its file stays open with it.
+    """
     with h5py.File(path, "r") as file:
         dataset = _dataset(file, FoundArray(path, array, ""), limits)[1]
-        needed = max(_entry_chunks(dataset), _layer_chunks(dataset) if parts else 0)
+        needed = (
+            min(_layer_chunks(dataset), _PART_CHUNKS)
+            if parts
+            else min(_entry_chunks(dataset), BLOCK_NBYTES)
+        )
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(_CHUNK_SLOTS, min(max(needed, 2**20), BLOCK_NBYTES), 0.75)
+    access.set_chunk_cache(_CHUNK_SLOTS, max(needed, 2**20), 0.75)
     file_id = h5py.File(path, "r").id
     return h5py.Dataset(h5py.h5d.open(file_id, array.encode("utf-8"), access))
 
