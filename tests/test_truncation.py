@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from zarr import codecs
 
+from case_stores import write_cases
 from scripts import running
 from stores import write_split
 
@@ -94,6 +95,56 @@ def test_zeros_in_the_place_of_a_cut_are_never_read_as_pixels(tmp_path: Path) ->
     assert script.returncode == 0, errors
     assert "truncated" in said.splitlines()[0]
     assert said.splitlines()[1:] == ["read", "read"]
+
+
+CUT_IN_A_BOX = """
+import os, pathlib, sys
+import numpy as np
+from zarrfeed import ReadError, open_case
+from zarrfeed.store.mapped_shards import MappedShards
+from zarrfeed.store.shard_files import ShardFiles
+
+store, size = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+shard = store / "image/c/1/0/0/0"
+whole = shard.read_bytes()
+case = open_case(store, "a")
+right = np.asarray(case)
+
+def cutting(call):
+    def cut(*arguments):
+        answer = call(*arguments)
+        os.truncate(shard, size)
+        return answer
+    return cut
+
+position, data = MappedShards.position, ShardFiles.data  # what is called before a copy
+MappedShards.position, ShardFiles.data = cutting(position), cutting(data)
+for attempt in range(3):
+    try:
+        case[100:300, 20:]
+        print("read")
+    except ReadError as error:
+        print(error)
+    MappedShards.position, ShardFiles.data = position, data
+shard.write_bytes(whole)
+assert np.array_equal(case[100:300, 20:], right[100:300, 20:])
+"""
+
+
+@pytest.mark.parametrize("size", [0, 60_001])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_shard_cut_while_a_box_is_copied_is_named(layout: str, size: int, tmp_path: Path) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (512, 512, 3), np.uint8)
+    options = LAYOUTS[layout]
+    store = write_cases(tmp_path / "train", {"a": {"image": image}}, (128, 128), **options)
+    with running(CUT_IN_A_BOX, store, size) as script:
+        said, errors = script.communicate(timeout=60)
+    assert script.returncode == 0, errors
+    assert len(said.splitlines()) == 3
+    for line in said.splitlines():
+        assert "image/c/1/0/0/0: " in line
+        assert "truncated" in line
+        assert line.endswith("(read for case 'a')")
 
 
 CUT_UNDER_THREADS = """
