@@ -272,7 +272,7 @@ CASES = {
     "several masks": (several_masks, "--mask-suffix _color", None),
     "stacks": (stacks, "--format tiff", None),
     "pages": (pixels_of_pages, "--option axis=S", None),
-    "affine": (volumes, "--option ignore_affine=yes", None),
+    "affine": (volumes, "--geometry warn", None),
     "again": (packed_already, "--overwrite", None),
     "subset": (voc, "choose from val", "-o subset=val"),
     "column": (
