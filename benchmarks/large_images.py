@@ -1,12 +1,12 @@
 """How fast are huge tiled TIFFs packed as tiles, compared with reading the same windows alone?
 
-    python benchmarks/large_images.py [--size N] [--tile N] [--codec raw|lz4] [--rounds N]
+    python benchmarks/large_images.py [--size N] [--tile N] [--deflate] [--codec raw|lz4] …
 
-The workload is a picture of N × N × 3 uint8, in JPEG tiles, and its mask, in tiles of deflate (see
-`large_tiffs.py`). `convert(…, tile=(256, 256))` with two processes takes turns with two processes
-that only read, by the same source, the windows that the packer reads. The first round is a warm-up
-and dropped; the verdict is on the median of the ratios within each round. Trust the ratios, not the
-absolute figures.
+The workload is a picture of N × N × 3 uint8, in tiles of JPEG (or of deflate), and its mask, in
+tiles of deflate (see `large_tiffs.py`). `convert(…, tile=(256, 256))` with two processes takes turns
+with two processes that only read, by the same source, the windows that the packer reads. The first
+round is a warm-up and dropped; the verdict is on the median of the ratios within each round. Trust
+the ratios, not the absolute figures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PIXEL_NBYTES = 4
 
 
 def large_images(
-    folder: Path, size: int, codec: str, rounds: int, *, source_tile: int = 256
+    folder: Path, size: int, codec: str, rounds: int, *, source_tile: int = 256, jpeg: bool = True
 ) -> list[Figure]:
     """Compare packing with reading, in decoded bytes per second.
 
@@ -56,10 +56,13 @@ def large_images(
         Number of rounds, in each of which both take a turn. The first is dropped.
     source_tile
         Height and width of the tiles of the TIFFs.
+    jpeg
+        Whether those of the picture are JPEGs; else they are compressed by deflate.
     """
-    for name, write in (("i", write_picture), ("m", write_ids)):
+    for name in ("i", "m"):
         (folder / name).mkdir(exist_ok=True)
-        write(folder / name / "a.tif", size, tile=source_tile)
+    write_picture(folder / "i/a.tif", size, tile=source_tile, jpeg=jpeg)
+    write_ids(folder / "m/a.tif", size, tile=source_tile)
     nbytes = _PIXEL_NBYTES * size * size
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
         pool.map(_open, [folder] * WORKERS)
@@ -73,12 +76,13 @@ def large_images(
     whole = {way: [rate for rate, _ in rates] for way, rates in found.items()}
     alone = [rate for _, rate in found["packing"]]
     how = (
-        f"{size}×{size} RGB and mask, {nbytes / 1e9:.2f} GB, from tiles of {source_tile}², "
+        f"{size}×{size} RGB and mask, {nbytes / 1e9:.2f} GB, from tiles of {source_tile}² "
+        f"({'JPEG' if jpeg else 'deflate'}), "
         f"{WORKERS} processes on both sides. The whole call includes starting its processes, "
         "trying codecs, digests, statistics and fsync. Packing alone is from the first shard to "
         "the last."
     )
-    what = f"packing a tiled TIFF, {codec}"
+    what = f"packing a TIFF of {'JPEG' if jpeg else 'deflate'} tiles, {codec}"
     return [
         ratio(ROW, f"{what}, the whole call / reading its windows", whole["packing"],
               whole["reading"], at_least=0.7, how=how),
@@ -134,6 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--size", type=int, default=12288, help="height and width (12288)")
     parser.add_argument("--tile", type=int, default=256, help="tiles of the TIFFs (256)")
+    parser.add_argument("--deflate", action="store_true", help="compress the picture by deflate")
     parser.add_argument("--codec", choices=("raw", "lz4"), default="raw", help="codec (raw)")
     parser.add_argument("--rounds", type=int, default=4,
                         help="number of rounds, at least 2; the first is dropped (4)")  # fmt: skip
@@ -143,7 +148,7 @@ def main() -> int:
     load = load_average()
     with tempfile.TemporaryDirectory() as folder:
         figures = large_images(Path(folder), options.size, options.codec, options.rounds,
-                               source_tile=options.tile)  # fmt: skip
+                               source_tile=options.tile, jpeg=not options.deflate)  # fmt: skip
     print(f"{machine()}; load average before: {load}\n\n{table(figures)}")
     return 0
 

@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_JPEG, _DEFLATE, _NONE = 7, 8, 1
+_JPEG, _DEFLATE = 7, 8
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _CONTENTS = 16
 
 
-def write_picture(path: Path, size: int, *, tile: int = 256, channels: int = 3) -> None:
-    """Write a square picture of smooth, noisy tiles, compressed by JPEG."""
+def write_picture(
+    path: Path, size: int, *, tile: int = 256, channels: int = 3, jpeg: bool = True
+) -> None:
+    """Write a square picture of smooth, noisy tiles, compressed by JPEG or by deflate."""
     tiles = [picture_tile(number, tile, channels) for number in range(_CONTENTS)]
-    encoded = [imagecodecs.jpeg8_encode(each, level=85) for each in tiles]
-    photometric = _GREY if channels == 1 else _YCBCR
-    _write(path, size, tile, encoded, _JPEG, channels, photometric)
+    if jpeg:
+        encoded = [imagecodecs.jpeg8_encode(each, level=85) for each in tiles]
+        photometric = _GREY if channels == 1 else _YCBCR
+        _write(path, size, tile, encoded, _JPEG, channels, photometric)
+    else:
+        encoded = [imagecodecs.zlib_encode(each.tobytes()) for each in tiles]
+        _write(path, size, tile, encoded, _DEFLATE, channels, _GREY if channels == 1 else _RGB)
 
 
 def write_ids(path: Path, size: int, *, tile: int = 256, classes: int = 4) -> None:
