@@ -3,10 +3,10 @@
     python benchmarks/large_images.py [--size N] [--tile N] [--deflate] [--codec raw|lz4] …
 
 The workload is a picture of N × N × 3 uint8, in tiles of JPEG (or of deflate), and its mask, in
-tiles of deflate (see `large_tiffs.py`). `convert(…, tile=(256, 256))` with two processes takes turns
-with two processes that only read, by the same source, the windows that the packer reads. The first
-round is a warm-up and dropped; the verdict is on the median of the ratios within each round. Trust
-the ratios, not the absolute figures.
+tiles of deflate (see `large_tiffs.py`). `convert(…, tile=(256, 256))` with two processes takes
+turns with two processes that only read, by the same source, the windows that the packer reads. The
+first round is a warm-up and dropped; the verdict is on the median of the ratios within each round.
+Trust the ratios, not the absolute figures.
 """
 
 from __future__ import annotations
