@@ -206,7 +206,6 @@ def description_of(
         described["cases"] = len(cases.keys)
         described["packed"]["coverage"] = {
             "lost": 0,
-            "repeated": 0,
             "padded": stored - cases.pixels,
         }
     elif everything and all(coverage):

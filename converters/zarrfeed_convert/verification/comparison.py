@@ -17,7 +17,7 @@ from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.source import SAMPLES, Source
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
-from zarrfeed_convert.verification.consistency import TODO, repacked_of
+from zarrfeed_convert.verification.consistency import TODO, is_of_cases, repacked_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
 from zarrfeed_convert.verification.originals import (
@@ -32,6 +32,8 @@ from zarrfeed_convert.verification.originals import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.planning.planner import OnProgress
@@ -113,6 +115,9 @@ def compare(
     """
     if recorded is None or DIGEST not in recorded.arrays:
         note = "its originals were not compared, because no digests are recorded"
+        return replace(done, originals=0, notes=(*done.notes, note))
+    if recorded.cases is None and is_of_cases(recorded.split):
+        note = "its originals were not compared, because the arrays of its cases are damaged"
         return replace(done, originals=0, notes=(*done.notes, note))
     notes: list[str] = []
     try:
@@ -222,8 +227,25 @@ def _tasks_of(recorded: Recorded, part: OriginPart, matched: Matched) -> list[Or
     split, rows = recorded.split, matched.rows
     recipe, whole = recipe_of(split, part), not repacked_of(split)
     digest = recorded.arrays[DIGEST][matched.place]
+    affines = _affines(recorded, matched)
     edges = np.flatnonzero(np.diff(rows.item, prepend=-1))[::_TOGETHER].tolist()
     return [
-        OriginalTask(recipe, rows.part(slice(start, stop)), digest[start:stop], whole)
+        OriginalTask(
+            recipe,
+            rows.part(slice(start, stop)),
+            digest[start:stop],
+            whole,
+            {item: affines[item] for item in {*rows.item[start:stop].tolist()} & affines.keys()},
+        )
         for start, stop in pairwise([*edges, len(rows)])
     ]
+
+
+def _affines(recorded: Recorded, matched: Matched) -> dict[int, NDArray[np.float64]]:
+    """Return the recorded affine of each original that is a case."""
+    cases = recorded.cases
+    if cases is None or cases.affines is None:
+        return {}
+    case = np.searchsorted(cases.first_tile, matched.place, side="right") - 1
+    items = matched.rows.item.tolist()
+    return {item: cases.affines[number] for item, number in zip(items, case.tolist(), strict=True)}

@@ -28,8 +28,6 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed.store.tile_grid import count_tiles
-from zarrfeed_convert.affines import spacings_of
 from zarrfeed_convert.geometry import GRID, Geometry, Size, origin_text, size_text
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed import Split
-    from zarrfeed_convert.shards.cases import Cases
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON
 
@@ -73,7 +70,8 @@ def geometry_of(split: Split, settings: JSON) -> Geometry:
 def is_of_cases(split: Split) -> bool:
     """Return whether the samples are tiles of cases."""
     settings = split.attributes["packed"]["settings"]
-    return "cases" in split.attributes or settings.get("tile") is not None
+    said = "cases" in split.attributes or settings.get("tile") is not None
+    return said or CASE_KEY in split.layouts
 
 
 def tile_of(split: Split) -> Size:
@@ -118,6 +116,11 @@ def check_arrays(split: Split) -> list[Problem]:
     }
     if set(lengths.values()) != {said}:
         what = f"needed arrays of {said} samples, as recorded, found {lengths}; {TODO}"
+        problems.append(about(split, "metadata", what))
+    count = split.attributes.get("cases")
+    if CASE_KEY in split.layouts and count != split.layouts[CASE_KEY].shape[0]:
+        found_count = split.layouts[CASE_KEY].shape[0]
+        what = f"needed {found_count} cases, as {CASE_KEY} has, found {count}; {TODO}"
         problems.append(about(split, "metadata", what))
     grids = {field: split.layouts[field].shard_rows for field in fields if field in split.layouts}
     if len(set(grids.values())) > 1:
@@ -245,57 +248,6 @@ def check_tiles(
         if not geometry.is_cut_into(extents, windows.get(image, set())):
             what = f"needed tiles that cover {names[image]!r} ({size_text(extents)}), found gaps"
             yield about(split, "tiles", f"{what} or other tiles; {TODO}", TILE)
-
-
-def check_cases(
-    split: Split, cases: Cases, spacings: NDArray[np.float64] | None, rows: int
-) -> Iterator[Problem]:
-    """Check that the tiles of the cases are the rows of the split, and spacings follow affines.
-
-    Parameters
-    ----------
-    split
-        The split.
-    cases
-        The M cases.
-    spacings
-        (M, 2 or 3) spacings; None if they are not recorded.
-    rows
-        Number of rows of the split.
-    """
-    said, count = split.attributes.get("cases"), len(cases.keys)
-    if said != count:
-        yield about(split, "metadata", f"needed {count} cases, as the arrays have, found {said}")
-    tile = tile_of(split)
-    lengths = {count, len(cases.first_tile), *(() if spacings is None else (len(spacings),))}
-    if cases.sizes.shape != (count, len(tile)) or len(lengths) > 1:
-        what = f"needed {count} sizes along {len(tile)} axes, found {cases.sizes.shape}; {TODO}"
-        yield about(split, "tiles", what, CASE_SIZE)
-        return
-    try:
-        counts = count_tiles(cases.sizes, tile)
-    except ValueError as error:
-        yield about(split, "tiles", f"{error}; {TODO}", CASE_SIZE)
-        return
-    wrong = np.flatnonzero(cases.first_tile != np.cumsum(counts) - counts)
-    for case in wrong[:1].tolist():
-        what = (
-            f"needed the first tile of {cases.keys[case]!r} after those of the cases before it, "
-            f"found {cases.first_tile[case]}; {TODO}"
-        )
-        yield about(split, "tiles", what, CASE_FIRST_TILE)
-    if int(counts.sum()) != rows:
-        what = f"needed cases of {rows} tiles, found {int(counts.sum())}; {TODO}"
-        yield about(split, "tiles", what, CASE_SIZE)
-    if (cases.affines is None) != (spacings is None):
-        what = f"needed {CASE_AFFINE} and {CASE_SPACING} together, found one of them; {TODO}"
-        yield about(split, "metadata", what)
-    elif cases.affines is not None and spacings is not None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            needed = spacings_of(cases.affines)
-        if not np.allclose(spacings, needed, rtol=_PRECISION, atol=0, equal_nan=True):
-            what = f"needed the lengths of the columns of {CASE_AFFINE}, found others; {TODO}"
-            yield about(split, "metadata", what, CASE_SPACING)
 
 
 def about(

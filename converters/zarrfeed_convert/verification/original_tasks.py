@@ -7,21 +7,27 @@ damage never makes it fail.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.schema import CASE_AFFINE
 from zarrfeed_convert.geometry import GRID, size_text
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Source
+
+_TODO = "restore it, or convert again"
+_PRECISION = 1e-9  # of the largest number of an affine; machines may round in another way
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,16 @@ class OriginalTask:
         (n,) uint64 recorded digests.
     whole
         Whether `rows` must contain all tiles of each image.
+    affines
+        Item → recorded affine of the case (NaN if it is not known), for tiles of cases of splits
+        that record affines.
     """
 
     recipe: Recipe
     rows: Rows
     digest: NDArray[np.uint64]
     whole: bool
+    affines: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ def _compared(
     names = run.context.names(item)
     before = len(run.failed)
     try:
-        other = _other_tiles(run, task, rows, item)
+        other = _other_case(run, task, rows, item) or _other_tiles(run, task, rows, item)
         if other:
             return [OriginalFinding(item, None, names, f"{names[0]}: {other}")]
         made = {
@@ -105,31 +115,47 @@ def _compared(
             start + row,
             names,
             f"{names[0]}: needed pixels of digest {needed:016x}, found {made[row]:016x}: "
-            f"{' or '.join(dict.fromkeys(names))} has changed since it was packed; restore it, or "
-            "convert again",
+            f"{' or '.join(dict.fromkeys(names))} has changed since it was packed; {_TODO}",
         )
         for row, needed in enumerate(task.digest[start:stop].tolist())
         if made[row] != needed
     ]
 
 
-def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
-    """Return the message if an original is not of the size or tiles packed; else an empty text."""
-    geometry = task.recipe.geometry
-    if rows.size is not None:
-        size, packed = run.probe(item).size, tuple(rows.size[0].tolist())
-        if size == packed:
-            return ""
+def _other_case(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
+    """Return the message if a case has another size or affine; else an empty text."""
+    if rows.size is None:
+        return ""
+    header, size = run.probe(item), tuple(rows.size[0].tolist())
+    if header.size != size:
         return (
-            f"needed a case of {size_text(packed)}, as was packed, found one of "
-            f"{size_text(size)}; restore it, or convert again"
+            f"needed a case of {size_text(size)}, as was packed, found one of "
+            f"{size_text(header.size)}; {_TODO}"
         )
-    if geometry.fit != GRID or not task.whole:
+    packed = task.affines.get(item)
+    if packed is None or np.isnan(packed).all():
+        return ""
+    found = np.full_like(packed, np.nan) if header.affine is None else np.array(header.affine)
+    if found.shape == packed.shape and np.allclose(
+        found, packed, rtol=_PRECISION, atol=_PRECISION * np.abs(packed).max(), equal_nan=True
+    ):
+        return ""
+    said = "none" if header.affine is None else found.tolist()
+    return (
+        f"needed the affine {packed.tolist()}, as was packed, found {said}: the original or "
+        f"{CASE_AFFINE} has changed since; {_TODO}"
+    )
+
+
+def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int) -> str:
+    """Return the message if an image gives other tiles than were packed; else an empty text."""
+    geometry = task.recipe.geometry
+    if geometry.fit != GRID or rows.size is not None or not task.whole:
         return ""
     size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
     if geometry.is_cut_into(size, needed):
         return ""
     return (
         f"needed an image that gives the {len(needed)} tiles that were packed, found one of "
-        f"{size_text(size)}, which gives others; restore it, or convert again"
+        f"{size_text(size)}, which gives others; {_TODO}"
     )

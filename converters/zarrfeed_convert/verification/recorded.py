@@ -29,6 +29,7 @@ from zarrfeed.store.schema import (
 )
 from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.source import image_names, recorded_fields
+from zarrfeed_convert.verification.case_check import check_affines, check_cases
 from zarrfeed_convert.verification.consistency import (
     PER_CASE,
     PER_SAMPLE,
@@ -36,7 +37,6 @@ from zarrfeed_convert.verification.consistency import (
     about,
     check_arrays,
     check_attributes,
-    check_cases,
     check_channels,
     check_keys,
     check_tiles,
@@ -97,11 +97,15 @@ class Recorded:
     @property
     def expected(self) -> Expected:
         """What is recorded about each sample."""
+        digest = self.arrays.get(DIGEST)
+        images = image_names(recorded_fields(self.split.attributes["packed"]))
+        if self.cases is None and is_of_cases(self.split):
+            return Expected(digest, None, None, images)  # which pixels count is not known
         return Expected(
-            self.arrays.get(DIGEST),
+            digest,
             self.arrays.get(CLASS_PIXELS),
             self.arrays.get(CHANNEL_SUMS),
-            image_names(recorded_fields(self.split.attributes["packed"])),
+            images,
             None if self.cases is None else self.cases.own_sizes(tile_of(self.split)),
         )
 
@@ -188,9 +192,12 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
     found = [*_check(recorded)]
     if {CASE_KEY, CASE_SIZE, CASE_FIRST_TILE} <= arrays.keys() and IMAGE in split.layouts:
         cases = _cases(arrays)
-        wrong = [*check_cases(split, cases, arrays.get(CASE_SPACING), samples)]
-        found += [*check_keys(split, arrays[CASE_KEY], cases.keys, array=CASE_KEY), *wrong]
+        wrong = [*check_cases(split, cases, samples)]
+        elsewhere = [*check_affines(split, cases, arrays.get(CASE_SPACING))]
+        found += check_keys(split, arrays[CASE_KEY], cases.keys, array=CASE_KEY)
+        found += [*wrong, *elsewhere]
         if not wrong:
+            cases = replace(cases, affines=None) if elsewhere else cases
             recorded = replace(recorded, cases=cases, keys=cases.tile_names(tile_of(split)))
     return recorded, [*problems, *found, *_check_channels(recorded)]
 
