@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import CaseArrays, padding, pair, put_together
+from former_tiles import pack_former_tiles
 from packed import flipped
 from stored_samples import arrays, attributes, files, texts
 from zarrfeed.errors import SourceError
@@ -168,10 +169,13 @@ def test_whole_images_become_cases(tmp_path):
 
 @pytest.mark.parametrize("fit", ["tile", "crop", "resize", "pad"])
 def test_what_was_made_of_images_of_other_sizes_does_not_become_cases(tmp_path, fit):
-    size = (3, 3) if fit != "pad" else (12, 12)
     source = CaseArrays({f"k{n}": pair((9, 7), n) for n in range(4)})
-    options = {"size": size, "fit": fit, "classes": 3, "ignore": 255, "workers": 1}
-    convert(source, tmp_path / "a", split="s", **options)
+    options = {"split": "s", "size": (3, 3), "classes": 3, "workers": 1}
+    if fit == "tile":
+        pack_former_tiles(source, tmp_path / "a", **options)
+    else:
+        options |= {"size": (12, 12) if fit == "pad" else (3, 3), "fit": fit, "ignore": 255}
+        convert(source, tmp_path / "a", **options)
     with pytest.raises(SourceError, match=f"a/s: tile: needed cases, .* found .* --fit {fit}"):
         again(tmp_path / "a", tmp_path / "b", tile=(4, 4))
     assert not (tmp_path / "b").exists()
@@ -334,8 +338,8 @@ def test_cases_of_the_same_name_are_told_apart_by_their_split(packed, tmp_path):
 def test_splits_that_are_not_alike_are_refused_naming_both(packed, eights, tmp_path):
     whole = {f"w{n}": pair((4, 4), n) for n in range(4)}
     convert(CaseArrays(whole), tmp_path / "w", split="s", classes=3, workers=1)
-    cut = {"size": (4, 4), "fit": "tile", "classes": 3, "ignore": 255, "workers": 1}
-    convert(CaseArrays(whole), tmp_path / "t", split="s", **cut)
+    former = {"size": (4, 4), "classes": 3, "workers": 1}
+    pack_former_tiles(CaseArrays(whole), tmp_path / "t", split="s", **former)
     volumes = pack(tmp_path / "v", {"v": pair((4, 4, 4))}, (4, 4, 4), affines={})
     others = {
         tmp_path / "w/s": "samples: needed cases, as in .*, found whole images; merge only",

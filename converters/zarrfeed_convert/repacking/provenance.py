@@ -206,6 +206,7 @@ def description_of(
         described["cases"] = len(cases.keys)
         described["packed"]["coverage"] = {
             "lost": 0,
+            "repeated": 0,
             "padded": stored - cases.pixels,
         }
     elif everything and all(coverage):
