@@ -87,7 +87,8 @@ class VolumeCases(Source):
         elsewhere = [said for case in self._cases for said in case.elsewhere]
         if elsewhere:
             why = f"voxels are paired by index, as --geometry warn says; the first: {elsewhere[0]}"
-            self.remarks = (*self.remarks, ("geometry", f"{len(elsewhere)} files elsewhere", why))
+            count = f"{_counted(len(elsewhere), 'file')} elsewhere"
+            self.remarks = (*self.remarks, ("geometry", count, why))
         self._common = common_dtype(
             (image.stored, image.dtype) for case in self._cases for image in case.images
         )
@@ -249,9 +250,9 @@ class VolumeCases(Source):
         case = case_of(pair.key, volumes[: len(pair.images)], labels, self._cut)
         if self._channels and case.channels != len(self._channels):
             raise SourceError(
-                f"{pair.images[0]}: needed {len(self._channels)} channels "
-                f"({', '.join(self._channels)}), found {case.channels}; add the others, or correct "
-                "the list of channels"
+                f"{pair.images[0]}: needed {_counted(len(self._channels), 'channel')} "
+                f"({', '.join(self._channels)}), found {case.channels}; add or take out files, or "
+                "correct the list of channels"
             )
         plane = (*case.size[-2:], case.channels)  # of a volume, which need not be read as a whole
         about = "an image" if self._cut.images else "a slice"
@@ -267,6 +268,10 @@ class VolumeCases(Source):
 
 def _article(what: str) -> str:
     return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _size(window: Sequence[slice]) -> tuple[int, ...]:

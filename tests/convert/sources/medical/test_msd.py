@@ -117,8 +117,8 @@ def test_what_files_and_json_do_not_agree_on_is_named():
         "t/dataset.json": "needed 7 cases, as numTraining says, found 4; restore or correct them",
         "t/labelsTr/x_b.nii.gz": "dataset.json names it, but the file is missing",
         "t/imagesTr/x_c.nii.gz": "dataset.json names it, but the file is missing",
-        "t/imagesTr/x_d.nii.gz": "needed 1 channels (M0), found 2; add the others, or correct the "
-        "list of channels",
+        "t/imagesTr/x_d.nii.gz": "needed 1 channel (M0), found 2; add or take out files, or "
+        "correct the list of channels",
     }
     [listed, hidden] = sorted(source.remarks, reverse=True)
     assert listed[:2] == ("unlisted files", "1 passed over")

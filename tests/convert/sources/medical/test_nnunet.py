@@ -194,8 +194,8 @@ def test_what_files_and_json_do_not_agree_on_is_named():
     assert source.keys == ["x_a"]
     assert dict(source.left_out) == {
         "d/dataset.json": "needed 9 cases, as numTraining says, found 4; restore or correct them",
-        "d/imagesTr/x_b_0000.nii.gz": "needed 2 channels (M0, M1), found 1; add the others, or "
-        "correct the list of channels",
+        "d/imagesTr/x_b_0000.nii.gz": "needed 2 channels (M0, M1), found 1; add or take out "
+        "files, or correct the list of channels",
         "d/imagesTr/x_c_0000.nii.gz": "needed its labels x_c.nii.gz in labelsTr, found none",
         "d/imagesTr/x_d_0000.nii.gz": "needed the files of its channels _0000 (M0), _0001 (M1), "
         "found _0000, _0001, _0002",

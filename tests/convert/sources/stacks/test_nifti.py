@@ -349,7 +349,7 @@ def test_labels_must_lie_where_the_image_does():
         again = open_source("nifti", {"images": "i", "masks": "m", **option})
         assert {key.partition("/")[0] for key in again.keys} == {"a", "b"}
         [(what, count, reason)] = again.remarks
-        assert (what, count) == ("geometry", "1 files elsewhere")
+        assert (what, count) == ("geometry", "1 file elsewhere")
         assert "i/b.nii: the affine [[-0.8" in reason
         assert "-57.5]] in m/b.nii: corners are up to 2.5 mm (3.12 voxels) apart" in reason
         assert why.keys() - {"i/b.nii"} == dict(again.left_out).keys()

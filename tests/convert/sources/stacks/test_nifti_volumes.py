@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import zarrfeed
 from source_contract import require_packed
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Limits
+from zarrfeed_convert import Limits, convert
 from zarrfeed_convert.formats import source_of
 from zarrfeed_tools.cli import app
 
@@ -293,6 +293,9 @@ def test_labels_elsewhere_are_refused_by_how_far_they_are(change, shape, said):
     again = source_of(warned.describe())
     assert again.describe() == warned.describe()
     assert warned.describe()["geometry"] == "warn"
+    if shape == SHAPE:
+        text = str(convert(warned, "o.zarr", split="train", tile=(4, 4, 4), workers=1))
+        assert f"geometry: 1 file elsewhere: {warned.remarks[0][2]}" in text
 
 
 @pytest.mark.parametrize(
@@ -396,3 +399,37 @@ def test_tiles_say_whether_samples_are_slices_or_volumes(options, keys, tmp_path
     affine = split["case_affine"][0]
     np.testing.assert_allclose(affine[:, [2, 1, 0, 3]], orthogonal((1, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(split["case_spacing"][0], [2, 1, 1], rtol=1e-6)
+
+
+def test_labels_with_a_channel_per_class_are_ids_or_kept(monkeypatch):
+    cases = pytest.importorskip("zarrfeed_convert.sources.stacks.volume_cases")
+    monkeypatch.setattr(cases, "_VOXELS", 42)
+    ids = numbers(*SHAPE, dtype="uint8") % 4
+    channels = np.eye(4, dtype=np.uint8)[ids]
+    write("i.nii.gz", numbers(*SHAPE))
+    write("m.nii.gz", channels)
+    by_id = NiftiVolumes("i.nii.gz", "m.nii.gz", as_="volumes", mask_map="one-hot=0")
+    np.testing.assert_array_equal(by_id.read(0)[1], ids.transpose(2, 1, 0))
+    kept = NiftiVolumes("i.nii.gz", "m.nii.gz", as_="volumes", mask_map="multi-hot")
+    np.testing.assert_array_equal(kept.read(0)[1], channels.transpose(2, 1, 0, 3))
+    assert kept.probe(0).mask.shape == (5, 6, 7, 4)
+    with pytest.raises(SourceError, match="needed masks of one value per pixel"):
+        NiftiVolumes("i.nii.gz", "m.nii.gz", as_="volumes")
+
+
+def test_a_run_that_is_repeated_goes_on_and_a_volume_that_cannot_be_read_is_skipped(tmp_path):
+    for name in "abc":
+        write(f"i/{name}.nii.gz", numbers(*SHAPE, seed=ord(name)))
+        write(f"m/{name}.nii.gz", numbers(*SHAPE, dtype="uint8", seed=ord(name)) % 3)
+    data = Path("i/b.nii.gz").read_bytes()
+    Path("i/b.nii.gz").write_bytes(data[: len(data) // 2])
+    source = NiftiVolumes("i", "m", as_="volumes")
+    options: dict[str, Any] = {"split": "train", "tile": (4, 4, 4), "classes": 3, "workers": 1}
+    with pytest.raises(SourceError, match=r"i/b\.nii\.gz: cannot be read"):
+        convert(source, "o.zarr", **options)
+    report = convert(source, "o.zarr", on_error="skip", restart=True, **options)
+    assert [name for name, _ in report.skipped] == ["b"]
+    for name in "ac":
+        case = zarrfeed.open_case("o.zarr/train", name)
+        expected = numbers(*SHAPE, seed=ord(name)).transpose(2, 1, 0)[..., None]
+        np.testing.assert_array_equal(case[:], expected)
