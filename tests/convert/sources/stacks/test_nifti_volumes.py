@@ -417,7 +417,7 @@ def test_labels_with_a_channel_per_class_are_ids_or_kept(monkeypatch):
         NiftiVolumes("i.nii.gz", "m.nii.gz", as_="volumes")
 
 
-def test_a_run_that_is_repeated_goes_on_and_a_volume_that_cannot_be_read_is_skipped(tmp_path):
+def test_a_volume_that_cannot_be_read_ends_the_run_or_is_skipped(tmp_path):
     for name in "abc":
         write(f"i/{name}.nii.gz", numbers(*SHAPE, seed=ord(name)))
         write(f"m/{name}.nii.gz", numbers(*SHAPE, dtype="uint8", seed=ord(name)) % 3)
@@ -428,7 +428,7 @@ def test_a_run_that_is_repeated_goes_on_and_a_volume_that_cannot_be_read_is_skip
     with pytest.raises(SourceError, match=r"i/b\.nii\.gz: cannot be read"):
         convert(source, "o.zarr", **options)
     report = convert(source, "o.zarr", on_error="skip", restart=True, **options)
-    assert [name for name, _ in report.skipped] == ["b"]
+    assert [name for name, _ in report.skipped] == ["i/b.nii.gz"]
     for name in "ac":
         case = zarrfeed.open_case("o.zarr/train", name)
         expected = numbers(*SHAPE, seed=ord(name)).transpose(2, 1, 0)[..., None]
