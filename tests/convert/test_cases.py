@@ -18,6 +18,7 @@ from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, verify
 from zarrfeed_convert.geometry import GRID, Geometry
+from zarrfeed_convert.planning.survey import neighbours
 from zarrfeed_convert.shards import bands as bands_module
 from zarrfeed_convert.shards.bands import bands, windows_of
 from zarrfeed_convert.source import Field
@@ -285,3 +286,25 @@ def test_a_dry_run_tells_of_cases_that_are_decoded_as_a_whole(tmp_path, monkeypa
         assert report.cases == 5
         assert report.headline.startswith("Would pack 5 cases as ")
     assert bands_module.BAND_NBYTES == 64 << 20
+
+
+@given(st.integers(1, 300), st.integers(0, 9))
+def test_tiles_to_try_are_neighbours(tiles, seed):
+    picked = neighbours(tiles, seed=seed)
+    assert len({*picked.tolist()}) == len(picked) >= min(tiles, 13)
+    assert (np.diff(picked) > 0).all()
+    assert picked[-1] < tiles
+    assert np.count_nonzero(np.diff(picked) > 1) <= 3
+
+
+def test_few_parts_are_decoded_to_try_codecs(tmp_path):
+    read = []
+
+    class Watched(CaseArrays):
+        def read_window(self, sample, window):
+            read.append((sample, window))
+            return super().read_window(sample, window)
+
+    source = Watched({f"case{place}": pair((40, 40), place) for place in range(9)})
+    convert(source, tmp_path / "o", split="s", dry_run=True, **SMALL)
+    assert len(read) <= 8

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from zarrfeed.order.shuffle import permutation
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import GRID
@@ -19,7 +18,6 @@ from zarrfeed_convert.planning import classes, survey
 from zarrfeed_convert.planning.layout import (
     CASE_SHARD_BYTES,
     SHARD_BYTES,
-    TRIED_SAMPLES,
     Decision,
     decide_chunk_rows,
     decide_codecs,
@@ -140,9 +138,8 @@ def plan_conversion(
         for field in samples.fields
     )
     tried = rows
-    if settings.tile is not None:  # evenly spaced ones may be of the same corner of their cases
-        some = permutation(len(rows), seed=settings.seed, epoch=1)[:TRIED_SAMPLES]
-        tried = rows.part(np.sort(some))
+    if settings.tile is not None:
+        tried = rows.part(survey.neighbours(len(rows), seed=settings.seed))
     fields, about_layout = lay_out_fields(
         executor,
         settings.storage,

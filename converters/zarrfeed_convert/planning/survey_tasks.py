@@ -26,7 +26,7 @@ from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, pixel_nbytes, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -259,13 +259,23 @@ def collect_colors(
 def try_codecs(
     run: TaskRun[Source], job: tuple[Recipe, Rows, Mapping[str, tuple[Codec, ...]]]
 ) -> dict[str, Trial]:
-    """Encode some samples, as one chunk, with the codecs to try for each field."""
+    """Encode some samples, as one chunk or one chunk a tile, with the codecs for each field."""
     recipe, rows, codecs = job
     samples = [stored.arrays for stored in read_rows(run, recipe, rows)]
     run.tick()
+    chunks = [samples] if rows.size is None else [[sample] for sample in samples]
     return {
-        field: _try([sample[field] for sample in samples], some) for field, some in codecs.items()
+        field: added([_try([sample[field] for sample in chunk], some) for chunk in chunks], some)
+        for field, some in codecs.items()
     }
+
+
+def added(trials: Sequence[Trial], codecs: Iterable[Codec]) -> Trial:
+    """Add the sizes of trials of the same codecs."""
+    return Trial(
+        sum(trial.decoded for trial in trials),
+        {codec: sum(trial.encoded[codec] for trial in trials) for codec in codecs},
+    )
 
 
 def _try(values: list[NDArray[Any]], codecs: tuple[Codec, ...]) -> Trial:
