@@ -126,7 +126,25 @@ class ConversionPlan:
             "packed": packed | ({"palette": palette} if palette else {}),
             "channels": channels,
             **({} if rows.size is None else {"cases": np.unique(rows.item).size}),
+            **self._crs(rows),
         }
+
+    def _crs(self, rows: Rows) -> JSON:
+        """Return the coordinate reference systems of cases and, of several, the one of each case.
+
+        ``wkt`` lists them, ``case`` gives the index of each case in it, -1 where it is unknown.
+        """
+        if rows.size is None:
+            return {}
+        first = np.flatnonzero(np.diff(rows.item, prepend=-1))
+        found = [self._headers[item].crs for item in rows.item[first].tolist()]
+        known = sorted({*found} - {""})
+        if not known:
+            return {}
+        if len({*found}) == 1:
+            return {"crs": {"wkt": known}}
+        number = {wkt: at for at, wkt in enumerate(known)}
+        return {"crs": {"wkt": known, "case": [number.get(wkt, -1) for wkt in found]}}
 
     def _used_palette(self, records: Sequence[ShardRecord]) -> dict[str, str]:
         """Return the palette colours that masks use, to compare with those of other splits."""

@@ -204,6 +204,7 @@ def description_of(
     if cases is not None:
         stored = len(plan.rows) * math.prod(plan.recipe.geometry.size)
         described["cases"] = len(cases.keys)
+        described |= _common_crs(splits)
         described["packed"]["coverage"] = {
             "lost": 0,
             "repeated": 0,
@@ -212,6 +213,13 @@ def description_of(
     elif everything and all(coverage):
         described["packed"]["coverage"] = _added(coverage)
     return described
+
+
+def _common_crs(splits: Sequence[StoredSplit]) -> JSON:
+    """Return the coordinate reference system that all cases of all splits have, as attributes."""
+    found = [stored.split.attributes.get("crs") for stored in splits]
+    common = isinstance(found[0], dict) and "case" not in found[0]
+    return {"crs": found[0]} if common and all(each == found[0] for each in found) else {}
 
 
 def _settings(packed: Sequence[JSON], settings: RepackSettings, *, of_cases: bool) -> JSON:

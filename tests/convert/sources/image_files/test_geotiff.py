@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from source_contract import require_source, require_windows
 from source_seeds import write_raster
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import convert, open_source
+from zarrfeed_convert import convert, open_source, repack
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.image_files.geotiff import GeoTiffs
 
@@ -293,6 +293,13 @@ def test_tiles_of_a_raster_have_its_place_and_an_ignored_id(pair, tmp_path):
     said = json.loads((out / "zarr.json").read_text())["attributes"]["zarrfeed"]
     assert said["ignore"] == 255
     assert said["classes"] == ["0", "1", "2", "3"]
+    with rasterio.open(arguments["images"] + "/a.tif") as file:
+        assert split.attrs["zarrfeed"]["crs"] == {"wkt": [file.crs.to_wkt()]}
+    again = tmp_path / "again.zarr"
+    repack(out / "train", again, split="train", codec="zstd", workers=1)
+    repacked = zarr.open_group(again, mode="r")["train"]
+    assert repacked.attrs["zarrfeed"]["crs"] == split.attrs["zarrfeed"]["crs"]
+    np.testing.assert_array_equal(repacked["case_affine"][:], split["case_affine"][:])
     np.testing.assert_array_equal(split["case_size"][:], [SIZE])
     transform = PLACE["transform"]
     np.testing.assert_array_equal(
@@ -304,6 +311,28 @@ def test_tiles_of_a_raster_have_its_place_and_an_ignored_id(pair, tmp_path):
     expected = IDS[:32, :32].copy()
     expected[:10, :7] = 255
     np.testing.assert_array_equal(split["mask"][0], expected)
+
+
+def test_cases_of_several_systems_each_have_theirs(tmp_path):
+    (tmp_path / "i").mkdir()
+    systems = {"a": "EPSG:32633", "b": "EPSG:32632", "c": None, "d": "EPSG:32633"}
+    for name, system in systems.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write_raster(tmp_path / f"i/{name}.tif", BANDS[:2], crs=system)
+    out = tmp_path / "o.zarr"
+    convert(GeoTiffs(tmp_path / "i"), out, split="train", tile=(64, 64), workers=1)
+    split = zarr.open_group(out, mode="r")["train"]
+    said = split.attrs["zarrfeed"]["crs"]
+    keys = [bytes(key).rstrip(b"\0").decode() for key in split["case_key"][:]]
+    found = {key: said["wkt"][at] if at >= 0 else None
+             for key, at in zip(keys, said["case"], strict=True)}  # fmt: skip
+    assert len(said["wkt"]) == 2
+    for key, system in systems.items():
+        assert (found[key] is None) == (system is None)
+        assert system is None or rasterio.CRS.from_wkt(found[key]) == rasterio.CRS.from_string(
+            system
+        )
 
 
 def test_another_ignored_id_must_be_the_format_s_too(pair, tmp_path):
