@@ -213,6 +213,15 @@ def _packed(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None
     convert(samples, base, split="train", classes=3, workers=1, tile=(8, 6), **options)
 
 
+def _whole(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
+    """A split as the converter writes it, of whole images, three a chunk."""
+    from zarrfeed_convert import convert
+
+    samples = [(image, image[:, :, 0] % 3) for image in pixels["image"]]
+    options = {"workers": 1, "classes": 3, "chunk_samples": 3, "shard_size": 999, **options}
+    convert(samples, base, split="train", **options)
+
+
 def _cases(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
     """A split of cases as the converter writes it: 9 tiles of 4 images."""
     from zarrfeed_convert import convert
@@ -223,6 +232,7 @@ def _cases(base: Path, pixels: dict[str, Any], options: dict[str, Any]) -> None:
             pixels["image"], [(8, 6), (5, 3), (3, 2), (1, 6)], strict=False
         )
     ]
+    samples[1]["affine"] = np.diag([2.0, 0.5, 1])
     options = {"workers": 1, "classes": 3, "shard_size": 99, **options}
     convert(samples, base, split="train", tile=(4, 4), **options)
 
@@ -460,9 +470,10 @@ class PackedTrials:
 
     def __init__(self, folder: Path) -> None:
         pixels = traced_pixels(SAMPLES)
-        self._bases = [folder / codec for codec in ("raw", "lz4", "zstd")]
-        for base in self._bases:
-            _packed(base, pixels, {"codec": base.name})
+        kinds = list(itertools.product((_whole, _cases), ("raw", "lz4", "zstd")))
+        self._bases = [folder / f"{kind.__name__}{codec}" for kind, codec in kinds]
+        for base, (kind, codec) in zip(self._bases, kinds, strict=True):
+            kind(base, pixels, {"codec": codec})
 
     def __call__(self, rng: random.Random, folder: Path) -> int:
         """Mutate a copy of a store, verify and repack it."""
@@ -481,8 +492,9 @@ class PackedTrials:
         except (StoreError, ReadError, SourceError) as error:
             _named(error, store)
             assert not same or mutation is _special
-        try:
-            repack(store / "train", folder / "out", split="t", workers=1, codec="raw")
-        except (StoreError, ReadError, SourceError) as error:
-            _named(error, store)
+        for out, tile in (("copied", None), ("cut", (3, 5))):
+            try:
+                repack(store / "train", folder / out, split="t", tile=tile, workers=1, codec="raw")
+            except (StoreError, ReadError, SourceError) as error:
+                _named(error, store)
         return sum(map(len, whole.values()))

@@ -18,7 +18,9 @@ import numcodecs
 import numpy as np
 from distributed import Client
 
+import cases
 import clusters
+from cases import CaseArrays, pair
 from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack, pids
 from scripts import running, wait_until
 from zarrfeed.errors import SourceError, WorkerError
@@ -27,7 +29,7 @@ from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.shards.shard_file import ShardFile
 
-for module in (clusters, sys.modules[__name__]):
+for module in (cases, clusters, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)  # workers cannot import tests
 
 
@@ -69,6 +71,19 @@ def expected(here, write_pairs):
     write_pairs(COUNT)
     pack(PairedFolders("data/images", "data/masks"), "expected.zarr")
     return contents(here / "expected.zarr")
+
+
+@pytest.mark.parametrize("in_windows", [True, False])
+def test_the_bytes_of_cases_are_those_of_a_local_run(here, address, in_windows):
+    sizes = [(5, 9), (1, 1), (30, 31), (3, 20), (13, 4), (8, 8)]
+    found = {f"case{place}": pair(size, place) for place, size in enumerate(sizes)}
+    affines = {"case1": np.diag([2.0, 0.5, 1])}
+    source = CaseArrays(found, in_windows, affines, bad=frozenset({"case3"}))
+    options = {"tile": (4, 4), "shard_size": 300, "chunk_samples": None, "on_error": "skip"}
+    pack(source, "local.zarr", classes=3, **options)
+    report = pack(source, "dask.zarr", address, classes=3, **options)
+    assert (report.found, report.cases) == (6, 5)
+    assert contents(here / "dask.zarr") == contents(here / "local.zarr")
 
 
 def damage(*numbers):
