@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -15,13 +14,9 @@ from zarrfeed_convert.geometry import GRID
 from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.planning import classes, survey
+from zarrfeed_convert.planning.field_layouts import lay_out_fields
 from zarrfeed_convert.planning.layout import (
-    CASE_SHARD_BYTES,
-    SHARD_BYTES,
     Decision,
-    decide_chunk_rows,
-    decide_codecs,
-    decide_shard_rows,
     text_of_bytes,
 )
 from zarrfeed_convert.planning.palettes import agreed_palette
@@ -35,8 +30,7 @@ from zarrfeed_convert.source import PAIR
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
     from zarrfeed_convert.planning.palettes import Palette
-    from zarrfeed_convert.planning.plan import Settings, Storage
-    from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.source import Source
 
 # Called with the name of a step, the number of samples done, and their total.
@@ -137,15 +131,12 @@ def plan_conversion(
         )
         for field in samples.fields
     )
-    tried = rows
-    if settings.tile is not None:
-        tried = rows.part(survey.neighbours(len(rows), seed=settings.seed))
     fields, about_layout = lay_out_fields(
         executor,
         settings.storage,
         recipe,
         drafts,
-        tried,
+        rows,
         count=len(rows),
         of_cases=geometry.fit == GRID,
     )
@@ -234,70 +225,6 @@ def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
     if who != names[0]:
         reason += "; those of targets count in a loss, unless weights leave them out"
     return (Decision("no data", few(map(shown_value, first), counted=True), reason),)
-
-
-def lay_out_fields(
-    executor: Executor,
-    storage: Storage,
-    recipe: Recipe,
-    drafts: Sequence[FieldLayout],
-    rows: Rows,
-    *,
-    count: int,
-    of_cases: bool,
-) -> tuple[tuple[FieldLayout, ...], tuple[Decision, ...]]:
-    """Decide how fields are stored.
-
-    Parameters
-    ----------
-    executor, recipe
-        What tries codecs, on samples as they will be stored.
-    storage
-        The user's settings.
-    drafts
-        Layouts with the shapes and dtypes of the fields.
-    rows, count
-        The samples of which some are tried, and the number of all samples.
-    of_cases
-        Whether samples are tiles of cases.
-    """
-    nbytes = largest_nbytes(drafts)
-    if of_cases:
-        chunk_rows, about_chunks = 1, Decision("chunk rows", "1", "a tile is read by itself")
-    else:
-        chunk_rows, about_chunks = decide_chunk_rows(nbytes, count, asked=storage.chunk_samples)
-    shard_rows, about_shards = decide_shard_rows(
-        nbytes,
-        count,
-        chunk_rows=chunk_rows,
-        asked=storage.shard_size,
-        limits=CASE_SHARD_BYTES if of_cases else SHARD_BYTES,
-    )
-    trials = survey.try_samples(
-        executor, recipe, rows, drafts, codec=storage.codec, chunk_rows=chunk_rows
-    )
-    codecs = decide_codecs(
-        storage.codec, [draft.name for draft in drafts], trials, chunk_rows=chunk_rows
-    )
-    fields = tuple(
-        replace(draft, codec=codecs[draft.name][0], chunk_rows=chunk_rows, shard_rows=shard_rows)
-        for draft in drafts
-    )
-    about_codecs = (Decision(f"{name} codec", *about) for name, about in codecs.items())
-    return fields, (about_chunks, about_shards, *about_codecs)
-
-
-def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
-    """Give the decoded bytes of a sample by which chunks and shards are chosen.
-
-    A mask of class ids is not asked: it has a fraction of the image's, unless both are small.
-    """
-    axes = len(fields[0].sample_shape)  # the image's; a mask of ids has one less
-    return max(
-        field.sample_nbytes
-        for field in fields
-        if field.name != MASK or len(field.sample_shape) == axes
-    )
 
 
 def step_progress(

@@ -16,8 +16,8 @@ from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
-from zarrfeed_convert.planning.layout import TRIED_SAMPLES, Decision, Trial, codecs_to_try, spread
-from zarrfeed_convert.planning.survey_tasks import added, counted, try_codecs
+from zarrfeed_convert.planning.layout import Decision
+from zarrfeed_convert.planning.survey_tasks import counted
 from zarrfeed_convert.planning.tile_size import auto_tile
 from zarrfeed_convert.shards.rows import Rows
 from zarrfeed_convert.source import image_names
@@ -25,18 +25,10 @@ from zarrfeed_convert.source import image_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.header import ArrayHeader
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.planning.survey_tasks import Measured
-    from zarrfeed_convert.shards.codecs import CodecChoice
-    from zarrfeed_convert.shards.field_layout import FieldLayout
-    from zarrfeed_convert.shards.rows import Numbers
-    from zarrfeed_convert.shards.samples import Recipe
     from zarrfeed_convert.source import Field
-
-
-_NEIGHBOURS = 4  # tiles
 
 
 def decide_geometry(
@@ -254,48 +246,6 @@ def about_order(settings: Settings) -> Decision:
     else:
         reason = f"by seed {settings.seed}"
     return Decision("order", settings.order, reason)
-
-
-def neighbours(tiles: int, *, seed: int) -> Numbers:
-    """Pick tiles of cases to try: a few neighbours at each of a few random places.
-
-    Neighbours are decoded together, while each of scattered slices or pages may be a file. Evenly
-    spaced ones may all be of the same corner of their cases.
-
-    Parameters
-    ----------
-    tiles
-        Number of tiles.
-    seed
-        Seed of the places.
-    """
-    groups = permutation(-(-tiles // _NEIGHBOURS), seed=seed, epoch=1)
-    first = np.sort(groups[: TRIED_SAMPLES // _NEIGHBOURS]) * _NEIGHBOURS
-    picked = (first[:, np.newaxis] + np.arange(_NEIGHBOURS)).ravel()
-    return picked[picked < tiles]
-
-
-def try_samples(
-    executor: Executor,
-    recipe: Recipe,
-    rows: Rows,
-    fields: Sequence[FieldLayout],
-    *,
-    codec: CodecChoice,
-    chunk_rows: int,
-) -> dict[str, Trial]:
-    """Encode some evenly spaced samples of each field, in chunks as they will be stored."""
-    codecs = codecs_to_try(codec, [field.name for field in fields], chunk_rows=chunk_rows)
-    if not codecs:
-        return {}
-    picked = np.array(spread(len(rows)))
-    together = chunk_rows if rows.size is None else _NEIGHBOURS
-    jobs = [
-        (recipe, rows.part(picked[at : at + together]), codecs)
-        for at in range(0, picked.size, together)
-    ]
-    trials = executor.run(try_codecs, jobs)
-    return {name: added([trial[name] for trial in trials], some) for name, some in codecs.items()}
 
 
 def _by_text(sizes: Counter[Size]) -> Counter[str]:

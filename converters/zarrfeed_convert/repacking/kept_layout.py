@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed_convert.planning.field_layouts import largest_nbytes, lay_out_fields
 from zarrfeed_convert.planning.layout import Decision
-from zarrfeed_convert.planning.planner import largest_nbytes, lay_out_fields
 from zarrfeed_convert.shards.codecs import CODECS, Codec
 
 if TYPE_CHECKING:
