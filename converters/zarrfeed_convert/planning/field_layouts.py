@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers, Rows
     from zarrfeed_convert.shards.samples import Recipe
 
-_NEIGHBOURS = 4  # tiles
+_NEIGHBOURS = 8  # tiles: most formats decode a case, or slices of it, for each group of them
 
 
 def lay_out_fields(
