@@ -26,6 +26,7 @@ class CaseArrays(Source):
     affines: dict[str, Any] = field(default_factory=dict)
     bad: frozenset[str] = frozenset()
     roles: tuple[Field, ...] = ()
+    systems: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         first = next(iter(self.cases.values()))
@@ -45,7 +46,8 @@ class CaseArrays(Source):
             name: (values.shape, None if name == "mask" else str(values.dtype))
             for name, values in self.cases[key].items()
         }
-        return Header(arrays, affine=None if affine is None else tuple(map(tuple, affine)))
+        affine = None if affine is None else tuple(map(tuple, affine))
+        return Header(arrays, affine=affine, crs=self.systems.get(key, ""))
 
     def read(self, sample):
         if self.keys[sample] in self.bad:

@@ -14,7 +14,7 @@ from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
-from zarrfeed_convert.shards.cases import Cases, affines_of
+from zarrfeed_convert.shards.cases import Cases, affines_of, crs_recorded
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
@@ -130,21 +130,11 @@ class ConversionPlan:
         }
 
     def _crs(self, rows: Rows) -> JSON:
-        """Return the coordinate reference systems of cases and, of several, the one of each case.
-
-        ``wkt`` lists them, ``case`` gives the index of each case in it, -1 where it is unknown.
-        """
+        """Return the coordinate reference systems of cases; see :func:`crs_recorded`."""
         if rows.size is None:
             return {}
         first = np.flatnonzero(np.diff(rows.item, prepend=-1))
-        found = [self._headers[item].crs for item in rows.item[first].tolist()]
-        known = sorted({*found} - {""})
-        if not known:
-            return {}
-        if len({*found}) == 1:
-            return {"crs": {"wkt": known}}
-        number = {wkt: at for at, wkt in enumerate(known)}
-        return {"crs": {"wkt": known, "case": [number.get(wkt, -1) for wkt in found]}}
+        return crs_recorded([self._headers[item].crs for item in rows.item[first].tolist()])
 
     def _used_palette(self, records: Sequence[ShardRecord]) -> dict[str, str]:
         """Return the palette colours that masks use, to compare with those of other splits."""

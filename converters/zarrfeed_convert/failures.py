@@ -70,11 +70,15 @@ class Failures:
         ``stop``: failures are raised as an error. ``skip``: they are collected, one per sample.
     samples
         Number of samples; None if unknown. If all of them fail, skipping them is no advice.
+    can_skip
+        Whether the user may choose to skip samples.
     """
 
-    def __init__(self, on_error: OnError, samples: int | None = None) -> None:
+    def __init__(
+        self, on_error: OnError, samples: int | None = None, *, can_skip: bool = True
+    ) -> None:
         self.on_error: OnError = on_error
-        self._samples = samples
+        self._samples, self._can_skip = samples, can_skip
         self._of: dict[int, Failed] = {}
 
     @property
@@ -116,7 +120,7 @@ class Failures:
         found = list(found)
         if found and self.on_error == "stop":
             error = SamplesError(found, complete) if summary is None else SourceError(summary)
-            if len({failed.item for failed in found}) != self._samples:
+            if self._can_skip and len({failed.item for failed in found}) != self._samples:
                 error.add_note("--on-error skip leaves out samples that cannot be packed")
             raise error from cause
         for failed in found:

@@ -140,7 +140,7 @@ def test_tiles_are_chosen_as_in_a_conversion(packed, tmp_path):
     wanted = pack(tmp_path / "b", tile="auto")
     assert zarr.open_array(str(new / "image")).shape == zarr.open_array(str(wanted / "image")).shape
     assert attributes(new)["packed"]["settings"]["tile"] == "auto"
-    assert verify(new, source=CaseArrays(CASES), workers=1).ok
+    assert verify(new, source=CaseArrays(CASES, affines=AFFINES), workers=1).ok
 
 
 def test_the_number_of_workers_changes_nothing(packed, tmp_path):
@@ -221,7 +221,7 @@ def test_cases_are_chosen_and_ordered_as_a_whole(
         elif order == "source":
             assert keys(new) == sorted(names)
         assert verify(new, workers=1).ok
-        assert verify(new, source=CaseArrays(CASES), workers=1).ok
+        assert verify(new, source=CaseArrays(CASES, affines=AFFINES), workers=1).ok
         group, before = zarr.open_group(folder + "/s"), zarr.open_group(str(packed))
         if {*names} & {*AFFINES}:
             for key in names:
@@ -270,6 +270,7 @@ def test_padding_does_not_count_where_a_tile_has_only_zeros(tmp_path):
         ({"tile": (4, 4, 4)}, r"needed as many axes as 4x4x4 has, found \d+x\d+; use --tile"),
         ({"tile": (4, 0)}, "tile: needed at least 1, found 0"),
         ({"tile": "all"}, "tile: needed .height, width."),
+        ({"tile": (10**9, 10**9)}, "a quarter of the memory, found 1000000000x1000000000"),
         ({"tile": (2, 2), "chunk_samples": 2}, "needed 1 tile of a case per chunk, found 2"),
     ],
 )
@@ -288,7 +289,10 @@ def test_splits_of_cases_become_one(packed, tmp_path):
     halves = [tmp_path / "h/two", tmp_path / "h/one"]
     new = again(halves, tmp_path / "o", order="source")
     assert arrays(new) == arrays(again(packed, tmp_path / "w", order="source"))
-    assert verify(new, source=CaseArrays(CASES), workers=1).problems[0].kind == "source"
+    assert (
+        verify(new, source=CaseArrays(CASES, affines=AFFINES), workers=1).problems[0].kind
+        == "source"
+    )
     found = attributes(new)
     assert (found["cases"], found["samples"], found["packed"]["found"]) == (5, 20, 10)
     assert [part["samples"] for part in found["source"]["inputs"]] == [
@@ -375,6 +379,24 @@ def test_cases_of_other_padding_are_merged_as_they_are_but_not_cut_anew(packed, 
     require_cases(tmp_path / "n/s", CASES | found)
 
 
+def test_coordinate_reference_systems_follow_their_cases(tmp_path):
+    systems = {"one": {"case0": "A", "case1": "B"}, "two": {"case2": "A"}, "three": {}}
+    for name, of_case in systems.items():
+        which = {key: CASES[key] for key in of_case or ["case3"]}
+        source = CaseArrays(which, systems=of_case)
+        convert(source, tmp_path / name, split="s", tile=(4, 4), classes=3, workers=1)
+    for tile in (None, (3, 3)):
+        new = again([tmp_path / name / "s" for name in systems], tmp_path / f"o{tile}", tile=tile)
+        said = attributes(new)["crs"]
+        found = dict(zip(keys(new), said["case"], strict=True))
+        assert said["wkt"] == ["A", "B"]
+        assert found == {"case0": 0, "case1": 1, "case2": 0, "case3": -1}
+        some = again(new, tmp_path / f"p{tile}", keys=["case0", "case2"])
+        assert attributes(some)["crs"] == {"wkt": ["A"]}
+        none = again(new, tmp_path / f"q{tile}", keys=["case3"])
+        assert "crs" not in attributes(none)
+
+
 # -- Damage, and being stopped ---------------------------------------------------------------------
 
 
@@ -391,6 +413,7 @@ def test_a_damaged_tile_ends_the_run_and_is_named(tmp_path, field, tile, workers
     assert str(error.value).startswith(f"{shard}: tile {tile_name(packed, row)!r} of {packed}: ")
     other = packed / ("mask" if field == "image" else "image")
     assert str(other) not in str(error.value)
+    assert not any("--on-error" in note for note in getattr(error.value, "__notes__", ()))
     assert not (tmp_path / "o/s").exists()
 
 
@@ -445,7 +468,7 @@ def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(packed, tmp_path, monk
         break
     assert stops > 3
     assert files(tmp_path / "o") == files(whole.parent)
-    with pytest.raises(SourceError, match=r"tile: .* there, \[2, 2\] asked for.*--overwrite"):
+    with pytest.raises(SourceError, match=r"tile: .* there, 2x2 asked for.*--overwrite"):
         again(packed, tmp_path / "o", **options | {"tile": (2, 2)})
     assert repack(packed, tmp_path / "o", split="s", **options).status == "already packed"
 
@@ -456,7 +479,7 @@ def test_a_split_is_replaced_by_its_cases_of_other_tiles(tmp_path):
         report = repack(packed, packed.parent, split="s", tile=(6, 6), overwrite=True, workers=1)
         assert report.status == status
         require_cases(packed, CASES)
-    assert verify(packed, source=CaseArrays(CASES), workers=1).ok
+    assert verify(packed, source=CaseArrays(CASES, affines=AFFINES), workers=1).ok
 
 
 def test_every_stored_tile_is_read_once_where_bands_allow(packed, tmp_path, monkeypatch):

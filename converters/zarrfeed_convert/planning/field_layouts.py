@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.errors import SourceError
+from zarrfeed.machine_memory import total_memory
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.planning.layout import (
     CASE_SHARD_BYTES,
     SHARD_BYTES,
@@ -20,6 +23,7 @@ from zarrfeed_convert.planning.layout import (
     decide_codecs,
     decide_shard_rows,
     spread,
+    text_of_bytes,
 )
 from zarrfeed_convert.planning.survey_tasks import added, try_codecs
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed_convert.executors.executor import Executor
+    from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.planning.plan import Storage
     from zarrfeed_convert.shards.codecs import CodecChoice
     from zarrfeed_convert.shards.field_layout import FieldLayout
@@ -63,6 +68,7 @@ def lay_out_fields(
     """
     nbytes = largest_nbytes(drafts)
     if of_cases:
+        _require_memory(recipe.geometry.size, drafts)
         chunk_rows, about_chunks = 1, Decision("chunk rows", "1", "a tile is read by itself")
     else:
         chunk_rows, about_chunks = decide_chunk_rows(nbytes, count, asked=storage.chunk_samples)
@@ -85,6 +91,16 @@ def lay_out_fields(
     )
     about_codecs = (Decision(f"{name} codec", *about) for name, about in codecs.items())
     return fields, (about_chunks, about_shards, *about_codecs)
+
+
+def _require_memory(tile: Size, fields: Sequence[FieldLayout]) -> None:
+    """Refuse tiles that this machine could hardly hold in memory."""
+    nbytes, most = sum(field.sample_nbytes for field in fields), total_memory() // 4
+    if nbytes > most:
+        raise SourceError(
+            f"tile: needed tiles of at most {text_of_bytes(most)}, a quarter of the memory, found "
+            f"{size_text(tile)}, which take {text_of_bytes(nbytes)}; choose a smaller tile"
+        )
 
 
 def largest_nbytes(fields: Sequence[FieldLayout]) -> int:

@@ -22,6 +22,7 @@ from zarrfeed_convert.planning.palettes import (
     palette_text,
     require_same_palettes,
 )
+from zarrfeed_convert.repacking.stored_crs import crs_of
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
     from zarrfeed_convert.shards.cases import Cases
+    from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
@@ -161,6 +163,7 @@ def description_of(
     settings: RepackSettings,
     asked: JSON,
     *,
+    chosen: Numbers,
     everything: bool,
 ) -> JSON:
     """Return a repacked split's ``attributes.zarrfeed``, without its ``channels``.
@@ -173,8 +176,8 @@ def description_of(
         Plan of the repacking, and the cases whose tiles the samples are; None for others.
     settings, asked
         Settings and arguments of the repacking.
-    everything
-        Whether all samples or cases were chosen.
+    chosen, everything
+        Indices of the chosen samples or cases, in the new order, and whether these are all.
     """
     packed = [_packed(stored) for stored in splits]
     coverage = [before.get("coverage") for before in packed]
@@ -204,7 +207,7 @@ def description_of(
     if cases is not None:
         stored = len(plan.rows) * math.prod(plan.recipe.geometry.size)
         described["cases"] = len(cases.keys)
-        described |= _common_crs(splits)
+        described |= crs_of(splits, chosen)
         described["packed"]["coverage"] = {
             "lost": 0,
             "repeated": 0,
@@ -213,13 +216,6 @@ def description_of(
     elif everything and all(coverage):
         described["packed"]["coverage"] = _added(coverage)
     return described
-
-
-def _common_crs(splits: Sequence[StoredSplit]) -> JSON:
-    """Return the coordinate reference system that all cases of all splits have, as attributes."""
-    found = [stored.split.attributes.get("crs") for stored in splits]
-    common = isinstance(found[0], dict) and "case" not in found[0]
-    return {"crs": found[0]} if common and all(each == found[0] for each in found) else {}
 
 
 def _settings(packed: Sequence[JSON], settings: RepackSettings, *, of_cases: bool) -> JSON:

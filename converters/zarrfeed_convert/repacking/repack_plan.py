@@ -14,6 +14,7 @@ import numpy as np
 
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import Geometry, size_text
+from zarrfeed_convert.planning.field_layouts import neighbours
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.repacking.copy_task import CopyTask, copy_shard
@@ -138,7 +139,7 @@ def plan_copies(
         settings,
         recipe,
         drafts,
-        picked,
+        picked if facts.cases is None else picked.part(neighbours(rows.size)),
         count=rows.size,
         of_cases=facts.cases is not None,
         same_tiles=True,

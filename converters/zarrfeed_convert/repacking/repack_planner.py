@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from zarrfeed import __version__
@@ -63,7 +63,7 @@ class RepackPlanner:
     destination: Destination
     overwrite: bool
 
-    failures = Failures("stop")
+    failures = Failures("stop", can_skip=False)
 
     @property
     def asked(self) -> JSON:
@@ -128,18 +128,15 @@ class RepackPlanner:
     def decide(self, executor: Executor) -> RepackPlan | RetilePlan:
         """Decide the layout of the new split."""
         splits, settings, facts, chosen = self.splits, self.settings, self.facts, self.chosen
-        everything = chosen.size == len(facts)
+        describe = partial(
+            description_of, splits, chosen=chosen, everything=chosen.size == len(facts)
+        )
         with split_errors(self.said):
             if self.tile is None:
                 plan = plan_copies(executor, splits, settings, facts, chosen)
                 part = facts.part(chosen)
-                description = description_of(
-                    splits, plan, part.cases, settings, self.asked_of_split, everything=everything
-                )
                 own_size = None if part.cases is None else part.cases.own_sizes(part.size)
+                description = describe(plan, part.cases, settings, self.asked_of_split)
                 return RepackPlan(plan, part, description, own_size)
             plan, cases = plan_tiles(executor, splits, settings, facts, chosen, self.tile)
-            description = description_of(
-                splits, plan, cases, settings, self.asked_of_split, everything=everything
-            )
-            return RetilePlan(plan, cases, description)
+            return RetilePlan(plan, cases, describe(plan, cases, settings, self.asked_of_split))

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.arguments import require_number
 from zarrfeed_convert.geometry import GRID, Geometry, size_text
-from zarrfeed_convert.planning.layout import TRIED_SAMPLES, Decision
+from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.tile_size import auto_tile
 from zarrfeed_convert.repacking.kept_layout import lay_out_kept
@@ -135,14 +134,13 @@ def plan_tiles(
         )
         for name, layout in stored.items()
     ]
-    tried = rows.part(np.sort(permutation(len(rows), seed=settings.seed, epoch=1)[:TRIED_SAMPLES]))
     fields, about_layout = lay_out_kept(
         executor,
         splits,
         settings,
         recipe,
         drafts,
-        tried,
+        rows,
         count=len(rows),
         of_cases=True,
         same_tiles=False,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.header import Affine
     from zarrfeed_convert.shards.rows import Numbers
+    from zarrfeed_convert.source import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +117,28 @@ def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:
         return None
     unknown = np.full((len(known), len(known)), np.nan)
     return np.array([unknown if affine is None else affine for affine in found], np.float64)
+
+
+def crs_recorded(found: Sequence[str]) -> JSON:
+    """Return the entry of a split's attributes for the coordinate reference systems of its cases.
+
+    ``wkt`` lists them; if there are several, ``case`` gives the index of that of each case, -1
+    where it is unknown. There is no entry if all are.
+
+    Parameters
+    ----------
+    found
+        The system of each case as WKT; empty if it is unknown.
+
+    Examples
+    --------
+    >>> crs_recorded(["b", "", "a"])
+    {'crs': {'wkt': ['a', 'b'], 'case': [1, -1, 0]}}
+    """
+    known = sorted({*found} - {""})
+    if not known:
+        return {}
+    if len({*found}) == 1:
+        return {"crs": {"wkt": known}}
+    number = {wkt: at for at, wkt in enumerate(known)}
+    return {"crs": {"wkt": known, "case": [number.get(wkt, -1) for wkt in found]}}
