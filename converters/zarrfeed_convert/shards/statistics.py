@@ -6,20 +6,28 @@ Pure, and exact for integers of up to 16 bits, so that their sums do not depend 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from zarrfeed_convert.source import Image, Sample
 
-# Rows that are summed at a time in float32, where integers are exact below 2**24: as many squares
-# of bytes add up to less than 2**23. (Of a CamVid image: 8 rows 0.37 ms, 32 0.20, 128 0.16.)
+# Rows that are summed at a time in float64. (Of a CamVid image: 8 rows 0.37 ms, 32 0.20, 128 0.16.)
 _ROWS = 128
+# Kind of integers → types that hold the sum of 256 of them, a square, and the sum of 256 squares.
+_EXACT: Mapping[str, tuple[type, type, type]] = {
+    "u1": (np.uint16, np.uint16, np.uint32),
+    "i1": (np.int16, np.int16, np.int32),
+    "u2": (np.uint32, np.uint32, np.uint64),
+    "i2": (np.int32, np.int32, np.int64),
+}
+_EXACT_ROWS = 256
+_LINE = 1024  # numbers
 # float64 holds the square of no larger value, added up over as many pixels as there may ever be.
 _LARGEST = 2.0**400
 
@@ -68,13 +76,15 @@ def image_sums(sample: Sample, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _sums(image: Image) -> NDArray[np.float64]:
+    """Return the sum and the sum of squares of each channel, (C, 2)."""
     *heights, width, channels = image.shape
     height = math.prod(heights)
+    kind = f"{image.dtype.kind}{image.dtype.itemsize}"
+    if kind in _EXACT:
+        return _integer_sums(image, height, width * channels, _EXACT[kind])
     lines = image.reshape(height, width * channels)
-    # 0.16 ms for a CamVid image, where np.sum and np.einsum take 0.9. Not by BLAS, whose sums
-    # of floats depend on how many threads it has.
-    work = np.float32 if image.dtype == np.uint8 else np.float64
-    block = np.empty((min(_ROWS, height), width * channels), work)
+    # Not by BLAS, whose sums of floats depend on how many threads it has.
+    block = np.empty((min(_ROWS, height), width * channels))
     sums = np.zeros((2, width * channels))
     for at in range(0, height, _ROWS):
         some = block[: min(_ROWS, height - at)]
@@ -83,6 +93,30 @@ def _sums(image: Image) -> NDArray[np.float64]:
         np.multiply(some, some, out=some)
         sums[1] += np.add.reduce(some, axis=0)
     return np.ascontiguousarray(sums.reshape(2, width, channels).sum(axis=1).T)
+
+
+def _integer_sums(
+    image: Image, height: int, width: int, types: tuple[type, type, type]
+) -> NDArray[np.float64]:
+    """Return the same of integers of up to 16 bits, whose sums are the same in any order."""
+    of_sums, of_squares, of_square_sums = types
+    # The longer the lines, the fewer of them are added: 64x64x64 int16 takes 0.25 ms, by way of
+    # float64 0.76; 256x256x3 uint8 takes 0.09 ms, by way of float32 0.13.
+    while width < _LINE and height % 2 == 0:
+        height, width = height // 2, width * 2
+    lines, channels = image.reshape(height, width), image.shape[-1]
+    square: NDArray[Any] = np.empty((min(_EXACT_ROWS, height), width), of_squares)
+    sums = np.zeros((channels, 2))
+    for at in range(0, height, _EXACT_ROWS):
+        some = lines[at : at + _EXACT_ROWS]
+        squares = np.multiply(some, some, out=square[: len(some)], dtype=of_squares)
+        both = (
+            np.add.reduce(some, axis=0, dtype=of_sums),
+            np.add.reduce(squares, axis=0, dtype=of_square_sums),
+        )
+        for place, along in enumerate(both):
+            sums[:, place] += along.astype(np.float64).reshape(-1, channels).sum(axis=0)
+    return sums
 
 
 def spread_of(
