@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
@@ -21,7 +22,6 @@ from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.shards.rows import Tiles
 from zarrfeed_convert.source import image_names
 from zarrfeed_convert.verification.consistency import tile_of
-from zarrfeed_convert.verification.recorded import texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def facts_of(stored: StoredSplit) -> Facts:
     channels = sum(layouts[name].sample_shape[-1] for name in image_names(stored.fields))
     tiles = None
     if TILE in arrays:
-        names = [stored.prefix + name for name in texts(arrays[TILE_SOURCE])]
+        names = [stored.prefix + name for name in decode_names(arrays[TILE_SOURCE])]
         tiles = Tiles(arrays[TILE].astype(np.int64), names, arrays[TILE_SIZE].astype(np.int64))
     sums = np.zeros((count, channels, 3))
     if CHANNEL_SUMS in arrays:

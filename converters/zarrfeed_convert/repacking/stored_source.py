@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CASE_FIRST_TILE,
     CASE_KEY,
@@ -23,7 +24,6 @@ from zarrfeed_convert.geometry import origin_text
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.source import Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
-from zarrfeed_convert.verification.recorded import texts
 from zarrfeed_convert.verification.sample_check import Expected, check_sample
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class StoredSamples(Source):
 
 def _sample_name(split: Split, row: int) -> str:
     with SplitReader(split, [KEY], open_files=1) as reader:
-        return texts(reader.read([row])[KEY])[0]
+        return decode_names(reader.read([row])[KEY])[0]
 
 
 def _tile_name(split: Split, row: int) -> str:
@@ -261,4 +261,4 @@ def _tile_name(split: Split, row: int) -> str:
     tile = split.layouts[IMAGE].sample_shape[:-1]
     grid = TileGrid(tuple(found[CASE_SIZE][case].tolist()), tile)
     origin = grid.origin(row - int(found[CASE_FIRST_TILE][case]))
-    return f"{texts(found[CASE_KEY][[case]])[0]}#{origin_text(origin)}"
+    return f"{decode_names(found[CASE_KEY][[case]])[0]}#{origin_text(origin)}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zarrfeed.store.names import encode_names
 from zarrfeed.store.schema import (
     CASE_AFFINE,
     CASE_FIRST_TILE,
@@ -70,7 +71,7 @@ def write_facts(
         sums = sums[:, :, :2]
     files = np.stack([record.files for record in records])
     if names:
-        _write(folder, KEY, _names_array(names), "sample", "byte")
+        _write(folder, KEY, encode_names(names), "sample", "byte")
     _write(folder, DIGEST, digest, "sample")
     if class_pixels.shape[1]:  # there are masks
         narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
@@ -85,13 +86,13 @@ def write_facts(
 def write_tiles(folder: Path, tiles: Tiles) -> None:
     """Write the arrays that say from where tiles were cut."""
     _write(folder, TILE, tiles.place, "sample", "place")
-    _write(folder, TILE_SOURCE, _names_array(tiles.names), "source", "byte")
+    _write(folder, TILE_SOURCE, encode_names(tiles.names), "source", "byte")
     _write(folder, TILE_SIZE, tiles.sizes, "source", "extent")
 
 
 def write_cases(folder: Path, cases: Cases) -> None:
     """Write the arrays that describe the cases of a split."""
-    _write(folder, CASE_KEY, _names_array(cases.keys), "case", "byte")
+    _write(folder, CASE_KEY, encode_names(cases.keys), "case", "byte")
     _write(folder, CASE_SIZE, cases.sizes, "case", "extent")
     _write(folder, CASE_FIRST_TILE, cases.first_tile, "case")
     if cases.affines is not None:
@@ -117,10 +118,3 @@ def _write(folder: Path, name: str, values: NDArray[Any], *dimensions: str) -> N
             config={"write_empty_chunks": True},  # so that a missing file is always an error
         )
         array[:] = values
-
-
-def _names_array(keys: Sequence[str]) -> NDArray[np.uint8]:
-    """Return names as an array (N, L) uint8: UTF-8, padded with zeros."""
-    # NumPy pads with zeros. File names that are not UTF-8 keep their bytes.
-    names = np.array([key.encode(errors="surrogateescape") for key in keys])
-    return names.view(np.uint8).reshape(len(keys), -1)

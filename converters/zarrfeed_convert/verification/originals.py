@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SOURCE
 from zarrfeed_convert.extra_fields import moved_fields, parse_fields
 from zarrfeed_convert.formats import FORMATS, source_of
@@ -28,7 +29,6 @@ from zarrfeed_convert.verification.consistency import (
     tile_of,
 )
 from zarrfeed_convert.verification.findings import Problem
-from zarrfeed_convert.verification.recorded import Recorded, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
+    from zarrfeed_convert.verification.recorded import Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
         return recorded.keys, np.zeros((recorded.samples, axes), np.int64)
     if {TILE, TILE_SOURCE} <= recorded.arrays.keys():
-        tile, images = recorded.arrays[TILE], texts(recorded.arrays[TILE_SOURCE])
+        tile, images = recorded.arrays[TILE], decode_names(recorded.arrays[TILE_SOURCE])
         return [images[image] for image in tile[:, 0].tolist()], tile[:, 1:].astype(np.int64)
     parts = [key.rpartition("#") for key in recorded.keys]
     windows = [[int(extent) for extent in place.split(",")] for _, _, place in parts]

@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CASE_AFFINE,
     CASE_FIRST_TILE,
@@ -203,24 +204,18 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
 
 
 def _keys(arrays: Mapping[str, NDArray[Any]], samples: int) -> list[str]:
-    return texts(arrays[KEY]) if KEY in arrays else [f"sample {row}" for row in range(samples)]
+    return (
+        decode_names(arrays[KEY]) if KEY in arrays else [f"sample {row}" for row in range(samples)]
+    )
 
 
 def _cases(arrays: Mapping[str, NDArray[Any]]) -> Cases:
     return Cases(
-        texts(arrays[CASE_KEY]),
+        decode_names(arrays[CASE_KEY]),
         arrays[CASE_SIZE].astype(np.int64),
         arrays[CASE_FIRST_TILE].astype(np.int64),
         arrays.get(CASE_AFFINE),
     )
-
-
-def texts(names: NDArray[np.uint8]) -> list[str]:
-    """Decode names, (N, L) uint8: UTF-8, padded with zeros. Other bytes become surrogates."""
-    return [
-        row.tobytes().rstrip(b"\0").decode("utf-8", "surrogateescape")
-        for row in names.astype(np.uint8, copy=False)
-    ]
 
 
 def _read(split: Split, name: str, length: int) -> NDArray[Any]:
@@ -246,7 +241,7 @@ def _check(recorded: Recorded) -> Iterator[Problem]:
     if KEY in arrays:
         yield from check_keys(split, arrays[KEY], recorded.keys)
     if {TILE, TILE_SOURCE, TILE_SIZE} <= arrays.keys():
-        names = texts(arrays[TILE_SOURCE])
+        names = decode_names(arrays[TILE_SOURCE])
         yield from check_tiles(split, arrays[TILE], arrays[TILE_SIZE], names, recorded.keys)
 
 

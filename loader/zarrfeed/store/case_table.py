@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.machine_memory import require_memory
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CASE_FIRST_TILE, CASE_KEY, CASE_SIZE
 from zarrfeed.store.tile_grid import TileGrid, count_tiles, own_sizes
@@ -170,7 +171,4 @@ def read_case_keys(split: Split, cases: Ids) -> list[str]:
     cases
         (n,) int64 numbers of cases, or a ``range``.
     """
-    stored = read_samples(split, CASE_KEY, cases)
-    # Bytes of one length, without the zeros at their end.
-    names = np.ascontiguousarray(stored, np.uint8).view(f"S{stored.shape[1]}").ravel().tolist()
-    return [name.decode("utf-8", "replace") for name in names]
+    return decode_names(read_samples(split, CASE_KEY, cases))

@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.store.case_table import read_case_keys, read_case_table
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, IMAGE, KEY, MASK
 
@@ -35,8 +36,7 @@ def sample_names(split: Split, ids: Ids) -> list[str]:
         return _tile_names(split, ids)
     if split.describing(KEY) is None:
         return [f"sample {sample}" for sample in ids]
-    keys = read_samples(split, KEY, ids)
-    return [decode_name(key) for key in keys]
+    return decode_names(read_samples(split, KEY, ids))
 
 
 def _tile_names(split: Split, rows: Ids) -> list[str]:
@@ -44,11 +44,6 @@ def _tile_names(split: Split, rows: Ids) -> list[str]:
     cases = np.unique(table.cases_of(np.asarray(rows, np.int64)))
     keys = dict(zip(cases.tolist(), read_case_keys(split, cases), strict=True))
     return table.tile_names(keys, rows)
-
-
-def decode_name(stored: NDArray[np.uint8]) -> str:
-    """Decode a stored name: UTF-8, padded with zeros."""
-    return bytes(stored).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.store.case_table import CaseTable, read_case_keys, read_case_table
-from zarrfeed.store.descriptive_arrays import decode_name
+from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
 from zarrfeed.store.split import Split, open_split
@@ -119,7 +119,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
     places = read_samples(split, TILE, np.arange(len(predictions)))
     images = range(split.layouts[TILE_SIZE].shape[0])
     sizes = read_samples(split, TILE_SIZE, images)
-    names = read_samples(split, TILE_SOURCE, images)
+    keys = decode_names(read_samples(split, TILE_SOURCE, images))
     sources = np.arange(len(images))
     tile = predictions.shape[1 : 1 + sizes.shape[1]]
     by_source = np.argsort(places[:, 0], kind="stable")
@@ -128,7 +128,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
     for source, end in zip(sources.tolist(), ends.tolist(), strict=True):
         rows = by_source[begin:end]
         begin = end
-        key = decode_name(names[source])
+        key = keys[source]
         origins, size = places[rows, 1:], sizes[source]
         fits = _fits(origins, size, tile)
         whole = _put_together(predictions, rows, origins, size) if fits else None

@@ -1,0 +1,55 @@
+"""How are the names of samples and cases stored?
+
+Pure. They are rows of an array (N, L) of uint8: UTF-8, padded with zeros. File names that are not
+UTF-8 keep their bytes, as Python's own functions for files decode them (``surrogateescape``).
+The converter uses it, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_ERRORS = "surrogateescape"
+
+
+def encode_names(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return names as they are stored.
+
+    Parameters
+    ----------
+    names
+        At least one name.
+
+    Returns
+    -------
+    (N, L) uint8
+        L is the number of bytes of the longest.
+
+    Examples
+    --------
+    >>> encode_names(["ab", "c"]).tolist()
+    [[97, 98], [99, 0]]
+    """
+    encoded = np.array([name.encode(errors=_ERRORS) for name in names])  # NumPy pads with zeros
+    return encoded.view(np.uint8).reshape(len(names), -1)
+
+
+def decode_names(stored: NDArray[Any]) -> list[str]:
+    """Return stored names, (N, L) uint8, as text.
+
+    Examples
+    --------
+    >>> decode_names(encode_names(["ab", "c"]))
+    ['ab', 'c']
+    """
+    return [
+        row.tobytes().rstrip(b"\0").decode(errors=_ERRORS)
+        for row in stored.astype(np.uint8, copy=False)
+    ]
