@@ -65,12 +65,14 @@ def _show_split(split: SplitVerification, out: Console) -> None:
 
 def _checked(split: SplitVerification) -> list[str]:
     checked = []
+    unit = "sample" if split.cases is None else "tile"
     if split.decoded:
-        checked.append(f"{_counted(split.decoded, 'sample')}, decoded")
+        of_cases = "" if split.cases is None else f" of {_counted(split.cases, 'case')}"
+        checked.append(f"{_counted(split.decoded, unit)}{of_cases}, decoded")
     if split.files:
         checked.append(f"every byte of {_counted(split.files, 'file')}")
     if split.originals:
-        checked.append(f"the originals of {_counted(split.originals, 'sample')}")
+        checked.append(f"the originals of {_counted(split.originals, unit)}")
     return checked or ["its description alone"]
 
 

@@ -75,6 +75,8 @@ class SplitVerification:
         What was not verified, and why.
     problems
         All differences from what was packed.
+    cases
+        Number of cases whose tiles are the samples; None for other samples.
     """
 
     path: Path
@@ -85,6 +87,7 @@ class SplitVerification:
     originals: int | None
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    cases: int | None = None
 
     @property
     def counts(self) -> dict[Kind, int]:

@@ -229,6 +229,7 @@ def _check(
         originals=None,
         notes=(*_notes(recorded, decoded), *_about(aside)),
         problems=problems,
+        cases=None if recorded.cases is None else len(recorded.cases.keys),
     )
 
 
