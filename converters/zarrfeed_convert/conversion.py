@@ -94,9 +94,10 @@ def convert(
         A source, such as :class:`zarrfeed_convert.PairedFolders`, or any iterable of
         ``(image, mask)``, ``(key, image, mask)`` or ``{"image": …, "mask": …}``. Mappings may have
         further arrays, or no mask; texts in them are not packed. Volumes without masks are
-        (D, H, W, C), or (D, H, W) if `size` or another split says that they are volumes. The
-        samples of an iterable are first written to a temporary file beside `out`, which takes their
-        decoded size.
+        (D, H, W, C), or (D, H, W) if `size` or another split says that they are volumes. Mappings
+        may say where voxels lie: ``affine``, (4, 4) from (z, y, x, 1) to (x, y, z, 1) in mm, or
+        ``spacing``, in mm along D, H, W. The samples of an iterable are first written to a
+        temporary file beside `out`, which takes their decoded size.
     out
         Path of the dataset. It is created if it does not exist. Convert each split with its own
         call.

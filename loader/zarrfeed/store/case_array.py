@@ -92,7 +92,9 @@ class CaseArray:
     affine
         (4, 4) float64: from (z, y, x, 1), the index of a voxel, to (x, y, z, 1) in the world, in
         mm, RAS+. For images (3, 3): from (row, column, 1), the upper left corner of a pixel, to
-        (x, y, 1) in the image's coordinate reference system. None if unknown.
+        (x, y, 1) in `crs`. None if unknown.
+    crs
+        Coordinate reference system of georeferenced images, as WKT; None if unknown.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class CaseArray:
         key: str,
         spacing: tuple[float, ...] | None,
         affine: NDArray[np.float64] | None,
+        crs: str | None,
     ) -> None:
         self._pool = pool
         self._grid = grid
@@ -113,6 +116,7 @@ class CaseArray:
         self.key = key
         self.spacing = spacing
         self.affine = affine
+        self.crs = crs
 
     @property
     def field(self) -> str:

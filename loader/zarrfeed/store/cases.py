@@ -160,7 +160,23 @@ class Cases(Mapping[str, CaseArray]):
             key=key,
             spacing=None if spacing is None or np.isnan(spacing).any() else tuple(spacing.tolist()),
             affine=None if affine is None or np.isnan(affine).any() else affine.copy(),
+            crs=self._crs_of(case),
         )
+
+    def _crs_of(self, case: int) -> str | None:
+        """Return the coordinate reference system of a case: that of all, or one of several."""
+        said = self.split.attributes.get("crs")
+        if said is None:
+            return None
+        try:
+            number = said["case"][case] if "case" in said else 0
+            wkt = None if number is None or number < 0 else said["wkt"][number]
+        except (TypeError, LookupError) as error:
+            raise StoreError(
+                f"{self.split.path}: needed a coordinate reference system for case {case} in its "
+                f"attributes, found {said!r:.200}: restore them, or convert again"
+            ) from error
+        return None if wkt is None else str(wkt)
 
     def __getitem__(self, key: str) -> CaseArray:
         """Open the image of a case; raises a ``KeyError`` if there is no such case."""

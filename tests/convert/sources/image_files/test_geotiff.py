@@ -17,6 +17,7 @@ from rasterio.transform import Affine
 
 from source_contract import require_source, require_windows
 from source_seeds import write_raster
+from zarrfeed import open_cases
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, open_source, repack
 from zarrfeed_convert.decoding.limits import Limits
@@ -328,6 +329,7 @@ def test_cases_of_several_systems_each_have_theirs(tmp_path):
     found = {key: said["wkt"][at] if at >= 0 else None
              for key, at in zip(keys, said["case"], strict=True)}  # fmt: skip
     assert len(said["wkt"]) == 2
+    assert {key: case.crs for key, case in open_cases(out / "train").items()} == found
     for key, system in systems.items():
         assert (found[key] is None) == (system is None)
         assert system is None or rasterio.CRS.from_wkt(found[key]) == rasterio.CRS.from_string(
