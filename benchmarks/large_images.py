@@ -26,7 +26,7 @@ from large_tiffs import write_ids, write_picture
 from machine import load_average, machine
 from trial import take_turns
 from zarrfeed_convert import PairedFolders, convert
-from zarrfeed_convert.shards.bands import bands
+from zarrfeed_convert.shards.case_parts import divide_tiles
 
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool
@@ -117,9 +117,9 @@ def _read(pool: Pool, folder: Path, size: int, nbytes: int) -> float:
     """Read all windows once, in turn by each process; return the decoded bytes per second."""
     origins = [(y, x) for y in range(0, size, 256) for x in range(0, size, 256)]
     windows = [
-        band.window
-        for band in bands(range(len(origins)), origins, size=(size, size), tile=(256, 256),
-                          pixel_nbytes=_PIXEL_NBYTES)
+        part.window
+        for part in divide_tiles(range(len(origins)), origins, size=(size, size), tile=(256, 256),
+                                 pixel_nbytes=_PIXEL_NBYTES)
     ]  # fmt: skip
     start = time.perf_counter()
     half = -(-len(windows) // WORKERS)

@@ -19,8 +19,8 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, verify
 from zarrfeed_convert.geometry import GRID, Geometry
 from zarrfeed_convert.planning.field_layouts import neighbours
-from zarrfeed_convert.shards import bands as bands_module
-from zarrfeed_convert.shards.bands import bands, windows_of
+from zarrfeed_convert.shards import case_parts
+from zarrfeed_convert.shards.case_parts import divide_case, divide_tiles
 from zarrfeed_convert.source import Field
 
 EXTENT = st.integers(1, 20)
@@ -58,8 +58,8 @@ def test_a_case_is_stored_voxel_by_voxel(drawn, in_windows, masks, codec, most):
     if not masks:
         found = {key: {"image": arrays["image"]} for key, arrays in found.items()}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        # `bands` has it as a default, which is bound when it is defined.
-        patch.setitem(bands.__kwdefaults__, "most", most)
+        # `divide_tiles` has it as a default, which is bound when it is defined.
+        patch.setitem(divide_tiles.__kwdefaults__, "most", most)
         source = CaseArrays(found, in_windows)
         out = Path(folder) / "o.zarr"
         report = convert(source, out, split="s", tile=tile, codec=codec, shard_size=2000, workers=1)
@@ -81,20 +81,22 @@ def test_a_case_is_stored_voxel_by_voxel(drawn, in_windows, masks, codec, most):
     st.integers(1, 400),
     st.data(),
 )
-def test_bands_cover_every_tile_once_within_their_bytes(extents, most, data):
+def test_parts_cover_every_tile_once_within_their_bytes(extents, most, data):
     size, tile = zip(*extents, strict=True)
     origins = Geometry(tile, GRID).windows(size)
     start = data.draw(st.integers(0, len(origins) - 1))
     stop = data.draw(st.integers(start + 1, len(origins)))
     rows = range(100, 100 + stop - start)
-    found = [*bands(rows, origins[start:stop], size=size, tile=tile, pixel_nbytes=3, most=most)]
-    assert [row for band in found for row in band.rows] == [*rows]
-    for band in found:
-        pixels = math.prod(along.stop - along.start for along in band.window)
-        assert len(band.rows) == 1 or pixels * 3 <= most
-        for row in band.rows:
+    found = [
+        *divide_tiles(rows, origins[start:stop], size=size, tile=tile, pixel_nbytes=3, most=most)
+    ]
+    assert [row for part in found for row in part.rows] == [*rows]
+    for part in found:
+        pixels = math.prod(along.stop - along.start for along in part.window)
+        assert len(part.rows) == 1 or pixels * 3 <= most
+        for row in part.rows:
             origin = origins[start + row - 100]
-            for at, step, extent, along in zip(origin, tile, size, band.window, strict=True):
+            for at, step, extent, along in zip(origin, tile, size, part.window, strict=True):
                 assert along.start <= at
                 assert min(at + step, extent) <= along.stop <= extent
 
@@ -103,7 +105,7 @@ def test_bands_cover_every_tile_once_within_their_bytes(extents, most, data):
 @given(st.lists(EXTENT, min_size=2, max_size=3), st.integers(1, 5), st.integers(1, 300))
 def test_windows_cover_a_case_once_within_their_bytes(extents, pixel_nbytes, most):
     covered = np.zeros(extents, int)
-    for window in windows_of(tuple(extents), pixel_nbytes, most=most):
+    for window in divide_case(tuple(extents), pixel_nbytes, most=most):
         covered[window] += 1
         pixels = math.prod(along.stop - along.start for along in window)
         assert pixels == 1 or pixels * pixel_nbytes <= most
@@ -195,8 +197,8 @@ def test_further_fields_and_overlapping_classes_are_tiled_alike(tmp_path):
 def test_classes_are_found_in_parts_of_large_masks(tmp_path, monkeypatch):
     from zarrfeed_convert.planning import survey_tasks
 
-    monkeypatch.setattr(survey_tasks, "BAND_NBYTES", 100)
-    monkeypatch.setitem(windows_of.__kwdefaults__, "most", 100)
+    monkeypatch.setattr(survey_tasks, "PART_NBYTES", 100)
+    monkeypatch.setitem(divide_case.__kwdefaults__, "most", 100)
     asked = []
 
     class Watched(CaseArrays):
@@ -276,7 +278,7 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path, options, message):
 def test_a_dry_run_tells_of_cases_that_are_decoded_as_a_whole(tmp_path, monkeypatch):
     from zarrfeed_convert.planning import planner
 
-    monkeypatch.setattr(planner, "BAND_NBYTES", 500)
+    monkeypatch.setattr(planner, "PART_NBYTES", 500)
     for in_windows, told in ((True, []), (False, ["case0", "case3"])):
         source = CaseArrays(CASES | {"case0": pair((30, 30))}, in_windows)
         report = convert(source, tmp_path / "o", split="s", dry_run=True, **SMALL)
@@ -285,7 +287,7 @@ def test_a_dry_run_tells_of_cases_that_are_decoded_as_a_whole(tmp_path, monkeypa
         assert all("case0 takes 3.52 KiB" in reason for reason in reasons)
         assert report.cases == 5
         assert report.headline.startswith("Would pack 5 cases as ")
-    assert bands_module.BAND_NBYTES == 64 << 20
+    assert case_parts.PART_NBYTES == 64 << 20
 
 
 @given(st.integers(1, 300))

@@ -20,7 +20,7 @@ from stored_samples import arrays, attributes, files, texts
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, repack, verify
 from zarrfeed_convert.repacking import stored_cases
-from zarrfeed_convert.shards.bands import bands
+from zarrfeed_convert.shards.case_parts import divide_tiles
 from zarrfeed_convert.shards.shard_record import ShardRecord
 
 EXTENT = st.integers(1, 18)
@@ -101,8 +101,8 @@ def test_a_case_of_other_tiles_and_back_is_that_of_the_source(drawn, masks, code
         found = {key: {"image": fields["image"]} for key, fields in found.items()}
     options = {} if masks else {"classes": None}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        # `bands` has it as a default, which is bound when it is defined.
-        patch.setitem(bands.__kwdefaults__, "most", most)
+        # `divide_tiles` has it as a default, which is bound when it is defined.
+        patch.setitem(divide_tiles.__kwdefaults__, "most", most)
         patch.setattr(stored_cases, "READ_NBYTES", read)
         first = pack(f"{folder}/a", found, one, affines={}, shard_size=2000, **options)
         second = again(first, f"{folder}/b", tile=other, codec=codec, shard_size=1000)

@@ -19,7 +19,7 @@ from cases import CaseArrays, pair
 from packed import change_attributes, flipped, kinds
 from stored_samples import texts
 from zarrfeed_convert import PairedFolders, convert, repack, verify
-from zarrfeed_convert.shards.bands import bands
+from zarrfeed_convert.shards.case_parts import divide_tiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -403,7 +403,7 @@ def test_originals_that_are_not_those_that_were_packed_are_told_apart(files):
 
 
 def test_originals_are_read_in_windows(files, monkeypatch):
-    monkeypatch.setitem(bands.__kwdefaults__, "most", 2000)
+    monkeypatch.setitem(divide_tiles.__kwdefaults__, "most", 2000)
     asked = []
     read = PairedFolders.read_window
 

@@ -174,7 +174,7 @@ class TiffWindows:
         return part
 
 
-def windows_of(path: str, limits: Limits, level: int = 0) -> TiffWindows | None:
+def open_windows(path: str, limits: Limits, level: int = 0) -> TiffWindows | None:
     """Open a TIFF to decode windows of it.
 
     Returns

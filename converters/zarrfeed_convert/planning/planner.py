@@ -22,7 +22,7 @@ from zarrfeed_convert.planning.layout import (
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_alike
-from zarrfeed_convert.shards.bands import BAND_NBYTES
+from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.samples import Recipe
 from zarrfeed_convert.source import PAIR
@@ -176,9 +176,9 @@ def _decoded_at_once(
     largest, who, whole = 0, 0, 0
     for item, header in zip(measured.items, measured.headers, strict=True):
         nbytes = math.ceil(math.prod(header.size) * pixel_nbytes)
-        if of_cases and nbytes > BAND_NBYTES:
+        if of_cases and nbytes > PART_NBYTES:
             if samples.reads_windows(item):
-                nbytes = BAND_NBYTES
+                nbytes = PART_NBYTES
             else:
                 whole += 1
         if nbytes > largest:
@@ -188,7 +188,7 @@ def _decoded_at_once(
     reason = (
         f"cases of their formats are decoded as a whole; {samples.names(who)[0]} takes "
         f"{text_of_bytes(largest)}, several times while it is decoded. Formats that are read in "
-        f"parts, such as tiled TIFF, take {text_of_bytes(BAND_NBYTES)}"
+        f"parts, such as tiled TIFF, take {text_of_bytes(PART_NBYTES)}"
     )
     return largest, (Decision("decoding", f"{whole} of {len(measured.items)} whole", reason),)
 

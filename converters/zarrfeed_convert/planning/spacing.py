@@ -13,7 +13,7 @@ from zarrfeed_convert.affines import spacing_of
 from zarrfeed_convert.orientation import WORDS, require_codes
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.regridded import RegriddedSource, header_nbytes
-from zarrfeed_convert.shards.bands import BAND_NBYTES
+from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.volume_grid import grid_of
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _more_nbytes(source: Source, grids: list[tuple[int, Header, VolumeGrid]]) ->
         before = header_nbytes(header)
         scale = math.prod(grid.new_size) / math.prod(grid.size)
         after = int(before * scale)
-        if source.reads_windows(sample) and after > BAND_NBYTES:
-            before, after = int(BAND_NBYTES / scale), BAND_NBYTES
+        if source.reads_windows(sample) and after > PART_NBYTES:
+            before, after = int(PART_NBYTES / scale), PART_NBYTES
         old, new = max(old, before), max(new, after)
     return _COPIES * max(0, old - new)

@@ -21,7 +21,7 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
-from zarrfeed_convert.shards.bands import BAND_NBYTES, windows_of
+from zarrfeed_convert.shards.case_parts import PART_NBYTES, divide_case
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, pixel_nbytes, read_rows
 
@@ -225,8 +225,8 @@ def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
     if run.context.reads_windows(item):
         header = run.probe(item)
         nbytes = pixel_nbytes(header)
-        if prod(header.size) * nbytes > BAND_NBYTES:
-            for window in windows_of(header.size, nbytes):
+        if prod(header.size) * nbytes > PART_NBYTES:
+            for window in divide_case(header.size, nbytes):
                 yield run.read_mask_window(item, window)
             return
     yield run.read_mask(item)

@@ -20,7 +20,7 @@ from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.tile_size import auto_tile
 from zarrfeed_convert.repacking.kept_layout import lay_out_kept
 from zarrfeed_convert.repacking.repack_plan import about_chosen, decided, pixels_of_ids
-from zarrfeed_convert.shards.bands import BAND_NBYTES
+from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.packing import ShardTask, pack_shard
 from zarrfeed_convert.shards.samples import Recipe
@@ -152,7 +152,7 @@ def plan_tiles(
         recipe,
         fields,
         rows,
-        min(largest, max(BAND_NBYTES, each)),
+        min(largest, max(PART_NBYTES, each)),
         (*about_chosen(splits, settings, facts, chosen, about_tile), *about_layout),
         pixels_of_ids(counts, labels.ignore, cases.pixels) if MASK in stored else None,
     )

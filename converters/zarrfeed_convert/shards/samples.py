@@ -12,7 +12,7 @@ import xxhash
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import size_text
-from zarrfeed_convert.shards.bands import Band, bands
+from zarrfeed_convert.shards.case_parts import CasePart, divide_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,7 +77,7 @@ def read_rows(run: TaskRun[Source], recipe: Recipe, rows: Rows) -> Iterator[Stor
     """
     windows: list[list[int]] = rows.window.tolist()
     for item, places in _visits(rows).items():
-        parts: Iterable[Band] = ()
+        parts: Iterable[CasePart] = ()
         with run.noting(item):
             parts = _parts(run, recipe, rows.part(np.array(places)), item, places)
         for part in parts:
@@ -105,10 +105,10 @@ def _visits(rows: Rows) -> dict[int, list[int]]:
 
 def _parts(
     run: TaskRun[Source], recipe: Recipe, rows: Rows, item: int, places: list[int]
-) -> Iterable[Band]:
+) -> Iterable[CasePart]:
     """Choose the parts in which a sample is decoded; an empty window stands for all of it."""
     if rows.size is None:
-        return [Band((), places)]
+        return [CasePart((), places)]
     size: Size = tuple(rows.size[0].tolist())
     header = run.probe(item)
     if header.size != size:
@@ -117,10 +117,10 @@ def _parts(
             f"found {size_text(header.size)}; restore it, or convert again with --restart"
         )
     if not run.context.reads_windows(item):
-        return [Band(tuple(slice(0, extent) for extent in size), places)]
+        return [CasePart(tuple(slice(0, extent) for extent in size), places)]
     origins = [tuple(origin) for origin in rows.window.tolist()]
     tile, nbytes = recipe.geometry.size, pixel_nbytes(header)
-    return bands(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
+    return divide_tiles(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
 
 
 def pixel_nbytes(header: Header) -> int:

@@ -159,9 +159,9 @@ class FilePairs(DecodedFields):
 
     def _open(self, name: str, field: int) -> TiffWindows | None:
         # The import of tifffile takes 16 ms.
-        from zarrfeed_convert.decoding.tiff_windows import windows_of
+        from zarrfeed_convert.decoding.tiff_windows import open_windows
 
-        return windows_of(name, self._limits, self._level_of(field, name))
+        return open_windows(name, self._limits, self._level_of(field, name))
 
 
 def in_image(window: Window) -> tuple[slice, slice]:

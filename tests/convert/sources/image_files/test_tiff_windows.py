@@ -15,7 +15,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.decoding.tiff_windows import windows_of
+from zarrfeed_convert.decoding.tiff_windows import open_windows
 
 CODECS = ["none", "lzw", "zlib", "zstd", "packbits", "lzma", "jpeg", "jpeg2000", "webp", "png"]
 COLORS = ("jpeg", "jpeg2000", "webp", "png")
@@ -72,7 +72,7 @@ def test_a_window_is_that_part_of_the_whole_image(tmp_path, drawn, data):
     image, how = drawn
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, image, **how)
-    whole, reader = decode(path), windows_of(str(path), Limits())
+    whole, reader = decode(path), open_windows(str(path), Limits())
     assert measure(path).windows == (reader is not None)
     assert reader is not None
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_windows_of_few_bits_and_of_palettes_are_those_of_the_whole(tmp_path, bi
         for tag, value in (("ImageWidth", 45), ("BitsPerSample", bits),
                            ("PhotometricInterpretation", photometric)):  # fmt: skip
             tiff.pages[0].tags[tag].overwrite(value)
-    whole, reader = decode(path), windows_of(str(path), Limits())
+    whole, reader = decode(path), open_windows(str(path), Limits())
     part = reader.read((slice(3, 30), slice(5, 44)))
     np.testing.assert_array_equal(part.values, whole.values[3:30, 5:44])
     assert part.step == whole.step
@@ -220,7 +220,7 @@ def test_a_truncated_file_is_refused_before_its_windows_are_read(pair, tmp_path,
 def test_a_jpeg_tile_that_ends_early_is_refused(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, RGB, compression="jpeg", tile=(48, 64), metadata=None)
-    whole, reader = decode(path).values, windows_of(str(path), Limits())
+    whole, reader = decode(path).values, open_windows(str(path), Limits())
     np.testing.assert_array_equal(reader.read((slice(0, 9), slice(0, 9))).values, whole[:9, :9])
     with tifffile.TiffFile(path) as tiff:
         offset, count = (it[0] for it in (tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts))
@@ -249,7 +249,7 @@ def test_sparse_offsets_are_refused_as_they_are_for_the_whole(tmp_path):
     with tifffile.TiffFile(path, mode="r+") as tiff:
         counts = list(tiff.pages[0].databytecounts)
         tiff.pages[0].tags["TileByteCounts"].overwrite([0, *counts[1:]])
-    for read in (decode, lambda path: windows_of(str(path), Limits())):
+    for read in (decode, lambda path: open_windows(str(path), Limits())):
         with pytest.raises(SourceError, match="contains 11 of its 12 strips or tiles"):
             read(path)
 
@@ -261,4 +261,4 @@ def test_an_offset_beyond_the_file_is_refused(tmp_path):
         offsets = list(tiff.pages[0].dataoffsets)
         tiff.pages[0].tags["TileOffsets"].overwrite([*offsets[:-1], (1 << 32) - 1])
     with pytest.raises(SourceError, match="its pixels end at byte"):
-        windows_of(str(path), Limits())
+        open_windows(str(path), Limits())

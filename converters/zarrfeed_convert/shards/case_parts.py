@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Window
 
 # Decoded bytes of all fields. 64 slices of 512x512 int16 with their masks have 48 MiB.
-BAND_NBYTES = 64 << 20
+PART_NBYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class CasePart:
     """A part of a case to decode.
 
     Attributes
@@ -43,15 +43,15 @@ class Band:
         return tuple(along.start for along in self.window)
 
 
-def bands(
+def divide_tiles(
     rows: Sequence[int],
     origins: Sequence[Size],
     *,
     size: Size,
     tile: Size,
     pixel_nbytes: int,
-    most: int = BAND_NBYTES,
-) -> Iterator[Band]:
+    most: int = PART_NBYTES,
+) -> Iterator[CasePart]:
     """Divide tiles of a case into parts that are decoded together.
 
     Parameters
@@ -70,15 +70,15 @@ def bands(
     Examples
     --------
     >>> origins = [(0, 0), (0, 4), (4, 0), (4, 4)]
-    >>> [band.window for band in bands(range(4), origins, size=(7, 8), tile=(4, 4),
-    ...                                pixel_nbytes=1, most=32)]
+    >>> [part.window for part in divide_tiles(range(4), origins, size=(7, 8), tile=(4, 4),
+    ...                                       pixel_nbytes=1, most=32)]
     [(slice(0, 4, None), slice(0, 8, None)), (slice(4, 7, None), slice(0, 8, None))]
     """
     pairs = [*zip(rows, origins, strict=True)]
     yield from _divided(pairs, 0, size, tile, most // max(1, pixel_nbytes))
 
 
-def windows_of(size: Size, pixel_nbytes: int, *, most: int = BAND_NBYTES) -> Iterator[Window]:
+def divide_case(size: Size, pixel_nbytes: int, *, most: int = PART_NBYTES) -> Iterator[Window]:
     """Divide all of a case into parts of at most so many decoded bytes.
 
     Parameters
@@ -86,11 +86,11 @@ def windows_of(size: Size, pixel_nbytes: int, *, most: int = BAND_NBYTES) -> Ite
     size
         Size of the case.
     pixel_nbytes, most
-        As for :func:`bands`.
+        As for :func:`divide_tiles`.
 
     Examples
     --------
-    >>> [*windows_of((5, 4), 1, most=8)]
+    >>> [*divide_case((5, 4), 1, most=8)]
     [(slice(0, 2, None), slice(0, 4, None)), (slice(2, 4, None), slice(0, 4, None)), \
 (slice(4, 5, None), slice(0, 4, None))]
     """
@@ -108,7 +108,7 @@ def windows_of(size: Size, pixel_nbytes: int, *, most: int = BAND_NBYTES) -> Ite
 
 def _divided(
     pairs: list[tuple[int, Size]], axis: int, size: Size, tile: Size, most: int
-) -> Iterator[Band]:
+) -> Iterator[CasePart]:
     """Divide tiles that have the same place along the axes before `axis`."""
     origins = [origin for _, origin in pairs]
     window = tuple(
@@ -116,7 +116,7 @@ def _divided(
         for along, new, old in zip(zip(*origins, strict=True), tile, size, strict=True)
     )
     if len(pairs) == 1 or math.prod(along.stop - along.start for along in window) <= most:
-        yield Band(window, [row for row, _ in pairs])
+        yield CasePart(window, [row for row, _ in pairs])
         return
     for _, some in itertools.groupby(pairs, key=lambda pair: pair[1][axis]):
         yield from _divided([*some], axis + 1, size, tile, most)
