@@ -210,7 +210,7 @@ class Geometry:
         if self.fit not in ("crop", "pad", GRID):
             return Coverage(0, 0)
         origins = self._origins(size)
-        # Per axis, the pixels in all windows together; their product is that of the sample.
+        # Sum the pixels of all tiles along each axis; the product is the number of pixels covered.
         taken = math.prod(
             sum(min(new, old - at) for at in along)
             for new, old, along in zip(self.size, size, origins, strict=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from zarrfeed.store.schema import IMAGE, MASK
 
@@ -122,6 +125,26 @@ class Header:
     def dtype(self) -> str:
         """Dtype of the image."""
         return str(self.image.dtype)
+
+    @property
+    def pixel_nbytes(self) -> int:
+        """Decoded bytes per pixel, summed over the fields; a mask without a dtype counts as uint16.
+
+        Examples
+        --------
+        >>> Header({"image": ((48, 64, 3), "uint8"), "mask": ((48, 64), None)}).pixel_nbytes
+        5
+        """
+        axes = len(self.size)
+        return sum(
+            math.prod(shape[axes:]) * np.dtype(dtype or np.uint16).itemsize
+            for shape, dtype in self.arrays.values()
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded bytes of the sample, as :attr:`pixel_nbytes` counts them."""
+        return math.prod(self.size) * self.pixel_nbytes
 
     def __getattr__(self, name: str) -> Any:
         """Return one of the numbers of headers before there were other fields; deprecated."""

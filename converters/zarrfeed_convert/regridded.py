@@ -6,7 +6,6 @@ and verifying know nothing of it: to them, the volumes are so.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +172,7 @@ class RegriddedSource(Source):
         """Check the size of the result before it takes memory: spacings are claims, too."""
         limits = self._limits
         if self.inner.reads_windows(sample):  # not all of the result is in memory at a time
-            most = _ENLARGED * header_nbytes(header)
+            most = _ENLARGED * header.nbytes
             limits = replace(limits, sample_nbytes=max(limits.sample_nbytes, most))
         for shape, dtype in _arrays_of(header, grid.new_size).values():
             limits.require(shape, dtype or np.uint8, name, "a resampled volume")
@@ -185,7 +184,7 @@ class RegriddedSource(Source):
         size: Size,
         names: tuple[str, ...] | None = None,
     ) -> None:
-        """Check the size of what was read, of whose voxels the grid tells."""
+        """Check that the decoded arrays have the size in the header."""
         for name, values in zip(names or self.names(sample), found, strict=True):
             if values.shape[:3] != size:
                 raise SourceError(
@@ -196,14 +195,6 @@ class RegriddedSource(Source):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, without the last header."""
         return self.__dict__ | {"_last": None}
-
-
-def header_nbytes(header: Header) -> int:
-    """Return the decoded bytes of a sample; masks without a dtype are taken for uint8."""
-    return sum(
-        math.prod(shape) * np.dtype(dtype or np.uint8).itemsize
-        for shape, dtype in header.arrays.values()
-    )
 
 
 def _arrays_of(header: Header, size: Size) -> dict[str, ArrayHeader]:

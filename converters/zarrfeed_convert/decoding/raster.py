@@ -121,7 +121,7 @@ def read_raster(
     pixels
         (H, W) values or palette indices, or (H, W, C) bands as they are stored.
     gaps
-        (H, W), where there are no data; None if they are everywhere.
+        (H, W) bool, True where the file has no data; None if every pixel has data.
 
     Raises
     ------

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Pixels
     from zarrfeed_convert.decoding.tiff_levels import Level
 
-# Of a page with its tags, and of a tile's offset and size, which are Python's integers.
+# Approximate bytes of a page with its tags, and of each tile's offset and size (Python ints).
 _PAGE_NBYTES, _OFFSET_NBYTES = 64 << 10, 100
 
 

@@ -106,7 +106,7 @@ def _require_memory(tile: Size, fields: Sequence[FieldLayout]) -> None:
 def largest_nbytes(fields: Sequence[FieldLayout]) -> int:
     """Give the decoded bytes of a sample by which chunks and shards are chosen.
 
-    A mask of class ids is not asked: it has a fraction of the image's, unless both are small.
+    Masks of class ids are left out, because they are usually much smaller than the image.
     """
     axes = len(fields[0].sample_shape)  # the image's; a mask of ids has one less
     return max(

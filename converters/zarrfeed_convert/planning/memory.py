@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 # Python with its decoders; 50 MiB were measured.
 BASE_NBYTES = 100 * MIB
-# A sample while it is decoded: the file, the decoder's pixels, another order of them, the result.
-_COPIES = 4
+# Times its size that a sample takes while it is decoded: the file, the decoder's pixels, another
+# order of them, the result.
+COPIES = 4
 # Share of the free memory to use: a machine does more than packing.
 _SHARE = 0.8
 
@@ -45,7 +46,7 @@ class Need:
     def nbytes(self) -> int:
         """The sum."""
         # A chunk is in memory twice: decoded and encoded.
-        return BASE_NBYTES + _COPIES * self.sample + 2 * self.chunks + self.source
+        return BASE_NBYTES + COPIES * self.sample + 2 * self.chunks + self.source
 
 
 def need_of(largest: int, fields: tuple[FieldLayout, ...], source: int) -> Need:

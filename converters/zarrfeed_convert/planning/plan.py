@@ -132,7 +132,7 @@ class Settings:
             settings["tile"] = [*self.tile]
         if self.spacing not in (None, "median"):
             settings["spacing"] = [*map(float, self.spacing)]
-        # Without those of later versions, runs and splits of before are the same.
+        # Omit unset options that were added later, so that older records still compare equal.
         unset = [name for name in _LATER if settings[name] is None]
         return {name: value for name, value in settings.items() if name not in unset}
 

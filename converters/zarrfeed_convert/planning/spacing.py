@@ -12,7 +12,8 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.affines import spacing_of
 from zarrfeed_convert.orientation import WORDS, require_codes
 from zarrfeed_convert.planning.layout import Decision
-from zarrfeed_convert.regridded import RegriddedSource, header_nbytes
+from zarrfeed_convert.planning.memory import COPIES
+from zarrfeed_convert.regridded import RegriddedSource
 from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.volume_grid import grid_of
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.volume_grid import VolumeGrid
 
 Spacing: TypeAlias = tuple[float, ...]
-_COPIES = 4  # times its size that a sample takes while it is decoded, as in planning.memory
 
 
 def regridded(
@@ -139,10 +139,10 @@ def _more_nbytes(source: Source, grids: list[tuple[int, Header, VolumeGrid]]) ->
     """Return the bytes that decoding takes beyond what is expected of the results."""
     old = new = 0
     for sample, header, grid in grids:
-        before = header_nbytes(header)
+        before = header.nbytes
         scale = math.prod(grid.new_size) / math.prod(grid.size)
         after = int(before * scale)
         if source.reads_windows(sample) and after > PART_NBYTES:
             before, after = int(PART_NBYTES / scale), PART_NBYTES
         old, new = max(old, before), max(new, after)
-    return _COPIES * max(0, old - new)
+    return COPIES * max(0, old - new)

@@ -23,7 +23,7 @@ from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
 from zarrfeed_convert.shards.case_parts import PART_NBYTES, divide_case
 from zarrfeed_convert.shards.codecs import encoder
-from zarrfeed_convert.shards.samples import Recipe, pixel_nbytes, read_rows
+from zarrfeed_convert.shards.samples import Recipe, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -224,7 +224,7 @@ def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
     """Read a mask: in parts if it is large and its source can do so, else as a whole."""
     if run.context.reads_windows(item):
         header = run.probe(item)
-        nbytes = pixel_nbytes(header)
+        nbytes = header.pixel_nbytes
         if prod(header.size) * nbytes > PART_NBYTES:
             for window in divide_case(header.size, nbytes):
                 yield run.read_mask_window(item, window)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.geometry import Geometry, Size
-    from zarrfeed_convert.header import Header
     from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.shards.rows import Numbers, Rows
     from zarrfeed_convert.source import Sample, Source, Window
@@ -119,17 +118,8 @@ def _parts(
     if not run.context.reads_windows(item):
         return [CasePart(tuple(slice(0, extent) for extent in size), places)]
     origins = [tuple(origin) for origin in rows.window.tolist()]
-    tile, nbytes = recipe.geometry.size, pixel_nbytes(header)
+    tile, nbytes = recipe.geometry.size, header.pixel_nbytes
     return divide_tiles(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
-
-
-def pixel_nbytes(header: Header) -> int:
-    """Return the decoded bytes of one pixel of all fields, of a mask at most."""
-    axes = len(header.size)
-    return sum(
-        int(np.prod(shape[axes:], dtype=np.int64)) * np.dtype(dtype or np.uint16).itemsize
-        for shape, dtype in header.arrays.values()
-    )
 
 
 def has_class_axis(sample: Sample) -> bool:

@@ -120,7 +120,7 @@ class Split:
         return 0 if self.tile_size is None or tiles is None else tiles.shape[0]
 
     def _tiles(self) -> ArrayLayout | None:
-        """Return the layout of the field whose tiles give those of the others their size."""
+        """Return the layout of the field that defines the tile size."""
         names = [name for name in (IMAGE, *self.default_fields) if name in self.layouts]
         return self.layouts[names[0]] if names else None
 

@@ -49,7 +49,7 @@ _OPEN_ARRAYS = 32
 # Shared chunks stay decoded: at most so many bytes of all arrays.
 _OPEN = 4 * BLOCK_NBYTES
 _PART_CHUNKS = BLOCK_NBYTES // 2  # of one array that is read in parts
-_CHUNK_SLOTS = 100_003  # a prime: chunks whose numbers agree modulo it push each other out
+_CHUNK_SLOTS = 100_003  # prime, so that few chunks share a slot of the cache
 
 
 @source_errors

@@ -55,7 +55,7 @@ class Multiscale:
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is OME's of a group's attributes: 0.5 puts it under ``ome``."""
+    """Return the OME attributes of a group, which OME-Zarr 0.5 nests under ``ome``."""
     found = attributes.get("ome", attributes)
     return found if isinstance(found, dict) else {}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 APART = 0.1  # of a voxel, at any corner: what rounding of affines makes is a hundredth of it
-STRETCH = 0.01  # of the spacing: corners cannot tell it along an axis of one voxel
+STRETCH = 0.01  # relative difference of spacings: corners do not show it along an axis of one voxel
 
 
 class Difference(NamedTuple):

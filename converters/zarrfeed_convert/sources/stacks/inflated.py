@@ -43,7 +43,7 @@ class InflatedFile:
         self._stream: Any = None
 
     def until(self, end: int) -> NDArray[np.uint8]:
-        """Return all bytes, of which those before `end` are known.
+        """Decompress up to `end` and return the whole buffer; bytes beyond it may be undefined.
 
         Raises
         ------
