@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "dataset.json"
 _IGNORE = "ignore"
+_DIGITS = 18  # of the longest number: Python refuses to convert texts of thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class DatasetJson:
             raise SourceError(_missing(folder))
         try:
             said = json.loads(read_text(self.path))
+            json.dumps(said, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:  # which nothing can show or store
+            half = ascii(error.object[error.start])
+            raise self.error("text in Unicode", f"half a character, {half}") from error
         except (ValueError, RecursionError) as error:
             raise self.error("JSON", str(error)) from error
         if not isinstance(said, dict):
@@ -94,9 +99,10 @@ class DatasetJson:
         value = self._said.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not str(value).isdecimal():  # some write it as a text
+        number = _number(value)
+        if number is None:
             raise self.error(f"a number as {name!r}", _shown(value))
-        return int(value)
+        return number
 
     def items(self, name: str) -> list[Any]:
         """Return an entry that is a list."""
@@ -135,6 +141,8 @@ class DatasetJson:
     def labels(self) -> LabelNames:
         """Return the labels, which are name → id in nnU-Net v2, and id → name before.
 
+        Names may be digits: where all values are numbers or lists of them, these are the ids.
+
         Raises
         ------
         SourceError
@@ -142,25 +150,30 @@ class DatasetJson:
         """
         by_id: dict[int, str] = {}
         regions: dict[str, tuple[int, ...]] = {}
-        for key, value in self.mapping("labels").items():
-            number, name = (key, value) if key.isdecimal() else (value, key)
+        said = self.mapping("labels")
+        by_name = not all(map(str.isdecimal, said)) or all(map(_is_id, said.values()))
+        for key, value in said.items():
+            number, name = (value, key) if by_name else (key, value)
+            if not isinstance(name, str):
+                raise self.error(f"a name of the label {number!r:.80}", _shown(name))
             ids = tuple(self._id(one, name) for one in (number if _is_list(number) else [number]))
             if len(set(ids)) != 1:
-                regions[str(name)] = ids
-            elif by_id.setdefault(ids[0], str(name)) != str(name):
+                regions[name] = ids
+            elif by_id.setdefault(ids[0], name) != name:
                 raise self.error(f"one name for label {ids[0]}", f"{by_id[ids[0]]} and {name}")
         named = {number: name for number, name in by_id.items() if name != _IGNORE}
         ignore = next((number for number, name in by_id.items() if name == _IGNORE), None)
         highest = max([*named, *(number for ids in regions.values() for number in ids)], default=-1)
         if highest < 0:
-            raise self.error('labels like {"background": 0, "liver": 1}', self.mapping("labels"))
+            raise self.error('labels like {"background": 0, "liver": 1}', said)
         names = tuple(named.get(number, str(number)) for number in range(highest + 1))
         return LabelNames(Labels(names, ignore), regions)
 
     def _id(self, value: Any, name: object) -> int:
-        if isinstance(value, bool) or not str(value).isdecimal() or int(value) > MAX_ID:
+        number = _number(value)
+        if number is None or number > MAX_ID:
             raise self.error(f"an id within 0 … {MAX_ID} as the label {name!r}", _shown(value))
-        return int(value)
+        return number
 
     def file(self, place: Any, limits: Limits) -> str:
         """Return the path of a file that the dataset names, relative to its folder.
@@ -186,6 +199,19 @@ def is_missing(path: str) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
+
+
+def _is_id(value: Any) -> bool:
+    """Return whether a label is a number, or a list: names are neither."""
+    return isinstance(value, int | list)
+
+
+def _number(value: Any) -> int | None:
+    """Return a number that may be written as a text, as some do; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _shown(value: Any) -> str:

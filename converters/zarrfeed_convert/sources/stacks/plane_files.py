@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode, measure
-from zarrfeed_convert.decoding.limits import read_text
+from zarrfeed_convert.decoding.limits import read_text, require_regular
 from zarrfeed_convert.decoding.npy import read_npy_header
 from zarrfeed_convert.decoding.pixels import as_image
 from zarrfeed_convert.sources.cache import Cache
@@ -165,6 +165,7 @@ def _measure_array(path: str) -> Volume:
 
 def _mapped(path: str) -> NDArray[Any]:
     """Map an array; nothing is unpickled, and no memory is taken."""
+    require_regular(Path(path))
     with Path(path).open("rb") as file:
         shape, fortran, dtype = read_npy_header(file, path)
         start = file.tell()

@@ -20,6 +20,7 @@ import numpy as np
 import tifffile
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.decoding.tiff import (
     PALETTE,
     measure_page,
@@ -134,6 +135,7 @@ class TiffPages:
     def __init__(self, path: str, limits: Limits) -> None:
         self._path, self._limits = path, limits
         self._lock = threading.Lock()
+        require_regular(Path(path))
         self._bytes = Path(path).stat().st_size
         with Path(path).open("rb") as file:
             require_end(file, path)

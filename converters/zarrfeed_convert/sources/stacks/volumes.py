@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.stacks.decompressed import MOST_DEFLATED, DecompressedCopies
 from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
@@ -158,6 +159,7 @@ def measure_volume(path: str) -> Volume:
 
 def _require_near_voxels(path: str) -> None:
     """Refuse a header with gigabytes of extensions before the voxels, which nibabel would read."""
+    require_regular(Path(path))
     with open_gzip(path) if _is_packed(path) else Path(path).open("rb") as file:
         head = file.read(_HEADER)
     for order in "<>":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +174,35 @@ def test_the_ignored_label_is_no_class():
     assert (source.classes, source.ignore) == (("background", "liver", "tumour"), 3)
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ({"background": 0, "5": 1}, ("background", "5")),
+        ({"0": 1, "1": 2, "2": 0}, ("2", "0", "1")),
+        ({"7": 0, "9": [1]}, ("7", "9")),
+        ({"1": "liver", "0": "background"}, ("background", "liver")),
+        ({"0": "1", "1": "0"}, ("1", "0")),
+        ({"background": "0", "5": "1"}, ("background", "5")),
+    ],
+)
+def test_names_of_classes_may_be_digits(labels, classes):
+    dataset(labels=labels)
+    assert NnUnetRaw("d").classes == classes
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".npy", ".tif", ".png"])
+def test_pipes_are_named_and_never_opened(ending):
+    dataset("ab", ending=ending, channels=1, shape=(6, 7) if ending == ".png" else SHAPE)
+    for path in (f"d/imagesTr/x_a_0000{ending}", f"d/labelsTr/x_a{ending}"):
+        Path(path).unlink()
+        os.mkfifo(path)
+    command = "from zarrfeed_convert.sources.medical.nnunet import NnUnetRaw as D; s = D('d')"
+    script = [sys.executable, "-c", f"{command}; print(s.keys, s.left_out)"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert f"d/imagesTr/x_a_0000{ending}" in done.stdout + done.stderr
+    assert "needed a file, found a pipe" in done.stdout + done.stderr
+
+
 def test_regions_keep_the_ids_of_the_files_and_a_remark_says_so():
     regions = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
     dataset(labels=regions, regions_class_order=[1, 2])
@@ -257,6 +289,14 @@ def test_the_spacing_beside_tiff_stacks_is_read(beside):
         ({"labels": {"background": 0, "a": [1, "x"]}}, "needed an id within"),
         ({"labels": {"background": 0, "a": True}}, "needed an id within"),
         ({"labels": {}}, "needed labels like"),
+        ({"labels": {"0": "background", "1": 1}}, "needed a name of the label '1', found 1"),
+        ({"labels": {"background": 0, "a": "9" * 5000}}, "needed an id within"),
+        ({"labels": {"9" * 5000: "a"}}, "needed an id within"),
+        ({"numTraining": "9" * 5000}, "needed a number as 'numTraining'"),
+        ({"labels": {"\ud800": 0}}, r"needed text in Unicode, found half a character, '\ud800'"),
+        ({"channel_names": {"0": "\udcff", "1": "a"}}, "needed text in Unicode"),
+        ({"dataset": {"\ud800": {}}}, "needed text in Unicode"),
+        ({"dataset": {"a": {"images": ["\ud800"], "label": "a"}}}, "needed text in Unicode"),
     ],
 )
 def test_damage_of_the_json_is_named(said, error):
