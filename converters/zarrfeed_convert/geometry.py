@@ -48,22 +48,22 @@ class Geometry:
     fit: Fit | Literal["grid"] | None
     pad_value: float = 0
 
-    def windows(self, size: Size) -> list[Size]:
-        """Return the origins of the windows that are cut from a sample of a size.
+    def origins(self, size: Size) -> list[Size]:
+        """Return where the parts begin that a sample of a size is cut into.
 
-        There is one window, unless samples are cut into tiles.
+        There is one, unless samples are cut into tiles.
 
         Examples
         --------
-        >>> Geometry((2, 2), "grid").windows((3, 4))
+        >>> Geometry((2, 2), "grid").origins((3, 4))
         [(0, 0), (0, 2), (2, 0), (2, 2)]
         """
-        return [*itertools.product(*self._origins(size))]
+        return [*itertools.product(*self._starts(size))]
 
-    def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
-        """Return whether `windows` are those of a sample of a size, which may be damaged."""
-        count = math.prod(map(len, self._origins(size)))
-        return count == len(windows) and windows == set(self.windows(size))
+    def is_cut_into(self, size: Size, origins: set[Size]) -> bool:
+        """Return whether `origins` are those of a sample of a size, which may be damaged."""
+        count = math.prod(map(len, self._starts(size)))
+        return count == len(origins) and origins == set(self.origins(size))
 
     def pads(self, size: Size) -> bool:
         """Return whether a sample of a size must be padded."""
@@ -111,22 +111,22 @@ class Geometry:
             f"{size_text(extent)} --fit {self.fit}, or --tile {needed} without --size and --fit"
         )
 
-    def check_window(self, size: Size, window: Size, *, name: str) -> None:
-        """Check that a decoded sample has a window that was planned from its header.
+    def check_origin(self, size: Size, origin: Size, *, name: str) -> None:
+        """Check that a decoded sample has the part that was planned from its header.
 
         Parameters
         ----------
         size
             (H, W) or (D, H, W) of the decoded sample.
-        window
-            Origin of the window.
+        origin
+            Where the part begins.
         name
             Name of the sample, for errors.
 
         Raises
         ------
         SourceError
-            A sample of this size does not have this window, or cannot be converted.
+            A sample of this size does not have this part, or cannot be converted.
         """
         if self.fit is None and size != self.size:
             raise SourceError(
@@ -134,9 +134,9 @@ class Geometry:
                 f"{size_text(size)}; restore it, or take it out"
             )
         self.check(size, name=name)
-        if any(at not in along for at, along in zip(window, self._origins(size), strict=True)):
+        if any(at not in along for at, along in zip(origin, self._starts(size), strict=True)):
             raise SourceError(
-                f"{name}: needed a tile at {origin_text(window)}, as its header says, found "
+                f"{name}: needed a tile at {origin_text(origin)}, as its header says, found "
                 f"{size_text(size)} without it; restore it, or take it out"
             )
 
@@ -145,9 +145,9 @@ class Geometry:
         sample: Sample,
         fields: Sequence[Field],
         *,
-        window: Size,
+        origin: Size,
         ignore: int | None,
-        origin: Size = (),
+        part_origin: Size = (),
     ) -> dict[str, NDArray[Any]]:
         """Convert a sample to the size of stored samples.
 
@@ -157,11 +157,11 @@ class Geometry:
             Field → array (H, W, …) or (D, H, W, …).
         fields
             Names and roles of the fields.
-        window
-            One of :meth:`windows`.
+        origin
+            One of :meth:`origins`.
         ignore
             Id of padded mask pixels; None for 0.
-        origin
+        part_origin
             Where `sample` begins, if it is a part of a case; empty if it is whole.
 
         Returns
@@ -170,15 +170,16 @@ class Geometry:
             Field → array of the stored size, C-contiguous.
         """
         fill = 0 if ignore is None else ignore
-        window = tuple(map(int.__sub__, window, origin)) if origin else window
+        if part_origin:
+            origin = tuple(map(int.__sub__, origin, part_origin))
         return {
             field.name: np.ascontiguousarray(
-                self._fitted(sample[field.name], field.role, window, fill)
+                self._fitted(sample[field.name], field.role, origin, fill)
             )
             for field in fields
         }
 
-    def _fitted(self, values: NDArray[Any], role: Role, window: Size, ignore: int) -> NDArray[Any]:
+    def _fitted(self, values: NDArray[Any], role: Role, origin: Size, ignore: int) -> NDArray[Any]:
         axes = len(self.size)
         if values.shape[:axes] == self.size:
             return values
@@ -186,10 +187,10 @@ class Geometry:
             resize = resize_image if role == "image" else resize_nearest
             return resize(values, self.size)
         if self.fit == "crop":
-            window = tuple(
+            origin = tuple(
                 (old - new) // 2 for old, new in zip(values.shape, self.size, strict=False)
             )
-        values = values[tuple(map(slice, window, map(sum, zip(window, self.size, strict=True))))]
+        values = values[tuple(map(slice, origin, map(sum, zip(origin, self.size, strict=True))))]
         if values.shape[:axes] != self.size:
             fill: float = self.pad_value if role == "image" else 0
             dtype = values.dtype
@@ -200,29 +201,29 @@ class Geometry:
             values = _padded(values, self.size, fill, dtype)
         return values
 
-    def own_part(self, window: Size, size: Size) -> Window:
+    def own_part(self, origin: Size, size: Size) -> Window:
         """Return the part of a tile that is not padded, for a case of a size."""
-        ends = zip(self.size, size, window, strict=True)
+        ends = zip(self.size, size, origin, strict=True)
         return tuple(slice(0, min(new, old - at)) for new, old, at in ends)
 
     def coverage(self, size: Size) -> Coverage:
         """Return how many pixels of a sample of a size are lost and padded."""
         if self.fit not in ("crop", "pad", GRID):
             return Coverage(0, 0)
-        origins = self._origins(size)
+        starts = self._starts(size)
         # Sum the pixels of all tiles along each axis; the product is the number of pixels covered.
         taken = math.prod(
             sum(min(new, old - at) for at in along)
-            for new, old, along in zip(self.size, size, origins, strict=True)
+            for new, old, along in zip(self.size, size, starts, strict=True)
         )
-        stored = math.prod(map(len, origins)) * math.prod(self.size)
+        stored = math.prod(map(len, starts)) * math.prod(self.size)
         return Coverage(math.prod(size) - taken, stored - taken)
 
     def _is_smaller(self, size: Size) -> bool:
         return any(map(int.__lt__, size, self.size))
 
-    def _origins(self, size: Size) -> list[Sequence[int]]:
-        """Return where windows begin along each axis."""
+    def _starts(self, size: Size) -> list[Sequence[int]]:
+        """Return where tiles begin along each axis."""
         if self.fit != GRID:
             return [range(1) for _ in self.size]
         return [range(0, old, new) for old, new in zip(size, self.size, strict=True)]
@@ -255,7 +256,7 @@ def size_text(size: Size) -> str:
     return "x".join(map(str, size))
 
 
-def origin_text(window: Sequence[int]) -> str:
+def origin_text(origin: Sequence[int]) -> str:
     """Return an origin as text, in the form of the keys of tiles.
 
     Examples
@@ -263,7 +264,7 @@ def origin_text(window: Sequence[int]) -> str:
     >>> origin_text((0, 512))
     '0,512'
     """
-    return ",".join(map(str, window))
+    return ",".join(map(str, origin))
 
 
 def _padded(values: NDArray[Any], size: Size, fill: float, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def test_a_case_is_stored_voxel_by_voxel(drawn, in_windows, masks, codec, most):
 )
 def test_parts_cover_every_tile_once_within_their_bytes(extents, most, data):
     size, tile = zip(*extents, strict=True)
-    origins = Geometry(tile, GRID).windows(size)
+    origins = Geometry(tile, GRID).origins(size)
     start = data.draw(st.integers(0, len(origins) - 1))
     stop = data.draw(st.integers(start + 1, len(origins)))
     rows = range(100, 100 + stop - start)

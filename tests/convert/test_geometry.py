@@ -32,13 +32,13 @@ def fitted(geometry, image, mask, **how):
 
 
 def boxes(geometry, size):
-    """The part of the sample, and that of the tile, for each window."""
-    for window in geometry.windows(size):
+    """The part of the sample, and that of the tile, for each origin."""
+    for origin in geometry.origins(size):
         inside = [
-            min(new, old - at) for at, new, old in zip(window, geometry.size, size, strict=True)
+            min(new, old - at) for at, new, old in zip(origin, geometry.size, size, strict=True)
         ]
-        here = tuple(slice(at, at + extent) for at, extent in zip(window, inside, strict=True))
-        yield window, here, tuple(map(slice, inside))
+        here = tuple(slice(at, at + extent) for at, extent in zip(origin, inside, strict=True))
+        yield origin, here, tuple(map(slice, inside))
 
 
 @given(pairs_of_sizes, st.none() | st.integers(0, 8))
@@ -49,18 +49,18 @@ def test_tiles_cover_every_pixel(sizes, overlap):
     if overlap is not None:
         geometry = FormerTiles(tile, GRID, overlap=min(overlap, min(tile) - 1))
     covered = np.zeros(size, int)
-    for window, here, _ in boxes(geometry, size):
+    for origin, here, _ in boxes(geometry, size):
         assert overlap is None or all(
-            at == 0 or at + new <= old for at, new, old in zip(window, tile, size, strict=True)
+            at == 0 or at + new <= old for at, new, old in zip(origin, tile, size, strict=True)
         )
         covered[here] += 1
     assert covered.min() >= 1
     assert overlap is not None or covered.max() == 1
-    windows = geometry.windows(size)
-    assert len(set(windows)) == len(windows)
-    assert geometry.is_cut_into(size, set(windows))
-    assert not geometry.is_cut_into(size, set(windows[1:]))
-    padded = len(windows) * np.prod(tile) - covered.sum()
+    origins = geometry.origins(size)
+    assert len(set(origins)) == len(origins)
+    assert geometry.is_cut_into(size, set(origins))
+    assert not geometry.is_cut_into(size, set(origins[1:]))
+    padded = len(origins) * np.prod(tile) - covered.sum()
     assert geometry.pads(size) == (padded > 0)
     if overlap is None:
         assert geometry.coverage(size) == Coverage(lost=0, padded=padded)
@@ -72,8 +72,8 @@ def test_tiles_put_together_are_the_sample(sizes, former):
     geometry = FormerTiles(tile, GRID) if former else Geometry(tile, GRID)
     image, mask = pair(size)
     whole, ids = np.zeros_like(image), np.zeros_like(mask)
-    for window, here, inside in boxes(geometry, size):
-        part, part_ids = fitted(geometry, image, mask, window=window, ignore=IGNORE)
+    for origin, here, inside in boxes(geometry, size):
+        part, part_ids = fitted(geometry, image, mask, origin=origin, ignore=IGNORE)
         whole[here], ids[here] = part[inside], part_ids[inside]
     np.testing.assert_array_equal(whole, image)
     np.testing.assert_array_equal(ids, mask)
@@ -94,8 +94,8 @@ def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(sizes, fit, dtype
         assert fit in ("crop", "pad")
         return
     image, mask = pair(size, channels, dtype)
-    for window in geometry.windows(size):
-        cut, ids = fitted(geometry, image, mask, window=window, ignore=IGNORE)
+    for origin in geometry.origins(size):
+        cut, ids = fitted(geometry, image, mask, origin=origin, ignore=IGNORE)
         assert cut.shape == (*wanted, channels)
         assert cut.dtype == dtype
         assert ids.shape == wanted
@@ -105,14 +105,14 @@ def test_every_fit_gives_the_size_the_dtype_and_only_known_ids(sizes, fit, dtype
 
 def test_a_crop_is_the_centre():
     image, mask = pair((6, 8))
-    cut, ids = fitted(Geometry((2, 4), "crop"), image, mask, window=(0, 0), ignore=None)
+    cut, ids = fitted(Geometry((2, 4), "crop"), image, mask, origin=(0, 0), ignore=None)
     np.testing.assert_array_equal(cut, image[2:4, 2:6])
     np.testing.assert_array_equal(ids, mask[2:4, 2:6])
 
 
 def test_padding_is_below_and_at_the_right():
     image, mask = pair((2, 2))
-    cut, ids = fitted(Geometry((3, 3), "pad"), image, mask, window=(0, 0), ignore=300)
+    cut, ids = fitted(Geometry((3, 3), "pad"), image, mask, origin=(0, 0), ignore=300)
     np.testing.assert_array_equal(cut[:2, :2], image)
     assert not cut[2].any()
     assert not cut[:, 2].any()
@@ -227,9 +227,9 @@ def test_a_target_shows_the_same_pixels_as_the_mask_and_is_never_interpolated(fi
     depth = np.stack([mask * 0.5, mask * 2.0], axis=-1)
     fields = (*PAIR, Field("depth", "target"))
     geometry = Geometry((16, 16) if fit == "pad" else (5, 7), fit)
-    for window in geometry.windows((12, 10)):
+    for origin in geometry.origins((12, 10)):
         found = geometry.apply(
-            {"image": image, "mask": mask, "depth": depth}, fields, window=window, ignore=None
+            {"image": image, "mask": mask, "depth": depth}, fields, origin=origin, ignore=None
         )
         assert found["depth"].dtype == depth.dtype
         np.testing.assert_array_equal(found["depth"][..., 0], found["mask"] * 0.5)

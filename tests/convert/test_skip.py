@@ -156,12 +156,12 @@ def test_bad_samples_among_those_that_codecs_are_tried_on_are_skipped(tmp_path):
 )
 def test_rows_without_failures(count, failed, tiles, ordered, seed):
     order = np.random.default_rng(seed).permutation(count * tiles)
-    items, windows = np.repeat(np.arange(count), tiles), np.arange(2 * count * tiles).reshape(-1, 2)
-    rows = Rows(items, windows).part(order)
+    items, origins = np.repeat(np.arange(count), tiles), np.arange(2 * count * tiles).reshape(-1, 2)
+    rows = Rows(items, origins).part(order)
     left = without(rows, failed, ordered=ordered)
     # Exactly the others are left, each of them once.
-    assert sorted(left.window[:, 0].tolist()) == sorted(
-        rows.window[~np.isin(rows.item, list(failed)), 0].tolist()
+    assert sorted(left.origin[:, 0].tolist()) == sorted(
+        rows.origin[~np.isin(rows.item, list(failed)), 0].tolist()
     )
     assert not failed & set(left.item.tolist())
     # It does not matter in which steps the failures were found.
@@ -169,7 +169,7 @@ def test_rows_without_failures(count, failed, tiles, ordered, seed):
     if ordered:
         twice = without(without(rows, first, ordered=True), failed, ordered=True)
         assert twice.fingerprint() == left.fingerprint()
-        assert (np.diff(left.part(np.argsort(left.window[:, 0])).window[:, 0]) > 0).all()
+        assert (np.diff(left.part(np.argsort(left.origin[:, 0])).origin[:, 0]) > 0).all()
     else:  # a row stays where it is, unless it is one of the last, which fill the gaps
         stays = ~np.isin(rows.item[: len(left)], list(failed))
         np.testing.assert_array_equal(left.item[stays], rows.item[: len(left)][stays])

@@ -221,7 +221,7 @@ def lay_out(
         Seed of the permutation.
     """
     items: list[int] = []
-    windows: list[Size] = []
+    origins: list[Size] = []
     sizes: list[Size] = []
     by_key = sorted(
         zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
@@ -229,11 +229,11 @@ def lay_out(
     count = len(by_key)
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
     for item, header in (by_key[place] for place in order.tolist()):
-        cut = geometry.windows(header.size)
+        cut = geometry.origins(header.size)
         items += [item] * len(cut)
-        windows += cut
+        origins += cut
         sizes += [header.size] * len(cut)
-    rows = Rows(np.array(items, np.int64), np.array(windows, np.int64))
+    rows = Rows(np.array(items, np.int64), np.array(origins, np.int64))
     return replace(rows, size=np.array(sizes, np.int64)) if geometry.fit == GRID else rows
 
 

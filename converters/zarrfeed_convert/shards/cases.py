@@ -59,24 +59,24 @@ class Cases:
         --------
         >>> cases = Cases(["a", "b"], np.array([[3, 5], [2, 2]]), np.array([0, 4]), None)
         >>> rows = cases.rows((2, 4))
-        >>> rows.item.tolist(), rows.window.tolist()
+        >>> rows.item.tolist(), rows.origin.tolist()
         ([0, 0, 0, 0, 1], [[0, 0], [0, 4], [2, 0], [2, 4], [0, 0]])
         """
         grids = -(-self.sizes // np.array(tile))
         counts = count_tiles(self.sizes, tile)
         case = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(case.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        window = np.empty((case.size, len(tile)), np.int64)
+        origin = np.empty((case.size, len(tile)), np.int64)
         for axis in reversed(range(len(tile))):
             number, at = np.divmod(number, grids[case, axis])
-            window[:, axis] = at * tile[axis]
-        return Rows(case, window, self.sizes[case])
+            origin[:, axis] = at * tile[axis]
+        return Rows(case, origin, self.sizes[case])
 
     def own_sizes(self, tile: Size) -> Numbers:
         """Return the size of the part of every tile, (N, 2 or 3), that is not padded."""
         rows = self.rows(tile)
         assert rows.size is not None
-        own: Numbers = np.minimum(rows.size - rows.window, np.array(tile))
+        own: Numbers = np.minimum(rows.size - rows.origin, np.array(tile))
         return own
 
     @property
@@ -100,7 +100,7 @@ class Cases:
         rows = self.rows(tile)
         return [
             f"{self.keys[case]}#{origin_text(origin)}"
-            for case, origin in zip(rows.item.tolist(), rows.window.tolist(), strict=True)
+            for case, origin in zip(rows.item.tolist(), rows.origin.tolist(), strict=True)
         ]
 
 

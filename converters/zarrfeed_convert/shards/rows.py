@@ -26,7 +26,7 @@ class Rows:
     ----------
     item
         (n,) int64, index of the sample in the source.
-    window
+    origin
         (n, 2 or 3) int64, origin of the part that is cut from it: (y, x), or (z, y, x) of a volume.
     size
         (n, 2 or 3) int64, size of the case that it is a tile of; None if samples are no tiles of
@@ -34,7 +34,7 @@ class Rows:
     """
 
     item: Numbers
-    window: Numbers
+    origin: Numbers
     size: Numbers | None = None
 
     def __len__(self) -> int:
@@ -44,12 +44,12 @@ class Rows:
     def part(self, which: slice | Numbers) -> Rows:
         """Select some of the samples."""
         size = None if self.size is None else self.size[which]
-        return Rows(self.item[which], self.window[which], size)
+        return Rows(self.item[which], self.origin[which], size)
 
     def fingerprint(self) -> str:
         """Return a digest of the rows."""
         digest = xxhash.xxh3_128()
-        for values in (self.item, self.window, *(() if self.size is None else (self.size,))):
+        for values in (self.item, self.origin, *(() if self.size is None else (self.size,))):
             digest.update(np.ascontiguousarray(values, "<i8").tobytes())
         return digest.hexdigest()
 

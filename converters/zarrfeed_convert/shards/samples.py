@@ -74,7 +74,7 @@ def read_rows(run: TaskRun[Source], recipe: Recipe, rows: Rows) -> Iterator[Stor
 
     Cases are read in parts, where their source can do so. Samples that fail are noted and skipped.
     """
-    windows: list[list[int]] = rows.window.tolist()
+    origins: list[list[int]] = rows.origin.tolist()
     for item, places in _visits(rows).items():
         parts: Iterable[CasePart] = ()
         with run.noting(item):
@@ -88,8 +88,8 @@ def read_rows(run: TaskRun[Source], recipe: Recipe, rows: Rows) -> Iterator[Stor
             for row in part.rows:
                 stored: StoredSample | None = None
                 with run.noting(item):
-                    window = tuple(windows[row])
-                    stored = _stored(run.context, recipe, item, sample, row, window, part.origin)
+                    origin = tuple(origins[row])
+                    stored = _stored(run.context, recipe, item, sample, row, origin, part.origin)
                 if stored is not None:
                     yield stored
 
@@ -117,7 +117,7 @@ def _parts(
         )
     if not run.context.reads_windows(item):
         return [CasePart(tuple(slice(0, extent) for extent in size), places)]
-    origins = [tuple(origin) for origin in rows.window.tolist()]
+    origins = [tuple(origin) for origin in rows.origin.tolist()]
     tile, nbytes = recipe.geometry.size, header.pixel_nbytes
     return divide_tiles(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
 
@@ -158,21 +158,21 @@ def _stored(
     item: int,
     sample: Sample,
     row: int,
-    window: Size,
     origin: Size,
+    part_origin: Size,
 ) -> StoredSample:
-    """Bring a sample, or the part of a case that begins at `origin`, to its stored form."""
+    """Bring a sample, or the part of a case that begins at `part_origin`, to its stored form."""
     names, geometry, labels = source.names(item), recipe.geometry, recipe.labels
     size = sample[IMAGE].shape[:-1]
     own_part: Window = ()
-    if origin:
-        size = tuple(map(int.__add__, origin, size))
-        own_part = geometry.own_part(window, size)
+    if part_origin:
+        size = tuple(map(int.__add__, part_origin, size))
+        own_part = geometry.own_part(origin, size)
     else:
-        geometry.check_window(size, window, name=names[0])
+        geometry.check_origin(size, origin, name=names[0])
     try:
         cut = geometry.apply(
-            sample, source.fields, window=window, ignore=labels.ignore, origin=origin
+            sample, source.fields, origin=origin, ignore=labels.ignore, part_origin=part_origin
         )
     except SourceError as error:  # the geometry knows no files
         raise SourceError(f"{names[0]}: {error}") from error

@@ -233,19 +233,19 @@ def check_tiles(
     keys
         Names of the N samples.
     """
-    windows: dict[int, set[Size]] = {}
+    origins: dict[int, set[Size]] = {}
     for row, (image, *origin) in enumerate(tile.tolist()):
         known = 0 <= image < len(names)
         found = f"{names[image] if known else '?'}#{origin_text(origin)}"
         if keys[row] != found or not known:
             what = f"needed the tile {keys[row]!r}, found {found}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])
-        windows.setdefault(image, set()).add(tuple(origin))
+        origins.setdefault(image, set()).add(tuple(origin))
     if repacked_of(split):  # its inputs may be tiled differently, and some tiles may be left out
         return
     geometry = geometry_of(split, split.attributes["packed"]["settings"])
     for image, extents in enumerate(map(tuple, size.tolist())):
-        if not geometry.is_cut_into(extents, windows.get(image, set())):
+        if not geometry.is_cut_into(extents, origins.get(image, set())):
             what = f"needed tiles that cover {names[image]!r} ({size_text(extents)}), found gaps"
             yield about(split, "tiles", f"{what} or other tiles; {TODO}", TILE)
 

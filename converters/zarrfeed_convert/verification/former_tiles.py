@@ -31,22 +31,22 @@ class FormerTiles(Geometry):
 
     Examples
     --------
-    >>> FormerTiles((2, 2), "grid").windows((3, 4))
+    >>> FormerTiles((2, 2), "grid").origins((3, 4))
     [(0, 0), (0, 2), (1, 0), (1, 2)]
     """
 
     overlap: int = 0
 
-    def is_cut_into(self, size: Size, windows: set[Size]) -> bool:
-        """Return whether `windows` are those of a sample of a size, which may be damaged."""
+    def is_cut_into(self, size: Size, origins: set[Size]) -> bool:
+        """Return whether `origins` are those of a sample of a size, which may be damaged."""
         count = math.prod(len(steps) + 1 for steps, _ in self._steps(size))
-        return count == len(windows) and windows == set(self.windows(size))
+        return count == len(origins) and origins == set(self.origins(size))
 
     def pads(self, size: Size) -> bool:
         """Return whether a sample of a size must be padded."""
         return any(map(int.__lt__, size, self.size))
 
-    def _origins(self, size: Size) -> list[Sequence[int]]:
+    def _starts(self, size: Size) -> list[Sequence[int]]:
         """Return where tiles begin along each axis."""
         return [[*steps, last] for steps, last in self._steps(size)]
 

@@ -152,7 +152,7 @@ def _other_tiles(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int
     geometry = task.recipe.geometry
     if geometry.fit != GRID or rows.size is not None or not task.whole:
         return ""
-    size, needed = run.probe(item).size, set(map(tuple, rows.window.tolist()))
+    size, needed = run.probe(item).size, set(map(tuple, rows.origin.tolist()))
     if geometry.is_cut_into(size, needed):
         return ""
     return (

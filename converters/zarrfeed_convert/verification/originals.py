@@ -186,14 +186,14 @@ def match(recorded: Recorded, part: OriginPart, source: Source, free: NDArray[np
     free
         (N,) bool, True for samples without an original so far. Those that are found become False.
     """
-    names, windows = _originals_of(recorded)
+    names, origins = _originals_of(recorded)
     number = {part.prefix + key: item for item, key in enumerate(source.keys)}
     items = np.array([number.get(name, -1) for name in names], np.int64)
     items[~free] = -1
     free[items >= 0] = False
     place = np.argsort(items, kind="stable")
     place = place[items[place] >= 0]
-    rows = Rows(items[place], windows[place])
+    rows = Rows(items[place], origins[place])
     if recorded.cases is not None:
         of_all = recorded.cases.rows(tile_of(recorded.split))
         rows = replace(rows, size=None if of_all.size is None else of_all.size[place])
@@ -276,7 +276,7 @@ def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
     """Return the name of every sample's original, and the (N, 2 or 3) origin of its tile in it."""
     if recorded.cases is not None:
         rows = recorded.cases.rows(tile_of(recorded.split))
-        return [recorded.cases.keys[case] for case in map(int, rows.item)], rows.window
+        return [recorded.cases.keys[case] for case in map(int, rows.item)], rows.origin
     if not is_tiled(recorded.split):
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1
         return recorded.keys, np.zeros((recorded.samples, axes), np.int64)
@@ -284,5 +284,5 @@ def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
         tile, images = recorded.arrays[TILE], decode_names(recorded.arrays[TILE_SOURCE])
         return [images[image] for image in tile[:, 0].tolist()], tile[:, 1:].astype(np.int64)
     parts = [key.rpartition("#") for key in recorded.keys]
-    windows = [[int(extent) for extent in place.split(",")] for _, _, place in parts]
-    return [name for name, _, _ in parts], np.array(windows, np.int64)
+    origins = [[int(extent) for extent in place.split(",")] for _, _, place in parts]
+    return [name for name, _, _ in parts], np.array(origins, np.int64)
