@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.geometry import Size
+    from zarrfeed_convert.resampling import Resampling
     from zarrfeed_convert.source import Window
 
 _ENLARGED = 64  # times its own size that a volume read in windows may have when it is resampled
@@ -114,7 +115,8 @@ class RegriddedSource(Source):
         ------
         SourceError
             The sample is no volume, or has no affine, or one that cannot be used. Or the result
-            would be too large.
+            would be too large, or have a single voxel along an axis that has several, as of
+            spacings in a file that are not in millimetres.
         """
         header, grid = self._grid(sample)
         return replace(
@@ -164,6 +166,7 @@ class RegriddedSource(Source):
         header, name = self.inner.probe(sample), self.names(sample)[0]
         grid = grid_of(header, orient=self.orient, spacing=self.spacing, name=name)
         if grid.resampling:
+            _require_several(grid.resampling, self.spacing or (), name)
             self._require_small(sample, header, grid, name)
         self._last = sample, header, grid
         return header, grid
@@ -195,6 +198,21 @@ class RegriddedSource(Source):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, without the last header."""
         return self.__dict__ | {"_last": None}
+
+
+def _require_several(resampling: Resampling, spacing: tuple[float, ...], name: str) -> None:
+    """Refuse to make a single voxel of several: most such spacings are in another unit."""
+    for axis, before, after, step, new in zip(
+        "DHW", resampling.before, resampling.after, resampling.steps, spacing, strict=True
+    ):
+        if after == 1 < before:
+            old = new / step
+            raise SourceError(
+                f"{name}: needed at least 2 voxels along {axis} after resampling, found {before} "
+                f"voxels of {old:.3g} mm, as the file says, {before * old:.3g} mm together, which "
+                f"are 1 of {new:g} mm; --spacing is along D,H,W in millimetres, as is the spacing "
+                "of the file: choose a smaller --spacing, or correct the unit in the file"
+            )
 
 
 def _arrays_of(header: Header, size: Size) -> dict[str, ArrayHeader]:

@@ -89,9 +89,10 @@ class Source(ABC):
         skipped.
     remarks
         Further remarks for the report, as (subject, value, reason).
-    takes_urls, takes_labels, takes_names
-        Whether places of a format may be URLs; whether ``masks`` may be the name of a label; and
-        whether places of further fields are names inside the files of images, such as columns.
+    takes_urls, takes_labels, takes_names, takes_fill
+        Whether places of a format may be URLs; whether ``masks`` may be the name of a label;
+        whether places of further fields are names inside the files of images, such as columns; and
+        whether the format has the option ``fill`` for pixels of images without data.
     opened, arguments
         Folder in which a format was opened, with the arguments; and all its options, as
         :meth:`describe` records them.
@@ -124,6 +125,7 @@ class Source(ABC):
     takes_urls: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     takes_names: ClassVar[bool] = False
+    takes_fill: ClassVar[bool] = False
     opened: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
     arguments: JSON = {}  # noqa: RUF012 (each format has its own, set when it is opened)
 

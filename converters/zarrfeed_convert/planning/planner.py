@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # Called with the name of a step, the number of samples done, and their total.
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
+_NAN = "nan"
+
 
 def plan_conversion(
     samples: Source,
@@ -207,24 +209,33 @@ def _about_turned(measured: Measured) -> tuple[Decision, ...]:
 
 
 def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:
-    """Tell of values that files declare to be none; NaN of images are counted elsewhere."""
-    first: dict[float, int] = {}
-    for item, header in zip(measured.items, measured.headers, strict=True):
-        for value in header.nodata:
-            if not math.isnan(value):
-                first.setdefault(value, item)
-    if not first:
+    """Tell of values that files declare to be none, and of how many files declare one."""
+    declaring = [
+        (item, header.nodata)
+        for item, header in zip(measured.items, measured.headers, strict=True)
+        if header.nodata
+    ]
+    if not declaring:
         return ()
-    value, item = next(iter(first.items()))
+    item, nodata = declaring[0]
+    # As texts, since NaN is not equal to itself.
+    values = dict.fromkeys(shown_value(value) for _, declared in declaring for value in declared)
     names = samples.names(item)
     who = names[0] if set(samples.fields) <= set(PAIR) else f"one of {', '.join(names)}"
+    total = len(measured.items)
+    of_all = f", as {len(declaring)} of {total} samples declare such values" if total > 1 else ""
+    counted = "" if [*values] == [_NAN] else ", and count in the channels' mean and std"
     reason = (
-        f"{who} declares {shown_value(value)} as no data: such pixels of images are packed as they "
-        "are, and count in the channels' mean and std"
+        f"{who} declares {shown_value(nodata[0])} as no data{of_all}: such pixels of images are "
+        f"packed as they are{counted}"
     )
+    if _NAN in values:
+        reason += "; NaN in images make a loss NaN"
     if who != names[0]:
         reason += "; those of targets count in a loss, unless weights leave them out"
-    return (Decision("no data", few(map(shown_value, first), counted=True), reason),)
+    reason += "; to replace them, " + ("use -o fill=0, or " if samples.takes_fill else "")
+    reason += "do it in a transform"
+    return (Decision("no data", few(values, counted=True), reason),)
 
 
 def step_progress(

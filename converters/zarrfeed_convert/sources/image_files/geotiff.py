@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.image_files.field_files import FilePairs, in_image, version_of
+from zarrfeed_convert.sources.image_files.fill import fill_of_text, filled, require_fill
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
@@ -77,6 +79,9 @@ class GeoTiffs(FilePairs):
         End of a stem after the shared name, such as ``_mask``.
     nodata
         Id in masks where there are no data. It is the ignored id.
+    fill
+        Number that pixels of images get where there are no data, and for every NaN of files that
+        declare NaN as no data. By default they keep their values.
     geometry
         ``strict``: a mask must have the coordinate reference system of its image, and its corners
         within a tenth of a pixel of the image's. ``warn``: others are paired by index, and counted
@@ -96,6 +101,8 @@ class GeoTiffs(FilePairs):
         the same name.
     """
 
+    takes_fill = True
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -104,6 +111,7 @@ class GeoTiffs(FilePairs):
         image_suffix: str = "",
         mask_suffix: str = "",
         nodata: int = 255,
+        fill: float | str = "",
         geometry: Agreement = "strict",
         color: Color = "auto",
         mask_map: str | MaskMap = "",
@@ -112,6 +120,7 @@ class GeoTiffs(FilePairs):
         require_volume_options(geometry=geometry)
         if not 0 <= nodata <= MAX_ID:
             raise SourceError(f"option nodata: needed an id, 0 to {MAX_ID}, found {nodata}")
+        self._fill = fill_of_text(fill)
         paired = masks_given(os.fspath(masks), mask_suffix=mask_suffix, mask_map=mask_map)
         joined = join_folders(
             os.fspath(images),
@@ -151,7 +160,11 @@ class GeoTiffs(FilePairs):
                 f"{elsewhere}; resample the mask to the image's pixels or, if they match as they "
                 "are, use --geometry warn"
             )
-        return replace(header, affine=image.affine, crs=image.crs)
+        nodata = header.nodata
+        if self._fill is not None:
+            require_fill(self._fill, header.dtype, name=self._files[sample][0])
+            nodata = ()
+        return replace(header, affine=image.affine, crs=image.crs, nodata=nodata)
 
     def reads_windows(self, sample: int) -> bool:
         """Return whether the files of all fields consist of blocks of modest size."""
@@ -189,6 +202,9 @@ class GeoTiffs(FilePairs):
         name = self._files[sample][0]
         pixels, gaps = read_raster(name, self._limits, window)
         image = self._options.image(pixels, name=name)
+        if self._fill is not None:
+            nan = any(map(math.isnan, self._raster(name).measure.nodata))
+            image = filled(image, gaps, self._fill, nan=nan)
         if len(self.fields) == 1:
             return (image,)
         return image, self._mask(sample, window, gaps)

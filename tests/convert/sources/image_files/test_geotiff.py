@@ -348,3 +348,57 @@ def test_images_alone_have_no_ignored_id(pair):
     source = open_source("geotiff", pair(BANDS))
     assert source.filled is None
     require_source(source, [np.moveaxis(BANDS, 0, 2)])
+
+
+def test_nan_as_no_data_is_told_with_the_number_of_files_and_a_way_out(pair, tmp_path):
+    bands = with_hole(BANDS[:2].astype("float32"), np.nan)
+    arguments = pair(bands, IDS, PLACE | {"nodata": np.nan}, PLACE)
+    for name in ("b", "c"):
+        nodata = {"nodata": np.nan} if name == "b" else {}
+        write_raster(tmp_path / f"i/{name}.tif", BANDS[:2].astype("float32"), **PLACE, **nodata)
+        shutil.copy(tmp_path / "m/a.tif", tmp_path / f"m/{name}.tif")
+    report = convert(GeoTiffs(**arguments), tmp_path / "o.zarr", split="s", workers=1)
+    [told] = [line for line in report.remarks if line.startswith("no data: ")]
+    assert "a.tif declares nan as no data, as 2 of 3 samples" in told
+    assert "NaN in images make a loss NaN; to replace them, use -o fill=0" in told
+    [counted] = [line for line in report.remarks if line.startswith("not finite: ")]
+    assert "230 values" in counted  # 2 bands of 10 x 7, and a row of 90 in one band
+
+
+@pytest.mark.parametrize("value", [np.nan, -9999.0])
+def test_fill_replaces_pixels_of_images_without_data(pair, tmp_path, value):
+    bands = with_hole(BANDS[:3].astype("float32"), value)
+    expected = np.moveaxis(bands, 0, 2).copy()
+    expected[:10, :7] = -1
+    expected[np.isnan(expected)] = -1
+    source = GeoTiffs(**pair(bands, IDS, PLACE | {"nodata": value}, PLACE, fill=-1))
+    ids = IDS.copy()
+    ids[:10, :7] = 255
+    require_source(source, [expected], [ids])
+    require_windows(source, 0)
+    report = convert(source, tmp_path / "o.zarr", split="s", workers=1)
+    assert not [line for line in report.remarks if line.startswith(("no data", "not finite"))]
+    packed = json.loads((tmp_path / "o.zarr/s/zarr.json").read_text())["attributes"]["zarrfeed"]
+    assert packed["source"]["fill"] == -1
+
+
+def test_without_fill_values_are_kept_and_no_option_is_recorded(pair):
+    bands = with_hole(BANDS[:2].astype("float32"), np.nan)
+    source = GeoTiffs(**pair(bands, IDS, PLACE | {"nodata": np.nan}, PLACE))
+    np.testing.assert_array_equal(source.read(0)[0], np.moveaxis(bands, 0, 2))
+    assert "fill" not in source.describe()
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        ("nan", "option fill: needed a number such as 0, found 'nan'"),
+        ("x", "option fill: needed a number"),
+        (-1, r"i/a\.tif: needed a whole number, 0 to 65535 as the option fill .*found -1"),
+        ("0.5", r"i/a\.tif: needed a whole number"),
+    ],
+)
+def test_a_fill_that_images_cannot_hold_is_refused(pair, fill, said):
+    arguments = pair(BANDS, IDS, PLACE | {"nodata": 0}, PLACE)
+    with pytest.raises(SourceError, match=said):
+        open_source("geotiff", {**arguments, "fill": fill}).probe(0)
