@@ -53,6 +53,9 @@ class Header:
     crs
         Coordinate reference system of the affine of an image, as WKT; empty if the file does not
         say it.
+    oriented
+        Whether the file says how a volume lies. If it does not, of an affine only the distances of
+        voxels are known.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Header:
     nodata: tuple[float, ...] = field(default=(), compare=False)
     affine: Affine | None = field(default=None, compare=False)
     crs: str = field(default="", compare=False)
+    oriented: bool = field(default=True, compare=False)
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Header:
         nodata: tuple[float, ...] = (),
         affine: Affine | None = None,
         crs: str = "",
+        oriented: bool = True,
         **old: Any,
     ) -> None:
         if isinstance(arrays, Mapping) and not (sizes or old):
@@ -92,6 +97,7 @@ class Header:
         object.__setattr__(self, "nodata", nodata)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "crs", crs)
+        object.__setattr__(self, "oriented", oriented)
 
     @classmethod
     def of_pair(

@@ -104,9 +104,16 @@ def grid_of(
     ------
     SourceError
         It is no volume, or has no affine, or one that cannot be inverted or whose axes are not at
-        right angles. Or it would have too many voxels.
+        right angles. Or its file says no orientation from which to turn it. Or it would have too
+        many voxels.
     """
     affine = _affine_of(header, name)
+    if orient is not None and not header.oriented:
+        raise SourceError(
+            f"{name}: needed an orientation to turn the volume, found a file that says none (NIfTI "
+            "with neither qform nor sform: their codes are 0), where programs guess differently; "
+            "write the orientation into the file, or keep it as it is (--orient keep)"
+        )
     turn = None if orient is None else turn_to(orient, affine)
     size = header.size
     if turn:

@@ -199,6 +199,7 @@ def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
                 header.nodata,
                 header.affine,
                 header.crs,
+                header.oriented,
             )
             header = known.setdefault(kind, header)
         headers.append(header)

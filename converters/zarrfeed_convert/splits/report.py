@@ -39,7 +39,7 @@ _SHOWN = 10  # skipped samples
 _REMARKS = (
     *("hidden files", ".npy files", "JPEG targets"),
     *("repeated files", "same position", "geometry", "other splits"),
-    *("regions", "unlisted files", "not finite"),
+    *("regions", "unlisted files", "not finite", "no orientation"),
 )
 # Decisions that may surprise a user who set no option.
 _NOTABLE = ("masks", "mask dtype", "no data", "padding", *_REMARKS)

@@ -244,6 +244,12 @@ def _toward(first: Volume, other: Volume) -> NDArray[Any]:
 def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
     if not canonical:
         return _AS_STORED
+    if not volume.oriented:
+        raise SourceError(
+            f"{volume.path}: needed a qform or sform, which say the orientation of the volume, "
+            "found neither (their codes are 0), where programs guess differently; write the "
+            "orientation into the file, or leave out --option canonical=yes"
+        )
     orientation: NDArray[Any] = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
     if not np.isfinite(orientation).all():
         raise SourceError(

@@ -89,6 +89,17 @@ class VolumeCases(Source):
             why = f"voxels are paired by index, as --geometry warn says; the first: {elsewhere[0]}"
             count = f"{_counted(len(elsewhere), 'file')} elsewhere"
             self.remarks = (*self.remarks, ("geometry", count, why))
+        unoriented = [volume.path for volume in self._volumes if not volume.oriented]
+        if unoriented:
+            why = (
+                f"neither qform nor sform, of which the first is {unoriented[0]}: their distances "
+                "of voxels are known, their orientation and position are a guess of nibabel "
+                "(SimpleITK makes another); write them into the files if models depend on them"
+            )
+            self.remarks = (
+                *self.remarks,
+                ("no orientation", _counted(len(unoriented), "file"), why),
+            )
         self._common = common_dtype(
             (image.stored, image.dtype) for case in self._cases for image in case.images
         )
@@ -110,6 +121,13 @@ class VolumeCases(Source):
             return "image"
         return "volume" if self._cut.axis is None else "slice"
 
+    @property
+    def _volumes(self) -> Iterator[Volume]:
+        for case in self._cases:
+            yield from case.images
+            if case.labels:
+                yield case.labels
+
     def _facts(self) -> JSON:
         kind = "images" if self._cut.images else "volumes"
         return {kind: len(self._cases), f"empty_{self._what}s_left_out": self._empty}
@@ -129,7 +147,10 @@ class VolumeCases(Source):
         mask = None
         if case.labels:
             mask = self._options.mask_shape(case.size, case.labels.channels)
-        return Header.of_pair((*case.size, channels), dtype, mask, affine=case.affine)
+        oriented = case.images[0].oriented
+        return Header.of_pair(
+            (*case.size, channels), dtype, mask, affine=case.affine, oriented=oriented
+        )
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Read a slice or a volume, and its labels."""

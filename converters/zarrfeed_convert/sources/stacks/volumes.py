@@ -88,6 +88,8 @@ class Volume:
         How a NIfTI file stores its voxels; None of other files.
     planes_first
         Whether the axes are z, y, x, as of TIFF stacks and arrays, rather than x, y, z.
+    oriented
+        Whether the file says the orientation of the affine; if not, it is a guess of nibabel.
     """
 
     path: str
@@ -99,6 +101,7 @@ class Volume:
     affine: NDArray[np.float64] = field(compare=False)
     encoding: Encoding | None = None
     planes_first: bool = False
+    oriented: bool = True
 
     @property
     def packed_nbytes(self) -> int:
@@ -154,6 +157,7 @@ def measure_volume(path: str) -> Volume:
         rescaled_dtype(numbers, slope, intercept, path),
         _millimetres(image),
         encoding,
+        oriented=bool(image.header["qform_code"] or image.header["sform_code"]),
     )
 
 

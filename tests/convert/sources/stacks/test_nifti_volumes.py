@@ -433,3 +433,39 @@ def test_a_volume_that_cannot_be_read_ends_the_run_or_is_skipped(tmp_path):
         case = zarrfeed.open_case("o.zarr/train", name)
         expected = numbers(*SHAPE, seed=ord(name)).transpose(2, 1, 0)[..., None]
         np.testing.assert_array_equal(case[:], expected)
+
+
+def test_files_without_an_orientation_are_counted_and_not_turned():
+    """Programs guess: nibabel and SimpleITK differ."""
+    for name in ("i/a.nii", "i/b.nii", "m/a.nii", "m/b.nii"):
+        codes = (0, 0) if name.endswith("a.nii") else (2, 0)
+        ids = numbers(*SHAPE, dtype="uint8") % 2
+        write(name, ids, np.diag([1, 1.5, 2, 1.0]) if codes == (2, 0) else np.eye(4), codes=codes)
+    source = NiftiVolumes("i", "m", as_="volumes")
+    report = convert(source, "o.zarr", split="s", tile=(4, 4, 4), workers=1)
+    [told] = [line for line in report.remarks if line.startswith("no orientation: ")]
+    assert told.startswith("no orientation: 2 files: neither qform nor sform")
+    assert str(Path("i/a.nii")) in told
+    with pytest.raises(
+        SourceError,
+        match=r"i/a\.nii: needed an orientation .*neither qform nor sform.*--orient keep",
+    ):
+        convert(source, "r.zarr", split="s", orient="RAS", tile=(4, 4, 4), workers=1)
+    convert(source, "r.zarr", split="s", spacing=(2, 0.5, 1), tile=(4, 4, 4), workers=1)
+    sizes = zarr.open_array("r.zarr/s/case_size")[:]
+    assert sorted(sizes.tolist()) == [[2, 12, 7], [5, 18, 7]]  # by the spacings of the files
+
+
+def test_slices_of_files_without_an_orientation_are_counted_and_not_turned():
+    write("i/a.nii", numbers(*SHAPE), np.eye(4), codes=(0, 0))
+    assert [what for what, _, _ in NiftiVolumes("i").remarks] == ["no orientation"]
+    with pytest.raises(SourceError, match=r"a\.nii: needed a qform or sform.*canonical=yes"):
+        NiftiVolumes("i", canonical=True)
+
+
+@pytest.mark.parametrize("codes", [(2, 0), (0, 1), (1, 1)])
+def test_a_qform_or_an_sform_says_the_orientation(codes):
+    write("i/a.nii", numbers(*SHAPE), orthogonal((1, 1, 2)), codes=codes)
+    source = NiftiVolumes("i", as_="volumes")
+    assert source.probe(0).oriented
+    assert not source.remarks
