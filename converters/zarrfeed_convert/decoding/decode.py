@@ -174,7 +174,8 @@ def _measure(
 def _require_full(name: str, level: int) -> None:
     if level:
         raise SourceError(
-            f"{name}: needed level {level}, found an image of one resolution; leave out -o level"
+            f"{name}: needed level {level}, found an image of one resolution; use -o level=0 for "
+            "all images, or take it out"
         )
 
 

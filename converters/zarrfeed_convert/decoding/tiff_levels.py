@@ -58,9 +58,12 @@ def level_of(tiff: tifffile.TiffFile, name: str, number: int = 0) -> Level:
     if number >= len(found):
         sizes = (f"{level} is {page.imagelength}x{page.imagewidth}" for level, page in
                  enumerate(found))  # fmt: skip
+        advice = "choose one of them by -o level=N"
+        if len(found) == 1:
+            advice = "use -o level=0 for all images, save it with levels, or take it out"
         raise SourceError(
             f"{name}: needed level {number}, found {len(found)} level"
-            f"{'s' if len(found) > 1 else ''}: {', '.join(sizes)}; choose one of them by -o level=N"
+            f"{'s' if len(found) > 1 else ''}: {', '.join(sizes)}; {advice}"
         )
     page = found[number]
     if page.imagedepth > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.source import PAIR
 from zarrfeed_convert.sources.cache import Cache
 from zarrfeed_convert.sources.field_values import DecodedFields
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.pixels import Measure, Pixels
     from zarrfeed_convert.decoding.tiff_windows import TiffWindows
+    from zarrfeed_convert.header import Header
     from zarrfeed_convert.source import Field, Mask, Window
     from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.value_options import ValueOptions
@@ -99,6 +101,43 @@ class FilePairs(DecodedFields):
         if isinstance(value, ArrayFile) and value.axes == 3:
             return values.reshape(*value.size, *values.shape[2:])
         return values
+
+    def probe(self, sample: int) -> Header:
+        """Measure a sample, and check that its files agree at the level."""
+        header = super().probe(sample)
+        if self._level:
+            self._require_level_of_all(sample, header)
+        return header
+
+    def _require_level_of_all(self, sample: int, header: Header) -> None:
+        """Refuse files that have neither the level of the image nor its size.
+
+        Raises
+        ------
+        SourceError
+            The message says which levels of which size the files have.
+        """
+        axes, names = len(header.size), self._files[sample]
+        for field, name in zip(self.fields[1:], names[1:], strict=True):
+            if header.arrays[field.name].shape[:axes] == header.size:
+                continue
+            raise SourceError(
+                f"{names[0]}: needed a {field.name} of {size_text(header.size)} pixels, as level "
+                f"{self._level} of the image ({self._levels_of(names[0])}), found {name} "
+                f"({self._levels_of(name)}); save the {field.name} with the same levels or in the "
+                "size of this one, or use -o level=0"
+            )
+
+    def _levels_of(self, name: str) -> str:
+        """List the levels of a file with their sizes."""
+        if is_array_file(name):
+            sizes = [ArrayFile(name, self._limits).size]
+        else:
+            first = measure(Path(name), self._limits)
+            more = range(1, first.levels)
+            sizes = [first.size]
+            sizes += [measure(Path(name), self._limits, level=level).size for level in more]
+        return ", ".join(f"level {level} is {size_text(size)}" for level, size in enumerate(sizes))
 
     def _level_of(self, field: int, name: str) -> int:
         """Return the level at which to read a file; masks may have only that of the images."""

@@ -177,3 +177,38 @@ def test_pages_of_one_size_are_a_stack_and_of_other_shapes_no_level(folders):
             tiff.write(FULL, tile=(64, 64), description="Aperio Image", metadata=None)
     with pytest.raises(SourceError, match="needed one image in the file, found 3 TIFF pages"):
         PairedFolders(images).probe(0)
+
+
+@pytest.mark.parametrize("flat", ["tif", "png", "npy"])
+def test_masks_without_the_level_are_refused_with_the_levels_of_both_files(folders, tmp_path, flat):
+    from PIL import Image
+
+    from zarrfeed_convert import convert
+
+    images, masks = folders
+    write_ome(images / "a.tif", LEVELS, photometric="rgb")
+    ids = np.ascontiguousarray(FULL[..., 0] // 60)
+    if flat == "tif":
+        tifffile.imwrite(masks / "a.tif", ids, **GREY)
+    elif flat == "png":
+        Image.fromarray(ids).save(masks / "a.png")
+    else:
+        np.save(masks / "a.npy", ids)
+    sizes = "level 0 is 320x256, level 1 is 160x128, level 2 is 80x64"
+    said = (
+        rf"i/a\.tif: needed a mask of 160x128 pixels, as level 1 of the image \({sizes}\), "
+        rf"found .*m/a\.{flat} \(level 0 is 320x256\); save the mask with the same levels .*or use "
+        "-o level=0"
+    )
+    with pytest.raises(SourceError, match=said) as error:
+        convert(PairedFolders(images, masks, level=1), tmp_path / "o", split="train", workers=1)
+    assert "--size" not in str(error.value)
+
+
+def test_one_image_without_levels_is_named_with_the_way_out(folders, tmp_path):
+    images, _ = folders
+    write_ome(images / "a.tif", LEVELS, photometric="rgb")
+    tifffile.imwrite(images / "b.tif", FULL, metadata=None)
+    said = r"b\.tif: needed level 1, found 1 level: 0 is 320x256; use -o level=0 for all images"
+    with pytest.raises(SourceError, match=said):
+        PairedFolders(images, level=1).probe(1)
