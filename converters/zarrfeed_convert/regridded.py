@@ -143,6 +143,27 @@ class RegriddedSource(Source):
         self._require_promised(sample, found, tuple(along.stop - along.start for along in before))
         return self._made(grid, found, window)
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return what the other source decodes as a whole, as it is in the result."""
+        _, grid = self._grid(sample)
+        chunk = self.inner.decoded_together(sample)
+        if not chunk:
+            return ()
+        turned = grid.turn.size(chunk) if grid.turn else chunk
+        return tuple(
+            min(new, max(1, math.ceil(extent * new / old)))
+            for extent, new, old in zip(turned, grid.new_size, grid.turned_size, strict=True)
+        )
+
+    def read_mask_window(self, sample: int, window: Window) -> Mask:
+        """Decode the part of a sample's mask that a window is made of, turn and resample it."""
+        _, grid = self._grid(sample)
+        before = grid.window_before(window)
+        found = self.inner.read_mask_window(sample, before)
+        size = tuple(along.stop - along.start for along in before)
+        self._require_promised(sample, (found,), size, self.names(sample)[1:2])
+        return grid.apply(found, "mask", window)
+
     def read_mask(self, sample: int) -> Mask:
         """Decode a sample's mask, turn and resample it."""
         _, grid = self._grid(sample)

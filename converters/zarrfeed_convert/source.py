@@ -178,6 +178,14 @@ class Source(ABC):
         """
         return False
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:  # noqa: ARG002 (of no sample)
+        """Return what :meth:`read_window` decodes as a whole: its extent along each spatial axis.
+
+        (1, H, W) if slices are, (rows, W) of strips, the shape of a chunk or tile. Empty if windows
+        cost no more than their own pixels.
+        """
+        return ()
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Decode a part of a sample.
 

@@ -284,7 +284,7 @@ def test_a_dry_run_tells_of_cases_that_are_decoded_as_a_whole(tmp_path, monkeypa
         report = convert(source, tmp_path / "o", split="s", dry_run=True, **SMALL)
         reasons = [each.reason for each in report.decisions if each.what == "decoding"]
         assert len(reasons) == bool(told)
-        assert all("case0 takes 3.52 KiB" in reason for reason in reasons)
+        assert all("case0 takes 4.39 KiB" in reason for reason in reasons)
         assert report.cases == 5
         assert report.headline.startswith("Would pack 5 cases as ")
     assert case_parts.PART_NBYTES == 64 << 20
@@ -310,3 +310,69 @@ def test_few_parts_are_decoded_to_try_codecs(tmp_path):
     source = Watched({f"case{place}": pair((40, 40), place) for place in range(9)})
     convert(source, tmp_path / "o", split="s", dry_run=True, **SMALL)
     assert len(read) <= 8
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 3).flatmap(lambda axes: st.tuples(*[st.tuples(EXTENT, EXTENT, EXTENT)] * axes)),
+    st.integers(1, 400),
+    st.data(),
+)
+def test_parts_are_large_and_keep_chunks_whole(extents, most, data):
+    size, tile, chunk = zip(*extents, strict=True)
+    origins = Geometry(tile, GRID).windows(size)
+    start = data.draw(st.integers(0, len(origins) - 1))
+    rows = range(start, len(origins))
+    options = {"size": size, "tile": tile, "pixel_nbytes": 1}
+    found = [*divide_tiles(rows, origins[start:], chunk=chunk, most=most, **options)]
+    assert [row for part in found for row in part.rows] == [*rows]
+    for part in found:
+        for row in part.rows:
+            for at, step, extent, along in zip(origins[row], tile, size, part.window, strict=True):
+                assert along.start <= at
+                assert min(at + step, extent) <= along.stop <= extent
+    without = [*divide_tiles(rows, origins[start:], most=most, **options)]
+    assert len(found) <= len(without)
+
+
+def test_tiles_of_a_long_row_are_decoded_together():
+    origins = [(y, x) for y in (0, 4) for x in range(0, 100, 4)]
+    parts = divide_tiles(range(50), origins, size=(8, 100), tile=(4, 4), pixel_nbytes=1, most=200)
+    assert [len(part.rows) for part in parts] == [12, 12, 1, 12, 12, 1]
+
+
+def test_slices_and_strips_are_decoded_once():
+    size, tile = (20, 64, 64), (8, 16, 16)
+    origins = Geometry(tile, GRID).windows(size)
+    parts = divide_tiles(range(len(origins)), origins, size=size, tile=tile, pixel_nbytes=1,
+                         chunk=(1, 64, 64), most=8 * 16 * 64)  # fmt: skip
+    assert [part.window[0] for part in parts] == [slice(0, 8), slice(8, 16), slice(16, 20)]
+    origins = Geometry((8, 8), GRID).windows((16, 99))
+    parts = divide_tiles(range(len(origins)), origins, size=(16, 99), tile=(8, 8), pixel_nbytes=1,
+                         chunk=(3, 99), most=100)  # fmt: skip
+    assert [part.window for part in parts] == [
+        (slice(0, 8), slice(0, 99)), (slice(8, 16), slice(0, 99)),
+    ]  # fmt: skip
+
+
+def test_chunks_of_two_tiles_are_decoded_once_where_memory_allows():
+    origins = Geometry((4, 8), GRID).windows((16, 16))
+    parts = [*divide_tiles(range(8), origins, size=(16, 16), tile=(4, 8), pixel_nbytes=1,
+                           chunk=(8, 16), most=64)]  # fmt: skip
+    assert [part.window[0] for part in parts] == [slice(0, 8), slice(8, 16)]
+
+
+def test_a_case_that_cannot_be_measured_is_skipped(tmp_path, monkeypatch):
+    from zarrfeed_convert.planning import planner
+
+    monkeypatch.setattr(planner, "PART_NBYTES", 100)
+
+    class Truncated(CaseArrays):
+        def reads_windows(self, sample):
+            if self.keys[sample] == "case3":
+                raise SourceError("case3: its pixels end at byte 10, the file at byte 9")
+            return True
+
+    report = convert(Truncated(CASES), tmp_path / "o", split="s", on_error="skip", **SMALL)
+    assert [name for name, _ in report.skipped] == ["case3"]
+    assert verify(tmp_path / "o").ok

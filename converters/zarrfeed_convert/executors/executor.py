@@ -12,7 +12,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numcodecs.blosc
@@ -106,11 +105,11 @@ class TaskRun(Generic[Context]):
 
     def read_window(self: TaskRun[Source], item: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Return a part of a sample's arrays; see :meth:`Source.read_window`."""
-        return self._read(partial(self.context.read_window, window=window), item)
+        return self._read(lambda item: self.context.read_window(item, window), item)
 
     def read_mask_window(self: TaskRun[Source], item: int, window: Window) -> Mask:
         """Return a part of a sample's mask; see :meth:`Source.read_mask_window`."""
-        return self._read(partial(self.context.read_mask_window, window=window), item)
+        return self._read(lambda item: self.context.read_mask_window(item, window), item)
 
     def read_mask(self: TaskRun[Source], item: int) -> Mask:
         """Return a sample's mask; see :meth:`Source.read_mask`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ from zarrfeed_convert.planning.layout import (
 )
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
-from zarrfeed_convert.planning.survey_tasks import Measured, probe_all, require_alike
+from zarrfeed_convert.planning.survey_tasks import Measured, measure_parts, probe_all, require_alike
 from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.samples import Recipe
@@ -29,6 +29,7 @@ from zarrfeed_convert.source import PAIR
 
 if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor, Progress
+    from zarrfeed_convert.geometry import Geometry
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.source import Source
@@ -118,6 +119,8 @@ def plan_conversion(
     about_padding = survey.about_padding(settings, samples.fields, kinds, measured, geometry)
     executor.failures.add(unfit, complete=True)
     measured = measured.without(executor.failures.items)
+    largest, about_decoding = _decoded_at_once(samples, executor, measured, geometry)
+    measured = measured.without(executor.failures.items)
     rows = survey.lay_out(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
     )
@@ -153,10 +156,6 @@ def plan_conversion(
         about_order,
         *about_layout,
     )
-    each = sum(layout.sample_nbytes for layout in fields) / math.prod(geometry.size)
-    largest, about_decoding = _decoded_at_once(
-        samples, measured, each, of_cases=geometry.fit == GRID
-    )
     plan = Plan(
         recipe,
         fields,
@@ -172,27 +171,28 @@ def plan_conversion(
 
 
 def _decoded_at_once(
-    samples: Source, measured: Measured, pixel_nbytes: float, *, of_cases: bool
+    samples: Source, executor: Executor, measured: Measured, geometry: Geometry
 ) -> tuple[int, tuple[Decision, ...]]:
     """Return the bytes of the largest part of a sample that is decoded at once, and tell of it."""
-    largest, who, whole = 0, 0, 0
-    for item, header in zip(measured.items, measured.headers, strict=True):
-        nbytes = math.ceil(math.prod(header.size) * pixel_nbytes)
-        if of_cases and nbytes > PART_NBYTES:
-            if samples.reads_windows(item):
-                nbytes = PART_NBYTES
-            else:
-                whole += 1
-        if nbytes > largest:
-            largest, who = nbytes, item
-    if not whole:
-        return largest, ()
+    nbytes = [prod(header.size) * header.pixel_nbytes for header in measured.headers]
+    sizes = dict(zip(measured.items, nbytes, strict=True))
+    if geometry.fit != GRID:
+        return max(nbytes), ()
+    large = [item for item, nbytes in sizes.items() if nbytes > PART_NBYTES]
+    found = executor.run(measure_parts, [([item], geometry.size) for item in large])
+    wholes = 0
+    for item, [(part, whole)] in zip(large, found, strict=True):
+        sizes[item] = part
+        wholes += whole
+    who = max(sizes, key=lambda item: sizes[item])
+    if not wholes:
+        return sizes[who], ()
     reason = (
         f"cases of their formats are decoded as a whole; {samples.names(who)[0]} takes "
-        f"{text_of_bytes(largest)}, several times while it is decoded. Formats that are read in "
+        f"{text_of_bytes(sizes[who])}, several times while it is decoded. Formats that are read in "
         f"parts, such as tiled TIFF, take {text_of_bytes(PART_NBYTES)}"
     )
-    return largest, (Decision("decoding", f"{whole} of {len(measured.items)} whole", reason),)
+    return sizes[who], (Decision("decoding", f"{wholes} of {len(sizes)} whole", reason),)
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:

@@ -21,7 +21,7 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
-from zarrfeed_convert.shards.case_parts import PART_NBYTES, divide_case
+from zarrfeed_convert.shards.case_parts import PART_NBYTES, divide_case, largest_part
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.executors.executor import Executor, Progress, TaskRun
+    from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.shards.codecs import Codec
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Mask, Source
@@ -223,14 +224,32 @@ def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[in
 
 def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
     """Read a mask: in parts if it is large and its source can do so, else as a whole."""
-    if run.context.reads_windows(item):
-        header = run.probe(item)
-        nbytes = header.pixel_nbytes
-        if prod(header.size) * nbytes > PART_NBYTES:
-            for window in divide_case(header.size, nbytes):
-                yield run.read_mask_window(item, window)
-            return
-    yield run.read_mask(item)
+    header = run.probe(item)
+    nbytes = header.pixel_nbytes
+    if prod(header.size) * nbytes > PART_NBYTES and run.context.reads_windows(item):
+        chunk = run.context.decoded_together(item)
+        for window in divide_case(header.size, nbytes, chunk=chunk):
+            yield run.read_mask_window(item, window)
+    else:
+        yield run.read_mask(item)
+
+
+def measure_parts(run: TaskRun[Source], job: tuple[list[int], Size]) -> list[tuple[int, bool]]:
+    """Return the bytes of the largest part of cases that is decoded at once; whether it is all."""
+    items, tile = job
+    found = []
+    for item in items:
+        nbytes, whole = 0, False
+        with run.noting(item):
+            header = run.probe(item)
+            each = header.pixel_nbytes
+            nbytes, whole = prod(header.size) * each, not run.context.reads_windows(item)
+            if not whole:
+                chunk = run.context.decoded_together(item)
+                nbytes = largest_part(header.size, tile, pixel_nbytes=each, chunk=chunk)
+        found.append((nbytes, whole))
+        run.tick()
+    return found
 
 
 def collect_colors(

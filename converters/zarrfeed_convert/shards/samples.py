@@ -119,7 +119,8 @@ def _parts(
         return [CasePart(tuple(slice(0, extent) for extent in size), places)]
     origins = [tuple(origin) for origin in rows.origin.tolist()]
     tile, nbytes = recipe.geometry.size, header.pixel_nbytes
-    return divide_tiles(places, origins, size=size, tile=tile, pixel_nbytes=nbytes)
+    chunk = run.context.decoded_together(item)
+    return divide_tiles(places, origins, size=size, tile=tile, pixel_nbytes=nbytes, chunk=chunk)
 
 
 def has_class_axis(sample: Sample) -> bool:

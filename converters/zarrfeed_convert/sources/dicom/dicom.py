@@ -234,6 +234,10 @@ class DicomSeries(Source):
         """Return whether samples are volumes, of which the slices of a window are decoded alone."""
         return self._as == VOLUMES
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the size of a slice."""
+        return (1, *self.probe(sample).size[1:]) if self._as == VOLUMES else ()
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Decode the slices of a window of a volume, and their labels."""
         if self._as != VOLUMES:

@@ -185,6 +185,10 @@ class TiffStacks(Source):
         """Return whether samples are volumes of which single pages can be decoded."""
         return self._locate(sample)[0].in_parts
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the size of a page."""
+        return (1, *self.probe(sample).size[1:]) if self._in_volumes else ()
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Decode the pages of a window of a volume, and those of its masks."""
         if not self._in_volumes:
