@@ -6,6 +6,7 @@ and verifying know nothing of it: to them, the volumes are so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 

@@ -65,12 +65,15 @@ class Raster:
     has_gaps
         Whether pixels may have no data, by a value or a mask inside the file. Alpha does not count:
         GDAL calls the fourth band of 8-bit images so, even near infrared, unless told otherwise.
+    block
+        Rows and columns of a tile or strip, which is decoded as a whole.
     """
 
     measure: Measure
     affine: Affine | None
     crs: str
     has_gaps: bool
+    block: tuple[int, ...] = ()
 
 
 def measure_raster(path: str, limits: Limits) -> Raster:
@@ -101,7 +104,8 @@ def measure_raster(path: str, limits: Limits) -> Raster:
             nodata=tuple(nodata),
             windows=_has_windows(file),
         )
-        return Raster(measure, affine, file.crs.to_wkt() if file.crs else "", _has_gaps(file))
+        wkt = file.crs.to_wkt() if file.crs else ""
+        return Raster(measure, affine, wkt, _has_gaps(file), tuple(file.block_shapes[0]))
 
 
 def read_raster(

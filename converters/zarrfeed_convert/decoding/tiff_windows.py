@@ -87,6 +87,15 @@ class TiffWindows:
         self.nbytes = _PAGE_NBYTES + _OFFSET_NBYTES * len(page.dataoffsets)
 
     @property
+    def chunk(self) -> tuple[int, ...]:
+        """Rows and columns that are decoded as a whole, (1, 1) if pixels are mapped."""
+        if self._mapped:
+            return 1, 1
+        height, width = self._part
+        turned = orientation_of(self._page, self._full) > 4  # rows and columns are exchanged
+        return (width, height) if turned else (height, width)
+
+    @property
     def _has_planes(self) -> bool:
         return bool(self._separate and self._bands > 1)
 

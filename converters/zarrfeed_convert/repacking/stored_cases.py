@@ -79,6 +79,10 @@ class StoredCases(Source):
         """Return True: only the tiles of a window are read."""
         return True
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the size of a stored tile."""
+        return self._tile(sample)
+
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Put a case together."""
         return self.read_window(sample, tuple(slice(0, extent) for extent in self._size(sample)))

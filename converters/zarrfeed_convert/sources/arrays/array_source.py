@@ -158,6 +158,16 @@ class ArraySource(Source):
         places = (side.locate(sample) for side in self._sides.values())
         return all(chunks_cut(stack.chunks, axes, stack.dtype) for stack, axes, _ in places)
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the largest chunk of the arrays, along the axes of samples."""
+        places = [side.locate(sample) for side in self._sides.values()]
+        chunks = [
+            [stack.chunks[axis] for axis in axes.spatial]
+            for stack, axes, _ in places
+            if stack.chunks is not None
+        ]
+        return tuple(map(max, zip(*chunks, strict=True)))
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Read a part of a sample, by the chunks that hold some of it."""
         if not self.reads_windows(sample):

@@ -56,6 +56,12 @@ class Level:
         return tuple(map(self.axes.length, self.spatial))
 
     @property
+    def chunk(self) -> tuple[int, ...]:
+        """Size of a chunk along the axes of samples."""
+        lengths = dict(zip(self.axes.letters, self.chunks, strict=True))
+        return tuple(lengths.get(axis, 1) for axis in self.spatial)
+
+    @property
     def shares_chunks(self) -> bool:
         """Return whether a chunk holds a part of several samples, or of several channels."""
         lengths = zip(self.axes.letters, self.chunks, strict=True)

@@ -215,6 +215,12 @@ class OmeZarr(Source):
         volume, _ = self._locate(sample)
         return all(level.reads_windows for level in volume.levels)
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the largest chunk of image and labels, along the axes of samples."""
+        volume, _ = self._locate(sample)
+        chunks = [level.chunk for level in volume.levels]
+        return tuple(map(max, zip(*chunks, strict=True)))
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Read a part of a sample, and of its labels, by the chunks that hold some of it."""
         return self._read(sample, window)

@@ -149,6 +149,12 @@ class FilePairs(DecodedFields):
         """Return whether all files are ``.npy``, or TIFFs of tiles or of short strips."""
         return None not in self._windows(sample)
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the largest tile or strip of the files; that of maps is a pixel."""
+        files = self._windows(sample)
+        chunks = [file.chunk for file in files if file and not isinstance(file, ArrayFile)]
+        return tuple(map(max, zip(*chunks, strict=True)))
+
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Decode a window of a sample; of TIFFs, only the tiles or strips that it meets."""
         if not self.reads_windows(sample):

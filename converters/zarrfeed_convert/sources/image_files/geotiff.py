@@ -170,6 +170,11 @@ class GeoTiffs(FilePairs):
         """Return whether the files of all fields consist of blocks of modest size."""
         return all(self._raster(name).measure.windows for name in self._files[sample])
 
+    def decoded_together(self, sample: int) -> tuple[int, ...]:
+        """Return the largest tile or strip of the files."""
+        blocks = [self._raster(name).block for name in self._files[sample]]
+        return tuple(map(max, zip(*blocks, strict=True)))
+
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a sample: an array for each field."""
         return self._sample(sample, None)
