@@ -320,7 +320,7 @@ def test_few_parts_are_decoded_to_try_codecs(tmp_path):
 )
 def test_parts_are_large_and_keep_chunks_whole(extents, most, data):
     size, tile, chunk = zip(*extents, strict=True)
-    origins = Geometry(tile, GRID).windows(size)
+    origins = Geometry(tile, GRID).origins(size)
     start = data.draw(st.integers(0, len(origins) - 1))
     rows = range(start, len(origins))
     options = {"size": size, "tile": tile, "pixel_nbytes": 1}
@@ -343,11 +343,11 @@ def test_tiles_of_a_long_row_are_decoded_together():
 
 def test_slices_and_strips_are_decoded_once():
     size, tile = (20, 64, 64), (8, 16, 16)
-    origins = Geometry(tile, GRID).windows(size)
+    origins = Geometry(tile, GRID).origins(size)
     parts = divide_tiles(range(len(origins)), origins, size=size, tile=tile, pixel_nbytes=1,
                          chunk=(1, 64, 64), most=8 * 16 * 64)  # fmt: skip
     assert [part.window[0] for part in parts] == [slice(0, 8), slice(8, 16), slice(16, 20)]
-    origins = Geometry((8, 8), GRID).windows((16, 99))
+    origins = Geometry((8, 8), GRID).origins((16, 99))
     parts = divide_tiles(range(len(origins)), origins, size=(16, 99), tile=(8, 8), pixel_nbytes=1,
                          chunk=(3, 99), most=100)  # fmt: skip
     assert [part.window for part in parts] == [
@@ -356,7 +356,7 @@ def test_slices_and_strips_are_decoded_once():
 
 
 def test_chunks_of_two_tiles_are_decoded_once_where_memory_allows():
-    origins = Geometry((4, 8), GRID).windows((16, 16))
+    origins = Geometry((4, 8), GRID).origins((16, 16))
     parts = [*divide_tiles(range(8), origins, size=(16, 16), tile=(4, 8), pixel_nbytes=1,
                            chunk=(8, 16), most=64)]  # fmt: skip
     assert [part.window[0] for part in parts] == [slice(0, 8), slice(8, 16)]
