@@ -194,6 +194,22 @@ def test_tiff_directories_that_form_a_loop_are_refused(tmp_path, pages, to_itsel
             read(path)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_a_loop_of_directories_below_another_is_refused(tmp_path, order):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, byteorder=order) as tiff:
+        tiff.write(np.zeros((32, 32), np.uint8), subifds=1, metadata=None)
+        tiff.write(np.zeros((16, 16), np.uint8), subfiletype=1, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        [below] = tiff.pages[0].subifds
+    data = bytearray(path.read_bytes())
+    end = below + 2 + 12 * struct.unpack_from(f"{order}H", data, below)[0]
+    struct.pack_into(f"{order}I", data, end, below)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=rf"a\.tif: .*leads back to byte {below}"):
+        measure(path)
+
+
 def test_a_tag_of_more_values_than_the_file_has_bytes_is_refused(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((16, 16), np.uint8), metadata=None)

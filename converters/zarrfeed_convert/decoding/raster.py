@@ -19,7 +19,7 @@ import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.windows import Window as Rectangle
 
 from zarrfeed.errors import SourceError
@@ -87,7 +87,7 @@ def measure_raster(path: str, limits: Limits) -> Raster:
     with _opened(path, limits) as file:
         transform = file.transform
         affine: Affine | None = None
-        if file.crs is not None or not transform.is_identity:
+        if not transform.is_identity:  # which rasterio gives where there is none
             affine = (
                 (transform.b, transform.a, transform.c),
                 (transform.e, transform.d, transform.f),
@@ -158,6 +158,7 @@ def _opened(path: str, limits: Limits) -> Iterator[Any]:
                 )
             require_end(head, path)
         with (
+            _naming_cause(),
             rasterio.Env(**_OPTIONS),
             _no_warning(),
             rasterio.open(whole, driver="GTiff") as file,
@@ -170,6 +171,18 @@ def _opened(path: str, limits: Limits) -> Iterator[Any]:
             nbytes = _block_nbytes(file)
             limits.require_nbytes(nbytes, path, "a block of pixels")
             yield file
+
+
+@contextmanager
+def _naming_cause() -> Iterator[None]:
+    """Raise what GDAL says, to which rasterio's errors only point."""
+    try:
+        yield
+    except RasterioIOError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise RasterioIOError(str(cause)) from error
 
 
 @contextmanager

@@ -17,12 +17,15 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _MOST_PAGES = 1 << 20
 _MOST_TAGS = 4096  # per directory; tifffile's own limit
 _MOST_VALUES = 1 << 22  # per tag; a slide of 500,000² pixels has as many tile offsets
-_SUB_DIRECTORIES = 330
+_KIND, _SUB_DIRECTORIES, _NODATA = 254, 330, 42113
+_MASK = 4  # bit of the kind of a page
 # Bytes per value of each tag type; 0 for unknown types.
 _SIZES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8], np.int64)
 
@@ -62,6 +65,39 @@ def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
         The directories form a loop or exceed `most`, or a tag has more values than fit into the
         file.
     """
+    for form, tags in _directories(file, name, most):
+        del form, tags  # each is checked when it is found
+    file.seek(0)
+
+
+def may_have_gaps(file: BinaryIO, name: str) -> bool:
+    """Return whether a TIFF has GDAL's tag of no data, or a page that is a mask.
+
+    It is as fast as the tags are read; which pixels these are, GDAL says.
+
+    Raises
+    ------
+    SourceError
+        The directories are those of no TIFF; see :func:`require_end`.
+    """
+    return any(
+        (tags["code"] == _NODATA).any() or _is_mask(form, tags)
+        for form, tags in _directories(file, name, _MOST_PAGES)
+    )
+
+
+def _is_mask(form: _Form, tags: NDArray[np.void]) -> bool:
+    kinds = tags[(tags["code"] == _KIND) & (tags["type"] < len(_SIZES))]
+    return any(form.number(_value(tag)[: _SIZES[tag["type"]]]) & _MASK for tag in kinds)
+
+
+def _value(tag: np.void) -> bytes:
+    """Return the bytes of a tag's value, as they are in the file: a field would be converted."""
+    return tag.tobytes()[-tag["value"].itemsize :]
+
+
+def _directories(file: BinaryIO, name: str, most: int) -> Iterator[tuple[_Form, NDArray[np.void]]]:
+    """Check the directories of a TIFF, and yield the tags of each."""
     file.seek(0, os.SEEK_END)
     size = file.tell()
     file.seek(0)
@@ -88,7 +124,7 @@ def require_end(file: BinaryIO, name: str, *, most: int = _MOST_PAGES) -> None:
                 )
             tags, at = _read(file, form, at, name)
             waiting += _require_room(file, form, tags, size, name)
-    file.seek(0)
+            yield form, tags
 
 
 def _read(file: BinaryIO, form: _Form, at: int, name: str) -> tuple[NDArray[np.void], int]:
@@ -129,7 +165,7 @@ def _require_room(
         width, count = int(_SIZES[min(tag["type"], 18)]), int(tag["count"])
         if not width or not count:
             continue
-        value = tag["value"].tobytes()[:width]
+        value = _value(tag)[:width]
         if count * width > tag["value"].itemsize:
             file.seek(int(tag["value"]) % (1 << 63))
             value = file.read(count * width)

@@ -82,7 +82,8 @@ def _levels(tiff: tifffile.TiffFile, name: str) -> list[Any]:
         full, smaller = pages[:1], list(tiled)
         full += [page for page in smaller if _size(page) == _size(full[0])]  # focal planes
     else:
-        full = [page for page in pages if not page.is_reduced]
+        # GDAL's masks of no data are pages, too.
+        full = [page for page in pages if not page.is_reduced and not page.is_mask]
         smaller = [page for page in pages if page.is_reduced and not page.is_mask]
         if len(full) > 1 and all(map(_is_level_of, full[1:], full)):
             full, smaller = full[:1], [*full[1:], *smaller]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from zarrfeed_convert.decoding.raster import (
     measure_raster,
     read_raster,
 )
+from zarrfeed_convert.decoding.tiff_directories import may_have_gaps
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.cache import Cache
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.volume_options import Agreement
 
+_IDS = range(MAX_ID + 1)
 _KNOWN = 4096  # headers that are kept in memory
 
 
@@ -70,6 +74,8 @@ class GeoTiffs(FilePairs):
     the file says so; alpha is a band like others), the mask gets the id `nodata`. Files beside a
     GeoTIFF, such as ``.ovr``, ``.msk``, ``.tfw`` and ``.aux.xml``, are not read.
 
+    If no header says that there may be no data, masks are as those of other image files.
+
     Parameters
     ----------
     images, masks
@@ -78,7 +84,7 @@ class GeoTiffs(FilePairs):
     image_suffix, mask_suffix
         End of a stem after the shared name, such as ``_mask``.
     nodata
-        Id in masks where there are no data. It is the ignored id.
+        Id in masks where there are no data. It is the ignored id, if any file has none somewhere.
     fill
         Number that pixels of images get where there are no data, and for every NaN of files that
         declare NaN as no data. By default they keep their values.
@@ -132,13 +138,15 @@ class GeoTiffs(FilePairs):
         options = ValueOptions.of(color, mask_map)
         super().__init__(joined.files, options, joined.left_out, limits)
         self.fields = PAIR if paired else IMAGES_ONLY
-        # Multi-hot masks have no id for it.
-        self.filled = nodata if paired and not options.mask_map.multi_hot else None
         self._strict = geometry != WARN
         self._headers: Cache[Raster] = Cache(_KNOWN, _one)
+        self._nodata = nodata
+        # Multi-hot masks have no id for it.
+        if paired and not options.mask_map.multi_hot and self._look_for_gaps():
+            self.filled = nodata
         self._description: JSON = {"kind": "geotiff", **self.arguments, **options.describe()}
         if paired and not self._strict:
-            self.remarks = self._remarks_on_places()
+            self.remarks = (*self.remarks, *self._remarks_on_places())
 
     @property
     def memory_nbytes(self) -> int:
@@ -234,9 +242,8 @@ class GeoTiffs(FilePairs):
         nodata = self._raster(name).measure.nodata
         if self.filled is None:
             return self._options.mask(replace(pixels, nodata=nodata), name=name)
-        meaning = self._options.mask_map
-        if gaps is not None and nodata and all(map(meaning.names, nodata)):
-            gaps = None  # the user says what they mean
+        if gaps is not None and self._are_classes(nodata):
+            gaps = None
         values = pixels.values
         if gaps is not None and gaps.any():
             if gaps.all():
@@ -246,21 +253,15 @@ class GeoTiffs(FilePairs):
         ids = self._options.mask(replace(pixels, values=values), name=name)
         if gaps_of_image is not None and gaps_of_image.shape == ids.shape:
             gaps = gaps_of_image if gaps is None else gaps | gaps_of_image
-        self._require_free(ids, values, gaps, name)
+        self._require_free(ids, gaps, name)
         if gaps is None or not gaps.any():
             return ids
         ids = ids.astype(np.promote_types(ids.dtype, np.min_scalar_type(self.filled)))
         ids[gaps] = self.filled
         return ids
 
-    def _require_free(
-        self,
-        ids: Mask,
-        values: NDArray[Any],
-        gaps: NDArray[np.bool_] | None,
-        name: str,
-    ) -> None:
-        """Refuse a class with the id of no data: of 8 bits, 255 hardly is one, but of more it may.
+    def _require_free(self, ids: Mask, gaps: NDArray[np.bool_] | None, name: str) -> None:
+        """Refuse a class with the id of no data.
 
         Raises
         ------
@@ -268,7 +269,7 @@ class GeoTiffs(FilePairs):
             A pixel with data has this id, and the user has not said that it has none.
         """
         assert self.filled is not None
-        if values.dtype.itemsize == 1 or self._options.mask_map.names(self.filled):
+        if self._options.mask_map.names(self.filled):
             return
         taken = ids == self.filled
         if gaps is not None:
@@ -277,9 +278,51 @@ class GeoTiffs(FilePairs):
         if count:
             raise SourceError(
                 f"{name}: needed {self.filled} for pixels without data, found it in {count:,} "
-                f"others; if it is a class, use -o nodata={MAX_ID}; if these have no class either, "
+                f"others; if it is a class, use --mask-map {self.filled}=1, if that is its id, or "
+                f"-o nodata={_other_than(self.filled)}; if these have no class either, "
                 f"--mask-map {self.filled}={self.filled}"
             )
+
+    def _look_for_gaps(self) -> bool:
+        """Return whether any header says that there may be no data; note classes lost by it."""
+        found, lost = False, Counter[float]()
+        for image, mask in self._files:
+            found = found or self._gaps_of(image) is not None
+            nodata = self._gaps_of(mask)
+            if nodata is None or self._are_classes(nodata):
+                continue
+            found = True
+            lost.update(
+                value for value in nodata if value != self._nodata and _whole(value) in _IDS
+            )
+        for value, count in lost.items():
+            shown = f"{int(value)}"
+            why = (
+                f"masks declare {shown} as no data, which becomes the ignored id {self._nodata}; "
+                f"--mask-map {shown}={shown} keeps it as a class"
+            )
+            remark = ("no data in masks", f"{shown} in {count} file{'s' * (count > 1)}", why)
+            self.remarks = (*self.remarks, remark)
+        return found
+
+    def _gaps_of(self, name: str) -> tuple[float, ...] | None:
+        """Return the values of no data of a file; None if all its pixels have data."""
+        try:
+            with Path(name).open("rb") as file:
+                if not may_have_gaps(file, name):  # opening it by GDAL takes 50 times as long
+                    return None
+            raster = self._raster(name)
+        except (OSError, SourceError):  # measuring the sample says why
+            return None
+        return raster.measure.nodata if raster.has_gaps else None
+
+    def _are_classes(self, nodata: tuple[float, ...]) -> bool:
+        """Return whether the user says which classes the values of no data of a mask are."""
+        meaning = self._options.mask_map
+        return bool(nodata) and all(
+            meaning.names(value) and meaning.values.get(_whole(value)) != self._nodata
+            for value in nodata
+        )
 
     def _elsewhere(self, sample: int) -> str:
         image, mask = (self._raster(name) for name in self._files[sample])
@@ -299,6 +342,16 @@ class GeoTiffs(FilePairs):
             return ()
         why = f"pixels are paired by index, as --geometry warn says; the first: {found[0]}"
         return (("geometry", f"{len(found)} files elsewhere", why),)
+
+
+def _whole(value: float) -> int:
+    """Return a value as a key of a mask map; -1, which is none, if it is no whole number."""
+    return int(value) if float(value).is_integer() else -1
+
+
+def _other_than(filled: int) -> int:
+    """Return an id that hardly any class has."""
+    return MAX_ID if filled != MAX_ID else MAX_ID - 1
 
 
 def _one(_: Raster) -> int:

@@ -164,17 +164,67 @@ def test_the_user_chooses_the_id_and_the_meaning_of_no_data(pair):
         GeoTiffs(**pair(BANDS, wide, {}, of_mask, nodata=-1))
 
 
-def test_a_class_with_the_id_of_no_data_is_refused_with_the_ways_out(pair):
-    wide = IDS.astype("uint16")
-    wide[3, 4] = 255
-    arguments = pair(BANDS, wide, {}, {})
-    with pytest.raises(SourceError, match=r"m/a\.tif: needed 255 for pixels without data, found it "
-                       r"in 1 others; .*-o nodata=65535; .*--mask-map 255=255"):  # fmt: skip
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_class_with_the_id_of_no_data_is_refused_with_the_ways_out(pair, dtype):
+    ids = IDS.astype(dtype)
+    ids[20, 4] = 255
+    arguments = pair(with_hole(BANDS), ids, {"nodata": 0}, {})
+    ways = r"--mask-map 255=1, .*-o nodata=65535; .*--mask-map 255=255$"
+    with pytest.raises(SourceError, match=rf"m/a\.tif: needed 255 .* in 1 others; .*{ways}"):
         GeoTiffs(**arguments).read(0)
-    np.testing.assert_array_equal(GeoTiffs(**arguments, nodata=65535).read_mask(0), wide)
-    np.testing.assert_array_equal(GeoTiffs(**arguments, mask_map="255=255").read_mask(0), wide)
-    small = pair(BANDS, wide.astype("uint8"), {}, {})  # 255 of 8 bits is what nobody has labelled
-    np.testing.assert_array_equal(GeoTiffs(**small).read_mask(0), wide)
+    filled = ids.astype("uint16")
+    filled[:10, :7] = 65535
+    np.testing.assert_array_equal(GeoTiffs(**arguments, nodata=65535).read_mask(0), filled)
+    filled[:10, :7] = 255
+    np.testing.assert_array_equal(GeoTiffs(**arguments, mask_map="255=255").read_mask(0), filled)
+    filled[20, 4] = 1
+    np.testing.assert_array_equal(GeoTiffs(**arguments, mask_map="255=1").read_mask(0), filled)
+
+
+def test_binary_masks_of_images_that_all_have_data_are_those_of_other_formats(pair, tmp_path):
+    binary = ((IDS % 2) * 255).astype("uint8")
+    arguments = pair(BANDS[:3].astype("uint8"), binary, PLACE, PLACE)
+    for kind in ("paired", "geotiff"):
+        source = open_source(kind, arguments)
+        convert(source, tmp_path / kind, split="t", tile=(32, 32), workers=1)
+    assert source.filled is None
+    stored, expected = (zarr.open_group(tmp_path / kind, mode="r")["t"] for kind in
+                        ("geotiff", "paired"))  # fmt: skip
+    np.testing.assert_array_equal(stored["mask"][:], expected["mask"][:])
+    np.testing.assert_array_equal(stored["class_pixels"][:], expected["class_pixels"][:])
+    assert set(np.unique(stored["mask"][:])) == {0, 1}
+    with pytest.raises(SourceError, match=r"needed 255 .*--mask-map 255=1"):
+        GeoTiffs(**pair(BANDS, binary, {"nodata": 0}, {})).read_mask(0)
+
+
+def test_a_class_that_masks_declare_as_no_data_is_told_and_kept_by_the_map(pair, tmp_path):
+    arguments = pair(BANDS, IDS, PLACE, {**PLACE, "nodata": 0})
+    source = GeoTiffs(**arguments)
+    [(what, count, why)] = source.remarks
+    assert (what, count) == ("no data in masks", "0 in 1 file")
+    assert why.endswith("--mask-map 0=0 keeps it as a class")
+    np.testing.assert_array_equal(source.read_mask(0), np.where(IDS == 0, 255, IDS))
+    kept = GeoTiffs(**arguments, mask_map="0=0")
+    assert (kept.remarks, kept.filled) == ((), None)
+    np.testing.assert_array_equal(kept.read_mask(0), IDS)
+    convert(kept, tmp_path / "o", split="t", tile=(32, 32), workers=1)
+    said = zarr.open_group(tmp_path / "o", mode="r").attrs["zarrfeed"]
+    assert (said["classes"], said["ignore"]) == (["0", "1", "2", "3"], None)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["LITTLE", "BIG"])
+def test_gaps_are_found_in_every_form_of_tiff(pair, tmp_path, big, order):
+    form = {**PLACE, "BIGTIFF": "YES" if big else "NO", "ENDIANNESS": order}
+    assert GeoTiffs(**pair(BANDS, IDS, form, form)).filled is None
+    assert GeoTiffs(**pair(BANDS, IDS, form, {**form, "nodata": 9})).filled == 255
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        arguments = pair(BANDS, IDS, form, form)
+        with rasterio.open(tmp_path / "i/a.tif", "r+") as file:
+            file.write_mask(np.zeros(SIZE, np.uint8))
+    source = GeoTiffs(**arguments)
+    assert source.filled == 255
+    assert (source.read_mask(0) == 255).all()
 
 
 def moved(by, step=10.0):
@@ -275,6 +325,23 @@ def test_what_is_decoded_at_once_is_limited(pair):
         source.read(0)
 
 
+def test_the_error_of_a_damaged_raster_is_that_of_gdal(pair, tmp_path):
+    source = GeoTiffs(**pair(BANDS, IDS, {**PLACE, **TILED}, PLACE))
+    path = tmp_path / "i/a.tif"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = b"x" * (len(data) - len(data) // 2)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"i/a\.tif: cannot be decoded: .*Decod") as raised:
+        source.read(0)
+    assert "previous exception" not in str(raised.value)
+
+
+def test_a_system_without_a_transform_is_no_place(pair):
+    header = GeoTiffs(**pair(BANDS, IDS, {"crs": "EPSG:32633"}, {"crs": "EPSG:32633"})).probe(0)
+    assert header.affine is None
+    assert "32633" in header.crs
+
+
 def test_a_truncated_raster_is_refused(pair, tmp_path):
     source = GeoTiffs(**pair(BANDS, IDS, TILED, {}))
     path = tmp_path / "i/a.tif"
@@ -338,7 +405,7 @@ def test_cases_of_several_systems_each_have_theirs(tmp_path):
 
 
 def test_another_ignored_id_must_be_the_format_s_too(pair, tmp_path):
-    arguments = pair(BANDS, IDS, {}, {})
+    arguments = pair(with_hole(BANDS), IDS, {"nodata": 0}, {})
     with pytest.raises(SourceError, match=r"--ignore: needed 255, .*found 7; use -o nodata=7, too"):
         convert(GeoTiffs(**arguments), tmp_path / "o", split="train", ignore=7)
     convert(GeoTiffs(**arguments, nodata=7), tmp_path / "o", split="train", ignore=7, workers=1)

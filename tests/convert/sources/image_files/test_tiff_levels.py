@@ -61,6 +61,19 @@ def folders(tmp_path):
     return tmp_path / "i", tmp_path / "m"
 
 
+@pytest.mark.parametrize("subfiletype", [4, 5])
+def test_masks_of_no_data_beside_an_image_are_no_images(folders, subfiletype):
+    images, _ = folders
+    with tifffile.TiffWriter(images / "a.tif") as tiff:
+        tiff.write(FULL, tile=(64, 64), metadata=None)
+        tiff.write(FULL[..., 0] > 9, subfiletype=subfiletype, metadata=None)
+    source = PairedFolders(images)
+    assert source.probe(0).size == FULL.shape[:2]
+    np.testing.assert_array_equal(source.read(0)[0], FULL)
+    window = slice(3, 90), slice(60, 70)
+    np.testing.assert_array_equal(source.read_window(0, window)[0], FULL[window])
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_each_level_is_read_whole_and_in_windows(folders, write):
     images, _ = folders
