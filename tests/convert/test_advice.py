@@ -363,7 +363,7 @@ def test_bands_that_no_color_converts_are_not_told_to_be_converted():
     picture("i/b.tif", RNG.integers(0, 9, (*SIZE, 12), np.uint8))
     picture("m/b.png", IDS)
     message = convert(*pictures())
-    assert "1 of 12 channels, 1 of RGB; pack those of each kind into a dataset" in message
+    assert "1 of 12 channels, such as i/b.tif, 1 of RGB, such as i/a.png; pack those of" in message
     assert "--color" not in message
 
 

@@ -139,12 +139,24 @@ def test_nothing_to_pack_is_an_error_that_names_the_place():
     Path("empty").mkdir()
     with pytest.raises(SourceError, match="found no image in empty"):
         PairedFolders("empty", "m")
-    with pytest.raises(SourceError, match="no such folder: nowhere"):
+    with pytest.raises(SourceError, match="no such folder or file: nowhere"):
         PairedFolders("nowhere", "m")
     with pytest.raises(SourceError, match=r"found no image in m/\*\.jpg"):
         PairedFolders("m/*.jpg", "m")
     with pytest.raises(SourceError, match="needed files with the suffix '_gt', found none"):
         PairedFolders("m", "m", mask_suffix="_gt")
+
+
+def test_a_file_is_an_image_and_a_mask(tmp_path):
+    touch("i/x.png", "i/y.png", "m/x.png")
+    source = PairedFolders("i/x.png", "m/x.png")
+    assert source.keys == ["x"]
+    assert source.names(0) == (str(Path("i/x.png")), str(Path("m/x.png")))
+    assert PairedFolders("i/y.png").keys == ["y"]
+    assert PairedFolders("i/x.png", "m", fields={"weight": "target:m/x.png"}).keys == ["x"]
+    touch("notes.txt")
+    with pytest.raises(SourceError, match=r"found no image in notes\.txt"):
+        PairedFolders("notes.txt")
 
 
 def test_the_source_travels():

@@ -154,12 +154,29 @@ def test_the_value_that_many_masks_hold_is_said_once(write_pairs, refuse):
 def test_kinds_of_images_do_not_mix_unless_converted(tmp_path, write_pairs, save, refuse):
     folders = write_pairs(3)
     save(folders[0] / "s001.png", np.zeros((12, 10), np.uint8))
-    refuse(folders, r"found 2 of RGB, 1 of grey; use --color")
+    refuse(
+        folders, r"found 2 of RGB, such as .*s000\.png, 1 of grey, such as .*s001\.png; use --color"
+    )
     pairs = PairedFolders(*folders, color="grey")
     report = convert(pairs, tmp_path / "o", split="s", workers=1)
     assert report.fields[0].shape == (3, 12, 10, 1)
     save(folders[0] / "s001.png", np.zeros((12, 10, 3), np.uint16))
-    refuse(folders, r"one number type, found 2 of uint8, 1 of uint16")
+    said = r"one number type, found 2 of uint8, such as .*s000\.png, 1 of uint16, such as .*s001"
+    refuse(folders, said)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_color_is_not_advised_for_volumes_and_two_channels(tmp_path, axes):
+    size = (4, 12, 10)[-axes:]
+    samples = [("a", np.zeros((*size, 2), np.uint8)), ("b", np.zeros((*size, 1), np.uint8))]
+    images = [{"key": key, "image": image} for key, image in samples]
+    with pytest.raises(SourceError, match="; pack those of each kind into a dataset") as error:
+        convert(images, tmp_path / "o", split="s", tile=(4, 4, 4)[-axes:], workers=1)
+    assert "1 of 2 channels, such as samples[0] (a)" in str(error.value)
+    assert f"1 of {'grey' if axes == 2 else '1 channel'}, such as samples[1] (b)" in str(
+        error.value
+    )
+    assert "--color" not in str(error.value)
 
 
 def test_padding_needs_an_id_to_ignore(write_pairs, refuse):

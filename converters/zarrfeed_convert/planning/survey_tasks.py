@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.source import Mask, Source
 
-_COLORS = 4  # channels that --color converts
+_COLORS = {1: "grey", 3: "RGB", 4: "RGBA"}  # channels that --color converts
 _PROBED_TOGETHER = 64
 _ADVICE_OF_MASKS = "; multi-hot masks have a channel for every class, also where it is empty"
 
@@ -134,7 +135,7 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
     SourceError
         They differ: the message says how many images there are of each. Or a dtype is missing.
     """
-    _require_one_kind(measured.headers)
+    _require_one_kind(source, measured)
     found: dict[str, ArrayHeader] = {}
     for item, header in zip(measured.items, measured.headers, strict=True):
         axes = len(header.size)
@@ -154,20 +155,33 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
     return found
 
 
-def _require_one_kind(headers: Sequence[Header]) -> None:
-    channels = Counter(header.channels for header in headers)
-    dtypes = Counter(str(header.image.dtype) for header in headers)
-    if len(channels) > 1:
-        words = {1: "grey", 3: "RGB", 4: "RGBA"}
-        kinds = Counter({words.get(c, f"{c} channels"): n for c, n in channels.items()})
-        advice = "use --color grey, rgb or rgba to convert them all"
-        if max(channels) > _COLORS:
-            advice = "pack those of each kind into a dataset of their own"
-        raise SourceError(f"needed images of one kind, found {counted(kinds)}; {advice}")
-    if len(dtypes) > 1:
+def _require_one_kind(source: Source, measured: Measured) -> None:
+    """Refuse images of several numbers of channels or dtypes; name a file of each."""
+    channels = [header.channels for header in measured.headers]
+    dtypes = [str(header.image.dtype) for header in measured.headers]
+    names = partial(_named_kinds, source, measured.items)
+    if len({*channels}) > 1:
+        flat = len(measured.headers[0].size) == 2
+        colors, words = flat and {*channels} <= _COLORS.keys(), _COLORS if flat else {}
+        found = names([words.get(c, f"{c} channel{'s' if c > 1 else ''}") for c in channels])
+        advice = "pack those of each kind into a dataset of their own"
+        if colors:
+            advice = "use --color grey, rgb or rgba to convert them all"
+        raise SourceError(f"needed images of one kind, found {found}; {advice}")
+    if len({*dtypes}) > 1:
         raise SourceError(
-            f"needed images of one number type, found {counted(dtypes)}; convert the files first"
+            f"needed images of one number type, found {names(dtypes)}; convert the files first"
         )
+
+
+def _named_kinds(source: Source, items: Sequence[int], kinds: Sequence[str]) -> str:
+    """Write a count of kinds, each with the first file that is of it."""
+    first: dict[str, int] = {}
+    for item, kind in zip(items, kinds, strict=True):
+        first.setdefault(kind, item)
+    ranked = sorted(Counter(kinds).items(), key=lambda entry: (-entry[1], entry[0]))
+    return few(f"{count} of {kind}, such as {source.names(first[kind])[0]}"
+               for kind, count in ranked)  # fmt: skip
 
 
 def _kind_text(axes: int, kind: ArrayHeader) -> str:

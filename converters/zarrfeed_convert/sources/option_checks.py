@@ -46,6 +46,23 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
         )
 
 
+def require_subset(subset: str, choices: Iterable[str]) -> None:
+    """Check that a dataset has the subset that is asked for, or for which its split is named.
+
+    Raises
+    ------
+    SourceError
+        It has none of this name. The message says how another one is chosen.
+    """
+    known = tuple(choices)
+    if subset not in known:
+        hint = did_you_mean(subset, known, otherwise="choose one")
+        raise SourceError(
+            f"option subset: needed one of {', '.join(known)}, found {subset!r}, the name of the "
+            f"split if no subset is given; {hint}, such as by -o subset={known[0]}"
+        )
+
+
 def require_level(level: int) -> None:
     """Check that the number of a level is one.
 

@@ -20,7 +20,7 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.option_checks import require_subset
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -129,14 +129,14 @@ class CamVid(KnownLayout):
     ) -> None:
         root, options = Path(images), ValueOptions.of(color, mask_map)
         if not has_folders(root, (subset, f"{subset}annot")):
-            require_choice("subset", subset, (*SUBSETS, "all"))
+            require_subset(subset, (*SUBSETS, "all"))
         indices, colors = (subset, f"{subset}annot"), (subset, f"{subset}_labels")
         stills = ("701_StillsRaw_full", "LabeledApproved_full")
         layouts = [stills] if subset == "all" else [indices, colors]
         if subset != "all" and has_folders(root, stills) and not has_folders(root, (subset,)):
             raise SourceError(
                 f"option subset: needed all, found {subset!r}; "
-                f"{root} is CamVid as published, which has no subsets"
+                f"{root} is CamVid as published, which has no subsets: use -o subset=all"
             )
         found = any(has_folders(root, names[1:]) for names in layouts)
         if are_alone(os.fspath(masks), subset, mask_map, found=found):

@@ -18,7 +18,7 @@ from zarrfeed_convert.sources.image_files.known_layout import (
     find_layout,
     has_folders,
 )
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.option_checks import require_choice, require_subset
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -103,7 +103,7 @@ class Cityscapes(KnownLayout):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_choice("subset", subset, (*SUBSETS, "train_extra"))
+        require_subset(subset, (*SUBSETS, "train_extra"))
         require_choice("labels", labels, ("train", "all"))
         require_choice("annotations", annotations, ("gtFine", "gtCoarse"))
         root, options = Path(images), ValueOptions.of(color, mask_map)

@@ -58,12 +58,12 @@ def join_folders(
     Parameters
     ----------
     images, masks
-        Folders or globs; both may be the same. `masks` may be empty.
+        Folders, files or globs; both may be the same. `masks` may be empty.
     image_suffix, mask_suffix
         End of a name after the shared part.
     extras
-        Further fields, whose places are folders or globs. Their files are not images, nor, without
-        `mask_suffix`, masks, unless all masks are also a field.
+        Further fields, whose places are folders, files or globs. Their files are not images, nor,
+        without `mask_suffix`, masks, unless all masks are also a field.
 
     Raises
     ------
@@ -197,12 +197,12 @@ def _image_files(where: str, what: str, arrays: list[str]) -> dict[str, str]:
 
     ``.npy`` files beside image files are passed over, and added to `arrays`.
     """
-    found = files_in(where)
+    is_file = Path(where).is_file()
+    found = (str(Path(where).parent), [where]) if is_file else files_in(where)
     if found is None:
-        found_file = "a file, no folder" if Path(where).is_file() else "no such folder"
         raise SourceError(
-            f"{what}: needed a folder of images, found {found_file}: {where}; give a folder, or "
-            "a glob in quotes like 'data/*.png'"
+            f"{what}: needed a folder, a file or a glob, found no such folder or file: {where}; "
+            "correct the path, or put a glob in quotes like 'data/*.png'"
         )
     base, paths = found
     for extensions in (EXTENSIONS, _ARRAYS):

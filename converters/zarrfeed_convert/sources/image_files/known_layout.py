@@ -167,7 +167,8 @@ def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))) or "none"
         raise SourceError(
-            f"option subset: needed a list in {folder}, found {subset!r}; choose from {there}"
+            f"option subset: needed a list in {folder}, found {subset!r}, the name of the split if "
+            f"no subset is given; by -o subset=…, choose from {there}"
         )
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     names = [_listed(line.strip(), known) for line in lines if line.strip()]

@@ -13,7 +13,7 @@ from zarrfeed_convert.sources.file_discovery import files_below, stem_of
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
 from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
 from zarrfeed_convert.sources.medical.listed_cases import ListedCases
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.option_checks import require_subset
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS, VolumeReader
 from zarrfeed_convert.sources.volume_options import VOLUMES, require_axis, require_volume_options
@@ -97,7 +97,7 @@ class DecathlonTask(ListedCases):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_choice("subset", subset, _LISTS)
+        require_subset(subset, _LISTS)
         require_volume_options(as_=as_, geometry=geometry)
         require_axis(axis, as_)
         limits = limits or Limits()

@@ -15,7 +15,7 @@ from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
 from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
 from zarrfeed_convert.sources.medical.listed_cases import ListedCases
-from zarrfeed_convert.sources.option_checks import require_choice
+from zarrfeed_convert.sources.option_checks import require_subset
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.stacks.plane_files import PlaneFiles
 from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS as NIFTI
@@ -110,7 +110,7 @@ class NnUnetRaw(ListedCases):
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_choice("subset", subset, ("train", "test"))
+        require_subset(subset, ("train", "test"))
         require_volume_options(geometry=geometry)
         require_axis(axis, as_ or VOLUMES)
         limits = limits or Limits()

@@ -310,7 +310,7 @@ class TestVoc:
         require_travels(source)
 
     def test_what_is_not_there_is_named(self, root):
-        with pytest.raises(SourceError, match="found 'train'; choose from val"):
+        with pytest.raises(SourceError, match=r"found 'train', .*-o subset=…, choose from val"):
             Voc(root)
         with pytest.raises(SourceError, match=r"it lies in .*VOC2012: give that"):
             Voc(root.parent)

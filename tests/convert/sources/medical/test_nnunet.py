@@ -35,6 +35,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+NO_VAL = (
+    "option subset: needed one of train, test, found 'val', the name of the split if no subset is "
+    "given; .*by -o subset=train"
+)
+
+
 def numbers(*shape: int, seed: int = 0, below: int = 250) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, below, shape, np.uint8)
 
@@ -161,7 +167,7 @@ def test_the_test_set_is_images_alone():
     dataset()
     require_source(NnUnetRaw("d", subset="test"), expected("z")[0])
     assert NnUnetRaw("d", "none").classes is None
-    with pytest.raises(SourceError, match="option subset: needed one of train, test, found 'val'"):
+    with pytest.raises(SourceError, match=NO_VAL):
         NnUnetRaw("d", subset="val")
     shutil.rmtree("d/imagesTs")
     with pytest.raises(SourceError, match=r"d/imagesTs: needed a folder of files \.nii\.gz"):
