@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.tile_grid import TileGrid, count_tiles, own_sizes
 
 
@@ -104,6 +105,13 @@ def test_tiles_of_many_cases_are_counted_as_those_of_one(cases):
     numbers = np.concatenate([np.arange(count) for count in counts])
     own = own_sizes(sizes[each], numbers, tile)
     assert own.tolist() == [list(g.own_size(t)) for g in grids_here for t in range(g.tiles)]
+    table = CaseTable.of_sizes(sizes, tile)
+    every = np.arange(table.tiles)
+    assert [row for case in range(len(table)) for row in table.rows(case)] == every.tolist()
+    assert np.array_equal(table.cases_of(every), each)
+    assert np.array_equal(table.own_sizes(every), own)
+    origins = [list(g.origin(t)) for g in grids_here for t in range(g.tiles)]
+    assert table.origins(every).tolist() == origins
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.tile_grid import origin_text
 from zarrfeed_convert.resizing import resize_image, resize_nearest
 
 if TYPE_CHECKING:
@@ -254,17 +255,6 @@ def size_text(size: Size) -> str:
     '48x64'
     """
     return "x".join(map(str, size))
-
-
-def origin_text(origin: Sequence[int]) -> str:
-    """Return an origin as text, in the form of the keys of tiles.
-
-    Examples
-    --------
-    >>> origin_text((0, 512))
-    '0,512'
-    """
-    return ",".join(map(str, origin))
 
 
 def _padded(values: NDArray[Any], size: Size, fill: float, dtype: np.dtype[Any]) -> NDArray[Any]:

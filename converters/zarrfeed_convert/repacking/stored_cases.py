@@ -8,7 +8,7 @@ import numpy as np
 
 from zarrfeed.errors import ReadError
 from zarrfeed.store.schema import IMAGE
-from zarrfeed.store.tile_grid import TileGrid
+from zarrfeed.store.tile_grid import TileGrid, tile_rows
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES, StoredSamples
 from zarrfeed_convert.shards.samples import sample_digest
@@ -103,7 +103,7 @@ class StoredCases(Source):
         }
         grid = TileGrid(self._size(sample), self._tile(sample))
         parts, first = grid.parts(window), int(self._first_tile[sample])
-        rows = np.array([first + part.tile for part in parts], np.int64)
+        rows = np.array(tile_rows(first, parts), np.int64)
         for part, tile in zip(parts, self._checked(rows), strict=True):
             for name, values in tile.items():
                 made[name][part.lands] = values[part.inside]

@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrfeed import SplitReader
 from zarrfeed.errors import ReadError, SourceError
+from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CASE_FIRST_TILE,
@@ -19,8 +20,6 @@ from zarrfeed.store.schema import (
     KEY,
     SHARD_FILES,
 )
-from zarrfeed.store.tile_grid import TileGrid
-from zarrfeed_convert.geometry import origin_text
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.source import Source, recorded_fields
 from zarrfeed_convert.verification.file_check import KnownFile, check_file
@@ -257,8 +256,6 @@ def _tile_name(split: Split, row: int) -> str:
     cases = range(split.layouts[CASE_KEY].shape[0])
     with SplitReader(split, [CASE_KEY, CASE_SIZE, CASE_FIRST_TILE], open_files=3) as reader:
         found = reader.read(cases)
-    case = int(np.searchsorted(found[CASE_FIRST_TILE], row, side="right")) - 1
     tile = split.layouts[IMAGE].sample_shape[:-1]
-    grid = TileGrid(tuple(found[CASE_SIZE][case].tolist()), tile)
-    origin = grid.origin(row - int(found[CASE_FIRST_TILE][case]))
-    return f"{decode_names(found[CASE_KEY][[case]])[0]}#{origin_text(origin)}"
+    table = CaseTable(tile, found[CASE_SIZE], found[CASE_FIRST_TILE])
+    return table.tile_names(decode_names(found[CASE_KEY]), range(row, row + 1))[0]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.store.tile_grid import count_tiles
-from zarrfeed_convert.geometry import origin_text
+from zarrfeed.store.case_table import CaseTable
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
@@ -62,22 +61,14 @@ class Cases:
         >>> rows.item.tolist(), rows.origin.tolist()
         ([0, 0, 0, 0, 1], [[0, 0], [0, 4], [2, 0], [2, 4], [0, 0]])
         """
-        grids = -(-self.sizes // np.array(tile))
-        counts = count_tiles(self.sizes, tile)
-        case = np.repeat(np.arange(len(counts)), counts)
-        number = np.arange(case.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        origin = np.empty((case.size, len(tile)), np.int64)
-        for axis in reversed(range(len(tile))):
-            number, at = np.divmod(number, grids[case, axis])
-            origin[:, axis] = at * tile[axis]
-        return Rows(case, origin, self.sizes[case])
+        table, every = self._tiles(tile)
+        case = table.cases_of(every)
+        return Rows(case, table.origins(every), self.sizes[case])
 
     def own_sizes(self, tile: Size) -> Numbers:
         """Return the size of the part of every tile, (N, 2 or 3), that is not padded."""
-        rows = self.rows(tile)
-        assert rows.size is not None
-        own: Numbers = np.minimum(rows.size - rows.origin, np.array(tile))
-        return own
+        table, every = self._tiles(tile)
+        return table.own_sizes(every)
 
     @property
     def pixels(self) -> int:
@@ -86,22 +77,23 @@ class Cases:
 
     def part(self, which: Numbers, tile: Size) -> Cases:
         """Select some of the cases, in the given order, whose tiles follow each other."""
-        counts = count_tiles(self.sizes[which], tile)
         affines = None if self.affines is None else self.affines[which]
         return Cases(
             [self.keys[case] for case in map(int, which)],
             self.sizes[which],
-            np.cumsum(counts) - counts,
+            CaseTable.of_sizes(self.sizes[which], tile).first_tile,
             None if affines is None or np.isnan(affines).all() else affines,
         )
 
     def tile_names(self, tile: Size) -> list[str]:
         """Return a name for every tile: ``KEY#z,y,x``."""
-        rows = self.rows(tile)
-        return [
-            f"{self.keys[case]}#{origin_text(origin)}"
-            for case, origin in zip(rows.item.tolist(), rows.origin.tolist(), strict=True)
-        ]
+        table, every = self._tiles(tile)
+        return table.tile_names(self.keys, every)
+
+    def _tiles(self, tile: Size) -> tuple[CaseTable, Numbers]:
+        """Return the cases with tiles of a size that follow each other, and the row of each."""
+        table = CaseTable.of_sizes(self.sizes, tile)
+        return table, np.arange(table.tiles)
 
 
 def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.store.schema import CASE_AFFINE, CASE_FIRST_TILE, CASE_SIZE, CASE_SPACING
-from zarrfeed.store.tile_grid import count_tiles
+from zarrfeed.store.tile_grid import count_tiles, first_tiles
 from zarrfeed_convert.affines import spacings_of
 from zarrfeed_convert.verification.consistency import TODO, about, tile_of
 
@@ -46,7 +46,7 @@ def check_cases(split: Split, cases: Cases, rows: int) -> Iterator[Problem]:
     except ValueError as error:
         yield about(split, "tiles", f"{error}; {TODO}", CASE_SIZE)
         return
-    wrong = np.flatnonzero(cases.first_tile != np.cumsum(counts) - counts)
+    wrong = np.flatnonzero(cases.first_tile != first_tiles(counts))
     for case in wrong[:1].tolist():
         what = (
             f"needed the first tile of {cases.keys[case]!r} after those of the cases before it, "

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.schema import CASE_KEY, DIGEST, IMAGE, TILE_SOURCE
 from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.source import SAMPLES, Source
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
-from zarrfeed_convert.verification.consistency import TODO, is_of_cases, repacked_of
+from zarrfeed_convert.verification.consistency import TODO, is_of_cases, repacked_of, tile_of
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
 from zarrfeed_convert.verification.originals import (
@@ -246,6 +247,6 @@ def _affines(recorded: Recorded, matched: Matched) -> dict[int, NDArray[np.float
     cases = recorded.cases
     if cases is None or cases.affines is None:
         return {}
-    case = np.searchsorted(cases.first_tile, matched.place, side="right") - 1
+    case = CaseTable.of_sizes(cases.sizes, tile_of(recorded.split)).cases_of(matched.place)
     items = matched.rows.item.tolist()
     return {item: cases.affines[number] for item, number in zip(items, case.tolist(), strict=True)}

@@ -28,7 +28,8 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed_convert.geometry import GRID, Geometry, Size, origin_text, size_text
+from zarrfeed.store.tile_grid import tile_name
+from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of
 from zarrfeed_convert.source import recorded_fields
@@ -234,9 +235,10 @@ def check_tiles(
         Names of the N samples.
     """
     origins: dict[int, set[Size]] = {}
-    for row, (image, *origin) in enumerate(tile.tolist()):
+    places: list[list[int]] = tile.tolist()
+    for row, (image, *origin) in enumerate(places):
         known = 0 <= image < len(names)
-        found = f"{names[image] if known else '?'}#{origin_text(origin)}"
+        found = tile_name(names[image] if known else "?", origin)
         if keys[row] != found or not known:
             what = f"needed the tile {keys[row]!r}, found {found}; {TODO}"
             yield about(split, "tiles", what, TILE, key=keys[row])

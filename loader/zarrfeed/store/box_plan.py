@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.store.read_plan import ReadPlan
+from zarrfeed.store.tile_grid import tile_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class BoxPlan:
 
     def __init__(self, first_tile: int, parts: Sequence[TilePart]) -> None:
         self.parts = parts
-        self.rows = [first_tile + part.tile for part in parts]
+        self.rows = tile_rows(first_tile, parts)
 
     @cached_property
     def tiles(self) -> ReadPlan:

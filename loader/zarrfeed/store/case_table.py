@@ -1,7 +1,8 @@
-"""Which tiles belong to which case? What the descriptive arrays of a split of cases say, checked.
+"""Which tile of which case is each row of a split of cases?
 
-Case m has the size ``case_size[m]`` and the tiles ``case_first_tile[m]`` and following. Since tiles
-are cut by a regular grid, everything else is arithmetic; see :mod:`zarrfeed.store.tile_grid`.
+Pure. Case m has the size ``sizes[m]``, and its tiles are the rows from ``first_tile[m]`` on. Since
+tiles are cut by a regular grid, everything else is arithmetic; see :mod:`zarrfeed.store.tile_grid`.
+The converter uses it, too.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
-from zarrfeed.machine_memory import require_memory
-from zarrfeed.store.names import decode_names
-from zarrfeed.store.reader import SplitReader, read_samples
-from zarrfeed.store.schema import CASE_FIRST_TILE, CASE_KEY, CASE_SIZE
-from zarrfeed.store.tile_grid import TileGrid, count_tiles, own_sizes
+from zarrfeed.store.tile_grid import (
+    TileGrid,
+    count_tiles,
+    first_tiles,
+    origins_of,
+    own_sizes,
+    tile_name,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Ids
-    from zarrfeed.store.split import Split
 
-# Cases that are read and checked at a time, and tiles that are summed at a time.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # tiles that are summed at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,135 +43,75 @@ class CaseTable:
         (M, axes) int64: size of each case in pixels, without padding.
     first_tile
         (M,) int64: row of each case's first tile.
+
+    Examples
+    --------
+    >>> table = CaseTable.of_sizes(np.array([[3, 5], [2, 2]]), (2, 4))
+    >>> table.first_tile.tolist(), table.tiles
+    ([0, 4], 5)
+    >>> every = np.arange(5)
+    >>> table.cases_of(every).tolist()
+    [0, 0, 0, 0, 1]
+    >>> table.origins(every).tolist()
+    [[0, 0], [0, 4], [2, 0], [2, 4], [0, 0]]
+    >>> table.own_sizes(every).tolist()
+    [[2, 4], [2, 1], [1, 4], [1, 1], [2, 2]]
+    >>> table.tile_names(["a", "b"], range(3, 5))
+    ['a#2,4', 'b#0,0']
     """
 
     tile: tuple[int, ...]
     sizes: NDArray[np.int64]
     first_tile: NDArray[np.int64]
 
+    @classmethod
+    def of_sizes(cls, sizes: NDArray[np.int64], tile: tuple[int, ...]) -> CaseTable:
+        """Return the table of cases whose tiles follow each other from row 0 on."""
+        return cls(tile, sizes, first_tiles(count_tiles(sizes, tile)))
+
     def __len__(self) -> int:
         """Count the cases."""
         return len(self.sizes)
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return self.rows(len(self) - 1).stop if len(self) else 0
 
     def grid(self, case: int) -> TileGrid:
         """Return the tiles of a case."""
         return TileGrid(tuple(self.sizes[case].tolist()), self.tile)
 
+    def rows(self, case: int) -> range:
+        """Return the rows of the tiles of a case."""
+        first = int(self.first_tile[case])
+        return range(first, first + self.grid(case).tiles)
+
     def cases_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the case of each of some tiles, given by their rows."""
         return np.searchsorted(self.first_tile, rows, side="right") - 1
+
+    def origins(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where some tiles begin in their cases, (n, axes) int64."""
+        case = self.cases_of(rows)
+        return origins_of(self.sizes[case], rows - self.first_tile[case], self.tile)
+
+    def own_sizes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sizes of the parts of some tiles that are not padding, (n, axes) int64."""
+        case = self.cases_of(rows)
+        return own_sizes(self.sizes[case], rows - self.first_tile[case], self.tile)
 
     def own_pixels(self, rows: Ids) -> int:
         """Count the pixels of some tiles that are inside their cases, not padding."""
         total = 0
         for start in range(0, len(rows), _BLOCK):
             here = np.asarray(rows[start : start + _BLOCK], np.int64)
-            case = self.cases_of(here)
-            own = own_sizes(self.sizes[case], here - self.first_tile[case], self.tile)
-            total += int(own.prod(axis=1).sum())
+            total += int(self.own_sizes(here).prod(axis=1).sum())
         return total
 
-    def tile_names(self, keys: dict[int, str], rows: Ids) -> list[str]:
+    def tile_names(self, keys: Sequence[str] | Mapping[int, str], rows: Ids) -> list[str]:
         """Name tiles by the keys of their cases and their origins, as ``KEY#y,x``."""
         here = np.asarray(rows, np.int64)
-        names = []
-        for case, row in zip(self.cases_of(here).tolist(), here.tolist(), strict=True):
-            origin = self.grid(case).origin(row - int(self.first_tile[case]))
-            names.append(f"{keys[case]}#{','.join(map(str, origin))}")
-        return names
-
-
-def read_case_table(split: Split) -> CaseTable:
-    """Read the sizes and the first tiles of the cases of a split, and check them.
-
-    Parameters
-    ----------
-    split
-        An opened split.
-
-    Raises
-    ------
-    StoreError
-        It is not a split of cases, an array is missing or damaged, or the arrays contradict each
-        other.
-    """
-    tile = split.tile_size
-    if tile is None:
-        raise StoreError(
-            f"{split.path}: needed a split of cases, found one of samples: read it by "
-            "SplitReader or ZarrSequence, or convert its source with --tile"
-        )
-    described = {name: split.describing(name) for name in (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE)}
-    lengths = {name: layout.shape[0] if layout else None for name, layout in described.items()}
-    tiles = split.tiles
-    cases = lengths[CASE_SIZE]
-    if cases is None or len(set(lengths.values())) > 1 or not 0 < cases <= tiles:
-        found = ", ".join(
-            f"{name} {'missing or damaged' if length is None else f'of {length:,}'}"
-            for name, length in lengths.items()
-        )
-        raise StoreError(
-            f"{split.path}: needed keys, sizes and first tiles of as many cases, at most one for "
-            f"each of {tiles:,} tiles, found {found}: restore them, or convert again"
-        )
-    require_memory(split.path, cases * 8 * (len(tile) + 1), f"the sizes of {cases:,} cases")
-    sizes = np.empty((cases, len(tile)), np.int64)
-    first_tile = np.empty(cases, np.int64)
-    end = 0
-    with SplitReader(split, [CASE_SIZE, CASE_FIRST_TILE]) as reader:
-        # Block by block, so that a wrong claim is found before it takes memory.
-        for start in range(0, cases, _BLOCK):
-            here = slice(start, min(start + _BLOCK, cases))
-            read = reader.read(range(here.start, here.stop))
-            sizes[here], first_tile[here] = read[CASE_SIZE], read[CASE_FIRST_TILE]
-            end = _checked(split, sizes[here], first_tile[here], tile, start, end)
-    if end != tiles:
-        raise StoreError(
-            f"{split.path / CASE_SIZE}: needed cases of {tiles:,} tiles together, found {end:,}: "
-            "restore it, or convert again"
-        )
-    return CaseTable(tile, sizes, first_tile)
-
-
-def _checked(
-    split: Split,
-    sizes: NDArray[np.int64],
-    first_tile: NDArray[np.int64],
-    tile: tuple[int, ...],
-    case: int,
-    end: int,
-) -> int:
-    """Check some cases, of which `case` is the first, whose tiles begin at row `end`."""
-    try:
-        counts = count_tiles(sizes, tile)
-    except ValueError as error:
-        raise StoreError(
-            f"{split.path / CASE_SIZE}: {error} (counted from {case}): restore it, or convert again"
-        ) from error
-    ends = end + np.cumsum(counts)
-    wrong = np.flatnonzero(first_tile != ends - counts)
-    if wrong.size:
-        at = int(wrong[0])
-        raise StoreError(
-            f"{split.path / CASE_FIRST_TILE}: needed {ends[at] - counts[at]} for case {case + at}, "
-            f"the number of tiles before it, found {first_tile[at]}: restore it, or convert again"
-        )
-    if ends[-1] > split.tiles:
-        raise StoreError(
-            f"{split.path / CASE_SIZE}: needed cases of {split.tiles:,} tiles together, found "
-            f"{ends[-1]:,} up to case {case + len(sizes) - 1}: restore it, or convert again"
-        )
-    return int(ends[-1])
-
-
-def read_case_keys(split: Split, cases: Ids) -> list[str]:
-    """Read the keys of some cases.
-
-    Parameters
-    ----------
-    split
-        A split of cases whose table has been read.
-    cases
-        (n,) int64 numbers of cases, or a ``range``.
-    """
-    return decode_names(read_samples(split, CASE_KEY, cases))
+        cases: list[int] = self.cases_of(here).tolist()
+        origins: list[list[int]] = self.origins(here).tolist()
+        return [tile_name(keys[case], at) for case, at in zip(cases, origins, strict=True)]

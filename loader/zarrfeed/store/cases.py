@@ -12,7 +12,7 @@ from zarrfeed.errors import CaseKeyError, StoreError
 from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_array import CaseArray, ReaderPool
-from zarrfeed.store.case_table import read_case_keys, read_case_table
+from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, CASE_SPACING, IMAGE
 from zarrfeed.store.split import Split, open_split

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.store.case_table import read_case_keys, read_case_table
+from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, IMAGE, KEY, MASK

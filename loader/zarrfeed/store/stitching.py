@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.store.case_table import CaseTable, read_case_keys, read_case_table
+from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from zarrfeed.store.case_table import CaseTable
 
 
 def stitch(
@@ -108,10 +110,10 @@ def _side_by_side(
     classes = predictions.shape[1 + len(table.tile) :]
     keys = read_case_keys(split, range(len(table)))
     for case, key in enumerate(keys):
-        grid, first = table.grid(case), int(table.first_tile[case])
+        grid = table.grid(case)
         whole = np.empty((*grid.size, *classes), predictions.dtype)
-        for tile in range(grid.tiles):
-            whole[grid.window(tile)] = predictions[first + tile][grid.own_part(tile)]
+        for tile, row in enumerate(table.rows(case)):
+            whole[grid.window(tile)] = predictions[row][grid.own_part(tile)]
         yield key, whole
 
 

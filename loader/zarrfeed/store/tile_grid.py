@@ -271,6 +271,79 @@ def count_tiles(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int
     return counts
 
 
+def first_tiles(counts: NDArray[np.int64], start: int = 0) -> NDArray[np.int64]:
+    """Return the rows of the first tiles of cases whose tiles follow each other.
+
+    Parameters
+    ----------
+    counts
+        (M,) int64: number of tiles of each.
+    start
+        Row of the first tile of all.
+
+    Returns
+    -------
+    (M,) int64
+
+    Examples
+    --------
+    >>> first_tiles(np.array([9, 1, 2])).tolist()
+    [0, 9, 10]
+    """
+    first: NDArray[np.int64] = start + np.cumsum(counts) - counts
+    return first
+
+
+def tile_rows(first_tile: int, parts: Sequence[TilePart]) -> list[int]:
+    """Return the row of the tile of each part of a box.
+
+    Parameters
+    ----------
+    first_tile
+        Row of the case's first tile.
+    parts
+        The parts, as :meth:`TileGrid.parts` returns them.
+
+    Examples
+    --------
+    >>> tile_rows(100, TileGrid((5, 7), (2, 3)).parts((slice(1, 2), slice(2, 5))))
+    [100, 101]
+    """
+    return [first_tile + part.tile for part in parts]
+
+
+def origins_of(
+    sizes: NDArray[np.int64], tiles: NDArray[np.int64], tile: Sequence[int]
+) -> NDArray[np.int64]:
+    """Return the index of the first pixel of each of some tiles in its case.
+
+    Parameters
+    ----------
+    sizes
+        (n, axes) int64: size of each tile's case in pixels.
+    tiles
+        (n,) int64: number of each tile within its case.
+    tile
+        Size of a tile along each axis in pixels.
+
+    Returns
+    -------
+    (n, axes) int64
+
+    Examples
+    --------
+    >>> origins_of(np.array([[5, 7], [5, 7]]), np.array([4, 5]), (2, 3)).tolist()
+    [[2, 3], [2, 6]]
+    """
+    along = _tiles_along(sizes, tile)
+    origins = np.empty_like(sizes)
+    rest = tiles
+    for axis in reversed(range(len(tile))):
+        rest, place = np.divmod(rest, along[:, axis])
+        origins[:, axis] = place * tile[axis]
+    return origins
+
+
 def own_sizes(
     sizes: NDArray[np.int64], tiles: NDArray[np.int64], tile: Sequence[int]
 ) -> NDArray[np.int64]:
@@ -294,13 +367,32 @@ def own_sizes(
     >>> own_sizes(np.array([[5, 7], [5, 7]]), np.array([4, 5]), (2, 3)).tolist()
     [[2, 3], [2, 1]]
     """
-    along = _tiles_along(sizes, tile)
-    own = np.empty_like(sizes)
-    rest = tiles
-    for axis in reversed(range(len(tile))):
-        rest, place = np.divmod(rest, along[:, axis])
-        own[:, axis] = np.minimum(tile[axis], sizes[:, axis] - place * tile[axis])
+    own: NDArray[np.int64] = np.minimum(
+        np.asarray(tile, np.int64), sizes - origins_of(sizes, tiles, tile)
+    )
     return own
+
+
+def origin_text(origin: Sequence[int]) -> str:
+    """Return an origin as text, in the form of the names of tiles.
+
+    Examples
+    --------
+    >>> origin_text((0, 512))
+    '0,512'
+    """
+    return ",".join(map(str, origin))
+
+
+def tile_name(key: str, origin: Sequence[int]) -> str:
+    """Name a tile by the key of its case and its origin.
+
+    Examples
+    --------
+    >>> tile_name("liver_3", (0, 512, 64))
+    'liver_3#0,512,64'
+    """
+    return f"{key}#{origin_text(origin)}"
 
 
 def _tiles_along(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int64]:
