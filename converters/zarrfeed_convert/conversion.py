@@ -37,6 +37,7 @@ from zarrfeed_convert.splits.existing_split import (
     require_replaceable,
     require_same_split,
 )
+from zarrfeed_convert.splits.other_tiles import known_tiles
 from zarrfeed_convert.splits.pack_job import PackJob
 from zarrfeed_convert.splits.spaces import about_other_spaces, spacing_of_others
 from zarrfeed_convert.supervision.board import PATIENCE_S
@@ -120,8 +121,8 @@ def convert(
     tile
         (height, width) or (depth, height, width): the samples are cases, images or volumes of any
         size, which are cut into tiles of this size by a grid without overlap. The last tiles along
-        an axis are padded. ``auto`` chooses the tile by the sizes of the cases. See
-        :func:`zarrfeed.open_case`.
+        an axis are padded. ``auto`` takes the tile of the dataset's other splits of cases, if there
+        are any, else that which pads least. See :func:`zarrfeed.open_case`.
     orient
         Turn volumes so that their x, y and z axes point to these directions: ``RAS`` to the right,
         the anterior and the superior, as nibabel's canonical orientation; ``LPS`` as in DICOM.
@@ -301,6 +302,7 @@ class _ConversionPlanner:
             palettes=self.destination.palettes(),
             named=self.named,
             ignore=self.ignore,
+            tiles=known_tiles(self.destination, self.asked),
             progress=self.progress,
         )
         about = about_other_spaces(self.destination, self.settings)

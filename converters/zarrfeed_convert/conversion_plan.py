@@ -73,6 +73,7 @@ class ConversionPlan:
             "layouts": [f"{layout}" for layout in self.plan.fields],
             "digest of the names of samples": keys.hexdigest(),
             "digest of the order of samples": self.plan.rows.fingerprint(),
+            **self.plan.tile_recorded(),
         }
 
     def task_of(self, shard: Shard) -> ShardTask:

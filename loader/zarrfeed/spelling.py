@@ -46,6 +46,24 @@ def few(names: Iterable[str], *, shown: int = 10, joint: str = ", ", counted: bo
     return joint.join(names[:shown]) + (" …" if counted else f" and {rest} more")
 
 
+def plural(count: int, noun: str) -> str:
+    """Write a number of things.
+
+    Parameters
+    ----------
+    count
+        The number.
+    noun
+        What they are, in the singular; the plural is formed with an s.
+
+    Examples
+    --------
+    >>> plural(1, "case"), plural(12_000, "tile")
+    ('1 case', '12,000 tiles')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:
     """Find the name most similar to a misspelt one, ignoring case.
 

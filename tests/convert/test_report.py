@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -53,6 +54,31 @@ def test_a_report_says_what_the_command_prints():
     assert heads[2] == "o.zarr/t is already packed: nothing was changed"
     assert heads[3].startswith("Packed 4 images into 4 samples of i.zarr/t in ")
     assert heads[4].startswith("Repacked 3 of 4 samples into r.zarr/t in ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "Would pack 1 image into 1 sample of o/t; nothing was written"),
+        ({"cases": 1}, "Would pack 1 case as 1 tile into o/t; nothing was written"),
+        (
+            {"cases": 1, "packed": 1200},
+            "Would pack 1 case as 1,200 tiles into o/t; nothing was written",
+        ),
+        ({"repacked": True}, "Would repack 1 sample into o/t; nothing was written"),
+        (
+            {"repacked": True, "found": 3},
+            "Would repack 1 of 3 samples into o/t; nothing was written",
+        ),
+        (
+            {"repacked": True, "found": 3, "cases": 1, "packed": 2},
+            "Would repack 1 of 3 cases as 2 tiles into o/t; nothing was written",
+        ),
+    ],
+)
+def test_one_of_a_kind_is_written_in_the_singular(options, said):
+    report = Report("dry run", "o/t", 1, (), 1, (), (), (), 1.0)
+    assert dataclasses.replace(report, **options).headline == said
 
 
 def test_only_what_is_new_is_printed():

@@ -19,6 +19,7 @@ from zarrfeed_convert.labels import (
     has_soft_edges,
     is_jpeg,
     of_two_classes,
+    parse_classes,
     smeared_by_jpeg,
 )
 from zarrfeed_convert.planning.layout import Decision
@@ -90,10 +91,21 @@ def _ids(pixels: Mapping[int, int], labels: Labels) -> dict[int, int]:
     return {1 if labels.binary and value == 255 else value: n for value, n in pixels.items()}
 
 
-def given_labels(classes: tuple[str, ...], ignore: int | None) -> tuple[Labels, Decision]:
-    """Use the classes that the user named."""
+def given_labels(
+    classes: tuple[str, ...], ignore: int | None, *, by_source: Sequence[str] | None
+) -> tuple[Labels, Decision]:
+    """Use the classes that the user or the source named.
+
+    Parameters
+    ----------
+    classes, ignore
+        The classes, and the ignored id.
+    by_source
+        Classes that the source names; None if it names none.
+    """
     labels = Labels(classes, ignore)
-    return labels, _classes(labels, "asked for")
+    named = by_source is not None and parse_classes(by_source) == classes
+    return labels, _classes(labels, "named by the source" if named else "asked for")
 
 
 def multi_hot_labels(

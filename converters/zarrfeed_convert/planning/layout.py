@@ -6,7 +6,7 @@ timings: the same input must give the same store on every machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from zarrfeed.store.schema import IMAGE, MASK
@@ -40,6 +40,14 @@ class Decision:
     what: str
     value: str
     reason: str
+
+    @classmethod
+    def from_json(cls, recorded: object) -> Decision | None:
+        """Return a decision that was recorded as a dictionary; None if it is something else."""
+        names = [field.name for field in fields(cls)]
+        if isinstance(recorded, dict) and [*recorded] == names:
+            return cls(*map(str, recorded.values()))
+        return None
 
 
 def decide_chunk_rows(

@@ -161,6 +161,9 @@ class Plan:
         Further decisions for the report, which the split does not record.
     ordered
         Whether samples keep their order if some of them fail.
+    own_pixels
+        Number of pixels of all cases, without the padding of their tiles; None if samples are no
+        tiles, or if `surveyed` leaves it open.
     """
 
     recipe: Recipe
@@ -172,6 +175,7 @@ class Plan:
     palette: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[Decision, ...] = ()
     ordered: bool = True
+    own_pixels: int | None = None
 
     @property
     def shard_rows(self) -> int:
@@ -182,6 +186,11 @@ class Plan:
     def of_cases(self) -> bool:
         """Whether samples of the store are tiles of cases."""
         return self.recipe.geometry.fit == GRID
+
+    def tile_recorded(self) -> JSON:
+        """Return the entry of a journal for how the tile was decided; empty if there is none."""
+        about = next((each for each in self.decisions if each.what == "tile"), None)
+        return {} if about is None else {"tile": asdict(about)}
 
     def need(self, source_nbytes: int) -> Need:
         """Compute the memory that a worker needs, given the bytes that the source keeps."""

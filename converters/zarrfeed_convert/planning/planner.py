@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from zarrfeed.spelling import few
+from zarrfeed.spelling import few, plural
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import GRID
 from zarrfeed_convert.labels import Labels, require_same_kind
@@ -19,6 +19,7 @@ from zarrfeed_convert.planning.layout import (
     Decision,
     text_of_bytes,
 )
+from zarrfeed_convert.planning.padding import about_padding
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
 from zarrfeed_convert.planning.survey_tasks import Measured, measure_parts, probe_all, require_alike
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.geometry import Geometry
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.planning.plan import Settings
+    from zarrfeed_convert.planning.tile_choice import KnownTiles
     from zarrfeed_convert.source import Source
 
 # Called with the name of a step, the number of samples done, and their total.
@@ -49,6 +51,7 @@ def plan_conversion(
     palettes: Mapping[str, Palette],
     named: tuple[str, ...] | None,
     ignore: int | None,
+    tiles: KnownTiles,
     progress: OnProgress | None,
 ) -> tuple[Plan, Measured]:
     """Measure the samples of a source, and decide how they are packed.
@@ -64,7 +67,9 @@ def plan_conversion(
         Labels of the dataset's other splits, None if there are none; and the palettes that the
         masks of these use.
     named, ignore
-        Classes and ignored id that the user named.
+        Classes and ignored id that the user or the source named.
+    tiles
+        Tiles that the tile ``auto`` takes instead of choosing one.
     progress
         Callback for progress.
 
@@ -101,7 +106,7 @@ def plan_conversion(
             class_axis[-1], named, ignore, known=binding
         )
     elif named is not None:
-        labels, about_classes = classes.given_labels(named, ignore)
+        labels, about_classes = classes.given_labels(named, ignore, by_source=samples.classes)
     else:
         items = measured.items
         labels, about_classes, surveyed = classes.survey_labels(
@@ -113,14 +118,26 @@ def plan_conversion(
             progress=step_progress(progress, "finding classes", len(items)),
         )
     geometry, about_size, unfit = survey.decide_geometry(
-        measured, settings, ignore=0 if labels.multi_hot else labels.ignore, names=samples.names
+        measured,
+        settings,
+        ignore=0 if labels.multi_hot else labels.ignore,
+        names=samples.names,
+        known=tiles,
     )
     survey.require_ignored_id(samples.fields, kinds, measured, geometry, labels.ignore)
-    about_padding = survey.about_padding(settings, samples.fields, kinds, measured, geometry)
     executor.failures.add(unfit, complete=True)
     measured = measured.without(executor.failures.items)
     largest, about_decoding = _decoded_at_once(samples, executor, measured, geometry)
     measured = measured.without(executor.failures.items)
+    notes = about_padding(
+        settings,
+        samples.fields,
+        kinds,
+        measured,
+        geometry,
+        labels,
+        bound=binding is not None,
+    )
     rows = survey.lay_out(
         samples.keys, measured, geometry, shuffled=settings.order == "shuffled", seed=settings.seed
     )
@@ -164,7 +181,7 @@ def plan_conversion(
         decisions,
         surveyed,
         palette,
-        notes=(*about_padding, *about_decoding),
+        notes=(*notes, *about_decoding),
         ordered=settings.order == "source" or settings.tile is not None,
     )
     return plan, measured
@@ -188,11 +205,10 @@ def _decoded_at_once(
     if not wholes:
         return sizes[who], ()
     reason = (
-        f"cases of their formats are decoded as a whole; {samples.names(who)[0]} takes "
-        f"{text_of_bytes(sizes[who])}, several times while it is decoded. Formats that are read in "
-        f"parts, such as tiled TIFF, take {text_of_bytes(PART_NBYTES)}"
+        f"their format is not read in parts; the largest, {samples.names(who)[0]}, takes "
+        f"{text_of_bytes(sizes[who])}, and several times that while it is decoded"
     )
-    return sizes[who], (Decision("decoding", f"{wholes} of {len(sizes)} whole", reason),)
+    return sizes[who], (Decision("decoding", f"{plural(wholes, 'case')} whole", reason),)
 
 
 def _about_turned(measured: Measured) -> tuple[Decision, ...]:
@@ -205,7 +221,7 @@ def _about_turned(measured: Measured) -> tuple[Decision, ...]:
         "are taken as they are: save images without EXIF orientation if these were drawn on the "
         "stored pixels"
     )
-    return (Decision("orientation", f"{count} images turned", reason),)
+    return (Decision("orientation", f"{plural(count, 'image')} turned", reason),)
 
 
 def _about_nodata(samples: Source, measured: Measured) -> tuple[Decision, ...]:

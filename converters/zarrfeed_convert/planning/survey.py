@@ -18,9 +18,8 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.survey_tasks import counted
-from zarrfeed_convert.planning.tile_size import auto_tile
+from zarrfeed_convert.planning.tile_choice import KnownTiles
 from zarrfeed_convert.shards.rows import Rows
-from zarrfeed_convert.source import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +36,9 @@ def decide_geometry(
     *,
     ignore: int | None,
     names: Callable[[int], tuple[str, ...]],
+    known: KnownTiles | None = None,
 ) -> tuple[Geometry, Decision, list[Failed]]:
-    """Decide how all samples get the same size.
+    """Decide how all samples get the same size, or how cases are cut into tiles.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ def decide_geometry(
         Id for padded pixels of masks; None if there is none.
     names
         Function that returns the names of a sample's files, for errors.
+    known
+        Tiles that the tile ``auto`` takes instead of choosing one; None if there are none.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def decide_geometry(
         Sizes differ and no fit was chosen, or masks need padding and there is no `ignore`.
     """
     if settings.tile is not None:
-        return _decide_grid(measured, settings, names)
+        return _decide_grid(measured, settings, names, known or KnownTiles())
     size, fit, headers = settings.size, settings.fit, measured.headers
     sizes = Counter(header.size for header in headers)
     letters = {2: "HxW", 3: "DxHxW"}
@@ -106,16 +108,18 @@ def decide_geometry(
 
 
 def _decide_grid(
-    measured: Measured, settings: Settings, names: Callable[[int], tuple[str, ...]]
+    measured: Measured,
+    settings: Settings,
+    names: Callable[[int], tuple[str, ...]],
+    known: KnownTiles,
 ) -> tuple[Geometry, Decision, list[Failed]]:
     """Decide the tiles of cases, which may have any size but as many axes as tiles."""
     assert settings.tile is not None
     sizes = [header.size for header in measured.headers]
-    if settings.tile == "auto":
-        axes = Counter(map(len, sizes)).most_common(1)[0][0]
-        tile, decision = auto_tile([size for size in sizes if len(size) == axes])
-    else:
-        tile, decision = settings.tile, Decision("tile", size_text(settings.tile), "asked for")
+    asked = settings.tile
+    # Cases of other axes cannot be packed together.
+    axes = Counter(map(len, sizes)).most_common(1)[0][0] if asked == "auto" else len(asked)
+    tile, decision = known.decide(asked, [size for size in sizes if len(size) == axes])
     geometry = Geometry(tile, GRID, settings.pad_value or 0)
     failed = []
     for item, size in zip(measured.items, sizes, strict=True):
@@ -155,50 +159,6 @@ def require_ignored_id(
                 f"{ignore}; choose another one with --ignore, or give the field the role target, "
                 "which is padded with 0"
             )
-
-
-def about_padding(
-    settings: Settings,
-    fields: Sequence[Field],
-    kinds: Mapping[str, ArrayHeader],
-    measured: Measured,
-    geometry: Geometry,
-) -> tuple[Decision, ...]:
-    """Say with what images are padded, if any are, and refuse a value that they cannot hold.
-
-    Parameters
-    ----------
-    settings, geometry
-        The user's settings, and how samples get their size.
-    fields, kinds
-        Fields of the samples, and the dtype of each by name.
-    measured
-        The samples and their headers.
-
-    Raises
-    ------
-    SourceError
-        The dtype of an image has no such value.
-    """
-    value = geometry.pad_value
-    for name in image_names(fields):
-        dtype = np.dtype(str(kinds[name].dtype))
-        limits = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
-        if not limits.min <= value <= limits.max or (dtype.kind in "ui" and value % 1):
-            number = "a whole number" if dtype.kind in "ui" else "a number"
-            raise SourceError(
-                f"pad_value: needed {number} within {limits.min} … {limits.max}, which the "
-                f"{dtype} pixels of {name} can have, found {value:g}"
-            )
-    if not any(geometry.pads(header.size) for header in measured.headers):
-        return ()
-    if geometry.fit == GRID and settings.pad_value is None:
-        return ()  # padding is not part of a case, and does not count in its statistics
-    reason = f"padded pixels of images are {value:g}"
-    reason += (
-        ", as asked for" if settings.pad_value is not None else "; --pad-value chooses another"
-    )
-    return (Decision("padding", f"{value:g}", reason),)
 
 
 def lay_out(

@@ -100,7 +100,7 @@ class RepackPlan:
 def decided(plan: Plan) -> JSON:
     """Return the decisions of a plan that a run must share to resume another one, as JSON."""
     layouts = [f"{layout}" for layout in plan.fields]
-    return {"layouts": layouts, "rows": plan.rows.fingerprint()}
+    return {"layouts": layouts, "rows": plan.rows.fingerprint(), **plan.tile_recorded()}
 
 
 def plan_copies(
@@ -109,6 +109,7 @@ def plan_copies(
     settings: RepackSettings,
     facts: Facts,
     chosen: Numbers,
+    about_tile: Decision | None,
 ) -> Plan:
     """Decide how the new split is laid out.
 
@@ -124,6 +125,8 @@ def plan_copies(
         What is recorded about all samples or cases of the inputs.
     chosen
         Indices of the chosen samples or cases, in the new order.
+    about_tile
+        How the tile was decided, if it was and cases have it already; None to keep what is there.
     """
     labels, size = splits[0].labels, facts.size
     rows = facts.rows_of(chosen)
@@ -144,9 +147,10 @@ def plan_copies(
         of_cases=facts.cases is not None,
         same_tiles=True,
     )
-    what = "size" if facts.cases is None else "tile"
-    why = AS_BEFORE if settings.tile is None else "asked for, and as it was"
-    about = about_chosen(splits, settings, facts, chosen, Decision(what, size_text(size), why))
+    if about_tile is None:
+        what = "size" if facts.cases is None else "tile"
+        about_tile = Decision(what, size_text(size), AS_BEFORE)
+    about = about_chosen(splits, settings, facts, chosen, about_tile)
     counts, pixels = facts.class_pixels[rows].sum(axis=0), rows.size * math.prod(size)
     if facts.cases is not None:
         pixels = facts.cases.part(chosen, size).pixels
@@ -157,6 +161,7 @@ def plan_copies(
         sum(layout.sample_nbytes for layout in fields),
         (*about, *about_layout),
         pixels_of_ids(counts, labels.ignore, pixels) if MASK in splits[0].stored else None,
+        own_pixels=pixels,
     )
 
 

@@ -22,6 +22,7 @@ from zarrfeed_convert.repacking.stored_cases import StoredCases
 from zarrfeed_convert.repacking.stored_facts import joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
 from zarrfeed_convert.splits.existing_split import require_replaceable
+from zarrfeed_convert.splits.other_tiles import known_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,10 +90,21 @@ class RepackPlanner:
         return in_order(self.choose(self.facts), self.facts, order=order, seed=seed)
 
     @cached_property
+    def asked_tile(self) -> tuple[Size, Decision] | None:
+        """The tile that was asked for, and how it was decided; None to keep samples or tiles."""
+        return self._decide_tile()
+
+    @property
     def tile(self) -> tuple[Size, Decision] | None:
         """Size of the tiles into which cases are cut anew; None to copy samples or tiles."""
+        asked = self.asked_tile
+        return None if asked is None or asked[0] == self.facts.size else asked
+
+    def _decide_tile(self) -> tuple[Size, Decision] | None:
         with split_errors(self.said):
-            return decide_tile(self.settings, self.splits, self.facts, self.chosen)
+            inputs = [stored.split.path for stored in self.splits]
+            known = known_tiles(self.destination, self.asked, inputs=inputs)
+            return decide_tile(self.settings, self.splits, self.facts, self.chosen, known)
 
     @property
     def samples(self) -> StoredSamples | StoredCases:
@@ -123,7 +135,7 @@ class RepackPlanner:
 
     def require_packable(self) -> None:
         """Check that what is chosen exists, and that it can be cut into the tiles asked for."""
-        _ = self.tile
+        self._decide_tile()  # not kept: what a stopped run decided may be discarded until then
 
     def decide(self, executor: Executor) -> RepackPlan | RetilePlan:
         """Decide the layout of the new split."""
@@ -133,7 +145,8 @@ class RepackPlanner:
         )
         with split_errors(self.said):
             if self.tile is None:
-                plan = plan_copies(executor, splits, settings, facts, chosen)
+                about_tile = None if self.asked_tile is None else self.asked_tile[1]
+                plan = plan_copies(executor, splits, settings, facts, chosen, about_tile)
                 part = facts.part(chosen)
                 own_size = None if part.cases is None else part.cases.own_sizes(part.size)
                 description = describe(plan, part.cases, settings, self.asked_of_split)

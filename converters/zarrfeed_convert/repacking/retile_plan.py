@@ -14,10 +14,9 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.arguments import require_number
-from zarrfeed_convert.geometry import GRID, Geometry, size_text
-from zarrfeed_convert.planning.layout import Decision
+from zarrfeed_convert.geometry import GRID, Geometry
+from zarrfeed_convert.planning.padding import about_much
 from zarrfeed_convert.planning.plan import Plan
-from zarrfeed_convert.planning.tile_size import auto_tile
 from zarrfeed_convert.repacking.kept_layout import lay_out_kept
 from zarrfeed_convert.repacking.repack_plan import about_chosen, decided, pixels_of_ids
 from zarrfeed_convert.shards.case_parts import PART_NBYTES
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.executors.executor import Executor, Task
     from zarrfeed_convert.geometry import Size
+    from zarrfeed_convert.planning.layout import Decision
+    from zarrfeed_convert.planning.tile_choice import KnownTiles
     from zarrfeed_convert.repacking.repack_settings import RepackSettings
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
@@ -155,6 +156,10 @@ def plan_tiles(
         min(largest, max(PART_NBYTES, each)),
         (*about_chosen(splits, settings, facts, chosen, about_tile), *about_layout),
         pixels_of_ids(counts, labels.ignore, cases.pixels) if MASK in stored else None,
+        notes=about_much(
+            size, [tuple(each) for each in cases.sizes.tolist()], auto=settings.tile == "auto"
+        ),
+        own_pixels=cases.pixels,
     )
     return plan, cases
 
@@ -211,9 +216,13 @@ def require_cases(splits: Sequence[StoredSplit]) -> None:
 
 
 def decide_tile(
-    settings: RepackSettings, splits: Sequence[StoredSplit], facts: Facts, chosen: Numbers
+    settings: RepackSettings,
+    splits: Sequence[StoredSplit],
+    facts: Facts,
+    chosen: Numbers,
+    known: KnownTiles,
 ) -> tuple[Size, Decision] | None:
-    """Return the size of new tiles, and how it was decided; None to keep the tiles.
+    """Return the size of tiles that was asked for, and how it was decided; None to keep them.
 
     Raises
     ------
@@ -224,9 +233,6 @@ def decide_tile(
         return None
     assert facts.cases is not None
     sizes = [tuple(size) for size in facts.cases.sizes[chosen].tolist()]
-    if settings.tile == "auto":
-        size, decision = auto_tile(sizes)
-    else:
-        size, decision = settings.tile, Decision("tile", size_text(settings.tile), "asked for")
-    Geometry(size, GRID).check(sizes[0], name=splits[0].name)
-    return None if size == facts.size else (size, decision)
+    if settings.tile != "auto":
+        Geometry(settings.tile, GRID).check(sizes[0], name=splits[0].name)
+    return known.decide(settings.tile, sizes)

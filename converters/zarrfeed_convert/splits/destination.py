@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
-from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, IMAGE, MASK, METADATA, PARTIAL
+from zarrfeed.store.schema import (
+    ATTRIBUTES,
+    CASE_SIZE,
+    FORMAT_VERSION,
+    IMAGE,
+    MASK,
+    METADATA,
+    PARTIAL,
+)
+from zarrfeed_convert.arguments import require_size
 from zarrfeed_convert.labels import Labels, require_same_kind
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.planning.palettes import Palette
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.source import JSON
@@ -76,6 +87,19 @@ class Destination:
             shape = _metadata(self.out / name / IMAGE).get("shape")
             if isinstance(shape, list) and len(shape) in (4, 5):
                 return len(shape) - 2
+        return None
+
+    def tile_of(self, name: str) -> Size | None:
+        """Return the size of the tiles of a split of cases; None if it has no cases."""
+        sizes, image = (
+            _metadata(self.out / name / each).get("shape") for each in (CASE_SIZE, IMAGE)
+        )
+        if not (isinstance(sizes, list) and len(sizes) == 2 and isinstance(image, list)):
+            return None
+        with suppress(SourceError):  # damaged: whoever verifies that split will say so
+            tile = image[1 : 1 + sizes[1]] if sizes[1] in (2, 3) else None
+            require_size("tile", tile)
+            return None if tile is None else tuple(tile)
         return None
 
     def settings_of(self, name: str) -> JSON:

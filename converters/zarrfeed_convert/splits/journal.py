@@ -160,6 +160,20 @@ def journal_folder(destination: Destination) -> Path:
     return destination.folder.with_name(f"{destination.split}~journal{PARTIAL}")
 
 
+def begun_decisions(destination: Destination, asked: JSON) -> JSON:
+    """Return what an unfinished run with the same arguments decided; empty if there is none.
+
+    Parameters
+    ----------
+    destination, asked
+        The split, and the arguments of this run that decide its bytes.
+    """
+    run = _read(journal_folder(destination) / _RUN)
+    decided = run.get("decided")
+    same = run.get("asked") == json.loads(json.dumps(asked))
+    return decided if same and isinstance(decided, dict) else {}
+
+
 @contextmanager
 def opened_journal(destination: Destination, *, restart: bool) -> Iterator[Journal]:
     """Lock a split for packing, and open its journal.

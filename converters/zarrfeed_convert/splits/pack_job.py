@@ -23,6 +23,7 @@ from zarrfeed_convert.shards.packing import Shard, shard_path
 from zarrfeed_convert.splits import split_writer
 from zarrfeed_convert.splits.descriptive import write_cases, write_facts, write_tiles
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
+from zarrfeed_convert.splits.other_tiles import about_other_tiles
 from zarrfeed_convert.splits.report import Report, report_of_plan, report_of_split
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class PackJob:
             about_others = self.destination.about_other_splits(
                 split_plan.plan.fields, has_axes="axes" in self.planner.samples.arguments
             )
+            if split_plan.plan.of_cases:
+                tile = split_plan.plan.recipe.geometry.size
+                about_others += about_other_tiles(self.destination, tile)
             yield executor, split_plan, (*split_plan.plan.notes, *about_others, about_workers)
 
     def _write(self, executor: Executor, split_plan: SplitPlan, journal: Journal) -> JSON:

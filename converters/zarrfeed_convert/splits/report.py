@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrfeed import open_split
 from zarrfeed.errors import printable
+from zarrfeed.spelling import plural
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.source import PAIR
 from zarrfeed_convert.splits.split_summary import (
@@ -106,20 +107,22 @@ class Report:
         """What was done, in a sentence."""
         if self.status == "already packed":
             return f"{self.path} is already packed: nothing was changed"
+        as_tiles = f"as {plural(self.packed, 'tile')} "
         if self.repacked:
-            count, as_tiles = self.packed, "samples"
+            count, noun = self.packed, "sample"
             if self.cases is not None:
-                count, as_tiles = self.cases, f"cases as {self.packed} tiles"
-            some = "" if count == self.found else f" of {self.found}"
-            what = f"{count}{some} {as_tiles} into"
+                count, noun = self.cases, "case"
+            some = "" if count == self.found else f"{count:,} of "
+            what = f"{some}{plural(self.found, noun)} {'' if self.cases is None else as_tiles}into"
             verbs = ("Repacked", "Would repack")
+        elif self.cases is not None:
+            what = f"{plural(self.cases, 'case')} {as_tiles}into"
+            verbs = ("Packed", "Would pack")
         else:
             names = [field.name for field in self.fields]
-            kind = "pairs" if names == [field.name for field in PAIR] else "images"
+            noun = "pair" if names == [field.name for field in PAIR] else "image"
             left = self.found - len(self.skipped)
-            what = f"{left} {kind} into {self.packed} samples of"
-            if self.cases is not None:
-                what = f"{self.cases} cases as {self.packed} tiles into"
+            what = f"{plural(left, noun)} into {plural(self.packed, 'sample')} of"
             verbs = ("Packed", "Would pack")
         if self.status == "dry run":
             return f"{verbs[1]} {what} {self.path}; nothing was written"
@@ -255,7 +258,7 @@ def _planned_classes(plan: Plan) -> tuple[ClassFacts, ...]:
         return tuple(ClassFacts(place, name, None, None) for place, name in names.items())
     total = sum(surveyed.values())
     if labels.multi_hot:  # pixels count in several classes, or in none
-        total = len(plan.rows) * math.prod(plan.recipe.geometry.size)
+        total = plan.own_pixels or len(plan.rows) * math.prod(plan.recipe.geometry.size)
     return tuple(
         ClassFacts(place, name, None, surveyed.get(place, 0) / total)
         for place, name in names.items()
