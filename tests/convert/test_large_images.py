@@ -115,9 +115,9 @@ def test_the_plan_says_what_decoding_takes(tmp_path, kind):
     said = str(report)
     assert not Path(tmp_path / "o").exists()
     if kind == "png":
-        assert "1 of 1 whole" in said
-        assert "a.png takes 275 MiB" in said
+        assert "1 case whole" in said
+        assert "a.png, takes 275 MiB" in said
     else:
-        assert "whole" not in said
+        assert "case whole" not in said
     each = next(line for line in said.splitlines() if line.lstrip().startswith("workers"))
     assert ("GiB" in each) == (kind == "png"), each
