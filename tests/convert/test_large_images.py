@@ -116,7 +116,7 @@ def test_the_plan_says_what_decoding_takes(tmp_path, kind):
     assert not Path(tmp_path / "o").exists()
     if kind == "png":
         assert "1 case whole" in said
-        assert "a.png, takes 275 MiB" in said
+        assert "a.png, takes 412 MiB" in said
     else:
         assert "case whole" not in said
     each = next(line for line in said.splitlines() if line.lstrip().startswith("workers"))
