@@ -23,7 +23,7 @@ from zarrfeed_convert.sources.file_pairs import slice_keys
 from zarrfeed_convert.sources.option_checks import masks_given, require_choice
 from zarrfeed_convert.sources.read_errors import place_and_reason, require_any, source_errors
 from zarrfeed_convert.sources.rescale import common_dtype
-from zarrfeed_convert.sources.stacks.volumes import VolumeReader
+from zarrfeed_convert.sources.stacks.nifti_file import VolumeReader
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.volume_options import VOLUMES, WARN, require_volume_options
 

@@ -26,7 +26,7 @@ from zarrfeed_convert.sources.dicom.slices import Series, in_order, same_grid
 from zarrfeed_convert.sources.file_discovery import list_files, without_extension
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
-from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS
+from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -15,7 +15,7 @@ from zarrfeed_convert.sources.dicom.segments import series_shown, slices_shown
 from zarrfeed_convert.sources.dicom.slices import patch_of
 from zarrfeed_convert.sources.file_pairs import pair_stacks
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason
-from zarrfeed_convert.sources.stacks.volumes import measure_volume
+from zarrfeed_convert.sources.stacks.nifti_file import measure_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.sources.dicom.frames import FrameReader
     from zarrfeed_convert.sources.dicom.slices import Patch
-    from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeReader
+    from zarrfeed_convert.sources.stacks.nifti_file import Volume, VolumeReader
 
 
 class SliceLabels(ABC):

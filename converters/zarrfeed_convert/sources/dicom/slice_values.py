@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.sources.dicom.frames import FrameReader
     from zarrfeed_convert.sources.dicom.labels import SliceLabels
     from zarrfeed_convert.sources.dicom.slices import Series, Slice
-    from zarrfeed_convert.sources.stacks.volumes import VolumeReader
+    from zarrfeed_convert.sources.stacks.nifti_file import VolumeReader
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 

@@ -14,9 +14,9 @@ from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.file_pairs import pair_stacks
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.stacks.cases import Cut
+from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS, VolumeReader
 from zarrfeed_convert.sources.stacks.volume_cases import VolumeCases
-from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS, VolumeReader
+from zarrfeed_convert.sources.stacks.volume_pairs import Cut
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.volume_options import (
     VOLUMES,

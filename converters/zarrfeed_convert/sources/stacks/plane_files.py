@@ -16,8 +16,8 @@ from zarrfeed_convert.decoding.limits import read_text, require_regular
 from zarrfeed_convert.decoding.npy import read_npy_header
 from zarrfeed_convert.decoding.pixels import as_image
 from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.stacks.nifti_file import NOWHERE, Volume
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
-from zarrfeed_convert.sources.stacks.volumes import NOWHERE, Volume
 from zarrfeed_convert.sources.values import packed_dtype
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from zarrfeed_convert.source import Mask, Source, Window
 from zarrfeed_convert.sources.file_pairs import slice_keys
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason, require_any
 from zarrfeed_convert.sources.rescale import common_dtype
-from zarrfeed_convert.sources.stacks.cases import Case, Cut, case_of
+from zarrfeed_convert.sources.stacks.volume_pairs import Cut, VolumePair, volume_pair_of
 from zarrfeed_convert.sources.values import fitted, in_rows, packed_dtype
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.axes import Axes
     from zarrfeed_convert.sources.file_pairs import Pair, Pairing
-    from zarrfeed_convert.sources.stacks.volumes import Volume, VolumeFiles
+    from zarrfeed_convert.sources.stacks.nifti_file import Volume, VolumeFiles
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _VOXELS = 1 << 20  # read at a time: rescaling takes up to 16 bytes for each
@@ -73,7 +73,7 @@ class VolumeCases(Source):
         self._cut, self._options, self._limits = cut, options, limits
         self._skip_empty, self._channels = skip_empty, tuple(channels)
         self._files = files
-        self._cases: list[Case] = []
+        self._cases: list[VolumePair] = []
         self._places: list[tuple[int, int]] = []
         self._keys: list[str] = []
         self._empty, left_out = 0, [*self.left_out, *found.left_out]
@@ -172,7 +172,7 @@ class VolumeCases(Source):
         """Read a part of the labels of a slice or a volume."""
         return self._mask(*self._locate(sample), window)
 
-    def _locate(self, sample: int) -> tuple[Case, int]:
+    def _locate(self, sample: int) -> tuple[VolumePair, int]:
         case, number = self._places[sample]
         return self._cases[case], number
 
@@ -194,7 +194,7 @@ class VolumeCases(Source):
             image[start : start + len(rows)] = rows
         return (image, self._mask(case, number, window)) if case.labels else (image,)
 
-    def _values(self, case: Case, number: int, window: Window, name: str) -> NDArray[Any]:
+    def _values(self, case: VolumePair, number: int, window: Window, name: str) -> NDArray[Any]:
         """Read a part of the image, of a volume with its planes below each other."""
         parts = []
         for volume, axes in zip(case.images, case.axes, strict=False):
@@ -205,7 +205,7 @@ class VolumeCases(Source):
             parts.append(in_rows(values, len(case.size)))
         return parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
 
-    def _mask(self, case: Case, number: int, window: Window) -> Mask:
+    def _mask(self, case: VolumePair, number: int, window: Window) -> Mask:
         assert case.labels
         name = self._named(case.labels, number)
         size = _size(window) if window else case.size
@@ -244,7 +244,7 @@ class VolumeCases(Source):
         for at in range(first.start, first.stop, step):
             yield at - first.start, (slice(at, min(at + step, first.stop)), *rest)
 
-    def _add(self, case: Case) -> None:
+    def _add(self, case: VolumePair) -> None:
         """Add the samples of a case, without the empty ones if `skip_empty` is set."""
         self._files.expect([*case.images, *([case.labels] if case.labels else [])])
         numbers = list(range(case.count))
@@ -258,17 +258,17 @@ class VolumeCases(Source):
         )
         self._cases.append(case)
 
-    def _has_classes(self, case: Case, number: int) -> bool:
+    def _has_classes(self, case: VolumePair, number: int) -> bool:
         parts = (window for _, window in self._parts(case.size, ()))
         return any(self._mask(case, number, window).any() for window in parts)
 
-    def _measured(self, pair: Pair) -> Case:
+    def _measured(self, pair: Pair) -> VolumePair:
         volumes = []
         for path in pair.files:
             with naming_errors(path):
                 volumes.append(self._files.measure(path))
         labels = volumes[-1] if pair.mask else None
-        case = case_of(pair.key, volumes[: len(pair.images)], labels, self._cut)
+        case = volume_pair_of(pair.key, volumes[: len(pair.images)], labels, self._cut)
         if self._channels and case.channels != len(self._channels):
             raise SourceError(
                 f"{pair.images[0]}: needed {_counted(len(self._channels), 'channel')} "

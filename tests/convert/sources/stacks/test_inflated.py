@@ -21,7 +21,7 @@ from zarrfeed_convert import Limits
 nib = pytest.importorskip("nibabel")
 gzip_files = pytest.importorskip("zarrfeed_convert.sources.stacks.gzip_files")
 inflated = pytest.importorskip("zarrfeed_convert.sources.stacks.inflated")
-volumes = pytest.importorskip("zarrfeed_convert.sources.stacks.volumes")
+volumes = pytest.importorskip("zarrfeed_convert.sources.stacks.nifti_file")
 NiftiVolumes = pytest.importorskip("zarrfeed_convert.sources.stacks.nifti").NiftiVolumes
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source, source_of
-from zarrfeed_convert.sources.stacks.cases import volume_axes
+from zarrfeed_convert.sources.stacks.volume_pairs import volume_axes
 
 nib = pytest.importorskip("nibabel")
 decompressed = pytest.importorskip("zarrfeed_convert.sources.stacks.decompressed")

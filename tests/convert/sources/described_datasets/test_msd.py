@@ -14,7 +14,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source
 
 nib = pytest.importorskip("nibabel")
-DecathlonTask = pytest.importorskip("zarrfeed_convert.sources.medical.msd").DecathlonTask
+DecathlonTask = pytest.importorskip("zarrfeed_convert.sources.described_datasets.msd").DecathlonTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

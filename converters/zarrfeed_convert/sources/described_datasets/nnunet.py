@@ -11,21 +11,21 @@ from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS as IMAGES
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.sources.described_datasets.dataset_json import DatasetJson, is_missing
+from zarrfeed_convert.sources.described_datasets.dataset_json_source import DatasetJsonSource
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
-from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
-from zarrfeed_convert.sources.medical.listed_cases import ListedCases
 from zarrfeed_convert.sources.option_checks import require_subset
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS as NIFTI
+from zarrfeed_convert.sources.stacks.nifti_file import VolumeReader
 from zarrfeed_convert.sources.stacks.plane_files import PlaneFiles
-from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS as NIFTI
-from zarrfeed_convert.sources.stacks.volumes import VolumeReader
 from zarrfeed_convert.sources.volume_options import VOLUMES, require_axis, require_volume_options
 
 if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.sources.stacks.volumes import VolumeFiles
+    from zarrfeed_convert.sources.stacks.nifti_file import VolumeFiles
     from zarrfeed_convert.sources.volume_options import Agreement, Arrangement
 
 _ENDINGS = (*NIFTI, ".npy", *sorted(IMAGES))
@@ -34,7 +34,7 @@ _MOST_CHANNELS = 10_000  # of four digits
 
 
 @source_errors
-class NnUnetRaw(ListedCases):
+class NnUnetRaw(DatasetJsonSource):
     """A raw dataset of nnU-Net v2: dataset.json, imagesTr, labelsTr and imagesTs.
 
     The files of a case, ``CASE_0000.nii.gz``, ``CASE_0001.nii.gz``, … are its channels. Channels,

@@ -20,7 +20,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source
 
 nib = pytest.importorskip("nibabel")
-NnUnetRaw = pytest.importorskip("zarrfeed_convert.sources.medical.nnunet").NnUnetRaw
+NnUnetRaw = pytest.importorskip("zarrfeed_convert.sources.described_datasets.nnunet").NnUnetRaw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -202,7 +202,9 @@ def test_pipes_are_named_and_never_opened(ending):
     for path in (f"d/imagesTr/x_a_0000{ending}", f"d/labelsTr/x_a{ending}"):
         Path(path).unlink()
         os.mkfifo(path)
-    command = "from zarrfeed_convert.sources.medical.nnunet import NnUnetRaw as D; s = D('d')"
+    command = (
+        "from zarrfeed_convert.sources.described_datasets.nnunet import NnUnetRaw as D; s = D('d')"
+    )
     script = [sys.executable, "-c", f"{command}; print(s.keys, s.left_out)"]
     done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
     assert f"d/imagesTr/x_a_0000{ending}" in done.stdout + done.stderr

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.option_checks import NO_MASKS, masks_given, require_no_masks
-from zarrfeed_convert.sources.stacks.cases import Cut
 from zarrfeed_convert.sources.stacks.volume_cases import VolumeCases
+from zarrfeed_convert.sources.stacks.volume_pairs import Cut
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.volume_options import WARN
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON
+    from zarrfeed_convert.sources.described_datasets.dataset_json import DatasetJson, LabelNames
     from zarrfeed_convert.sources.file_pairs import Pairing
-    from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, LabelNames
-    from zarrfeed_convert.sources.stacks.volumes import VolumeFiles
+    from zarrfeed_convert.sources.stacks.nifti_file import VolumeFiles
 
 _MOST_REGIONS = 3  # named in a remark
 
 
-class ListedCases(VolumeCases):
+class DatasetJsonSource(VolumeCases):
     """Cases whose channels and classes are in a ``dataset.json``.
 
     A subclass has a `kind`, as ``--format`` takes it.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.sources.described_datasets.dataset_json import DatasetJson, is_missing
+from zarrfeed_convert.sources.described_datasets.dataset_json_source import DatasetJsonSource
 from zarrfeed_convert.sources.file_discovery import files_below, stem_of
 from zarrfeed_convert.sources.file_pairs import Pair, Pairing
-from zarrfeed_convert.sources.medical.dataset_json import DatasetJson, is_missing
-from zarrfeed_convert.sources.medical.listed_cases import ListedCases
 from zarrfeed_convert.sources.option_checks import require_subset
 from zarrfeed_convert.sources.read_errors import source_errors
-from zarrfeed_convert.sources.stacks.volumes import EXTENSIONS, VolumeReader
+from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS, VolumeReader
 from zarrfeed_convert.sources.volume_options import VOLUMES, require_axis, require_volume_options
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _LISTS = {"train": ("training", "numTraining"), "test": ("test", "numTest")}
 
 
 @source_errors
-class DecathlonTask(ListedCases):
+class DecathlonTask(DatasetJsonSource):
     """A task of the Medical Segmentation Decathlon: the NIfTI volumes in its dataset.json.
 
     Modalities, along the fourth axis of volumes, are channels. Classes are the labels of the JSON.

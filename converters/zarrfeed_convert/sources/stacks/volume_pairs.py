@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed_convert.header import Affine
-    from zarrfeed_convert.sources.stacks.volumes import Volume
+    from zarrfeed_convert.sources.stacks.nifti_file import Volume
 
 _AS_STORED = np.array([[0, 1], [1, 1], [2, 1]])
 _REVERSED = [2, 1, 0, 3]  # from the index (z, y, x, 1)
@@ -104,7 +104,7 @@ def _stored(orientation: NDArray[Any]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class VolumePair:
     """A volume, or a volume per channel, and its labels.
 
     Attributes
@@ -146,13 +146,15 @@ class Case:
         return self.axes[0].size
 
 
-def case_of(key: str, images: Sequence[Volume], labels: Volume | None, cut: Cut) -> Case:
+def volume_pair_of(
+    key: str, images: Sequence[Volume], labels: Volume | None, cut: Cut
+) -> VolumePair:
     """Match a volume with its labels, and the volumes of its channels with each other.
 
     Parameters
     ----------
     key, images, labels
-        As in :class:`Case`.
+        As in :class:`VolumePair`.
     cut
         What their samples are.
 
@@ -180,7 +182,7 @@ def case_of(key: str, images: Sequence[Volume], labels: Volume | None, cut: Cut)
             )
         )
     affine = None if cut.axis is not None else _affine(first)
-    return Case(key, tuple(images), labels, tuple(axes), affine, tuple(elsewhere))
+    return VolumePair(key, tuple(images), labels, tuple(axes), affine, tuple(elsewhere))
 
 
 def _affine(volume: Volume) -> Affine | None:
