@@ -156,6 +156,7 @@ def test_binary_masks_are_announced(folders):
         (["--fit", "shrink", "--size", "4x4"], "'shrink' is not one of 'resize', 'crop', 'pad'"),
         (["--fit", "tile", "--size", "4x4"], "use --tile 4x4"),
         (["--tile", "4x4", "--overlap", "3"], "do not overlap"),
+        (["--tile", "4x5x6", "--overlap", "3"], "use --tile 4x5x6 without it"),
         (["--tile", "4x4", "--size", "4x4"], "leave out --size and --fit"),
         (["--engine", "dask"], "--scheduler"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--engine dask"),

@@ -261,8 +261,8 @@ def test_a_chunk_is_decoded_once_for_a_box(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        (5, "index 5 is out of range for axis 0 of 5 pixels"),
-        ((0, -8), "index -8 is out of range for axis 1 of 7 pixels"),
+        (5, "index 5 is out of range for axis 0 of extent 5"),
+        ((0, -8), "index -8 is out of range for axis 1 of extent 7"),
         ((0, 0, 0, 0), "needed an index of at most 3 axes with one '...', found"),
         ((..., ...), "needed an index of at most 3 axes with one '...', found"),
         ([0, 1], "needed integers, slices, '...' and None, found"),

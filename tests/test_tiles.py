@@ -85,6 +85,11 @@ def test_what_cannot_be_stitched_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=r"needed predictions \(4, 4, 4\) or"):
             stitch(tmp_path / "tiles/s", wrong)
+    for wrong in (iter(np.zeros((4, 4, 4))), [np.zeros((3, 4, 4)), np.zeros((1, 4, 4))]):
+        with pytest.raises(ValueError, match=r"needed .* one for each tile, .*np\.conc"):
+            stitch(tmp_path / "tiles/s", wrong)
+    tiles = [np.full((4, 4), number) for number in range(4)]
+    assert dict(stitch(tmp_path / "tiles/s", tiles)).keys() == {"picture0"}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])

@@ -287,10 +287,13 @@ class _ConversionPlanner:
             return
         listed = few((f"{name}: {why}" for name, why in left_out), joint="; ")
         inputs = f"{len(left_out)} inputs make" if len(left_out) > 1 else "1 input makes"
-        advice = "add what is missing, or take them out"
+        skip = "leave them out with --on-error skip"
+        advised = all("; " in why for _, why in left_out)  # by the reasons themselves
         if self.samples.keys:
-            advice = "add what is missing, take them out, or leave them out with --on-error skip"
-        raise SourceError(f"{inputs} no sample: {listed}; {advice}")
+            advice = f"or {skip}" if advised else f"add what is missing, take them out, or {skip}"
+        else:
+            advice = "" if advised else "add what is missing, or take them out"
+        raise SourceError(f"{inputs} no sample: {listed}{advice and f'; {advice}'}")
 
     def decide(self, executor: Executor) -> ConversionPlan:
         """Look at the samples, and decide how they are packed."""

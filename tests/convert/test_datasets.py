@@ -72,7 +72,7 @@ def test_packing_again_otherwise_is_refused(dataset, write_pairs):
     pairs = PairedFolders(*write_pairs(4))
     with pytest.raises(
         SourceError,
-        match=r"train: exists already, .*\(codec: auto there, raw asked for; seed: 0 there",
+        match=r"train: exists already, .*\(--codec: auto there, raw asked for; --seed: 0 there",
     ):
         convert(pairs, dataset, split="train", codec="raw", seed=3, workers=1)
     more = PairedFolders(*write_pairs(5))

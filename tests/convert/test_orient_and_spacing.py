@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nibabel
@@ -105,9 +106,25 @@ def test_a_split_in_another_space_is_told():
     assert said("c", spacing=(2, 1, 1))[0][0] == "orient differs"
 
 
+def test_merged_splits_in_other_spaces_are_told_and_verified():
+    """Each input's settings are recorded, by which its originals are compared."""
+    convert(scans(), "a.zarr", split="t", orient="RAS", tile=(4, 5, 6), classes=3, workers=1)
+    convert(scans(), "b.zarr", split="t", spacing=(2, 1, 1), tile=(4, 5, 6), classes=3, workers=1)
+    report = repack(["a.zarr/t", "b.zarr/t"], "m.zarr", split="t", prefix_keys=True, workers=1)
+    told = [line for line in report.remarks if line.startswith("other splits: ")]
+    assert re.search("orient differs: RAS of .*a.zarr/t, keep of .*b.zarr/t: the split", told[0])
+    assert re.search("spacing differs: keep of .*a.zarr/t, 2,1,1 of .*b.zarr/t: the", told[1])
+    described = zarr.open_group("m.zarr/t", mode="r").attrs["zarrfeed"]
+    settings = [one["settings"] for one in described["source"]["inputs"]]
+    assert [one.get("orient") for one in settings] == ["RAS", None]
+    assert [one.get("spacing") for one in settings] == [None, [2, 1, 1]]
+    same = repack("a.zarr/t", "n.zarr", split="t", workers=1, dry_run=True)
+    assert not [each for each in same.decisions if each.what == "other splits"]
+
+
 def test_another_spacing_is_another_split():
     convert(scans(), "o.zarr", split="t", spacing=(2, 1, 1), tile="auto", classes=3, workers=1)
-    with pytest.raises(SourceError, match=r"spacing: \[2\.0, 1\.0, 1\.0\] there, none asked for"):
+    with pytest.raises(SourceError, match=r"--spacing: 2,1,1 there, none asked for"):
         convert(scans(), "o.zarr", split="t", tile="auto", classes=3, workers=1)
     with pytest.raises(SourceError, match="orient: none there, LPS asked for"):
         convert(scans(), "o.zarr", split="t", spacing=(2, 1, 1), orient="LPS", tile="auto",

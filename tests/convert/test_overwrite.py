@@ -12,6 +12,8 @@ import zarr
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_convert.sources.arrays.npz import NpzArrays
+from zarrfeed_convert.splits.existing_split import differences, differences_text
 
 
 def snapshot(folder):
@@ -69,16 +71,44 @@ def test_other_splits_bind_a_replacement_and_are_named(dataset, folders):
 
 def test_what_differs_is_said_with_both_values_and_the_way_out(dataset, folders):
     with pytest.raises(
-        SourceError, match=r"size: none there, 6x5 asked for; fit: none there, crop"
+        SourceError, match=r"size: none there, 6x5 asked for; --fit: none there, crop"
     ):
         pack(dataset, folders, size=(6, 5), fit="crop")
-    with pytest.raises(SourceError, match=r"classes: 3 \(0, 1, 2\) there, 2 \(a, b\) asked for; i"):
+    with pytest.raises(
+        SourceError, match=r"classes: 3 \(0, 1, 2\) there, 2 \(a, b\) asked for; --i"
+    ):
         pack(dataset, folders, classes="a,b", ignore=2)
     with pytest.raises(SourceError, match=r"ignore: none there, 9 asked for\); use --overwrite"):
         pack(dataset, folders, ignore=9)
     other = (f"{folders[0]}/*.png", folders[1])
     with pytest.raises(SourceError, match=r"images: \S+images there, \S+\*\.png asked for\)"):
         pack(dataset, other)
+
+
+def test_another_format_is_all_that_is_said_of_another_source(dataset, folders, tmp_path):
+    np.savez(
+        tmp_path / "a.npz", x=np.zeros((3, 8, 8, 3), np.uint8), y=np.zeros((3, 8, 8), np.uint8)
+    )
+    arrays = NpzArrays(f"{tmp_path}/a.npz:x", f"{tmp_path}/a.npz:y")
+    said = r"packed otherwise \(--format: paired there, npz asked for\); use --overwrite"
+    with pytest.raises(SourceError, match=said):
+        convert(arrays, dataset, split="train", seed=3, workers=1)
+
+
+def test_differences_are_few_short_and_spelt_as_options():
+    facts = {"classes_from": "a" * 900, "left_aside": {"images": 0}}
+    old = {"source": {"kind": "nifti", "as_": "slices", "axis": 2, "facts": facts}, "seed": 0}
+    new = {"source": {"kind": "nifti", "as_": "volumes", "axis": 1, "facts": {}}, "seed": 1}
+    old |= {"pad_value": None, "chunk_samples": 1, "tile": [4, 4]}
+    new |= {"pad_value": -1.0, "chunk_samples": 2, "tile": None, "images": "i" * 900}
+    differ = differences(old, new)
+    assert differ[:3] == [
+        "--as: slices there, volumes asked for",
+        "-o axis: 2 there, 1 asked for",
+        "other contents of the source: classes from, left aside",
+    ]
+    assert max(map(len, differ)) < 250
+    assert differences_text(differ).endswith("; --pad-value: none there, -1.0 asked for and 3 more")
 
 
 def test_a_replacement_that_fails_leaves_the_old_split(dataset, folders):

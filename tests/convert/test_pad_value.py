@@ -63,12 +63,12 @@ def test_it_is_recorded_only_where_it_is_asked_for(scans):
     assert "--pad-value" in about.reason
     assert "pad_value" not in open_split("o.zarr/s").attributes["packed"]["settings"]
     assert pack(scans).status == "already packed"
-    with pytest.raises(SourceError, match=r"pad value: none there, -1024\.0 asked for"):
+    with pytest.raises(SourceError, match=r"--pad-value: none there, -1024\.0 asked for"):
         pack(scans, pad_value=np.int16(AIR))
     pack(scans, pad_value=np.int16(AIR), overwrite=True)
     assert open_split("o.zarr/s").attributes["packed"]["settings"]["pad_value"] == AIR
     assert pack(scans, pad_value=AIR).status == "already packed"
-    with pytest.raises(SourceError, match=r"pad value: -1024\.0 there, none asked for"):
+    with pytest.raises(SourceError, match=r"--pad-value: -1024\.0 there, none asked for"):
         pack(scans)
 
 

@@ -81,6 +81,15 @@ def test_one_of_a_kind_is_written_in_the_singular(options, said):
     assert dataclasses.replace(report, **options).headline == said
 
 
+def test_skipped_inputs_are_named_even_where_the_reason_contains_the_name():
+    report = next(iter(reports()))
+    skipped = (("series 1", "slices of series 1 differ"), ("a.png", "a.png: is damaged"))
+    assert dataclasses.replace(report, skipped=skipped).skipped_lines[1:] == (
+        "  series 1: slices of series 1 differ",
+        "  a.png: is damaged",
+    )
+
+
 def test_only_what_is_new_is_printed():
     *_, again = [convert(PAIRS, "o.zarr", split="t", workers=1) for _ in range(2)]
     assert again.decisions

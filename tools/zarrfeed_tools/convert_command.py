@@ -224,7 +224,7 @@ def _command(
 ) -> None:
     """Pack images and masks into one split of a dataset."""
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
-    fit_chosen = _fit(fit, size=size, overlap=overlap)
+    fit_chosen = _fit(fit, size=size, tile=tile, overlap=overlap)
     if fit is not None and size is None:
         raise typer.BadParameter("needs --size HxW, or DxHxW for volumes", param_hint="--fit")
     if tile is not None and (size is not None or fit is not None):
@@ -294,17 +294,21 @@ def _spacing(text: str | None) -> tuple[float, ...] | Literal["median"] | None:
     return "median" if text == "median" else parse_spacing(text)
 
 
-def _fit(text: str | None, *, size: str | None, overlap: str | None) -> _Fit | None:
+def _fit(
+    text: str | None, *, size: str | None, tile: str | None, overlap: str | None
+) -> _Fit | None:
     """Return the fit; tiles of earlier versions are an error that says how tiles are made now."""
     for fit in _FITS:
         if text == fit and overlap is None:
             return fit
     choices = ", ".join(map(repr, _FITS))
     if text == "tile":
-        advice = f"use --tile {size or 'HxW'} without --size and --fit, which keeps all sizes"
+        shape = size or "HxW, or DxHxW for volumes,"
+        advice = f"use --tile {shape} without --size and --fit, which keeps all sizes"
         raise typer.BadParameter(f"needs {choices}, found 'tile'; {advice}", param_hint="--fit")
     if overlap is not None:
-        advice = "use --tile HxW without it; its tiles do not overlap"
+        shape = tile or size or "HxW, or DxHxW for volumes,"
+        advice = f"use --tile {shape} without it; its tiles do not overlap"
         raise typer.BadParameter(f"found {overlap}; {advice}", param_hint="--overlap")
     if text is not None:
         raise typer.BadParameter(f"{text!r} is not one of {choices}", param_hint="--fit")

@@ -26,7 +26,11 @@ from zarrfeed_convert.repacking.stored_crs import crs_of
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import roles_recorded
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
-from zarrfeed_convert.splits.existing_split import differences, require_replaceable
+from zarrfeed_convert.splits.existing_split import (
+    differences,
+    differences_text,
+    require_replaceable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +110,7 @@ def require_same_repacked(
     if differ:
         raise SourceError(
             f"{destination.folder}: exists already, packed otherwise "
-            f"({'; '.join(differ)}); {replace}"
+            f"({differences_text(differ)}); {replace}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from zarrfeed_convert.repacking.stored_facts import joined
 from zarrfeed_convert.repacking.stored_source import StoredSamples
 from zarrfeed_convert.splits.existing_split import require_replaceable
 from zarrfeed_convert.splits.other_tiles import known_tiles
+from zarrfeed_convert.splits.spaces import about_merged_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.geometry import Size
     from zarrfeed_convert.planning.layout import Decision
+    from zarrfeed_convert.planning.plan import Plan
     from zarrfeed_convert.repacking.repack_settings import RepackSettings
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
@@ -147,9 +149,19 @@ class RepackPlanner:
             if self.tile is None:
                 about_tile = None if self.asked_tile is None else self.asked_tile[1]
                 plan = plan_copies(executor, splits, settings, facts, chosen, about_tile)
+                plan = self._with_remarks(plan)
                 part = facts.part(chosen)
                 own_size = None if part.cases is None else part.cases.own_sizes(part.size)
                 description = describe(plan, part.cases, settings, self.asked_of_split)
                 return RepackPlan(plan, part, description, own_size)
             plan, cases = plan_tiles(executor, splits, settings, facts, chosen, self.tile)
+            plan = self._with_remarks(plan)
             return RetilePlan(plan, cases, describe(plan, cases, settings, self.asked_of_split))
+
+    def _with_remarks(self, plan: Plan) -> Plan:
+        recorded = {
+            stored.name: stored.split.attributes["packed"].get("settings", {})
+            for stored in self.splits
+            if stored.split.attributes.get("source", {}).get("kind") != "merged"
+        }
+        return replace(plan, decisions=(*plan.decisions, *about_merged_spaces(recorded)))

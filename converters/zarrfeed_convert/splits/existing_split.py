@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
 from zarrfeed_convert.source import SAMPLES
@@ -19,13 +20,24 @@ from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
 # Settings that older splits do not record, and their values at that time.
 _SINCE = {"overlap": 0}
+_SHOWN = 5  # differences in an error
+_LONG = 160  # characters of a value in an error
+# Options of the command whose entries are not options of one format.
+_FLAGS = {
+    name: f"--{name.strip('_').replace('_', '-')}"
+    for name in (
+        *("images", "masks", "color", "mask_map", "image_suffix", "mask_suffix", "as_", "geometry"),
+        *("size", "fit", "overlap", "pad_value", "tile", "orient", "spacing", "codec"),
+        *("chunk_samples", "shard_size", "order", "seed", "classes", "ignore"),
+    )
+} | {"fields": "--field"}
 
 
 def asked_for(source: JSON, found: int, settings: JSON) -> JSON:
@@ -56,13 +68,17 @@ def differences(old: JSON, new: JSON, *, alone: bool = False) -> list[str]:
     Examples
     --------
     >>> differences({"seed": 0, "size": [2, 3]}, {"seed": 1, "size": [2, 3]})
-    ['seed: 0 there, 1 asked for']
+    ['--seed: 0 there, 1 asked for']
     """
+    formats = [_source(each).get("kind", "none") for each in (old, new)]
+    if formats[0] != formats[1]:  # their options have nothing in common
+        return [f"--format: {formats[0]} there, {formats[1]} asked for"]
+    options = {*_source(old), *_source(new)} - {"kind", "facts"}
     before, after = _flat(old), _flat(new)
     if alone:
         before, after = _without_no_masks(before), _without_no_masks(after)
     return [
-        _difference(name, before, after)
+        _difference(name, before, after, options)
         for name in dict.fromkeys([*before, *after])
         if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
@@ -76,13 +92,36 @@ def _without_no_masks(entries: JSON) -> JSON:
     }
 
 
-def _difference(name: str, before: JSON, after: JSON) -> str:
-    if name == "facts" and before.get("kind") == after.get("kind") == SAMPLES:
-        return "other samples"  # the facts are a digest
+def differences_text(differ: Sequence[str]) -> str:
+    """Write the first few differences, and how many more there are."""
+    return few(differ, shown=_SHOWN, joint="; ")
+
+
+def _difference(name: str, before: JSON, after: JSON, options: Collection[str]) -> str:
+    if name == "facts":
+        return _facts_difference(before, after)
     return (
-        f"{name.replace('_', ' ')}: {_shown(name, before.get(name))} there, "
+        f"{_spelt(name, options)}: {_shown(name, before.get(name))} there, "
         f"{_shown(name, after.get(name))} asked for"
     )
+
+
+def _facts_difference(before: JSON, after: JSON) -> str:
+    """Say which facts of the sources differ, whose values may be long."""
+    if before.get("kind") == SAMPLES:
+        return "other samples"  # the facts are a digest
+    facts = [each.get("facts") for each in (before, after)]
+    old, new = (each if isinstance(each, dict) else {} for each in facts)
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    said = f": {', '.join(name.replace('_', ' ') for name in names)}" if names else ""
+    return f"other contents of the source{said}"
+
+
+def _spelt(name: str, options: Collection[str]) -> str:
+    """Return the name of an entry as users write it: ``--pad-value``, ``-o level``."""
+    if name in _FLAGS:
+        return _FLAGS[name]
+    return f"-o {name}" if name in options else name.replace("_", " ")
 
 
 def require_same_split(
@@ -121,7 +160,7 @@ def require_same_split(
     differ = differences(before | labels_before, asked | labels_asked, alone=alone)
     if differ:
         raise SourceError(
-            f"{destination.folder}: exists already, packed otherwise ({'; '.join(differ)}); "
+            f"{destination.folder}: exists already, packed otherwise ({differences_text(differ)}); "
             "use --overwrite to replace it, or choose another name for the split"
         )
 
@@ -164,10 +203,15 @@ def _require_packed(destination: Destination, there: JSON) -> None:
         )
 
 
+def _source(description: JSON) -> JSON:
+    source = description.get("source")
+    return source if isinstance(source, dict) else {}
+
+
 def _flat(description: JSON) -> JSON:
     """Move the entries of ``source`` to the top level; prefix those whose name is taken there."""
-    source = description.get("source")
-    if not isinstance(source, dict):
+    source = _source(description)
+    if not source:
         return description
     rest = {name: value for name, value in description.items() if name != "source"}
     return {f"source {name}" if name in rest else name: source[name] for name in source} | rest
@@ -197,7 +241,10 @@ def _compared(what: str, value: Any) -> Any:
 def _shown(what: str, value: Any) -> str:
     if what in ("size", "tile") and isinstance(value, list):
         return "x".join(map(str, value))
-    return "none" if value is None else str(value)
+    if what == "spacing" and isinstance(value, list):
+        return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
+    text = "none" if value is None or value == "" else str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def require_own(folders: Iterable[Path], *, below: bool = True) -> None:

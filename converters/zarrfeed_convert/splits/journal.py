@@ -26,7 +26,7 @@ from zarrfeed_convert.atomic_files import atomic_file, remove, writing
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.locks import locked
 from zarrfeed_convert.shards.shard_record import ShardRecord, load_record
-from zarrfeed_convert.splits.existing_split import differences, require_own
+from zarrfeed_convert.splits.existing_split import differences, differences_text, require_own
 from zarrfeed_convert.splits.split_writer import partial_folder, recover, unfinished_folders
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ class Journal:
         run = _read(self._folder / _RUN)
         values = json.loads(json.dumps(values))  # tuples become lists, as in the file
         if part in run and run[part] != values:
-            differ = differences(run[part], values)
+            differ = differences_text(differences(run[part], values))
             if self._done() and not (self._folder / _GIVEN_UP).exists():
                 self._refused = True
                 raise SourceError(
                     f"{self._destination.folder}: {self._done()} of its shards were packed by a "
-                    f"run that was stopped and differs from this one ({'; '.join(differ)}); repeat "
+                    f"run that was stopped and differs from this one ({differ}); repeat "
                     "that run to resume it, or use --restart to start anew"
                 )
             self.clear()  # that run ended with an error, and this one cannot use its shards

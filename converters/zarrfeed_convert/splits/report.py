@@ -146,7 +146,7 @@ class Report:
             return ()
         lines = [f"skipped {len(self.skipped)} of {self.found}:"]
         for name, why in self.skipped[:_SHOWN]:
-            lines.append(f"  {why if name in why else f'{name}: {why}'}")
+            lines.append(f"  {why if why.startswith(name) else f'{name}: {why}'}")
         if len(self.skipped) > _SHOWN:
             lines.append(f"  and {len(self.skipped) - _SHOWN} more, which the split records")
         return tuple(lines)

@@ -6,11 +6,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import few
 from zarrfeed_convert.arguments import require_spacing
 from zarrfeed_convert.planning.layout import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zarrfeed_convert.planning.plan import Settings
+    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.splits.destination import Destination
 
 
@@ -44,6 +48,29 @@ def about_other_spaces(destination: Destination, settings: Settings) -> tuple[De
                 )
                 return (Decision("other splits", f"{what} differs", reason),)
     return ()
+
+
+def about_merged_spaces(settings: Mapping[str, JSON]) -> tuple[Decision, ...]:
+    """Tell of splits to merge whose volumes were turned or resampled in different ways.
+
+    Parameters
+    ----------
+    settings
+        Name of each split → its recorded settings.
+    """
+    about = []
+    for what in ("orient", "spacing"):
+        by_text: dict[str, str] = {}
+        for name, recorded in settings.items():
+            by_text.setdefault(_text(recorded.get(what)), name)
+        if len(by_text) > 1:
+            said = few(f"{text} of {name}" for text, name in by_text.items())
+            reason = (
+                f"{said}: the split holds volumes that lie in different ways, or at different "
+                f"scales; convert all with the same --{what} if they should not"
+            )
+            about.append(Decision("other splits", f"{what} differs", reason))
+    return tuple(about)
 
 
 def _text(recorded: object) -> str:

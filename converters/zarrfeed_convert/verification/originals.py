@@ -246,7 +246,8 @@ def new_originals(
             yield Problem("original-new", f"{what}; convert again", key, names)
     for name, why in source.left_out:
         if is_new(name):
-            what = f"{name}: {why}, unlike when the split was packed; {TODO}"
+            reason = why.partition("; ")[0]  # without the advice for conversions
+            what = f"{name}: {reason}, unlike when the split was packed; {TODO}"
             yield Problem("original-new", what, None, (name,))
 
 

@@ -102,6 +102,6 @@ def _along(index: Any, extent: int, axis: int) -> tuple[slice, int, int | slice]
             "the array that it gives"
         ) from None
     if not -extent <= number < extent:
-        raise IndexError(f"index {number} is out of range for axis {axis} of {extent} pixels")
+        raise IndexError(f"index {number} is out of range for axis {axis} of extent {extent}")
     number %= extent
     return slice(number, number + 1, 1), 1, 0

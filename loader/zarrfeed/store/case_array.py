@@ -71,7 +71,8 @@ class CaseArray:
     ``case[10:20, ..., 0]`` reads a box into a new array: integers, slices with any step, ``...``
     and None, as in NumPy. Of raw tiles, only the box is copied; compressed tiles are decoded as
     wholes. ``np.asarray(case)`` reads all of it. Several threads may read at the same time.
-    ``dask.array.from_array(case)`` makes one chunk of every tile.
+    ``dask.array.from_array(case, chunks=case.chunks)`` makes one chunk of every tile; without
+    `chunks`, Dask joins tiles to chunks of its own size.
 
     Get one from :func:`zarrfeed.open_case` or :func:`zarrfeed.open_cases`.
 

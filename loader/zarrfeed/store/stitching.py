@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from zarrfeed.store.case_table import CaseTable
 
 
 def stitch(
-    split: Split | str | os.PathLike[str], predictions: NDArray[Any]
+    split: Split | str | os.PathLike[str], predictions: ArrayLike
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Combine predictions of tiles into predictions of images or volumes, one at a time.
 
@@ -56,7 +56,7 @@ def stitch(
     StoreError
         The split has no tiles, they do not cover an image, or its arrays are damaged.
     ValueError
-        Predictions and tiles differ in number or size, or predictions are not numbers.
+        Predictions and tiles differ in number or size, or predictions are no array of numbers.
 
     Examples
     --------
@@ -65,10 +65,11 @@ def stitch(
     ...     save(key, scores.argmax(axis=-1))
     """
     split = split if isinstance(split, Split) else open_split(split)
+    values: NDArray[Any] = _as_array(predictions)
     if split.tile_size is not None:
         table = read_case_table(split)
-        _require_tiles(predictions, (split.tiles, *table.tile))
-        return _side_by_side(split, table, predictions)
+        _require_tiles(values, (split.tiles, *table.tile))
+        return _side_by_side(split, table, values)
     if TILE not in split.layouts:
         raise StoreError(
             f"{split.path}: needed tiles, found whole images: use their predictions as they are"
@@ -87,8 +88,32 @@ def stitch(
             f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
             "again"
         )
-    _require_tiles(predictions, tiles)
-    return _stitched(split, predictions)
+    _require_tiles(values, tiles)
+    return _stitched(split, values)
+
+
+def _as_array(predictions: Any) -> Any:
+    """Return predictions that have a shape and a dtype, such as arrays or memory maps, as they are.
+
+    Raises
+    ------
+    ValueError
+        They are an iterator, or a list that makes no array.
+    """
+    if all(hasattr(predictions, name) for name in ("shape", "ndim", "dtype")):
+        return predictions
+    if isinstance(predictions, list | tuple):
+        try:
+            return np.asarray(predictions)
+        except ValueError as error:
+            raise ValueError(
+                f"needed predictions of one shape, one for each tile, found a list of "
+                f"{len(predictions)} of several shapes; join batches by np.concatenate"
+            ) from error
+    raise ValueError(
+        f"needed an array of predictions, one for each tile, found {type(predictions).__name__}; "
+        "collect what it yields, such as by np.concatenate(list(batches))"
+    )
 
 
 def _require_tiles(predictions: NDArray[Any], tiles: tuple[int, ...]) -> None:

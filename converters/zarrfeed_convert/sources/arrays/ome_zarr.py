@@ -60,8 +60,9 @@ class OmeZarr(Source):
         Numbers or names of the channels, in order, like ``0`` or ``DAPI,GFP``. By default all.
     as_
         What a sample is: ``slices`` for each plane, ``volumes`` for the whole image (Z, Y, X) at
-        each point in time, or (Y, X) where it has no z. Volumes have an affine, in millimetres, if
-        the metadata says scales and units; axes are not turned.
+        each point in time, or (Y, X) where it has no z. Volumes (Z, Y, X) have an affine, in
+        millimetres, if the metadata says scales and units; images (Y, X) have none. Axes are not
+        turned.
     geometry
         What to do with labels whose pixels lie more than a tenth of a pixel from the image's, by
         the coordinate transformations of both: ``strict`` refuses them, ``warn`` pairs pixels by

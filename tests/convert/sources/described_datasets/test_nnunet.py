@@ -17,7 +17,7 @@ import tifffile
 
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
-from zarrfeed_convert import Limits, open_source
+from zarrfeed_convert import Limits, convert, open_source, verify
 
 nib = pytest.importorskip("nibabel")
 NnUnetRaw = pytest.importorskip("zarrfeed_convert.sources.described_datasets.nnunet").NnUnetRaw
@@ -356,3 +356,23 @@ def test_a_claim_of_an_array_is_checked():
     np.save("d/imagesTr/x_a_0000.npy", np.array([["a", None]], object), allow_pickle=True)
     with pytest.raises(SourceError, match="Python objects, which are never unpickled"):
         NnUnetRaw("d")
+
+
+def test_advice_of_reasons_is_not_repeated():
+    dataset("ab", numTraining=3)
+    with pytest.raises(SourceError) as error:
+        convert(NnUnetRaw("d"), "o.zarr", split="train", tile=(2, 2, 2), workers=1)
+    assert str(error.value).endswith(
+        "found 2; restore or correct them; or leave them out with --on-error skip"
+    )
+    dataset("abc", numTraining=3)
+    convert(NnUnetRaw("d"), "o.zarr", split="train", tile=(2, 2, 2), workers=1)
+    Path("d/labelsTr/x_c.nii.gz").unlink()
+    Path("d/imagesTr/x_c_0000.nii.gz").unlink()
+    Path("d/imagesTr/x_c_0001.nii.gz").unlink()
+    [split] = verify("o.zarr", source=True, workers=1).splits
+    [said] = [problem.what for problem in split.problems if "numTraining" in problem.what]
+    assert said == (
+        "d/dataset.json: needed 3 cases, as numTraining says, found 2, unlike when the split was "
+        "packed; restore it, or convert again"
+    )
