@@ -36,11 +36,41 @@ def test_cases_are_summed_up_in_a_line(tmp_path, spacings, line):
     convert(source, tmp_path / "o.zarr", split="s", tile=(4, 4), workers=1)
     text = inspected(tmp_path / "o.zarr")
     assert ": 15 tiles\n" in text
-    assert "3 cases of 4…7 × 9…12 pixels, median 5 × 9, in tiles of 4 × 4\n" in text
+    assert "3 cases of 4…7 × 9…12 pixels, median 5 × 9, in tiles of 4 × 4, 35% padding\n" in text
     assert line is None or line in text
     [facts] = json.loads(inspected(tmp_path / "o.zarr", "--json"))
     assert facts["cases"]["size"] == [[4, 5, 7], [9, 9, 12]]
     assert facts["cases"]["unplaced"] == 3 - len(spacings)
+
+
+def test_what_was_done_to_cases_and_where_they_lie_is_told(tmp_path):
+    cases = {"a": pair(SIZES[0]), "b": pair(SIZES[1])}
+    affines = {"a": np.diag([0.1 + 0.2, 0.5, 1]), "b": np.diag([0.3, 0.5, 1])}
+    systems = {"a": 'PROJCRS["ETRS89 / UTM zone 32N",BASEGEOGCRS["ETRS89"]]'}
+    source = CaseArrays(cases, affines=affines, systems=systems)
+    convert(source, tmp_path / "o.zarr", split="s", tile=(4, 4), workers=1)
+    text = inspected(tmp_path / "o.zarr")
+    assert "spacing 0.3 × 0.5; in ETRS89 / UTM zone 32N\n" in text
+
+
+def test_volumes_that_were_turned_and_resampled_are_told(tmp_path):
+    source = CaseArrays({"a": pair((6, 8, 9))}, affines={"a": -np.eye(4)[[2, 1, 0, 3]]})
+    source.affines["a"][3, 3] = 1
+    convert(source, tmp_path / "o.zarr", split="s", tile=(4, 4, 4), workers=1, orient="RAS",
+            spacing=(2, 1, 1))  # fmt: skip
+    text = inspected(tmp_path / "o.zarr")
+    assert ": 6 tiles\n" in text
+    assert "1 case of 3 × 8 × 9 voxels, in tiles of 4 × 4 × 4, 44% padding\n" in text
+    assert "spacing 2 × 1 × 1 mm; resampled to 2 × 1 × 1 mm; turned to RAS\n" in text
+
+
+def test_what_was_skipped_is_counted(tmp_path):
+    source = CaseArrays({"a": pair(SIZES[0]), "b": pair(SIZES[1])}, bad=frozenset({"b"}))
+    convert(source, tmp_path / "o.zarr", split="s", tile=(8, 16), workers=1, on_error="skip",
+            classes=3)  # fmt: skip
+    text = inspected(tmp_path / "o.zarr")
+    assert ": 1 tile\n" in text
+    assert "1 input was skipped when packing; --json lists them" in text
 
 
 def test_splits_of_samples_have_no_cases(tmp_path):

@@ -64,6 +64,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def share_text(share: float) -> str:
+    """Write a share as a percentage, so that a little is not nothing.
+
+    Examples
+    --------
+    >>> share_text(0.0), share_text(0.001), share_text(0.48)
+    ('0%', 'less than 1%', '48%')
+    """
+    return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
 def nearest(name: str, names: Iterable[str], *, likeness: float = 0.6) -> str | None:
     """Find the name most similar to a misspelt one, ignoring case.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zarrfeed.spelling import few, plural, share_text
 from zarrfeed_convert import class_cells, field_cells
 from zarrfeed_tools.inspection import CaseFacts, SplitFacts, inspect_store
 from zarrfeed_tools.tables import table_of_cells
@@ -61,10 +62,9 @@ def inspect(
 
 
 def _show(split: SplitFacts, out: Console) -> None:
-    unit = "samples" if split.cases is None else "tiles"
-    samples = (
-        "arrays of different lengths" if split.samples is None else f"{split.samples:,} {unit}"
-    )
+    samples = "arrays of different lengths"
+    if split.samples is not None:
+        samples = plural(split.samples, "sample" if split.cases is None else "tile")
     out.print(f"[bold]{shown(split.path)}[/]: {samples}", soft_wrap=True)
     if split.cases is not None:
         for line in case_lines(split.cases):
@@ -86,7 +86,8 @@ def _show(split: SplitFacts, out: Console) -> None:
         out.print(table_of_cells(class_cells(split.classes, split.fields)))
     skipped = split.packed.get("skipped", ())
     if skipped:
-        out.print(f"{len(skipped)} inputs were skipped when packing; --json lists them")
+        were = "was" if len(skipped) == 1 else "were"
+        out.print(f"{plural(len(skipped), 'input')} {were} skipped when packing; --json lists them")
 
 
 def case_lines(cases: CaseFacts) -> list[str]:
@@ -95,29 +96,37 @@ def case_lines(cases: CaseFacts) -> list[str]:
     Examples
     --------
     >>> case_lines(CaseFacts(2, (64, 64), ((50, 75, 100), (80, 80, 80)), None, 2))
-    ['2 cases of 50…100 × 80 pixels, median 75 × 80, in tiles of 64 × 64']
+    ['2 cases of 50…100 × 80 pixels, median 75 × 80, in tiles of 64 × 64, 0% padding']
     """
     unit = "voxels" if len(cases.tile) == 3 else "pixels"
     tile = " × ".join(map(str, cases.tile))
-    lines = [f"{cases.cases:,} cases of {_ranges(cases.size)} {unit}"]
-    lines[0] += f"{_medians(cases.size)}, in tiles of {tile}"
+    lines = [f"{plural(cases.cases, 'case')} of {_ranges(cases.size)} {unit}"]
+    lines[0] += f"{_medians(cases.size)}, in tiles of {tile}, {share_text(cases.padded)} padding"
+    about = []
     if cases.spacing is not None:
+        # What a coordinate reference system counts in is part of it; of other images it is unknown.
         millimetres = " mm" if len(cases.tile) == 3 else ""
-        line = f"spacing {_ranges(cases.spacing)}{millimetres}{_medians(cases.spacing)}"
-        lines.append(line + (f"; unknown of {cases.unplaced:,}" if cases.unplaced else ""))
-    return lines
+        about.append(f"spacing {_ranges(cases.spacing)}{millimetres}{_medians(cases.spacing)}")
+        if cases.unplaced:
+            about.append(f"unknown of {cases.unplaced:,}")
+    if cases.resampled is not None:
+        about.append(f"resampled to {' × '.join(f'{each:.4g}' for each in cases.resampled)} mm")
+    if cases.orient is not None:
+        about.append(f"turned to {shown(cases.orient)}")
+    if cases.crs:
+        about.append(f"in {few(map(shown, cases.crs), shown=3)}")
+    return [*lines, *(["; ".join(about)] if about else [])]
 
 
 def _ranges(extents: Iterable[tuple[float, float, float]]) -> str:
     """Write the range of each axis, or the one value that all cases have."""
-    return " × ".join(
-        f"{low:.4g}" if low == high else f"{low:.4g}…{high:.4g}" for low, _, high in extents
-    )
+    written = [(f"{low:.4g}", f"{high:.4g}") for low, _, high in extents]
+    return " × ".join(low if low == high else f"{low}…{high}" for low, high in written)
 
 
 def _medians(extents: Sequence[tuple[float, float, float]]) -> str:
     """Write the medians, if not all cases have the same values."""
-    if all(low == high for low, _, high in extents):
+    if all(f"{low:.4g}" == f"{high:.4g}" for low, _, high in extents):
         return ""
     return f", median {' × '.join(f'{middle:.4g}' for _, middle, _ in extents)}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,13 @@ class CaseFacts:
         The same of their spacings; None if no case has one.
     unplaced
         Number of cases whose spacing and affine are unknown.
+    padded
+        Share of the stored pixels that are padding, 0 … 1.
+    orient, resampled
+        The orientation to which volumes were turned, and the spacing along D, H and W to which they
+        were resampled, in mm; None if they were not.
+    crs
+        Names of the coordinate reference systems.
     """
 
     cases: int
@@ -39,6 +48,10 @@ class CaseFacts:
     size: tuple[tuple[float, float, float], ...]
     spacing: tuple[tuple[float, float, float], ...] | None
     unplaced: int
+    padded: float = 0.0
+    orient: str | None = None
+    resampled: tuple[float, ...] | None = None
+    crs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +141,39 @@ def inspect_split(split: Split) -> SplitFacts:
 def _cases_of(cases: Cases) -> CaseFacts:
     spacings = cases.spacings
     known = None if spacings is None else spacings[~np.isnan(spacings).any(axis=1)]
+    split = cases.split
+    own = float(np.prod(cases.sizes, axis=1, dtype=np.float64).sum())
+    packed = split.attributes.get("packed", {})
+    settings = packed.get("settings", {})
+    spacing = settings.get("spacing")
     return CaseFacts(
         cases=len(cases),
         tile=cases.tile_size,
         size=_extents(cases.sizes),
         spacing=None if known is None or not len(known) else _extents(known),
         unplaced=len(cases) - (0 if known is None else len(known)),
+        padded=1 - own / (split.tiles * math.prod(cases.tile_size)),
+        orient=settings.get("orient"),
+        resampled=tuple(spacing) if isinstance(spacing, list) else None,
+        crs=tuple(map(crs_name, split.attributes.get("crs", {}).get("wkt", ()))),
     )
+
+
+def crs_name(wkt: str) -> str:
+    """Return the name of a coordinate reference system.
+
+    Parameters
+    ----------
+    wkt
+        The system as WKT.
+
+    Examples
+    --------
+    >>> crs_name('PROJCRS["WGS 84 / UTM zone 32N",BASEGEOGCRS["WGS 84"]]')
+    'WGS 84 / UTM zone 32N'
+    """
+    found = re.search('"([^"]*)"', wkt)
+    return found[1] if found else wkt[:40]
 
 
 def _extents(values: NDArray[Any]) -> tuple[tuple[float, float, float], ...]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import share_text
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import GRID, size_text
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.planning.layout import Decision
-from zarrfeed_convert.planning.tile_size import auto_tile, padded_share, share_text, unit_of
+from zarrfeed_convert.planning.tile_size import auto_tile, padded_share, unit_of
 from zarrfeed_convert.source import image_names
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import share_text
 from zarrfeed_convert.geometry import size_text
 
 if TYPE_CHECKING:
@@ -188,17 +189,6 @@ def about_padded(sizes: Collection[Size], tile: Size) -> str:
     if all(step >= extent + _STEP for step, extent in zip(tile, largest, strict=True)):
         said += f"; the tile is larger than every case (at most {size_text(largest)})"
     return said
-
-
-def share_text(share: float) -> str:
-    """Write a share as a percentage, so that a little is not nothing.
-
-    Examples
-    --------
-    >>> share_text(0.0), share_text(0.001), share_text(0.48)
-    ('0%', 'less than 1%', '48%')
-    """
-    return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def unit_of(tile: Size) -> str:

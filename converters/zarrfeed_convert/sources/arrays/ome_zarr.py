@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.header import Header
@@ -286,4 +287,4 @@ def _remarks_on(volumes: Sequence[OmeVolume]) -> tuple[tuple[str, str, str], ...
     first = apart[0]
     assert first.mask
     why = f"such as {first.mask.path}: {first.elsewhere}; pixels were paired by index"
-    return (("geometry", f"{len(apart)} labels lie elsewhere", why),)
+    return (("geometry", f"{plural(len(apart), 'label')} elsewhere", why),)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.raster import (
     CACHE_NBYTES,
     apart_by,
@@ -341,7 +342,7 @@ class GeoTiffs(FilePairs):
         if not found:
             return ()
         why = f"pixels are paired by index, as --geometry warn says; the first: {found[0]}"
-        return (("geometry", f"{len(found)} files elsewhere", why),)
+        return (("geometry", f"{plural(len(found), 'file')} elsewhere", why),)
 
 
 def _whole(value: float) -> int:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed.spelling import plural
 from zarrfeed_convert.extra_fields import parse_fields
 from zarrfeed_convert.labels import is_jpeg
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
@@ -155,7 +156,7 @@ class PairedFolders(FilePairs):
         ]
         if jpegs:
             why = f"such as {min(jpegs)}: JPEG has changed their numbers; pack the originals if"
-            remarks.append(("JPEG targets", f"{len(jpegs)} files", f"{why} there are any"))
+            remarks.append(("JPEG targets", plural(len(jpegs), "file"), f"{why} there are any"))
         return tuple(remarks)
 
     def describe(self) -> JSON:

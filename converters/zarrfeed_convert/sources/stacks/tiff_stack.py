@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
+from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
 from zarrfeed_convert.sources.axes import ALL
@@ -137,7 +138,7 @@ class TiffStacks(Source):
         self._keys = [key for stack in self._stacks for key in stack.keys]
         if self._unequal:
             why = f"such as {self._unequal[0]}; those of the images are taken"
-            self.remarks = (("geometry", f"{len(self._unequal)} masks elsewhere", why),)
+            self.remarks = (("geometry", f"{plural(len(self._unequal), 'mask')} elsewhere", why),)
 
     @property
     def keys(self) -> Sequence[str]:

@@ -163,7 +163,7 @@ def test_labels_elsewhere_are_refused_by_how_far_and_paired_with_a_remark(as_, s
         OmeZarr("a.zarr", as_=as_)
     source = OmeZarr("a.zarr", as_=as_, geometry="warn")
     [(what, found, why)] = source.remarks
-    assert (what, found) == ("geometry", "1 labels lie elsewhere")
+    assert (what, found) == ("geometry", "1 label elsewhere")
     assert f"{far} pixels apart; pixels were paired by index" in why
     np.testing.assert_array_equal(
         source.read_mask(0), LABELS[0] if as_ == "volumes" else LABELS[0, 0]

@@ -246,7 +246,7 @@ def test_masks_elsewhere_are_refused_or_counted(pair, of_mask, said):
     source = GeoTiffs(**arguments, geometry="warn")
     source.probe(0)
     [(what, count, why)] = source.remarks
-    assert (what, count) == ("geometry", "1 files elsewhere")
+    assert (what, count) == ("geometry", "1 file elsewhere")
     assert "m/a.tif" in why
     np.testing.assert_array_equal(source.read_mask(0), IDS)
 

@@ -223,7 +223,7 @@ def test_masks_with_other_distances_are_left_out_unless_the_images_are_to_be_tak
     assert warned.keys == ["a", "b"]
     np.testing.assert_allclose(spacing(warned, 1), [2, 0.5, 0.5])
     ((subject, value, reason),) = warned.remarks
-    assert (subject, value) == ("geometry", "1 masks elsewhere")
+    assert (subject, value) == ("geometry", "1 mask elsewhere")
     assert "m/b.tif" in reason
 
 
