@@ -6,7 +6,7 @@ Pure functions of masks and values.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,16 +49,20 @@ class Labels:
     multi_hot
         Whether masks have one channel of 0 and 1 per class instead of ids, so that a pixel may have
         several classes or none. None if there are no masks yet.
+    said_in
+        File that names the classes, for errors; empty if none does.
     """
 
     classes: tuple[str, ...]
     ignore: int | None
     binary: bool = False
     multi_hot: bool | None = False
+    said_in: str = field(default="", compare=False, repr=False)
 
     def to_json(self) -> JSON:
         """Return the labels as journals record them, also in versions without multi-hot masks."""
         recorded = asdict(self)
+        del recorded["said_in"]
         if not self.multi_hot:
             del recorded["multi_hot"]
         return recorded
@@ -136,6 +140,11 @@ class Labels:
             hint = f"use --ignore {value} if it marks unlabelled pixels, or --mask-map {value}=ID"
         else:
             hint = "list every class with --classes, or give the values ids with --mask-map"
+        if self.said_in and not is_jpeg(name):
+            hint = (
+                f"{self.said_in} names no such label: add it there, correct the mask, or list "
+                f"every class with --classes; {hint}"
+            )
         allowed = f"0 … {len(self.classes) - 1}"
         if self.ignore is not None:
             allowed += f" or {self.ignore} (ignored)"

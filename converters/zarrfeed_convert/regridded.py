@@ -75,6 +75,7 @@ class RegriddedSource(Source):
         self.orient = None if orient is None else require_codes(orient)
         self.spacing = require_spacing(spacing)
         self.fields, self.classes, self.ignore = inner.fields, inner.classes, inner.ignore
+        self.classes_from = inner.classes_from
         self.left_out, self.remarks = inner.left_out, inner.remarks
         self.opened, self.arguments = inner.opened, inner.arguments
         self.more_nbytes = 0

@@ -79,6 +79,8 @@ class Source(ABC):
         Names and roles of the arrays that :meth:`read` returns, the image first.
     classes
         Names of the classes by id, if the format names them.
+    classes_from
+        File that names the classes, for errors; empty if none does.
     ignore
         Id of pixels that belong to no class; used only with `classes`.
     filled
@@ -118,6 +120,7 @@ class Source(ABC):
 
     fields: tuple[Field, ...] = PAIR
     classes: tuple[str, ...] | None = None
+    classes_from: str = ""
     ignore: int | None = None
     filled: int | None = None
     left_out: Sequence[tuple[str, str]] = ()

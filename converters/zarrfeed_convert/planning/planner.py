@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -107,6 +108,8 @@ def plan_conversion(
         )
     elif named is not None:
         labels, about_classes = classes.given_labels(named, ignore, by_source=samples.classes)
+        if samples.classes is not None and labels.classes == (*samples.classes,):
+            labels = replace(labels, said_in=samples.classes_from)
     else:
         items = measured.items
         labels, about_classes, surveyed = classes.survey_labels(

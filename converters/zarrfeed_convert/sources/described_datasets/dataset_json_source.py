@@ -61,6 +61,7 @@ class DatasetJsonSource(VolumeCases):
         named = labelled and not str(self._options.mask_map)
         self.classes: tuple[str, ...] | None = names.labels.classes if named else None
         self.ignore: int | None = names.labels.ignore if named else None
+        self.classes_from = "dataset.json" if named else ""
         if self._regions:
             some = list(self._regions.items())[:_MOST_REGIONS]
             said = "; ".join(f"{name} = {', '.join(map(str, ids))}" for name, ids in some)

@@ -376,3 +376,13 @@ def test_advice_of_reasons_is_not_repeated():
         "d/dataset.json: needed 3 cases, as numTraining says, found 2, unlike when the split was "
         "packed; restore it, or convert again"
     )
+
+
+def test_a_label_that_the_json_does_not_have_is_told_with_the_file():
+    dataset("ab")
+    wrong = mask("a")
+    wrong[0, 0, 0] = 7
+    save("d/labelsTr/x_a.nii.gz", wrong)
+    said = r"x_a\.nii\.gz: .*found the value 7; dataset\.json names no such label: add it there"
+    with pytest.raises(SourceError, match=said):
+        convert(NnUnetRaw("d"), "o.zarr", split="train", tile=(2, 2, 2), workers=1)
