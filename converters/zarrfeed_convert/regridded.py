@@ -133,6 +133,16 @@ class RegriddedSource(Source):
         before = grid.window_before(grid.whole)
         return self._made(grid, (values[before] for values in found), grid.whole)
 
+    def require_whole(self, sample: int, header: Header) -> None:
+        """Refuse a sample that is too large to be decoded, or resampled, as a whole."""
+        inner, grid = self._grid(sample)
+        self.inner.require_whole(sample, inner)
+        if grid.resampling:
+            for shape, dtype in header.arrays.values():
+                self._limits.require(
+                    shape, dtype or np.uint8, self.names(sample)[0], "a resampled volume"
+                )
+
     def reads_windows(self, sample: int) -> bool:
         """Return whether the other source reads windows of a sample."""
         return self.inner.reads_windows(sample)

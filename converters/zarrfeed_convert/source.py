@@ -181,6 +181,24 @@ class Source(ABC):
         """
         return False
 
+    def require_whole(self, sample: int, header: Header) -> None:  # noqa: B027 (most are not)
+        """Refuse a sample that is too large to be decoded as a whole.
+
+        This is asked before anything is packed, of samples that are not read in windows.
+
+        Parameters
+        ----------
+        sample
+            Index of the sample in :attr:`keys`.
+        header
+            Its header.
+
+        Raises
+        ------
+        SourceError
+            It is too large. By default none is.
+        """
+
     def decoded_together(self, sample: int) -> tuple[int, ...]:  # noqa: ARG002 (of no sample)
         """Return what :meth:`read_window` decodes as a whole: its extent along each spatial axis.
 

@@ -54,7 +54,9 @@ _TRUNCATED = ("input stream too small", "truncated", "Truncated", "Read Error", 
 _PLAIN_MODES = frozenset(["L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "F"])
 
 
-def measure(path: Path, limits: Limits | None = None, *, level: int = 0) -> Measure:
+def measure(
+    path: Path, limits: Limits | None = None, *, level: int = 0, windows: bool = True
+) -> Measure:
     """Read the header of an image file.
 
     Parameters
@@ -62,10 +64,12 @@ def measure(path: Path, limits: Limits | None = None, *, level: int = 0) -> Meas
     path
         Image file with one of the `EXTENSIONS`, or a ``.npy`` file.
     limits
-        Limits of what the file may claim; by default :class:`Limits()`. Images that can be decoded
-        in windows may exceed them; :func:`decode` refuses those.
+        Limits of what the file may claim; by default :class:`Limits()`.
     level
         Number of the resolution; 0 is the full one, which files of one resolution have.
+    windows
+        Whether images that can be decoded in windows may exceed the limits; :func:`decode` refuses
+        those.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def measure(path: Path, limits: Limits | None = None, *, level: int = 0) -> Meas
         limits = limits or Limits()
         require_regular(path)
         with path.open("rb") as file:
-            return _measure(file, str(path), limits, os.fstat(file.fileno()).st_size, level)
+            return _measure(
+                file, str(path), limits, os.fstat(file.fileno()).st_size, level, windows
+            )
 
 
 def measure_bytes(data: bytes, name: str, limits: Limits | None = None) -> Measure:
@@ -151,7 +157,12 @@ def naming_file(name: str) -> Iterator[None]:
 
 
 def _measure(
-    file: BinaryIO, name: str, limits: Limits, size: int | None = None, level: int = 0
+    file: BinaryIO,
+    name: str,
+    limits: Limits,
+    size: int | None = None,
+    level: int = 0,
+    windows: bool = False,
 ) -> Measure:
     head = file.read(26)
     if not head:
@@ -160,7 +171,7 @@ def _measure(
     if head[:4] in TIFF:
         from zarrfeed_convert.decoding.tiff import measure_tiff  # its import takes 16 ms
 
-        return measure_tiff(file, name, limits, level)
+        return measure_tiff(file, name, limits, level, windows=windows)
     if size is not None:
         limits.require_nbytes(size, name, "a file")
     _require_full(name, level)

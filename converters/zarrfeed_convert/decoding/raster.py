@@ -135,15 +135,31 @@ def read_raster(
     with _opened(path, limits) as file:
         rows, columns = window or (slice(0, file.height), slice(0, file.width))
         size = rows.stop - rows.start, columns.stop - columns.start
-        limits.require(
-            (*size, file.count), file.dtypes[0], path,
-            advice=", or store it as tiles, which are decoded one by one: --tile 256x256",
-        )  # fmt: skip
+        _require_allowed(file, size, path, limits)
         rectangle = Rectangle(columns.start, rows.start, size[1], size[0])  # pyright: ignore
         values: NDArray[Any] = file.read(window=rectangle)
         gaps = _gaps(file, values, rectangle)
         bands = values[0] if file.count == 1 else np.ascontiguousarray(np.moveaxis(values, 0, 2))
         return Pixels(bands, _palette(file), bands=True), gaps
+
+
+def require_whole_raster(path: str, limits: Limits) -> None:
+    """Refuse a GeoTIFF that is too large to be decoded as a whole.
+
+    Raises
+    ------
+    SourceError
+        It exceeds `limits`, or is damaged.
+    """
+    with _opened(path, limits) as file:
+        _require_allowed(file, (file.height, file.width), path, limits)
+
+
+def _require_allowed(file: Any, size: tuple[int, int], path: str, limits: Limits) -> None:
+    advice = ", or store it as tiles, which are decoded one by one: --tile 256x256"
+    limits.require(
+        (*size, file.count), file.dtypes[0], path, advice=advice if _has_windows(file) else ""
+    )
 
 
 @contextmanager

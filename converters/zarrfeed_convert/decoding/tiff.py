@@ -48,14 +48,16 @@ def opened_level(file: BinaryIO, name: str, number: int = 0) -> Iterator[Level]:
         yield level_of(tiff, name, number)
 
 
-def measure_tiff(file: BinaryIO, name: str, limits: Limits, level: int = 0) -> Measure:
+def measure_tiff(
+    file: BinaryIO, name: str, limits: Limits, level: int = 0, *, windows: bool = True
+) -> Measure:
     """Read the header of a TIFF; see :func:`zarrfeed_convert.decoding.decode.measure`."""
     with opened_level(file, name, level) as found:
-        windows = has_windows(found.page)
-        if not windows:
+        has = has_windows(found.page)
+        require_allowed(found.page, name, limits, windows=windows and has)
+        if not (windows and has):
             limits.require_nbytes(found.page.parent.filehandle.size, name, "a file")
-        require_allowed(found.page, name, limits, windows=windows)
-        return replace(measure_page(found.page, found.full), windows=windows, levels=found.levels)
+        return replace(measure_page(found.page, found.full), windows=has, levels=found.levels)
 
 
 def measure_page(page: Any, full: Any = None) -> Measure:

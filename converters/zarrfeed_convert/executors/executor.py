@@ -99,6 +99,10 @@ class TaskRun(Generic[Context]):
         """Return a sample's header; see :meth:`Source.probe`."""
         return self._read(self.context.probe, item)
 
+    def require_whole(self: TaskRun[Source], item: int, header: Header) -> None:
+        """Refuse a sample too large to decode as a whole; see :meth:`Source.require_whole`."""
+        self._read(lambda item: self.context.require_whole(item, header), item)
+
     def read(self: TaskRun[Source], item: int) -> tuple[NDArray[Any], ...]:
         """Return a sample's arrays; see :meth:`Source.read`."""
         return self._read(self.context.read, item)

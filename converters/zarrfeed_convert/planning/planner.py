@@ -85,7 +85,12 @@ def plan_conversion(
         The samples cannot be packed with these settings.
     """
     count = len(samples.keys)
-    measured = probe_all(samples, executor, step_progress(progress, "measuring", count))
+    measured = probe_all(
+        samples,
+        executor,
+        step_progress(progress, "measuring", count),
+        of_cases=settings.tile is not None,
+    )
     kinds = require_alike(samples, measured)
     palette = agreed_palette(
         samples,

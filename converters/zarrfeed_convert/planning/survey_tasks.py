@@ -76,8 +76,13 @@ class Measured:
         return Measured(items, headers)
 
 
-def probe_all(source: Source, executor: Executor, progress: Progress | None) -> Measured:
+def probe_all(
+    source: Source, executor: Executor, progress: Progress | None, *, of_cases: bool
+) -> Measured:
     """Measure every sample, and count those whose arrays differ in size as failed.
+
+    Samples that will be decoded as a whole must not be too large for it: those that are not cases,
+    or not read in windows.
 
     Raises
     ------
@@ -91,7 +96,11 @@ def probe_all(source: Source, executor: Executor, progress: Progress | None) -> 
     if len(set(keys)) != count:
         twice = next(key for key, times in Counter(keys).items() if times > 1)
         raise SourceError(f"needed a different key for every sample, found {twice!r} twice")
-    parts = executor.run(probe_samples, _ranges(count, _PROBED_TOGETHER), progress)
+    parts = executor.run(
+        probe_samples,
+        [(items, of_cases) for items in _ranges(count, _PROBED_TOGETHER)],
+        progress,
+    )
     headers = [header for part in parts for header in part]
     measured = [(item, header) for item, header in enumerate(headers) if header is not None]
     differing, summary = _differing(source, measured)
@@ -199,24 +208,27 @@ def counted(counter: Counter[str]) -> str:
     return few(f"{count} of {what}" for what, count in ranked)
 
 
-def probe_samples(run: TaskRun[Source], items: range) -> list[Header | None]:
-    """Measure some of the source's samples; None for those that fail."""
+def probe_samples(run: TaskRun[Source], job: tuple[range, bool]) -> list[Header | None]:
+    """Measure some of the source's samples, cases or not; None for those that fail."""
+    items, of_cases = job
     headers: list[Header | None] = []
     known: dict[tuple[Any, ...], Header] = {}  # usually one, which is then pickled once
     for item in items:
         header = None
         with run.noting(item):
-            header = run.probe(item)
+            found = run.probe(item)
+            if not (of_cases and run.context.reads_windows(item)):
+                run.require_whole(item, found)
             kind = (
-                *header.arrays.items(),
-                header.mask_colors,
-                header.turned,
-                header.nodata,
-                header.affine,
-                header.crs,
-                header.oriented,
+                *found.arrays.items(),
+                found.mask_colors,
+                found.turned,
+                found.nodata,
+                found.affine,
+                found.crs,
+                found.oriented,
             )
-            header = known.setdefault(kind, header)
+            header = known.setdefault(kind, found)
         headers.append(header)
         run.tick()
     return headers

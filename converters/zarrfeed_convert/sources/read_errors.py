@@ -74,7 +74,7 @@ def source_errors(kind: type[Kind]) -> type[Kind]:
             self.remarks = (*self.remarks, remark)
 
     setattr(kind, "__init__", opened)  # noqa: B010 (a type checker knows better)
-    for name in ("probe", "read", "read_window", "read_mask", "read_mask_window"):
+    for name in ("probe", "require_whole", "read", "read_window", "read_mask", "read_mask_window"):
         setattr(kind, name, _named(getattr(kind, name)))
     return kind
 

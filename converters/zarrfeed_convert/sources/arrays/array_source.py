@@ -153,6 +153,17 @@ class ArraySource(Source):
         """Read a sample's mask."""
         return self._read(PAIR[1], sample)
 
+    def require_whole(self, sample: int, header: Header) -> None:  # noqa: ARG002 (as it is stored)
+        """Refuse a sample that is too large to be read as a whole."""
+        for field in self.fields:
+            self._require_allowed(field, sample)
+
+    def _require_allowed(self, field: Field, sample: int) -> None:
+        side = self._sides[field.name]
+        stack, _, _ = side.locate(sample)
+        what = "a sample without --tile"
+        self._limits.require(side.sample(stack), stack.dtype, side.name(sample), what)
+
     def reads_windows(self, sample: int) -> bool:
         """Return whether all arrays are stored in parts of samples, or uncompressed."""
         places = (side.locate(sample) for side in self._sides.values())
@@ -220,7 +231,7 @@ class ArraySource(Source):
                 "read in their place; write them, or leave the sample out with --on-error skip"
             )
         if not window:
-            self._limits.require(side.sample(stack), stack.dtype, name, "a sample without --tile")
+            self._require_allowed(field, sample)
         with naming_errors(name):
             if window:
                 found = self._part(stack, axes, row, window, name)

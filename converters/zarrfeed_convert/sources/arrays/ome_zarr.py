@@ -212,6 +212,17 @@ class OmeZarr(Source):
         """Read a sample, and its labels."""
         return self._read(sample, None)
 
+    def require_whole(self, sample: int, header: Header) -> None:  # noqa: ARG002 (as it is stored)
+        """Refuse a sample that is too large to be read as a whole."""
+        volume, _ = self._locate(sample)
+        channels = (len(volume.channels), 1)
+        for level, count, name in zip(volume.levels, channels, self.names(sample), strict=False):
+            self._require_allowed(level, count, name)
+
+    def _require_allowed(self, level: Level, channels: int, name: str) -> None:
+        what = f"{level.what} without --tile"
+        self._limits.require((*level.size, channels), level.dtype, name, what)
+
     def reads_windows(self, sample: int) -> bool:
         """Return whether the sample is stored in several chunks."""
         volume, _ = self._locate(sample)
@@ -269,8 +280,7 @@ class OmeZarr(Source):
     ) -> NDArray[Any]:
         """Read (…, C) of an array."""
         if window is None:
-            what = f"{level.what} without --tile"
-            self._limits.require((*level.size, len(channels)), level.dtype, name, what)
+            self._require_allowed(level, len(channels), name)
         with naming_errors(name):
             return read_level(self._reading, level, number, channels, window)
 

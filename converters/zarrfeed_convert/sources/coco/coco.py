@@ -147,7 +147,7 @@ class CocoJson(Source):
     def probe(self, sample: int) -> Header:
         """Read the header of an image, and check its size."""
         path = self._path(sample)
-        image = measure(Path(path), self._limits)
+        image = measure(Path(path), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
         mask = replace(image, palette=b"") if self._index.annotated else None
         return self._options.header(image, mask, name=path)
@@ -164,7 +164,7 @@ class CocoJson(Source):
 
     def read_mask(self, sample: int) -> Mask:
         """Draw a sample's mask, with the size of the image file."""
-        image = measure(Path(self._path(sample)), self._limits)
+        image = measure(Path(self._path(sample)), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
         return self._draw(sample, image.height, image.width)
 

@@ -223,12 +223,18 @@ class DicomSeries(Source):
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode a slice or a volume, and its labels."""
         if self._as == VOLUMES:
-            header, name = self.probe(sample), self.names(sample)[0]
-            self._limits.require(header.image.shape, header.dtype, name, "a volume")
+            header = self.probe(sample)
+            self.require_whole(sample, header)
             return self.read_window(sample, _all_of(header.size))
         one, number, labels = self._slice(sample)
         image = self._values.image(one, self._common)
         return (image, self._values.mask(one, number, labels)[0]) if labels else (image,)
+
+    def require_whole(self, sample: int, header: Header) -> None:
+        """Refuse a volume that is too large to be decoded as a whole."""
+        if self._as == VOLUMES:
+            name = self.names(sample)[0]
+            self._limits.require(header.image.shape, header.dtype, name, "a volume")
 
     def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (alike for all)
         """Return whether samples are volumes, of which the slices of a window are decoded alone."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import naming_file
-from zarrfeed_convert.decoding.npy import open_npy
+from zarrfeed_convert.decoding.npy import NpyFile, open_npy
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.sources.file_discovery import has_extension
 from zarrfeed_convert.sources.values import in_rows
@@ -80,9 +80,17 @@ class ArrayFile:
         with naming_file(self.name):
             file = open_npy(Path(self.name), axes=self.axes)
             if not self.window:
-                what = f"{'a volume' if self.axes == 3 else 'an image'} without --tile"
-                self.limits.require(file.shape, file.dtype, self.name, what)
+                self._require_allowed(file)
             return Pixels(in_rows(file.read(self.window), self.axes), bands=True)
+
+    def require_whole(self) -> None:
+        """Refuse a file that is too large to be read as a whole."""
+        with naming_file(self.name):
+            self._require_allowed(open_npy(Path(self.name), axes=self.axes))
+
+    def _require_allowed(self, file: NpyFile) -> None:
+        what = f"{'a volume' if self.axes == 3 else 'an image'} without --tile"
+        self.limits.require(file.shape, file.dtype, self.name, what)
 
     @property
     def size(self) -> tuple[int, ...]:

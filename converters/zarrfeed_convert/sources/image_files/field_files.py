@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode, measure
@@ -13,7 +16,7 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.source import PAIR
 from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.field_values import DecodedFields
+from zarrfeed_convert.sources.field_values import DecodedFields, FieldValue
 from zarrfeed_convert.sources.image_files.array_file import ArrayFile, is_array_file
 
 if TYPE_CHECKING:
@@ -25,12 +28,21 @@ if TYPE_CHECKING:
     from zarrfeed_convert.decoding.tiff_windows import TiffWindows
     from zarrfeed_convert.header import Header
     from zarrfeed_convert.source import Field, Mask, Window
-    from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.value_options import ValueOptions
 
 _OPENED_NBYTES = 32 << 20  # of headers with the offsets of tiles, which are not read again
 _CLOSED_NBYTES = 400  # of knowing that a file is decoded as a whole
+_GIB = 1 << 30
+_COLORS, _ITEMSIZE = 4, 8  # of channels of which fewer may be packed; bytes of the largest number
 _INDICES = 16 << 20  # of a palette, that are decoded together
+
+
+class File(FieldValue, Protocol):
+    """A file of a field."""
+
+    def require_whole(self) -> None:
+        """Refuse a file that is too large to be decoded as a whole."""
+        ...
 
 
 class FilePairs(DecodedFields):
@@ -81,7 +93,7 @@ class FilePairs(DecodedFields):
         """Return the files of a sample."""
         return self._files[sample]
 
-    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[File]:
         files = self._files[sample]
         return (self._file(field, files[field]) for field in fields)
 
@@ -144,6 +156,39 @@ class FilePairs(DecodedFields):
         if self._level and field and measure(Path(name), self._limits).levels == 1:
             return 0
         return self._level
+
+    def require_whole(self, sample: int, header: Header) -> None:
+        """Refuse files that are too large to be decoded as a whole.
+
+        Raises
+        ------
+        SourceError
+            One is. If it could be read in windows, but another file of the sample cannot, the
+            message names the other one.
+        """
+        axes, names = len(header.size), self._files[sample]
+        values = max(_COLORS, *(prod(shape[axes:]) for shape, _ in header.arrays.values()))
+        most = max(prod(header.size) * values * _ITEMSIZE, *(Path(n).stat().st_size for n in names))
+        if most <= self._limits.sample_nbytes:
+            return  # without opening the files once more
+        for field, file in enumerate(self._values(sample, range(len(names)))):
+            try:
+                file.require_whole()
+            except SourceError as error:
+                windowed = [self._has_windows(field, name) for field, name in enumerate(names)]
+                if not windowed[field] or all(windowed):
+                    raise
+                other = names[windowed.index(False)]
+                raise SourceError(
+                    f"{other}: needed a file that is read in windows, as {file.name} is, found "
+                    "one that has to be decoded as a whole, for which the other is too large; save "
+                    f"it as a tiled TIFF, for --tile {_form(axes)}, or allow more by "
+                    f"--max-sample-size {-(-_nbytes(file.measure()) // _GIB)}GiB"
+                ) from error
+
+    def _has_windows(self, field: int, name: str) -> bool:
+        """Return whether a file of a field is read in windows."""
+        return self._window_of(field, name) is not None
 
     def reads_windows(self, sample: int) -> bool:
         """Return whether all files are ``.npy``, or TIFFs of tiles or of short strips."""
@@ -235,11 +280,23 @@ class ImageFile:
         """Read the header of the file."""
         return measure(Path(self.name), self.limits, level=self.level)
 
+    def require_whole(self) -> None:
+        """Refuse a file that is too large to be decoded as a whole."""
+        measure(Path(self.name), self.limits, level=self.level, windows=False)
+
     def pixels(self) -> Pixels:
         """Decode the file, or the part of it."""
         if self.part is not None:
             return self.part.file.read(self.part.window)
         return decode(Path(self.name), self.limits, level=self.level)
+
+
+def _form(axes: int) -> str:
+    return "x".join("DHW"[-axes:])
+
+
+def _nbytes(measure: Measure) -> int:
+    return prod(measure.size) * measure.channels * np.dtype(measure.dtype).itemsize
 
 
 def version_of(name: str) -> tuple[int, int]:

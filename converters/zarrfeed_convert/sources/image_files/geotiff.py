@@ -19,6 +19,7 @@ from zarrfeed_convert.decoding.raster import (
     apart_by,
     measure_raster,
     read_raster,
+    require_whole_raster,
 )
 from zarrfeed_convert.decoding.tiff_directories import may_have_gaps
 from zarrfeed_convert.labels import MAX_ID
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Mask, Window
-    from zarrfeed_convert.sources.field_values import FieldValue
     from zarrfeed_convert.sources.volume_options import Agreement
 
 _IDS = range(MAX_ID + 1)
@@ -60,6 +60,10 @@ class RasterFile:
     def measure(self) -> Measure:
         """Read the header of the file."""
         return measure_raster(self.name, self.limits).measure
+
+    def require_whole(self) -> None:
+        """Refuse a file that is too large to be decoded as a whole."""
+        require_whole_raster(self.name, self.limits)
 
     def pixels(self) -> Pixels:
         """Decode the file."""
@@ -175,6 +179,9 @@ class GeoTiffs(FilePairs):
             nodata = ()
         return replace(header, affine=image.affine, crs=image.crs, nodata=nodata)
 
+    def _has_windows(self, field: int, name: str) -> bool:  # noqa: ARG002 (alike for all)
+        return self._raster(name).measure.windows
+
     def reads_windows(self, sample: int) -> bool:
         """Return whether the files of all fields consist of blocks of modest size."""
         return all(self._raster(name).measure.windows for name in self._files[sample])
@@ -205,7 +212,7 @@ class GeoTiffs(FilePairs):
         """Return the colours of the palette indices that the mask of a sample uses."""
         return self._options.shown_colors(RasterFile(self._files[sample][1], self._limits).pixels())
 
-    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[FieldValue]:
+    def _values(self, sample: int, fields: Sequence[int]) -> Iterator[RasterFile]:
         return (RasterFile(self._files[sample][field], self._limits) for field in fields)
 
     def _raster(self, name: str) -> Raster:

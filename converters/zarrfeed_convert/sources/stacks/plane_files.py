@@ -108,7 +108,7 @@ class PlaneFiles:
         return 0
 
     def _measure_image(self, path: str) -> Volume:
-        found = measure(Path(path), self._limits)
+        found = measure(Path(path), self._limits, windows=False)
         if found.palette:
             raise SourceError(
                 f"{path}: needed grey or RGB pixels, found a palette; save ids as grey values"

@@ -174,13 +174,18 @@ class TiffStacks(Source):
         """Decode a page or a volume of the images, and that of the masks."""
         if self._in_volumes:
             header = self.probe(sample)
-            name = self.names(sample)[0]
-            self._limits.require(header.image.shape, header.dtype, name, "a volume")
+            self.require_whole(sample, header)
             return self.read_window(sample, _all_of(header))
         stack, page = self._locate(sample)
         pixels = self._reader.read(stack.pair.images[0], stack.images, page, self._channel)
         image = self._options.image(pixels, name=stack.names(page)[0])
         return (image, self.read_mask(sample)) if stack.masks else (image,)
+
+    def require_whole(self, sample: int, header: Header) -> None:
+        """Refuse a volume that is too large to be decoded as a whole."""
+        if self._in_volumes:
+            name = self.names(sample)[0]
+            self._limits.require(header.image.shape, header.dtype, name, "a volume")
 
     def reads_windows(self, sample: int) -> bool:
         """Return whether samples are volumes of which single pages can be decoded."""

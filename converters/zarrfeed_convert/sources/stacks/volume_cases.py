@@ -156,6 +156,15 @@ class VolumeCases(Source):
         """Read a slice or a volume, and its labels."""
         return self._read(sample, ())
 
+    def require_whole(self, sample: int, header: Header) -> None:
+        """Refuse a slice or volume that is too large to be read as a whole."""
+        self._require_allowed(header.image.shape, self.names(sample)[0])
+
+    def _require_allowed(self, shape: Sequence[int], name: str) -> None:
+        in_tiles = ", or store it as tiles, which are read one by one: --tile 64x64x64"
+        advice = in_tiles if len(shape) > 3 else ""
+        self._limits.require(shape, self._common, name, _article(self._what), advice=advice)
+
     def reads_windows(self, sample: int) -> bool:  # noqa: ARG002 (all or none)
         """Return whether samples are volumes: their files are mapped."""
         return self._cut.axis is None
@@ -186,7 +195,7 @@ class VolumeCases(Source):
         name = self._named(case.images[0], number)
         channels = self._options.channels(case.channels, name=name)
         size = _size(window) if window else case.size
-        self._limits.require((*size, channels), self._common, name, _article(self._what))
+        self._require_allowed((*size, channels), name)
         image = np.empty((*size, channels), packed_dtype(self._common, name))
         for start, part in self._parts(case.size, window):
             values = self._options.image(self._values(case, number, part, name), name=name)
