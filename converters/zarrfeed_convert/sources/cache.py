@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
+def _one(_: object) -> int:
+    return 1
+
+
 class Cache(Generic[Value]):
     """A least-recently-used cache. It is thread-safe, and pickled without its values.
 
@@ -23,13 +27,13 @@ class Cache(Generic[Value]):
     bound
         Total weight of the values to keep.
     weigh
-        Function that returns the weight of a value, such as its bytes.
+        Function that returns the weight of a value, such as its bytes; by default each weighs 1.
     at_least
         Number of values to keep regardless of `bound`; by default one for images and one for
         masks.
     """
 
-    def __init__(self, bound: int, weigh: Callable[[Value], int], at_least: int = 2) -> None:
+    def __init__(self, bound: int, weigh: Callable[[Value], int] = _one, at_least: int = 2) -> None:
         self._bound, self._weigh, self._at_least = bound, weigh, at_least
         self._kept: OrderedDict[Hashable, Future[Value]] = OrderedDict()
         self._lock = threading.Lock()

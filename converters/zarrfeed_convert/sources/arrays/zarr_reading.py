@@ -166,7 +166,7 @@ class ZarrReading:
     """Reads parts of Zarr arrays. Thread-safe; pickled without open arrays."""
 
     def __init__(self) -> None:
-        self._open: Cache[AnyArray] = Cache(_OPEN_ARRAYS, _one)
+        self._open: Cache[AnyArray] = Cache(_OPEN_ARRAYS)
         self._blocks: Cache[NDArray[Any]] = Cache(BLOCKS_NBYTES, _nbytes)
 
     def open(self, path: str) -> AnyArray:
@@ -262,10 +262,6 @@ def _array(path: str) -> AnyArray:
     if not isinstance(node, zarr.Array):
         raise ValueError(f"there is no longer an array at {path}")
     return node
-
-
-def _one(_: AnyArray) -> int:
-    return 1
 
 
 def _nbytes(block: NDArray[Any]) -> int:

@@ -103,7 +103,7 @@ class FrameReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._known: Cache[_Pixels] = Cache(_REMEMBERED, _one)
+        self._known: Cache[_Pixels] = Cache(_REMEMBERED)
 
     def read(self, path: str, frame: int) -> NDArray[Any]:
         """Decode a frame: (H, W) or (H, W, C), colours as RGB."""
@@ -211,7 +211,3 @@ def _unpack(file: BinaryIO, found: _Pixels, frame: int) -> NDArray[np.uint8]:
         raise ValueError(f"it ends before frame {frame + 1} does")
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     return bits[first % 8 :][:count].reshape(size)
-
-
-def _one(_: _Pixels) -> int:
-    return 1

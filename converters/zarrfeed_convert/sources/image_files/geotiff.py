@@ -144,7 +144,7 @@ class GeoTiffs(FilePairs):
         super().__init__(joined.files, options, joined.left_out, limits)
         self.fields = PAIR if paired else IMAGES_ONLY
         self._strict = geometry != WARN
-        self._headers: Cache[Raster] = Cache(_KNOWN, _one)
+        self._headers: Cache[Raster] = Cache(_KNOWN)
         self._nodata = nodata
         # Multi-hot masks have no id for it.
         if paired and not options.mask_map.multi_hot and self._look_for_gaps():
@@ -360,7 +360,3 @@ def _whole(value: float) -> int:
 def _other_than(filled: int) -> int:
     """Return an id that hardly any class has."""
     return MAX_ID if filled != MAX_ID else MAX_ID - 1
-
-
-def _one(_: Raster) -> int:
-    return 1

@@ -33,7 +33,7 @@ class PageReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._open: Cache[TiffPages] = Cache(_OPEN, _one)
+        self._open: Cache[TiffPages] = Cache(_OPEN)
 
     def pages(self, path: str) -> TiffPages:
         """Return the pages of a stack, from the cache if the file has not changed."""
@@ -94,7 +94,3 @@ def page_name(path: str, axes: Axes, page: int) -> str:
 def _of_page(error: SourceError, path: str, name: str) -> SourceError:
     """Let an error that names the file name the page."""
     return SourceError(f"{name}: {str(error).removeprefix(f'{path}: ')}")
-
-
-def _one(_: TiffPages) -> int:
-    return 1

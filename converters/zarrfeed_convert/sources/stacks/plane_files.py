@@ -48,7 +48,7 @@ class PlaneFiles:
 
     def __init__(self, limits: Limits, spacing_suffixes: tuple[str, ...] = ()) -> None:
         self._limits, self._suffixes = limits, spacing_suffixes
-        self._open: Cache[TiffPages] = Cache(_OPEN, _one)
+        self._open: Cache[TiffPages] = Cache(_OPEN)
 
     def is_image(self, path: str) -> bool:
         """Return whether a file holds one image rather than a volume."""
@@ -194,7 +194,3 @@ def _spacing(path: Path) -> tuple[float, float, float]:
             f"{path}: needed three sizes above 0 as spacing, found {said}; correct the file"
         )
     return z, y, x
-
-
-def _one(_: TiffPages) -> int:
-    return 1
