@@ -84,6 +84,8 @@ def require_windows(source: Any, sample: int, count: int = 4) -> None:
         if source.fields[1:2] == PAIR[1:]:
             np.testing.assert_array_equal(source.read_mask_window(sample, window), whole[1][window])
     assert source.reads_windows(sample) in (True, False)
+    chunk = source.decoded_together(sample)
+    assert not chunk or (len(chunk) == len(size) and min(chunk) >= 1)
     if header.affine is not None:
         axes = len(size) + 1
         assert np.shape(header.affine) == (axes, axes)
