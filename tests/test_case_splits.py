@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,16 @@ from hypothesis import strategies as st
 
 from case_stores import tiles_of, write_cases
 from cases import CaseArrays, pair
-from zarrfeed import StoreError, ZarrSequence, class_pixels, open_cases, open_split, stitch
+from zarrfeed import (
+    FrontEnd,
+    StoreError,
+    ZarrSequence,
+    class_pixels,
+    open_cases,
+    open_split,
+    stitch,
+)
+from zarrfeed.store import case_reading
 from zarrfeed.store.descriptive_arrays import normalization_of, sample_names
 from zarrfeed_convert import convert
 
@@ -46,6 +57,51 @@ def test_tiles_are_named_by_case_and_origin(packed):
     wanted = [f"{key}#{','.join(map(str, origin))}" for key, origin, _ in own_tiles(cases, split)]
     assert sample_names(split, range(split.tiles)) == wanted
     assert sample_names(split, np.array([3, 0, 3])) == [wanted[3], wanted[0], wanted[3]]
+
+
+def test_the_table_of_cases_is_read_once_for_an_opened_split(packed, monkeypatch):
+    _, split = packed
+    read = []
+    of_table = case_reading.SplitReader
+    monkeypatch.setattr(case_reading, "SplitReader", lambda *a: read.append(a) or of_table(*a))
+    for row in range(split.tiles):
+        sample_names(split, [row])
+    class_pixels(split, range(split.tiles))
+    normalization_of(split, range(split.tiles))
+    assert len(read) == 1
+    other = open_split(split.path)
+    assert other == split, "what was computed is not compared"
+    assert sample_names(other, [0]) == sample_names(split, [0])
+    assert len(read) == 2
+    sent = pickle.loads(pickle.dumps(split))
+    assert sent == split
+    assert not sent.computed
+    assert not replace(split, attributes={}).computed
+
+
+@pytest.mark.parametrize("name", ["case_key", "case_size", "case_first_tile"])
+def test_foreign_samples_with_an_array_of_such_a_name_are_samples(tmp_path, name):
+    group = zarr.open_group(str(tmp_path / "s"), mode="w")
+    group.create_array("image", data=np.zeros((6, 8, 8, 3), np.uint8), chunks=(1, 8, 8, 3))
+    group.create_array("mask", data=np.zeros((6, 8, 8), np.uint8), chunks=(1, 8, 8))
+    values = np.zeros((6, 2), np.uint8 if name == "case_key" else np.int64)
+    group.create_array(name, data=values[:, 0] if name == "case_first_tile" else values)
+    split = open_split(tmp_path / "s")
+    assert split.tile_size is None
+    assert sample_names(split, [1, 4]) == ["sample 1", "sample 4"]
+    with FrontEnd(tmp_path / "s", 2, shuffle=False) as batches:
+        assert len(list(batches)) == 3
+        assert batches.batch_keys(0) == ["sample 0", "sample 1"]
+
+
+def test_foreign_samples_whose_arrays_describe_no_cases_have_numbers_for_names(tmp_path):
+    group = zarr.open_group(str(tmp_path / "s"), mode="w")
+    group.create_array("image", data=np.zeros((6, 8, 8, 3), np.uint8), chunks=(1, 8, 8, 3))
+    group.create_array("case_key", data=np.ones((6, 2), np.uint8))
+    group.create_array("case_size", data=np.ones((6, 2), np.int64))
+    group.create_array("case_first_tile", data=np.zeros(6, np.int64))
+    split = open_split(tmp_path / "s")
+    assert sample_names(split, [1, 4]) == ["sample 1", "sample 4"]
 
 
 def test_statistics_of_any_tiles_are_those_of_their_own_pixels(packed):

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16  # cases that are read and checked at a time
 
+_TABLE = "case table"  # key in `Split.computed`
+
 
 def read_case_table(split: Split) -> CaseTable:
-    """Read the sizes and the first tiles of the cases of a split, and check them.
+    """Read the sizes and the first tiles of the cases of a split, and check them, once.
 
     Parameters
     ----------
@@ -37,6 +39,13 @@ def read_case_table(split: Split) -> CaseTable:
         It is not a split of cases, an array is missing or damaged, or the arrays contradict each
         other.
     """
+    table = split.computed.get(_TABLE)
+    if table is None:
+        table = split.computed[_TABLE] = _read_case_table(split)
+    return table
+
+
+def _read_case_table(split: Split) -> CaseTable:
     tile = split.tile_size
     if tile is None:
         raise StoreError(

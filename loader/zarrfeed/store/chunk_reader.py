@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.box_plan import BoxPlan
     from zarrfeed.store.read_plan import ReadPlan
     from zarrfeed.store.schema import ArrayLayout, ShardIndex
+    from zarrfeed.store.tile_grid import TilePart
 
 _Place = tuple[int, ...]
 _KEPT_TABLES = 64  # shard indexes to keep, because reading one again for every chunk is slow
@@ -66,16 +68,21 @@ class ChunkReader(FieldReader):
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         chunk, row = np.divmod(plan.ids, self._layout.chunk_rows)
-        whole = [slice(0, extent) for extent in self._layout.sample_shape]
         for first in np.unique(chunk).tolist():
             here = chunk == first
-            for part in self._grid.parts(whole):
-                values = self._chunk((first, *self._grid.place(part.tile)))
+            for chunk_place, part in self._whole:
+                values = self._chunk((first, *chunk_place))
                 place = (here, *part.lands)
                 if values is None:
                     out[place] = self._layout.fill
                 else:
                     out[place] = values[(row[here], *part.inside)]
+
+    @cached_property
+    def _whole(self) -> list[tuple[_Place, TilePart]]:
+        """The chunks of a whole sample: the place of each after the first axis, and its part."""
+        parts = self._grid.parts([slice(0, extent) for extent in self._layout.sample_shape])
+        return [(self._grid.place(part.tile), part) for part in parts]
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError
 from zarrfeed.machine_memory import require_memory
@@ -59,6 +59,9 @@ class Split:
         Why the other arrays of the group cannot feed batches, by name.
     stamps
         Stamps by which a replaced array is detected, by name.
+    computed
+        What was read and checked once for this object, by name. It is neither compared, nor pickled
+        or taken over by ``dataclasses.replace``.
     """
 
     path: Path
@@ -67,6 +70,12 @@ class Split:
     dataset: JSON
     unfit: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
+    computed: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Split, (
+            self.path, self.layouts, self.attributes, self.dataset, self.unfit, self.stamps
+        )  # fmt: skip
 
     @property
     def packed(self) -> bool:
@@ -99,9 +108,11 @@ class Split:
         """Size of a tile, (h, w) or (d, h, w), if this is a split of cases; None if it is not.
 
         The samples of a split of cases are the tiles of images or volumes of any size; see
-        :func:`zarrfeed.open_cases`.
+        :func:`zarrfeed.open_cases`. Groups whose attributes do not say so are one if they have all
+        arrays that describe cases.
         """
-        if not {CASE_KEY, CASE_SIZE, CASE_FIRST_TILE} & (self.layouts.keys() | self.unfit.keys()):
+        describing = map(self.describing, (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE))
+        if "cases" not in self.attributes and not all(describing):
             return None
         sizes, tiles = self.describing(CASE_SIZE), self._tiles()
         axes = sizes.shape[1] if sizes else 0
