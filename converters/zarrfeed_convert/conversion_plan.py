@@ -14,6 +14,7 @@ from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
+from zarrfeed_convert.regridded import RegriddedSource
 from zarrfeed_convert.shards.cases import Cases, affines_of, crs_recorded
 from zarrfeed_convert.shards.packing import Shard, ShardTask, pack_shard
 from zarrfeed_convert.shards.samples import digest_method
@@ -67,6 +68,7 @@ class ConversionPlan:
     @property
     def decided(self) -> JSON:
         """Decisions that a run must share to resume another one, as JSON."""
+        before = self.samples.affines_digest if isinstance(self.samples, RegriddedSource) else ""
         keys = xxhash.xxh3_128("\0".join(self.samples.keys).encode(errors="surrogateescape"))
         return {
             "labels": self.plan.recipe.labels.to_json(),
@@ -74,6 +76,7 @@ class ConversionPlan:
             "digest of the names of samples": keys.hexdigest(),
             "digest of the order of samples": self.plan.rows.fingerprint(),
             **self.plan.tile_recorded(),
+            **({"digest of the affines of originals": before} if before else {}),
         }
 
     def task_of(self, shard: Shard) -> ShardTask:

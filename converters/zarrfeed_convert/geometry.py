@@ -174,8 +174,8 @@ class Geometry:
         if part_origin:
             origin = tuple(map(int.__sub__, origin, part_origin))
         return {
-            field.name: np.ascontiguousarray(
-                self._fitted(sample[field.name], field.role, origin, fill)
+            field.name: _alone(
+                self._fitted(sample[field.name], field.role, origin, fill), sample[field.name]
             )
             for field in fields
         }
@@ -255,6 +255,13 @@ def size_text(size: Size) -> str:
     '48x64'
     """
     return "x".join(map(str, size))
+
+
+def _alone(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
+    """Return a C-contiguous array that keeps nothing more than itself in memory."""
+    if part.size < whole.size and np.may_share_memory(part, whole):
+        return part.copy(order="C")
+    return np.ascontiguousarray(part)
 
 
 def _padded(values: NDArray[Any], size: Size, fill: float, dtype: np.dtype[Any]) -> NDArray[Any]:

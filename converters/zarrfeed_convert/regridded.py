@@ -56,6 +56,9 @@ class RegriddedSource(Source):
     more_nbytes
         Bytes that decoding the other source's samples takes beyond those of the results; 0 until
         someone has measured them.
+    affines_digest
+        Digest of the affines in the other source's headers, by which results may change though
+        their headers do not; empty until someone has read them.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class RegriddedSource(Source):
         self.left_out, self.remarks = inner.left_out, inner.remarks
         self.opened, self.arguments = inner.opened, inner.arguments
         self.more_nbytes = 0
+        self.affines_digest = ""
         self._limits = limits or Limits()
         self._last: tuple[int, Header, VolumeGrid] | None = None
 
@@ -86,6 +90,7 @@ class RegriddedSource(Source):
         """Return the same over another source of the same samples."""
         done = RegriddedSource(inner, orient=self.orient, spacing=self.spacing, limits=self._limits)
         done.remarks, done.more_nbytes = self.remarks, self.more_nbytes
+        done.affines_digest = self.affines_digest
         return done
 
     @property

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import xxhash
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.affines import spacing_of
@@ -76,6 +77,7 @@ def regridded(
     done = RegriddedSource(source, orient=codes, spacing=spacing, limits=limits)
     grids = list(_grids(source, headers, codes, done.spacing))
     done.more_nbytes = _more_nbytes(source, grids)
+    done.affines_digest = _affines_digest(headers)
     about = []
     if codes is not None:
         turned = sum(grid.turn is not None for _, _, grid in grids)
@@ -133,6 +135,12 @@ def _median(
     for sample, header in headers.items():
         grid_of(header, orient=codes, spacing=None, name=source.names(sample)[0])  # says why
     raise errors[0] if errors else SourceError("needed samples to pack, found none")
+
+
+def _affines_digest(headers: dict[int, Header]) -> str:
+    """Return a digest of the affines of all samples that have one; empty if none has."""
+    known = [(sample, header.affine) for sample, header in headers.items() if header.affine]
+    return xxhash.xxh3_128(repr(known).encode()).hexdigest() if known else ""
 
 
 def _more_nbytes(source: Source, grids: list[tuple[int, Header, VolumeGrid]]) -> int:

@@ -5,6 +5,7 @@ What cannot be packed is refused here, before anything is written.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed.machine_memory import total_memory
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
+from zarrfeed.store.tile_grid import count_tiles
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
-from zarrfeed_convert.planning.layout import Decision
+from zarrfeed_convert.planning.layout import Decision, text_of_bytes
 from zarrfeed_convert.planning.survey_tasks import counted
 from zarrfeed_convert.planning.tile_choice import KnownTiles
+from zarrfeed_convert.shards.cases import Cases
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from zarrfeed_convert.planning.plan import Settings
     from zarrfeed_convert.planning.survey_tasks import Measured
     from zarrfeed_convert.source import Field
+
+_ROW_ARRAYS = 3  # of numbers of every tile that are in memory while rows are computed
 
 
 def decide_geometry(
@@ -180,21 +186,38 @@ def lay_out(
     seed
         Seed of the permutation.
     """
-    items: list[int] = []
-    origins: list[Size] = []
-    sizes: list[Size] = []
     by_key = sorted(
         zip(measured.items, measured.headers, strict=True), key=lambda pair: keys[pair[0]]
     )
     count = len(by_key)
     order = permutation(count, seed=seed, epoch=0) if shuffled else np.arange(count)
-    for item, header in (by_key[place] for place in order.tolist()):
-        cut = geometry.origins(header.size)
-        items += [item] * len(cut)
-        origins += cut
-        sizes += [header.size] * len(cut)
-    rows = Rows(np.array(items, np.int64), np.array(origins, np.int64))
-    return replace(rows, size=np.array(sizes, np.int64)) if geometry.fit == GRID else rows
+    ordered = [by_key[place] for place in order.tolist()]
+    items = np.array([item for item, _ in ordered], np.int64)
+    if geometry.fit != GRID:
+        return Rows(items, np.zeros((count, len(geometry.size)), np.int64))
+    names = [keys[item] for item, _ in ordered]
+    sizes = [header.size for _, header in ordered]
+    _require_countable(names, sizes, geometry.size)
+    case_sizes = np.array(sizes, np.int64)
+    counts = count_tiles(case_sizes, geometry.size)
+    rows = Cases(names, case_sizes, np.cumsum(counts) - counts, None).rows(geometry.size)
+    return replace(rows, item=items[rows.item])
+
+
+def _require_countable(names: Sequence[str], sizes: Sequence[Size], tile: Size) -> None:
+    """Refuse claimed sizes of cases whose tiles memory could not even list."""
+    counts = [
+        math.prod(-(-old // new) for old, new in zip(size, tile, strict=True)) for size in sizes
+    ]
+    nbytes = sum(counts) * _ROW_ARRAYS * (1 + 2 * len(tile)) * np.dtype(np.int64).itemsize
+    most = total_memory()
+    if nbytes > most:
+        largest = max(range(len(counts)), key=counts.__getitem__)
+        raise SourceError(
+            f"{names[largest]}: needed cases whose tiles can be listed in {text_of_bytes(most)} of "
+            f"memory, found {sum(counts):,} tiles of {size_text(tile)}, {counts[largest]:,} "
+            f"of them of this case of {size_text(sizes[largest])}; choose larger tiles"
+        )
 
 
 def about_order(settings: Settings) -> Decision:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.shards.field_layout import FieldLayout
     from zarrfeed_convert.shards.rows import Rows
+    from zarrfeed_convert.shards.samples import StoredSample
     from zarrfeed_convert.source import Sample, Source
 
 
@@ -99,16 +100,13 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     with shard_written(run, shard, record) as append:
         for stored in read_rows(run, task.recipe, shard.rows):
             run.tick()
-            row, sample = stored.row, stored.arrays
-            item = int(shard.rows.item[row])
-            with run.noting(item):
-                _require_fit(sample, shard, name=run.context.names(item)[0])
-            if run.failed:
-                continue
-            record.digest[row] = sample_digest(sample)
-            record.class_pixels[row] = stored.pixels
-            record.channel_sums[row] = image_sums(stored.own, images)
-            append(sample)
+            _require_fit(run, shard, stored)
+            if not run.failed:
+                record.digest[stored.row] = sample_digest(stored.arrays)
+                record.class_pixels[stored.row] = stored.pixels
+                record.channel_sums[stored.row] = image_sums(stored.own, images)
+                append(stored.arrays)
+            del stored  # otherwise it would be kept while the next one is decoded
 
 
 @contextmanager
@@ -179,15 +177,18 @@ def _shard_file(path: Path, layout: FieldLayout) -> ShardFile:
     )
 
 
-def _require_fit(sample: Sample, shard: Shard, *, name: str) -> None:
-    """Check that a source's `read` returns what its `probe` promised."""
-    for layout in shard.fields:
-        values = sample[layout.name]
-        if values.shape != layout.sample_shape or values.dtype != layout.dtype:
-            raise SourceError(
-                f"{name}: its header promised {layout.sample_shape} "
-                f"{layout.dtype} as {layout.name}, it decoded to {values.shape} {values.dtype}"
-            )
+def _require_fit(run: TaskRun[Source], shard: Shard, stored: StoredSample) -> None:
+    """Note a sample as failed if a source's `read` returns other arrays than `probe` promised."""
+    item = int(shard.rows.item[stored.row])
+    with run.noting(item):
+        name = run.context.names(item)[0]
+        for layout in shard.fields:
+            values = stored.arrays[layout.name]
+            if values.shape != layout.sample_shape or values.dtype != layout.dtype:
+                raise SourceError(
+                    f"{name}: its header promised {layout.sample_shape} {layout.dtype} as "
+                    f"{layout.name}, it decoded to {values.shape} {values.dtype}"
+                )
 
 
 class ChunkWriter:

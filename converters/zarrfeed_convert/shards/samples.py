@@ -92,6 +92,7 @@ def read_rows(run: TaskRun[Source], recipe: Recipe, rows: Rows) -> Iterator[Stor
                     stored = _stored(run.context, recipe, item, sample, row, origin, part.origin)
                 if stored is not None:
                     yield stored
+                del stored  # it may be all of the sample, and the next one is decoded now
 
 
 def _visits(rows: Rows) -> dict[int, list[int]]:
