@@ -136,10 +136,11 @@ def convert(
     codec
         ``auto``: chosen by how much a codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
-        Number of samples per chunk; None for as many as one read should have.
+        Number of samples per chunk; None for as many as one read should have. With `tile`, always
+        1.
     shard_size
-        Decoded bytes of the largest field per file; None for 8 to 256 MiB, by the size of the
-        split.
+        Decoded bytes of the largest field per file; None for 8 to 256 MiB, with `tile` 64 to 256
+        MiB, by the size of the split.
     order
         ``shuffled``, or ``source``: sorted by key. Tiles of a case follow each other in any case.
     seed

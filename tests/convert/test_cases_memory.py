@@ -72,11 +72,11 @@ def test_claims_of_more_tiles_than_memory_can_list_name_their_case(tmp_path, siz
         def probe(self, sample):
             if self.keys[sample] != "b":
                 return super().probe(sample)
-            return Header({"image": ((*size, 3), "uint8"), "mask": (size, None)})
+            return Header({"image": ((*size, 3), "uint8")})
 
-    source = Claims({key: pair((5, 5)) for key in "abc"})
+    source = Claims({key: {"image": pair((5, 5))["image"]} for key in "abc"})
     with pytest.raises(SourceError, match=r"^b: needed cases whose tiles can be listed") as caught:
-        convert(source, tmp_path / "o.zarr", split="s", tile=(8, 8), classes=3, workers=1)
+        convert(source, tmp_path / "o.zarr", split="s", tile=(8, 8), workers=1)
     assert f"{math.prod(-(-extent // 8) for extent in size):,} of them of this" in str(caught.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tracemalloc
@@ -18,8 +19,11 @@ from hypothesis import strategies as st
 from cases import CaseArrays, pair
 from packed import change_attributes, flipped, kinds
 from stored_samples import texts
+from zarrfeed import open_split
 from zarrfeed_convert import PairedFolders, convert, repack, verify
 from zarrfeed_convert.shards.case_parts import divide_tiles
+from zarrfeed_convert.shards.cases import Cases
+from zarrfeed_convert.verification.recorded import recorded_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -321,6 +325,68 @@ def test_an_affine_that_is_elsewhere_is_found_by_the_originals(packed):
     [problem] = packed.verify(source=packed.source).problems
     assert (problem.kind, problem.key) == ("original-changed", "case3")
     assert "needed the affine [[0.0, 3.0, 8.0]" in problem.what
+
+
+def test_an_affine_that_is_lost_is_found_by_the_originals(packed):
+    case = packed.keys.index("case3")
+    for name in ("case_affine", "case_spacing"):
+        array = packed.array(name)
+        array[case] = np.full(array.shape[1:], np.nan)
+    assert packed.verify().ok
+    [problem] = packed.verify(source=packed.source).problems
+    assert (problem.kind, problem.key) == ("original-changed", "case3")
+    assert "needed no affine, as case_affine has none, found [[0.0, 3.0, 7.0]" in problem.what
+    for name in ("case_affine", "case_spacing"):
+        shutil.rmtree(packed.split / name)
+    found = packed.verify(source=packed.source).problems
+    assert {problem.key for problem in found} == AFFINES.keys()
+
+
+def test_affines_that_samples_did_not_record_are_a_note_not_a_problem(tmp_path):
+    cases = {f"case{place}": pair((6, 6), place) for place in range(3)}
+    source = CaseArrays(cases, in_windows=False, affines={"case1": AFFINES["case1"]})
+    convert(source, tmp_path / "o.zarr", split="s", classes=3, workers=1)
+    repack(tmp_path / "o.zarr/s", tmp_path / "t.zarr", split="s", tile=(4, 4), workers=1)
+    repack(tmp_path / "t.zarr/s", tmp_path / "u.zarr", split="s", tile=(3, 5), workers=1)
+    for name in ("t.zarr", "u.zarr"):
+        found = verify(tmp_path / name, source=source, workers=1)
+        assert found.ok, found.problems
+        assert any("from splits of samples" in note for note in found.splits[0].notes)
+
+
+def test_names_of_tiles_are_made_when_they_are_asked_for(packed, monkeypatch):
+    asked = []
+    of_cases = Cases.rows
+    monkeypatch.setattr(Cases, "rows", lambda *a: asked.append(a) or of_cases(*a))
+    recorded, _ = recorded_of(open_split(packed.split))
+    assert not isinstance(recorded.keys, list)
+    assert len(recorded.keys) == recorded.samples == 20
+    assert [*recorded.keys] == packed.tiles
+    assert [*recorded.keys[3:7]] == packed.tiles[3:7]
+    assert recorded.keys[-1] == packed.tiles[-1]
+    asked.clear()
+    assert packed.verify(source=packed.source).ok
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("claimed", [[*OF_CASES], ["case_affine"]])
+def test_claims_of_more_cases_than_tiles_take_no_memory(packed, claimed):
+    for name in claimed:
+        path = packed.split / name / "zarr.json"
+        metadata = json.loads(path.read_text())
+        metadata["shape"][0] = 1 << 27
+        path.write_text(json.dumps(metadata))
+    split = open_split(packed.split)
+    tracemalloc.start()
+    try:
+        _, problems = recorded_of(split)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+    said = [problem.what for problem in problems]
+    for name in claimed:
+        assert any(f"{name}: needed at most 20 cases" in what for what in said)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ ChunkSamples: TypeAlias = Annotated[
         "--chunk-samples",
         metavar="K",
         min=1,
-        help="Samples per chunk. By default one for large samples, several for small ones.",
+        help="Samples per chunk. By default one for large samples, several for small ones; with "
+        "--tile always one.",
     ),
 ]
 ShardSize: TypeAlias = Annotated[
@@ -56,7 +57,8 @@ ShardSize: TypeAlias = Annotated[
     typer.Option(
         "--shard-size",
         metavar="256MiB",
-        help="Decoded bytes of images per file. By default 8 to 256 MiB, depending on the data.",
+        help="Decoded bytes of images per file. By default 8 to 256 MiB, with --tile 64 to 256 "
+        "MiB, depending on the data.",
     ),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, help="Seed of the shuffled order.")]

@@ -89,7 +89,11 @@ def _command(
     ] = _Codec.KEEP,
     chunk_samples: Annotated[
         int | None,
-        typer.Option(metavar="K", min=1, help="Samples per chunk. By default as many as in IN."),
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="Samples per chunk. By default as many as in IN; of cases always one tile.",
+        ),
     ] = None,
     shard_size: Annotated[
         str | None,

@@ -31,6 +31,7 @@ from zarrfeed_convert.splits.existing_split import (
     differences_text,
     require_replaceable,
 )
+from zarrfeed_convert.verification.consistency import FROM_SAMPLES, was_of_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,6 +213,8 @@ def description_of(
         stored = len(plan.rows) * math.prod(plan.recipe.geometry.size)
         described["cases"] = len(cases.keys)
         described |= crs_of(splits, chosen)
+        if any(one.kind != "cases" or was_of_samples(one.split) for one in splits):
+            described["packed"][FROM_SAMPLES] = True
         described["packed"]["coverage"] = {
             "lost": 0,
             "repeated": 0,

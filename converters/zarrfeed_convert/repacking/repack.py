@@ -86,7 +86,8 @@ def repack(
         ``keep``: the codecs of `inputs`, if they have the same ones. ``auto``: chosen by how much a
         codec saves. Or ``raw``, ``lz4``, ``zstd``.
     chunk_samples
-        Number of samples per chunk; None for that of `inputs`, if they have the same.
+        Number of samples per chunk; None for that of `inputs`, if they have the same. Of cases,
+        always 1.
     shard_size
         Decoded bytes of the largest field per file; None for that of `inputs`, if they have the
         same.

@@ -5,17 +5,17 @@ Pure arithmetic of sizes; see ``CASE_KEY`` in :mod:`zarrfeed.store.schema`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from zarrfeed.store.case_table import CaseTable
+from zarrfeed.store.tile_grid import tile_name
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from zarrfeed_convert.geometry import Size
@@ -65,11 +65,6 @@ class Cases:
         case = table.cases_of(every)
         return Rows(case, table.origins(every), self.sizes[case])
 
-    def own_sizes(self, tile: Size) -> Numbers:
-        """Return the size of the part of every tile, (N, 2 or 3), that is not padded."""
-        table, every = self._tiles(tile)
-        return table.own_sizes(every)
-
     @property
     def pixels(self) -> int:
         """Number of pixels of all cases."""
@@ -85,15 +80,40 @@ class Cases:
             None if affines is None or np.isnan(affines).all() else affines,
         )
 
-    def tile_names(self, tile: Size) -> list[str]:
-        """Return a name for every tile: ``KEY#z,y,x``."""
-        table, every = self._tiles(tile)
-        return table.tile_names(self.keys, every)
-
     def _tiles(self, tile: Size) -> tuple[CaseTable, Numbers]:
         """Return the cases with tiles of a size that follow each other, and the row of each."""
         table = CaseTable.of_sizes(self.sizes, tile)
         return table, np.arange(table.tiles)
+
+
+class TileNames(Sequence[str]):
+    """The names of tiles, ``KEY#z,y,x``, made when they are asked for: most are never read.
+
+    Parameters
+    ----------
+    keys
+        Keys of the cases.
+    rows
+        The tiles, whose items are numbers of cases.
+    """
+
+    def __init__(self, keys: Sequence[str], rows: Rows) -> None:
+        self._keys = keys
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Count the tiles."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, tile: int) -> str: ...
+    @overload
+    def __getitem__(self, tile: slice) -> TileNames: ...
+    def __getitem__(self, tile: int | slice) -> str | TileNames:
+        """Name one or several tiles."""
+        if isinstance(tile, slice):
+            return TileNames(self._keys, self._rows.part(tile))
+        return tile_name(self._keys[self._rows.item[tile]], self._rows.origin[tile].tolist())
 
 
 def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:

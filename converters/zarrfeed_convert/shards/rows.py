@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from zarrfeed_convert.geometry import Size
+
 Numbers: TypeAlias = NDArray[np.int64]
 
 
@@ -45,6 +47,13 @@ class Rows:
         """Select some of the samples."""
         size = None if self.size is None else self.size[which]
         return Rows(self.item[which], self.origin[which], size)
+
+    def own_sizes(self, tile: Size) -> Numbers | None:
+        """Return the size of the part of every tile, (n, 2 or 3), that is not padded."""
+        if self.size is None:
+            return None
+        own: Numbers = np.minimum(self.size - self.origin, np.array(tile))
+        return own
 
     def fingerprint(self) -> str:
         """Return a digest of the rows."""

@@ -12,13 +12,19 @@ import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed.store.case_table import CaseTable
-from zarrfeed.store.schema import CASE_KEY, DIGEST, IMAGE, TILE_SOURCE
+from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, DIGEST, IMAGE, TILE_SOURCE
 from zarrfeed_convert.executors.selection import executor_of
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.planning.planner import step_progress
 from zarrfeed_convert.source import SAMPLES, Source
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
-from zarrfeed_convert.verification.consistency import TODO, is_of_cases, repacked_of, tile_of
+from zarrfeed_convert.verification.consistency import (
+    TODO,
+    is_of_cases,
+    repacked_of,
+    tile_of,
+    was_of_samples,
+)
 from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
 from zarrfeed_convert.verification.originals import (
@@ -121,6 +127,11 @@ def compare(
         note = "its originals were not compared, because the arrays of its cases are damaged"
         return replace(done, originals=0, notes=(*done.notes, note))
     notes: list[str] = []
+    if was_of_samples(recorded.split):
+        notes.append(
+            "it was repacked from splits of samples, which record no affines: affines that its "
+            "originals have, but the split has not, were not reported"
+        )
     try:
         count, problems = _compared(
             recorded, source, workers, read_timeout, progress, limits, notes
@@ -227,6 +238,7 @@ def _tasks_of(recorded: Recorded, part: OriginPart, matched: Matched) -> list[Or
     """Divide the samples into tasks; samples of the same original stay together."""
     split, rows = recorded.split, matched.rows
     recipe, whole = recipe_of(split, part), not repacked_of(split)
+    complete = not was_of_samples(split)
     digest = recorded.arrays[DIGEST][matched.place]
     affines = _affines(recorded, matched)
     edges = np.flatnonzero(np.diff(rows.item, prepend=-1))[::_TOGETHER].tolist()
@@ -237,16 +249,22 @@ def _tasks_of(recorded: Recorded, part: OriginPart, matched: Matched) -> list[Or
             digest[start:stop],
             whole,
             {item: affines[item] for item in {*rows.item[start:stop].tolist()} & affines.keys()},
+            complete,
         )
         for start, stop in pairwise([*edges, len(rows)])
     ]
 
 
 def _affines(recorded: Recorded, matched: Matched) -> dict[int, NDArray[np.float64]]:
-    """Return the recorded affine of each original that is a case."""
+    """Return the recorded affine of each original that is a case, NaN if there is none."""
     cases = recorded.cases
-    if cases is None or cases.affines is None:
+    layouts = recorded.split.layouts.keys() | recorded.split.unfit.keys()
+    if cases is None or (cases.affines is None and CASE_AFFINE in layouts):  # it is damaged
         return {}
+    axes = cases.sizes.shape[1] + 1
+    affines = cases.affines
+    if affines is None:
+        affines = np.full((len(cases.keys), axes, axes), np.nan)
     case = CaseTable.of_sizes(cases.sizes, tile_of(recorded.split)).cases_of(matched.place)
     items = matched.rows.item.tolist()
-    return {item: cases.affines[number] for item, number in zip(items, case.tolist(), strict=True)}
+    return {item: affines[number] for item, number in zip(items, case.tolist(), strict=True)}

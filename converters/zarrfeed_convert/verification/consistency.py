@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
 PER_CASE = (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE, CASE_SPACING, CASE_AFFINE)
 TODO = "restore it, or convert again"
+# Entry of ``packed`` if cases were repacked from samples, which have no affines.
+FROM_SAMPLES = "from_samples"
 _PRECISION = 1e-9
 
 
@@ -90,6 +92,11 @@ def repacked_of(split: Split) -> JSON:
     """Return the record of how a split was repacked from others; empty if it was converted."""
     repacked: JSON = split.attributes["packed"].get("repacked", {})
     return repacked
+
+
+def was_of_samples(split: Split) -> bool:
+    """Return whether a split of cases was repacked from splits of samples, at least in part."""
+    return bool(split.attributes["packed"].get(FROM_SAMPLES))
 
 
 def is_older(split: Split) -> bool:

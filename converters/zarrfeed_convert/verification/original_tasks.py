@@ -45,8 +45,11 @@ class OriginalTask:
     whole
         Whether `rows` must contain all tiles of each image.
     affines
-        Item → recorded affine of the case (NaN if it is not known), for tiles of cases of splits
-        that record affines.
+        Item → recorded affine of the case, NaN if none is recorded; empty if samples are no tiles
+        of cases.
+    complete
+        Whether all affines of the originals were recorded: not if cases were stored as samples
+        before.
     """
 
     recipe: Recipe
@@ -54,6 +57,7 @@ class OriginalTask:
     digest: NDArray[np.uint64]
     whole: bool
     affines: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,16 @@ def _other_case(run: TaskRun[Source], task: OriginalTask, rows: Rows, item: int)
             f"{size_text(header.size)}; {_TODO}"
         )
     packed = task.affines.get(item)
-    if packed is None or np.isnan(packed).all():
+    if packed is None:
         return ""
+    if np.isnan(packed).all():
+        if header.affine is None or not task.complete:
+            return ""
+        there = np.array(header.affine).tolist()
+        return (
+            f"needed no affine, as {CASE_AFFINE} has none, found {there}: {CASE_AFFINE} or the "
+            f"original has changed since; {_TODO}"
+        )
     found = np.full_like(packed, np.nan) if header.affine is None else np.array(header.affine)
     if found.shape == packed.shape and np.allclose(
         found, packed, rtol=_PRECISION, atol=_PRECISION * np.abs(packed).max(), equal_nan=True

@@ -26,7 +26,6 @@ from zarrfeed_convert.verification.consistency import (
     geometry_of,
     is_tiled,
     repacked_of,
-    tile_of,
 )
 from zarrfeed_convert.verification.findings import Problem
 
@@ -194,9 +193,8 @@ def match(recorded: Recorded, part: OriginPart, source: Source, free: NDArray[np
     place = np.argsort(items, kind="stable")
     place = place[items[place] >= 0]
     rows = Rows(items[place], origins[place])
-    if recorded.cases is not None:
-        of_all = recorded.cases.rows(tile_of(recorded.split))
-        rows = replace(rows, size=None if of_all.size is None else of_all.size[place])
+    if recorded.rows is not None:
+        rows = replace(recorded.rows.part(place), item=rows.item)
     return Matched(place, rows)
 
 
@@ -275,8 +273,8 @@ def _names_below(name: str, places: Sequence[str]) -> list[str]:
 
 def _originals_of(recorded: Recorded) -> tuple[Sequence[str], Numbers]:
     """Return the name of every sample's original, and the (N, 2 or 3) origin of its tile in it."""
-    if recorded.cases is not None:
-        rows = recorded.cases.rows(tile_of(recorded.split))
+    if recorded.cases is not None and recorded.rows is not None:
+        rows = recorded.rows
         return [recorded.cases.keys[case] for case in map(int, rows.item)], rows.origin
     if not is_tiled(recorded.split):
         axes = len(recorded.split.layouts[IMAGE].sample_shape) - 1

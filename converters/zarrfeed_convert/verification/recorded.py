@@ -28,7 +28,7 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed_convert.shards.cases import Cases
+from zarrfeed_convert.shards.cases import Cases, TileNames
 from zarrfeed_convert.source import image_names, recorded_fields
 from zarrfeed_convert.verification.case_check import check_affines, check_cases
 from zarrfeed_convert.verification.consistency import (
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed import Split
+    from zarrfeed_convert.shards.rows import Rows
     from zarrfeed_convert.verification.findings import Problem
 
 # Arrays that may be all zeros; zarr-python then writes no file.
@@ -81,6 +82,8 @@ class Recorded:
     cases
         The cases of a split of cases whose tiles are its samples; None for other splits, and if the
         arrays that describe them are missing or damaged.
+    rows
+        The tiles of these cases, whose items are numbers of cases.
     """
 
     split: Split
@@ -89,6 +92,7 @@ class Recorded:
     keys: Sequence[str]
     absent: Mapping[str, str]
     cases: Cases | None = None
+    rows: Rows | None = None
 
     @property
     def fields(self) -> list[str]:
@@ -107,7 +111,7 @@ class Recorded:
             self.arrays.get(CLASS_PIXELS),
             self.arrays.get(CHANNEL_SUMS),
             images,
-            None if self.cases is None else self.cases.own_sizes(tile_of(self.split)),
+            None if self.rows is None else self.rows.own_sizes(tile_of(self.split)),
         )
 
     @property
@@ -182,6 +186,17 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         length, *rest = split.layouts[name].shape
         if name in per_sample:
             length = samples
+        elif name in PER_CASE and length > samples:
+            problems.append(
+                about(
+                    split,
+                    "array",
+                    f"needed at most {samples:,} cases, one for each tile, found "
+                    f"{length:,}; {TODO}",
+                    name,
+                )
+            )
+            continue
         elif name == SHARD_FILES and rest != [len(fields), 2]:
             continue
         try:
@@ -199,7 +214,8 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         found += [*wrong, *elsewhere]
         if not wrong:
             cases = replace(cases, affines=None) if elsewhere else cases
-            recorded = replace(recorded, cases=cases, keys=cases.tile_names(tile_of(split)))
+            rows = cases.rows(tile_of(split))
+            recorded = replace(recorded, cases=cases, rows=rows, keys=TileNames(cases.keys, rows))
     return recorded, [*problems, *found, *_check_channels(recorded)]
 
 
@@ -222,7 +238,7 @@ def _read(split: Split, name: str, length: int) -> NDArray[Any]:
     if name in _MAYBE_ZERO:
         split = replace(split, attributes={})  # read absent files as zeros, as Zarr defines it
     with SplitReader(split, [name], open_files=8) as reader:
-        return reader.read(np.arange(length))[name]
+        return reader.read(range(length))[name]
 
 
 def _absent(split: Split) -> Iterator[tuple[str, str]]:

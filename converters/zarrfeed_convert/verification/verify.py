@@ -185,12 +185,13 @@ def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
     fields = {field: split.layouts[field] for field in recorded.fields if field in split.layouts}
     bare = replace(split, layouts=fields, attributes={"format": 1}, dataset={})
     decode = recorded.aligned and not (quick and SHARD_FILES in recorded.arrays)
+    expected = recorded.expected
     return [
         CheckTask(
             bare,
             rows,
             files,
-            recorded.expected.part(slice(rows.start, rows.stop)) if decode else None,
+            expected.part(slice(rows.start, rows.stop)) if decode else None,
         )
         for rows, files in recorded.shards
     ]
