@@ -134,6 +134,12 @@ def _decide_grid(
             geometry.check(size, name=name)
         except SourceError as error:
             failed.append(Failed(item, name, str(error)))
+    fitting = [place for place, size in enumerate(sizes) if len(size) == len(geometry.size)]
+    _require_countable(
+        [names(measured.items[place])[0] for place in fitting],
+        [sizes[place] for place in fitting],
+        geometry.size,
+    )
     return geometry, decision, failed
 
 
@@ -197,7 +203,6 @@ def lay_out(
         return Rows(items, np.zeros((count, len(geometry.size)), np.int64))
     names = [keys[item] for item, _ in ordered]
     sizes = [header.size for _, header in ordered]
-    _require_countable(names, sizes, geometry.size)
     case_sizes = np.array(sizes, np.int64)
     counts = count_tiles(case_sizes, geometry.size)
     rows = Cases(names, case_sizes, np.cumsum(counts) - counts, None).rows(geometry.size)
