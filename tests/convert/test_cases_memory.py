@@ -66,7 +66,7 @@ def test_tiles_are_in_the_order_of_their_grid_whatever_the_order_of_cases():
     assert rows.size.tolist() == [[1, 1], *[[4, 4]] * 4, *[[5, 7]] * 9]
 
 
-@pytest.mark.parametrize("size", [(2**40, 2**40), (2**31, 2**31), (10**30, 10**30)])
+@pytest.mark.parametrize("size", [(2**40, 2**40), (2**31, 2**31)])
 def test_claims_of_more_tiles_than_memory_can_list_name_their_case(tmp_path, size):
     class Claims(CaseArrays):
         def probe(self, sample):
