@@ -113,7 +113,7 @@ class TileNames(Sequence[str]):
         """Name one or several tiles."""
         if isinstance(tile, slice):
             return TileNames(self._keys, self._rows.part(tile))
-        return tile_name(self._keys[self._rows.item[tile]], self._rows.origin[tile].tolist())
+        return tile_name(self._keys[int(self._rows.item[tile])], self._rows.origin[tile].tolist())
 
 
 def affines_of(found: Sequence[Affine | None]) -> NDArray[np.float64] | None:
