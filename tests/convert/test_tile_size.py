@@ -149,3 +149,7 @@ def test_more_padding_than_pixels_is_told_with_what_to_do():
     (about,) = about_much((24, 24), [(1, 2), (24, 7)], auto=True)
     assert about.reason.endswith("; --tile 12x12 makes it 61%")
     assert not about_much((64, 64), [(64, 64), (32, 64)], auto=False)
+
+
+def test_claims_beyond_int64_are_no_other_error():
+    assert auto_tile([(10**30, 64)] * 2)[1] == 64

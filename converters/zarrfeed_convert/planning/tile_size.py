@@ -33,6 +33,9 @@ _OVERHEAD = 1 / 32
 _TIED = 1.02
 
 
+_LARGEST = 1 << 62  # a claim, of which there are too many tiles anyway
+
+
 def auto_tile(sizes: Collection[Size]) -> Size:
     """Choose the tile size of a split of cases, so that little is padded.
 
@@ -114,7 +117,8 @@ def padded_share(sizes: Collection[Size], tile: Size) -> float:
 
 def _unique(sizes: Collection[Size]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the different sizes, (n, axes), and how many cases have each."""
-    unique, counts = np.unique(np.array([*sizes], np.int64), axis=0, return_counts=True)
+    known = [[min(extent, _LARGEST) for extent in size] for size in sizes]
+    unique, counts = np.unique(np.array(known, np.int64), axis=0, return_counts=True)
     return unique, counts.astype(np.int64)
 
 
