@@ -321,7 +321,7 @@ def test_advice_that_is_followed_packs(case):
         (["--size", "4x4", "--fit", "pad"], ", or --tile 4x4 without --size and --fit"),
         (["--size", "4x4", "--fit", "tile"], "use --tile 4x4 without --size and --fit"),
         (["--size", "4x4"], "or --tile HxW instead of --size"),
-        (["--overlap", "1"], "use --tile HxW without it"),
+        (["--overlap", "1"], "use --tile HxW, or DxHxW for volumes, without it"),
     ],
 )
 def test_tiles_take_the_place_of_a_size_and_a_fit(fit, said):

@@ -195,9 +195,9 @@ def test_further_fields_and_overlapping_classes_are_tiled_alike(tmp_path):
 
 
 def test_classes_are_found_in_parts_of_large_masks(tmp_path, monkeypatch):
-    from zarrfeed_convert.planning import survey_tasks
+    from zarrfeed_convert.planning import classes
 
-    monkeypatch.setattr(survey_tasks, "PART_NBYTES", 100)
+    monkeypatch.setattr(classes, "PART_NBYTES", 100)
     monkeypatch.setitem(divide_case.__kwdefaults__, "most", 100)
     asked = []
 
@@ -284,7 +284,7 @@ def test_a_dry_run_tells_of_cases_that_are_decoded_as_a_whole(tmp_path, monkeypa
         report = convert(source, tmp_path / "o", split="s", dry_run=True, **SMALL)
         reasons = [each.reason for each in report.decisions if each.what == "decoding"]
         assert len(reasons) == bool(told)
-        assert all("case0 takes 4.39 KiB" in reason for reason in reasons)
+        assert all("case0, takes 4.39 KiB" in reason for reason in reasons)
         assert report.cases == 5
         assert report.headline.startswith("Would pack 5 cases as ")
     assert case_parts.PART_NBYTES == 64 << 20

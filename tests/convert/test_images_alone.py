@@ -89,7 +89,7 @@ def test_masks_none_is_not_what_was_packed_with_masks(datasets, tmp_path, monkey
     for first, second in (ways, ways[::-1]):  # without `masks`, OME-Zarr finds them
         out = tmp_path / f"{len(first)}.zarr"
         convert(open_source(kind, first), out, split="a", workers=1)
-        with pytest.raises(SourceError, match=r"packed otherwise \(masks: "):
+        with pytest.raises(SourceError, match=r"packed otherwise \(--masks: "):
             convert(open_source(kind, second), out, split="a", workers=1)
 
 

@@ -210,7 +210,7 @@ def test_images_that_are_turned_while_their_masks_are_not_are_told_of(tmp_path, 
     source = PairedFolders(tmp_path / "i", tmp_path / "m")
     report = convert(source, tmp_path / "o", split="s", workers=1, dry_run=True)
     about = [decision.value for decision in report.decisions if decision.what == "orientation"]
-    assert about == ["1 images turned"]
+    assert about == ["1 image turned"]
 
 
 def test_a_mask_of_the_stored_pixels_of_a_turned_image_is_refused_with_the_way_out(tmp_path):

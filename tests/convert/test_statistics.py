@@ -111,9 +111,10 @@ def test_workers_are_lowered_and_the_report_says_so(tmp_path, write_pairs, monke
 def test_the_memory_that_is_stated_is_the_sum_of_its_parts(tmp_path, write_pairs, workers):
     folders = write_pairs(2, shape=(900, 900, 3))
     report = convert(PairedFolders(*folders), tmp_path / "o", split="s", workers=workers)
-    # Four copies of the largest sample, and its two fields as chunks twice.
-    sample = 900 * 900 * 4
-    assert f"{(100 * MIB + 6 * sample) / MIB:.0f} MiB" in report.decisions[-1].reason
+    # Four copies of the largest sample, whose mask may have ids of 16 bits; its fields as chunks
+    # twice.
+    each = 4 * (3 + 2) + 2 * (3 + 1)
+    assert f"{(100 * MIB + 900 * 900 * each) / MIB:.0f} MiB" in report.decisions[-1].reason
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])

@@ -24,11 +24,13 @@ from zarrfeed_convert.labels import (
 )
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.survey_tasks import collect_values
+from zarrfeed_convert.shards.case_parts import PART_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zarrfeed_convert.executors.executor import Executor, Progress
+    from zarrfeed_convert.planning.survey_tasks import Measured
     from zarrfeed_convert.source import Source
 
 _SURVEYED_TOGETHER = 16
@@ -38,7 +40,7 @@ _INSTANCES = 256  # more classes without names are probably numbers of objects
 def survey_labels(
     source: Source,
     executor: Executor,
-    items: Sequence[int],
+    measured: Measured,
     *,
     known: Labels | None,
     ignore: int | None,
@@ -48,7 +50,7 @@ def survey_labels(
 
     Parameters
     ----------
-    source, executor, items, progress
+    source, executor, measured, progress
         The source, the executor that reads it, the samples to read, and a callback for progress.
     known
         Classes and ignored id of the dataset's other splits; None if there are none.
@@ -62,9 +64,11 @@ def survey_labels(
     """
     first: dict[int, int] = {}
     pixels = Counter[int]()
-    jobs = [
-        list(items[at : at + _SURVEYED_TOGETHER]) for at in range(0, len(items), _SURVEYED_TOGETHER)
+    masks = [
+        (item, header.nbytes > PART_NBYTES)
+        for item, header in zip(measured.items, measured.headers, strict=True)
     ]
+    jobs = [masks[at : at + _SURVEYED_TOGETHER] for at in range(0, len(masks), _SURVEYED_TOGETHER)]
     for part in executor.run(collect_values, jobs, progress):
         for value, (item, count) in part.items():
             first.setdefault(value, item)

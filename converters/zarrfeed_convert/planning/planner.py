@@ -116,14 +116,13 @@ def plan_conversion(
         if samples.classes is not None and labels.classes == (*samples.classes,):
             labels = replace(labels, said_in=samples.classes_from)
     else:
-        items = measured.items
         labels, about_classes, surveyed = classes.survey_labels(
             samples,
             executor,
-            items,
+            measured,
             known=binding,
             ignore=ignore,
-            progress=step_progress(progress, "finding classes", len(items)),
+            progress=step_progress(progress, "finding classes", len(measured.items)),
         )
     geometry, about_size, unfit = survey.decide_geometry(
         measured,

@@ -22,7 +22,7 @@ from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.planning.layout import Trial
-from zarrfeed_convert.shards.case_parts import PART_NBYTES, divide_case, largest_part
+from zarrfeed_convert.shards.case_parts import divide_case, largest_part
 from zarrfeed_convert.shards.codecs import encoder
 from zarrfeed_convert.shards.samples import Recipe, read_rows
 
@@ -234,12 +234,17 @@ def probe_samples(run: TaskRun[Source], job: tuple[range, bool]) -> list[Header 
     return headers
 
 
-def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[int, int]]:
-    """Collect the values of some masks: value → the first sample that holds it, its pixels."""
+def collect_values(
+    run: TaskRun[Source], masks: list[tuple[int, bool]]
+) -> dict[int, tuple[int, int]]:
+    """Collect the values of some masks: value → the first sample that holds it, its pixels.
+
+    A mask is given by its sample, and whether that is large.
+    """
     seen: dict[int, tuple[int, int]] = {}
-    for item in items:
+    for item, large in masks:
         with run.noting(item):
-            for mask in _mask_parts(run, item):
+            for mask in _mask_parts(run, item) if large else [run.read_mask(item)]:
                 pixels = value_counts(mask)
                 for value in np.flatnonzero(pixels).tolist():
                     first, before = seen.get(value, (item, 0))
@@ -249,12 +254,10 @@ def collect_values(run: TaskRun[Source], items: list[int]) -> dict[int, tuple[in
 
 
 def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
-    """Read a mask: in parts if it is large and its source can do so, else as a whole."""
-    header = run.probe(item)
-    nbytes = header.pixel_nbytes
-    if prod(header.size) * nbytes > PART_NBYTES and run.context.reads_windows(item):
-        chunk = run.context.decoded_together(item)
-        for window in divide_case(header.size, nbytes, chunk=chunk):
+    """Read a large mask, in parts if its source can do so."""
+    if run.context.reads_windows(item):
+        header, chunk = run.probe(item), run.context.decoded_together(item)
+        for window in divide_case(header.size, header.pixel_nbytes, chunk=chunk):
             yield run.read_mask_window(item, window)
     else:
         yield run.read_mask(item)

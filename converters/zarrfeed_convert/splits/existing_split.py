@@ -243,6 +243,8 @@ def _shown(what: str, value: Any) -> str:
         return "x".join(map(str, value))
     if what == "spacing" and isinstance(value, list):
         return ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
+    if what == "masks" and value == "":
+        return "left out"  # the format's own, if it has some
     text = "none" if value is None or value == "" else str(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 

@@ -104,7 +104,7 @@ def test_the_split_records_fields_in_their_order():
     recorded = attributes(Path("o.zarr/train"))
     assert recorded["fields"] == ["image", "mask", "mm", "depth"]
     assert recorded["source"]["fields"] == {"mm": "target:mm/*.png", "depth": "target:depth"}
-    with pytest.raises(SourceError, match=r"packed otherwise .*fields: .*'mm'.* there, .*'depth'"):
+    with pytest.raises(SourceError, match=r"packed otherwise .*--field: .*'mm'.* there, .*'depth'"):
         packed({"depth": FIELDS["depth"], "mm": FIELDS["mm"]})
     packed({}, overwrite=True)
     assert "fields" not in attributes(Path("o.zarr/train"))["source"]
