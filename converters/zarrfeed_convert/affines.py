@@ -14,6 +14,8 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from zarrfeed_convert.header import Affine
@@ -23,7 +25,29 @@ DIRECTIONS = ("LR", "PA", "IS")
 # Cosine of the angle between axes from which they are not orthogonal. Those of files written with
 # float32 have up to 1e-6, those of a gantry that is tilted by one degree 0.017.
 _SHEARED = 1e-3
+APART = 0.1  # of a pixel, between things at the same place: what rounding makes is a hundredth
 _FLAT = 1e-6  # volume of the parallelepiped of unit vectors along the axes
+
+
+def affine_of_spacing(spacing: Sequence[float]) -> Affine:
+    """Return the affine of a sample of which the spacing is known, but neither place nor direction.
+
+    Parameters
+    ----------
+    spacing
+        Distance of pixels along each stored axis.
+
+    Examples
+    --------
+    >>> affine_of_spacing((2.0, 0.5, 0.25))
+    ((0.0, 0.0, 0.25, 0.0), (0.0, 0.5, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    """
+    axes = len(spacing)
+    rows = (
+        tuple(float(spacing[axis]) if axis == at else 0.0 for at in range(axes + 1))
+        for axis in reversed(range(axes))
+    )
+    return (*rows, (*(0.0,) * axes, 1.0))
 
 
 def require_affine(affine: ArrayLike, axes: int, *, name: str) -> NDArray[np.float64]:

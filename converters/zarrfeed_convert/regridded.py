@@ -19,7 +19,7 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.header import ArrayHeader, Header
 from zarrfeed_convert.orientation import require_codes
-from zarrfeed_convert.source import JSON, Mask, Source
+from zarrfeed_convert.source import JSON, Mask, Source, window_size
 from zarrfeed_convert.volume_grid import VolumeGrid, grid_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class RegriddedSource(Source):
         _, grid = self._grid(sample)
         before = grid.window_before(window)
         found = self.inner.read_window(sample, before)
-        self._require_promised(sample, found, tuple(along.stop - along.start for along in before))
+        self._require_promised(sample, found, window_size(before))
         return self._made(grid, found, window)
 
     def decoded_together(self, sample: int) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ class RegriddedSource(Source):
         _, grid = self._grid(sample)
         before = grid.window_before(window)
         found = self.inner.read_mask_window(sample, before)
-        size = tuple(along.stop - along.start for along in before)
+        size = window_size(before)
         self._require_promised(sample, (found,), size, self.names(sample)[1:2])
         return grid.apply(found, "mask", window)
 

@@ -44,6 +44,16 @@ class Field:
     role: Role
 
 
+def whole_window(size: Sequence[int]) -> Window:
+    """Return the window of all of a sample of a size."""
+    return tuple(slice(0, extent) for extent in size)
+
+
+def window_size(window: Window) -> tuple[int, ...]:
+    """Return the size of a window along each axis."""
+    return tuple(along.stop - along.start for along in window)
+
+
 PAIR = (Field(IMAGE, "image"), Field(MASK, "mask"))
 IMAGES_ONLY = PAIR[:1]
 SAMPLES = "samples"  # kind of the source that a Python iterable becomes; it cannot be opened again

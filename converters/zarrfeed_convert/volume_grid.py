@@ -11,6 +11,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.affines import require_affine, require_orthogonal, spacing_of
 from zarrfeed_convert.orientation import Turn, turn_to
 from zarrfeed_convert.resampling import Resampling, resample, resampling_to
+from zarrfeed_convert.source import whole_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class VolumeGrid:
     @property
     def whole(self) -> Window:
         """Window of the whole result."""
-        return tuple(slice(0, extent) for extent in self.new_size)
+        return whole_window(self.new_size)
 
     def window_before(self, window: Window) -> Window:
         """Return the part of the volume that a window of the result is made of."""

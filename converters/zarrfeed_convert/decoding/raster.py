@@ -23,6 +23,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.windows import Window as Rectangle
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.affines import APART
 from zarrfeed_convert.decoding.decode import TIFF, naming_file
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 # Of tiles that GDAL keeps decoded; by default a twentieth of the machine's memory.
 CACHE_NBYTES = 64 << 20
 _MODEST = 16 << 20  # decoded bytes of a block that is decoded for a part of it
-_TOLERANCE = 0.1  # of a pixel, by which corners of a mask and its image may differ
 _OPTIONS: dict[str, Any] = {
     "GDAL_CACHEMAX": CACHE_NBYTES >> 20,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -289,7 +289,7 @@ def apart_by(image: Raster, mask: Raster) -> str:
     steps = (corners @ (to_mask - to_image).T)[:, :2]
     pixel = np.hypot(*to_image[:2, :2]).min()
     apart = np.hypot(*steps.T).max()
-    if apart <= _TOLERANCE * pixel:
+    if apart <= APART * pixel:
         return ""
     return (
         f"one whose corners are up to {apart / pixel if pixel else math.inf:.4g} pixels away: its "

@@ -23,7 +23,7 @@ from zarrfeed_convert.planning.layout import (
 from zarrfeed_convert.planning.padding import about_padding
 from zarrfeed_convert.planning.palettes import agreed_palette
 from zarrfeed_convert.planning.plan import Plan
-from zarrfeed_convert.planning.survey_tasks import Measured, measure_parts, probe_all, require_alike
+from zarrfeed_convert.planning.survey_tasks import Measured, measure_part, probe_all, require_alike
 from zarrfeed_convert.shards.case_parts import PART_NBYTES
 from zarrfeed_convert.shards.field_layout import FieldLayout
 from zarrfeed_convert.shards.samples import Recipe
@@ -203,9 +203,9 @@ def _decoded_at_once(
     if geometry.fit != GRID:
         return max(nbytes), ()
     large = [item for item, nbytes in sizes.items() if nbytes > PART_NBYTES]
-    found = executor.run(measure_parts, [([item], geometry.size) for item in large])
+    found = executor.run(measure_part, [(item, geometry.size) for item in large])
     wholes = 0
-    for item, [(part, whole)] in zip(large, found, strict=True):
+    for item, (part, whole) in zip(large, found, strict=True):
         sizes[item] = part
         wholes += whole
     who = max(sizes, key=lambda item: sizes[item])

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,22 +262,18 @@ def _mask_parts(run: TaskRun[Source], item: int) -> Iterator[Mask]:
         yield run.read_mask(item)
 
 
-def measure_parts(run: TaskRun[Source], job: tuple[list[int], Size]) -> list[tuple[int, bool]]:
-    """Return the bytes of the largest part of cases that is decoded at once; whether it is all."""
-    items, tile = job
-    found = []
-    for item in items:
-        nbytes, whole = 0, False
-        with run.noting(item):
-            header = run.probe(item)
-            each = header.pixel_nbytes
-            nbytes, whole = prod(header.size) * each, not run.context.reads_windows(item)
-            if not whole:
-                chunk = run.context.decoded_together(item)
-                nbytes = largest_part(header.size, tile, pixel_nbytes=each, chunk=chunk)
-        found.append((nbytes, whole))
-        run.tick()
-    return found
+def measure_part(run: TaskRun[Source], job: tuple[int, Size]) -> tuple[int, bool]:
+    """Return the bytes of the largest part of a case that is decoded at once; whether it is all."""
+    item, tile = job
+    nbytes, whole = 0, False
+    with run.noting(item):
+        header = run.probe(item)
+        nbytes, whole = header.nbytes, not run.context.reads_windows(item)
+        if not whole:
+            each, chunk = header.pixel_nbytes, run.context.decoded_together(item)
+            nbytes = largest_part(header.size, tile, pixel_nbytes=each, chunk=chunk)
+    run.tick()
+    return nbytes, whole
 
 
 def collect_colors(

@@ -12,7 +12,7 @@ from zarrfeed.store.tile_grid import TileGrid, tile_rows
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES, StoredSamples
 from zarrfeed_convert.shards.samples import sample_digest
-from zarrfeed_convert.source import Source, image_names
+from zarrfeed_convert.source import Source, image_names, whole_window, window_size
 from zarrfeed_convert.verification.sample_check import Expected
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class StoredCases(Source):
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Put a case together."""
-        return self.read_window(sample, tuple(slice(0, extent) for extent in self._size(sample)))
+        return self.read_window(sample, whole_window(self._size(sample)))
 
     def read_window(self, sample: int, window: Window) -> tuple[NDArray[Any], ...]:
         """Put a part of a case together.
@@ -96,7 +96,7 @@ class StoredCases(Source):
             A tile is damaged. The message names the file, the tile and the split.
         """
         layouts, axes = self._layouts(sample), len(window)
-        extents = tuple(along.stop - along.start for along in window)
+        extents = window_size(window)
         made = {
             name: np.empty((*extents, *layout.sample_shape[axes:]), layout.dtype)
             for name, layout in layouts.items()

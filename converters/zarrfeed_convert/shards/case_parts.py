@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from zarrfeed_convert.source import window_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -203,4 +205,4 @@ def _around(one: Window, other: Window) -> Window:
 
 
 def _pixels(window: Window) -> int:
-    return math.prod(along.stop - along.start for along in window)
+    return math.prod(window_size(window))

@@ -13,6 +13,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.shards.case_parts import CasePart, divide_tiles
+from zarrfeed_convert.source import whole_window, window_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,7 +118,7 @@ def _parts(
             f"found {size_text(header.size)}; restore it, or convert again with --restart"
         )
     if not run.context.reads_windows(item):
-        return [CasePart(tuple(slice(0, extent) for extent in size), places)]
+        return [CasePart(whole_window(size), places)]
     origins = [tuple(origin) for origin in rows.origin.tolist()]
     tile, nbytes = recipe.geometry.size, header.pixel_nbytes
     chunk = run.context.decoded_together(item)
@@ -202,7 +203,7 @@ def _read(run: TaskRun[Source], recipe: Recipe, item: int, window: Window) -> Sa
             f"{names[0]}: needed an image (H, W, C) or a volume (D, H, W, C), found {image.shape}"
         )
     size = image.shape[:-1]
-    needed = tuple(along.stop - along.start for along in window)
+    needed = window_size(window)
     if window and size != needed:
         raise SourceError(
             f"{names[0]}: needed {size_text(needed)}, as its header says, found "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 Value = TypeVar("Value")
+
+
+def file_version(path: str) -> tuple[str, int, int]:
+    """Return a key of what was read from a file, which is another one if it is written anew."""
+    about = os.stat(path)  # noqa: PTH116
+    return path, about.st_mtime_ns, about.st_size
 
 
 def _one(_: object) -> int:

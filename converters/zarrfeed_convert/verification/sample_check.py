@@ -14,6 +14,7 @@ from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, MASK
 from zarrfeed_convert.class_counts import class_counts
 from zarrfeed_convert.shards.samples import has_class_axis, sample_digest
 from zarrfeed_convert.shards.statistics import channel_sums
+from zarrfeed_convert.source import whole_window
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -66,7 +67,7 @@ class Expected:
         """Return a sample (n = 1) without the padding of tiles of cases."""
         if self.own_size is None:
             return sample
-        part = tuple(slice(0, extent) for extent in self.own_size[0].tolist())
+        part = whole_window(self.own_size[0].tolist())
         return {name: values[part] for name, values in sample.items()}
 
 

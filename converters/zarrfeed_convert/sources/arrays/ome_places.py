@@ -10,12 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed_convert.affines import APART
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from zarrfeed_convert.header import Affine
 
-_TOLERANCE = 0.1  # of a pixel: what rounding makes is a hundredth of it
 _METRES = {
     "picometer": 1e-12, "angstrom": 1e-10, "nanometer": 1e-9, "micrometer": 1e-6,
     "millimeter": 1e-3, "centimeter": 1e-2, "decimeter": 1e-1, "inch": 0.0254, "foot": 0.3048,
@@ -131,7 +132,7 @@ from 0 in steps of 2, up to 3 pixels apart"
         first = shift - image.shift[axis]
         last = first + (scale - image.scale[axis]) * (lengths[axis] - 1)
         apart = max(abs(first), abs(last))
-        if not apart <= _TOLERANCE * abs(image.scale[axis]):
+        if not apart <= APART * abs(image.scale[axis]):
             pixels = apart / abs(image.scale[axis]) if image.scale[axis] else math.nan
             far = "" if math.isnan(pixels) else f", up to {pixels:.3g} pixels apart"
             return (

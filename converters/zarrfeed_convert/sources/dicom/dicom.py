@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, JSON, Mask, Source
+from zarrfeed_convert.source import IMAGES_ONLY, JSON, Mask, Source, whole_window
 from zarrfeed_convert.sources.dicom.finding import find_files, remark_same_places
 from zarrfeed_convert.sources.dicom.frames import FrameReader
 from zarrfeed_convert.sources.dicom.labelling import (
@@ -225,7 +225,7 @@ class DicomSeries(Source):
         if self._as == VOLUMES:
             header = self.probe(sample)
             self.require_whole(sample, header)
-            return self.read_window(sample, _all_of(header.size))
+            return self.read_window(sample, whole_window(header.size))
         one, number, labels = self._slice(sample)
         image = self._values.image(one, self._common)
         return (image, self._values.mask(one, number, labels)[0]) if labels else (image,)
@@ -263,7 +263,7 @@ class DicomSeries(Source):
     def read_mask(self, sample: int) -> Mask:
         """Decode the labels of a slice or a volume alone."""
         if self._as == VOLUMES:
-            return self.read_mask_window(sample, _all_of(self.probe(sample).size))
+            return self.read_mask_window(sample, whole_window(self.probe(sample).size))
         one, number, labels = self._slice(sample)
         assert labels
         return self._values.mask(one, number, labels)[0]
@@ -308,7 +308,3 @@ class DicomSeries(Source):
             f"empty_{self._as}_left_out": empty,
             "overlapping_pixels": overlapping,
         }
-
-
-def _all_of(size: Sequence[int]) -> Window:
-    return tuple(slice(0, extent) for extent in size)

@@ -6,7 +6,6 @@ of other licences, or none on PyPI. Importing this module registers imagecodecs 
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydicom.pixels.utils import as_pixel_options, pixel_array
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 from zarrfeed_convert.decoding.jpeg import parse_jpeg, require_whole_jpeg
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.dicom import frames  # noqa: F401 (for what importing it does)
 from zarrfeed_convert.sources.rescale import rescaled
 
@@ -137,9 +136,7 @@ class FrameReader:
         return values
 
     def _find(self, path: str) -> _Pixels:
-        about = os.stat(path)  # noqa: PTH116
-        key = (path, about.st_mtime_ns, about.st_size)
-        return self._known.get(key, lambda: _find_pixels(path))
+        return self._known.get(file_version(path), lambda: _find_pixels(path))
 
     def _decode(self, path: str, found: _Pixels, frame: int) -> NDArray[Any]:
         if found.start is None:

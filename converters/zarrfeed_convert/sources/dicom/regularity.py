@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from zarrfeed.spelling import few
-from zarrfeed_convert.sources.dicom.slices import TOLERANCE, in_order, normal_of, same_grid
+from zarrfeed_convert.affines import APART
+from zarrfeed_convert.sources.dicom.slices import in_order, normal_of, same_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,7 +159,7 @@ def _tilted(slices: Sequence[Slice]) -> Looked:
     along = moved @ normal
     beside = np.linalg.norm(moved - np.outer(along, normal), axis=1)
     worst = int(beside.argmax())
-    most = TOLERANCE * _pixel(first)
+    most = APART * _pixel(first)
     if beside[worst] <= most:
         return slices, None
     on_line = np.outer(along / (along[-1] or 1.0), moved[-1])
@@ -216,7 +217,7 @@ def _difference(one: Slice, other: Slice) -> tuple[str, tuple[str, str]] | None:
         return None
     planes = [placed_plane(each)[:, :2] for each in (one, other)]
     spacings = [np.linalg.norm(plane, axis=0) for plane in planes]
-    if (np.abs(spacings[0] - spacings[1]) * one.size).max() > TOLERANCE * _pixel(one):
+    if (np.abs(spacings[0] - spacings[1]) * one.size).max() > APART * _pixel(one):
         return "PixelSpacing", (_shown(spacings[0]), _shown(spacings[1]))
     unmoved = placed_plane(other).copy()
     unmoved[:, 2] = origin_of(one)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrfeed_convert.affines import APART
 from zarrfeed_convert.sources.rescale import rescaled_dtype
 from zarrfeed_convert.sources.values import packed_dtype
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 PALETTE = "PALETTE COLOR"  # the photometric interpretation of indices
 Plane: TypeAlias = NDArray[np.float64]
 Size: TypeAlias = tuple[int, int]
-TOLERANCE = 0.1  # of a pixel: what rounding in headers makes is a hundredth of it
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -65,7 +65,7 @@ def same_grid(one: Plane, other: Plane, size: Size) -> bool:
     """Return whether two slices of one size have their pixels at the same positions."""
     pixel = np.linalg.norm(one[:, :2], axis=0).min()
     apart = np.linalg.norm((one - other) @ _corners(size), axis=0).max()
-    return bool(apart <= TOLERANCE * pixel)
+    return bool(apart <= APART * pixel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def patch_of(plane: Plane, size: Size, affine: NDArray[Any], shape: Sequence[int
     places[:, 2] += to_voxels[:3, 3]
     steps, start = np.rint(places[:, :2]).astype(int), np.rint(places[:, 2]).astype(int)
     rounded = np.column_stack([steps, start])
-    if np.abs((places - rounded) @ _corners(size)).max() > TOLERANCE:
+    if np.abs((places - rounded) @ _corners(size)).max() > APART:
         return None
     if (np.abs(steps).sum(axis=0) != 1).any():  # each step leads to the next voxel of one axis
         return None

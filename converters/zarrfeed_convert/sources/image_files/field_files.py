@@ -15,7 +15,7 @@ from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.source import PAIR
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.field_values import DecodedFields, FieldValue
 from zarrfeed_convert.sources.image_files.array_file import ArrayFile, is_array_file
 
@@ -245,7 +245,7 @@ class FilePairs(DecodedFields):
         if self._axes or is_array_file(name):
             file = self._file(field, name)
             return file if isinstance(file, ArrayFile) else None
-        return self._opened.get((name, field, *version_of(name)), partial(self._open, name, field))
+        return self._opened.get((field, *file_version(name)), partial(self._open, name, field))
 
     def _open(self, name: str, field: int) -> TiffWindows | None:
         # The import of tifffile takes 16 ms.
@@ -297,12 +297,6 @@ def _form(axes: int) -> str:
 
 def _nbytes(measure: Measure) -> int:
     return prod(measure.size) * measure.channels * np.dtype(measure.dtype).itemsize
-
-
-def version_of(name: str) -> tuple[int, int]:
-    """Return what changes if a file is written anew."""
-    found = Path(name).stat()
-    return found.st_mtime_ns, found.st_size
 
 
 def _nbytes_of(file: TiffWindows | None) -> int:

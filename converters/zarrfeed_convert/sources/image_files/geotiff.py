@@ -24,8 +24,8 @@ from zarrfeed_convert.decoding.raster import (
 from zarrfeed_convert.decoding.tiff_directories import may_have_gaps
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
-from zarrfeed_convert.sources.cache import Cache
-from zarrfeed_convert.sources.image_files.field_files import FilePairs, in_image, version_of
+from zarrfeed_convert.sources.cache import Cache, file_version
+from zarrfeed_convert.sources.image_files.field_files import FilePairs, in_image
 from zarrfeed_convert.sources.image_files.fill import fill_of_text, filled, require_fill
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.option_checks import masks_given
@@ -216,8 +216,7 @@ class GeoTiffs(FilePairs):
         return (RasterFile(self._files[sample][field], self._limits) for field in fields)
 
     def _raster(self, name: str) -> Raster:
-        key = name, *version_of(name)
-        return self._headers.get(key, partial(measure_raster, name, self._limits))
+        return self._headers.get(file_version(name), partial(measure_raster, name, self._limits))
 
     def _sample(self, sample: int, window: tuple[slice, slice] | None) -> tuple[NDArray[Any], ...]:
         name = self._files[sample][0]

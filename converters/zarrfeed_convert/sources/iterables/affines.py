@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.affines import affine_of_spacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,10 +82,7 @@ def _of_spacing(values: NDArray[np.float64], axes: int, label: str) -> NDArray[n
             f"{label}: needed {axes} distances of pixels, along ({order}), found "
             f"{values.tolist()!r:.60}; rename the entry if it is something else"
         )
-    matrix = np.zeros((axes + 1, axes + 1))
-    matrix[range(axes), range(axes - 1, -1, -1)] = values[::-1]
-    matrix[-1, -1] = 1
-    return matrix
+    return np.array(affine_of_spacing(values.tolist()))
 
 
 def _numbers(value: Any, label: str) -> NDArray[np.float64]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zarrfeed_convert.affines import APART
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-APART = 0.1  # of a voxel, at any corner: what rounding of affines makes is a hundredth of it
 STRETCH = 0.01  # relative difference of spacings: corners do not show it along an axis of one voxel
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
 
 if TYPE_CHECKING:
@@ -95,9 +94,8 @@ class InflatedFiles:
 
     def read(self, path: str, nbytes: int, end: int) -> NDArray[np.uint8]:
         """Return the `nbytes` bytes of a file; see :meth:`InflatedFile.until`."""
-        about = Path(path).stat()
-        key = (path, about.st_mtime_ns, about.st_size)
-        return self._files.get(key, lambda: InflatedFile(path, nbytes)).until(end)
+        file = self._files.get(file_version(path), lambda: InflatedFile(path, nbytes))
+        return file.until(end)
 
 
 def _nbytes(file: InflatedFile) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.tiff import arrange_page
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.stacks.tiff_axes import label_of
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
@@ -37,9 +36,7 @@ class PageReader:
 
     def pages(self, path: str) -> TiffPages:
         """Return the pages of a stack, from the cache if the file has not changed."""
-        about = os.stat(path)  # noqa: PTH116
-        key = (path, about.st_mtime_ns, about.st_size)
-        return self._open.get(key, lambda: TiffPages(path, self._limits))
+        return self._open.get(file_version(path), lambda: TiffPages(path, self._limits))
 
     def read(self, path: str, axes: Axes, page: int, channel: int) -> Pixels:
         """Decode a page.

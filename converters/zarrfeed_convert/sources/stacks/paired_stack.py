@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.affines import affine_of_spacing
 from zarrfeed_convert.decoding.tiff import PALETTE
 from zarrfeed_convert.header import Header
 from zarrfeed_convert.sources.file_pairs import slice_keys
@@ -16,7 +17,7 @@ from zarrfeed_convert.sources.read_errors import naming_errors
 from zarrfeed_convert.sources.stacks.agreement import difference
 from zarrfeed_convert.sources.stacks.page_reader import page_name
 from zarrfeed_convert.sources.stacks.tiff_axes import axes_of_pair, count_channels, mask_sample
-from zarrfeed_convert.sources.stacks.tiff_volumes import affine_of, volumes_of
+from zarrfeed_convert.sources.stacks.tiff_volumes import volumes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +156,7 @@ def measured(
         mask_colors=page.mask_colors,
         turned=page.turned,
         nodata=page.nodata,
-        affine=affine_of(spacing),
+        affine=None if spacing is None else affine_of_spacing(spacing),
     )
     of_both = zip(found, (axes, mask_axes), strict=False)
     in_parts = all(_is_by_page(pages, each) for pages, each in of_both if each is not None)
@@ -176,9 +177,9 @@ def _is_by_page(pages: TiffPages, axes: Axes) -> bool:
 
 
 def _unequal(pair: Pair, found: Sequence[TiffPages], size: Sequence[int]) -> str:
-    affines = [affine_of(pages.spacing) for pages in found]
-    if None in affines or len(affines) < 2:
+    spacings = [pages.spacing for pages in found if pages.spacing is not None]
+    if len(spacings) < max(2, len(found)):
         return ""
-    one, other = (np.array(affine) for affine in affines)
+    one, other = (np.array(affine_of_spacing(spacing)) for spacing in spacings)
     apart = difference(one, other, size)
     return "" if apart.tolerated else f"that {apart}, by {pair.images[0]} and {pair.mask}"

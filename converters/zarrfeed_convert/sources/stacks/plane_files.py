@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.affines import affine_of_spacing
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import read_text, require_regular
 from zarrfeed_convert.decoding.npy import read_npy_header
 from zarrfeed_convert.decoding.pixels import as_image
-from zarrfeed_convert.sources.cache import Cache
+from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.stacks.nifti_file import NOWHERE, Volume
 from zarrfeed_convert.sources.stacks.tiff_pages import TiffPages
 from zarrfeed_convert.sources.values import packed_dtype
@@ -119,9 +120,7 @@ class PlaneFiles:
         return Volume(path, shape, found.channels, colors, found.dtype, dtype, NOWHERE)
 
     def _pages(self, path: str) -> TiffPages:
-        about = Path(path).stat()
-        key = (path, about.st_mtime_ns, about.st_size)
-        return self._open.get(key, lambda: TiffPages(path, self._limits))
+        return self._open.get(file_version(path), lambda: TiffPages(path, self._limits))
 
     def _affine(self, path: str) -> NDArray[np.float64]:
         """Return the affine by the spacing in the JSON beside a file; NaN without such a file.
@@ -133,8 +132,7 @@ class PlaneFiles:
         beside = Path(path).with_name(f"{own}.json")
         if not beside.is_file():
             return NOWHERE
-        z, y, x = _spacing(beside)
-        return np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1.0]])
+        return np.array(affine_of_spacing(_spacing(beside)))
 
 
 def _measure_stack(path: str, pages: TiffPages) -> Volume:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source
+from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source, whole_window
 from zarrfeed_convert.sources.axes import ALL
 from zarrfeed_convert.sources.file_discovery import list_stacks
 from zarrfeed_convert.sources.file_pairs import pair_stacks
@@ -175,7 +175,7 @@ class TiffStacks(Source):
         if self._in_volumes:
             header = self.probe(sample)
             self.require_whole(sample, header)
-            return self.read_window(sample, _all_of(header))
+            return self.read_window(sample, whole_window(header.size))
         stack, page = self._locate(sample)
         pixels = self._reader.read(stack.pair.images[0], stack.images, page, self._channel)
         image = self._options.image(pixels, name=stack.names(page)[0])
@@ -228,7 +228,7 @@ class TiffStacks(Source):
     def read_mask(self, sample: int) -> Mask:
         """Decode a page or a volume of the stack of masks."""
         if self._in_volumes:
-            return self.read_mask_window(sample, _all_of(self.probe(sample)))
+            return self.read_mask_window(sample, whole_window(self.probe(sample).size))
         return self._options.mask(self._mask_page(sample), name=self.names(sample)[1])
 
     def shown_colors(self, sample: int) -> dict[int, int]:
@@ -266,7 +266,3 @@ class TiffStacks(Source):
 
 def _stacks(where: str, what: str) -> dict[str, str]:
     return list_stacks(where, what=what, extensions=_EXTENSIONS, endings=_TWO_PARTS)
-
-
-def _all_of(header: Header) -> Window:
-    return tuple(slice(0, extent) for extent in header.size)

@@ -16,10 +16,7 @@ import numpy as np
 from zarrfeed.errors import SourceError
 
 if TYPE_CHECKING:
-    from zarrfeed_convert.header import Affine
     from zarrfeed_convert.sources.axes import Axes
-    from zarrfeed_convert.sources.stacks.tiff_spacing import Spacing
-_LAST = (0.0, 0.0, 0.0, 1.0)  # row of an affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +108,3 @@ def volumes_of(axes: Axes, stored: str, *, along: str, name: str) -> PageVolumes
         f"{name}: needed an axis Z, or one axis of planes, found the {shown}; if one of "
         f"{', '.join(letters)} counts the planes of a volume, say so by --option axis={letters[-1]}"
     )
-
-
-def affine_of(spacing: Spacing | None) -> Affine | None:
-    """Return the affine of a volume of which the spacing is known, but not the orientation.
-
-    Examples
-    --------
-    >>> affine_of((2.0, 0.5, 0.25))
-    ((0.0, 0.0, 0.25, 0.0), (0.0, 0.5, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-    """
-    if spacing is None:
-        return None
-    planes, rows, columns = spacing
-    return (0.0, 0.0, columns, 0.0), (0.0, rows, 0.0, 0.0), (planes, 0.0, 0.0, 0.0), _LAST

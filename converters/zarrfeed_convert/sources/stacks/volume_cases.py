@@ -8,7 +8,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.header import Header
-from zarrfeed_convert.source import Mask, Source, Window
+from zarrfeed_convert.source import Mask, Source, Window, whole_window, window_size
 from zarrfeed_convert.sources.file_pairs import slice_keys
 from zarrfeed_convert.sources.read_errors import naming_errors, place_and_reason, require_any
 from zarrfeed_convert.sources.rescale import common_dtype
@@ -194,7 +194,7 @@ class VolumeCases(Source):
         case, number = self._locate(sample)
         name = self._named(case.images[0], number)
         channels = self._options.channels(case.channels, name=name)
-        size = _size(window) if window else case.size
+        size = window_size(window) if window else case.size
         self._require_allowed((*size, channels), name)
         image = np.empty((*size, channels), packed_dtype(self._common, name))
         for start, part in self._parts(case.size, window):
@@ -217,7 +217,7 @@ class VolumeCases(Source):
     def _mask(self, case: VolumePair, number: int, window: Window) -> Mask:
         assert case.labels
         name = self._named(case.labels, number)
-        size = _size(window) if window else case.size
+        size = window_size(window) if window else case.size
         mask: Mask | None = None
         for start, part in self._parts(case.size, window):
             with naming_errors(name):
@@ -248,8 +248,8 @@ class VolumeCases(Source):
         if self._cut.axis is not None:
             yield 0, window
             return
-        first, *rest = window or tuple(slice(0, extent) for extent in size)
-        step = max(1, _VOXELS // max(1, int(np.prod(_size(rest)))))
+        first, *rest = window or whole_window(size)
+        step = max(1, _VOXELS // max(1, int(np.prod(window_size(tuple(rest))))))
         for at in range(first.start, first.stop, step):
             yield at - first.start, (slice(at, min(at + step, first.stop)), *rest)
 
@@ -302,7 +302,3 @@ def _article(what: str) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _size(window: Sequence[slice]) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in window)
