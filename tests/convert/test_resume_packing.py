@@ -7,13 +7,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from chaos import chances
-from scripts import environment, gone, running, wait_until
+from killed import killed_until_done
+from scripts import gone, running, wait_until
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError, WorkerError
 from zarrfeed_convert import PairedFolders, conversion_plan, convert, verify
@@ -32,46 +32,16 @@ convert(
 )
 """
 
-# The same, killed at the operations that change what is on the disk whose numbers come on stdin.
-# Children are forked, so that what takes a second is loaded once; this process has no threads.
-KILLED = """
-import os, shutil, signal, sys
-from pathlib import Path
-import zarr.codecs, zarr.storage
+# The same, for :func:`killed_until_done`.
+SETUP = """
 import zarrfeed_convert.conversion
 from zarrfeed_convert import PairedFolders, convert
-
-def counted(operation):
-    def perform(*arguments, **options):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return operation(*arguments, **options)
-    return perform
-
-def pack():
-    os.fsync, os.unlink, shutil.rmtree = map(counted, (os.fsync, os.unlink, shutil.rmtree))
-    for name in ("replace", "rename", "mkdir", "rmdir"):
-        setattr(Path, name, counted(getattr(Path, name)))
-    convert(
-        PairedFolders("data/images", "data/masks"), "o.zarr", split="train", workers=1,
-        chunk_samples=2, shard_size=1440, overwrite=len(sys.argv) > 1, on_error="skip",
-    )
-
-for line in sys.stdin:
-    left = int(line)
-    pid = os.fork()
-    if not pid:
-        signal.alarm(60)
-        try:
-            pack()
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+WORK = """
+convert(
+    PairedFolders("data/images", "data/masks"), "o.zarr", split="train", workers=1,
+    chunk_samples=2, shard_size=1440, overwrite=len(sys.argv) > 1, on_error="skip",
+)
 """
 
 GOES_ON = """
@@ -157,27 +127,16 @@ def test_a_kill_at_any_step_leaves_what_the_next_run_completes(
         write_pairs(6, name="old")
         pack(PairedFolders("old/images", "old/masks"), classes="a,b,c,d")
     old = contents(here / "o.zarr") if overwrite else None
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, *overwrite],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for step in range(5 * len(overwrite), 400, 11):
-            print(step, file=process.stdin, flush=True)
-            status = int(process.stdout.readline())
-            if status == 0:
-                break
-            assert status == -signal.SIGKILL
-            if overwrite and (here / "o.zarr" / "train").exists():
-                now = contents(here / "o.zarr" / "train")
-                assert now in (
-                    {name.removeprefix("train/"): data for name, data in store.items()
-                     if name.startswith("train/")} for store in (old, expected)
-                )  # fmt: skip
-        else:
-            pytest.fail("it never came to its end")
-    assert step > 20
+    killed_last = 0
+    for step in killed_until_done(SETUP, WORK, overwrite, range(5 * len(overwrite), 400, 11)):
+        killed_last = step
+        if overwrite and (here / "o.zarr" / "train").exists():
+            now = contents(here / "o.zarr" / "train")
+            assert now in (
+                {name.removeprefix("train/"): data for name, data in store.items()
+                 if name.startswith("train/")} for store in (old, expected)
+            )  # fmt: skip
+    assert killed_last > 20
     assert contents(here / "o.zarr") == expected
 
 
