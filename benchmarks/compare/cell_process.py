@@ -18,6 +18,8 @@ import psutil
 from compare.cell import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from compare.cell import Cell
 
 _BENCHMARKS = Path(__file__).resolve().parent.parent
@@ -53,19 +55,22 @@ def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
         The cell failed or took too long.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "compare.cell", to_json(cell)],
-            cwd=_BENCHMARKS,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=errors,
-            env={**_ENVIRONMENT, **os.environ},
-            start_new_session=True,
-        )
+        process = None
         try:
+            with _signals_deferred():
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "compare.cell", to_json(cell)],
+                    cwd=_BENCHMARKS,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=errors,
+                    env={**_ENVIRONMENT, **os.environ},
+                    start_new_session=True,
+                )
             peaks = _watch(process, timeout)
         finally:
-            _end_group(process)
+            if process is not None:
+                _end_group(process)
         out.seek(0)
         errors.seek(0)
         lines = [line for line in out.read().splitlines() if line.startswith("{")]
@@ -75,6 +80,23 @@ def run_cell(cell: Cell, *, timeout: float = 600.0) -> dict[str, Any]:
                 f"exit status {process.returncode}: {written[-1] if written else 'no message'}"
             )
     return {**json.loads(lines[-1]), **peaks}
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait, because one inside of ``Popen`` would lose the new process."""
+    received: list[int] = []
+    former = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
 
 
 def _watch(process: subprocess.Popen[bytes], timeout: float) -> dict[str, float]:
