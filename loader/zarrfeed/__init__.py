@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
     from zarrfeed.fronts.resume_callback import ResumeCallback
+    from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
     from zarrfeed.store.case_array import CaseArray
     from zarrfeed.store.cases import Cases, open_case, open_cases
     from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
@@ -26,10 +27,13 @@ __version__ = "0.1.0"
 __all__ = [
     "CaseArray",
     "Cases",
+    "CoverPatches",
     "EpochStats",
     "FeedMonitor",
     "FrontEnd",
+    "GridPatches",
     "Normalization",
+    "RandomPatches",
     "ReadError",
     "ResumeCallback",
     "SourceError",
@@ -54,10 +58,13 @@ __all__ = [
 _HOME = {
     "CaseArray": "store.case_array",
     "Cases": "store.cases",
+    "CoverPatches": "order.patches",
     "EpochStats": "feed.stats",
     "FeedMonitor": "fronts.callbacks",
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
+    "GridPatches": "order.patches",
     "Normalization": "store.descriptive_arrays",
+    "RandomPatches": "order.patches",
     "ResumeCallback": "fronts.resume_callback",
     "Split": "store.split",
     "SplitReader": "store.reader",

@@ -1,0 +1,270 @@
+"""Which patches does a user ask for? Three kinds, as values that are validated when they are made.
+
+A patch is a box of one size, cut from a case or a sample when it is read. Where each patch lies is
+computed by :mod:`zarrfeed.order.random_draws` and :mod:`zarrfeed.order.grid_draws`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, asdict, dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+# A value for all fields, or one for each of some fields.
+Fill: TypeAlias = float | Mapping[str, float] | None
+
+# A share is the nearest fraction with at most this denominator, so that sums of shares are exact.
+_DENOMINATOR = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPatches:
+    """Patches at random places, of which given shares contain given classes.
+
+    Draw j of epoch e depends on (seed, e, j) alone. Cases are drawn in proportion to the number of
+    places where a patch can lie in them.
+
+    Parameters
+    ----------
+    size
+        Size of a patch in pixels, (h, w) or (d, h, w).
+    per_epoch
+        Number of patches per epoch, over all ranks. By default as many as it takes to cover all
+        pixels once.
+    shares
+        ``{class: share}``, by name or id: the share of patches that must contain the class. The
+        sum is at most 1; the other patches are drawn freely. Every pixel of the class is equally
+        likely to be the centre.
+    jitter
+        How far a patch that must contain a class moves at random, from 0 (the drawn pixel is the
+        centre) to 1 (it may be anywhere in the patch).
+    by
+        "size": cases are drawn in proportion to their size. "case": every case equally often.
+    border
+        "shift": patches at a border are moved into the case; what is smaller than a patch is
+        filled up. "fill": patches may extend beyond the border, with their centre inside.
+    fill
+        Value beyond the border, one for all fields or ``{field: value}``. By default the ignore id
+        for masks, else 0.
+    flips
+        Whether to flip half of the patches, along all axes or ``(True, False)`` for each.
+    turns
+        Whether to turn patches by 0, 90, 180 or 270 degrees in the plane of the last two axes,
+        which must be equally long.
+    per_case
+        Number of successive free draws from the same case. Compressed tiles that they share are
+        decoded once if one worker reads them: give a multiple of the batch size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value has the wrong type or is out of range; the message names it.
+
+    Examples
+    --------
+    >>> RandomPatches((64, 128, 128), per_epoch=500, shares={"tumour": 1 / 3}).axes
+    3
+    """
+
+    size: tuple[int, ...]
+    _: KW_ONLY
+    per_epoch: int | None = None
+    shares: Mapping[str | int, float] | None = None
+    jitter: float = 0.0
+    by: Literal["size", "case"] = "size"
+    border: Literal["shift", "fill"] = "shift"
+    fill: Fill = None
+    flips: bool | tuple[bool, ...] = False
+    turns: bool = False
+    per_case: int = 1
+
+    def __post_init__(self) -> None:
+        """Validate and normalise every value."""
+        _set(self, "size", _size(self.size))
+        if self.per_epoch is not None:
+            _set(self, "per_epoch", _whole("per_epoch", self.per_epoch))
+        _set(self, "per_case", _whole("per_case", self.per_case))
+        if self.by not in ("size", "case"):
+            raise ValueError(f"by must be 'size' or 'case', not {self.by!r}")
+        if self.border not in ("shift", "fill"):
+            raise ValueError(f"border must be 'shift' or 'fill', not {self.border!r}")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
+        if self.shares is not None:
+            _set(self, "shares", _shares(self.shares))
+        _set_orientations(self)
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class CoverPatches:
+    """Patches that cover every pixel exactly once per epoch, differently in every epoch.
+
+    Each case is cut by a grid without overlap, whose origin is random per (seed, epoch, case). The
+    outermost patches extend beyond the border. Along an axis of S pixels, patches of P pixels are 1
+    if S ≤ P, else ⌈(S + ⌊P/4⌋) / P⌉, so that the origin can move by at least a quarter of a patch,
+    and the number of patches is the same in every epoch.
+
+    Parameters
+    ----------
+    size
+        Size of a patch in pixels, (h, w) or (d, h, w).
+    fill, flips, turns
+        As for :class:`RandomPatches`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value has the wrong type or is out of range; the message names it.
+    """
+
+    size: tuple[int, ...]
+    _: KW_ONLY
+    fill: Fill = None
+    flips: bool | tuple[bool, ...] = False
+    turns: bool = False
+
+    def __post_init__(self) -> None:
+        """Validate and normalise every value."""
+        _set(self, "size", _size(self.size))
+        _set_orientations(self)
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class GridPatches:
+    """Patches on a regular grid that cover everything, equal in every epoch, for evaluation.
+
+    Patches begin every ``int(size × (1 - overlap))`` pixels, at least 1, and the last one along
+    each axis ends at the border. A case that is smaller than a patch is in its middle. These are
+    the places of MONAI's ``sliding_window_inference``.
+
+    Parameters
+    ----------
+    size
+        Size of a patch in pixels, (h, w) or (d, h, w).
+    overlap
+        Share of a patch that its neighbour covers, too; at least 0 and below 1.
+    fill
+        As for :class:`RandomPatches`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value has the wrong type or is out of range; the message names it.
+
+    Examples
+    --------
+    >>> GridPatches((512, 512), overlap=0.5).step
+    (256, 256)
+    """
+
+    size: tuple[int, ...]
+    overlap: float = 0.0
+    _: KW_ONLY
+    fill: Fill = None
+
+    def __post_init__(self) -> None:
+        """Validate and normalise every value."""
+        _set(self, "size", _size(self.size))
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap must be at least 0 and below 1, not {self.overlap!r}")
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.size)
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Distance between the origins of neighbours along each axis in pixels."""
+        return tuple(max(1, int(extent * (1 - self.overlap))) for extent in self.size)
+
+
+Patches: TypeAlias = RandomPatches | CoverPatches | GridPatches
+
+
+def described(patches: Patches) -> dict[str, Any]:
+    """Describe patches in JSON, to compare them with those of a saved state.
+
+    Examples
+    --------
+    >>> described(GridPatches((8, 8)))
+    {'kind': 'GridPatches', 'size': [8, 8], 'overlap': 0.0, 'fill': None}
+    """
+    values: dict[str, Any] = {"kind": type(patches).__name__, **asdict(patches)}
+    for name, value in values.items():
+        if isinstance(value, tuple):
+            values[name] = list(value)
+        elif isinstance(value, Mapping):
+            values[name] = {str(key): float(each) for key, each in value.items()}
+    return values
+
+
+def exact_share(share: float) -> Fraction:
+    """Return a share as a fraction, so that ⌊j × share⌋ is exact for every j.
+
+    Examples
+    --------
+    >>> exact_share(1 / 3)
+    Fraction(1, 3)
+    """
+    return Fraction(share).limit_denominator(_DENOMINATOR)
+
+
+def _set(patches: Patches, name: str, value: object) -> None:
+    object.__setattr__(patches, name, value)
+
+
+def _size(size: Any) -> tuple[int, ...]:
+    try:
+        found = tuple(_whole("size", extent) for extent in size)
+    except TypeError:
+        raise TypeError(f"size must be a tuple of whole numbers, not {size!r}") from None
+    if len(found) not in (2, 3):
+        raise ValueError(f"size must be (h, w) or (d, h, w), not {size!r}")
+    return found
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, not {number}")
+    return number
+
+
+def _shares(shares: Any) -> dict[str | int, float]:
+    if not isinstance(shares, Mapping) or not shares:
+        raise TypeError(f"shares must be {{class: share}}, not {shares!r}")
+    for name, share in shares.items():
+        if not (isinstance(share, int | float) and 0 < share <= 1 and math.isfinite(share)):
+            raise ValueError(f"shares[{name!r}] must be above 0 and at most 1, not {share!r}")
+    total = sum(map(exact_share, shares.values()))
+    if total > 1:
+        raise ValueError(f"shares must sum to at most 1, not {float(total):g}: {dict(shares)}")
+    return dict(shares)
+
+
+def _set_orientations(patches: RandomPatches | CoverPatches) -> None:
+    axes, flips, size = patches.axes, patches.flips, patches.size
+    each = (flips,) * axes if isinstance(flips, bool) else tuple(map(bool, flips))
+    if len(each) != axes:
+        raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")
+    _set(patches, "flips", each)
+    if patches.turns and size[-2] != size[-1]:
+        raise ValueError(f"turns needs patches that are square in their last two axes, not {size}")
+    _set(patches, "turns", bool(patches.turns))
