@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Draws: TypeAlias = NDArray[np.void]
 
 FREE = -1  # `tile` and `label` of a patch that need not contain a class
-TURN_BIT = 4
 
 SAMPLE_DRAW = np.dtype([("id", np.int64), ("repeat", np.int64)])
 
