@@ -54,7 +54,7 @@ def unoriented(patch: NDArray[Any], orientation: int, axes: int) -> NDArray[Any]
     Parameters
     ----------
     patch
-        (\\*size, ...) array.
+        Array whose first axes are those of the patch.
     orientation
         A number that :func:`random_orientations` returned.
     axes
