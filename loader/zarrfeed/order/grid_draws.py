@@ -1,0 +1,221 @@
+"""Where does each patch of a grid lie? Arithmetic for `CoverPatches` and `GridPatches`.
+
+Pure. The patches of a case are its *cells*, numbered in C order of their place in a grid; those of
+all cases follow each other. A place of an epoch is the number of a cell, so that any draw is
+computed by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.order.draws import FREE, Draws, patch_draw
+from zarrfeed.order.orientation import random_orientations
+from zarrfeed.order.patches import CoverPatches, GridPatches, described
+from zarrfeed.order.random_words import below, random_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.order.patch_cases import PatchCases
+
+_PURPOSE = 4  # in keys of random words
+_MOST_CELLS = 1 << 62  # beyond this, sums of int64 could overflow
+
+
+def overlapping_cells(sizes: NDArray[np.int64], patches: GridPatches) -> NDArray[np.int64]:
+    """Count the patches of a regular grid along each axis.
+
+    Parameters
+    ----------
+    sizes
+        (M, axes) int64: size of each case in pixels.
+    patches
+        Which patches.
+
+    Returns
+    -------
+    (M, axes) int64
+
+    Examples
+    --------
+    >>> overlapping_cells(np.array([[3, 8], [9, 16]]), GridPatches((8, 8), 0.5)).tolist()
+    [[1, 1], [2, 3]]
+    """
+    beyond = np.maximum(sizes - np.asarray(patches.size, np.int64), 0)
+    return 1 - (-beyond // np.asarray(patches.step, np.int64))
+
+
+def overlapping_origins(
+    places: NDArray[np.int64], sizes: NDArray[np.int64], patches: GridPatches
+) -> NDArray[np.int64]:
+    """Return where patches of a regular grid begin, as in MONAI's ``sliding_window_inference``.
+
+    Parameters
+    ----------
+    places
+        (n, axes) int64: place of each patch in the grid of its case.
+    sizes
+        (n, axes) int64: size of the case of each.
+    patches
+        Which patches.
+
+    Returns
+    -------
+    (n, axes) int64
+        Negative where a case is smaller than a patch, which it is in the middle of.
+
+    Examples
+    --------
+    >>> places, sizes = np.array([[0, 0], [0, 1]]), np.array([[3, 8], [3, 9]])
+    >>> overlapping_origins(places, sizes, GridPatches((8, 8), 0.5)).tolist()
+    [[-2, 0], [-2, 1]]
+    """
+    room = sizes - np.asarray(patches.size, np.int64)
+    inside = np.minimum(places * np.asarray(patches.step, np.int64), room)
+    return np.where(room < 0, -(-room // 2), inside)
+
+
+def covering_cells(sizes: NDArray[np.int64], patches: CoverPatches) -> NDArray[np.int64]:
+    """Count the patches of a grid without overlap along each axis, see `CoverPatches`.
+
+    Examples
+    --------
+    >>> covering_cells(np.array([[8, 9], [14, 15]]), CoverPatches((8, 8))).tolist()
+    [[1, 2], [2, 3]]
+    """
+    extent = np.asarray(patches.size, np.int64)
+    return np.where(sizes <= extent, 1, -(-(sizes + extent // 4) // extent))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Which cell of which case is at each place of an epoch?"""
+
+    cases: PatchCases
+    along: NDArray[np.int64]  # (M, axes): number of cells along each axis
+    ends: NDArray[np.int64] = field(init=False)  # (M,): cells of the cases up to here
+
+    def __post_init__(self) -> None:
+        # A claimed size may overflow int64: the sum of products is formed in floats first.
+        cells = self.along.astype(np.float64).prod(axis=1).sum()
+        if cells > _MOST_CELLS:
+            raise ValueError(f"needed at most {_MOST_CELLS:,} patches per epoch, found {cells:.3g}")
+        object.__setattr__(self, "ends", np.cumsum(self.along.prod(axis=1)))
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if self.ends.size else 0
+
+    def at(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the case of each place, (n,), and where in its grid the cell is, (n, axes)."""
+        case = np.searchsorted(self.ends, places, side="right")
+        along = self.along[case]
+        # From the end, because then the first case needs no number before it.
+        rest = places - self.ends[case] + along.prod(axis=1)
+        place = np.empty_like(along)
+        for axis in reversed(range(along.shape[1])):
+            rest, place[:, axis] = np.divmod(rest, along[:, axis])
+        return case, place
+
+    def draws(
+        self, places: NDArray[np.int64], case: NDArray[np.int64], origins: NDArray[np.int64]
+    ) -> Draws:
+        """Return the draws of patches of some cases."""
+        draws = np.zeros(places.size, patch_draw(origins.shape[1]))
+        draws["id"], draws["origin"] = places, origins
+        draws["case"], draws["size"] = self.cases.numbers[case], self.cases.sizes[case]
+        draws["first_tile"] = self.cases.first_tile[case]
+        draws["tile"] = draws["label"] = FREE
+        return draws
+
+
+class GridDraws:
+    """The patches of `GridPatches`, case by case, each in C order: a `Sampler`.
+
+    Parameters
+    ----------
+    patches
+        Which patches.
+    cases
+        What they are cut from.
+
+    Raises
+    ------
+    ValueError
+        The patches are more than int64 can count.
+    """
+
+    shuffled = False
+
+    def __init__(self, patches: GridPatches, cases: PatchCases) -> None:
+        self.patches = patches
+        self._cells = _Cells(cases, overlapping_cells(cases.sizes, patches))
+        self.dtype = patch_draw(patches.axes)
+        self.length = len(self._cells)
+
+    def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
+        """Return the draws at some places of an epoch; see `Sampler`."""
+        del seed, epoch  # the same in every epoch
+        case, cell = self._cells.at(places)
+        origins = overlapping_origins(cell, self._cells.cases.sizes[case], self.patches)
+        return self._cells.draws(places, case, origins)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the draws depend on in JSON."""
+        return described(self.patches)
+
+
+class CoverDraws:
+    """The patches of `CoverPatches`, case by case, each in C order: a `Sampler`.
+
+    How far the first patch begins before the case is random per (seed, epoch, case) and axis, and
+    independent of the subset. Every patch holds at least one pixel of the case.
+
+    Parameters
+    ----------
+    patches
+        Which patches.
+    cases
+        What they are cut from.
+
+    Raises
+    ------
+    ValueError
+        The patches are more than int64 can count.
+    """
+
+    shuffled = False
+
+    def __init__(self, patches: CoverPatches, cases: PatchCases) -> None:
+        self.patches = patches
+        self._cells = _Cells(cases, covering_cells(cases.sizes, patches))
+        self.dtype = patch_draw(patches.axes)
+        self.length = len(self._cells)
+
+    def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
+        """Return the draws at some places of an epoch; see `Sampler`."""
+        case, cell = self._cells.at(places)
+        numbers, sizes = self._cells.cases.numbers[case], self._cells.cases.sizes[case]
+        extent = np.asarray(self.patches.size, np.int64)
+        room = self._cells.along[case] * extent - sizes
+        least, most = np.maximum(room - extent + 1, 0), np.minimum(room, extent - 1)
+        words = random_words((seed, epoch, _PURPOSE), numbers, self.patches.axes)
+        shift = least + below(words, most - least + 1)
+        draws = self._cells.draws(places, case, cell * extent - shift)
+        draws["orientation"] = random_orientations(
+            places, seed=seed, epoch=epoch, flips=self.flips, turns=self.patches.turns
+        )
+        return draws
+
+    @property
+    def flips(self) -> tuple[bool, ...]:
+        """For each axis, whether half of the patches are flipped along it."""
+        flips = self.patches.flips
+        return (flips,) * self.patches.axes if isinstance(flips, bool) else flips
+
+    def described(self) -> dict[str, Any]:
+        """Return what the draws depend on in JSON."""
+        return described(self.patches)
