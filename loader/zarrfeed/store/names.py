@@ -1,12 +1,13 @@
-"""How are the names of samples and cases stored?
+"""How are the names of samples and cases stored, and how are images called after their stores?
 
-Pure. They are rows of an array (N, L) of uint8: UTF-8, padded with zeros. File names that are not
+Pure. Names are rows of an array (N, L) of uint8: UTF-8, padded with zeros. File names that are not
 UTF-8 keep their bytes, as Python's own functions for files decode them (``surrogateescape``).
 The converter uses it, too.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ERRORS = "surrogateescape"
+_ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
 
 
 def encode_names(names: Sequence[str]) -> NDArray[np.uint8]:
@@ -53,3 +55,17 @@ def decode_names(stored: NDArray[Any]) -> list[str]:
         row.tobytes().rstrip(b"\0").decode(errors=_ERRORS)
         for row in stored.astype(np.uint8, copy=False)
     ]
+
+
+def store_stems(names: Sequence[str]) -> list[str]:
+    """Return names of stores without their endings, unless two would be the same.
+
+    Examples
+    --------
+    >>> store_stems(["a.ome.zarr", "b.zarr.zip", "plate/0"])
+    ['a', 'b', 'plate/0']
+    >>> store_stems(["a.ome.zarr", "a.zarr"])
+    ['a.ome.zarr', 'a.zarr']
+    """
+    stems = [_ENDING.sub("", name) or name for name in names]
+    return stems if len(set(stems)) == len(stems) else list(names)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -206,6 +206,27 @@ class TileGrid:
                 for at, of_tile, of_box in cuts
             ]
         return list(itertools.starmap(TilePart, found))
+
+    def pieces(self, box: Sequence[slice]) -> Iterator[tuple[tuple[int, ...], Box, Box]]:
+        """Yield what :meth:`parts` returns one by one, with the place of each tile in the grid.
+
+        Yields
+        ------
+        place, inside, lands
+            As of a :class:`TilePart`.
+
+        Examples
+        --------
+        >>> for place, inside, lands in TileGrid((5, 7), (2, 3)).pieces((slice(1, 2), slice(2, 4))):
+        ...     print(place, lands)
+        (0, 0) (slice(0, 1, None), slice(0, 1, None))
+        (0, 1) (slice(0, 1, None), slice(1, 2, None))
+        """
+        _require_inside(box, self.size)
+        cuts = [_cut(part, tile) for part, tile in zip(box, self.tile, strict=True)]
+        for piece in itertools.product(*cuts):
+            place, inside, lands = zip(*piece, strict=True)
+            yield place, inside, lands
 
 
 def _cut(part: slice, tile: int) -> list[tuple[int, slice, slice]]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from zarrfeed.store.read_plan import ReadPlan
 
 
-class ZarrPythonReader(FieldReader):
-    """Reads any array that zarr-python reads.
+class ZarrPythonArray:
+    """Any array that zarr-python reads.
 
     Parameters
     ----------
@@ -48,29 +48,50 @@ class ZarrPythonReader(FieldReader):
                 "needs, or convert the original data"
             ) from error
 
+    def read_samples(self, samples: NDArray[np.int64]) -> NDArray[Any]:
+        """Read entries of the first axis, in ascending order."""
+        try:
+            return np.asarray(self._array.oindex[samples])
+        except Exception as error:
+            raise self._unreadable(f"samples {samples[:9].tolist()}", error) from error
+
+    def read_box(self, box: tuple[int | slice, ...], out: NDArray[Any]) -> None:
+        """Read a box into an array of its shape, by the chunks that it touches."""
+        try:
+            out[...] = np.asarray(self._array[box])
+        except Exception as error:
+            raise self._unreadable(f"the box {box}", error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> ReadError:
+        return ReadError(f"{self._folder}: zarr-python cannot read {what}: {error!s:.500}")
+
+
+class ZarrPythonReader(FieldReader):
+    """Reads any array that zarr-python reads.
+
+    Parameters
+    ----------
+    folder
+        Folder of the array.
+
+    Raises
+    ------
+    ReadError
+        zarr-python cannot open the array.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._array = ZarrPythonArray(folder)
+
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         samples, place = np.unique(plan.ids, return_inverse=True)
-        try:
-            found = np.asarray(self._array.oindex[samples])
-        except Exception as error:
-            raise ReadError(
-                f"{self._folder}: zarr-python cannot read samples {samples[:9].tolist()}: "
-                f"{error!s:.500}"
-            ) from error
-        out[:] = found[place]
+        out[:] = self._array.read_samples(samples)[place]
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
         for row, part in zip(plan.rows, plan.parts, strict=True):
-            index: tuple[int | slice, ...] = (row, *part.inside)
-            try:
-                found = np.asarray(self._array[index])
-            except Exception as error:
-                raise ReadError(
-                    f"{self._folder}: zarr-python cannot read sample {row}: {error!s:.500}"
-                ) from error
-            out[part.lands] = found
+            self._array.read_box((row, *part.inside), out[part.lands])
 
 
 def _store_of(folder: Path) -> Any:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.store.ome_places import Placement
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.source import Window
-    from zarrfeed_convert.sources.arrays.ome_places import Placement
     from zarrfeed_convert.sources.arrays.zarr_reading import ZarrReading
     from zarrfeed_convert.sources.axes import Axes
 

@@ -1,107 +1,50 @@
 """What does the metadata of an OME-Zarr image or label say of its arrays?
 
-Pure: attributes of groups in, values out. OME-NGFF 0.4 and 0.5, and the axes of those before.
+Pure: attributes of groups in, values out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
-from zarrfeed_convert.sources.arrays.ome_places import place_of
+from zarrfeed.errors import SourceError, StoreError
+from zarrfeed.store import ome_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zarrfeed_convert.sources.arrays.ome_places import Placement
+    from zarrfeed.store.ome_metadata import Multiscale
     from zarrfeed_convert.sources.axes import Axes
-
-_AXES = "tczyx"  # of OME-NGFF 0.1 and 0.2, which do not name them
-
-
-@dataclass(frozen=True, slots=True)
-class Multiscale:
-    """An image in several resolutions.
-
-    Attributes
-    ----------
-    axes
-        A letter per axis, of t, c, z, y and x.
-    levels
-        The arrays' paths below the image, the finest first.
-    places
-        Where the pixels of each lie.
-    """
-
-    axes: str
-    levels: tuple[str, ...]
-    places: tuple[Placement | None, ...] = ()
-
-    def level(self, number: int, name: str) -> str:
-        """Return the path of a resolution's array.
-
-        Raises
-        ------
-        SourceError
-            There are not so many.
-        """
-        if not 0 <= number < len(self.levels):
-            raise SourceError(
-                f"{name}: needed the resolution level {number}, found levels 0 … "
-                f"{len(self.levels) - 1}; use another --option level=…"
-            )
-        return self.levels[number]
-
-
-def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the OME attributes of a group, which OME-Zarr 0.5 nests under ``ome``."""
-    found = attributes.get("ome", attributes)
-    return found if isinstance(found, dict) else {}
 
 
 def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
     """Read what the axes and resolutions are; None where a group is no image.
 
-    Parameters
-    ----------
-    ome
-        As :func:`ome_of` gives it.
-    name
-        The group, for errors.
+    Raises
+    ------
+    SourceError
+        As :func:`zarrfeed.store.ome_metadata.multiscale_of`.
+    """
+    try:
+        return ome_metadata.multiscale_of(ome, name)
+    except StoreError as error:
+        raise SourceError(str(error)) from error
+
+
+def level_of(scales: Multiscale, number: int, name: str) -> str:
+    """Return the path of a resolution's array.
 
     Raises
     ------
     SourceError
-        An axis is none of t, c, z, y and x, or y or x is missing.
-
-    Examples
-    --------
-    >>> axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
-    >>> multiscale_of({"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}, "a.zarr")
-    Multiscale(axes='yx', levels=('0',), places=(None,))
+        There are not so many.
     """
-    if not ome.get("multiscales"):
-        return None
-    first = ome["multiscales"][0]
-    named = [axis["name"] if isinstance(axis, dict) else axis for axis in first.get("axes", _AXES)]
-    axes = [str(axis).lower() for axis in named]
-    if not {"y", "x"} <= set(axes) <= set(_AXES) or len(set(axes)) != len(axes):
+    if not 0 <= number < len(scales.levels):
         raise SourceError(
-            f"{name}: needed axes y and x, and none but t, c and z besides, found "
-            f"{', '.join(map(str, named))}"
+            f"{name}: needed the resolution level {number}, found levels 0 … "
+            f"{len(scales.levels) - 1}; use another --option level=…"
         )
-    units = [
-        str(axis.get("unit") or "") if isinstance(axis, dict) else ""
-        for axis in first.get("axes", _AXES)
-    ]
-    shared = first.get("coordinateTransformations") or []
-    places = (
-        place_of("".join(axes), units, [*(level.get("coordinateTransformations") or []), *shared])
-        for level in first["datasets"]
-    )
-    levels = tuple(str(level["path"]) for level in first["datasets"])
-    return Multiscale("".join(axes), levels, tuple(places))
+    return scales.levels[number]
 
 
 def choose_channels(wanted: str, count: int, ome: Mapping[str, Any], name: str) -> tuple[int, ...]:

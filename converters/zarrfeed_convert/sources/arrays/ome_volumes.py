@@ -12,16 +12,17 @@ import zarr
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed.store.ome_metadata import Multiscale, ome_of
+from zarrfeed.store.ome_places import affine_of
+from zarrfeed_convert.sources.arrays.ome_agreement import difference_of
 from zarrfeed_convert.sources.arrays.ome_classes import label_names
 from zarrfeed_convert.sources.arrays.ome_levels import Level
 from zarrfeed_convert.sources.arrays.ome_metadata import (
-    Multiscale,
     choose_channels,
+    level_of,
     multiscale_of,
-    ome_of,
     require_same_planes,
 )
-from zarrfeed_convert.sources.arrays.ome_places import affine_of, difference_of
 from zarrfeed_convert.sources.arrays.zarr_reading import (
     has_chunks,
     is_url,
@@ -257,7 +258,7 @@ def _label(image: str, name: str, limits: Limits) -> str:
 
 
 def _level(path: str, scales: Multiscale, number: int, limits: Limits, spatial: str) -> Level:
-    inside = scales.level(number, path)
+    inside = level_of(scales, number, path)
     limits.require_own(inside, path, path)
     array = open_node(f"{path}/{inside}")
     if not isinstance(array, zarr.Array):

@@ -5,7 +5,6 @@ By zarr-python: versions 2 and 3, folders, zip files, and whatever URLs fsspec o
 
 from __future__ import annotations
 
-import re
 import warnings
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +20,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, ZipStore
 
 from zarrfeed.errors import SourceError
+from zarrfeed.store.names import store_stems
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.arrays.array_files import BLOCK_NBYTES, choose_array
 from zarrfeed_convert.sources.arrays.chunk_claims import require_declared_chunks, touched
@@ -37,7 +37,6 @@ AnyArray: TypeAlias = "zarr.Array[Any]"
 Node: TypeAlias = "AnyArray | zarr.Group"
 
 _METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
-_ENDING = re.compile(r"(\.ome)?(\.zarr)?(\.zip)?$")
 _OPEN_ARRAYS = 64
 _LISTED_DEPTH = 3  # levels of groups whose arrays a message lists
 # Shared chunks stay decoded: at most so many bytes of all.
@@ -62,8 +61,7 @@ def name_stores(paths: Sequence[str], base: str) -> list[str]:
         path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
         for path in map(PurePath, paths)
     ]
-    stems = [_ENDING.sub("", name) or name for name in below]
-    return stems if len(set(stems)) == len(stems) else below
+    return store_stems(below)
 
 
 def open_node(path: str) -> Node | None:

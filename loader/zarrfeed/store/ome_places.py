@@ -1,6 +1,6 @@
 """Where do the pixels of an OME-Zarr image or label lie, by its coordinate transformations?
 
-Pure: metadata in, values out.
+Pure: metadata in, values out. The converter uses it, too.
 """
 
 from __future__ import annotations
@@ -8,14 +8,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from zarrfeed_convert.affines import APART
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from zarrfeed_convert.header import Affine
 
 _METRES = {
     "picometer": 1e-12, "angstrom": 1e-10, "nanometer": 1e-9, "micrometer": 1e-6,
@@ -26,6 +22,8 @@ _METRES = {
 }  # fmt: skip
 _SPACE = "zyx"
 _MILLIMETRE = "millimeter"
+
+Affine: TypeAlias = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,56 +90,6 @@ def place_of(
     return Placement(scale, shift, named, tuple(other)) if found else None
 
 
-def difference_of(
-    image: Placement | None, label: Placement | None, lengths: Mapping[str, int]
-) -> str:
-    """Say how far a label's pixels lie from the image's; empty if they lie at the same places.
-
-    They may be a tenth of a pixel apart.
-
-    Parameters
-    ----------
-    image, label
-        Where they are; nothing is said where one of them is not known.
-    lengths
-        Of the image's axes.
-
-    Examples
-    --------
-    >>> places = [
-    ...     place_of("yx", ["", ""], [{"type": "scale", "scale": [1, width]}]) for width in (1, 2)
-    ... ]
-    >>> difference_of(*places, {"y": 4, "x": 4})
-    "needed labels at the places of the image's pixels, along x from 0 in steps of 1, found them \
-from 0 in steps of 2, up to 3 pixels apart"
-    """
-    if image is None or label is None:
-        return ""
-    if image.other != label.other:
-        return (
-            f"needed the image's coordinate transformations, found "
-            f"{', '.join(label.other) or 'none'} for {', '.join(image.other) or 'none'}"
-        )
-    for axis in _SPACE:
-        if axis not in image.scale or axis not in label.scale:
-            continue
-        factor = _factor(label.units[axis], image.units[axis])
-        scale, shift = (
-            factor * number[axis] if factor else math.nan for number in (label.scale, label.shift)
-        )
-        first = shift - image.shift[axis]
-        last = first + (scale - image.scale[axis]) * (lengths[axis] - 1)
-        apart = max(abs(first), abs(last))
-        if not apart <= APART * abs(image.scale[axis]):
-            pixels = apart / abs(image.scale[axis]) if image.scale[axis] else math.nan
-            far = "" if math.isnan(pixels) else f", up to {pixels:.3g} pixels apart"
-            return (
-                f"needed labels at the places of the image's pixels, along {axis} from "
-                f"{_said(image, axis)}, found them from {_said(label, axis)}{far}"
-            )
-    return ""
-
-
 def affine_of(place: Placement | None) -> Affine | None:
     """Return the affine of volumes, from (z, y, x, 1) to (x, y, z, 1) in millimetres.
 
@@ -158,7 +106,7 @@ def affine_of(place: Placement | None) -> Affine | None:
         return None
     rows = []
     for axis in reversed(_SPACE):
-        factor = _factor(place.units[axis], _MILLIMETRE) or math.nan
+        factor = unit_factor(place.units[axis], _MILLIMETRE) or math.nan
         scale, shift = factor * place.scale[axis], factor * place.shift[axis]
         if not (math.isfinite(scale) and math.isfinite(shift) and scale):
             return None
@@ -166,15 +114,10 @@ def affine_of(place: Placement | None) -> Affine | None:
     return (*rows, (0.0, 0.0, 0.0, 1.0))
 
 
-def _factor(unit: str, wanted: str) -> float | None:
+def unit_factor(unit: str, wanted: str) -> float | None:
     """Return what a unit is in another; None where nobody knows."""
     if unit == wanted or not unit or not wanted:
         return 1.0
     if unit in _METRES and wanted in _METRES:
         return _METRES[unit] / _METRES[wanted]
     return None
-
-
-def _said(place: Placement, axis: str) -> str:
-    unit = f" {place.units[axis]}" if place.units[axis] else ""
-    return f"{place.shift[axis]:g} in steps of {place.scale[axis]:g}{unit}"
