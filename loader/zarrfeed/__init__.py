@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
     from zarrfeed.fronts.resume_callback import ResumeCallback
+    from zarrfeed.order.class_shares import ClassShare, ClassShares
     from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
+    from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
     from zarrfeed.store.case_array import CaseArray
     from zarrfeed.store.cases import Cases, open_case, open_cases
     from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Balanced",
     "CaseArray",
     "Cases",
+    "ClassShare",
+    "ClassShares",
     "CoverPatches",
     "EpochStats",
     "FeedMonitor",
@@ -35,11 +40,14 @@ __all__ = [
     "Normalization",
     "RandomPatches",
     "ReadError",
+    "RepeatFactor",
     "ResumeCallback",
+    "Shares",
     "SourceError",
     "Split",
     "SplitReader",
     "StoreError",
+    "Weights",
     "WorkerError",
     "ZarrSequence",
     "ZarrfeedError",
@@ -56,8 +64,11 @@ __all__ = [
 
 # Where each other name is defined, below this package.
 _HOME = {
+    "Balanced": "order.sampling",
     "CaseArray": "store.case_array",
     "Cases": "store.cases",
+    "ClassShare": "order.class_shares",
+    "ClassShares": "order.class_shares",
     "CoverPatches": "order.patches",
     "EpochStats": "feed.stats",
     "FeedMonitor": "fronts.callbacks",
@@ -65,9 +76,12 @@ _HOME = {
     "GridPatches": "order.patches",
     "Normalization": "store.descriptive_arrays",
     "RandomPatches": "order.patches",
+    "RepeatFactor": "order.sampling",
     "ResumeCallback": "fronts.resume_callback",
+    "Shares": "order.sampling",
     "Split": "store.split",
     "SplitReader": "store.reader",
+    "Weights": "order.sampling",
     "ZarrSequence": "fronts.keras_sequence",
     "class_pixels": "store.descriptive_arrays",
     "list_splits": "store.split",

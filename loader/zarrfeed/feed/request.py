@@ -6,13 +6,13 @@ are in :mod:`zarrfeed.feed.opening`. The modules below both do not check argumen
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.store.address import absolute_path
@@ -156,23 +156,6 @@ def _distinct(fields: Sequence[str]) -> tuple[str, ...]:
 
 def _share(name: str, value: Any, *, at_least: int) -> Auto:
     return AUTO if value in (AUTO, None) else whole(name, value, at_least=at_least)
-
-
-def whole(name: str, value: Any, *, at_least: int) -> int:
-    """Return `value` as an ``int``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is not an integer, or is below `at_least`.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
-    if number < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, not {number}")
-    return number
 
 
 def subset_ids(subset: Subset, samples: int) -> Ids:

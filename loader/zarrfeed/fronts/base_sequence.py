@@ -8,8 +8,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
+from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import outputs_of
-from zarrfeed.feed.request import whole
 from zarrfeed.store.descriptive_arrays import image_fields, normalization_of
 from zarrfeed.store.schema import IMAGE
 

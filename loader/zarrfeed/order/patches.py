@@ -7,11 +7,12 @@ computed by :mod:`zarrfeed.order.random_draws` and :mod:`zarrfeed.order.grid_dra
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
+
+from zarrfeed.arguments import whole
 
 # A value for all fields, or one for each of some fields.
 Fill: TypeAlias = float | Mapping[str, float] | None
@@ -85,8 +86,8 @@ class RandomPatches:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
         if self.per_epoch is not None:
-            _set(self, "per_epoch", _whole("per_epoch", self.per_epoch))
-        _set(self, "per_case", _whole("per_case", self.per_case))
+            _set(self, "per_epoch", whole("per_epoch", self.per_epoch, at_least=1))
+        _set(self, "per_case", whole("per_case", self.per_case, at_least=1))
         if self.by not in ("size", "case"):
             raise ValueError(f"by must be 'size' or 'case', not {self.by!r}")
         if self.border not in ("shift", "fill"):
@@ -229,22 +230,12 @@ def _set(patches: Patches, name: str, value: object) -> None:
 
 def _size(size: Any) -> tuple[int, ...]:
     try:
-        found = tuple(_whole("size", extent) for extent in size)
+        found = tuple(whole("size", extent, at_least=1) for extent in size)
     except TypeError:
         raise TypeError(f"size must be a tuple of whole numbers, not {size!r}") from None
     if len(found) not in (2, 3):
         raise ValueError(f"size must be (h, w) or (d, h, w), not {size!r}")
     return found
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, not {number}")
-    return number
 
 
 def _shares(shares: Any) -> dict[str | int, float]:

@@ -1,0 +1,23 @@
+"""Which whole number did the user mean?"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+
+def whole(name: str, value: Any, *, at_least: int) -> int:
+    """Return `value` as an ``int``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not an integer, or is below `at_least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if number < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, not {number}")
+    return number
