@@ -252,13 +252,13 @@ class Feeder:
         schedule = self.schedule
         if self._batch == schedule.batches:
             self._epoch, self._batch = self._epoch + 1, 0
-        ids = schedule.batch_ids(self._epoch, self._batch)
+        draws = schedule.batch_draws(self._epoch, self._batch)
         slot = self._arena.take()
         # Prefetch only if the disk is slow: it costs as much as copying if pages are in memory.
-        later = schedule.batch_ids(*self._later(self._depth)) if self._cold > 0 else None
-        self._arena.slot(slot).set_ids(ids, later)
+        later = schedule.batch_draws(*self._later(self._depth)) if self._cold > 0 else None
+        self._arena.slot(slot).set_draws(draws, later)
         self._sent += 1
-        task = Task(self._sent, slot, ids.size, self._epoch, self._batch)
+        task = Task(self._sent, slot, draws.size, self._epoch, self._batch)
         self._pending.append(task)
         self._workers.submit(task)
         self._batch += 1

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.workers import Workers
+    from zarrfeed.feed.workers.batch_spec import PatchSpec
+    from zarrfeed.order.draws import Sampler
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
@@ -69,16 +71,24 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     structure = request.structure or BatchStructure(default_fields(split))
     layouts = split.select(fields_to_read(request, split, structure))
     warn_if_indirect(split, list(layouts))
-    schedule = _schedule(request, layouts)
-    return split, schedule, _batch_spec(request, split, structure, sample_specs(layouts), schedule)
-
-
-def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
+    source = sample_specs(layouts)
     first = next(iter(layouts.values()))
+    if request.patches is None:
+        ids = subset_ids(request.subset, first.shape[0])
+        return _opened(request, split, structure, source, _schedule(request, first, ids))
+    opened = open_patches(request, request.patches, split, layouts)
+    source = tuple(patch_spec(spec, request.patches) for spec in source)
+    schedule = _schedule(request, first, opened.rows, opened.sampler)
+    return _opened(request, split, structure, source, schedule, opened.spec)
+
+
+def _schedule(
+    request: Request, first: ArrayLayout, ids: Ids, sampler: Sampler | None = None
+) -> Schedule:
     schedule = Schedule(
-        ids=subset_ids(request.subset, first.shape[0]),
+        ids=ids,
         batch_size=request.batch_size,
-        shuffle=request.shuffle,
+        shuffle=request.shuffle if sampler is None or not sampler.shuffled else True,
         # Whole chunks, and at least a batch, because smaller blocks would save no reads.
         block=-(-request.batch_size // first.chunk_rows) * first.chunk_rows,
         seed=request.seed,
@@ -86,6 +96,7 @@ def _schedule(request: Request, layouts: Mapping[str, ArrayLayout]) -> Schedule:
         pad_remainder=request.pad_remainder,
         rank=0,
         world_size=1,
+        sampler=sampler,
     )
     schedule = share_schedule(schedule, 0, 1)
     requested = request.requested_rank

@@ -81,7 +81,7 @@ class Sharing:
         return self._schedule
 
     def _log(self, schedule: Schedule, detected: DetectedRank) -> None:
-        name, samples = self._name, len(schedule.ids)
+        name, samples = self._name, schedule.length
         _LOG.info(
             "%s: rank %d of %d (%s): %d of %d samples in %d batches",
             name, schedule.rank, schedule.world_size,
@@ -112,7 +112,7 @@ def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
         schedule = replace(schedule, rank=rank, world_size=world_size)
     if schedule.batches:
         return schedule
-    samples, dropped = len(schedule.ids), schedule.drop_remainder
+    samples, dropped = schedule.length, schedule.drop_remainder
     remedy = "use fewer ranks or pad_remainder=True" if samples else "choose samples by subset"
     if dropped:
         remedy = "use a smaller batch_size or drop_remainder=False"

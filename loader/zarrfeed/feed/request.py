@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
+from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.store.address import absolute_path
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.workers.batch_spec import Transform
+    from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.shuffle import Shuffle
 
@@ -55,6 +57,7 @@ class Request:
     targets: FieldNames | None
     weights: FieldNames | None
     subset: Subset
+    patches: Patches | None
     transform: Transform | None
     batch_transform: Transform | None
     class_weight: ClassWeight | None
@@ -74,6 +77,12 @@ class Request:
         if self.drop_remainder and self.pad_remainder:
             raise ValueError(
                 "drop_remainder leaves out the last batch, pad_remainder fills it: give one of them"
+            )
+        kinds = RandomPatches, CoverPatches, GridPatches
+        if self.patches is not None and not isinstance(self.patches, kinds):
+            raise TypeError(
+                "patches must be RandomPatches, CoverPatches or GridPatches, such as "
+                f"RandomPatches((128, 128)), not {self.patches!r}"
             )
         if self.timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {self.timeout}")
@@ -158,7 +167,7 @@ def _share(name: str, value: Any, *, at_least: int) -> Auto:
     return AUTO if value in (AUTO, None) else whole(name, value, at_least=at_least)
 
 
-def subset_ids(subset: Subset, samples: int) -> Ids:
+def subset_ids(subset: Subset, samples: int, what: str = "samples") -> Ids:
     """Turn ids, a slice or a boolean mask into sample ids.
 
     Parameters
@@ -167,6 +176,8 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
         Ids, a slice or a mask; None for all samples. Negative ids count from the end.
     samples
         Number of samples of the split.
+    what
+        What they are called in error messages.
 
     Returns
     -------
@@ -190,7 +201,7 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
     if given.dtype == np.bool_:
         if given.size != samples:
             raise ValueError(
-                f"subset is a mask of {given.size} values, but the split has {samples} samples"
+                f"subset is a mask of {given.size} values, but the split has {samples} {what}"
             )
         return np.flatnonzero(given)
     if given.size and not np.issubdtype(given.dtype, np.integer):
@@ -198,7 +209,7 @@ def subset_ids(subset: Subset, samples: int) -> Ids:
     ids = given.astype(np.int64)
     outside = (ids < -samples) | (ids >= samples)
     if outside.any():
-        raise ValueError(f"subset holds id {ids[outside][0]}, but the split has {samples} samples")
+        raise ValueError(f"subset holds id {ids[outside][0]}, but the split has {samples} {what}")
     ids = np.where(ids < 0, ids + samples, ids)
     unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():

@@ -1,10 +1,11 @@
 """Where in a slot's memory are the arrays of a batch?
 
-A slot holds the sample ids of a batch, those of a later batch to prefetch, the time that the worker
-spent, and then the fields of the batch. Each field starts on a 64-byte boundary, because TensorFlow
-and JAX copy a buffer that does not (32 is not enough). A slot ends on a page boundary::
+A slot holds the draws of a batch (which sample or patch each row is), those of a later batch to
+prefetch, the time that the worker spent, and then the fields of the batch. Each field starts on a
+64-byte boundary, because TensorFlow and JAX copy a buffer that does not (32 is not enough). A slot
+ends on a page boundary::
 
-    | ids int64[b] | prefetch_ids int64[b] | spent float64[4] | done int64 | pad | image … | pad …
+    | draws[b] | prefetch_draws[b] | prefetched int64 | spent float64[4] | done int64 | image … | …
 
 Pure: a layout knows sizes and offsets, and views memory that it is given.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.arrays import aligned
+from zarrfeed.order.draws import SAMPLE_DRAW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Arrays
+    from zarrfeed.order.draws import Draws
 
 # Length of `Slot.spent`: seconds of reading, decoding and transforming, and the number of pages
 # that had to come from the disk.
 SPENT = 4
-NOTHING = -1  # fills unused places of `Slot.prefetch_ids`
 _WORD = 8  # bytes of an int64 or a float64
 
 
@@ -68,6 +70,8 @@ class SlotLayout:
         Number of samples that fit.
     specs
         The fields in batch order.
+    draw
+        Data type of a draw.
     offsets
         Bytes from the start of the slot to each field, all multiples of 64.
     nbytes
@@ -76,11 +80,14 @@ class SlotLayout:
 
     rows: int
     specs: tuple[Spec, ...]
+    draw: np.dtype[np.void]
     offsets: tuple[int, ...]
     nbytes: int
 
     @classmethod
-    def of(cls, specs: Sequence[Spec], rows: int) -> SlotLayout:
+    def of(
+        cls, specs: Sequence[Spec], rows: int, draw: np.dtype[np.void] = SAMPLE_DRAW
+    ) -> SlotLayout:
         """Compute the layout of a slot.
 
         Parameters
@@ -89,6 +96,8 @@ class SlotLayout:
             The fields in batch order.
         rows
             Number of samples that fit.
+        draw
+            Data type of a draw; its size is a multiple of 8 bytes.
 
         Examples
         --------
@@ -97,11 +106,11 @@ class SlotLayout:
         (128, 192)
         """
         offsets = []
-        end = aligned((2 * rows + SPENT + 1) * _WORD)
+        end = aligned(2 * rows * draw.itemsize + (1 + SPENT + 1) * _WORD)
         for spec in specs:
             offsets.append(end)
             end = aligned(end + rows * spec.nbytes)
-        return cls(rows, tuple(specs), tuple(offsets), aligned(end, mmap.PAGESIZE))
+        return cls(rows, tuple(specs), draw, tuple(offsets), aligned(end, mmap.PAGESIZE))
 
     @property
     def sample_nbytes(self) -> int:
@@ -116,13 +125,17 @@ class SlotLayout:
         memory
             (nbytes,) uint8, aligned to 64 bytes.
         """
-        ids, later, spent = (n * _WORD for n in (self.rows, 2 * self.rows, 2 * self.rows + SPENT))
+        draws = self.rows * self.draw.itemsize
+        prefetched = 2 * draws
+        spent = prefetched + _WORD
+        done = spent + SPENT * _WORD
         return Slot(
             memory=memory,
-            ids=memory[:ids].view(np.int64),
-            prefetch_ids=memory[ids:later].view(np.int64),
-            spent=memory[later:spent].view(np.float64),
-            done=memory[spent : spent + _WORD].view(np.int64),
+            draws=memory[:draws].view(self.draw),
+            prefetch_draws=memory[draws:prefetched].view(self.draw),
+            prefetched=memory[prefetched:spent].view(np.int64),
+            spent=memory[spent:done].view(np.float64),
+            done=memory[done : done + _WORD].view(np.int64),
             arrays=tuple(
                 memory[offset : offset + self.rows * spec.nbytes]
                 .view(spec.dtype)
@@ -140,10 +153,12 @@ class Slot:
     ----------
     memory
         (nbytes,) uint8: the whole slot.
-    ids
-        (rows,) int64: sample ids of the batch.
-    prefetch_ids
-        (rows,) int64: sample ids of a later batch to prefetch, then `NOTHING`.
+    draws
+        (rows,) draws of the batch.
+    prefetch_draws
+        (rows,) draws of a later batch to prefetch.
+    prefetched
+        (1,) int64: how many of these there are.
     spent
         (4,) float64: seconds of reading, decoding and transforming, and number of pages that came
         from the disk.
@@ -154,21 +169,23 @@ class Slot:
     """
 
     memory: NDArray[np.uint8]
-    ids: NDArray[np.int64]
-    prefetch_ids: NDArray[np.int64]
+    draws: Draws
+    prefetch_draws: Draws
+    prefetched: NDArray[np.int64]
     spent: NDArray[np.float64]
     done: NDArray[np.int64]
     arrays: Arrays
 
-    def set_ids(self, ids: NDArray[np.int64], prefetch: NDArray[np.int64] | None = None) -> None:
-        """Set the sample ids of the batch, and those to prefetch."""
-        self.ids[: ids.size] = ids
-        self.prefetch_ids[:] = NOTHING
+    def set_draws(self, draws: Draws, prefetch: Draws | None = None) -> None:
+        """Set the draws of the batch, and those to prefetch."""
+        self.draws[: draws.size] = draws
+        self.prefetched[0] = 0
         if prefetch is not None:
-            self.prefetch_ids[: prefetch.size] = prefetch
+            self.prefetch_draws[: prefetch.size] = prefetch
+            self.prefetched[0] = prefetch.size
 
     def first_rows(self, rows: int) -> Arrays:
         """Return the first rows of each field."""
-        if rows == self.ids.size:
+        if rows == self.draws.size:
             return self.arrays
         return tuple(array[:rows] for array in self.arrays)

@@ -96,12 +96,17 @@ class RandomPatches:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
         if self.shares is not None:
             _set(self, "shares", _shares(self.shares))
-        _set_orientations(self)
+        _check_orientations(self)
 
     @property
     def axes(self) -> int:
         """Number of spatial axes."""
         return len(self.size)
+
+    @property
+    def every_flip(self) -> tuple[bool, ...]:
+        """Whether to flip along each axis."""
+        return _every_flip(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +140,17 @@ class CoverPatches:
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
-        _set_orientations(self)
+        _check_orientations(self)
 
     @property
     def axes(self) -> int:
         """Number of spatial axes."""
         return len(self.size)
+
+    @property
+    def every_flip(self) -> tuple[bool, ...]:
+        """Whether to flip along each axis."""
+        return _every_flip(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +260,14 @@ def _shares(shares: Any) -> dict[str | int, float]:
     return dict(shares)
 
 
-def _set_orientations(patches: RandomPatches | CoverPatches) -> None:
+def _every_flip(patches: RandomPatches | CoverPatches) -> tuple[bool, ...]:
+    flips = patches.flips
+    return (flips,) * patches.axes if isinstance(flips, bool) else tuple(map(bool, flips))
+
+
+def _check_orientations(patches: RandomPatches | CoverPatches) -> None:
     axes, flips, size = patches.axes, patches.flips, patches.size
-    each = (flips,) * axes if isinstance(flips, bool) else tuple(map(bool, flips))
-    if len(each) != axes:
+    if not isinstance(flips, bool) and len(tuple(flips)) != axes:
         raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")
-    _set(patches, "flips", each)
     if patches.turns and size[-2] != size[-1]:
         raise ValueError(f"turns needs patches that are square in their last two axes, not {size}")
-    _set(patches, "turns", bool(patches.turns))

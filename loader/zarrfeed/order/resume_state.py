@@ -57,7 +57,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         version = state["version"]
         epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
         # Defaults of states that older versions saved.
-        theirs = {"order": 1, "pad_remainder": False, **state["schedule"]}
+        theirs = {"order": 1, "pad_remainder": False, "sampler": None, **state["schedule"]}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"needed a state from ZarrSequence.state_dict(), found {state!r}"
@@ -68,7 +68,8 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
             "it, or start again without the state"
         )
     # All ranks have the same position, so that a state of one fits the others.
-    ours = {name: value for name, value in _arguments(schedule).items() if name != "rank"}
+    ours = {"sampler": None, **_arguments(schedule)}
+    del ours["rank"]
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     if differing:
         raise ValueError(
@@ -87,7 +88,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
 def _arguments(schedule: Schedule) -> dict[str, Any]:
     """List the arguments that determine which samples are in which batch."""
     return {
-        "samples": len(schedule.ids),
+        "samples": schedule.length,
         "batch_size": schedule.batch_size,
         "shuffle": schedule.shuffle,
         "order": schedule.order_version,
@@ -96,6 +97,7 @@ def _arguments(schedule: Schedule) -> dict[str, Any]:
         "pad_remainder": schedule.pad_remainder,
         "rank": schedule.rank,
         "world_size": schedule.world_size,
+        **({} if schedule.sampler is None else {"sampler": schedule.sampler.described()}),
     }
 
 

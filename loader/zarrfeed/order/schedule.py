@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.order.draws import ids_at, sample_draws
 from zarrfeed.order.shuffle import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Ids
+    from zarrfeed.order.draws import Draws, Sampler
 
 
 def batch_count(samples: int, *, batch_size: int, drop_remainder: bool) -> int:
@@ -41,7 +43,7 @@ class Schedule:
     Attributes
     ----------
     ids
-        (n,) int64, or a range: the sample ids to visit.
+        (n,) int64, or a range: the sample ids to visit; with a `sampler` those that it draws from.
     batch_size
         Samples per batch, on this rank.
     shuffle
@@ -63,6 +65,10 @@ class Schedule:
         from the beginning of the epoch.
     in_memory
         Largest number of samples whose order is kept in memory.
+    sampler
+        What an epoch consists of; None for every sample once. "Samples" of the other attributes are
+        then its draws. If they are in random order by themselves, there is no shuffle, and a batch
+        is a run of successive draws on every rank.
 
     Examples
     --------
@@ -85,13 +91,14 @@ class Schedule:
     world_size: int
     pad_remainder: bool = False
     in_memory: int = IN_MEMORY
+    sampler: Sampler | None = None
     _order: Callable[[int], Order] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         order = partial(
             epoch_order,
-            len(self.ids),
-            shuffle=self.shuffle,
+            self.length,
+            shuffle=False if self._runs else self.shuffle,
             block=self.block,
             seed=self.seed,
             in_memory=self.in_memory,
@@ -101,17 +108,29 @@ class Schedule:
         object.__setattr__(self, "_order", cached)
 
     @property
+    def length(self) -> int:
+        """Number of samples of an epoch, over all ranks."""
+        return len(self.ids) if self.sampler is None else self.sampler.length
+
+    @property
     def samples(self) -> int:
         """Number of samples of this rank, before a remainder is dropped and without padding."""
-        if self.pad_remainder:
-            return len(range(self.rank, len(self.ids), self.world_size))
-        return len(self.ids) // self.world_size
+        if not self.pad_remainder:
+            return self.length // self.world_size
+        if not self._runs:
+            return len(range(self.rank, self.length, self.world_size))
+        rounds, rest = divmod(self.length, self.batch_size * self.world_size)
+        last = min(self.batch_size, max(0, rest - self.rank * self.batch_size))
+        return rounds * self.batch_size + last
 
     @property
     def batches(self) -> int:
         """Number of batches per epoch, equal on all ranks."""
-        largest = -(-len(self.ids) // self.world_size) if self.pad_remainder else self.samples
-        return batch_count(largest, batch_size=self.batch_size, drop_remainder=self.drop_remainder)
+        if self.pad_remainder:
+            return -(-self.length // (self.world_size * self.batch_size))
+        return batch_count(
+            self.samples, batch_size=self.batch_size, drop_remainder=self.drop_remainder
+        )
 
     @property
     def left_out(self) -> int:
@@ -119,12 +138,17 @@ class Schedule:
         if self.pad_remainder:
             return 0
         seen = self.batches * self.batch_size if self.drop_remainder else self.samples
-        return len(self.ids) - seen * self.world_size
+        return self.length - seen * self.world_size
 
     @property
     def order_version(self) -> int:
         """Version of the rule that computes the order."""
-        return order_version(len(self.ids), shuffle=self.shuffle, in_memory=self.in_memory)
+        return order_version(self.length, shuffle=self.shuffle, in_memory=self.in_memory)
+
+    @property
+    def _runs(self) -> bool:
+        """Whether the batches of all ranks are runs of successive places."""
+        return self.sampler is not None and self.sampler.shuffled
 
     def batch_ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch of this rank.
@@ -140,14 +164,37 @@ class Schedule:
         -------
         (b,) int64
         """
+        ids: NDArray[np.int64] = self.batch_draws(epoch, batch)["id"]
+        return ids
+
+    def batch_draws(self, epoch: int, batch: int) -> Draws:
+        """Return what the rows of one batch of this rank hold.
+
+        Parameters
+        ----------
+        epoch, batch
+            As for :meth:`batch_ids`.
+
+        Returns
+        -------
+        (b,) array of the sampler's dtype, or of ``SAMPLE_DRAW``
+        """
+        places = self._order(epoch)(self._places(batch))
+        if self.sampler is None:
+            return sample_draws(ids_at(self.ids, places))
+        return self.sampler.draws(places, seed=self.seed, epoch=epoch)
+
+    def _places(self, batch: int) -> NDArray[np.int64]:
         rows = self.rows(batch)
-        places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
+        if self._runs:
+            size = rows.stop - rows.start
+            first = rows.start * self.world_size + self.rank * size
+            places = np.arange(first, first + size)
+        else:
+            places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
         if self.pad_remainder:
-            places %= len(self.ids)
-        found = self._order(epoch)(places)
-        if isinstance(self.ids, range):
-            return self.ids.start + self.ids.step * found
-        return self.ids[found]
+            places %= self.length
+        return places
 
     def rows(self, batch: int) -> slice:
         """Return the part of this rank's share of an epoch that a batch is, padding included."""

@@ -44,6 +44,15 @@ def sample_names(split: Split, ids: Ids) -> list[str]:
     return decode_names(read_samples(split, KEY, ids))
 
 
+def case_names(split: Split, cases: NDArray[np.int64]) -> list[str]:
+    """Return the keys of cases, given by their numbers; of samples, in a split of samples."""
+    if split.tile_size is None:
+        return sample_names(split, cases)
+    numbers, places = np.unique(cases, return_inverse=True)
+    keys = read_case_keys(split, numbers)
+    return [keys[place] for place in places.tolist()]
+
+
 def _tile_names(split: Split, rows: Ids) -> list[str]:
     table = read_case_table(split)
     cases = np.unique(table.cases_of(np.asarray(rows, np.int64)))

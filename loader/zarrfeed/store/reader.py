@@ -81,7 +81,7 @@ class BatchReader:
         plan = ReadPlan(ids)
         self._read(lambda reader, array: reader.read_into(plan, array), out)
 
-    def read_box_into(self, plan: BoxPlan, out: Sequence[NDArray[Any]]) -> None:
+    def read_box_into(self, plan: BoxPlan, out: Sequence[NDArray[Any] | None]) -> None:
         """Read a box of a case, of each field the same.
 
         Parameters
@@ -90,6 +90,7 @@ class BatchReader:
             The parts of the box.
         out
             One array per field, of the shape of the box and the field's dtype; strides may be any.
+            None for a field that is not read.
 
         Raises
         ------
@@ -99,10 +100,12 @@ class BatchReader:
         self._read(lambda reader, array: reader.read_box_into(plan, array), out)
 
     def _read(
-        self, read: Callable[[FieldReader, NDArray[Any]], None], out: Sequence[NDArray[Any]]
+        self, read: Callable[[FieldReader, NDArray[Any]], None], out: Sequence[NDArray[Any] | None]
     ) -> None:
         try:
             for (layout, reader), array in zip(self._fields, out, strict=True):
+                if array is None:
+                    continue
                 try:  # cheaper for every batch than the context manager `enough_memory`
                     read(reader, array)
                 except MemoryError as error:

@@ -9,23 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.arrays import Arrays, aligned_empty
-from zarrfeed.feed.slot import NOTHING, Slot, SlotLayout
-from zarrfeed.feed.workers.transform_calls import (
-    SampleNames,
-    call_transform,
-    copy_results,
-    required,
-)
+from zarrfeed.feed.slot import Slot, SlotLayout
+from zarrfeed.feed.workers.draw_names import DrawNames
+from zarrfeed.feed.workers.patch_reader import PatchReader
+from zarrfeed.feed.workers.sample_reader import SampleReader
+from zarrfeed.feed.workers.transform_calls import call_transform, copy_results, required
 from zarrfeed.store.files import require_same
-from zarrfeed.store.reader import BatchReader
-from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.workers import Task
     from zarrfeed.feed.workers.batch_spec import BatchSpec, Named
+    from zarrfeed.order.draws import Draws
 
 _USAGE_OF = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # per thread only on Linux
 
@@ -48,12 +43,16 @@ class BatchMaker:
 
     def __init__(self, spec: BatchSpec) -> None:
         self._spec = spec
-        self._split = open_split(spec.path)
+        self._split = spec.split
         for name, stamp in spec.stamps.items():  # the split may have been replaced
-            require_same(spec.path / name, stamp)
+            require_same(spec.split.path / name, stamp)
         self._fields = [field.name for field in spec.source]
         self._names = [array.name for array in spec.layout.specs]
-        self._reader = BatchReader(self._split, self._fields, open_files=spec.open_files)
+        self._reader: SampleReader | PatchReader = (
+            SampleReader(self._split, self._fields, open_files=spec.open_files)
+            if spec.patches is None
+            else PatchReader(self._split, self._fields, spec.patches, open_files=spec.open_files)
+        )
         self._scratch: Arrays | None = None
         if spec.transform is not None or spec.batch_transform is not None:
             scratch = SlotLayout.of(spec.source, spec.layout.rows)
@@ -66,7 +65,7 @@ class BatchMaker:
         slot.done[0] = task.number  # lets the parent of a worker process skip reading the reply
 
     def fill(self, slot: Slot, *, rows: int, epoch: int, batch: int) -> None:
-        """Fill a slot that already contains the sample ids.
+        """Fill a slot that already contains the draws.
 
         Parameters
         ----------
@@ -84,22 +83,22 @@ class BatchMaker:
         WorkerError
             A transform raised, or returned another shape or dtype than for the first sample.
         """
-        ids = slot.ids[:rows]
-        if slot.prefetch_ids[0] != NOTHING:
-            self._reader.prefetch(slot.prefetch_ids[slot.prefetch_ids != NOTHING])
+        draws = slot.draws[:rows]
+        if slot.prefetched[0]:
+            self._reader.prefetch(slot.prefetch_draws[: slot.prefetched[0]])
         arrays = dict(zip(self._names, slot.first_rows(rows), strict=True))
         if self._scratch is None:
             sources = tuple(arrays[name] for name in self._fields)
         else:
             sources = tuple(array[:rows] for array in self._scratch)
         began, decoding, faults = time.perf_counter(), self._reader.decode_seconds, _disk_reads()
-        self._reader.read_into(ids, sources)
+        self._reader.read_into(draws, sources)
         decoded = self._reader.decode_seconds - decoding
         read = time.perf_counter()
         if self._scratch is not None:
             made = {name: arrays[name] for name in self._names if name not in self._spec.added}
             named = dict(zip(self._fields, sources, strict=True))
-            self._transform(ids, named, made, epoch=epoch, batch=batch)
+            self._transform(draws, named, made, epoch=epoch, batch=batch)
         for name, mask in self._spec.added.items():
             if mask is None:
                 arrays[name].fill(1)  # the stream sets the weights of padding to 0
@@ -114,7 +113,7 @@ class BatchMaker:
         self._reader.close()
 
     def _transform(
-        self, ids: NDArray[np.int64], sources: Named, made: Named, *, epoch: int, batch: int
+        self, draws: Draws, sources: Named, made: Named, *, epoch: int, batch: int
     ) -> None:
         """Call the user's functions on `sources`, and copy their results to `made`."""
         spec = self._spec
@@ -122,31 +121,32 @@ class BatchMaker:
         if spec.transform is not None:
             # A batch transform takes results of any shape, so collect them in new arrays.
             into = made if spec.batch_transform is None else None
-            arrays = self._transform_samples(ids, sources, into, epoch=epoch)
+            arrays = self._transform_samples(draws, sources, into, epoch=epoch)
         if spec.batch_transform is not None:
             function = spec.batch_transform
             rng = generator(spec.seed, epoch, batch, stream=1)
-            names = SampleNames(self._split, ids)
+            names = DrawNames(self._split, draws)
             # The lock includes the copy, because the function may return the same buffer each time.
             with spec.call_lock.lock:
                 copy_results(function, call_transform(function, arrays, rng, names), made, names)
 
     def _transform_samples(
-        self, ids: NDArray[np.int64], sources: Named, made: Named | None, *, epoch: int
+        self, draws: Draws, sources: Named, made: Named | None, *, epoch: int
     ) -> Named:
         """Transform every sample, into `made` or into new arrays with the first result's shapes."""
         spec = self._spec
         function = spec.transform
         assert function is not None
-        for row, sample in enumerate(ids.tolist()):
-            names = SampleNames(self._split, ids[row : row + 1])
-            rng = generator(spec.seed, epoch, sample, stream=0)
+        ids, repeats = draws["id"].tolist(), draws["repeat"].tolist()
+        for row, (sample, repeat) in enumerate(zip(ids, repeats, strict=True)):
+            names = DrawNames(self._split, draws[row : row + 1])
+            rng = generator(spec.seed, epoch, sample, stream=0, repeat=repeat)
             arrays = {name: array[row] for name, array in sources.items()}
             with spec.call_lock.lock:  # includes the copy, as above
                 results = call_transform(function, arrays, rng, names)
                 if made is None:
                     first = {n: required(function, n, results, names) for n in spec.between}
-                    made = {n: np.empty((ids.size, *r.shape), r.dtype) for n, r in first.items()}
+                    made = {n: np.empty((draws.size, *r.shape), r.dtype) for n, r in first.items()}
                 rows = {name: array[row, ...] for name, array in made.items()}
                 copy_results(function, results, rows, names)
         return sources if made is None else made
@@ -157,14 +157,17 @@ def _disk_reads() -> int:
     return resource.getrusage(_USAGE_OF).ru_majflt
 
 
-def generator(seed: int, epoch: int, index: int, *, stream: int) -> np.random.Generator:
+def generator(
+    seed: int, epoch: int, index: int, *, stream: int, repeat: int = 0
+) -> np.random.Generator:
     """Return the random generator of one sample (stream 0) or one batch (stream 1).
 
     Parameters
     ----------
     seed, epoch, index
         Seed of the sequence, number of the epoch, and sample id or number of the batch.
+    repeat
+        How often the epoch has drawn the sample before.
     """
-    return np.random.Generator(
-        np.random.PCG64(np.random.SeedSequence((seed, epoch, index, stream)))
-    )
+    key = (seed, epoch, index, stream, *((repeat,) if repeat else ()))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

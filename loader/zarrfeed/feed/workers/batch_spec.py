@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from zarrfeed.feed.forks import register_at_fork
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
     from zarrfeed.feed.batch_structure import BatchStructure
     from zarrfeed.feed.slot import SlotLayout, Spec
     from zarrfeed.store.files import Stamp
+    from zarrfeed.store.split import Split
 
 # augment(image, mask, rng) -> (image, mask): one array per field, then the generator
 Transform: TypeAlias = Callable[..., Any]
@@ -49,17 +48,42 @@ ORIGINALS = CallLock()
 
 
 @dataclass(frozen=True, slots=True)
+class PatchSpec:
+    """What is equal for all patches.
+
+    Attributes
+    ----------
+    size
+        Size of a patch in pixels.
+    tile
+        Size of a tile in pixels; that of a sample, in a split of samples.
+    shift
+        Whether a patch around a pixel of a class is moved into its case.
+    fill
+        Value beyond the border, for each field that is read.
+    finds_classes
+        Whether draws may ask for a pixel of a class.
+    """
+
+    size: tuple[int, ...]
+    tile: tuple[int, ...]
+    shift: bool
+    fill: tuple[float, ...]
+    finds_classes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSpec:
     """What to read, and what to make of it.
 
     Attributes
     ----------
-    path
-        Folder of the split.
-    stamps
-        Stamps of the arrays to read; see :func:`zarrfeed.store.files.require_same`.
+    split
+        The opened split.
     source
         The fields to read, in the order in which transforms take them.
+    patches
+        What is equal for all patches; None if samples are read whole.
     layout
         Layout of the slots. Its specs are the arrays of a batch, read or made by the transforms,
         followed by `added`.
@@ -84,9 +108,9 @@ class BatchSpec:
         other sequences may have the same functions.
     """
 
-    path: Path
-    stamps: Mapping[str, Stamp | None]
+    split: Split
     source: tuple[Spec, ...]
+    patches: PatchSpec | None
     layout: SlotLayout
     structure: BatchStructure
     seed: int
@@ -97,6 +121,11 @@ class BatchSpec:
     weights: NDArray[np.float32] | None
     open_files: int
     call_lock: CallLock = field(default_factory=lambda: ORIGINALS)
+
+    @property
+    def stamps(self) -> dict[str, Stamp | None]:
+        """Stamps of the arrays to read; see :func:`zarrfeed.store.files.require_same`."""
+        return {spec.name: self.split.stamps.get(spec.name) for spec in self.source}
 
     @property
     def function_names(self) -> str:

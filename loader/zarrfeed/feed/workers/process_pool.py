@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import WorkerError, printable
 from zarrfeed.feed.workers import Failure, wire
+from zarrfeed.feed.workers.draw_names import DrawNames
 from zarrfeed.feed.workers.process_handle import (
     EXIT_SECONDS,
     WorkerProcess,
@@ -26,9 +27,7 @@ from zarrfeed.feed.workers.process_handle import (
     status_text,
 )
 from zarrfeed.feed.workers.task_ledger import TaskLedger
-from zarrfeed.feed.workers.transform_calls import SampleNames
 from zarrfeed.store.file_limits import with_room
-from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
@@ -48,7 +47,7 @@ class ProcessWorkers:
 
     def __init__(self, batch_spec: BatchSpec, arena: Arena, count: int) -> None:
         self._setup = setup_message(batch_spec, arena.slots)
-        self._path = batch_spec.path
+        self._split = batch_spec.split
         self._arena = arena
         self._selector = selectors.DefaultSelector()
         self._ledger: TaskLedger[WorkerProcess] = TaskLedger(most_sent=_MOST_SENT)
@@ -162,7 +161,7 @@ class ProcessWorkers:
     def _start(self, *, replaces: bool = False) -> None:
         worker = with_room(
             partial(WorkerProcess, self._setup, self._arena.descriptor),
-            f"{self._path}: a worker process cannot be started",
+            f"{self._split.path}: a worker process cannot be started",
             WorkerError,
         )
         self._workers.append(worker)
@@ -198,11 +197,11 @@ class ProcessWorkers:
 
     def _names(self, task: Task) -> str:
         """Return the names of a task's samples."""
-        ids = self._arena.slot(task.slot).ids[: task.rows]
+        draws = self._arena.slot(task.slot).draws[: task.rows]
         try:
-            return str(SampleNames(open_split(self._path), ids))
+            return str(DrawNames(self._split, draws))
         except (OSError, ValueError):  # the store may be gone
-            return f"samples {ids[:4].tolist()} …"
+            return f"samples {draws['id'][:4].tolist()} …"
 
 
 def _startup_failure(status: int | None) -> Failure:

@@ -9,7 +9,6 @@ import numpy as np
 
 from zarrfeed.errors import WorkerError
 from zarrfeed.feed.workers.batch_spec import ORIGINALS, Transform, function_name
-from zarrfeed.store.descriptive_arrays import sample_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,22 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.feed.workers.batch_spec import Named
-    from zarrfeed.store.split import Split
 
 _MOST_CHARACTERS = 20_000  # in the text of one error
-
-
-class SampleNames:
-    """The keys of samples, read only when an error message needs them."""
-
-    def __init__(self, split: Split, ids: NDArray[np.int64]) -> None:
-        self._split = split
-        self._ids = ids.copy()
-
-    def __str__(self) -> str:
-        names = sample_names(self._split, self._ids[:4])
-        more = f" and {self._ids.size - 4} more" if self._ids.size > 4 else ""
-        return ", ".join(names) + more
 
 
 def apply(function: Transform | None, arrays: Named, rng: np.random.Generator, name: str) -> Named:

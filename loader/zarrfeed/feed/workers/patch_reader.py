@@ -1,0 +1,175 @@
+"""How are patches cut? Straight into the rows of a batch, whatever tiles they touch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.arrays import Arrays, aligned_empty
+from zarrfeed.errors import ReadError
+from zarrfeed.order.draws import FREE
+from zarrfeed.order.orientation import unoriented
+from zarrfeed.store.box_plan import BoxPlan
+from zarrfeed.store.descriptive_arrays import sample_names
+from zarrfeed.store.reader import BatchReader
+from zarrfeed.store.schema import CLASS_PIXELS, MASK
+from zarrfeed.store.tile_grid import TileGrid, TilePart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.workers.batch_spec import PatchSpec
+    from zarrfeed.order.draws import Draws
+    from zarrfeed.store.split import Split
+    from zarrfeed.store.tile_grid import Box
+
+
+class PatchReader:
+    """Reads the patches of a batch.
+
+    Not thread-safe: every worker has its own.
+
+    Parameters
+    ----------
+    split
+        An opened split, of cases or of samples.
+    fields
+        Array names, in the order of the output arrays.
+    spec
+        What is equal for all patches.
+    open_files
+        Largest number of descriptors to keep open.
+    """
+
+    def __init__(
+        self, split: Split, fields: Sequence[str], spec: PatchSpec, *, open_files: int
+    ) -> None:
+        self._split = split
+        self._spec = spec
+        names = list(fields)
+        if spec.finds_classes and MASK not in names:
+            names.append(MASK)
+        self._names = names
+        self._reader = BatchReader(split, names, open_files=open_files)
+        # Memory for the part of a mask's tile in which a pixel is looked up.
+        self._mask: NDArray[Any] = np.empty(0, np.uint8)
+
+    @property
+    def decode_seconds(self) -> float:
+        """Seconds spent in codecs so far."""
+        return self._reader.decode_seconds
+
+    def read_into(self, draws: Draws, out: Sequence[NDArray[Any]]) -> None:
+        """Read patches.
+
+        Parameters
+        ----------
+        draws
+            (b,) draws of patches.
+        out
+            One (b, *size, ...) array per field, of the field's dtype.
+
+        Raises
+        ------
+        ReadError
+            A shard is missing, short or damaged, the split was replaced, or a tile has fewer pixels
+            of a class than the store says.
+        """
+        axes = len(self._spec.size)
+        for row, draw in enumerate(draws):
+            orientation = int(draw["orientation"])
+            patch = tuple(unoriented(array[row], orientation, axes) for array in out)
+            self._read_patch(draw, self.origin(draw), patch)
+
+    def origin(self, draw: np.void) -> tuple[int, ...]:
+        """Return where a patch begins in its case, which may be beyond the border.
+
+        Of a patch that must contain a class, this reads the mask of one tile.
+        """
+        origin = draw["origin"]
+        if draw["tile"] != FREE:
+            origin = origin + self._pixel(draw)
+            if self._spec.shift:
+                most = np.maximum(draw["size"] - self._spec.size, 0)
+                inside = np.clip(origin, 0, most)
+                # What is smaller than a patch has one place.
+                alone = -((self._spec.size - draw["size"]) // 2)
+                origin = np.where(draw["size"] < self._spec.size, alone, inside)
+        return tuple(origin.tolist())
+
+    def prefetch(self, draws: Draws) -> None:
+        """Ask the kernel to load patches into memory, without waiting and ignoring errors."""
+        rows: set[int] = set()
+        for draw in draws:
+            if draw["tile"] != FREE:  # the others are known when it has been read
+                rows.add(int(draw["tile"]))
+                continue
+            box, _ = self._inside(tuple(draw["origin"].tolist()), tuple(draw["size"].tolist()))
+            rows.update(self._plan(draw, box).rows)
+        self._reader.prefetch(np.array(sorted(rows), np.int64))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def _read_patch(self, draw: np.void, origin: tuple[int, ...], patch: Arrays) -> None:
+        box, lands = self._inside(origin, tuple(draw["size"].tolist()))
+        whole = all(
+            part.start == 0 and part.stop == extent
+            for part, extent in zip(lands, self._spec.size, strict=True)
+        )
+        if not whole:
+            for array, value in zip(patch, self._spec.fill, strict=True):
+                array[...] = value
+            patch = tuple(array[lands] for array in patch)
+        if patch[0].size:
+            unread = (None,) * (len(self._names) - len(patch))
+            self._reader.read_box_into(self._plan(draw, box), (*patch, *unread))
+
+    def _inside(self, origin: tuple[int, ...], size: tuple[int, ...]) -> tuple[Box, Box]:
+        """Return the part of a patch that is inside the case: in the case, and in the patch."""
+        box, lands = [], []
+        for first, extent, of_case in zip(origin, self._spec.size, size, strict=True):
+            start = min(max(first, 0), of_case)
+            stop = max(min(first + extent, of_case), start)
+            box.append(slice(start, stop))
+            lands.append(slice(start - first, stop - first))
+        return tuple(box), tuple(lands)
+
+    def _plan(self, draw: np.void, box: Box) -> BoxPlan:
+        grid = TileGrid(tuple(draw["size"].tolist()), self._spec.tile)
+        return BoxPlan(int(draw["first_tile"]), grid.parts(box))
+
+    def _pixel(self, draw: np.void) -> NDArray[np.int64]:
+        """Look up the drawn pixel in the mask: its index in the case."""
+        first, label, nth = int(draw["first_tile"]), int(draw["label"]), int(draw["nth"])
+        tile = int(draw["tile"]) - first
+        grid = TileGrid(tuple(draw["size"].tolist()), self._spec.tile)
+        own = grid.own_part(tile)
+        size = grid.own_size(tile)
+        mask = self._mask_memory(size)
+        channels = (slice(label, label + 1),) if self._split.multi_hot else ()
+        plan = BoxPlan(first, [TilePart(tile, (*own, *channels), own)])
+        self._reader.read_box_into(plan, [mask if n == MASK else None for n in self._names])
+        value = 1 if self._split.multi_hot else label
+        found = np.flatnonzero(mask.reshape(-1) == value)
+        if nth >= found.size:
+            [name] = sample_names(self._split, [int(draw["tile"])])
+            raise ReadError(
+                f"{self._split.path / MASK}: needed more than {nth} pixels of class {label} in "
+                f"{name}, as {CLASS_PIXELS} says, found {found.size}: check the store by `zarrfeed "
+                "verify`, and convert again"
+            )
+        place = np.unravel_index(int(found[nth]), size)
+        return np.array(place, np.int64) + grid.origin(tile)
+
+    def _mask_memory(self, size: tuple[int, ...]) -> NDArray[Any]:
+        layout = self._split.layouts[MASK]
+        if not self._mask.size:
+            nbytes = int(np.prod(self._spec.tile)) * layout.dtype.itemsize
+            self._mask = aligned_empty(nbytes).view(layout.dtype)
+        memory = self._mask[: int(np.prod(size))].reshape(size)
+        return memory[..., None] if self._split.multi_hot else memory

@@ -1,0 +1,175 @@
+"""Where are the random patches of an epoch? Draw j depends on (seed, epoch, j) alone."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.order.draws import FREE, patch_draw
+from zarrfeed.order.orientation import random_orientations
+from zarrfeed.order.patches import described, exact_share
+from zarrfeed.order.random_words import below, random_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.order.class_pixels import ClassPixels
+    from zarrfeed.order.draws import Draws
+    from zarrfeed.order.patch_cases import PatchCases
+    from zarrfeed.order.patches import RandomPatches
+
+_PLACE, _CASE = 0, 1  # purposes in keys of random words
+_INT64 = 1 << 63
+_WORDS = 4  # of a draw: case, place in it, and two in reserve; then one for the jitter of each axis
+
+
+class RandomDraws:
+    """The draws of random patches.
+
+    Parameters
+    ----------
+    patches
+        What the user asked for.
+    cases
+        What the patches are cut from, at least one case.
+    labels
+        Ids of the classes in ``patches.shares``, in the same order.
+    pixels
+        Pixels of these classes in the tiles of `cases`; None without shares.
+    """
+
+    shuffled = True
+
+    def __init__(
+        self,
+        patches: RandomPatches,
+        cases: PatchCases,
+        labels: Sequence[int] = (),
+        pixels: ClassPixels | None = None,
+    ) -> None:
+        self._patches = patches
+        self._cases = cases
+        self._labels = np.array([*labels, FREE], np.int64)
+        self._pixels = pixels
+        self._shares = [exact_share(share) for share in (patches.shares or {}).values()]
+        self.dtype = patch_draw(patches.axes)
+        size = np.array(patches.size, np.int64)
+        # Number of origins along each axis.
+        along = cases.sizes if patches.border == "fill" else np.maximum(cases.sizes - size + 1, 1)
+        self._ends = np.cumsum(along.prod(axis=1))
+        self._first = np.cumsum(cases.tiles) - cases.tiles
+        self._with: list[NDArray[np.uint32]] = []
+        if pixels is not None and patches.by == "case":
+            self._with = [pixels.cases_with(k, self._first) for k in range(len(labels))]
+        self.length = patches.per_epoch or max(
+            1, -(-int(cases.sizes.prod(axis=1).sum()) // int(size.prod()))
+        )
+
+    def described(self) -> dict[str, Any]:
+        """Return what the draws depend on; see :class:`zarrfeed.order.draws.Sampler`."""
+        return {**described(self._patches), "cases": len(self._cases)}
+
+    def forced(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which class each draw must contain: its place in `shares`, or -1.
+
+        Of every n successive draws, ⌊n p⌋ or ⌈n p⌉ must contain some class if the shares sum to p.
+        Among these, the classes follow each other by the same rule.
+        """
+        chosen = np.full(places.size, -1, np.int64)
+        among, number, left = np.arange(places.size), places, Fraction(1)
+        total = sum(self._shares, Fraction(0))
+        hits = _hits(number, total / left)
+        among, number = among[hits], _hits_before(number, total / left)[hits]
+        left = total
+        for column, share in enumerate(self._shares):
+            hits, before = _hits(number, share / left), _hits_before(number, share / left)
+            chosen[among[hits]] = column
+            among, number, left = among[~hits], (number - before)[~hits], left - share
+        return chosen
+
+    def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
+        """Return the draws at some places; see :class:`zarrfeed.order.draws.Sampler`."""
+        patches, cases = self._patches, self._cases
+        draws = np.zeros(places.size, self.dtype)
+        draws["id"] = places
+        words = random_words((seed, epoch, _PLACE), places, _WORDS + patches.axes)
+        case, origin = self._free(places, words, seed=seed, epoch=epoch)
+        draws["tile"] = draws["label"] = FREE
+        if self._pixels is not None:
+            chosen = self.forced(places)
+            for row in np.flatnonzero(chosen >= 0).tolist():
+                column = int(chosen[row])
+                tile, nth = self._pixel(self._pixels, column, words[row])
+                case[row] = np.searchsorted(self._first, tile, side="right") - 1
+                draws["tile"][row] = cases.first_tile[case[row]] + tile - self._first[case[row]]
+                draws["label"][row], draws["nth"][row] = self._labels[column], nth
+                origin[row] = self._around(words[row, _WORDS:])
+        draws["case"] = cases.numbers[case]
+        draws["first_tile"] = cases.first_tile[case]
+        draws["size"] = cases.sizes[case]
+        draws["origin"] = origin
+        draws["orientation"] = random_orientations(
+            places, seed=seed, epoch=epoch, flips=patches.every_flip, turns=patches.turns
+        )
+        return draws
+
+    def _free(
+        self, places: NDArray[np.int64], words: NDArray[np.uint64], *, seed: int, epoch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw cases, and origins in them that are equally likely."""
+        patches, cases = self._patches, self._cases
+        of_case, of_place = words[:, 0], words[:, 1]
+        if patches.per_case > 1:
+            of_case = random_words((seed, epoch, _CASE), places // patches.per_case, 1)[:, 0]
+        if patches.by == "case":
+            case = below(of_case, len(cases))
+        else:
+            case = np.searchsorted(self._ends, below(of_case, self._ends[-1]), side="right")
+        sizes, size = cases.sizes[case], np.array(patches.size, np.int64)
+        along = sizes if patches.border == "fill" else np.maximum(sizes - size + 1, 1)
+        number = below(of_place, along.prod(axis=1))
+        origin = np.empty_like(sizes)
+        for axis in reversed(range(patches.axes)):
+            number, origin[:, axis] = np.divmod(number, along[:, axis])
+        if patches.border == "fill":
+            return case, origin - size // 2
+        # What is smaller than a patch is in its middle.
+        return case, np.where(sizes < size, -((size - sizes) // 2), origin)
+
+    def _pixel(
+        self, pixels: ClassPixels, column: int, words: NDArray[np.uint64]
+    ) -> tuple[int, int]:
+        """Draw a pixel of a class: its tile, and its number among those of the class in it."""
+        if not self._with:
+            return pixels.find(column, int(below(words[:1], pixels.totals[column])[0]))
+        case = int(self._with[column][below(words[:1], self._with[column].size)[0]])
+        first = int(self._first[case])
+        tiles = range(first, first + int(self._cases.tiles[case]))
+        total = pixels.total_in(tiles, column)
+        return pixels.find_in(tiles, column, int(below(words[1:2], total)[0]))
+
+    def _around(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Draw where a patch begins, relative to a pixel that it must contain."""
+        size = np.array(self._patches.size, np.int64)
+        centre = -(size // 2)
+        # The pixel stays inside if the patch begins from size - 1 before it to the pixel itself.
+        low = (self._patches.jitter * (size - 1 + centre)).astype(np.int64)
+        high = (self._patches.jitter * -centre).astype(np.int64)
+        return centre - low + below(words, low + high + 1)
+
+
+def _hits(numbers: NDArray[np.int64], share: Fraction) -> NDArray[np.bool_]:
+    """Return where ⌊(j+1) p⌋ > ⌊j p⌋."""
+    return _hits_before(numbers + 1, share) > _hits_before(numbers, share)
+
+
+def _hits_before(numbers: NDArray[np.int64], share: Fraction) -> NDArray[np.int64]:
+    """Return ⌊j p⌋, exactly."""
+    if int(numbers.max(initial=0)) * share.numerator < _INT64:
+        return numbers * share.numerator // share.denominator
+    exact = [j * share.numerator // share.denominator for j in numbers.tolist()]
+    return np.array(exact, np.int64)
