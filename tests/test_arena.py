@@ -31,7 +31,7 @@ def test_fields_start_on_a_boundary_and_never_overlap(fields: list[Spec], rows: 
     layout = SlotLayout.of(fields, rows)
     memory = aligned_empty(layout.nbytes)
     memory[:] = 0
-    views = [(slot := layout.slot(memory)).ids, *slot.arrays]
+    views = [(slot := layout.slot(memory)).draws.view(np.int64), *slot.arrays]
     for number, view in enumerate(views, 1):
         assert view.ctypes.data % ALIGNMENT == 0
         assert view.flags.c_contiguous
@@ -81,8 +81,8 @@ def test_an_arena_is_shared_by_its_descriptor_and_leaves_nothing_open() -> None:
     before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
     arena = Arena(LAYOUT, 2)
     other = Arena(LAYOUT, 2, descriptor=os.dup(arena.descriptor))
-    other.slot(1).ids[:] = [3, 1, 4]
-    assert arena.slot(1).ids.tolist() == [3, 1, 4]
+    other.slot(1).draws["id"][:] = [3, 1, 4]
+    assert arena.slot(1).draws["id"].tolist() == [3, 1, 4]
     arena.close()
     other.close()
     arena.close()

@@ -15,7 +15,7 @@ from zarrfeed import ReadError, WorkerError
 from zarrfeed.errors import WorkerTimeout
 from zarrfeed.feed import feeder as feeder_module
 from zarrfeed.feed.feeder import HELD, Feeder
-from zarrfeed.feed.slot import NOTHING, SlotLayout, Spec
+from zarrfeed.feed.slot import SlotLayout, Spec
 from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ScriptedWorkers:
         slot = self.arena.slot(self.open.pop(task.number).slot)
         for array in slot.arrays:
             array[...] = 0
-        slot.arrays[0][: task.rows] = slot.ids[: task.rows, None]
+        slot.arrays[0][: task.rows] = slot.draws["id"][: task.rows, None]
         slot.spent[:] = 0.5, 0.25, 0.125, from_disk
         slot.done[0] = task.number
 
@@ -320,14 +320,14 @@ def test_after_a_batch_from_the_disk_slots_name_what_is_needed_later() -> None:
     feeding = Feeding(depth=3)
     workers, slots = feeding.workers, feeding.workers.arena.slot
     first = next(iter(workers.open.values()))
-    assert all((slots(task.slot).prefetch_ids == NOTHING).all() for task in workers.submitted)
+    assert all(slots(task.slot).prefetched[0] == 0 for task in workers.submitted)
     workers.fill(first, from_disk=1)
     for _ in range(2):
         feeding.take()
     [*_, newest] = workers.submitted
     assert newest.batch == 3
     later = feeding.schedule.batch_ids(1, 0)  # 3 batches after it
-    assert slots(newest.slot).prefetch_ids.tolist() == later.tolist()
+    assert slots(newest.slot).prefetch_draws["id"].tolist() == later.tolist()
 
 
 def test_its_repr_shows_its_state() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zarrfeed.errors import StoreError, WorkerError, ZarrfeedError
 from zarrfeed.feed.batch_arrays import (
     default_fields,
@@ -19,29 +21,32 @@ from zarrfeed.feed.batch_arrays import (
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.class_weights import require_ids, weight_table
 from zarrfeed.feed.feeder import Feeder
+from zarrfeed.feed.patch_opening import open_patches, patch_spec
 from zarrfeed.feed.rank_share import share_schedule
 from zarrfeed.feed.request import subset_ids
 from zarrfeed.feed.slot import SlotLayout
+from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec
+from zarrfeed.feed.workers.draw_names import draw_keys
 from zarrfeed.feed.workers.inline import InlineWorkers
 from zarrfeed.feed.workers.process_pool import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers
+from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
-from zarrfeed.store.descriptive_arrays import class_pixels, sample_names
+from zarrfeed.store.descriptive_arrays import class_pixels
 from zarrfeed.store.file_limits import descriptors_each, with_room
-from zarrfeed.store.reader import read_samples, warn_if_indirect
+from zarrfeed.store.reader import warn_if_indirect
 from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from zarrfeed.arrays import Ids
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.workers import Workers
     from zarrfeed.feed.workers.batch_spec import PatchSpec
-    from zarrfeed.order.draws import Sampler
+    from zarrfeed.order.draws import Draws, Sampler
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
@@ -71,15 +76,16 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     structure = request.structure or BatchStructure(default_fields(split))
     layouts = split.select(fields_to_read(request, split, structure))
     warn_if_indirect(split, list(layouts))
-    source = sample_specs(layouts)
-    first = next(iter(layouts.values()))
+    source, first = sample_specs(layouts), next(iter(layouts.values()))
+    patches = None
     if request.patches is None:
-        ids = subset_ids(request.subset, first.shape[0])
-        return _opened(request, split, structure, source, _schedule(request, first, ids))
-    opened = open_patches(request, request.patches, split, layouts)
-    source = tuple(patch_spec(spec, request.patches) for spec in source)
-    schedule = _schedule(request, first, opened.rows, opened.sampler)
-    return _opened(request, split, structure, source, schedule, opened.spec)
+        schedule = _schedule(request, first, subset_ids(request.subset, first.shape[0]))
+    else:
+        opened = open_patches(request.patches, split, layouts, request.subset)
+        schedule = _schedule(request, first, opened.rows, opened.sampler)
+        source = tuple(patch_spec(spec, request.patches.size) for spec in source)
+        patches = opened.spec
+    return split, schedule, _batch_spec(request, split, structure, source, patches, schedule)
 
 
 def _schedule(
@@ -110,13 +116,15 @@ def _batch_spec(
     split: Split,
     structure: BatchStructure,
     source: tuple[Spec, ...],
+    patches: PatchSpec | None,
     schedule: Schedule,
 ) -> BatchSpec:
+    open_files = descriptors_each(request.workers, processes=request.processes)
     specs, between = source, tuple(spec.name for spec in source)
     if request.transforms:
-        ids = schedule.ids[:1]
-        sample = {spec.name: read_samples(split, spec.name, ids) for spec in source}
-        name = sample_names(split, ids)[0]
+        draws = _first_draw(schedule)
+        sample = read_draws(split, source, patches, draws, open_files=open_files)
+        [name] = draw_keys(split, draws)
         specs, between = transformed_specs(request, structure, sample, name, split.field_names)
     structure, specs, added = with_weights(request, structure, specs)
     weights = None
@@ -131,10 +139,10 @@ def _batch_spec(
             pixels=class_pixels(split, schedule.ids),
         )
     return BatchSpec(
-        path=split.path,
-        stamps={spec.name: split.stamps[spec.name] for spec in source},
+        split=split,
         source=source,
-        layout=SlotLayout.of(specs, schedule.batch_size),
+        patches=patches,
+        layout=SlotLayout.of(specs, schedule.batch_size, schedule.draw),
         structure=structure,
         seed=schedule.seed,
         transform=request.transform,
@@ -142,8 +150,15 @@ def _batch_spec(
         between=between,
         added=added,
         weights=weights,
-        open_files=descriptors_each(request.workers, processes=request.processes),
+        open_files=open_files,
     )
+
+
+def _first_draw(schedule: Schedule) -> Draws:
+    """Return the first draw of the first epoch, before any shuffle."""
+    if schedule.sampler is None:
+        return sample_draws(np.asarray(schedule.ids[:1], np.int64))
+    return schedule.sampler.draws(np.zeros(1, np.int64), seed=schedule.seed, epoch=0)
 
 
 def start_feeder(request: Request, batch_spec: BatchSpec, schedule: Schedule) -> Feeder:
@@ -174,7 +189,7 @@ def start_feeder(request: Request, batch_spec: BatchSpec, schedule: Schedule) ->
             shared=processes,
         )
 
-    what = f"{own.path} with {count} workers"
+    what = f"{own.split.path} with {count} workers"
     try:
         return with_room(start, what, WorkerError)
     except OSError as error:

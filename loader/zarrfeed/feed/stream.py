@@ -19,7 +19,7 @@ from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.rank_share import Sharing
 from zarrfeed.feed.workers.batch_maker import BatchMaker
-from zarrfeed.store.descriptive_arrays import sample_names
+from zarrfeed.feed.workers.draw_names import draw_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.stats import EpochStats
+    from zarrfeed.feed.workers.patch_reader import PatchPlace
+    from zarrfeed.order.draws import Draws
     from zarrfeed.order.ranks import DetectedRank
     from zarrfeed.order.schedule import Schedule
 
@@ -162,10 +164,20 @@ class Stream:
         return self.batch_spec.structure.nest(arrays)
 
     def names(self, index: int, epoch: int) -> list[str]:
-        """Return the keys of a batch's samples, row by row."""
+        """Return the keys of a batch's samples, row by row; of patches those of their cases."""
+        return draw_keys(self.split, self._real_draws(index, epoch))
+
+    def places(self, index: int, epoch: int) -> list[PatchPlace]:
+        """Return where the patches of a batch lie, row by row."""
+        draws = self._real_draws(index, epoch)
+        with self._maker_lock:
+            if self._maker is None:
+                self._maker = BatchMaker(self.batch_spec)
+            return self._maker.places(draws)
+
+    def _real_draws(self, index: int, epoch: int) -> Draws:
         schedule, index = self.schedule, self._batch_number(index)
-        ids = schedule.batch_ids(epoch, index)[: schedule.real_rows(index)]
-        return sample_names(self.split, ids)
+        return schedule.batch_draws(epoch, index)[: schedule.real_rows(index)]
 
     def close(self) -> None:
         """Stop the workers and free the memory that no batch uses; the next pass starts again."""
@@ -207,12 +219,12 @@ class Stream:
         """Read a batch. The caller must hold the maker's lock."""
         layout = self.batch_spec.layout
         slot = layout.slot(aligned_empty(layout.nbytes))
-        ids = schedule.batch_ids(epoch, index)
-        slot.set_ids(ids)
+        draws = schedule.batch_draws(epoch, index)
+        slot.set_draws(draws)
         if self._maker is None:
             self._maker = BatchMaker(self.batch_spec)
-        self._maker.fill(slot, rows=ids.size, epoch=epoch, batch=index)
-        return self._zero_padding_weights(slot.first_rows(ids.size), schedule, index)
+        self._maker.fill(slot, rows=draws.size, epoch=epoch, batch=index)
+        return self._zero_padding_weights(slot.first_rows(draws.size), schedule, index)
 
     def _zero_padding_weights(self, arrays: Arrays, schedule: Schedule, index: int) -> Arrays:
         """Set the weights of padding in the last batch to 0."""

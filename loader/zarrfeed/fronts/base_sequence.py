@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.feed.stream import Stream
+    from zarrfeed.feed.workers.patch_reader import PatchPlace
     from zarrfeed.store.descriptive_arrays import Normalization
 
 
@@ -138,7 +139,8 @@ class BaseSequence:
         Returns
         -------
         list of str
-            One key per row of the batch: the path of the source file, without its extension.
+            One key per row of the batch: the path of the source file, without its extension; for
+            patches that of their case.
 
         Raises
         ------
@@ -149,6 +151,36 @@ class BaseSequence:
             epoch = self._stream.position.epoch_at_hand
             self._warn_of_keys(epoch)
         return self._stream.names(index, epoch)
+
+    def batch_places(self, index: int, *, epoch: int | None = None) -> list[PatchPlace]:
+        """Return where the patches of a batch lie.
+
+        This reads the masks in which the pixels of forced classes are looked up.
+
+        Parameters
+        ----------
+        index, epoch
+            As for :meth:`batch_keys`.
+
+        Returns
+        -------
+        list of PatchPlace
+            For each row of the batch the key of its case, the origin in it, the class that it had
+            to contain, and how it is flipped and turned.
+
+        Raises
+        ------
+        IndexError
+            There is no such batch.
+        ValueError
+            The sequence has no `patches`.
+        """
+        if self._stream.batch_spec.patches is None:
+            raise ValueError("batch_places() needs ZarrSequence(patches=…), got whole samples")
+        if epoch is None:
+            epoch = self._stream.position.epoch_at_hand
+            self._warn_of_keys(epoch)
+        return self._stream.places(index, epoch)
 
     def _warn_of_keys(self, epoch: int) -> None:
         """Warn once if the last ``predict`` used another epoch than that of the returned keys."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.request import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
+    from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.shuffle import Shuffle
 
@@ -78,6 +79,11 @@ class FrontEnd(BaseSequence):
         name weighs all targets. Transforms must make the arrays that the split lacks.
     subset
         Sample ids, a slice or a boolean mask. By default, all samples.
+    patches
+        :class:`zarrfeed.RandomPatches`, :class:`zarrfeed.CoverPatches` or
+        :class:`zarrfeed.GridPatches`: cut boxes of one size out of the images or volumes of a split
+        of cases, or out of the samples of another split. "Samples" of the other arguments are then
+        patches; `subset` chooses cases. Random patches are in random order by themselves.
     transform
         ``transform(image, mask, rng) -> (image, mask)`` for one sample. It takes one array per
         field, such as (H, W, C) and (H, W), and a ``numpy.random.Generator`` seeded by (seed,
@@ -173,6 +179,7 @@ class FrontEnd(BaseSequence):
         targets: FieldNames | None = None,
         weights: FieldNames | None = None,
         subset: Subset = None,
+        patches: Patches | None = None,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
         class_weight: ClassWeight | None = None,
@@ -197,7 +204,7 @@ class FrontEnd(BaseSequence):
         self._made_in = os.getpid()
         self._request = Request(
             path=path, batch_size=batch_size, shuffle=shuffle, seed=seed, fields=fields,
-            inputs=inputs, targets=targets, weights=weights, subset=subset,
+            inputs=inputs, targets=targets, weights=weights, subset=subset, patches=patches,
             transform=transform, batch_transform=batch_transform,
             class_weight=class_weight, drop_remainder=drop_remainder, workers=workers,
             use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,

@@ -206,15 +206,9 @@ class CoverDraws:
         shift = least + below(words, most - least + 1)
         draws = self._cells.draws(places, case, cell * extent - shift)
         draws["orientation"] = random_orientations(
-            places, seed=seed, epoch=epoch, flips=self.flips, turns=self.patches.turns
+            places, seed=seed, epoch=epoch, flips=self.patches.every_flip, turns=self.patches.turns
         )
         return draws
-
-    @property
-    def flips(self) -> tuple[bool, ...]:
-        """For each axis, whether half of the patches are flipped along it."""
-        flips = self.patches.flips
-        return (flips,) * self.patches.axes if isinstance(flips, bool) else flips
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON."""

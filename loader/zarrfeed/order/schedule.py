@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.order.draws import ids_at, sample_draws
+from zarrfeed.order.draws import SAMPLE_DRAW, ids_at, sample_draws
 from zarrfeed.order.shuffle import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class Schedule:
     def length(self) -> int:
         """Number of samples of an epoch, over all ranks."""
         return len(self.ids) if self.sampler is None else self.sampler.length
+
+    @property
+    def draw(self) -> np.dtype[np.void]:
+        """Data type of a draw."""
+        return SAMPLE_DRAW if self.sampler is None else self.sampler.dtype
 
     @property
     def samples(self) -> int:

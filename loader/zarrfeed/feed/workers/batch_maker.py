@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import resource
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.arrays import Arrays, aligned_empty
-from zarrfeed.feed.slot import Slot, SlotLayout
+from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.draw_names import DrawNames
-from zarrfeed.feed.workers.patch_reader import PatchReader
+from zarrfeed.feed.workers.patch_reader import PatchPlace, PatchReader
 from zarrfeed.feed.workers.sample_reader import SampleReader
 from zarrfeed.feed.workers.transform_calls import call_transform, copy_results, required
 from zarrfeed.store.files import require_same
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from zarrfeed.feed.arena import Arena
+    from zarrfeed.feed.slot import Slot, Spec
     from zarrfeed.feed.workers import Task
-    from zarrfeed.feed.workers.batch_spec import BatchSpec, Named
+    from zarrfeed.feed.workers.batch_spec import BatchSpec, Named, PatchSpec
     from zarrfeed.order.draws import Draws
+    from zarrfeed.store.split import Split
 
 _USAGE_OF = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # per thread only on Linux
 
@@ -48,10 +54,8 @@ class BatchMaker:
             require_same(spec.split.path / name, stamp)
         self._fields = [field.name for field in spec.source]
         self._names = [array.name for array in spec.layout.specs]
-        self._reader: SampleReader | PatchReader = (
-            SampleReader(self._split, self._fields, open_files=spec.open_files)
-            if spec.patches is None
-            else PatchReader(self._split, self._fields, spec.patches, open_files=spec.open_files)
+        self._reader = _open_reader(
+            self._split, self._fields, spec.patches, open_files=spec.open_files
         )
         self._scratch: Arrays | None = None
         if spec.transform is not None or spec.batch_transform is not None:
@@ -108,6 +112,11 @@ class BatchMaker:
         transformed = time.perf_counter() - read
         slot.spent[:] = read - began - decoded, decoded, transformed, _disk_reads() - faults
 
+    def places(self, draws: Draws) -> list[PatchPlace]:
+        """Return where patches lie."""
+        assert isinstance(self._reader, PatchReader)
+        return self._reader.places(draws)
+
     def close(self) -> None:
         """Close the store's files."""
         self._reader.close()
@@ -150,6 +159,45 @@ class BatchMaker:
                 rows = {name: array[row, ...] for name, array in made.items()}
                 copy_results(function, results, rows, names)
         return sources if made is None else made
+
+
+def _open_reader(
+    split: Split, fields: Sequence[str], patches: PatchSpec | None, *, open_files: int
+) -> SampleReader | PatchReader:
+    if patches is None:
+        return SampleReader(split, fields, open_files=open_files)
+    return PatchReader(split, fields, patches, open_files=open_files)
+
+
+def read_draws(
+    split: Split,
+    source: Sequence[Spec],
+    patches: PatchSpec | None,
+    draws: Draws,
+    *,
+    open_files: int,
+) -> dict[str, NDArray[Any]]:
+    """Read samples or patches into new arrays.
+
+    Parameters
+    ----------
+    split, source, patches, open_files
+        As in :class:`zarrfeed.feed.workers.batch_spec.BatchSpec`.
+    draws
+        (b,) draws.
+
+    Returns
+    -------
+    dict of (b, *shape) arrays
+        One for each field of `source`.
+    """
+    arrays = {spec.name: np.empty((draws.size, *spec.shape), spec.dtype) for spec in source}
+    reader = _open_reader(split, list(arrays), patches, open_files=open_files)
+    try:
+        reader.read_into(draws, list(arrays.values()))
+    finally:
+        reader.close()
+    return arrays
 
 
 def _disk_reads() -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.errors import ReadError
+from zarrfeed.feed.workers.draw_names import draw_keys
 from zarrfeed.order.draws import FREE
-from zarrfeed.order.orientation import unoriented
+from zarrfeed.order.orientation import TURN_BIT, flips_of, unoriented
 from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.descriptive_arrays import sample_names
 from zarrfeed.store.reader import BatchReader
@@ -25,6 +26,32 @@ if TYPE_CHECKING:
     from zarrfeed.order.draws import Draws
     from zarrfeed.store.split import Split
     from zarrfeed.store.tile_grid import Box
+
+
+class PatchPlace(NamedTuple):
+    """Where a patch lies.
+
+    Attributes
+    ----------
+    key
+        Key of the case, or of the sample.
+    origin
+        Index of the first pixel of the patch in the case, (y, x) or (z, y, x). It is negative if
+        the patch begins beyond the border.
+    forced
+        Id of the class that the patch had to contain; None if it was drawn freely.
+    flips
+        For each axis, whether the patch is flipped along it.
+    turns
+        How often the patch is turned by 90 degrees in the plane of the last two axes, after the
+        flips, as by ``numpy.rot90(patch, turns, (y, x))``.
+    """
+
+    key: str
+    origin: tuple[int, ...]
+    forced: int | None
+    flips: tuple[bool, ...]
+    turns: int
 
 
 class PatchReader:
@@ -100,6 +127,21 @@ class PatchReader:
                 origin = np.where(draw["size"] < self._spec.size, alone, inside)
         return tuple(origin.tolist())
 
+    def places(self, draws: Draws) -> list[PatchPlace]:
+        """Return where patches lie; see :meth:`origin`."""
+        axes = len(self._spec.size)
+        keys = draw_keys(self._split, draws)
+        return [
+            PatchPlace(
+                key,
+                self.origin(draw),
+                None if draw["label"] == FREE else int(draw["label"]),
+                flips_of(int(draw["orientation"]), axes),
+                int(draw["orientation"]) >> TURN_BIT,
+            )
+            for key, draw in zip(keys, draws, strict=True)
+        ]
+
     def prefetch(self, draws: Draws) -> None:
         """Ask the kernel to load patches into memory, without waiting and ignoring errors."""
         rows: set[int] = set()
@@ -157,7 +199,7 @@ class PatchReader:
         value = 1 if self._split.multi_hot else label
         found = np.flatnonzero(mask.reshape(-1) == value)
         if nth >= found.size:
-            [name] = sample_names(self._split, [int(draw["tile"])])
+            [name] = sample_names(self._split, np.array([int(draw["tile"])]))
             raise ReadError(
                 f"{self._split.path / MASK}: needed more than {nth} pixels of class {label} in "
                 f"{name}, as {CLASS_PIXELS} says, found {found.size}: check the store by `zarrfeed "

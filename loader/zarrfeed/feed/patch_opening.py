@@ -1,0 +1,213 @@
+"""What do patches of a split consist of? Its cases, the pixels of its classes, and its borders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.feed.class_weights import class_id
+from zarrfeed.feed.request import subset_ids
+from zarrfeed.feed.workers.batch_spec import PatchSpec
+from zarrfeed.machine_memory import require_memory
+from zarrfeed.order.class_pixels import ClassPixels
+from zarrfeed.order.grid_draws import CoverDraws, GridDraws
+from zarrfeed.order.patch_cases import PatchCases
+from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
+from zarrfeed.order.random_draws import RandomDraws
+from zarrfeed.spelling import few
+from zarrfeed.store.case_reading import read_case_table
+from zarrfeed.store.descriptive_arrays import class_pixels
+from zarrfeed.store.reader import SplitReader
+from zarrfeed.store.schema import CLASS_PIXELS, MASK
+from zarrfeed.store.tile_grid import count_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.arrays import Ids
+    from zarrfeed.feed.request import Subset
+    from zarrfeed.feed.slot import Spec
+    from zarrfeed.order.draws import Sampler
+    from zarrfeed.order.patches import Fill, Patches
+    from zarrfeed.store.schema import ArrayLayout
+    from zarrfeed.store.split import Split
+
+_BLOCK = 1 << 16  # tiles whose counts are read at a time
+_MOST_PIXELS = 1 << 62  # of all cases together, so that numbers of pixels fit int64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedPatches:
+    """What an opened split and the user's patches determine.
+
+    Attributes
+    ----------
+    rows
+        Rows of the fields that the patches are cut from.
+    sampler
+        Draws the patches.
+    spec
+        What workers need to know.
+    """
+
+    rows: Ids
+    sampler: Sampler
+    spec: PatchSpec
+
+
+def open_patches(
+    patches: Patches, split: Split, layouts: Mapping[str, ArrayLayout], subset: Subset
+) -> OpenedPatches:
+    """Open the cases of a split to cut patches from them.
+
+    Parameters
+    ----------
+    patches
+        The requested patches.
+    split
+        A split of cases or of samples.
+    layouts
+        The fields to read, by name.
+    subset
+        The cases, or the samples, to cut from.
+
+    Raises
+    ------
+    StoreError
+        The fields do not have the axes of the patches, or `class_pixels` is missing or damaged.
+    ValueError
+        The subset is empty or does not fit the split, or a class in `shares` is unknown or absent.
+    """
+    tile = _tile(split, layouts, patches.axes)
+    cases = _cases(split, tile, next(iter(layouts.values())).shape[0], subset)
+    spec = PatchSpec(
+        size=patches.size,
+        tile=tile,
+        shift=isinstance(patches, RandomPatches) and patches.border == "shift",
+        fill=tuple(_fill(name, layout, patches.fill, split) for name, layout in layouts.items()),
+        finds_classes=isinstance(patches, RandomPatches) and patches.shares is not None,
+    )
+    return OpenedPatches(_rows(cases), _sampler(patches, cases, split), spec)
+
+
+def patch_spec(spec: Spec, size: tuple[int, ...]) -> Spec:
+    """Return the spec of a field's patches: that of its tiles, but of another size."""
+    return replace(spec, shape=(*size, *spec.shape[len(size) :]))
+
+
+def _tile(split: Split, layouts: Mapping[str, ArrayLayout], axes: int) -> tuple[int, ...]:
+    """Return the size of a tile, or of a sample, after a check that all fields have it."""
+    of_cases = split.tile_size
+    first, layout = next(iter(layouts.items()))
+    tile = layout.sample_shape[:axes] if of_cases is None else of_cases
+    for name, each in layouts.items():
+        found = each.sample_shape
+        if len(tile) != axes or found[:axes] != tile or len(found) - axes not in (0, 1):
+            what = "samples" if of_cases is None else "tiles"
+            raise StoreError(
+                f"{split.path}: patches with {axes} axes need {what} with {axes} spatial axes, the "
+                f"same for every field, found {first} {layout.sample_shape}, {name} {found}: give "
+                "the patches as many axes, or choose other fields"
+            )
+    return tile
+
+
+def _cases(split: Split, tile: tuple[int, ...], samples: int, subset: Subset) -> PatchCases:
+    if split.tile_size is None:
+        numbers = np.asarray(subset_ids(subset, samples), np.int64)
+        sizes = np.broadcast_to(np.array(tile, np.int64), (numbers.size, len(tile)))
+        first, tiles = numbers, np.broadcast_to(np.int64(1), numbers.shape)
+    else:
+        table = read_case_table(split)
+        numbers = np.asarray(subset_ids(subset, len(table), "cases"), np.int64)
+        sizes, first = table.sizes[numbers], table.first_tile[numbers]
+        tiles = count_tiles(sizes, tile)
+    if not numbers.size:
+        raise ValueError("an epoch has no batch: choose cases by subset")
+    if sizes.astype(np.float64).prod(axis=1).sum() > _MOST_PIXELS:
+        raise StoreError(f"{split.path}: needed cases of at most {_MOST_PIXELS:,} pixels together")
+    return PatchCases(numbers, sizes, first, tiles)
+
+
+def _rows(cases: PatchCases) -> Ids:
+    """Return the rows of the tiles of all cases."""
+    first, total = int(cases.first_tile[0]), int(cases.tiles.sum())
+    ends = cases.first_tile + cases.tiles
+    if (cases.first_tile[1:] == ends[:-1]).all():
+        return range(first, first + total)
+    starts = np.cumsum(cases.tiles) - cases.tiles
+    rows: NDArray[np.int64] = np.arange(total) + np.repeat(cases.first_tile - starts, cases.tiles)
+    return rows
+
+
+def _fill(name: str, layout: ArrayLayout, fill: Fill, split: Split) -> float:
+    """Return the value of a field beyond the border."""
+    default = 0 if split.ignore is None or name != MASK or split.multi_hot else split.ignore
+    value = fill.get(name, default) if isinstance(fill, Mapping) else fill
+    if value is None or (name == MASK and not isinstance(fill, Mapping)):
+        value = default  # one value for all fields means their images
+    if np.asarray(value).astype(layout.dtype) != value:
+        raise ValueError(
+            f"fill needs a value that {layout.dtype} {name!r} can hold, got {value!r}: give "
+            f"fill={{{name!r}: …}}"
+        )
+    return value
+
+
+def _sampler(patches: Patches, cases: PatchCases, split: Split) -> Sampler:
+    if isinstance(patches, CoverPatches):
+        return CoverDraws(patches, cases)
+    if isinstance(patches, GridPatches):
+        return GridDraws(patches, cases)
+    if patches.shares is None:
+        return RandomDraws(patches, cases)
+    described, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
+    if described is None or mask is None or mask.shape[0] != described.shape[0]:
+        raise StoreError(
+            f"{split.path}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class in "
+            "each sample, found none: `zarrfeed convert` counts them"
+        )
+    labels = [
+        class_id(label, split.classes, described.shape[1], argument="shares")
+        for label in patches.shares
+    ]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"shares name a class twice: {list(patches.shares)}")
+    pixels = ClassPixels(_counts(split, _rows(cases), labels, mask))
+    absent = [name for name, n in zip(patches.shares, pixels.totals, strict=True) if not n]
+    if absent:
+        counted = class_pixels(split, _rows(cases))
+        present = () if counted is None else counted
+        found = [name for name, n in zip(split.classes, present, strict=False) if n]
+        raise ValueError(
+            f"shares need classes that the chosen cases contain, got {few(map(repr, absent))}, of "
+            f"which they have no pixel; they have {', '.join(found) or 'others'}"
+        )
+    return RandomDraws(patches, cases, labels, pixels)
+
+
+def _counts(
+    split: Split, rows: Ids, labels: Sequence[int], mask: ArrayLayout
+) -> NDArray[np.uint32]:
+    """Read how many pixels of some classes each tile has."""
+    most = np.prod(mask.sample_shape, dtype=np.int64)
+    if most > np.iinfo(np.uint32).max:
+        raise StoreError(f"{split.path / MASK}: needed tiles of less than 2^32 pixels")
+    require_memory(split.path, len(rows) * len(labels) * 4, f"the classes of {len(rows):,} tiles")
+    counts = np.empty((len(labels), len(rows)), np.uint32)
+    with SplitReader(split, [CLASS_PIXELS]) as reader:
+        for start in range(0, len(rows), _BLOCK):
+            read = reader.read(rows[start : start + _BLOCK])[CLASS_PIXELS][:, labels]
+            if read.min(initial=0) < 0 or read.max(initial=0) > most:
+                raise StoreError(
+                    f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most:,}, found others: "
+                    "restore it, or convert again"
+                )
+            counts[:, start : start + len(read)] = read.T
+    return counts.T
