@@ -13,6 +13,7 @@ from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_array import CaseArray, ReaderPool
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
+from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, CASE_SPACING, IMAGE
 from zarrfeed.store.split import Split, open_split
@@ -35,7 +36,8 @@ def open_case(store: Split | str | os.PathLike[str], key: str, field: str = IMAG
     Parameters
     ----------
     store
-        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path.
+        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path; or the path of an
+        OME-Zarr image, or of a folder of such.
     key
         Name of the case in the source.
     field
@@ -69,7 +71,8 @@ def open_cases(store: Split | str | os.PathLike[str]) -> Cases:
     Parameters
     ----------
     store
-        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path.
+        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path; or the path of an
+        OME-Zarr image, or of a folder of such.
 
     Returns
     -------
@@ -87,7 +90,9 @@ def open_cases(store: Split | str | os.PathLike[str]) -> Cases:
     >>> for key, scan in open_cases("ct.zarr/train").items():  # doctest: +SKIP
     ...     print(key, scan.shape, scan[:, 100, 100].mean())
     """
-    return Cases(store if isinstance(store, Split) else open_split(store))
+    if not isinstance(store, Split):
+        store = open_in_place(store, None, "all") or open_split(store)
+    return Cases(store)
 
 
 class Cases(Mapping[str, CaseArray]):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
     """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
+    if name in split.sources:
+        return split.sources[name].open()
     folder = split.path / name
     if layout.indirect is None:
         with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):

@@ -6,7 +6,6 @@ import zarr-python, so that a store of any size opens in milliseconds.
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from zarrfeed.spelling import did_you_mean, nearest
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.array_metadata import UnfitError, parse_array
 from zarrfeed.store.attributes import read_attributes
+from zarrfeed.store.chunk_claims import require_chunks
 from zarrfeed.store.files import Stamp, stamp_of
 from zarrfeed.store.json_checks import Damage, require_node
 from zarrfeed.store.node_metadata import read_metadata
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from zarrfeed.store.field_source import FieldSource
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -59,6 +61,8 @@ class Split:
         Why the other arrays of the group cannot feed batches, by name.
     stamps
         Stamps by which a replaced array is detected, by name.
+    sources
+        Where the rows of fields are that are not arrays of the group, by name.
     computed
         What was read and checked once for this object, by name. It is neither compared, nor pickled
         or taken over by ``dataclasses.replace``.
@@ -70,11 +74,13 @@ class Split:
     dataset: JSON
     unfit: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
+    sources: Mapping[str, FieldSource] = field(default_factory=dict)
     computed: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Split, (
-            self.path, self.layouts, self.attributes, self.dataset, self.unfit, self.stamps
+            self.path, self.layouts, self.attributes, self.dataset, self.unfit, self.stamps,
+            self.sources,
         )  # fmt: skip
 
     @property
@@ -198,15 +204,7 @@ class Split:
             )
         for name, layout in chosen.items():
             require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")
-            chunk = math.prod(layout.chunk_shape) * layout.dtype.itemsize
-            whole = math.prod(layout.shape) * layout.dtype.itemsize
-            # A chunk's memory is allocated before anything is decoded, whatever the file holds.
-            if chunk > 4 * whole + _LARGE_CHUNK:
-                raise StoreError(
-                    f"{self.path / name}: needed chunks of at most 4 times the array and "
-                    f"{_LARGE_CHUNK:,} bytes, found {layout.chunk_shape} for {layout.shape}"
-                )
-            require_memory(self.path / name, chunk, f"a chunk {layout.chunk_shape}")
+            require_chunks(self.path / name, layout)
         return chosen
 
     def describing(self, name: str) -> ArrayLayout | None:
@@ -231,7 +229,6 @@ class Split:
         return ", ".join(self.field_names) or "none"
 
 
-_LARGE_CHUNK = 64 << 20
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
 
 
@@ -249,7 +246,7 @@ def open_split(path: str | os.PathLike[str]) -> Split:
         `path` is not a finished Zarr group of arrays; the message says what was found.
     """
     folder = absolute_path(path)
-    with _only_store_errors(folder):
+    with only_store_errors(folder):
         return _open(folder)
 
 
@@ -301,7 +298,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
         `path` is not a Zarr group.
     """
     folder = absolute_path(path)
-    with _only_store_errors(folder):
+    with only_store_errors(folder):
         _group(folder)
         return tuple(
             sorted(
@@ -313,7 +310,7 @@ def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _only_store_errors(folder: Path) -> Iterator[None]:
+def only_store_errors(folder: Path) -> Iterator[None]:
     """Turn every error into a ``StoreError``, because the folder's contents are untrusted."""
     try:
         yield
@@ -324,6 +321,7 @@ def _only_store_errors(folder: Path) -> Iterator[None]:
     except (
         ValueError,
         TypeError,
+        AttributeError,
         LookupError,
         ArithmeticError,
         RuntimeError,
