@@ -18,7 +18,7 @@ from zarrfeed.store.schema import CLASS_PIXELS, MASK
 from zarrfeed.store.tile_grid import TileGrid, TilePart
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from zarrfeed.order.draws import Draws
     from zarrfeed.store.split import Split
     from zarrfeed.store.tile_grid import Box
+
+
+class _Draw(NamedTuple):
+    """A draw as plain numbers, which Python handles ten times as fast as a record of NumPy."""
+
+    first_tile: int
+    size: tuple[int, ...]
+    origin: tuple[int, ...]
+    tile: int
+    label: int
+    nth: int
+    orientation: int
 
 
 class PatchPlace(NamedTuple):
@@ -106,50 +118,51 @@ class PatchReader:
             of a class than the store says.
         """
         axes = len(self._spec.size)
-        for row, draw in enumerate(draws):
-            orientation = int(draw["orientation"])
-            patch = tuple(unoriented(array[row], orientation, axes) for array in out)
-            self._read_patch(draw, self.origin(draw), patch)
+        for row, draw in enumerate(_plain(draws)):
+            patch = tuple(unoriented(array[row], draw.orientation, axes) for array in out)
+            self._read_patch(draw, self._origin(draw), patch)
 
-    def origin(self, draw: np.void) -> tuple[int, ...]:
+    def _origin(self, draw: _Draw) -> tuple[int, ...]:
         """Return where a patch begins in its case, which may be beyond the border.
 
         Of a patch that must contain a class, this reads the mask of one tile.
         """
-        origin = draw["origin"]
-        if draw["tile"] != FREE:
-            origin = origin + self._pixel(draw)
-            if self._spec.shift:
-                most = np.maximum(draw["size"] - self._spec.size, 0)
-                inside = np.clip(origin, 0, most)
-                # What is smaller than a patch has one place.
-                alone = -((self._spec.size - draw["size"]) // 2)
-                origin = np.where(draw["size"] < self._spec.size, alone, inside)
-        return tuple(origin.tolist())
+        if draw.tile == FREE:
+            return draw.origin
+        begin = tuple(map(sum, zip(self._pixel(draw), draw.origin, strict=True)))
+        if not self._spec.shift:
+            return begin
+        # What is smaller than a patch has one place.
+        return tuple(
+            min(max(first, 0), of_case - extent)
+            if extent <= of_case
+            else -((extent - of_case) // 2)
+            for first, extent, of_case in zip(begin, self._spec.size, draw.size, strict=True)
+        )
 
     def places(self, draws: Draws) -> list[PatchPlace]:
-        """Return where patches lie; see :meth:`origin`."""
+        """Return where patches lie, which reads a tile of each mask with a forced class."""
         axes = len(self._spec.size)
         keys = draw_keys(self._split, draws)
         return [
             PatchPlace(
                 key,
-                self.origin(draw),
-                None if draw["label"] == FREE else int(draw["label"]),
-                flips_of(int(draw["orientation"]), axes),
-                int(draw["orientation"]) >> TURN_BIT,
+                self._origin(draw),
+                None if draw.label == FREE else draw.label,
+                flips_of(draw.orientation, axes),
+                draw.orientation >> TURN_BIT,
             )
-            for key, draw in zip(keys, draws, strict=True)
+            for key, draw in zip(keys, _plain(draws), strict=True)
         ]
 
     def prefetch(self, draws: Draws) -> None:
         """Ask the kernel to load patches into memory, without waiting and ignoring errors."""
         rows: set[int] = set()
-        for draw in draws:
-            if draw["tile"] != FREE:  # the others are known when it has been read
-                rows.add(int(draw["tile"]))
+        for draw in _plain(draws):
+            if draw.tile != FREE:  # the others are known when it has been read
+                rows.add(draw.tile)
                 continue
-            box, _ = self._inside(tuple(draw["origin"].tolist()), tuple(draw["size"].tolist()))
+            box, _ = self._inside(draw.origin, draw.size)
             rows.update(self._plan(draw, box).rows)
         self._reader.prefetch(np.array(sorted(rows), np.int64))
 
@@ -157,8 +170,8 @@ class PatchReader:
         """Close the files."""
         self._reader.close()
 
-    def _read_patch(self, draw: np.void, origin: tuple[int, ...], patch: Arrays) -> None:
-        box, lands = self._inside(origin, tuple(draw["size"].tolist()))
+    def _read_patch(self, draw: _Draw, origin: tuple[int, ...], patch: Arrays) -> None:
+        box, lands = self._inside(origin, draw.size)
         whole = all(
             part.start == 0 and part.stop == extent
             for part, extent in zip(lands, self._spec.size, strict=True)
@@ -181,32 +194,29 @@ class PatchReader:
             lands.append(slice(start - first, stop - first))
         return tuple(box), tuple(lands)
 
-    def _plan(self, draw: np.void, box: Box) -> BoxPlan:
-        grid = TileGrid(tuple(draw["size"].tolist()), self._spec.tile)
-        return BoxPlan(int(draw["first_tile"]), grid.parts(box))
+    def _plan(self, draw: _Draw, box: Box) -> BoxPlan:
+        return BoxPlan(draw.first_tile, TileGrid(draw.size, self._spec.tile).parts(box))
 
-    def _pixel(self, draw: np.void) -> NDArray[np.int64]:
+    def _pixel(self, draw: _Draw) -> tuple[int, ...]:
         """Look up the drawn pixel in the mask: its index in the case."""
-        first, label, nth = int(draw["first_tile"]), int(draw["label"]), int(draw["nth"])
-        tile = int(draw["tile"]) - first
-        grid = TileGrid(tuple(draw["size"].tolist()), self._spec.tile)
-        own = grid.own_part(tile)
-        size = grid.own_size(tile)
+        label, nth, tile = draw.label, draw.nth, draw.tile - draw.first_tile
+        grid = TileGrid(draw.size, self._spec.tile)
+        own, size = grid.own_part(tile), grid.own_size(tile)
         mask = self._mask_memory(size)
         channels = (slice(label, label + 1),) if self._split.multi_hot else ()
-        plan = BoxPlan(first, [TilePart(tile, (*own, *channels), own)])
+        plan = BoxPlan(draw.first_tile, [TilePart(tile, (*own, *channels), own)])
         self._reader.read_box_into(plan, [mask if n == MASK else None for n in self._names])
         value = 1 if self._split.multi_hot else label
         found = np.flatnonzero(mask.reshape(-1) == value)
         if nth >= found.size:
-            [name] = sample_names(self._split, np.array([int(draw["tile"])]))
+            [name] = sample_names(self._split, np.array([draw.tile]))
             raise ReadError(
                 f"{self._split.path / MASK}: needed more than {nth} pixels of class {label} in "
                 f"{name}, as {CLASS_PIXELS} says, found {found.size}: check the store by `zarrfeed "
                 "verify`, and convert again"
             )
         place = np.unravel_index(int(found[nth]), size)
-        return np.array(place, np.int64) + grid.origin(tile)
+        return tuple(int(at) + first for at, first in zip(place, grid.origin(tile), strict=True))
 
     def _mask_memory(self, size: tuple[int, ...]) -> NDArray[Any]:
         layout = self._split.layouts[MASK]
@@ -215,3 +225,9 @@ class PatchReader:
             self._mask = aligned_empty(nbytes).view(layout.dtype)
         memory = self._mask[: int(np.prod(size))].reshape(size)
         return memory[..., None] if self._split.multi_hot else memory
+
+
+def _plain(draws: Draws) -> Iterator[_Draw]:
+    columns = (draws[name].tolist() for name in _Draw._fields)
+    for first_tile, size, origin, *rest in zip(*columns, strict=True):
+        yield _Draw(first_tile, tuple(size), tuple(origin), *rest)
