@@ -58,6 +58,7 @@ def test_formats_that_read_local_files_say_so(name):
         ("repack", "i.zarr", ADDRESSES[0], "--split", "s"),
         ("verify", ADDRESSES[0]),
         ("inspect", ADDRESSES[0]),
+        ("evaluate", ADDRESSES[0], "p.zarr"),
         ("bench", ADDRESSES[0]),
         ("demo", "--out", ADDRESSES[0]),
     ],

@@ -160,9 +160,10 @@ def test_imports_point_down(package: Path) -> None:
 def test_every_folder_of_the_loader_is_a_layer() -> None:
     rooms = rooms_of(graph_of(LOADER))
     folders = {path.parent.name for path in LOADER.glob("*/__init__.py")}
-    assert folders == {"store", "order", "feed", "fronts"}
+    assert folders == {"store", "order", "feed", "fronts", "evaluation"}
     assert not below("order", rooms) & folders, "order is pure"
     assert "order" not in below("store", rooms)
+    assert below("evaluation", rooms) & folders == {"store"}
     for room in rooms.keys() - folders - {""}:
         assert not below(room, rooms) & folders, f"{room}.py stands beside the folders, not above"
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import ReadError, SourceError, StoreError, WorkerError, ZarrfeedError
 
 if TYPE_CHECKING:
+    from zarrfeed.evaluation.comparison import evaluate
+    from zarrfeed.evaluation.scores import Evaluation
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
@@ -34,6 +36,7 @@ __all__ = [
     "ClassShares",
     "CoverPatches",
     "EpochStats",
+    "Evaluation",
     "FeedMonitor",
     "FrontEnd",
     "GridPatches",
@@ -53,6 +56,7 @@ __all__ = [
     "ZarrfeedError",
     "__version__",
     "class_pixels",
+    "evaluate",
     "list_splits",
     "open_case",
     "open_cases",
@@ -71,6 +75,7 @@ _HOME = {
     "ClassShares": "order.class_shares",
     "CoverPatches": "order.patches",
     "EpochStats": "feed.stats",
+    "Evaluation": "evaluation.scores",
     "FeedMonitor": "fronts.callbacks",
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
     "GridPatches": "order.patches",
@@ -84,6 +89,7 @@ _HOME = {
     "Weights": "order.sampling",
     "ZarrSequence": "fronts.keras_sequence",
     "class_pixels": "store.descriptive_arrays",
+    "evaluate": "evaluation.comparison",
     "list_splits": "store.split",
     "open_case": "store.cases",
     "open_cases": "store.cases",

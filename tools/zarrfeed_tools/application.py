@@ -23,6 +23,7 @@ from zarrfeed_tools import (
     bench_command,
     convert_command,
     demo_command,
+    evaluate_command,
     formats_command,
     inspect_command,
     repack_command,
@@ -84,6 +85,7 @@ for command in (
     verify_command,
     inspect_command,
     bench_command,
+    evaluate_command,
     demo_command,
 ):
     command.register(app)

@@ -1,0 +1,1 @@
+"""How well do stored predictions agree with the masks of a split?"""

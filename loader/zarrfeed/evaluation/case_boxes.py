@@ -1,0 +1,182 @@
+"""Read boxes of one field case by case, from a split of cases or of samples.
+
+A sample is a case of the one size that all have.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.store.cases import open_cases
+from zarrfeed.store.descriptive_arrays import sample_names
+from zarrfeed.store.reader import SplitReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.split import Split
+    from zarrfeed.store.tile_grid import Box
+
+
+class CaseBoxes:
+    """One field of all cases of a split.
+
+    Parameters
+    ----------
+    split
+        A split of cases, or of samples.
+    field
+        Name of the field.
+    axes
+        Number of spatial axes of a split of samples, 2 or 3.
+
+    Attributes
+    ----------
+    numbers
+        Key → number of the case, in the order of the store.
+    sizes
+        (M, axes) int64: size of each case.
+    tile
+        Size of the boxes that are read without reading more.
+    channels
+        The extents of the axes after the spatial ones.
+    dtype
+        Data type of the values.
+
+    Raises
+    ------
+    StoreError
+        The field is missing, or does not fit the split.
+    """
+
+    def __init__(self, split: Split, field: str, axes: int) -> None:
+        layout = split.select([field])[field]
+        self.split, self.field = split, field
+        self.dtype = layout.dtype
+        self._cases = open_cases(split) if split.tile_size is not None else None
+        if self._cases is not None:
+            keys: Sequence[str] = list(self._cases)
+            self.sizes = self._cases.sizes
+            self.tile = self._cases.tile_size
+            self._cases.open(keys[0], field)  # refuses a field that has no tiles
+        else:
+            rows = layout.shape[0]
+            keys = sample_names(split, range(rows))
+            self.tile = layout.sample_shape[:axes]
+            self.sizes = np.broadcast_to(np.array(self.tile, np.int64), (rows, len(self.tile)))
+            self._reader = SplitReader(split, [field])
+            self._chunk_rows = layout.chunk_rows
+            self._rows, self._samples = range(0), np.empty(0, layout.dtype)
+        self.channels = layout.sample_shape[len(self.tile) :]
+        self.numbers = {key: number for number, key in enumerate(keys)}
+        if len(self.numbers) < len(keys):
+            again = next(key for number, key in enumerate(keys) if self.numbers[key] != number)
+            raise StoreError(
+                f"{split.path}: needed samples of different keys, by which they are compared, "
+                f"found {again!r} twice: leave one out, by `zarrfeed repack --keys`"
+            )
+
+    @property
+    def pixel_nbytes(self) -> int:
+        """Size of a pixel in bytes, with all of its channels."""
+        return math.prod(self.channels) * self.dtype.itemsize
+
+    def read(self, key: str, box: Box) -> NDArray[Any]:
+        """Read a box of a case.
+
+        Parameters
+        ----------
+        key
+            Name of the case.
+        box
+            A slice per spatial axis.
+
+        Returns
+        -------
+        array of the shape of the box, and of the channels if there are any
+
+        Raises
+        ------
+        ReadError
+            A shard is missing, short or damaged.
+        """
+        if self._cases is not None:
+            values: NDArray[Any] = self._cases.open(key, self.field)[box]
+            return values
+        return self._sample(self.numbers[key])[box]
+
+    def _sample(self, row: int) -> NDArray[Any]:
+        """Return a sample; the others of its chunk are decoded with it, and kept."""
+        if row not in self._rows:
+            start = row - row % self._chunk_rows
+            self._rows = range(start, min(start + self._chunk_rows, len(self.sizes)))
+            self._samples = self._reader.read(self._rows)[self.field]
+        sample: NDArray[Any] = self._samples[row - self._rows.start]
+        return sample
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._cases is None:
+            self._reader.close()
+
+
+def spatial_axes(split: Split, field: str) -> int:
+    """Return how many axes of a field of masks are spatial.
+
+    Of what zarrfeed has not packed, a last axis of 1 is one of channels, and others are spatial.
+
+    Raises
+    ------
+    StoreError
+        The field is missing.
+    """
+    if split.tile_size is not None:
+        return len(split.tile_size)
+    layout = split.select([field])[field]
+    axes = len(layout.sample_shape)
+    image = split.layouts.get("image")
+    if split.packed and image is not None:
+        return min(axes, len(image.sample_shape) - 1)
+    return axes - (axes > 2 and layout.sample_shape[-1] == 1)
+
+
+def box_size(
+    size: tuple[int, ...], steps: tuple[tuple[int, ...], tuple[int, ...]], pixels: int
+) -> tuple[int, ...]:
+    """Choose the boxes in which a case is compared that is stored twice, in unlike tiles.
+
+    A box is as large as the larger tile along each axis, so that few tiles are read twice, and
+    grows by whole ones, at first along the last axis, in which pixels lie next to each other.
+
+    Parameters
+    ----------
+    size
+        Size of the case.
+    steps
+        Sizes of the tiles of both.
+    pixels
+        The most pixels of a box, unless a single tile has more.
+
+    Examples
+    --------
+    >>> box_size((96, 340, 440), ((64, 64, 64), (32, 64, 96)), 1 << 22)
+    (64, 128, 440)
+    >>> box_size((96, 340, 440), ((1, 512, 512), (96, 1, 1)), 1 << 22)
+    (28, 340, 440)
+    """
+    one, other = (
+        tuple(map(min, size, step)) for step in sorted(steps, key=math.prod, reverse=True)
+    )
+    box = list(map(max, one, other))
+    if math.prod(box) > pixels:
+        box = list(one)
+    for axis in reversed(range(len(size))):
+        more = max(pixels // math.prod(box), 1)
+        box[axis] = min(size[axis], box[axis] * more)
+    return tuple(box)

@@ -1,0 +1,186 @@
+"""Which split, classes and cases of predictions belong to those of the truth?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.spelling import did_you_mean, few, plural
+from zarrfeed.store.address import absolute_path
+from zarrfeed.store.schema import MASK
+from zarrfeed.store.split import Split, list_splits, open_split
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from zarrfeed.evaluation.case_boxes import CaseBoxes
+
+_PREDICTED = ("prediction", "probabilities", MASK)
+
+
+def open_both(
+    store: Split | str | os.PathLike[str], predictions: Split | str | os.PathLike[str]
+) -> tuple[Split, Split]:
+    """Open the split with the truth and the one with the predictions.
+
+    Parameters
+    ----------
+    store, predictions
+        Splits, or paths of splits or of datasets. Of datasets, splits of the same name are opened.
+
+    Raises
+    ------
+    StoreError
+        One is neither, or it is not clear which splits are meant.
+    """
+    true, true_splits = _opened(store)
+    predicted, predicted_splits = _opened(predictions)
+    if not isinstance(true, Split):
+        true = open_split(true / _common_split(true, true_splits, predicted_splits))
+    if isinstance(predicted, Split):
+        return true, predicted
+    name = true.path.name
+    if name not in predicted_splits:
+        raise StoreError(
+            f"{predicted}: needed predictions of the split {name!r}, found "
+            f"{few(predicted_splits)}: name the split to compare, such as "
+            f"{predicted / predicted_splits[0]}"
+        )
+    return true, open_split(predicted / name)
+
+
+def _common_split(path: Path, splits: tuple[str, ...], predicted: tuple[str, ...]) -> str:
+    """Return the split of a dataset that is predicted, or the only one."""
+    names = [name for name in splits if name in predicted] or list(splits)
+    if len(names) > 1:
+        raise StoreError(
+            f"{path}: needed the split of which these are predictions, found {few(names)}: name "
+            f"it, such as {path / names[0]}"
+        )
+    return names[0]
+
+
+def _opened(store: Split | str | os.PathLike[str]) -> tuple[Split | Path, tuple[str, ...]]:
+    """Open a split; of a dataset, return its path and its splits instead."""
+    if isinstance(store, Split):
+        return store, ()
+    path = absolute_path(store)
+    splits = list_splits(path)
+    return (path, splits) if splits else (open_split(path), ())
+
+
+def predicted_field(predicted: Split, field: str | None) -> str:
+    """Return the field to read: `field`, or the first that predictions usually have.
+
+    Raises
+    ------
+    StoreError
+        There is none of these.
+    """
+    if field is not None:
+        return field
+    for name in _PREDICTED:
+        if name in predicted.layouts or name in predicted.unfit:
+            return name
+    raise StoreError(
+        f"{predicted.path}: needed a field {', '.join(_PREDICTED[:-1])} or {_PREDICTED[-1]}, found "
+        f"{', '.join(predicted.field_names) or 'none'}: name it by field= (--field)"
+    )
+
+
+def common_classes(true: Split, predicted: Split) -> tuple[str, ...]:
+    """Return the names of classes by id; empty if neither split has any.
+
+    Names that are but the ids, as masks get that are packed without ``--classes``, say nothing.
+
+    Raises
+    ------
+    StoreError
+        The names differ.
+    """
+    needed, found = true.classes, predicted.classes
+    if not (_tell(needed) and _tell(found)) or needed == found:
+        return needed or (found if _tell(found) else ())
+    differs = next(
+        number
+        for number in range(max(len(needed), len(found)))
+        if needed[number : number + 1] != found[number : number + 1]
+    )
+    raise StoreError(
+        f"{predicted.path}: needed the classes of {true.path}, {few(needed)}, found {few(found)}: "
+        f"class {differs} differs; store predictions with the ids and names of the masks, such as "
+        "by `zarrfeed convert --classes`"
+    )
+
+
+def _tell(names: tuple[str, ...]) -> bool:
+    return names != tuple(map(str, range(len(names))))
+
+
+def excluded_classes(exclude: Iterable[str], names: tuple[str, ...]) -> frozenset[str]:
+    """Return the classes to leave out.
+
+    Raises
+    ------
+    ValueError
+        There is no such class, or no other.
+    """
+    excluded = frozenset([exclude] if isinstance(exclude, str) else exclude)
+    for name in sorted(excluded.difference(names)):
+        hint = did_you_mean(name, names, otherwise=f"the classes are {few(names)}")
+        raise ValueError(f"exclude: needed names of classes, found {name!r}: {hint}")
+    if excluded and excluded == frozenset(names):
+        raise ValueError(f"exclude: needed a class that is left, found all {len(names)} excluded")
+    return excluded
+
+
+def require_cases(
+    true: CaseBoxes, predicted: CaseBoxes, *, allow_missing: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the cases without a prediction, and the predictions of no case.
+
+    Raises
+    ------
+    StoreError
+        There are some and they may not be missing, or no case is left.
+    """
+    unpredicted = tuple(key for key in true.numbers if key not in predicted.numbers)
+    unknown = tuple(key for key in predicted.numbers if key not in true.numbers)
+    none_left = len(unpredicted) == len(true.numbers)
+    if none_left or ((unpredicted or unknown) and not allow_missing):
+        found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
+        found += [f"some of {few(unknown, shown=5)}, which it does not have"] if unknown else []
+        advice = "allow_missing=True (--allow-missing) compares the cases that both have"
+        if none_left:
+            advice = "store them by the same keys, such as names of files without their endings"
+        raise StoreError(
+            f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, "
+            f"found {', and '.join(found)}: predict again, or {advice}"
+        )
+    return unpredicted, unknown
+
+
+def require_sizes(true: CaseBoxes, predicted: CaseBoxes, keys: list[str]) -> None:
+    """Check that predictions are as large as their masks.
+
+    Raises
+    ------
+    StoreError
+        One is not.
+    """
+    needed = true.sizes[[true.numbers[key] for key in keys]]
+    found = predicted.sizes[[predicted.numbers[key] for key in keys]]
+    same_axes = needed.shape == found.shape
+    wrong = np.flatnonzero((needed != found).any(axis=1)) if same_axes else np.arange(len(keys))
+    if wrong.size:
+        at = int(wrong[0])
+        raise StoreError(
+            f"{predicted.split.path}: needed {tuple(needed[at].tolist())} pixels for {keys[at]!r}, "
+            f"the size of its mask, found {tuple(found[at].tolist())}; {wrong.size:,} of "
+            f"{plural(len(keys), 'case')} differ: predict the same images, in the same orientation "
+            "and spacing"
+        )
