@@ -18,7 +18,17 @@ from zarr import codecs
 from case_stores import random_case, write_cases
 from ome_images import write_ome
 from stores import traced_pixels, write_split
-from zarrfeed import ReadError, SplitReader, StoreError, open_case, open_cases
+from zarrfeed import (
+    CoverPatches,
+    FrontEnd,
+    GridPatches,
+    RandomPatches,
+    ReadError,
+    SplitReader,
+    StoreError,
+    open_case,
+    open_cases,
+)
 from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.in_place.opening import open_in_place
@@ -194,6 +204,64 @@ def test_statistics_that_only_packed_splits_have_are_missing(ome: Path) -> None:
     assert split.describing("class_pixels") is None
     assert not split.packed
     assert split.batch_fields == ("image", "mask")
+
+
+def require_patches(
+    sequence: FrontEnd, size: tuple[int, ...], *wholes: dict[str, NDArray[Any]]
+) -> None:
+    """Check patches that are inside their cases, of one epoch, against slices of whole cases."""
+    count = 0
+    with sequence:
+        places = [sequence.batch_places(n) for n in range(len(sequence))]
+        for arrays, rows in zip(sequence, places, strict=True):
+            for row, place in enumerate(rows):
+                box = tuple(
+                    slice(first, first + n) for first, n in zip(place.origin, size, strict=True)
+                )
+                for array, whole in zip(arrays, wholes, strict=True):
+                    expected = np.flip(whole[place.key][box], np.flatnonzero(place.flips))
+                    assert np.array_equal(array[row], expected)
+                    count += 1
+    assert count == len(wholes) * sequence.samples > 0
+
+
+@pytest.mark.parametrize(
+    "workers", [{"workers": 0}, {"workers": 2}, {"workers": 1, "use_multiprocessing": True}]
+)
+def test_patches_are_slices_whoever_reads_them(tmp_path: Path, workers: dict[str, Any]) -> None:
+    times = RNG.integers(0, 999, (2, 3, 9, 40, 37), np.uint16)
+    cells = RNG.integers(0, 3, (2, 9, 40, 37), np.uint8)
+    path = write_ome(tmp_path / "image.ome.zarr", times, "tczyx", {"cells": (cells, "tzyx")},
+                     chunks=(1, 2, 4, 16, 16))  # fmt: skip
+    keys = ["image/t000", "image/t001"]
+    images = dict(zip(keys, np.moveaxis(times, 1, -1), strict=True))
+    masks = dict(zip(keys, cells, strict=True))
+    size = (5, 16, 24)
+    patches = RandomPatches(size, per_epoch=20, flips=True)
+    require_patches(FrontEnd(path, 3, patches=patches, **workers), size, images, masks)
+
+
+def test_patches_of_planes_and_of_chosen_fields(tmp_path: Path) -> None:
+    image = RNG.integers(0, 99, (3, 30, 41), np.uint8)
+    labels = {name: (image[0] // number, "yx") for name, number in {"a": 20, "b": 30}.items()}
+    path = write_ome(tmp_path / "i.ome.zarr", image, "cyx", labels, zarr_format=2)
+    moved = {"i": np.moveaxis(image, 0, -1)}
+    b = {"i": image[0] // 30}
+    size = (8, 9)
+    for patches in (RandomPatches(size), GridPatches(size, overlap=0.5)):
+        require_patches(FrontEnd(path, 4, patches=patches, fields=("image", "b")), size, moved, b)
+        inputs = {"inputs": "image", "targets": "b"}
+        require_patches(FrontEnd(path, 4, patches=patches, **inputs), size, moved, b)
+    group = group_of(tmp_path / "g.zarr", em__raw=image, em__seg=image[0])
+    fields = ("em/raw", "em/seg")
+    whole = FrontEnd(group, 1, patches=RandomPatches((30, 41), per_epoch=2), fields=fields)
+    require_patches(whole, (30, 41), {"g": moved["i"]}, {"g": image[0]})
+    with FrontEnd(group, 1, patches=CoverPatches((16, 16)), fields="em/seg") as cover:
+        assert sum((seg > 0).sum() for (seg,) in cover) == (image[0] > 0).sum()
+    with pytest.raises(StoreError, match="needed one label, found a, b"):
+        FrontEnd(path, 4, patches=RandomPatches(size))
+    with pytest.raises(StoreError, match="shares need 'mask' and 'class_pixels'"):
+        FrontEnd(path, 4, patches=RandomPatches(size, shares={1: 0.5}), fields=("image", "b"))
 
 
 def test_times_are_cases(tmp_path: Path) -> None:

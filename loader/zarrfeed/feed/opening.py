@@ -36,6 +36,7 @@ from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.descriptive_arrays import class_pixels
 from zarrfeed.store.file_limits import descriptors_each, with_room
+from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.reader import warn_if_indirect
 from zarrfeed.store.split import open_split
 
@@ -72,7 +73,7 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     WorkerError
         A transform raised, or did not return the arrays of a batch.
     """
-    split = with_room(lambda: open_split(request.path), request.path, StoreError)
+    split = with_room(lambda: _open_split(request), request.path, StoreError)
     structure = request.structure or BatchStructure(default_fields(split))
     layouts = split.select(fields_to_read(request, split, structure))
     warn_if_indirect(split, list(layouts))
@@ -86,6 +87,17 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
         source = tuple(patch_spec(spec, request.patches.size) for spec in source)
         patches = opened.spec
     return split, schedule, _batch_spec(request, split, structure, source, patches, schedule)
+
+
+def _open_split(request: Request) -> Split:
+    """Open what is packed; for patches, also images that are read where they are."""
+    split = None
+    if request.patches is not None:
+        fields = request.fields
+        if fields is None and request.structure and not request.transforms:
+            fields = request.structure.names  # transforms may make some of these
+        split = open_in_place(request.path, request.patches.axes, fields)
+    return open_split(request.path) if split is None else split
 
 
 def _schedule(

@@ -7,9 +7,10 @@ What is in a folder is decided by this rule, in this order, for patches of 2 or 
    names: ``z`` (for patches of 3 axes), ``y`` and ``x`` are those of the case, ``c`` becomes the
    last one; each point of ``t`` is a case of its own. Only the finest resolution is read.
 3. A group that has the arrays of the fields (``image`` and ``mask``, or those that are asked for)
-   is a case if the second one has as many axes as patches. If it has one more, the group is a split
-   of samples along axis 0. Of images alone, the same is true of their array. Other fields may have
-   a channel axis besides, last or first; where both fit the size, it is the last.
+   is a case if the mask has as many axes as patches; the mask is the field of this name, or the
+   second one, or the only one. If it has another number, the group is a split of samples along
+   axis 0. Other fields may have a channel axis besides, last or first; where both fit the size of
+   the mask, it is the last.
 4. An array alone is a case if it has as many axes as patches.
 5. A group or folder that has neither is searched for cases, up to three levels deep: a
    bioformats2raw container, a plate, a folder of images.

@@ -44,7 +44,7 @@ def plain_case(arrays: dict[str, StoredArray], key: str, axes: int) -> Case | No
     Parameters
     ----------
     arrays
-        By field, the image first and then the mask.
+        By field. The mask is the one of this name, or the second one.
     key
         Name of the case.
     axes
@@ -60,12 +60,12 @@ def plain_case(arrays: dict[str, StoredArray], key: str, axes: int) -> Case | No
     Arrays (4, 64, 64, 3) and (4, 64, 64) are a volume for patches of 3 axes, and samples for those
     of 2.
     """
-    shapes = [array.layout.shape for array in arrays.values()]
-    decides = shapes[min(1, len(shapes) - 1)]
-    if len(decides) != axes:
+    names = list(arrays)
+    decides = MASK if MASK in arrays else names[min(1, len(names) - 1)]
+    size = arrays[decides].layout.shape
+    if len(size) != axes:
         return None
-    fields = {field: _field(array, decides) for field, array in arrays.items()}
-    return Case(key, fields, decides)
+    return Case(key, {name: _field(array, size) for name, array in arrays.items()}, size)
 
 
 def _field(array: StoredArray, size: tuple[int, ...]) -> CaseField:
