@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # tf_keras goes with one release of TensorFlow, and asks for the package that is not -cpu.
 TF_KERAS := from importlib.metadata import version; print(version('tensorflow-cpu').rpartition('.')[0] + '.0')
 
-.PHONY: help demo test check soak fuzz chaos bench bench-plots clean
+.PHONY: help demo test check mypy pyright soak fuzz chaos bench bench-plots clean
 .DEFAULT_GOAL := help
 
 help:  ## this page
@@ -46,7 +46,7 @@ test: .venv/for-dev  ## the whole suite, by JOBS=2 processes
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs and sequences
-	$(BIN)/python -m pytest -m soak
+	TMPDIR=$${TMPDIR:-/tmp} $(BIN)/python -m pytest -m soak  # gigabytes: not in memory
 
 fuzz: .venv/for-dev  ## mutated stores and sources by the 10,000s (half an hour; SEED=…, COUNT=… of each)
 	$(if $(SEED),SEED=$(SEED)) $(if $(COUNT),COUNT=$(COUNT)) $(BIN)/python -m pytest -m fuzz -s -o faulthandler_timeout=0
@@ -57,9 +57,11 @@ chaos: .venv/for-dev  ## kill workers, parents and conversions, fail system call
 check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+	@$(MAKE) --no-print-directory -j2 mypy pyright
 	@$(MAKE) --no-print-directory test
+
+mypy pyright: .venv/for-dev
+	$(BIN)/$@
 
 # A quick look does with the peers that the tests need anyway.
 bench: .venv/for-$(if $(QUICK),dev,bench)  ## zarrfeed, its peers and the limits in one run (hours; QUICK=1: minutes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,17 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Timings never decide a test: Hypothesis would fail an example that a busy machine slowed down.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# A small conversion waits for the disk longer than it works: it calls fsync some fifty times. In
+# memory that is free. With TMPDIR=/tmp the tests run on a disk.
+MEMORY = Path("/dev/shm")
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK)
+    and shutil.disk_usage(MEMORY).free > 4 << 30
+):
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # so that TMPDIR is looked at again
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 
