@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrfeed
+from ome_images import write_ome
 from predicted import NAMES, mistaken, plain_scores, probabilities_of, write_dataset
 from stores import write_split
-from zarrfeed import Evaluation, StoreError, evaluate, open_split
+from zarrfeed import Evaluation, SplitReader, StoreError, evaluate, open_split
 from zarrfeed.evaluation import comparison, overlap
 from zarrfeed.evaluation.case_boxes import box_size
 from zarrfeed.evaluation.overlap import add_overlaps, overlap_of_channels, overlap_of_ids
@@ -246,6 +247,37 @@ def test_stores_of_others_are_compared_row_by_row(tmp_path, truth, predicted):
     assert evaluate(*paths, exclude="0").classes == ("1", "2")
     split = open_split(paths[0])
     assert evaluate(split, split, field="mask").dice.tolist() == [[1, 1, 1]] * 2
+
+
+def test_labels_of_ome_zarr_images_are_compared_where_they_are(truth, predicted, tmp_path):
+    labels = {name: (arrays["a"], "zyx") for name, arrays in (("t", truth), ("p", predicted))}
+    both = write_ome(tmp_path / "a.ome.zarr", np.zeros((5, 16, 16), np.uint8), "zyx", labels)
+    one = write_ome(tmp_path / "b" / "a.ome.zarr", np.zeros((5, 16, 16), np.uint8), "zyx",
+                    {"p": labels["p"]})  # fmt: skip
+    right = plain_scores(truth["a"], predicted["a"], 3)[0]
+    for predictions, field in ((both, "p"), (one, None), (one.parent, None)):
+        found = evaluate(both, predictions, truth="t", field=field)
+        assert np.allclose(found.dice, [right])
+        assert found.keys == ("a",)
+    store = write_dataset(
+        tmp_path / "p.zarr", {"a": predicted["a"]}, field="prediction", tile=(3, 4, 5)
+    )
+    assert np.allclose(evaluate(both, store / "val", truth="t").dice, [right])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_small_samples_are_read_many_at_a_time(tmp_path, monkeypatch, backwards):
+    rng = np.random.default_rng(0)
+    masks = {f"s{number:02}": rng.integers(0, 3, (4, 5), np.uint8) for number in range(30)}
+    store = write_dataset(tmp_path / "t", masks, classes=NAMES[:3])
+    others = dict(reversed(masks.items())) if backwards else masks
+    path = write_dataset(tmp_path / "p", others)
+    reads = []
+    read = SplitReader.read
+    monkeypatch.setattr(SplitReader, "read", lambda self, ids: reads.append(ids) or read(self, ids))
+    assert (evaluate(store, path).dice == 1).all()
+    of_keys = 2
+    assert len(reads) == of_keys + 1 + (30 if backwards else 1)
 
 
 def test_the_ignored_id_of_predictions_is_no_class(store, truth, predicted, tmp_path):

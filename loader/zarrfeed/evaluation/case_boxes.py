@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from zarrfeed.store.tile_grid import Box
 
 
+_AHEAD_NBYTES = 1 << 20  # of small samples that are read together
+
+
 class CaseBoxes:
     """One field of all cases of a split.
 
@@ -112,10 +115,14 @@ class CaseBoxes:
         return self._sample(self.numbers[key])[box]
 
     def _sample(self, row: int) -> NDArray[Any]:
-        """Return a sample; the others of its chunk are decoded with it, and kept."""
+        """Return a sample. Those that are read with it, such as the rest of its chunk, are kept."""
         if row not in self._rows:
+            count = self._chunk_rows
+            if row == self._rows.stop:  # the next one: more of them will probably follow
+                nbytes = math.prod(self.tile) * self.pixel_nbytes
+                count = max(count, _AHEAD_NBYTES // nbytes)
             start = row - row % self._chunk_rows
-            self._rows = range(start, min(start + self._chunk_rows, len(self.sizes)))
+            self._rows = range(start, min(start + count, len(self.sizes)))
             self._samples = self._reader.read(self._rows)[self.field]
         sample: NDArray[Any] = self._samples[row - self._rows.start]
         return sample

@@ -60,10 +60,12 @@ def evaluate(
     Parameters
     ----------
     store
-        The split with the true masks, such as ``ct.zarr/val``.
+        The split with the true masks, such as ``ct.zarr/val``; or an OME-Zarr image with labels,
+        or a folder of such.
     predictions
-        A dataset with a split of the same name, or a split: any that has ids of classes or
-        probabilities, such as a folder of predicted masks packed by ``zarrfeed convert``.
+        A dataset with a split of the same name, as :func:`zarrfeed.predict` writes it; or a split,
+        or OME-Zarr images: any that has ids of classes or probabilities, such as a folder of
+        predicted masks packed by ``zarrfeed convert``.
     field
         The field of the predictions. By default ``prediction``, ``probabilities`` or ``mask``,
         whichever there is first. It holds ids of classes; or probabilities, floats with a last axis

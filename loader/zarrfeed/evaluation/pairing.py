@@ -9,6 +9,7 @@ import numpy as np
 from zarrfeed.errors import StoreError
 from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.address import absolute_path
+from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.split import Split, list_splits, open_split
 
@@ -30,7 +31,8 @@ def open_both(
     Parameters
     ----------
     store, predictions
-        Splits, or paths of splits or of datasets. Of datasets, splits of the same name are opened.
+        Splits, or paths of splits, of datasets, or of OME-Zarr images. Of datasets, splits of the
+        same name are opened.
 
     Raises
     ------
@@ -69,6 +71,9 @@ def _opened(store: Split | str | os.PathLike[str]) -> tuple[Split | Path, tuple[
     if isinstance(store, Split):
         return store, ()
     path = absolute_path(store)
+    in_place = open_in_place(path, None, "all")
+    if in_place is not None:
+        return in_place, ()
     splits = list_splits(path)
     return (path, splits) if splits else (open_split(path), ())
 
