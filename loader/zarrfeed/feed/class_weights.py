@@ -47,7 +47,7 @@ def weight_table(
     *,
     classes: Sequence[str],
     ignore: int | None,
-    pixels: NDArray[np.int64] | None,
+    pixels: NDArray[np.float64] | None,
 ) -> NDArray[np.float32]:
     """Turn class weights into a table that a mask can index.
 
@@ -62,7 +62,7 @@ def weight_table(
     ignore
         The id that is no class. It weighs 0 unless `class_weight` names it.
     pixels
-        (classes,) int64 number of pixels of each class; None if they were not counted.
+        (classes,) float64 number of pixels of each class; None if they were not counted.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def weight_table(
     return table
 
 
-def _balanced(class_weight: str, pixels: NDArray[np.int64] | None) -> list[float]:
+def _balanced(class_weight: str, pixels: NDArray[np.float64] | None) -> list[float]:
     """Weigh classes as scikit-learn's ``compute_class_weight``; a class without pixels weighs 0."""
     if class_weight != "balanced":
         raise ValueError(f"class_weight must be a dict, a list or 'balanced', not {class_weight!r}")

@@ -24,6 +24,7 @@ from zarrfeed.feed.feeder import Feeder
 from zarrfeed.feed.patch_opening import open_patches, patch_spec
 from zarrfeed.feed.rank_share import share_schedule
 from zarrfeed.feed.request import subset_ids
+from zarrfeed.feed.sample_opening import drawn_pixels, open_samples
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec
@@ -34,7 +35,6 @@ from zarrfeed.feed.workers.threads import ThreadWorkers
 from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
-from zarrfeed.store.descriptive_arrays import class_pixels
 from zarrfeed.store.file_limits import descriptors_each, with_room
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.reader import warn_if_indirect
@@ -69,7 +69,8 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     StoreError
         There is no such split, or it lacks a field.
     ValueError
-        The subset or the class weights do not fit the split, or an epoch has no batch.
+        The subset, the sampling or the class weights do not fit the split, or an epoch has no
+        batch.
     WorkerError
         A transform raised, or did not return the arrays of a batch.
     """
@@ -80,7 +81,8 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     source, first = sample_specs(layouts), next(iter(layouts.values()))
     patches = None
     if request.patches is None:
-        schedule = _schedule(request, first, subset_ids(request.subset, first.shape[0]))
+        ids = subset_ids(request.subset, first.shape[0])
+        schedule = _schedule(request, first, ids, open_samples(request.sampling, split, ids))
     else:
         opened = open_patches(request.patches, split, layouts, request.subset)
         schedule = _schedule(request, first, opened.rows, opened.sampler)
@@ -148,7 +150,7 @@ def _batch_spec(
             mask,
             classes=split.classes,
             ignore=split.ignore,
-            pixels=class_pixels(split, schedule.ids),
+            pixels=drawn_pixels(split, schedule),
         )
     return BatchSpec(
         split=split,

@@ -16,6 +16,7 @@ from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
+from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
 from zarrfeed.store.address import absolute_path
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
+    from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
 
 Subset: TypeAlias = slice | ArrayLike | None
@@ -58,6 +60,7 @@ class Request:
     weights: FieldNames | None
     subset: Subset
     patches: Patches | None
+    sampling: Sampling | None
     transform: Transform | None
     batch_transform: Transform | None
     class_weight: ClassWeight | None
@@ -83,6 +86,17 @@ class Request:
             raise TypeError(
                 "patches must be RandomPatches, CoverPatches or GridPatches, such as "
                 f"RandomPatches((128, 128)), not {self.patches!r}"
+            )
+        ways = Balanced, Shares, Weights, RepeatFactor
+        if self.sampling is not None and not isinstance(self.sampling, ways):
+            raise TypeError(
+                "sampling must be Balanced(), Shares({class: share}), Weights(one for each sample) "
+                f"or RepeatFactor(), not {self.sampling!r}"
+            )
+        if self.sampling is not None and self.patches is not None:
+            raise ValueError(
+                "sampling draws whole samples, patches parts of them: leave out one; "
+                "RandomPatches(…, shares={class: share}) draws patches with given classes"
             )
         if self.timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {self.timeout}")

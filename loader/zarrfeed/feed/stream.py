@@ -18,6 +18,7 @@ from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.rank_share import Sharing
+from zarrfeed.feed.sample_opening import draw_shares
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.draw_names import draw_keys
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.stats import EpochStats
     from zarrfeed.feed.workers.patch_reader import PatchPlace
+    from zarrfeed.order.class_shares import ClassShares
     from zarrfeed.order.draws import Draws
     from zarrfeed.order.ranks import DetectedRank
     from zarrfeed.order.schedule import Schedule
@@ -166,6 +168,10 @@ class Stream:
     def names(self, index: int, epoch: int) -> list[str]:
         """Return the keys of a batch's samples, row by row; of patches those of their cases."""
         return draw_keys(self.split, self._real_draws(index, epoch))
+
+    def shares(self, epoch: int) -> ClassShares:
+        """Return which share of an epoch's draws contains each class."""
+        return draw_shares(self.request, self.split, self.schedule, epoch)
 
     def places(self, index: int, epoch: int) -> list[PatchPlace]:
         """Return where the patches of a batch lie, row by row."""

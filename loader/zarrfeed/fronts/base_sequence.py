@@ -1,4 +1,4 @@
-"""Properties and position of a sequence.
+"""Position of a sequence, and the sizes of its batches.
 
 :class:`zarrfeed.FrontEnd` adds the batches.
 """
@@ -9,23 +9,18 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.arguments import whole
-from zarrfeed.feed.batch_structure import outputs_of
-from zarrfeed.store.descriptive_arrays import image_fields, normalization_of
-from zarrfeed.store.schema import IMAGE
+from zarrfeed.fronts.sequence_facts import SequenceFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zarrfeed.feed.stats import EpochStats
-    from zarrfeed.feed.stream import Stream
     from zarrfeed.feed.workers.patch_reader import PatchPlace
-    from zarrfeed.store.descriptive_arrays import Normalization
 
 
-class BaseSequence:
-    """The part of a sequence that describes its batches, and gets and sets its position."""
+class BaseSequence(SequenceFacts):
+    """The part of a sequence that gets and sets its position."""
 
-    _stream: Stream
     _predicted: int | None = None  # the epoch of Keras' last run if that was `predict`
     _warned_of_keys = False
 
@@ -38,79 +33,6 @@ class BaseSequence:
     def batch(self) -> int:
         """The batch that the next iterator begins with: 0, except after :meth:`load_state_dict`."""
         return self._stream.position.coming[1]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names by id; empty if the store has none."""
-        return self._stream.split.classes
-
-    @property
-    def ignore(self) -> int | None:
-        """The mask id that counts as no class; None if there is none."""
-        return self._stream.split.ignore
-
-    @property
-    def normalization(self) -> Normalization:
-        """Mean and variance of the images' channels: ``Normalization(mean=…, variance=…)``.
-
-        They are those of the one field of images among the inputs, over the stored samples of
-        `subset`, before any transform. They follow from sums that the split stores, so that no
-        image is read. Use them for Keras' layer of the same name:
-        ``mean, variance = train.normalization``.
-
-        Raises
-        ------
-        StoreError
-            The split does not store the sums of its images' channels.
-        ValueError
-            Several inputs are images, or none is.
-        """
-        images = image_fields(self._stream.split)
-        if not images:
-            return self.normalization_of(IMAGE)
-        spec = self._stream.batch_spec
-        stored = [each.name for each in spec.source]
-        inputs = list(outputs_of(spec.structure.parts[0]).values())
-        if not set(inputs) & set(stored):  # a transform makes them of what is stored
-            inputs = stored
-        among = [name for name in images if name in inputs]
-        if len(among) != 1:
-            raise ValueError(
-                f"normalization needs one field of images among {', '.join(inputs)}, found "
-                f"{' and '.join(among) or 'none'}: choose one by "
-                f"normalization_of({(among or images)[0]!r})"
-            )
-        return self.normalization_of(among[0])
-
-    def normalization_of(self, field: str) -> Normalization:
-        """Mean and variance of the channels of any field of images, like `normalization`.
-
-        Parameters
-        ----------
-        field
-            Name of a field whose role is `image`; `fields` need not contain it.
-
-        Returns
-        -------
-        Normalization
-            Mean and variance, each (C,) float64.
-
-        Raises
-        ------
-        StoreError
-            The split has no such field of images, or does not store the sums of its channels.
-        """
-        return normalization_of(self._stream.split, self._stream.schedule.ids, field)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of a batch's arrays in order. With `class_weight` the last one is the weights."""
-        return tuple(spec.name for spec in self._stream.specs)
-
-    @property
-    def samples(self) -> int:
-        """Number of samples per epoch, before a remainder is dropped."""
-        return self._stream.schedule.samples
 
     def __repr__(self) -> str:
         specs = ", ".join(

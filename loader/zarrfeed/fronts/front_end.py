@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
+    from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
 
 
@@ -50,8 +51,8 @@ class FrontEnd(BaseSequence):
     """Batches of images and masks from one split of a packed dataset: a ``keras.utils.Sequence``.
 
     Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
-    Batch i of epoch e depends only on the store, `subset`, `batch_size`, `seed`, `rank`,
-    `world_size` and the transforms. The number and kind of workers cannot change it.
+    Batch i of epoch e depends only on the store, `subset`, `patches`, `sampling`, `batch_size`,
+    `seed`, `rank`, `world_size` and the transforms, never on the number and kind of workers.
 
     Parameters
     ----------
@@ -84,6 +85,11 @@ class FrontEnd(BaseSequence):
         :class:`zarrfeed.GridPatches`: cut boxes of one size out of the images or volumes of a split
         of cases, or out of the samples of another split. "Samples" of the other arguments are then
         patches; `subset` chooses cases. Random patches are in random order by themselves.
+    sampling
+        How often an epoch draws each sample: :class:`zarrfeed.Balanced`, :class:`zarrfeed.Shares`,
+        :class:`zarrfeed.RepeatFactor` or :class:`zarrfeed.Weights`; None for once. "Samples" of the
+        other arguments are then draws; without a shuffle, repeats follow each other. Each repeat
+        has its own transform generator.
     transform
         ``transform(image, mask, rng) -> (image, mask)`` for one sample. It takes one array per
         field, such as (H, W, C) and (H, W), and a ``numpy.random.Generator`` seeded by (seed,
@@ -98,10 +104,11 @@ class FrontEnd(BaseSequence):
         epoch, batch).
     class_weight
         ``{class: weight}`` by name or id (others weigh 1), one weight per class, or "balanced":
-        total pixels / (classes × pixels of the class). Every batch gets a third array, the (b, H,
-        W) float32 weight of each pixel, which Keras takes as sample weights. The dataset's ignore
-        id weighs 0. (Keras would silently ignore ``fit(class_weight=…)``.) One of several
-        `targets` must be a mask, the only one; others weigh 1. For multi-hot masks give `weights`.
+        total pixels / (classes × pixels of the class), of the epoch that `sampling` draws on
+        average. Every batch gets a third array, the (b, H, W) float32 weight of each pixel, which
+        Keras takes as sample weights. The dataset's ignore id weighs 0. (Keras would silently
+        ignore ``fit(class_weight=…)``.) One of several `targets` must be a mask, the only one;
+        others weigh 1. For multi-hot masks give `weights`.
     drop_remainder
         Whether to leave out a last batch that is not full.
     workers
@@ -180,6 +187,7 @@ class FrontEnd(BaseSequence):
         weights: FieldNames | None = None,
         subset: Subset = None,
         patches: Patches | None = None,
+        sampling: Sampling | None = None,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
         class_weight: ClassWeight | None = None,
@@ -205,7 +213,7 @@ class FrontEnd(BaseSequence):
         self._request = Request(
             path=path, batch_size=batch_size, shuffle=shuffle, seed=seed, fields=fields,
             inputs=inputs, targets=targets, weights=weights, subset=subset, patches=patches,
-            transform=transform, batch_transform=batch_transform,
+            sampling=sampling, transform=transform, batch_transform=batch_transform,
             class_weight=class_weight, drop_remainder=drop_remainder, workers=workers,
             use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,
             pad_remainder=pad_remainder, rank=rank, world_size=world_size, timeout=timeout,

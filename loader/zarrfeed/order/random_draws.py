@@ -13,7 +13,7 @@ from zarrfeed.order.patches import described, exact_share
 from zarrfeed.order.random_words import below, random_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,6 +69,11 @@ class RandomDraws:
             1, -(-int(cases.sizes.prod(axis=1).sum()) // int(size.prod()))
         )
 
+    @property
+    def shares(self) -> Mapping[str | int, float]:
+        """``{class: share}`` of the draws that must contain a class."""
+        return self._patches.shares or {}
+
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on; see :class:`zarrfeed.order.draws.Sampler`."""
         return {**described(self._patches), "cases": len(self._cases)}
@@ -90,6 +95,15 @@ class RandomDraws:
             chosen[among[hits]] = column
             among, number, left = among[~hits], (number - before)[~hits], left - share
         return chosen
+
+    def forced_counts(self) -> list[int]:
+        """Return how many draws of every epoch must contain each class of `shares`."""
+        left = sum(self._shares, Fraction(0))
+        draws, counts = int(self.length * left), []
+        for share in self._shares:
+            counts.append(int(draws * share / left))
+            draws, left = draws - counts[-1], left - share
+        return counts
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places; see :class:`zarrfeed.order.draws.Sampler`."""
