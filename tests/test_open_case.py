@@ -248,16 +248,17 @@ def test_every_reader_fills_the_box_it_is_given(tmp_path, kind, options, open_fi
     split = open_split(store)
     with_room = open_field(split, "image", split.layouts["image"], open_files=open_files)
     assert type(with_room) is kind
-    box = (slice(1, 5), slice(2, 7))
-    plan = BoxPlan(0, TileGrid((5, 7), TILE).parts(box))
-    out = np.full((4, 5, 2), -1, np.int16)
-    with_room.read_box_into(plan, out)
-    assert np.array_equal(out, image[box])
-    with_room.read_box_into(BoxPlan(0, []), out)
-    assert np.array_equal(out, image[box]), "an empty plan reads nothing"
-    turned = np.full((5, 4, 2), -1, np.int16)
-    with_room.read_box_into(plan, turned.transpose(1, 0, 2)[::-1, :, ::-1])
-    assert np.array_equal(turned.transpose(1, 0, 2)[::-1, :, ::-1], image[box])
+    box, grid = (slice(1, 5), slice(2, 7)), TileGrid((5, 7), TILE)
+    for plan in (BoxPlan(0, grid.parts(box)), BoxPlan.of_box(0, grid, box)):
+        memory = np.full((4, 5, 2), -1, np.int16)
+        turned = np.full((5, 4, 2), -1, np.int16).transpose(1, 0, 2)
+        wide = np.full((8, 6, 2), -1, np.int16)[::2, 1:]
+        for out in (memory, memory[::-1], memory[:, ::-1], turned[::-1, :, ::-1], wide):
+            with_room.read_box_into(plan, out)
+            assert np.array_equal(out, image[box])
+    for empty in (BoxPlan(0, []), BoxPlan.of_box(0, grid, (slice(1, 5), slice(2, 2)))):
+        with_room.read_box_into(empty, wide)
+        assert np.array_equal(wide, image[box]), "an empty plan reads nothing"
     with_room.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.tile_grid import TileGrid, count_tiles, own_sizes
 
@@ -91,6 +92,9 @@ def test_parts_put_together_are_the_box(given_box):
     assert np.array_equal(out, wanted)
     numbers = [part.tile for part in parts]
     assert numbers == sorted(set(numbers)), "each tile once, in the order of the store"
+    plan = BoxPlan.of_box(10, grid, box)
+    assert plan.parts == parts
+    assert plan.rows == BoxPlan(10, parts).rows == [10 + number for number in numbers]
 
 
 @given(st.lists(grids(), min_size=1, max_size=5))

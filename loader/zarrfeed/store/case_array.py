@@ -179,10 +179,11 @@ class CaseArray:
         out = self._empty(shape)
         if out.size:
             axes = len(self._grid.size)
-            parts = self._grid.parts(box[:axes])
+            plan = BoxPlan.of_box(self._first_tile, self._grid, box[:axes])
             if shape[axes:] != self._channels:
-                parts = [_with_channels(part, box[axes:]) for part in parts]
-            self._read(BoxPlan(self._first_tile, parts), out)
+                parts = [_with_channels(part, box[axes:]) for part in plan.parts]
+                plan = BoxPlan(self._first_tile, parts)
+            self._read(plan, out)
         return out[then]
 
     def _empty(self, shape: tuple[int, ...]) -> NDArray[Any]:

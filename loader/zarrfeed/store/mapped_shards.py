@@ -26,6 +26,8 @@ import numpy as np
 from zarrfeed.store.truncation import MAP_FIXED, Region, map_memory, unmap_when_collected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _PROT_NONE = 0
@@ -54,7 +56,7 @@ class MappedShards:
     Attributes
     ----------
     samples
-        (n, sample_nbytes) uint8 view of the range. Only rows that :meth:`position` returns may be
+        (n, sample_nbytes) uint8 view of the range. Only rows that :meth:`positions` returns may be
         read.
 
     Raises
@@ -140,16 +142,20 @@ class MappedShards:
         addresses, self._region.missing_pages = self._region.missing_pages, []
         return {(address - self._start) // self._stride for address in addresses}
 
-    def position(self, sample: int) -> int:
-        """Return the row of :attr:`samples` that holds a sample; negative if it was never written.
+    def positions(self, rows: Sequence[int]) -> list[int]:
+        """Return the rows of :attr:`samples` that hold samples; negative if never written.
 
         Parameters
         ----------
-        sample
-            Id of a sample, of a file that :meth:`locate` knows.
+        rows
+            Ids of samples, of files that :meth:`locate` knows.
         """
-        chunk, row = divmod(sample, self._rows)
-        return int(self._first[chunk]) + row
+        if self._rows == 1:
+            alone: list[int] = self._first[rows].tolist()
+            return alone
+        chunk, row = np.divmod(np.array(rows, np.int64), self._rows)
+        found: list[int] = (self._first[chunk] + row).tolist()
+        return found
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Copy samples.

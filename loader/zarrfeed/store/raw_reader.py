@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import ReadError
+from zarrfeed.store.box_runs import box_runs
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
 from zarrfeed.store.truncation import GUARDED
 
@@ -111,6 +112,8 @@ class GatheringReader(RowReader):
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
+        if not plan.rows:
+            return
         # Plain numbers: a box has few tiles, and copying it takes hardly longer than NumPy's calls.
         shard_rows = self._layout.shard_rows
         shards = sorted({row // shard_rows for row in plan.rows})
@@ -128,11 +131,23 @@ class GatheringReader(RowReader):
 
     def _copy_box(self, mapped: MappedShards, plan: BoxPlan, out: NDArray[Any]) -> None:
         layout = self._layout
-        tiles = mapped.samples.view(layout.dtype).reshape(-1, *layout.sample_shape)
-        for row, (_, inside, lands) in zip(plan.rows, plan.parts, strict=True):
-            position = mapped.position(row)
-            index: tuple[int | slice, ...] = (position, *inside)
-            out[lands] = layout.fill if position < 0 else tiles[index]
+        positions = iter(mapped.positions(plan.rows))
+        index: tuple[int | slice, ...]
+        if plan.lines is None:
+            tiles = mapped.samples.view(layout.dtype).reshape(-1, *layout.sample_shape)
+            for position, (_, inside, lands) in zip(positions, plan.parts, strict=True):
+                index = (position, *inside)
+                out[lands] = layout.fill if position < 0 else tiles[index]
+            return
+        runs = box_runs(layout, mapped.samples, plan.lines, out)
+        for inside, lands in plan.lines.lead:
+            for source, target, across in runs:
+                position = next(positions)
+                if position < 0:
+                    out[(*lands, across)] = layout.fill
+                else:
+                    index = (position, *inside)
+                    target[lands] = source[index]
 
     def _gather(self, shards: list[int], copy: Callable[[MappedShards], None]) -> bool:
         """Copy samples out of all files together, whose tables are known; False if they differ."""

@@ -17,7 +17,6 @@ The converter uses it, too.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -51,6 +50,22 @@ class TilePart(NamedTuple):
     tile: int
     inside: Box
     lands: Box
+
+
+class Cut(NamedTuple):
+    """The part of a box that tiles at one place along an axis hold.
+
+    Attributes
+    ----------
+    at
+        Number of the tiles along the axis.
+    inside, lands
+        Where the part is in the tiles, and in the box; see :class:`TilePart`.
+    """
+
+    at: int
+    inside: slice
+    lands: slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +210,39 @@ class TileGrid:
         0 (slice(1, 2, 1), slice(2, 3, 1)) (slice(0, 1, None), slice(0, 1, None))
         1 (slice(1, 2, 1), slice(0, 2, 1)) (slice(0, 1, None), slice(1, 3, None))
         """
-        _require_inside(box, self.size)
-        # Axis by axis; plain loops, because copying a small box takes hardly longer than this.
-        found: list[tuple[int, Box, Box]] = [(0, (), ())]
-        for part, size, tile in zip(box, self.size, self.tile, strict=True):
-            along, cuts = -(-size // tile), _cut(part, tile)
+        found = [TilePart(0, (), ())]
+        for along, cuts in zip(self.shape, self.cuts(box), strict=True):
             found = [
-                (number * along + at, (*inside, of_tile), (*lands, of_box))
+                TilePart(number * along + at, (*inside, of_tile), (*lands, of_box))
                 for number, inside, lands in found
                 for at, of_tile, of_box in cuts
             ]
-        return list(itertools.starmap(TilePart, found))
+        return found
+
+    def cuts(self, box: Sequence[slice]) -> list[tuple[Cut, ...]]:
+        """Cut a box along each axis where tiles end.
+
+        Returns
+        -------
+        list of tuples
+            The cuts along each axis. Each combination of them is a part of the box.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`parts`.
+
+        Examples
+        --------
+        >>> y, x = TileGrid((5, 7), (2, 3)).cuts((slice(1, 2), slice(2, 5)))
+        >>> [cut.at for cut in y], [cut.at for cut in x]
+        ([0], [0, 1])
+        """
+        _require_inside(box, self.size)
+        return [
+            _cut(part.start, part.stop, part.step or 1, tile)
+            for part, tile in zip(box, self.tile, strict=True)
+        ]
 
     def pieces(self, box: Sequence[slice]) -> Iterator[tuple[tuple[int, ...], Box, Box]]:
         """Yield what :meth:`parts` returns one by one, with the place of each tile in the grid.
@@ -229,19 +266,19 @@ class TileGrid:
             yield place, inside, lands
 
 
-def _cut(part: slice, tile: int) -> list[tuple[int, slice, slice]]:
-    """Cut a slice along one axis where tiles end: the tiles, and their parts in tile and box."""
-    start, stop, step = part.start, part.stop, part.step or 1
+@functools.lru_cache(maxsize=4096)  # copying a small box takes hardly longer than its plan
+def _cut(start: int, stop: int, step: int, tile: int) -> tuple[Cut, ...]:
+    """Cut a range along one axis where tiles end."""
     landed = 0
     cuts = []
     while start < stop:
         at, first = divmod(start, tile)
         end = min(stop - at * tile, tile)
         count = -(-(end - first) // step)
-        cuts.append((at, slice(first, end, step), slice(landed, landed + count)))
+        cuts.append(Cut(at, slice(first, end, step), slice(landed, landed + count)))
         landed += count
         start += count * step
-    return cuts
+    return tuple(cuts)
 
 
 def _require_inside(box: Sequence[slice], size: tuple[int, ...]) -> None:
