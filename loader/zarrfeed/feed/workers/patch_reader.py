@@ -195,7 +195,7 @@ class PatchReader:
         return tuple(box), tuple(lands)
 
     def _plan(self, draw: _Draw, box: Box) -> BoxPlan:
-        return BoxPlan(draw.first_tile, TileGrid(draw.size, self._spec.tile).parts(box))
+        return BoxPlan.of_box(draw.first_tile, TileGrid(draw.size, self._spec.tile), box)
 
     def _pixel(self, draw: _Draw) -> tuple[int, ...]:
         """Look up the drawn pixel in the mask: its index in the case."""
