@@ -17,6 +17,7 @@ The converter uses it, too.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -32,6 +33,8 @@ Box: TypeAlias = tuple[slice, ...]
 
 # Beyond this, products of int64 could overflow.
 _MOST_TILES = 1 << 62
+# Boxes of at most so many tiles along an axis are cut once, and remembered.
+_FEW = 8
 
 
 class TilePart(NamedTuple):
@@ -240,7 +243,9 @@ class TileGrid:
         """
         _require_inside(box, self.size)
         return [
-            _cut(part.start, part.stop, part.step or 1, tile)
+            (_cut_few if part.stop - part.start <= _FEW * tile else _cut)(
+                part.start, part.stop, part.step or 1, tile
+            )
             for part, tile in zip(box, self.tile, strict=True)
         ]
 
@@ -259,14 +264,11 @@ class TileGrid:
         (0, 0) (slice(0, 1, None), slice(0, 1, None))
         (0, 1) (slice(0, 1, None), slice(1, 2, None))
         """
-        _require_inside(box, self.size)
-        cuts = [_cut(part, tile) for part, tile in zip(box, self.tile, strict=True)]
-        for piece in itertools.product(*cuts):
+        for piece in itertools.product(*self.cuts(box)):
             place, inside, lands = zip(*piece, strict=True)
             yield place, inside, lands
 
 
-@functools.lru_cache(maxsize=4096)  # copying a small box takes hardly longer than its plan
 def _cut(start: int, stop: int, step: int, tile: int) -> tuple[Cut, ...]:
     """Cut a range along one axis where tiles end."""
     landed = 0
@@ -279,6 +281,10 @@ def _cut(start: int, stop: int, step: int, tile: int) -> tuple[Cut, ...]:
         landed += count
         start += count * step
     return tuple(cuts)
+
+
+# Copying a small box takes hardly longer than its plan, and patches begin at few places.
+_cut_few = functools.lru_cache(maxsize=4096)(_cut)
 
 
 def _require_inside(box: Sequence[slice], size: tuple[int, ...]) -> None:
