@@ -55,7 +55,7 @@ WORLDS = {
         "fronts.tf_keras_sequence",  # types alone
     },
     "torch": {"fronts.torch_loader", "fronts.keras_sequence"},
-    "zarr": {"store.zarr_python_reader"},
+    "zarr": {"store.zarr_python_reader", "store.shard_writer"},
     "numcodecs": {"store.codecs"},
     "google_crc32c": {"store.codecs"},
     "psutil": {"machine_memory"},

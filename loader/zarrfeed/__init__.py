@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
+    from zarrfeed.fronts.prediction import predict
     from zarrfeed.fronts.resume_callback import ResumeCallback
     from zarrfeed.order.class_shares import ClassShare, ClassShares
     from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
@@ -61,6 +62,7 @@ __all__ = [
     "open_case",
     "open_cases",
     "open_split",
+    "predict",
     "read_samples",
     "stitch",
 ]
@@ -94,6 +96,7 @@ _HOME = {
     "open_case": "store.cases",
     "open_cases": "store.cases",
     "open_split": "store.split",
+    "predict": "fronts.prediction",
     "read_samples": "store.reader",
     "stitch": "store.stitching",
 }

@@ -26,6 +26,7 @@ from zarrfeed_tools import (
     evaluate_command,
     formats_command,
     inspect_command,
+    predict_command,
     repack_command,
     verify_command,
 )
@@ -86,6 +87,7 @@ for command in (
     inspect_command,
     bench_command,
     evaluate_command,
+    predict_command,
     demo_command,
 ):
     command.register(app)

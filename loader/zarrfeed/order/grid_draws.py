@@ -91,6 +91,31 @@ def covering_cells(sizes: NDArray[np.int64], patches: CoverPatches) -> NDArray[n
     return np.where(sizes <= extent, 1, -(-(sizes + extent // 4) // extent))
 
 
+def count_patches(along: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the patches of cases.
+
+    Parameters
+    ----------
+    along
+        (M, axes) int64: number of patches along each axis.
+
+    Returns
+    -------
+    (M,) int64
+
+    Raises
+    ------
+    ValueError
+        The patches are more than int64 can count.
+    """
+    # A claimed size may overflow int64: the sum of products is formed in floats first.
+    total = along.astype(np.float64).prod(axis=1).sum()
+    if total > _MOST_CELLS:
+        raise ValueError(f"needed at most {_MOST_CELLS:,} patches per epoch, found {total:.3g}")
+    counts: NDArray[np.int64] = along.prod(axis=1)
+    return counts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
     """Which cell of which case is at each place of an epoch?"""
@@ -100,11 +125,7 @@ class _Cells:
     ends: NDArray[np.int64] = field(init=False)  # (M,): cells of the cases up to here
 
     def __post_init__(self) -> None:
-        # A claimed size may overflow int64: the sum of products is formed in floats first.
-        cells = self.along.astype(np.float64).prod(axis=1).sum()
-        if cells > _MOST_CELLS:
-            raise ValueError(f"needed at most {_MOST_CELLS:,} patches per epoch, found {cells:.3g}")
-        object.__setattr__(self, "ends", np.cumsum(self.along.prod(axis=1)))
+        object.__setattr__(self, "ends", np.cumsum(count_patches(self.along)))
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if self.ends.size else 0

@@ -1,0 +1,128 @@
+"""Blend the predictions of patches, case by case, and write them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.feed.blending import Blender, id_dtype
+from zarrfeed.machine_memory import require_memory
+from zarrfeed.order.sweep import Sweep
+from zarrfeed.order.window import blending_window
+from zarrfeed.store.plane_tiles import PlaneTiles
+from zarrfeed.store.shard_writer import ShardWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.blending import Classes
+    from zarrfeed.order.patches import GridPatches
+    from zarrfeed.order.window import Window
+    from zarrfeed.store.prediction_split import PredictionSplit
+
+PREDICTION = "prediction"  # the field of class ids
+PROBABILITIES = "probabilities"
+_CHUNK_NBYTES = 256 << 10  # of samples, which may be small
+
+
+@dataclass(frozen=True, slots=True)
+class CasePredictions:
+    """How the predictions of patches become those of cases.
+
+    Attributes
+    ----------
+    target
+        The split that is written.
+    patches
+        Which patches the predictions are of.
+    window, classes
+        As for :func:`zarrfeed.predict`.
+    """
+
+    target: PredictionSplit
+    patches: GridPatches
+    window: Window
+    classes: Classes
+
+    @property
+    def field(self) -> str:
+        """Name of the field that is written."""
+        return PREDICTION if self.classes == "argmax" else PROBABILITIES
+
+    def write(self, folder: Path, predictions: Iterator[NDArray[np.float32]], first: int) -> None:
+        """Write the cases from `first` on. Shards that exist are kept.
+
+        Parameters
+        ----------
+        folder
+            Folder of the split.
+        predictions
+            The predictions of all patches of these cases in order, (*patch, K) float32.
+        first
+            Number of the first case.
+
+        Raises
+        ------
+        StoreError
+            The sums do not fit in memory, or the folder was begun with another K.
+        """
+        start = next(predictions)  # tells K
+        predictions = chain([start], predictions)
+        channels, cases = start.shape[-1], self.target.cases
+        self._check(channels)
+        rows = self._rows(folder, channels)
+        window = blending_window(self.patches.size, self.window)
+        sweep, blender = None, None
+        for case in range(first, len(cases)):
+            grid = cases.grid(case)
+            if sweep is None or blender is None or sweep.size != grid.size:
+                sweep, blender = Sweep(grid.size, self.patches), None  # frees the former one
+                blender = Blender(sweep, window, channels=channels, classes=self.classes)
+            tiles = PlaneTiles(rows, grid, cases.rows(case).start)
+            for band in sweep.bands:
+                for part in sweep.parts:
+                    blender.add(band, part, next(predictions))
+                for planes in blender.finish(band):
+                    tiles.append(planes)
+        rows.flush()
+
+    def _check(self, channels: int) -> None:
+        split = self.target.split
+        if channels > 1 and split.classes and channels != len(split.classes):
+            warnings.warn(
+                f"the model predicts {channels} classes, {split.path} has {len(split.classes)}",
+                stacklevel=4,  # the user's line
+            )
+        sizes = self.target.cases.sizes
+        planes = np.minimum(sizes[:, 0], self.patches.size[0]).astype(np.float64)
+        pixels = int((planes * sizes[:, 1:].astype(np.float64).prod(axis=1)).max())
+        require_memory(
+            split.path,
+            pixels * (channels + 2) * 4,
+            f"the sums of {channels} classes for patches of {self.patches.size}",
+        )
+
+    def _rows(self, folder: Path, channels: int) -> ShardWriter:
+        cases = self.target.cases
+        if self.classes == "argmax":
+            shape, dtype = cases.tile, id_dtype(channels)
+        else:
+            shape, dtype = (*cases.tile, channels), np.dtype(np.float32)
+        nbytes = math.prod(shape) * dtype.itemsize
+        of_samples = self.target.split.tile_size is None
+        names = ("sample", *"zyx"[-len(cases.tile) :], "class")
+        return ShardWriter(
+            folder / self.field,
+            shape=(cases.tiles, *shape),
+            dtype=dtype,
+            chunk_rows=min(cases.tiles, max(1, _CHUNK_NBYTES // nbytes)) if of_samples else 1,
+            dimensions=names[: 1 + len(shape)],
+        )

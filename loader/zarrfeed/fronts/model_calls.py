@@ -1,0 +1,120 @@
+"""Call a model with batches of patches, and check what it returns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+
+class Model(Protocol):
+    """What predicts batches, such as a Keras model."""
+
+    def predict_on_batch(self, x: Any, /) -> Any:
+        """Return the predictions of a batch."""
+        ...
+
+
+def patch_predictions(
+    model: Model,
+    batches: Iterable[Any],
+    *,
+    size: tuple[int, ...],
+    batch_size: int,
+    patches: int,
+    follow: Callable[[int], None],
+) -> Iterator[NDArray[np.float32]]:
+    """Predict patches.
+
+    Parameters
+    ----------
+    model
+        The model. All its batches have the same size, because models are compiled for one: the last
+        one is filled up with copies of its last patch.
+    batches
+        The inputs of the model, batch by batch.
+    size
+        Size of a patch in pixels.
+    batch_size
+        Patches per batch.
+    patches
+        Number of patches.
+    follow
+        Called with the number of patches done, after every batch.
+
+    Yields
+    ------
+    (P, …, K) float32
+        The prediction of each patch in order.
+
+    Raises
+    ------
+    ValueError
+        The model returns something else than one array of floats that fits the patches.
+    """
+    done = 0
+    for batch in batches:
+        rows = min(batch_size, patches - done)
+        inputs = batch if rows == batch_size else _filled(batch, batch_size)
+        yield from checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
+        done += rows
+        follow(done)
+
+
+def checked(outputs: Any, rows: int, size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the outputs of a model as (b, P, …, K) float32.
+
+    Examples
+    --------
+    >>> checked(np.ones((2, 8, 8)), 2, (8, 8)).shape
+    (2, 8, 8, 1)
+    """
+    needed = f"({rows}, {', '.join(map(str, size))}, K)"
+    if isinstance(outputs, Mapping | tuple | list):
+        raise ValueError(
+            f"predict needs a model with one output {needed}, got {type(outputs).__name__} of "
+            f"{len(outputs)}: make a model of one of them, such as keras.Model(model.input, "
+            "model.outputs[0])"
+        )
+    found = np.asarray(outputs)
+    if found.shape[: 1 + len(size)] != (rows, *size) or found.ndim - len(size) not in (1, 2):
+        raise ValueError(
+            f"predict needs one value per pixel and class, {needed} from patches of {size}, got "
+            f"{found.shape} from the model: its output must be as large as its input"
+        )
+    if found.dtype.kind in "biuc":
+        raise ValueError(
+            f"predict needs scores of classes as floats, got {found.dtype} from the model: leave "
+            "out its last step (argmax), because class ids cannot be blended"
+        )
+    if found.ndim == 1 + len(size):
+        found = found[..., None]
+    if not found.shape[-1]:
+        raise ValueError(f"predict needs at least one class, got {found.shape} from the model")
+    return found.astype(np.float32, copy=False)
+
+
+def weights_digest(model: Model) -> str | None:
+    """Return a digest of a model's weights; None if it has no ``get_weights()``, as in Keras."""
+    if not hasattr(model, "get_weights"):
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _filled(batch: Any, rows: int) -> Any:
+    """Fill up the arrays of a batch with copies of their last row."""
+    if isinstance(batch, Mapping):
+        return {name: _filled(part, rows) for name, part in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_filled(part, rows) for part in batch)
+    return np.concatenate([batch, np.repeat(batch[-1:], rows - len(batch), axis=0)])

@@ -1,0 +1,158 @@
+"""The command ``zarrfeed predict``."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 (typer needs it at run time)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zarrfeed import GridPatches, list_splits, open_split, predict
+from zarrfeed.errors import ZarrfeedError, how_to_install, printable
+from zarrfeed_tools.progress import report_interrupts, show_progress
+from zarrfeed_tools.quantities import parse_size
+from zarrfeed_tools.terminal import console, shown
+
+if TYPE_CHECKING:
+    from zarrfeed import Split
+
+# Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
+_HELP = """Predict images or volumes of any size with a Keras model, patch by patch.
+
+Patches overlap, and are blended where they do: with --window gaussian a pixel weighs less the \
+further it is from the centre of its patch, as in MONAI's sliding_window_inference. Each part of \
+the result is written as soon as no later patch covers it, so that memory does not grow with the \
+height of an image or the depth of a volume.
+
+OUT becomes a dataset with a split of the same name and the same cases and tiles, whose field \
+prediction has the class of each pixel; --classes probabilities writes all scores of the model \
+instead. Compare it with the true masks by zarrfeed evaluate, or open a case by \
+zarrfeed.open_case("OUT/val", key, "prediction"). A run that was stopped is continued by the same \
+command.
+
+[bold]Examples[/]
+
+\b
+zarrfeed predict ct.zarr/val unet.keras predictions.zarr --size 96x160x160
+zarrfeed predict city.zarr/test unet.keras out.zarr --size 512x512 --overlap 0.25 --workers 2
+zarrfeed evaluate ct.zarr/val predictions.zarr
+"""
+
+
+class _Window(StrEnum):
+    GAUSSIAN = "gaussian"
+    CONSTANT = "constant"
+
+
+class _Classes(StrEnum):
+    ARGMAX = "argmax"
+    PROBABILITIES = "probabilities"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("predict", help=_HELP)(_command)
+
+
+def _command(
+    store: Annotated[
+        Path,
+        typer.Argument(metavar="STORE[/SPLIT]", help="A split, or a dataset with only one."),
+    ],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model that Keras saved, such as unet.keras.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset of the predictions.")],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Size of a patch; DxHxW for volumes. By default that of the model's input, if it "
+            "has one.",
+        ),
+    ] = None,
+    overlap: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Share of a patch that its neighbour covers, too."),
+    ] = 0.5,
+    window: Annotated[
+        _Window, typer.Option(help="Weight of the pixels of a patch where patches overlap.")
+    ] = _Window.GAUSSIAN,
+    classes: Annotated[
+        _Classes, typer.Option(help="Whether to write class ids or all scores of the model.")
+    ] = _Classes.ARGMAX,
+    field: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the model gets. By default, image."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Patches per batch.")] = 4,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Number of threads that read ahead.")
+    ] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions that OUT already has.")
+    ] = False,
+) -> None:
+    """Predict images or volumes of any size with a Keras model, patch by patch."""
+    split = _only_split(store)
+    loaded = _load(model)
+    try:
+        patches = GridPatches(parse_size(size) if size else _input_size(loaded), overlap)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--overlap") from error
+    with report_interrupts(), show_progress("patches") as follow:
+        done = predict(
+            loaded,
+            split.path,
+            out,
+            patches,
+            window=window.value,
+            classes=classes.value,
+            inputs=field,
+            batch_size=batch_size,
+            workers=workers,
+            overwrite=overwrite,
+            progress=follow,
+        )
+    console().print(f"Predictions: [bold]{shown(done)}[/]", soft_wrap=True)
+
+
+def _only_split(store: Path) -> Split:
+    splits = list_splits(store)
+    if not splits:
+        return open_split(store)
+    if len(splits) == 1:
+        return open_split(store / splits[0])
+    raise typer.BadParameter(
+        printable(f"{store} has several splits: name one of them, like {store / splits[-1]}"),
+        param_hint="STORE",
+    )
+
+
+def _load(path: Path) -> Any:
+    """Load a model. Keras refuses to load what could run code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import keras  # takes seconds
+    except ImportError as error:
+        raise ZarrfeedError(
+            f"predict: needs Keras with a backend ({error}): {how_to_install('tensorflow')} (or "
+            "'.[jax]', or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
+        ) from error
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ZarrfeedError(f"{path}: Keras cannot load this model: {error!s:.1000}") from error
+
+
+def _input_size(model: Any) -> tuple[int, ...]:
+    """Return the size of the images that a model takes."""
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) < 4 or None in shape[1:-1]:
+        raise typer.BadParameter(
+            f"needed the size of a patch, like 512x512, because the model takes {shape}",
+            param_hint="--size",
+        )
+    return shape[1:-1]
