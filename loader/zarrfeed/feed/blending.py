@@ -150,7 +150,8 @@ def largest(values: NDArray[np.float32]) -> NDArray[Any]:
     """
     count = values.shape[-1]
     if count > _FEW_CLASSES:
-        return np.argmax(values, axis=-1).astype(id_dtype(count))
+        found: NDArray[Any] = np.argmax(values, axis=-1).astype(id_dtype(count))
+        return found
     best, *others = np.moveaxis(values, -1, 0).copy()
     ids = np.zeros(best.shape, np.uint8)
     for number, other in enumerate(others, 1):

@@ -103,10 +103,11 @@ def checked(outputs: Any, rows: int, size: tuple[int, ...]) -> NDArray[np.float3
 
 def weights_digest(model: Model) -> str | None:
     """Return a digest of a model's weights; None if it has no ``get_weights()``, as in Keras."""
-    if not hasattr(model, "get_weights"):
+    get_weights = getattr(model, "get_weights", None)
+    if get_weights is None:
         return None
     digest = hashlib.blake2b(digest_size=16)
-    for weights in model.get_weights():
+    for weights in get_weights():
         digest.update(np.ascontiguousarray(weights).view(np.uint8).data)
     return digest.hexdigest()
 

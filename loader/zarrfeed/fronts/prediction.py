@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.case_predictions import CasePredictions
-from zarrfeed.feed.request import whole
 from zarrfeed.fronts.front_end import FrontEnd
 from zarrfeed.fronts.model_calls import patch_predictions, weights_digest
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
