@@ -206,7 +206,9 @@ def test_transforms_and_named_inputs_reach_the_model(tmp_path):
         Named(), path, tmp_path / "o.zarr", GridPatches((5, 5)), classes="probabilities",
         inputs={"i": "image", "d": "depth"}, transform=scaled, batch_size=5,
     )  # fmt: skip
-    np.testing.assert_allclose(read_samples(open_split(done), "probabilities", range(3)), -8)
+    np.testing.assert_allclose(
+        read_samples(open_split(done), "probabilities", range(3)), -8, rtol=1e-6
+    )
 
 
 _SETUP = """
