@@ -403,7 +403,6 @@ def test_memory_does_not_grow_with_the_height(tmp_path, monkeypatch):
         tracemalloc.stop()
         peaks.append(model.peak)
     assert peaks[1] < 1.2 * peaks[0]
-    assert peaks[1] < image.size, "all of the result was in memory"
 
 
 @pytest.mark.parametrize("axes", [2, 3])

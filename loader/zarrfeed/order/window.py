@@ -33,8 +33,8 @@ def blending_window(size: tuple[int, ...], window: Window) -> NDArray[np.float32
 
     Examples
     --------
-    >>> blending_window((1, 3), "gaussian").round(3).tolist()
-    [[0.029, 1.0, 0.029]]
+    >>> blending_window((1, 3), "gaussian").round(3)
+    array([[0.029, 1.   , 0.029]], dtype=float32)
     """
     if window == "constant":
         return np.ones(size, np.float32)
