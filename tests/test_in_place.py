@@ -430,6 +430,21 @@ def test_a_replaced_array_is_told(ome: Path) -> None:
         whole(split, 0, "image")
 
 
+@pytest.mark.parametrize("codec", [None, numcodecs.Zstd()])
+def test_a_chunk_that_is_truncated_while_in_use_is_told(tmp_path: Path, codec: Any) -> None:
+    path = write_ome(tmp_path / "a.zarr", VOLUME[0], "zyx", chunks=(4, 12, 5), compressors=codec,
+                     zarr_format=2)  # fmt: skip
+    case = open_case(path, "a")
+    assert np.array_equal(case, VOLUME[0])
+    chunk = path / "0/0.0.1"
+    content = chunk.read_bytes()
+    os.truncate(chunk, 10)
+    with pytest.raises(ReadError, match=r"0/0\.0\.1: .* truncated while in use.*for case 'a'"):
+        case[:, :, 6]
+    chunk.write_bytes(content)
+    assert np.array_equal(case, VOLUME[0]), "a restored file is read again"
+
+
 def test_a_pipe_is_not_read(ome: Path) -> None:
     split = opened(ome, 3)
     chunk = ome / "0/c/0/0/0/0"

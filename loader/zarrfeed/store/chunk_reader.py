@@ -6,7 +6,6 @@ This is slower than reading samples straight from mapped files.
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.store.box_plan import BoxPlan
+    from zarrfeed.store.files import Stamp
     from zarrfeed.store.read_plan import ReadPlan
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.tile_grid import TilePart
@@ -38,11 +38,24 @@ class ChunkReader(FieldReader):
         Layout of the array; ``layout.foreign`` must be False.
     required
         Whether a missing file is an error. Otherwise its chunks hold the fill value.
+    stamp
+        Stamp of the array; see :func:`zarrfeed.store.files.require_same`.
+    open_files
+        Largest number of files to keep open, at least 1.
     """
 
-    def __init__(self, folder: Path, layout: ArrayLayout, *, required: bool) -> None:
-        within = os.path.realpath(folder.parent)
-        self._chunks = StoredChunks(folder, layout, within=within, required=required)
+    def __init__(
+        self,
+        folder: Path,
+        layout: ArrayLayout,
+        *,
+        required: bool,
+        stamp: Stamp | None,
+        open_files: int,
+    ) -> None:
+        self._chunks = StoredChunks(
+            folder, layout, required=required, stamp=stamp, open_files=open_files
+        )
         self._layout = layout
         # The chunks of a sample: a sample is to them what a case is to its tiles.
         self._grid = TileGrid(layout.sample_shape, layout.chunk_shape[1:])
@@ -53,12 +66,12 @@ class ChunkReader(FieldReader):
         for first in np.unique(chunk).tolist():
             here = chunk == first
             for chunk_place, part in self._whole:
-                values = self._chunks.chunk((first, *chunk_place))
                 place = (here, *part.lands)
-                if values is None:
-                    out[place] = self._layout.fill
-                else:
-                    out[place] = values[(row[here], *part.inside)]
+                with self._chunks.chunk((first, *chunk_place)) as values:
+                    if values is None:
+                        out[place] = self._layout.fill
+                    else:
+                        out[place] = values[(row[here], *part.inside)]
 
     @cached_property
     def _whole(self) -> list[tuple[Place, TilePart]]:
@@ -79,6 +92,10 @@ class ChunkReader(FieldReader):
                 place = first, *self._grid.place(piece.tile)
                 wanted.setdefault(place, []).append((target[piece.lands], (row, *piece.inside)))
         for place, pieces in wanted.items():
-            values = self._chunks.chunk(place)
-            for target, within in pieces:
-                target[...] = layout.fill if values is None else values[within]
+            with self._chunks.chunk(place) as values:
+                for target, within in pieces:
+                    target[...] = layout.fill if values is None else values[within]
+
+    def close(self) -> None:
+        """Close the files."""
+        self._chunks.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
     """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
     if name in split.sources:
-        return split.sources[name].open()
+        return split.sources[name].open(open_files=open_files)
     folder = split.path / name
     if layout.indirect is None:
         with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):
@@ -39,7 +39,13 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
                 open_files=open_files,
             )
     if not layout.foreign:
-        return ChunkReader(folder, layout, required=split.packed)
+        return ChunkReader(
+            folder,
+            layout,
+            required=split.packed,
+            stamp=split.stamps.get(name),
+            open_files=open_files,
+        )
     return ZarrPythonReader(folder)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class FieldSource(Protocol):
     """Where the rows of a field are."""
 
-    def open(self) -> FieldReader:
-        """Open a reader."""
+    def open(self, *, open_files: int) -> FieldReader:
+        """Open a reader, which may keep so many files open."""
         ...
 
 
@@ -44,8 +44,8 @@ class MemoryField:
         """The layout of an array that holds the same."""
         return row_layout(self.values.shape, self.values.dtype)
 
-    def open(self) -> FieldReader:
-        """Open a reader."""
+    def open(self, *, open_files: int) -> FieldReader:  # noqa: ARG002
+        """Open a reader, which has no files."""
         return _MemoryReader(self.values)
 
 

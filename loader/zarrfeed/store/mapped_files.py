@@ -65,6 +65,9 @@ class MappedFiles:
         file is mapped: a file that stays mapped keeps its content even if it is replaced.
     open_files
         Largest number of mappings to keep, at least 1. Each holds a descriptor.
+    within
+        Folder that must contain all files, resolved by :func:`os.path.realpath`; None for the
+        folder above `folder`.
 
     Attributes
     ----------
@@ -72,10 +75,12 @@ class MappedFiles:
         The mapped files by number.
     """
 
-    def __init__(self, folder: Path, *, stamp: Stamp | None, open_files: int) -> None:
+    def __init__(
+        self, folder: Path, *, stamp: Stamp | None, open_files: int, within: str | None = None
+    ) -> None:
         self._folder = folder
         self._stamp = stamp
-        self._within = os.path.realpath(folder.parent)
+        self._within = os.path.realpath(folder.parent) if within is None else within
         self._open_files = open_files
         self.mapped: dict[int, MappedFile] = {}
         file_limits.keeps_files(self)

@@ -1,29 +1,31 @@
-"""Read the chunks of one array of any regular chunk grid: find, read and decode them.
+"""Read the chunks of one array of any regular chunk grid: find, map and decode them.
 
-Slower than mapped readers, but equally careful: sizes that a file or an index claims are compared
-with the array's metadata before memory is allocated.
+Slower than readers of whole samples, but equally careful: sizes that a file or an index claims are
+compared with the array's metadata before memory is allocated.
 """
 
 from __future__ import annotations
 
 import math
-import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed.store.chunk_table import ENTRY_NBYTES, read_table
-from zarrfeed.store.codecs import CHECKSUM_NBYTES, decode_chunk
-from zarrfeed.store.files import open_file
+from zarrfeed.store.chunk_table import read_table
+from zarrfeed.store.codecs import decode_chunk
+from zarrfeed.store.mapped_files import MappedFile, MappedFiles
 from zarrfeed.store.tile_grid import TileGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from zarrfeed.store.schema import ArrayLayout, ShardIndex
+    from zarrfeed.store.files import Stamp
+    from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.tile_grid import Box
 
 Place = tuple[int, ...]
@@ -43,24 +45,40 @@ class StoredChunks:
         Folder of the array.
     layout
         Layout of the array; ``layout.foreign`` must be False.
-    within
-        Folder that must contain all files, resolved by :func:`os.path.realpath`.
+    stamp
+        Stamp of the array; see :func:`zarrfeed.store.files.require_same`.
+    open_files
+        Largest number of files to keep open, at least 1.
     required
         Whether a missing file is an error. Otherwise its chunks hold the fill value.
+    within
+        Folder that must contain all files, resolved by :func:`os.path.realpath`; None for the
+        folder above that of the array.
     """
 
-    def __init__(self, folder: Path, layout: ArrayLayout, *, within: str, required: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        layout: ArrayLayout,
+        *,
+        stamp: Stamp | None,
+        open_files: int,
+        required: bool,
+        within: str | None = None,
+    ) -> None:
         self._folder = folder
-        self._within = within
         self._layout = layout
         self._required = required
+        self._files = MappedFiles(folder, stamp=stamp, open_files=open_files, within=within)
         self._nbytes = math.prod(layout.chunk_shape) * layout.dtype.itemsize
-        # Chunks per file along each axis.
-        self._ratio = [
-            shard // chunk
-            for shard, chunk in zip(layout.shard_shape, layout.chunk_shape, strict=True)
-        ]
-        self._tables: dict[Place, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        # Chunks of a file, chunks of the array, and files of the array.
+        self._ratio = TileGrid(layout.shard_shape, layout.chunk_shape)
+        shape = tuple(max(1, extent) for extent in layout.shape)  # an empty array has no samples
+        self._grid = TileGrid(shape, layout.chunk_shape)
+        self._file_grid = TileGrid(shape, layout.shard_shape)
+        # By number of the file: its size, and offset and length of each chunk.
+        self._tables: dict[int, tuple[int, NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._decoded: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def read_box(self, box: Box, out: NDArray[Any]) -> None:
         """Read a box. Only the chunks that it touches are decoded, each once.
@@ -77,83 +95,107 @@ class StoredChunks:
         ReadError
             A file is short or damaged, or missing if it is required.
         """
-        layout = self._layout
-        for place, inside, lands in TileGrid(layout.shape, layout.chunk_shape).pieces(box):
-            values = self.chunk(place)
-            out[lands] = layout.fill if values is None else values[inside]
+        for place, inside, lands in self._grid.pieces(box):
+            with self.chunk(place) as values:
+                out[lands] = self._layout.fill if values is None else values[inside]
 
-    def chunk(self, place: Place) -> NDArray[Any] | None:
-        """Read and decode the chunk at a place of the grid; None if it was never written.
+    @contextmanager
+    def chunk(self, place: Place) -> Iterator[NDArray[Any] | None]:
+        """Read the chunk at a place of the grid; None if it was never written.
+
+        Its values are valid inside the context alone. They must not be used if leaving it raises.
 
         Raises
         ------
         ReadError
             As :meth:`read_box`.
         """
-        file = tuple(number // each for number, each in zip(place, self._ratio, strict=True))
-        path = self._folder / self._layout.file_name(file)
+        layout = self._layout
+        both = zip(place, layout.chunk_shape, layout.shard_shape, strict=True)
+        inside, file = [], []
+        for at, chunk, shard in both:
+            shard_at, rest = divmod(at * chunk, shard)
+            file.append(shard_at)
+            inside.append(rest // chunk)
+        number = self._file_grid.number(file)
+        mapped = self._files.mapped.get(number) or self._map(number, file)
+        if mapped is None:
+            yield None
+            return
         try:
-            descriptor = open_file(path, within=self._within)
+            encoded = self._encoded(mapped.data, number, inside)
+            values = None if encoded is None else self._values(encoded)
+        except ValueError as error:
+            self._require_whole(number, mapped, file)  # it may have been truncated meanwhile
+            raise ReadError(
+                f"{self._path(file)}: chunk {place} of {self._folder.name!r} is damaged: {error}; "
+                "restore the file or convert again"
+            ) from error
+        yield values
+        self._require_whole(number, mapped, file)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def _path(self, file: list[int]) -> Path:
+        return self._folder / self._layout.file_name(file)
+
+    def _map(self, number: int, file: list[int]) -> MappedFile | None:
+        path = self._path(file)
+        try:
+            return self._files.map(number, path, lambda *_: None)
         except FileNotFoundError as error:
             if self._required:
                 raise ReadError(
                     f"{path}: the shard is missing; restore it or convert again"
                 ) from error
             return None
-        try:
-            inside = [number % each for number, each in zip(place, self._ratio, strict=True)]
-            encoded = self._encoded(descriptor, file, inside)
-            return None if encoded is None else self._decoded(encoded)
-        except ValueError as error:
+
+    def _require_whole(self, number: int, mapped: MappedFile, file: list[int]) -> None:
+        needed, now = mapped.data.size, mapped.mapping.size()
+        if mapped.guard.missing_pages or now < needed:
+            self._files.forget(number)
             raise ReadError(
-                f"{path}: chunk {place} of {self._folder.name!r} is damaged: {error}; restore the "
-                "file or convert again"
-            ) from error
-        finally:
-            os.close(descriptor)
+                f"{self._path(file)}: the file had {needed} bytes and now has {now}: it was "
+                "truncated while in use; restore it or convert again"
+            )
 
-    def _encoded(self, descriptor: int, file: Place, inside: list[int]) -> bytes | None:
-        size = os.fstat(descriptor).st_size
+    def _encoded(
+        self, data: NDArray[np.uint8], number: int, inside: list[int]
+    ) -> NDArray[np.uint8] | None:
         index = self._layout.index
-        if index is None:
-            return self._read(descriptor, 0, size)
-        table = self._tables.get(file)
-        if table is None:
-            table = self._tables[file] = self._table(descriptor, size, index)
-            if len(self._tables) > _KEPT_TABLES:  # the oldest goes first
-                self._tables.pop(next(iter(self._tables)))
-        number = int(np.ravel_multi_index(inside, self._ratio))
-        offset, nbytes = int(table[0][number]), int(table[1][number])
-        return None if offset < 0 else self._read(descriptor, offset, nbytes)
-
-    def _table(
-        self, descriptor: int, size: int, index: ShardIndex
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        chunks = math.prod(self._ratio)
-        length = chunks * ENTRY_NBYTES + (CHECKSUM_NBYTES if index.checksum else 0)
-        if length > size:
-            raise ValueError(f"needed {length} bytes for the index alone, the file has {size}")
-        stored = os.pread(descriptor, length, size - length if index.at_end else 0)
-        return read_table(np.frombuffer(stored, np.uint8), index, chunks=chunks, size=size)
-
-    def _read(self, descriptor: int, offset: int, nbytes: int) -> bytes:
+        if index is not None:
+            table = self._tables.get(number)
+            if table is None or table[0] != data.size:
+                read = read_table(data, index, chunks=self._ratio.tiles, size=data.size)
+                table = self._tables[number] = data.size, *read
+                if len(self._tables) > _KEPT_TABLES:  # the oldest goes first
+                    self._tables.pop(next(iter(self._tables)))
+            chunk = self._ratio.number(inside)
+            offset, nbytes = int(table[1][chunk]), int(table[2][chunk])
+            if offset < 0:
+                return None
+            data = data[offset : offset + nbytes]
         allowed = self._nbytes + self._nbytes // 4 + _OVERHEAD
-        if nbytes > allowed:
+        if data.size > allowed:
             raise ValueError(
                 f"needed at most {allowed:,} bytes, which decode to {self._nbytes:,}, found "
-                f"{nbytes:,}"
+                f"{data.size:,}"
             )
-        found = os.pread(descriptor, nbytes, offset)
-        if len(found) != nbytes:
-            raise ValueError(f"needed {nbytes} bytes, found {len(found)}: the file was truncated")
-        return found
+        return data
 
-    def _decoded(self, encoded: bytes) -> NDArray[Any]:
+    def _values(self, encoded: NDArray[np.uint8]) -> NDArray[Any]:
+        """Decode a chunk into memory that the next call reuses; raw ones stay where they are."""
         layout = self._layout
-        target = np.empty(self._nbytes, np.uint8)
-        decode_chunk(layout, memoryview(encoded), target.data)
-        values = target.view(layout.dtype.newbyteorder() if layout.swapped else layout.dtype)
-        if layout.order is None:
-            return values.reshape(layout.chunk_shape)
-        stored = values.reshape([layout.chunk_shape[axis] for axis in layout.order])
-        return stored.transpose(np.argsort(layout.order))
+        if layout.compressor == "raw" and not layout.checksum and encoded.size == self._nbytes:
+            source = encoded
+        else:
+            if not self._decoded.size:
+                self._decoded = np.empty(self._nbytes, np.uint8)
+            source = self._decoded
+            decode_chunk(layout, encoded.data, source.data)
+        dtype = layout.dtype.newbyteorder() if layout.swapped else layout.dtype
+        order = layout.order or range(len(layout.shape))
+        stored: NDArray[Any] = np.ndarray([layout.chunk_shape[n] for n in order], dtype, source)
+        return stored if layout.order is None else stored.transpose(np.argsort(layout.order))

@@ -62,6 +62,9 @@ class ZarrPythonArray:
         except Exception as error:
             raise self._unreadable(f"the box {box}", error) from error
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def _unreadable(self, what: str, error: Exception) -> ReadError:
         return ReadError(f"{self._folder}: zarr-python cannot read {what}: {error!s:.500}")
 

@@ -44,9 +44,9 @@ class InPlaceField:
     table: CaseTable
     cases: Sequence[CaseField]
 
-    def open(self) -> FieldReader:
-        """Open a reader."""
-        return InPlaceReader(self)
+    def open(self, *, open_files: int) -> FieldReader:
+        """Open a reader, which may keep so many files open."""
+        return InPlaceReader(self, open_files=open_files)
 
 
 class InPlaceReader(FieldReader):
@@ -56,10 +56,13 @@ class InPlaceReader(FieldReader):
     ----------
     field
         The field to read.
+    open_files
+        Largest number of files to keep open.
     """
 
-    def __init__(self, field: InPlaceField) -> None:
+    def __init__(self, field: InPlaceField, *, open_files: int) -> None:
         self._field = field
+        self._each = max(1, open_files // min(_OPEN_ARRAYS, len(field.cases)))
         self._open: dict[Path, StoredChunks | ZarrPythonArray] = {}
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
@@ -85,18 +88,30 @@ class InPlaceReader(FieldReader):
         finally:  # if the array was replaced, that explains any other error
             require_same(field.array.folder, field.array.stamp)
 
+    def close(self) -> None:
+        """Close the files."""
+        for chunks in self._open.values():
+            chunks.close()
+
     def _opened(self, array: StoredArray) -> StoredChunks | ZarrPythonArray:
         found = self._open.get(array.folder)
         if found is None:
             if len(self._open) >= _OPEN_ARRAYS:  # the oldest goes first
-                self._open.pop(next(iter(self._open)))
-            folder, layout = array.folder, array.layout
-            found = self._open[folder] = (
-                ZarrPythonArray(folder)
-                if layout.foreign
-                else StoredChunks(folder, layout, within=array.within, required=False)
-            )
+                self._open.pop(next(iter(self._open))).close()
+            found = self._open[array.folder] = self._new(array)
         return found
+
+    def _new(self, array: StoredArray) -> StoredChunks | ZarrPythonArray:
+        if array.layout.foreign:
+            return ZarrPythonArray(array.folder)
+        return StoredChunks(
+            array.folder,
+            array.layout,
+            stamp=array.stamp,
+            open_files=self._each,
+            required=False,
+            within=array.within,
+        )
 
 
 def _whole_box(grid: TileGrid, parts: Sequence[TilePart]) -> Box:
