@@ -259,11 +259,13 @@ def test_shares_of_patches_tell_how_many_had_to_contain_a_class(
     with FrontEnd(store, 4, patches=patches) as seq:
         sampler = seq._stream.schedule.sampler
         assert isinstance(sampler, RandomDraws)
-        forced = sampler.forced(np.arange(per_epoch)).tolist()
-        assert seq.shares() == {
-            name: ClassShare(share, forced.count(column) / per_epoch)
-            for column, (name, share) in enumerate(shares.items())
-        }
+        for epoch in range(3):
+            forced = sampler.draws(np.arange(per_epoch), seed=0, epoch=epoch)["label"].tolist()
+            ids = [seq.classes.index(n) if isinstance(n, str) else n for n in shares]
+            assert seq.shares(epoch=epoch) == {
+                name: ClassShare(share, forced.count(label) / per_epoch)
+                for label, (name, share) in zip(ids, shares.items(), strict=True)
+            }
     with (
         FrontEnd(store, 4, patches=RandomPatches((4, 4))) as seq,
         pytest.raises(ValueError, match="how many patches had to contain a class: give RandomP"),

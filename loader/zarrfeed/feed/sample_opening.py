@@ -129,7 +129,7 @@ def draw_shares(request: Request, split: Split, schedule: Schedule, epoch: int) 
         There are patches without shares.
     """
     if request.patches is not None:
-        return _patch_shares(schedule)
+        return _patch_shares(schedule, epoch)
     counts = np.ones(len(schedule.ids), np.int64)
     if isinstance(schedule.sampler, RepeatedSamples):
         counts = schedule.sampler.counts(seed=schedule.seed, epoch=epoch)
@@ -144,14 +144,14 @@ def draw_shares(request: Request, split: Split, schedule: Schedule, epoch: int) 
     )
 
 
-def _patch_shares(schedule: Schedule) -> ClassShares:
+def _patch_shares(schedule: Schedule, epoch: int) -> ClassShares:
     sampler = schedule.sampler
     if not isinstance(sampler, RandomDraws) or not sampler.shares:
         raise ValueError(
             "shares() tells how many patches had to contain a class: give RandomPatches(…, "
             "shares={class: share}); what other patches contain is not known before they are read"
         )
-    counts = zip(sampler.shares.items(), sampler.forced_counts(), strict=True)
+    counts = zip(sampler.shares.items(), sampler.forced_counts(epoch), strict=True)
     return ClassShares(
         {name: ClassShare(share, count / sampler.length) for (name, share), count in counts}
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.order.draws import FREE, patch_draw
+from zarrfeed.order.forced_classes import ForcedClasses
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patches import described, exact_share
 from zarrfeed.order.random_words import below, random_words
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from zarrfeed.order.patches import RandomPatches
 
 _PLACE, _CASE = 0, 1  # purposes in keys of random words
-_INT64 = 1 << 63
 _WORDS = 4  # of a draw: case, place in it, and two in reserve; then one for the jitter of each axis
 
 
@@ -55,7 +54,7 @@ class RandomDraws:
         self._cases = cases
         self._labels = np.array([*labels, FREE], np.int64)
         self._pixels = pixels
-        self._shares = [exact_share(share) for share in (patches.shares or {}).values()]
+        self._forced = ForcedClasses([exact_share(s) for s in (patches.shares or {}).values()])
         self.dtype = patch_draw(patches.axes)
         size = np.array(patches.size, np.int64)
         # Number of origins along each axis.
@@ -78,32 +77,9 @@ class RandomDraws:
         """Return what the draws depend on; see :class:`zarrfeed.order.draws.Sampler`."""
         return {**described(self._patches), "cases": len(self._cases)}
 
-    def forced(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return which class each draw must contain: its place in `shares`, or -1.
-
-        Of every n successive draws, ⌊n p⌋ or ⌈n p⌉ must contain some class if the shares sum to p.
-        Among these, the classes follow each other by the same rule.
-        """
-        chosen = np.full(places.size, -1, np.int64)
-        among, number, left = np.arange(places.size), places, Fraction(1)
-        total = sum(self._shares, Fraction(0))
-        hits = _hits(number, total / left)
-        among, number = among[hits], _hits_before(number, total / left)[hits]
-        left = total
-        for column, share in enumerate(self._shares):
-            hits, before = _hits(number, share / left), _hits_before(number, share / left)
-            chosen[among[hits]] = column
-            among, number, left = among[~hits], (number - before)[~hits], left - share
-        return chosen
-
-    def forced_counts(self) -> list[int]:
-        """Return how many draws of every epoch must contain each class of `shares`."""
-        left = sum(self._shares, Fraction(0))
-        draws, counts = int(self.length * left), []
-        for share in self._shares:
-            counts.append(int(draws * share / left))
-            draws, left = draws - counts[-1], left - share
-        return counts
+    def forced_counts(self, epoch: int) -> list[int]:
+        """Return how many draws of an epoch must contain each class of `shares`."""
+        return self._forced.counts(self.length, after=epoch * self.length)
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places; see :class:`zarrfeed.order.draws.Sampler`."""
@@ -114,7 +90,7 @@ class RandomDraws:
         case, origin = self._free(places, words, seed=seed, epoch=epoch)
         draws["tile"] = draws["label"] = FREE
         if self._pixels is not None:
-            chosen = self.forced(places)
+            chosen = self._forced.at(places, after=epoch * self.length)
             for row in np.flatnonzero(chosen >= 0).tolist():
                 column = int(chosen[row])
                 tile, nth = self._pixel(self._pixels, column, words[row])
@@ -174,16 +150,3 @@ class RandomDraws:
         low = (self._patches.jitter * (size - 1 + centre)).astype(np.int64)
         high = (self._patches.jitter * -centre).astype(np.int64)
         return centre - low + below(words, low + high + 1)
-
-
-def _hits(numbers: NDArray[np.int64], share: Fraction) -> NDArray[np.bool_]:
-    """Return where ⌊(j+1) p⌋ > ⌊j p⌋."""
-    return _hits_before(numbers + 1, share) > _hits_before(numbers, share)
-
-
-def _hits_before(numbers: NDArray[np.int64], share: Fraction) -> NDArray[np.int64]:
-    """Return ⌊j p⌋, exactly."""
-    if int(numbers.max(initial=0)) * share.numerator < _INT64:
-        return numbers * share.numerator // share.denominator
-    exact = [j * share.numerator // share.denominator for j in numbers.tolist()]
-    return np.array(exact, np.int64)
