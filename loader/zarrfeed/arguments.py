@@ -1,8 +1,9 @@
-"""Which whole number did the user mean?"""
+"""Which number did the user mean?"""
 
 from __future__ import annotations
 
 import operator
+from numbers import Real
 from typing import Any
 
 
@@ -21,3 +22,21 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
     if number < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {number}")
     return number
+
+
+def number(name: str, value: Any) -> float:
+    """Return `value` as a ``float``.
+
+    Raises
+    ------
+    TypeError
+        It is not a real number.
+
+    Examples
+    --------
+    >>> number("jitter", 1)
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return float(value)

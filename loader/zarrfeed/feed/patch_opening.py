@@ -18,9 +18,9 @@ from zarrfeed.order.grid_draws import CoverDraws, GridDraws
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.random_draws import RandomDraws
-from zarrfeed.spelling import few
+from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_reading import read_case_table
-from zarrfeed.store.descriptive_arrays import class_pixels
+from zarrfeed.store.descriptive_arrays import class_pixels, image_fields
 from zarrfeed.store.reader import SplitReader
 from zarrfeed.store.schema import CLASS_PIXELS, MASK
 from zarrfeed.store.tile_grid import count_tiles
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.split import Split
 
 _BLOCK = 1 << 16  # tiles whose counts are read at a time
+_NUMBERS = 6  # of each case, besides its size along each axis
 _MOST_PIXELS = 1 << 62  # of all cases together, so that numbers of pixels fit int64
 
 
@@ -82,8 +83,10 @@ def open_patches(
     StoreError
         The fields do not have the axes of the patches, or `class_pixels` is missing or damaged.
     ValueError
-        The subset is empty or does not fit the split, or a class in `shares` is unknown or absent.
+        The subset is empty or does not fit the split, or a class in `shares` or a
+        field in `fill` is unknown, or no case has the class.
     """
+    _check_fill(patches.fill, split)
     tile = _tile(split, layouts, patches.axes)
     cases = _cases(split, tile, next(iter(layouts.values())).shape[0], subset)
     spec = PatchSpec(
@@ -93,7 +96,7 @@ def open_patches(
         fill=tuple(_fill(name, layout, patches.fill, split) for name, layout in layouts.items()),
         finds_classes=isinstance(patches, RandomPatches) and patches.shares is not None,
     )
-    return OpenedPatches(_rows(cases), _sampler(patches, cases, split), spec)
+    return OpenedPatches(_rows(cases), _sampler(patches, cases, split, tile), spec)
 
 
 def patch_spec(spec: Spec, size: tuple[int, ...]) -> Spec:
@@ -104,34 +107,58 @@ def patch_spec(spec: Spec, size: tuple[int, ...]) -> Spec:
 def _tile(split: Split, layouts: Mapping[str, ArrayLayout], axes: int) -> tuple[int, ...]:
     """Return the size of a tile, or of a sample, after a check that all fields have it."""
     of_cases = split.tile_size
-    first, layout = next(iter(layouts.items()))
-    tile = layout.sample_shape[:axes] if of_cases is None else of_cases
-    for name, each in layouts.items():
-        found = each.sample_shape
-        if len(tile) != axes or found[:axes] != tile or len(found) - axes not in (0, 1):
-            what = "samples" if of_cases is None else "tiles"
-            raise StoreError(
-                f"{split.path}: patches with {axes} axes need {what} with {axes} spatial axes, the "
-                f"same for every field, found {first} {layout.sample_shape}, {name} {found}: give "
-                "the patches as many axes, or choose other fields"
-            )
+    tile = next(iter(layouts.values())).sample_shape[:axes] if of_cases is None else of_cases
+    shapes = {name: layout.sample_shape for name, layout in layouts.items()}
+    known = _axes(split)
+    if (
+        len(tile) != axes
+        or known not in (None, axes)
+        or any(f[:axes] != tile or len(f) - axes not in (0, 1) for f in shapes.values())
+    ):
+        what = "samples" if of_cases is None else "tiles"
+        raise StoreError(
+            f"{split.path}: patches with {axes} axes need {what} with {axes} spatial axes, the "
+            f"same for every field, found {', '.join(f'{n} {f}' for n, f in shapes.items())}"
+            + (f", which have {known}" if known not in (None, axes) else "")
+            + ": give the patches as many axes, or choose other fields"
+        )
     return tile
 
 
+def _axes(split: Split) -> int | None:
+    """Return the number of spatial axes of a split; None if only its user knows."""
+    if split.tile_size is not None:
+        return len(split.tile_size)
+    if not split.packed:
+        return None
+    if mask := split.layouts.get(MASK):
+        return len(mask.sample_shape) - split.multi_hot
+    images = image_fields(split)
+    return len(split.layouts[images[0]].sample_shape) - 1 if images else None
+
+
 def _cases(split: Split, tile: tuple[int, ...], samples: int, subset: Subset) -> PatchCases:
-    if split.tile_size is None:
-        numbers = np.asarray(subset_ids(subset, samples), np.int64)
+    table = None if split.tile_size is None else read_case_table(split)
+    if table is None:
+        ids, what = subset_ids(subset, samples), "samples"
+    else:
+        ids, what = subset_ids(subset, len(table), "cases"), "cases"
+    if not len(ids):
+        raise ValueError("an epoch has no batch: choose cases by subset")
+    nbytes = len(ids) * 8 * (_NUMBERS + len(tile))
+    require_memory(split.path, nbytes, f"the numbers of {len(ids):,} {what}")
+    numbers = np.asarray(ids, np.int64)
+    if table is None:
         sizes = np.broadcast_to(np.array(tile, np.int64), (numbers.size, len(tile)))
         first, tiles = numbers, np.broadcast_to(np.int64(1), numbers.shape)
     else:
-        table = read_case_table(split)
-        numbers = np.asarray(subset_ids(subset, len(table), "cases"), np.int64)
         sizes, first = table.sizes[numbers], table.first_tile[numbers]
         tiles = count_tiles(sizes, tile)
-    if not numbers.size:
-        raise ValueError("an epoch has no batch: choose cases by subset")
     if sizes.astype(np.float64).prod(axis=1).sum() > _MOST_PIXELS:
         raise StoreError(f"{split.path}: needed cases of at most {_MOST_PIXELS:,} pixels together")
+    if (first[1:] != (first + tiles)[:-1]).any():
+        total = int(tiles.sum())
+        require_memory(split.path, total * 8 * 3, f"the rows of {total:,} tiles")
     return PatchCases(numbers, sizes, first, tiles)
 
 
@@ -152,7 +179,9 @@ def _fill(name: str, layout: ArrayLayout, fill: Fill, split: Split) -> float:
     value = fill.get(name, default) if isinstance(fill, Mapping) else fill
     if value is None or (name == MASK and not isinstance(fill, Mapping)):
         value = default  # one value for all fields means their images
-    if np.asarray(value).astype(layout.dtype) != value:
+    with np.errstate(invalid="ignore", over="ignore"):
+        stored = np.asarray(value).astype(layout.dtype)
+    if not np.array_equal(stored, value, equal_nan=layout.dtype.kind == "f"):
         raise ValueError(
             f"fill needs a value that {layout.dtype} {name!r} can hold, got {value!r}: give "
             f"fill={{{name!r}: …}}"
@@ -160,7 +189,15 @@ def _fill(name: str, layout: ArrayLayout, fill: Fill, split: Split) -> float:
     return value
 
 
-def _sampler(patches: Patches, cases: PatchCases, split: Split) -> Sampler:
+def _check_fill(fill: Fill, split: Split) -> None:
+    for name in fill if isinstance(fill, Mapping) else ():
+        if name not in split.field_names:
+            has = f"the split has {', '.join(split.field_names)}"
+            hint = did_you_mean(name, split.field_names, otherwise=has)
+            raise ValueError(f"fill names a field {name!r} that the split lacks: {hint}")
+
+
+def _sampler(patches: Patches, cases: PatchCases, split: Split, tile: tuple[int, ...]) -> Sampler:
     if isinstance(patches, CoverPatches):
         return CoverDraws(patches, cases)
     if isinstance(patches, GridPatches):
@@ -173,6 +210,19 @@ def _sampler(patches: Patches, cases: PatchCases, split: Split) -> Sampler:
             f"{split.path}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class in "
             "each sample, found none: `zarrfeed convert` counts them"
         )
+    if (
+        mask.sample_shape[: len(tile)] != tile
+        or len(mask.sample_shape) > len(tile) + split.multi_hot
+    ):
+        raise StoreError(
+            f"{split.path / MASK}: shares need a class id for each pixel of {tile}, found "
+            f"{mask.sample_shape}"
+        )
+    if split.classes and described.shape[1] != len(split.classes):
+        raise StoreError(
+            f"{split.path / CLASS_PIXELS}: needed the pixels of {len(split.classes)} classes, "
+            f"found {described.shape[1]}: convert again"
+        )
     labels = [
         class_id(label, split.classes, described.shape[1], argument="shares")
         for label in patches.shares
@@ -183,11 +233,11 @@ def _sampler(patches: Patches, cases: PatchCases, split: Split) -> Sampler:
     absent = [name for name, n in zip(patches.shares, pixels.totals, strict=True) if not n]
     if absent:
         counted = class_pixels(split, _rows(cases))
-        present = () if counted is None else counted
-        found = [name for name, n in zip(split.classes, present, strict=False) if n]
+        present = np.flatnonzero([] if counted is None else counted).tolist()
+        found = [split.classes[label] if split.classes else str(label) for label in present]
         raise ValueError(
             f"shares need classes that the chosen cases contain, got {few(map(repr, absent))}, of "
-            f"which they have no pixel; they have {', '.join(found) or 'others'}"
+            f"which they have no pixel; they have {few(found) or 'none'}"
         )
     return RandomDraws(patches, cases, labels, pixels)
 

@@ -101,10 +101,10 @@ class BaseSequence(SequenceFacts):
             raise ValueError("batch_places() needs ZarrSequence(patches=…), got whole samples")
         if epoch is None:
             epoch = self._stream.position.epoch_at_hand
-            self._warn_of_keys(epoch)
+            self._warn_of_keys(epoch, "batch_places")
         return self._stream.places(index, epoch)
 
-    def _warn_of_keys(self, epoch: int) -> None:
+    def _warn_of_keys(self, epoch: int, called: str = "batch_keys") -> None:
         """Warn once if the last ``predict`` used another epoch than that of the returned keys."""
         if self._predicted is None or self._warned_of_keys or not self._stream.schedule.shuffle:
             return
@@ -117,9 +117,9 @@ class BaseSequence(SequenceFacts):
             return
         self._warned_of_keys = True
         warnings.warn(
-            f"batch_keys() names the batches of epoch {epoch}; predict went through epoch "
+            f"{called}() names the batches of epoch {epoch}; predict went through epoch "
             f"{predicted}, in another order: for its predictions use "
-            f"batch_keys(i, epoch={predicted}), or predict with a ZarrSequence(shuffle=False)",
+            f"{called}(i, epoch={predicted}), or predict with a ZarrSequence(shuffle=False)",
             stacklevel=3,
         )
 

@@ -84,7 +84,8 @@ class FrontEnd(BaseSequence):
         :class:`zarrfeed.RandomPatches`, :class:`zarrfeed.CoverPatches` or
         :class:`zarrfeed.GridPatches`: cut boxes of one size out of the images or volumes of a split
         of cases, or out of the samples of another split. "Samples" of the other arguments are then
-        patches; `subset` chooses cases. Random patches are in random order by themselves.
+        patches; `subset` chooses cases, and the generators of `transform` are seeded by the numbers
+        of the patches within the epoch. Random patches are in random order by themselves.
     sampling
         How often an epoch draws each sample: :class:`zarrfeed.Balanced`, :class:`zarrfeed.Shares`,
         :class:`zarrfeed.RepeatFactor` or :class:`zarrfeed.Weights`; None for once. "Samples" of the

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Tiles whose pixels are cumulated together. One sum of 64 bits per tile and class would take twice
 # the memory of the counts; within a block they are summed when they are needed.
 _BLOCK = 64
+_PART = _BLOCK * 256  # tiles that are summed at a time
 
 
 class ClassPixels:
@@ -37,9 +38,13 @@ class ClassPixels:
 
     def __init__(self, counts: NDArray[np.unsignedinteger]) -> None:
         self._counts = counts
-        starts = np.arange(0, len(counts), _BLOCK)
-        blocks = np.add.reduceat(counts, starts, axis=0, dtype=np.int64)
-        self._ends = np.cumsum(blocks, axis=0)
+        # A part at a time, because NumPy converts what it sums to int64 first.
+        parts = [counts[start : start + _PART] for start in range(0, len(counts), _PART)]
+        blocks = [
+            np.add.reduceat(part, np.arange(0, len(part), _BLOCK), axis=0, dtype=np.int64)
+            for part in parts
+        ]
+        self._ends = np.cumsum(np.concatenate(blocks), axis=0)
         self.totals: NDArray[np.int64] = self._ends[-1]
 
     def find(self, column: int, nth: int) -> tuple[int, int]:

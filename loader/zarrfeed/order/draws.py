@@ -13,6 +13,7 @@ often the epoch has drawn it before. A draw of a patch says in addition where th
                 Then `origin` is relative to this pixel, which whoever reads the mask looks up:
     label       the class of the pixel; -1 if the draw is free
     nth         the pixel is the n-th one of the class in the tile, from 0 on, in C order
+    pixels      number of pixels of the class in the tile; whoever reads the mask checks it
     orientation bit k: flipped along axis k; bits 4 and 5: number of turns by 90 degrees
 """
 
@@ -35,7 +36,7 @@ SAMPLE_DRAW = np.dtype([("id", np.int64), ("repeat", np.int64)])
 
 def patch_draw(axes: int) -> np.dtype[np.void]:
     """Return the dtype of a draw of a patch with 2 or 3 axes."""
-    names = ("id", "repeat", "case", "first_tile", "tile", "label", "nth", "orientation")
+    names = ("id", "repeat", "case", "first_tile", "tile", "label", "nth", "pixels", "orientation")
     vectors = [(name, np.int64, (axes,)) for name in ("size", "origin")]
     return np.dtype([*((name, np.int64) for name in names), *vectors])
 

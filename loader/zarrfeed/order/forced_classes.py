@@ -14,8 +14,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# A share is the nearest fraction with at most this denominator, so that sums of shares are exact.
+_DENOMINATOR = 1_000_000
 _INT64 = 1 << 63
 _MOST_BEFORE = 1 << 62  # so that numbers of draws fit int64
+
+
+def exact_share(share: float) -> Fraction:
+    """Return a share as a fraction, so that ⌊j × share⌋ is exact for every j.
+
+    Examples
+    --------
+    >>> exact_share(1 / 3)
+    Fraction(1, 3)
+    """
+    return Fraction(share).limit_denominator(_DENOMINATOR)
 
 
 class ForcedClasses:

@@ -7,18 +7,20 @@ computed by :mod:`zarrfeed.order.random_draws` and :mod:`zarrfeed.order.grid_dra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
-from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from zarrfeed.arguments import whole
+import numpy as np
+
+from zarrfeed.arguments import number, whole
+from zarrfeed.order.forced_classes import exact_share
+from zarrfeed.order.sampling import MOST_DRAWS
 
 # A value for all fields, or one for each of some fields.
 Fill: TypeAlias = float | Mapping[str, float] | None
 
-# A share is the nearest fraction with at most this denominator, so that sums of shares are exact.
-_DENOMINATOR = 1_000_000
+_MOST_PIXELS = 1 << 62  # of a patch, so that numbers of pixels fit int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,11 @@ class RandomPatches:
         Number of patches per epoch, over all ranks. By default as many as it takes to cover all
         pixels once.
     shares
-        ``{class: share}``, by name or id: the share of patches that must contain the class. The
-        sum is at most 1; the other patches are drawn freely. Every pixel of the class is equally
-        likely to be the centre.
+        ``{class: share}``, by name or id: the share of patches that must contain the class, from
+        1e-6 on. The sum is at most 1; the other patches are drawn freely. Of any n successive
+        patches, over epochs, too, the sum times n, rounded up or down, must contain some class; n
+        times its own share those of each class, to less than 4 of several. Every pixel of the class
+        is equally likely to be the centre.
     jitter
         How far a patch that must contain a class moves at random, from 0 (the drawn pixel is the
         centre) to 1 (it may be anywhere in the patch).
@@ -48,8 +52,8 @@ class RandomPatches:
         "shift": patches at a border are moved into the case; what is smaller than a patch is
         filled up. "fill": patches may extend beyond the border, with their centre inside.
     fill
-        Value beyond the border, one for all fields or ``{field: value}``. By default the ignore id
-        for masks, else 0.
+        Value beyond the border, one for all fields but the mask, or ``{field: value}``. By default
+        the ignore id for the mask, else 0.
     flips
         Whether to flip half of the patches, along all axes or ``(True, False)`` for each.
     turns
@@ -86,17 +90,21 @@ class RandomPatches:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
         if self.per_epoch is not None:
-            _set(self, "per_epoch", whole("per_epoch", self.per_epoch, at_least=1))
+            per_epoch = whole("per_epoch", self.per_epoch, at_least=1)
+            if per_epoch > MOST_DRAWS:
+                raise ValueError(f"per_epoch must be at most {MOST_DRAWS:,}, not {per_epoch:,}")
+            _set(self, "per_epoch", per_epoch)
         _set(self, "per_case", whole("per_case", self.per_case, at_least=1))
         if self.by not in ("size", "case"):
             raise ValueError(f"by must be 'size' or 'case', not {self.by!r}")
         if self.border not in ("shift", "fill"):
             raise ValueError(f"border must be 'shift' or 'fill', not {self.border!r}")
+        _set(self, "jitter", number("jitter", self.jitter))
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
         if self.shares is not None:
             _set(self, "shares", _shares(self.shares))
-        _check_orientations(self)
+        _check(self)
 
     @property
     def axes(self) -> int:
@@ -140,7 +148,7 @@ class CoverPatches:
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
-        _check_orientations(self)
+        _check(self)
 
     @property
     def axes(self) -> int:
@@ -189,6 +197,8 @@ class GridPatches:
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
+        _set(self, "overlap", number("overlap", self.overlap))
+        _set(self, "fill", _fill(self.fill))
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, not {self.overlap!r}")
 
@@ -223,17 +233,6 @@ def described(patches: Patches) -> dict[str, Any]:
     return values
 
 
-def exact_share(share: float) -> Fraction:
-    """Return a share as a fraction, so that ⌊j × share⌋ is exact for every j.
-
-    Examples
-    --------
-    >>> exact_share(1 / 3)
-    Fraction(1, 3)
-    """
-    return Fraction(share).limit_denominator(_DENOMINATOR)
-
-
 def _set(patches: Patches, name: str, value: object) -> None:
     object.__setattr__(patches, name, value)
 
@@ -242,32 +241,54 @@ def _size(size: Any) -> tuple[int, ...]:
     try:
         found = tuple(whole("size", extent, at_least=1) for extent in size)
     except TypeError:
-        raise TypeError(f"size must be a tuple of whole numbers, not {size!r}") from None
+        hint = f": give {(size,) * 2} or {(size,) * 3}" if isinstance(size, int) else ""
+        raise TypeError(f"size must be a tuple of whole numbers, not {size!r}{hint}") from None
     if len(found) not in (2, 3):
         raise ValueError(f"size must be (h, w) or (d, h, w), not {size!r}")
+    if math.prod(found) > _MOST_PIXELS:
+        raise ValueError(f"size must be of at most {_MOST_PIXELS:,} pixels, not {size!r}")
     return found
 
 
 def _shares(shares: Any) -> dict[str | int, float]:
     if not isinstance(shares, Mapping) or not shares:
-        raise TypeError(f"shares must be {{class: share}}, not {shares!r}")
-    for name, share in shares.items():
-        if not (isinstance(share, int | float) and 0 < share <= 1 and math.isfinite(share)):
-            raise ValueError(f"shares[{name!r}] must be above 0 and at most 1, not {share!r}")
-    total = sum(map(exact_share, shares.values()))
+        raise TypeError(f"shares must be {{class: share}} of at least one class, not {shares!r}")
+    found: dict[str | int, float] = {}
+    # Sorted, so that equal patches are equal draws.
+    for name in sorted(shares, key=str):
+        if isinstance(name, bool) or not isinstance(name, str | int | np.integer):
+            raise TypeError(f"shares must name classes, or give their ids, not {name!r}")
+        share = number(f"shares[{name!r}]", shares[name])
+        found[name if isinstance(name, str) else int(name)] = share
+        if not (0 < share <= 1 and exact_share(share)):
+            raise ValueError(f"shares[{name!r}] must be from 1e-6 to 1, not {shares[name]!r}")
+    total = sum(map(exact_share, found.values()))
     if total > 1:
-        raise ValueError(f"shares must sum to at most 1, not {float(total):g}: {dict(shares)}")
-    return dict(shares)
+        raise ValueError(f"shares must sum to at most 1, not {float(total):g}: {found}")
+    return found
+
+
+def _fill(fill: Any) -> Fill:
+    if isinstance(fill, Mapping):
+        return {str(name): number(f"fill[{name!r}]", value) for name, value in fill.items()}
+    return None if fill is None else number("fill", fill)
 
 
 def _every_flip(patches: RandomPatches | CoverPatches) -> tuple[bool, ...]:
     flips = patches.flips
-    return (flips,) * patches.axes if isinstance(flips, bool) else tuple(map(bool, flips))
+    return flips if isinstance(flips, tuple) else (bool(flips),) * patches.axes
 
 
-def _check_orientations(patches: RandomPatches | CoverPatches) -> None:
+def _check(patches: RandomPatches | CoverPatches) -> None:
     axes, flips, size = patches.axes, patches.flips, patches.size
-    if not isinstance(flips, bool) and len(tuple(flips)) != axes:
-        raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")
+    if not isinstance(patches.turns, bool | np.bool_):
+        raise TypeError(f"turns must be True or False, not {patches.turns!r}")
+    _set(patches, "turns", bool(patches.turns))
+    if not isinstance(flips, bool | np.bool_):
+        given = tuple(flips) if isinstance(flips, Iterable) else ()
+        if len(given) != axes or not all(isinstance(flip, bool | np.bool_) for flip in given):
+            raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")
+        _set(patches, "flips", tuple(map(bool, given)))
     if patches.turns and size[-2] != size[-1]:
         raise ValueError(f"turns needs patches that are square in their last two axes, not {size}")
+    _set(patches, "fill", _fill(patches.fill))

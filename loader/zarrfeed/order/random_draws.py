@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.order.draws import FREE, patch_draw
-from zarrfeed.order.forced_classes import ForcedClasses
+from zarrfeed.order.forced_classes import ForcedClasses, exact_share
 from zarrfeed.order.orientation import random_orientations
-from zarrfeed.order.patches import described, exact_share
+from zarrfeed.order.patches import described
 from zarrfeed.order.random_words import below, random_words
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class RandomDraws:
                 case[row] = np.searchsorted(self._first, tile, side="right") - 1
                 draws["tile"][row] = cases.first_tile[case[row]] + tile - self._first[case[row]]
                 draws["label"][row], draws["nth"][row] = self._labels[column], nth
+                draws["pixels"][row] = self._pixels.total_in(range(tile, tile + 1), column)
                 origin[row] = self._around(words[row, _WORDS:])
         draws["case"] = cases.numbers[case]
         draws["first_tile"] = cases.first_tile[case]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from zarrfeed.feed.forks import register_at_fork
+from zarrfeed.store.schema import CLASS_PIXELS, MASK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,10 @@ class BatchSpec:
     @property
     def stamps(self) -> dict[str, Stamp | None]:
         """Stamps of the arrays to read; see :func:`zarrfeed.store.files.require_same`."""
-        return {spec.name: self.split.stamps.get(spec.name) for spec in self.source}
+        names = [spec.name for spec in self.source]
+        if self.patches is not None and self.patches.finds_classes:
+            names += [MASK, CLASS_PIXELS]
+        return {name: self.split.stamps.get(name) for name in names}
 
     @property
     def function_names(self) -> str:

@@ -37,6 +37,7 @@ class _Draw(NamedTuple):
     tile: int
     label: int
     nth: int
+    pixels: int
     orientation: int
 
 
@@ -114,8 +115,8 @@ class PatchReader:
         Raises
         ------
         ReadError
-            A shard is missing, short or damaged, the split was replaced, or a tile has fewer pixels
-            of a class than the store says.
+            A shard is missing, short or damaged, the split was replaced, or a tile has more or
+            fewer pixels of a class than the store says.
         """
         axes = len(self._spec.size)
         for row, draw in enumerate(_plain(draws)):
@@ -208,12 +209,12 @@ class PatchReader:
         self._reader.read_box_into(plan, [mask if n == MASK else None for n in self._names])
         value = 1 if self._split.multi_hot else label
         found = np.flatnonzero(mask.reshape(-1) == value)
-        if nth >= found.size:
+        if draw.pixels != found.size:
             [name] = sample_names(self._split, np.array([draw.tile]))
             raise ReadError(
-                f"{self._split.path / MASK}: needed more than {nth} pixels of class {label} in "
-                f"{name}, as {CLASS_PIXELS} says, found {found.size}: check the store by `zarrfeed "
-                "verify`, and convert again"
+                f"{self._split.path / MASK}: needed {draw.pixels:,} pixels of class {label} in "
+                f"{name}, as {CLASS_PIXELS} says, found {found.size:,}: check the store by "
+                "`zarrfeed verify`, and convert again"
             )
         place = np.unravel_index(int(found[nth]), size)
         return tuple(int(at) + first for at, first in zip(place, grid.origin(tile), strict=True))
