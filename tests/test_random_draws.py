@@ -86,6 +86,8 @@ def test_a_draw_is_forced_whatever_draws_it_is_asked_with(
     after = epochs * length
     whole = forced.at(places, after=after)
     assert whole.tolist() == forced.at(places + after).tolist()
+    counts = forced.counts(length, after=after)
+    assert counts == np.bincount(whole + 1, minlength=len(exact) + 1)[1:].tolist()
     parts = [forced.at(places[:cut], after=after), forced.at(places[cut:], after=after)]
     assert np.concatenate(parts).tolist() == whole.tolist()
 
