@@ -155,7 +155,7 @@ class RepeatFactor:
 
     Class c of which a share f_c of the samples has pixels has the repeat factor max(1, √(t / f_c)).
     A sample's factor is the largest one of its classes, and 1 without any (Gupta, Dollár and
-    Girshick: LVIS, CVPR 2019, appendix B).
+    Girshick: LVIS, CVPR 2019, appendix B.2).
 
     Parameters
     ----------
