@@ -19,7 +19,7 @@ from predicted import NAMES, mistaken, plain_scores, probabilities_of, write_dat
 from stores import write_split
 from zarrfeed import Evaluation, SplitReader, StoreError, evaluate, open_split
 from zarrfeed.evaluation import comparison, overlap
-from zarrfeed.evaluation.case_boxes import box_size
+from zarrfeed.evaluation.case_boxes import CaseBoxes, box_size
 from zarrfeed.evaluation.overlap import add_overlaps, overlap_of_channels, overlap_of_ids
 from zarrfeed.store.tile_grid import TileGrid
 
@@ -159,6 +159,24 @@ def test_scores_are_those_of_simpleitk(store, truth, predicted, tmp_path):
         for number in range(3):
             assert math.isclose(found.dice[case, number], measure.GetDiceCoefficient(number + 1))
             assert math.isclose(found.iou[case, number], measure.GetJaccardCoefficient(number + 1))
+
+
+def test_every_pixel_is_read_once_in_boxes_of_bounded_size(store, predicted, tmp_path, monkeypatch):
+    path = write_dataset(tmp_path / "p", predicted, field="prediction", tile=(3, 9, 5))
+    boxes = []
+    read = CaseBoxes.read
+    monkeypatch.setattr(comparison, "_BOX_NBYTES", 1200)  # 600 pixels of two masks
+    monkeypatch.setattr(
+        CaseBoxes, "read", lambda self, key, box: boxes.append((key, box)) or read(self, key, box)
+    )
+    evaluate(store, path)
+    for key, mask in predicted.items():
+        seen = np.zeros(mask.shape, int)
+        for box in (box for number, (of, box) in enumerate(boxes) if of == key and number % 2):
+            assert seen[box].size <= 600
+            seen[box] += 1
+        assert (seen == 1).all()
+    assert boxes[::2] == boxes[1::2], "of truth and prediction the same"
 
 
 @pytest.mark.parametrize("ignore", [None, 1, 255])

@@ -14,6 +14,7 @@ from zarrfeed.errors import StoreError
 from zarrfeed.store.cases import open_cases
 from zarrfeed.store.descriptive_arrays import sample_names
 from zarrfeed.store.reader import SplitReader
+from zarrfeed.store.schema import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,21 +134,29 @@ class CaseBoxes:
             self._reader.close()
 
 
-def spatial_axes(split: Split, field: str) -> int:
+def spatial_axes(split: Split, field: str, other: Split) -> int:
     """Return how many axes of a field of masks are spatial.
 
-    Of what zarrfeed has not packed, a last axis of 1 is one of channels, and others are spatial.
+    Of samples without packed images, a last axis of 1 is one of channels, and others are spatial.
+
+    Parameters
+    ----------
+    split, field
+        The masks.
+    other
+        A split of the same images; if it has cases, these have as many axes.
 
     Raises
     ------
     StoreError
         The field is missing.
     """
-    if split.tile_size is not None:
-        return len(split.tile_size)
     layout = split.select([field])[field]
+    tile = split.tile_size or other.tile_size
+    if tile is not None:
+        return len(tile)
     axes = len(layout.sample_shape)
-    image = split.layouts.get("image")
+    image = split.layouts.get(IMAGE)
     if split.packed and image is not None:
         return min(axes, len(image.sample_shape) - 1)
     return axes - (axes > 2 and layout.sample_shape[-1] == 1)

@@ -110,7 +110,7 @@ def evaluate(
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     if names:  # else they are known at the end
         excluded_classes(exclude, names)
-    axes = spatial_axes(true_split, truth)
+    axes = spatial_axes(true_split, truth, predicted_split)
     with (
         closing(CaseBoxes(true_split, truth, axes)) as true,
         closing(
