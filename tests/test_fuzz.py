@@ -29,6 +29,7 @@ def test_the_driver_sees_errors_crashes_hangs_and_bombs() -> None:
 TRIALS = {
     "store_trials:StoreTrials": 200,
     "store_trials:PackedTrials": 40,
+    "in_place_trials:InPlaceTrials": 150,
     "source_trials:SourceTrials": 300,
 }
 

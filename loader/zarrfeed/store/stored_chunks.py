@@ -34,6 +34,19 @@ _KEPT_TABLES = 64  # shard indexes to keep, because reading one again for every 
 _OVERHEAD = 64 << 10
 
 
+class Scratch:
+    """Memory for one decoded chunk at a time, which several arrays may share."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return memory, which the next call returns again."""
+        if self._memory.size < nbytes:
+            self._memory = np.empty(nbytes, np.uint8)
+        return self._memory[:nbytes]
+
+
 class StoredChunks:
     """The chunks of one array.
 
@@ -54,6 +67,8 @@ class StoredChunks:
     within
         Folder that must contain all files, resolved by :func:`os.path.realpath`; None for the
         folder above that of the array.
+    scratch
+        Memory for decoded chunks; None for its own.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class StoredChunks:
         open_files: int,
         required: bool,
         within: str | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         self._folder = folder
         self._layout = layout
@@ -78,7 +94,7 @@ class StoredChunks:
         self._file_grid = TileGrid(shape, layout.shard_shape)
         # By number of the file: its size, and offset and length of each chunk.
         self._tables: dict[int, tuple[int, NDArray[np.int64], NDArray[np.int64]]] = {}
-        self._decoded: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._scratch = scratch or Scratch()
 
     def read_box(self, box: Box, out: NDArray[Any]) -> None:
         """Read a box. Only the chunks that it touches are decoded, each once.
@@ -191,9 +207,7 @@ class StoredChunks:
         if layout.compressor == "raw" and not layout.checksum and encoded.size == self._nbytes:
             source = encoded
         else:
-            if not self._decoded.size:
-                self._decoded = np.empty(self._nbytes, np.uint8)
-            source = self._decoded
+            source = self._scratch.take(self._nbytes)
             decode_chunk(layout, encoded.data, source.data)
         dtype = layout.dtype.newbyteorder() if layout.swapped else layout.dtype
         order = layout.order or range(len(layout.shape))

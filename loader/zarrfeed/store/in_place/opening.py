@@ -138,13 +138,14 @@ class _Search:
         """Return the case that an array alone is."""
         array = self._nodes.array("")
         assert array
-        case = plain_case({IMAGE: array}, "", axes)
-        if case is None or list(self._fields or [IMAGE]) != [IMAGE]:
+        names = list(self._fields or [IMAGE])
+        case = plain_case({IMAGE: array}, "", axes) if names == [IMAGE] else None
+        if case is None:
             raise StoreError(
-                f"{array.folder}: needed an array of {axes} axes and the field {IMAGE!r} for "
-                f"patches of {axes} axes, found {array.layout.shape} and fields {self._fields}: "
-                "give the path of the array's group, and the names of image and mask as fields, "
-                "which say which axis is that of channels"
+                f"{array.folder}: needed the field {IMAGE!r} and an array of {axes} axes for "
+                f"patches of {axes} axes, found {few(names)} and {array.layout.shape}: give the "
+                "path of its group, and the names of image and mask as fields, which say which "
+                "axis is that of channels"
             )
         return case
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.files import require_same
-from zarrfeed.store.stored_chunks import StoredChunks
+from zarrfeed.store.stored_chunks import Scratch, StoredChunks
 from zarrfeed.store.zarr_python_reader import ZarrPythonArray
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class InPlaceReader(FieldReader):
     def __init__(self, field: InPlaceField, *, open_files: int) -> None:
         self._field = field
         self._each = max(1, open_files // min(_OPEN_ARRAYS, len(field.cases)))
+        self._scratch = Scratch()
         self._open: dict[Path, StoredChunks | ZarrPythonArray] = {}
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
@@ -111,6 +112,7 @@ class InPlaceReader(FieldReader):
             open_files=self._each,
             required=False,
             within=array.within,
+            scratch=self._scratch,
         )
 
 
