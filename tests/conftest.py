@@ -15,6 +15,8 @@ from stores import Pixels, traced_pixels, write_split
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Tests run side by side, and torch's threads would spin while they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Timings never decide a test: Hypothesis would fail an example that a busy machine slowed down.
 settings.register_profile("suite", deadline=None)

@@ -30,7 +30,7 @@ def images(tmp_path):
 
 def pack(images, **options):
     convert(images, "o", split="s", workers=1, classes=3, **options)
-    assert not verify("o/s", source=True).problems
+    assert not verify("o/s", source=True, workers=1).problems
     return open_split("o/s")
 
 

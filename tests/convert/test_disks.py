@@ -118,10 +118,19 @@ def test_no_samples_are_an_error(tmp_path):
         assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
-def test_whatever_cannot_be_written_is_named(tmp_path, pairs, monkeypatch, number):
+# Every call fails for want of space, and for one of the other reasons.
+@pytest.mark.parametrize(
+    ("number", "first", "step"),
+    [(errno.ENOSPC, 0, 1), (errno.EDQUOT, 0, 3), (errno.EROFS, 1, 3), (errno.EIO, 2, 3)],
+)
+def test_whatever_cannot_be_written_is_named(
+    tmp_path, write_pairs, monkeypatch, number, first, step
+):
     """At every call that reaches the disk in turn, until a run gets through."""
-    for failing in range(200):
+    monkeypatch.chdir(tmp_path)
+    write_pairs(24)  # in two shards
+    pairs = PairedFolders("data/images", "data/masks")
+    for failing in range(first, 200, step):
         left = failing
 
         def fail(call):

@@ -108,7 +108,7 @@ def test_images_alone_are_packed_checked_repacked_and_predicted(
     repack(out / "test", again, split="test", codec="zstd", workers=1)
     images = np.stack(images_of(open_source(kind, {**arguments, "masks": "none"})))
     for store in (out, again):
-        checked = verify(store / "test", source=True)
+        checked = verify(store / "test", source=True, workers=1)
         assert checked.ok, checked.problems
         with SplitReader(open_split(store / "test")) as reader:
             found = reader.read(range(len(images)))

@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from former_tiles import pack_former_tiles
+from overlapping import Overlapping
 from stored_samples import arrays, require_verified
 from zarrfeed import (
     StoreError,
@@ -28,9 +29,7 @@ from zarrfeed import (
 )
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import (
-    Header,
     PairedFolders,
-    Source,
     classes_of,
     convert,
     repack,
@@ -41,28 +40,6 @@ from zarrfeed_convert.sources.arrays.npz import NpzArrays
 from zarrfeed_tools.application import app
 
 SIZE = (12, 10)
-
-
-class Overlapping(Source):
-    """Images or volumes of several sizes, and masks of overlapping classes."""
-
-    def __init__(self, sizes, classes=3, seed=0):
-        rng = np.random.default_rng(seed)
-        self.images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
-        self.masks = [(rng.random((*size, classes)) < 0.4).astype(np.uint8) for size in sizes]
-
-    @property
-    def keys(self):
-        return [f"s{number}" for number in range(len(self.images))]
-
-    def describe(self):
-        return {"kind": "overlapping"}
-
-    def probe(self, sample):
-        return Header.of_pair(self.images[sample].shape, "uint8", self.masks[sample].shape)
-
-    def read(self, sample):
-        return self.images[sample], self.masks[sample]
 
 
 @pytest.fixture(autouse=True)

@@ -145,7 +145,7 @@ def test_repacked_splits_are_compared_with_originals_in_the_same_space(stored, r
     repack("o.zarr/t", "p.zarr", split="t", workers=1, **repacked)
     require_verified("p.zarr", source=source)
     source.images[1][:] += 1000
-    changed = {each.key for each in verify("p.zarr", source=source).problems}
+    changed = {each.key for each in verify("p.zarr", source=source, workers=1).problems}
     assert {key.partition("#")[0] for key in changed} == {"scan1"}
 
 
@@ -157,7 +157,7 @@ def test_damaged_records_of_a_space_are_a_problem_of_the_split():
         attributes = json.loads(json.dumps(root.attrs["zarrfeed"]))
         attributes["packed"]["settings"] = settings_of("o.zarr/t") | {"orient": "RAS"} | damaged
         root.attrs["zarrfeed"] = attributes
-        found = verify("o.zarr", source=source).problems
+        found = verify("o.zarr", source=source, workers=1).problems
         assert [problem.kind for problem in found] == ["source"]
 
 
@@ -218,7 +218,7 @@ def test_the_command_turns_and_resamples(files):
     assert {axis_codes(affine) for affine in root["case_affine"][:]} == {"RAS"}
     for affine in root["case_affine"][:]:
         np.testing.assert_allclose(spacing_of(affine), (1.5, 1, 1))
-    assert verify("o.zarr", source=True).ok
+    assert verify("o.zarr", source=True, workers=1).ok
 
 
 @pytest.mark.parametrize("text", ["1.5,1", "1,1,0", "a,b,c", "1,nan,1", "1,1,inf", "mean", ""])

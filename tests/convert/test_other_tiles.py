@@ -49,7 +49,7 @@ def test_the_tile_of_another_split_is_taken(tmp_path):
         "that of train, of the same dataset: 64% of the stored pixels are padding"
     ]
     assert not reasons(report, "other splits")
-    assert verify(out / "val", source=source(SMALL)).ok
+    assert verify(out / "val", source=source(SMALL), workers=1).ok
     alone = pack(tmp_path / "alone.zarr", "val", SMALL)
     assert tile_of(tmp_path / "alone.zarr/val") != (32, 16)
     assert reasons(alone, "tile")[0].startswith("pads least: ")

@@ -83,7 +83,7 @@ def test_arrays_of_zeros_have_no_files_and_pass(tmp_path):
             return np.zeros((4, 4), np.uint8)
 
     convert(Black(), tmp_path / "o.zarr", split="s", classes=1, workers=1)
-    found = verify(tmp_path / "o.zarr", source=Black())
+    found = verify(tmp_path / "o.zarr", source=Black(), workers=1)
     assert found.problems == ()
     assert found.splits[0].originals == 3
 

@@ -79,7 +79,7 @@ def test_what_was_skipped_is_not_new(tmp_path, moved, pattern):
     if moved:
         (tmp_path / "images").rename(tmp_path / "other")
         source = {"images": f"{tmp_path / 'other'}{pattern}"}
-    found = verify(tmp_path / "o", source=source)
+    found = verify(tmp_path / "o", source=source, workers=1)
     assert found.problems == ()
     assert found.splits[0].originals == 9
 

@@ -117,7 +117,7 @@ def test_a_changed_voxel_of_an_original_is_found():
     scans = Scans([(5, 8, 6)] * 2)
     convert(scans, "o.zarr", split="train", workers=1, classes=3)
     scans.images[1][4, 7, 5, 1] ^= 1
-    found = verify("o.zarr", source=scans)
+    found = verify("o.zarr", source=scans, workers=1)
     assert [problem.key for problem in found.problems] == ["scan1"]
 
 

@@ -100,7 +100,7 @@ def test_a_changed_voxel_of_an_original_is_found(opened):
     convert(opened({"x": VOLUMES, "y": LABELS}), "o.zarr", split="t", workers=1, classes=3)
     changed = VOLUMES.copy()
     changed[3, 2, 7, 5, 1] ^= 1
-    found = verify("o.zarr", source=opened({"x": changed, "y": LABELS}))
+    found = verify("o.zarr", source=opened({"x": changed, "y": LABELS}), workers=1)
     assert [problem.key for problem in found.problems] == ["a/0003"]
 
 
@@ -137,7 +137,9 @@ def test_a_changed_number_of_a_target_is_found(opened):
     convert(source, "o.zarr", split="t", workers=1)
     changed = DEPTHS.copy()
     changed[2, 1, 0, 0] += 1
-    found = verify("o.zarr", source=opened({"x": VOLUMES, "depth": changed}, fields=fields))
+    found = verify(
+        "o.zarr", source=opened({"x": VOLUMES, "depth": changed}, fields=fields), workers=1
+    )
     assert [problem.key for problem in found.problems] == ["a/0002"]
 
 

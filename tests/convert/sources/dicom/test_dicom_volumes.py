@@ -496,7 +496,7 @@ def test_cases_in_a_store_are_what_simpleitk_reads(tmp_path):
         place = np.array(case.affine) @ [1, 2, 3, 1]
         itk = [*image.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)), 1]
         np.testing.assert_allclose(place, UPRIGHT @ itk, atol=1e-4)
-    assert verify(out, source=volumes("i", "m")).ok
+    assert verify(out, source=volumes("i", "m"), workers=1).ok
 
 
 def test_the_report_says_what_was_irregular(tmp_path):

@@ -89,7 +89,7 @@ def test_every_role_is_packed_checked_and_repacked(masks):
     assert packed(FIELDS, masks).status == "already packed"
     repack("o.zarr/train", "p.zarr", split="train", codec="lz4", workers=1)
     for path in ("o.zarr/train", "p.zarr/train"):
-        found = verify(path, source=True)
+        found = verify(path, source=True, workers=1)
         assert found.ok, found.problems
         assert found.splits[0].originals == COUNT
         arrays = in_order_of_keys(path)
@@ -113,9 +113,9 @@ def test_the_split_records_fields_in_their_order():
 def test_originals_that_have_moved_are_found():
     packed({"depth": "target:depth", "after": "image:after"})
     Path("depth").rename("moved")
-    found = verify("o.zarr", source=True)
+    found = verify("o.zarr", source=True, workers=1)
     assert "with --images, --masks and --field" in found.problems[0].what
-    found = verify("o.zarr", source={"fields": {"depth": "target:moved"}})
+    found = verify("o.zarr", source={"fields": {"depth": "target:moved"}}, workers=1)
     assert found.ok, found.problems
     save("moved/3.tif", DEPTHS[0])
     done = CliRunner().invoke(app, ["verify", "o.zarr", "--field", "depth=target:moved", "--json"])
@@ -146,7 +146,7 @@ def test_missing_and_surplus_files_are_named_or_skipped(masks):
         packed({"depth": "target:depth"}, masks)
     report = packed({"depth": "target:depth"}, masks, on_error="skip")
     assert (report.found, report.packed, len(report.skipped)) == (COUNT + 1, COUNT - 1, 2)
-    found = verify("o.zarr", source=True)
+    found = verify("o.zarr", source=True, workers=1)
     assert found.ok, found.problems
 
 

@@ -306,4 +306,4 @@ def test_cases_in_a_store_are_the_stacks(kind, tmp_path):
         mask = zarrfeed.open_case(out / "train", name, "mask")
         np.testing.assert_array_equal(mask[:], labels(*size))
         assert case.spacing == ((3, 0.25, 0.5) if kind == "imagej" else None)
-    assert verify(out, source=source).ok
+    assert verify(out, source=source, workers=1).ok
