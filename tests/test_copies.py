@@ -14,6 +14,7 @@ import pytest
 
 import pipelines
 from kinds import KINDS
+from locked_pipeline import locked
 from zarrfeed import WorkerError, ZarrSequence
 from zarrfeed.feed.workers.function_copies import own_copies
 
@@ -129,13 +130,6 @@ def test_threads_wait_for_each_other_only_where_classes_keep_a_state(batch_spec:
 
 
 # -- what cannot be copied ------------------------------------------------------------------------
-
-lock = threading.Lock()
-
-
-def locked(image: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    with lock:
-        return pipelines.in_a_global(image, mask, rng)
 
 
 def around(held: object) -> pipelines.Transform:
