@@ -28,10 +28,11 @@ from zarrfeed.feed.sample_opening import drawn_pixels, open_samples
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec
-from zarrfeed.feed.workers.draw_names import draw_keys
+from zarrfeed.feed.workers.draw_names import DrawNames
 from zarrfeed.feed.workers.inline import InlineWorkers
 from zarrfeed.feed.workers.process_pool import ProcessWorkers
 from zarrfeed.feed.workers.threads import ThreadWorkers
+from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
@@ -88,6 +89,8 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
         schedule = _schedule(request, first, opened.rows, opened.sampler)
         source = tuple(patch_spec(spec, request.patches.size) for spec in source)
         patches = opened.spec
+        what = f"a batch of {request.batch_size:,} patches of {request.patches.size}"
+        require_memory(split.path, request.batch_size * sum(s.nbytes for s in source), what)
     return split, schedule, _batch_spec(request, split, structure, source, patches, schedule)
 
 
@@ -138,7 +141,7 @@ def _batch_spec(
     if request.transforms:
         draws = _first_draw(schedule)
         sample = read_draws(split, source, patches, draws, open_files=open_files)
-        [name] = draw_keys(split, draws)
+        name = str(DrawNames(split, draws))
         specs, between = transformed_specs(request, structure, sample, name, split.field_names)
     structure, specs, added = with_weights(request, structure, specs)
     weights = None

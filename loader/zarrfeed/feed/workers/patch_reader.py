@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zarrfeed.arrays import Arrays, aligned_empty
-from zarrfeed.errors import ReadError
-from zarrfeed.feed.workers.draw_names import draw_keys
+from zarrfeed.errors import ReadError, ZarrfeedError
+from zarrfeed.feed.workers.draw_names import DrawNames, draw_keys
 from zarrfeed.order.draws import FREE
 from zarrfeed.order.orientation import TURN_BIT, flips_of, unoriented
 from zarrfeed.store.box_plan import BoxPlan
@@ -121,7 +121,10 @@ class PatchReader:
         axes = len(self._spec.size)
         for row, draw in enumerate(_plain(draws)):
             patch = tuple(unoriented(array[row], draw.orientation, axes) for array in out)
-            self._read_patch(draw, self._origin(draw), patch)
+            try:
+                self._read_patch(draw, self._origin(draw), patch)
+            except ReadError as error:
+                raise ReadError(f"{error}{self._read_for(draws[row : row + 1])}") from error
 
     def _origin(self, draw: _Draw) -> tuple[int, ...]:
         """Return where a patch begins in its case, which may be beyond the border.
@@ -140,6 +143,12 @@ class PatchReader:
             else -((extent - of_case) // 2)
             for first, extent, of_case in zip(begin, self._spec.size, draw.size, strict=True)
         )
+
+    def _read_for(self, draws: Draws) -> str:
+        try:
+            return f" (read for {DrawNames(self._split, draws)})"
+        except ZarrfeedError:  # the split was replaced, or its keys are damaged, too
+            return ""
 
     def places(self, draws: Draws) -> list[PatchPlace]:
         """Return where patches lie, which reads a tile of each mask with a forced class."""
