@@ -60,7 +60,8 @@ class Blender:
             self._weights = np.zeros(self._sums.shape[:-1], np.float32)
             for part in sweep.parts:  # the same in every band
                 self._weights[:, *part.lands] += window[sweep.inside, *part.inside]
-        self._totals: tuple[tuple[int, ...], int, NDArray[np.float32]] | None = None
+        # Those of the final planes of a band: few, because only bands near a border differ.
+        self._totals: dict[tuple[tuple[int, ...], int], NDArray[np.float32]] = {}
 
     def add(self, band: Band, part: Part, prediction: NDArray[np.float32]) -> None:
         """Add the prediction of a patch.
@@ -101,7 +102,7 @@ class Blender:
             if totals is None:
                 yield largest(sums)
             elif self._classes == "argmax":
-                yield (sums[..., 0] * 2 > totals[rows]).view(np.uint8)
+                yield (sums[..., 0] > totals[rows]).view(np.uint8)
             else:
                 yield sums / totals[rows][..., None]
             sums[:] = 0
@@ -128,16 +129,17 @@ class Blender:
         return out
 
     def _totals_of(self, weights: NDArray[np.float32], band: Band) -> NDArray[np.float32]:
-        """Return the sums of all weights of the final planes of a band."""
-        count = band.final - band.start
-        if self._totals is None or self._totals[:2] != (band.covering, count):
-            totals = np.zeros((count, *weights.shape[1:]), np.float32)
+        """Return what the sums of the final planes of a band are divided by, or compared with."""
+        key = band.covering, band.final - band.start
+        if key not in self._totals:
+            totals = np.zeros((key[1], *weights.shape[1:]), np.float32)
             for offset in band.covering:
-                there = weights[offset : offset + count]
+                there = weights[offset : offset + key[1]]
                 totals[: len(there)] += there
-            # Bands that are not near a border have the same.
-            self._totals = (band.covering, count, totals)
-        return self._totals[2]
+            if self._classes == "argmax":
+                totals /= 2  # a mean is above 0.5 if the sum is above half of the weights
+            self._totals[key] = totals
+        return self._totals[key]
 
 
 def largest(values: NDArray[np.float32]) -> NDArray[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from zarrfeed.store.shard_writer import ShardWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 PREDICTION = "prediction"  # the field of class ids
 PROBABILITIES = "probabilities"
 _CHUNK_NBYTES = 256 << 10  # of samples, which may be small
+_MOST_WAITING = 16  # blocks of planes that wait to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +82,26 @@ class CasePredictions:
         predictions = chain([start], predictions)
         channels, cases = start.shape[-1], self.target.cases
         self._check(channels)
-        rows = self._rows(folder, channels)
         window = blending_window(self.patches.size, self.window)
         sweep, blender = None, None
-        for case in range(first, len(cases)):
-            grid = cases.grid(case)
-            if sweep is None or blender is None or sweep.size != grid.size:
-                sweep, blender = Sweep(grid.size, self.patches), None  # frees the former one
-                blender = Blender(sweep, window, channels=channels, classes=self.classes)
-            tiles = PlaneTiles(rows, grid, cases.rows(case).start)
-            for band in sweep.bands:
-                for part in sweep.parts:
-                    blender.add(band, part, next(predictions))
-                for planes in blender.finish(band):
-                    tiles.append(planes)
-        rows.flush()
+        # Another thread encodes and writes, so that the model does not wait for that.
+        with self._rows(folder, channels) as rows, ThreadPoolExecutor(1) as pool:
+            written: deque[Future[None]] = deque()
+            for case in range(first, len(cases)):
+                grid = cases.grid(case)
+                if sweep is None or blender is None or sweep.size != grid.size:
+                    sweep, blender = Sweep(grid.size, self.patches), None  # frees the former one
+                    blender = Blender(sweep, window, channels=channels, classes=self.classes)
+                tiles = PlaneTiles(rows, grid, cases.rows(case).start)
+                for band in sweep.bands:
+                    for part in sweep.parts:
+                        blender.add(band, part, next(predictions))
+                    for planes in blender.finish(band):
+                        written.append(pool.submit(tiles.append, planes))
+                        if len(written) > _MOST_WAITING:
+                            written.popleft().result()
+            for each in written:
+                each.result()
 
     def _check(self, channels: int) -> None:
         split = self.target.split

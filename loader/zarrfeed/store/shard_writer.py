@@ -1,35 +1,38 @@
-"""Write arrays and groups by zarr-python: the rows of an array in order, shard by shard.
+"""Write arrays and groups: the rows of an array in order, shard by shard.
 
-A shard is encoded in memory and put in place by renaming it, so that after a kill every file is
-either whole or missing.
+A file is put in place by renaming it, so that after a kill it is either whole or missing.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.store.schema import ATTRIBUTES, METADATA
+from zarrfeed.store.shard_file import CLEVEL, CNAME, ShardFile, aside, shuffle_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from zarr import Array
     from zarr.core.buffer import Buffer
 
     from zarrfeed.store.schema import JSON
 
-# Decoded bytes of a shard, which is filled in memory before it is written.
-SHARD_NBYTES = 16 << 20
+# Decoded bytes of a shard. What a killed run has written of one is lost.
+SHARD_NBYTES = 32 << 20
 _ROWS = 65536  # per chunk of an array that describes samples or cases
 
 
 class ShardWriter:
     """Writes the rows of a new array in order. Shards that exist are kept.
+
+    zarr-python writes the metadata. Use it as a context manager, which writes the last rows.
 
     Parameters
     ----------
@@ -64,79 +67,79 @@ class ShardWriter:
         self.sample_shape = shape[1:]
         self.dtype = dtype
         self._folder = folder
-        self._length = shape[0]
+        self._chunk_rows = chunk_rows
         nbytes = chunk_rows * math.prod(shape[1:]) * dtype.itemsize
-        chunks = max(1, min(SHARD_NBYTES // nbytes, -(-shape[0] // chunk_rows)))
-        self._shard_rows = chunks * chunk_rows
-        self._files: dict[str, Buffer] = {}
-        self._array = zarr.create_array(
-            MemoryStore(self._files),
+        self._chunks = max(1, min(SHARD_NBYTES // nbytes, -(-shape[0] // chunk_rows)))
+        files: dict[str, Buffer] = {}
+        array = zarr.create_array(
+            MemoryStore(files),
             shape=shape,
             dtype=dtype,
             chunks=(chunk_rows, *shape[1:]),
-            shards=(self._shard_rows, *shape[1:]),
+            shards=(self._chunks * chunk_rows, *shape[1:]),
             compressors=BloscCodec(
-                cname="lz4",
-                clevel=5,
-                shuffle="shuffle" if dtype.itemsize > 1 else "noshuffle",
-                typesize=dtype.itemsize,
+                cname=CNAME, clevel=CLEVEL, shuffle=shuffle_of(dtype), typesize=dtype.itemsize
             ),
             fill_value=0,
             dimension_names=dimensions,
-            config={"write_empty_chunks": True},  # so that a missing file is always an error
         )
-        metadata = self._files.pop(METADATA).to_bytes()
         if (folder / METADATA).exists():
-            self._require_same()
+            _require_same(folder, array)
         else:
             folder.mkdir(exist_ok=True)
-            _put(folder / METADATA, metadata)
-        self._shard = -1
-        self._kept = False
-        self._rows = np.zeros((self._shard_rows, *self.sample_shape), dtype)
-
-    def _require_same(self) -> None:
-        import zarr
-
-        found = zarr.open_array(str(self._folder), mode="r")
-        if (found.shape, found.dtype, found.shards) != (
-            self._array.shape, self._array.dtype, self._array.shards
-        ):  # fmt: skip
-            raise StoreError(
-                f"{self._folder}: needed an array {self._array.shape} {self._array.dtype}, found "
-                f"{found.shape} {found.dtype}, begun by another run: remove {self._folder.parent}"
-            )
+            _put(folder / METADATA, files[METADATA].to_bytes())
+        self._shard = self._chunk = -1
+        self._file: ShardFile | None = None
+        self._rows = np.zeros((chunk_rows, *self.sample_shape), dtype)
 
     def row(self, row: int) -> NDArray[Any] | None:
         """Return the memory of a row, zeros, to fill it; None if its shard exists already.
 
-        Rows must be asked for in order. When the first row of the next shard is, a shard is
-        written.
+        Rows must be asked for in order. A chunk is written when the first row of the next one is
+        asked for.
         """
-        shard, at = divmod(row, self._shard_rows)
-        if shard != self._shard:
-            self.flush()
-            self._shard = shard
-            self._kept = self._path(shard).exists()
+        chunk, at = divmod(row, self._chunk_rows)
+        if chunk != self._chunk:
+            self._end_chunk()
+            self._chunk = chunk
+            if chunk // self._chunks != self._shard:
+                self._end_shard()
+                self._shard = chunk // self._chunks
+                path = _shard_path(self._folder, self._shard, 1 + len(self.sample_shape))
+                if not path.exists():
+                    self._file = ShardFile(path, chunks=self._chunks)
+        return None if self._file is None else self._rows[at]
+
+    def _end_chunk(self) -> None:
+        if self._file is not None:
+            self._file.append(self._rows)
             self._rows[:] = 0
-        return None if self._kept else self._rows[at]
 
-    def flush(self) -> None:
-        """Write the shard whose rows have been filled."""
-        if self._shard < 0 or self._kept:
-            return
-        start = self._shard * self._shard_rows
-        stop = min(start + self._shard_rows, self._length)
-        self._array[start:stop] = self._rows[: stop - start]
-        [(_, encoded)] = self._files.items()
-        self._files.clear()
-        path = self._path(self._shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _put(path, encoded.to_bytes())
-        self._shard = -1
+    def _end_shard(self) -> None:
+        if self._file is not None:
+            self._file.finish()
+            self._file = None
 
-    def _path(self, shard: int) -> Path:
-        return _shard_path(self._folder, shard, 1 + len(self.sample_shape))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._end_chunk()
+            self._end_shard()
+        elif self._file is not None:
+            self._file.close()
+
+
+def _require_same(folder: Path, array: Array[Any]) -> None:
+    import zarr
+
+    found = zarr.open_array(str(folder), mode="r")
+    if (found.shape, found.dtype, found.shards) != (array.shape, array.dtype, array.shards):
+        raise StoreError(
+            f"{folder}: needed an array {array.shape} {array.dtype}, found {found.shape} "
+            f"{found.dtype}, begun by another run: remove {folder.parent}"
+        )
 
 
 def _shard_path(folder: Path, shard: int, axes: int) -> Path:
@@ -196,6 +199,5 @@ def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _put(path: Path, content: bytes) -> None:
     """Write a file that is either whole or not there."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_bytes(content)
-    aside.replace(path)
+    aside(path).write_bytes(content)
+    aside(path).replace(path)
