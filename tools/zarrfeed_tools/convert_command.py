@@ -9,7 +9,13 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from zarrfeed_convert import PairedFolders, Report, convert, set_read_timeout
+from zarrfeed_convert import (
+    Report,
+    convert,
+    open_source,
+    options_of_text,
+    set_read_timeout,
+)
 from zarrfeed_tools.pack_options import (
     AsJson,
     ChunkSamples,
@@ -322,20 +328,30 @@ def convert_folders(
     images: str,
     masks: str,
     classes: str | None = None,
+    tile: str | None = None,
+    option: str | None = None,
     quiet: bool = False,
 ) -> Report:
     """Run a conversion from another command, with its progress and summary.
 
     Parameters
     ----------
-    out, split, images, masks, classes
+    out, split, images, masks, classes, tile
         Options of ``zarrfeed convert``. The others have their defaults.
+    option
+        ``NAME=VALUE``: an option of the format.
     quiet
         Whether to leave the summary out.
     """
+    options = options_of_text([] if option is None else [option])
     with report_interrupts(), show_progress() as follow:
         report = convert(
-            PairedFolders(images, masks), out, split=split, classes=classes, progress=follow
+            open_source("paired", {"images": images, "masks": masks, **options}),
+            out,
+            split=split,
+            classes=classes,
+            tile=parse_tile(tile),
+            progress=follow,
         )
     show_report(report, console(quiet=quiet))
     return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from zarrfeed import StoreError, ZarrSequence, list_splits, open_split
 from zarrfeed_tools.augment import flip
 from zarrfeed_tools.pictures import side_by_side
+from zarrfeed_tools.rates import Clock, measure_feed
 from zarrfeed_tools.unet import train_unet
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_FIELDS = ("image", "mask")
+FIELDS = ("image", "mask")
 _VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
 
@@ -61,36 +61,6 @@ class Demonstration:
         return asdict(self)
 
 
-class _Clock:
-    """Measures training time without validation, from batch to batch."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._epoch = 0
-        self._seconds: list[tuple[int, float]] = []
-
-    def callback(self) -> keras.callbacks.Callback:
-        """Return the callback that measures."""
-        return keras.callbacks.LambdaCallback(
-            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._end_batch
-        )
-
-    def batches_per_second(self) -> float:
-        """Return the rate after the first epoch, which compiles, or that of the only epoch."""
-        later = [seconds for epoch, seconds in self._seconds if epoch > 0]
-        times = later or [seconds for _, seconds in self._seconds]
-        return len(times) / sum(times) if times else float("nan")
-
-    def _begin_epoch(self, epoch: int, *_: object, **__: object) -> None:
-        self._epoch, self._last = epoch, None
-
-    def _end_batch(self, *_: object, **__: object) -> None:
-        now = time.perf_counter()
-        if self._last is not None:
-            self._seconds.append((self._epoch, now - self._last))
-        self._last = now
-
-
 def demonstrate(
     data: Path,
     picture: Path,
@@ -127,11 +97,11 @@ def demonstrate(
     keras.utils.set_random_seed(seed)
     train, validation = open_sequences(data, batch_size=batch_size, seed=seed)
     with train, validation:
-        fed = _measure_feed(train)
+        fed = measure_feed(train)
         show.print(f"\nThe loader alone delivers {fed:,.0f} batches of {batch_size} a second.\n")
         image, mask = validation[0]
         classes = train.classes or _classes_seen(train)
-        clock = _Clock()
+        clock = Clock()
         training = train_unet(
             train,
             validation,
@@ -171,6 +141,36 @@ def _classes_seen(train: ZarrSequence) -> tuple[str, ...]:
 
 def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSequence, ZarrSequence]:
     """Open the training and the validation sequence of a dataset."""
+    held_out = require_splits(data)
+    train_ids = validation_ids = None
+    if held_out is None:
+        held_out = "train"
+        ids = np.arange(ZarrSequence(data / "train", 1).samples)
+        train_ids, validation_ids = ids[ids % 5 != 0], ids[ids % 5 == 0]
+    train = ZarrSequence(
+        data / "train", batch_size, fields=FIELDS, subset=train_ids, seed=seed, transform=flip,
+        workers=2, use_multiprocessing=True,
+    )  # fmt: skip
+    validation = ZarrSequence(
+        data / held_out, batch_size, fields=FIELDS, subset=validation_ids, shuffle=False,
+        workers=2, use_multiprocessing=True,
+    )  # fmt: skip
+    return train, validation
+
+
+def require_splits(data: Path) -> str | None:
+    """Check that a dataset has a split ``train`` that the demonstration's models can learn.
+
+    Returns
+    -------
+    str or None
+        Name of the split for validation; None if there is none.
+
+    Raises
+    ------
+    StoreError
+        There is no split ``train``, or its masks are multi-hot.
+    """
     splits = list_splits(data)
     if "train" not in splits:
         found = ", ".join(splits) or "no split"
@@ -180,31 +180,4 @@ def open_sequences(data: Path, *, batch_size: int, seed: int) -> tuple[ZarrSeque
             f"{data}: needed masks of class ids for the demonstration's model, found multi-hot "
             'masks; train on these with a sigmoid per class and loss="binary_crossentropy"'
         )
-    held_out = next((name for name in _VALIDATION_NAMES if name in splits), None)
-    train_ids = validation_ids = None
-    if held_out is None:
-        held_out = "train"
-        ids = np.arange(ZarrSequence(data / "train", 1).samples)
-        train_ids, validation_ids = ids[ids % 5 != 0], ids[ids % 5 == 0]
-    train = ZarrSequence(
-        data / "train", batch_size, fields=_FIELDS, subset=train_ids, seed=seed, transform=flip,
-        workers=2, use_multiprocessing=True,
-    )  # fmt: skip
-    validation = ZarrSequence(
-        data / held_out, batch_size, fields=_FIELDS, subset=validation_ids, shuffle=False,
-        workers=2, use_multiprocessing=True,
-    )  # fmt: skip
-    return train, validation
-
-
-def _measure_feed(train: ZarrSequence) -> float:
-    """Return batches per second, measured for at least a second after a first pass."""
-    epoch = train.epoch
-    for _ in train:
-        pass
-    batches, start = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - start) < 1:
-        for _ in train:
-            batches += 1
-    train.set_epoch(epoch)
-    return batches / seconds
+    return next((name for name in _VALIDATION_NAMES if name in splits), None)

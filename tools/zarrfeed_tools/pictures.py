@@ -39,44 +39,56 @@ def class_colors(names: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def side_by_side(
-    images: NDArray[Any],
-    masks: NDArray[Any],
-    predictions: NDArray[Any],
+    images: Sequence[NDArray[Any]] | NDArray[Any],
+    masks: Sequence[NDArray[Any]] | NDArray[Any],
+    predictions: Sequence[NDArray[Any]] | NDArray[Any],
     keys: Sequence[str],
     *,
     classes: Sequence[str],
+    overlay: bool = False,
 ) -> Image.Image:
     """Draw one row per sample, below a legend of the classes.
 
     Parameters
     ----------
     images
-        (b, H, W, C) with 1, 3 (RGB) or 4 (RGBA) channels. Dtypes other than uint8 are scaled from
-        zero, or the darkest value below it, to the brightest value of the image.
+        (H, W, C) each, with 1, 3 (RGB) or 4 (RGBA) channels. Dtypes other than uint8 are scaled
+        from zero, or the darkest value below it, to the brightest value of the image.
     masks, predictions
-        (b, H, W) class ids. Ids beyond `classes`, such as an ignore id, are white.
+        (H, W) class ids each. Ids beyond `classes`, such as an ignore id, are white.
     keys
         Names of the samples, which are written above their rows.
     classes
         Class names by id.
+    overlay
+        Whether to lay the colours of the classes over the image, which shows through the black of
+        the background.
     """
     colors = np.full((np.iinfo(np.uint16).max + 1, 3), 255, np.uint8)
     colors[: len(classes)] = class_colors(classes)
-    rows, height, width = masks.shape
+    height, width = sum(len(mask) for mask in masks), max(mask.shape[1] for mask in masks)
     sheet_width = 3 * width + 4 * _GAP
     legend = _legend(classes, sheet_width - 2 * _GAP)
     top = 2 * _GAP + legend.height
-    sheet = Image.new("RGB", (sheet_width, top + rows * (height + _LINE + _GAP)), "white")
+    sheet = Image.new("RGB", (sheet_width, top + height + len(masks) * (_LINE + _GAP)), "white")
     sheet.paste(legend, (_GAP, _GAP))
     pen = ImageDraw.Draw(sheet)
-    for row in range(rows):
-        panels = (_visible(images[row]), colors[masks[row]], colors[predictions[row]])
+    for image, mask, prediction, key in zip(images, masks, predictions, keys, strict=True):
+        shown = _visible(image)
+        panels = [shown, colors[mask], colors[prediction]]
+        if overlay:
+            panels = [shown, *(_overlaid(shown, panel) for panel in panels[1:])]
         for column, (panel, title) in enumerate(zip(panels, _TITLES, strict=True)):
             left = _GAP + column * (width + _GAP)
-            pen.text((left, top + 2), keys[row] if column == 0 else title, fill="black")
+            pen.text((left, top + 2), key if column == 0 else title, fill="black")
             sheet.paste(Image.fromarray(panel), (left, top + _LINE))
-        top += height + _LINE + _GAP
+        top += len(mask) + _LINE + _GAP
     return sheet
+
+
+def _overlaid(image: NDArray[np.uint8], colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mix an image with colours, half of each, except where these are black."""
+    return np.where(colors.any(axis=-1, keepdims=True), image // 2 + colors // 2, image)
 
 
 def _legend(classes: Sequence[str], width: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A small U-Net, and its training on two sequences. Plain functions over Keras."""
+"""A small U-Net for images and volumes, and its training on two sequences of images."""
 
 from __future__ import annotations
 
@@ -10,60 +10,84 @@ from keras import layers
 
 if TYPE_CHECKING:
     from zarrfeed import ZarrSequence
+    from zarrfeed_tools.intensities import Intensities
 
 _LEARNING_RATE = 3e-3  # of Adam, at the start; it falls to 0 along a cosine
 
 
 def build_unet(
-    shape: tuple[int, int, int], classes: int, *, filters: int = 16, depth: int = 3
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    filters: int = 16,
+    depth: int = 3,
+    intensities: Intensities | None = None,
 ) -> keras.Model:
     """Build a U-Net.
 
     Parameters
     ----------
     shape
-        (height, width, channels) of the images. The model pads sides that cannot be halved `depth`
-        times.
+        (height, width, channels) of images, or (depth, height, width, channels) of volumes. The
+        model pads sides that cannot be halved `depth` times.
     classes
         Number of classes, which is the number of output channels.
     filters
         Number of filters in the first level. Each level has twice as many as the one above.
     depth
         Number of times that the resolution is halved.
+    intensities
+        The values of each channel that the model tells apart; None for 0 to 255.
 
     Returns
     -------
     keras.Model
-        A model from (b, H, W, C) uint8 or float in 0 … 255 to (b, H, W, classes) float32 logits.
+        A model from numbers (b, H, W, C) or (b, D, H, W, C) to float32 logits (b, H, W, classes) or
+        (b, D, H, W, classes).
 
     References
     ----------
     Ronneberger, Fischer, Brox: U-Net, MICCAI 2015 (arXiv:1505.04597). This one has batch
     normalisation and "same" padding.
     """
-    height, width, _ = shape
-    multiple = 2**depth
-    down, right = -height % multiple, -width % multiple
+    axes, multiple = len(shape) - 1, 2**depth
+    padding = tuple((0, -extent % multiple) for extent in shape[:-1])
     inputs = keras.Input(shape)
-    x = layers.Rescaling(1 / 255)(inputs)  # in the model, because uint8 batches are smaller
-    x = layers.ZeroPadding2D(((0, down), (0, right)))(x)
+    # Before the scale: TensorFlow with oneDNN fuses padding of volumes into a convolution wrongly.
+    x = _layer("ZeroPadding", axes)(padding)(inputs)
+    # In the model, because batches of the stored dtype are smaller.
+    x = layers.Rescaling(1 / 255)(x) if intensities is None else _scale(x, intensities)
     skips = []
     for level in range(depth):
-        x = _double_convolution(x, filters * 2**level)
+        x = _double_convolution(x, filters * 2**level, axes)
         skips.append(x)
-        x = layers.MaxPooling2D()(x)
-    x = _double_convolution(x, filters * multiple)
+        x = _layer("MaxPooling", axes)()(x)
+    x = _double_convolution(x, filters * multiple, axes)
+    smooth = {"interpolation": "bilinear"} if axes == 2 else {}  # which Keras has for images alone
     for level in reversed(range(depth)):
-        x = layers.UpSampling2D(interpolation="bilinear")(x)
+        x = _layer("UpSampling", axes)(**smooth)(x)
         x = layers.Concatenate()([x, skips[level]])
-        x = _double_convolution(x, filters * 2**level)
-    x = layers.Cropping2D(((0, down), (0, right)))(x)
-    return keras.Model(inputs, layers.Conv2D(classes, 1, dtype="float32")(x), name="unet")
+        x = _double_convolution(x, filters * 2**level, axes)
+    x = _layer("Cropping", axes)(padding)(x)
+    logits = _layer("Conv", axes)(classes, 1, dtype="float32")(x)
+    return keras.Model(inputs, logits, name="unet")
 
 
-def _double_convolution(x: Any, filters: int) -> Any:
+def _layer(name: str, axes: int) -> Any:
+    """Return the class of a layer for images (2 axes) or volumes (3)."""
+    return getattr(layers, f"{name}{axes}D")
+
+
+def _scale(x: Any, intensities: Intensities) -> Any:
+    """Map the lowest intensity of each channel to 0 and the highest to 1, and clip the others."""
+    low, high = intensities
+    x = layers.Normalization(mean=low, variance=(high - low) ** 2)(x)
+    return layers.ReLU(max_value=1)(x)
+
+
+def _double_convolution(x: Any, filters: int, axes: int) -> Any:
     for _ in range(2):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = _layer("Conv", axes)(filters, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)  # 0.99 needs more steps than a demo has
         x = layers.ReLU()(x)
     return x
