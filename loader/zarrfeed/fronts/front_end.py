@@ -57,7 +57,9 @@ class FrontEnd(BaseSequence):
     Parameters
     ----------
     path
-        A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0.
+        A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0. With
+        `patches` also an OME-Zarr image with its labels, a folder of such, or a group of one image
+        and its mask, chunked on any axes.
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle

@@ -74,7 +74,7 @@ def multiscale_of(ome: Mapping[str, Any], name: str) -> Multiscale | None:
     if not {"y", "x"} <= set(axes) <= set(_AXES) or len(set(axes)) != len(axes):
         raise StoreError(
             f"{name}: needed axes y and x, and none but t, c and z besides, found "
-            f"{', '.join(map(str, named))}"
+            f"{', '.join(map(str, named)):.200}"
         )
     units = [
         str(axis.get("unit") or "") if isinstance(axis, dict) else ""

@@ -317,7 +317,7 @@ def only_store_errors(folder: Path) -> Iterator[None]:
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be opened: {error}") from error
+        raise StoreError(f"{folder}: cannot be opened: {error!s:.500}") from error
     except (
         ValueError,
         TypeError,

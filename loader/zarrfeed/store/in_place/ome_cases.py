@@ -107,8 +107,8 @@ def _labels(nodes: Nodes, inside: str, fields: Wanted) -> dict[str, str | None]:
     if fields is None:
         if len(there) > 1:
             raise StoreError(
-                f"{image}: needed one label, found {few(there)}: name those that you want, such as "
-                f"fields=({IMAGE!r}, {there[0]!r})"
+                f"{image}: needed one label, found {few(there):.500}: name those that you want, "
+                f"such as fields=({IMAGE!r}, {there[0]!r:.99})"
             )
         return {IMAGE: None, **({MASK: there[0]} if there else {})}
     found: dict[str, str | None] = {}
@@ -123,8 +123,8 @@ def _labels(nodes: Nodes, inside: str, fields: Wanted) -> dict[str, str | None]:
         else:
             hint = did_you_mean(label, there)
             raise StoreError(
-                f"{image}: needed a label {label!r}, found {few(there) or 'none'}"
-                f"{hint and f'; {hint}'}"
+                f"{image}: needed a label {label!r}, found {few(there) or 'none':.500}"
+                f"{hint and f'; {hint:.200}'}"
             )
     return found
 

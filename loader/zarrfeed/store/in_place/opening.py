@@ -179,8 +179,9 @@ def _require_alike(folder: Path, first: Case, case: Case) -> None:
     if list(first.fields) != list(case.fields) or len(case.size) != axes:
         raise StoreError(
             f"{folder}: needed the same fields of {axes} axes in every case, found "
-            f"{few(first.fields)} in {first.key!r} and {few(case.fields)} of {len(case.size)} axes "
-            f"in {case.key!r}: name those that all have, such as fields=('image',)"
+            f"{few(first.fields):.500} in {first.key!r} and {few(case.fields):.500} of "
+            f"{len(case.size)} axes in {case.key!r}: name those that all have, such as "
+            f"fields=({IMAGE!r},)"
         )
     for name, field in case.fields.items():
         other = first.fields[name]
