@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from case_stores import random_case, write_cases
 from killed import killed_until_done
+from ome_images import write_ome
 from stores import write_split
 from zarrfeed import (
     FrontEnd,
     GridPatches,
     StoreError,
+    ZarrfeedError,
     list_splits,
     open_case,
     open_cases,
@@ -159,6 +161,22 @@ def test_samples_are_predicted_at_their_rows(tmp_path):
 
 def _keys(count):
     return np.array([f"k{n}".encode() for n in range(count)]).view(np.uint8).reshape(count, -1)
+
+
+def test_images_are_predicted_where_they_are(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (70, 90, 40), np.uint8)
+    path = write_ome(tmp_path / "cell.ome.zarr", image, "zyx", chunks=(70, 90, 40))
+    patches = GridPatches((32, 40, 40), 0.5)
+
+    class First:
+        def predict_on_batch(self, x):
+            return Scores().predict_on_batch(x.reshape(*x.shape[:4], -1))
+
+    done = predict(First(), path, tmp_path / "o.zarr", patches, classes="probabilities")
+    assert open_cases(done).tile_size == (64, 64, 40)
+    [found] = open_cases(done)
+    needed = in_memory(Scores(), image[..., None], patches, "gaussian")
+    np.testing.assert_allclose(open_case(done, found, "probabilities"), needed, rtol=1e-5)
 
 
 @pytest.mark.parametrize("trailing", [True, False])
@@ -478,8 +496,30 @@ def test_the_command_predicts_with_a_keras_model(store, tmp_path):
     assert "--overwrite" in str(again.exception)
 
 
+@keras_saves
 def test_the_command_says_what_is_wrong(store, tmp_path):
-    path = store[0]
+    import keras
+
+    path, _, extent = store
     (tmp_path / "m.keras").write_bytes(b"no model")
     broken = invoke(path, tmp_path / "m.keras", tmp_path / "o.zarr", "--size", "8x8")
     assert "cannot load this model" in str(broken.exception)
+    pooling = keras.layers.AveragePooling2D if len(extent) == 2 else keras.layers.AveragePooling3D
+    keras.Sequential([keras.Input((*(None for _ in extent), 2)), pooling(2)]).save(
+        tmp_path / "half.keras"
+    )
+    arguments = (path, tmp_path / "half.keras", tmp_path / "o.zarr")
+    unsized = invoke(*arguments)
+    assert unsized.exit_code == 2
+    assert "needed the size of a patch" in unsized.output
+    smaller = invoke(*arguments, "--size", "x".join(map(str, extent)))
+    assert isinstance(smaller.exception, ZarrfeedError)
+    assert "as large as its input" in str(smaller.exception)
+
+
+def test_one_of_several_splits_must_be_named(tmp_path):
+    for split in ("train", "val"):
+        write_split(tmp_path / "s.zarr" / split, {"image": np.zeros((1, 4, 4, 1), np.uint8)})
+    zarr.open_group(str(tmp_path / "s.zarr"), mode="a")
+    with pytest.raises(StoreError, match="found train, val: name one"):
+        predict(Scores(), tmp_path / "s.zarr", tmp_path / "o.zarr", GridPatches((4, 4)))

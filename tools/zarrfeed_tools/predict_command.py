@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrfeed import GridPatches, list_splits, open_split, predict
-from zarrfeed.errors import ZarrfeedError, how_to_install, printable
+from zarrfeed import GridPatches, predict
+from zarrfeed.errors import ZarrfeedError, how_to_install
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_size
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
-    from zarrfeed import Split
+    from collections.abc import Iterator
 
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
 _HELP = """Predict images or volumes of any size with a Keras model, patch by patch.
@@ -59,7 +60,10 @@ def register(app: typer.Typer) -> None:
 def _command(
     store: Annotated[
         Path,
-        typer.Argument(metavar="STORE[/SPLIT]", help="A split, or a dataset with only one."),
+        typer.Argument(
+            metavar="STORE[/SPLIT]",
+            help="A split, a dataset with only one, or an OME-Zarr image.",
+        ),
     ],
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A model that Keras saved, such as unet.keras.")
@@ -96,16 +100,15 @@ def _command(
     ] = False,
 ) -> None:
     """Predict images or volumes of any size with a Keras model, patch by patch."""
-    split = _only_split(store)
     loaded = _load(model)
     try:
         patches = GridPatches(parse_size(size) if size else _input_size(loaded), overlap)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--overlap") from error
-    with report_interrupts(), show_progress("patches") as follow:
+    with report_interrupts(), show_progress("patches") as follow, _errors_of_models():
         done = predict(
             loaded,
-            split.path,
+            store,
             out,
             patches,
             window=window.value,
@@ -119,16 +122,18 @@ def _command(
     console().print(f"Predictions: [bold]{shown(done)}[/]", soft_wrap=True)
 
 
-def _only_split(store: Path) -> Split:
-    splits = list_splits(store)
-    if not splits:
-        return open_split(store)
-    if len(splits) == 1:
-        return open_split(store / splits[0])
-    raise typer.BadParameter(
-        printable(f"{store} has several splits: name one of them, like {store / splits[-1]}"),
-        param_hint="STORE",
-    )
+@contextmanager
+def _errors_of_models() -> Iterator[None]:
+    """Report what a model raises, or that its outputs do not fit, without a traceback."""
+    try:
+        yield
+    except ZarrfeedError:
+        raise
+    except (ValueError, TypeError) as error:
+        raised = ZarrfeedError(f"predict: {error!s:.2000}")
+        for note in getattr(error, "__notes__", ()):
+            raised.add_note(note)
+        raise raised from error
 
 
 def _load(path: Path) -> Any:

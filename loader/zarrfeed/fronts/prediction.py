@@ -13,10 +13,9 @@ from zarrfeed.fronts.model_calls import patch_predictions, weights_digest
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches, described
 from zarrfeed.store.address import absolute_path
-from zarrfeed.store.prediction_split import PredictionSplit, cases_of
+from zarrfeed.store.prediction_split import PredictionSplit, cases_of, open_predicted
 from zarrfeed.store.schema import IMAGE
 from zarrfeed.store.shard_writer import rows_written
-from zarrfeed.store.split import open_split
 
 if TYPE_CHECKING:
     import os
@@ -64,7 +63,8 @@ def predict(
         makes (b, h, w, K), or (b, h, w) for K = 1; of volumes (b, d, h, w, K). All batches have the
         same shape.
     store
-        A split of cases or of samples, such as ``ct.zarr/val``.
+        A split of cases or of samples, such as ``ct.zarr/val``, or a dataset with only one. Or an
+        OME-Zarr image, or another that :class:`zarrfeed.ZarrSequence` reads where it is.
     out
         Folder of the dataset of predictions, such as ``predictions.zarr``; its split has the name
         of that of `store`.
@@ -124,10 +124,13 @@ def predict(
         if value not in allowed:
             raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}")
     batch_size = whole("batch_size", batch_size, at_least=1)
-    split = open_split(store)
-    if inputs is None:
-        inputs = IMAGE if IMAGE in split.layouts else split.default_fields[0]
-    names = BatchStructure.of(inputs, None, None).names
+    names = BatchStructure.of(IMAGE if inputs is None else inputs, None, None).names
+    # Transforms may make some of these.
+    split = open_predicted(store, patches.axes, names if transform is None else None)
+    if inputs is None and IMAGE not in split.layouts:
+        inputs = split.default_fields[0]
+        names = (inputs,)
+    inputs = inputs or IMAGE
     stored = next((name for name in names if name in split.layouts), IMAGE)
     cases = cases_of(split, stored, patches.axes)
     target = PredictionSplit(absolute_path(out) / split.path.name, split, cases)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.store.address import absolute_path
 from zarrfeed.store.attributes import read_attributes
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
+from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import (
@@ -32,15 +34,17 @@ from zarrfeed.store.schema import (
     PARTIAL,
 )
 from zarrfeed.store.shard_writer import rows_written, write_arrays, write_group
+from zarrfeed.store.split import list_splits, open_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from zarrfeed.store.schema import JSON
     from zarrfeed.store.split import Split
 
 _SETTINGS = "prediction"  # in a split's attributes
+_TILE = {2: 256, 3: 64}  # extent of tiles, where the split has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,40 @@ class PredictionSplit:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None) -> Split:
+    """Open the split that is to be predicted.
+
+    Parameters
+    ----------
+    path
+        A split, a dataset with only one, or images that are read where they are.
+    axes
+        Number of spatial axes of the patches.
+    fields
+        Fields of images that are read where they are; None for all.
+
+    Raises
+    ------
+    StoreError
+        There is no such split, or there are several.
+    """
+    split = open_in_place(path, axes, fields)
+    if split is not None:
+        return split
+    folder = absolute_path(path)
+    splits = list_splits(folder) if folder.is_dir() else ()
+    if len(splits) > 1:
+        raise StoreError(
+            f"{folder}: needed one split, found {', '.join(splits)}: name one, such as "
+            f"{folder / splits[-1]}"
+        )
+    return open_split(folder.joinpath(*splits))
+
+
 def cases_of(split: Split, field: str, axes: int) -> CaseTable:
     """Return the cases of a split; those of a split of samples have one tile each.
+
+    The tiles are those of the split, except of images that are read where they are.
 
     Parameters
     ----------
@@ -224,6 +260,10 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
             f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
             f"axes, found {shape} per row of {field!r}: give the patches as many axes"
         )
+    if table is not None and split.sources:  # chunks of others may be as large as a case
+        most = table.sizes.max(axis=0).tolist()
+        tile = tuple(min(_TILE[axes], extent) for extent in most)
+        return CaseTable.of_sizes(table.sizes, tile)
     if table is not None:
         return table
     rows = layout.shape[0]
