@@ -121,7 +121,7 @@ def read() -> None:
 reader = threading.Thread(target=read)
 reader.start()
 answers = []
-for _ in range(6):
+for _ in range(4):
     time.sleep(0.01)
     answers.append(in_a_child(lambda: (seq.set_epoch(2), taken(seq), taken([seq[1]]))[1]))
 for answer in answers:

@@ -297,6 +297,7 @@ def test_workers_that_cannot_be_started_leave_no_memory_behind() -> None:
         raise OSError("too many processes")
 
     layout = SlotLayout.of(SPECS, 2)
+    gc.collect()  # what other tests left behind
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="too many processes"):
         Feeder(schedule(), layout, fail, depth=2, timeout=1.0, shared=True)
