@@ -235,6 +235,6 @@ def test_claims_are_checked_before_memory_is_taken():
         source.read(0)
     [part] = source.read_window(0, (slice(0, 64), slice(0, 64), slice(0, 64)))
     assert part.sum() == 1
-    claim((1024, 1024, 1024), (1024, 1024, 1024))
+    claim((1024, 1024, 1024), (128, 128, 128))  # of 4 MiB
     with pytest.raises(SourceError, match="needed a chunk of at most 1 MiB"):
         open_source("ome-zarr", arguments, limits=small)
