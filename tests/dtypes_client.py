@@ -1,7 +1,8 @@
 """A user whose images are of any dtype: ``python dtypes_client.py FOLDER``.
 
-On the backend of ``KERAS_BACKEND``, or on tf_keras. FOLDER has a split for each dtype, named by it;
-prints how far training and predictions are from those with the same numbers in memory, as JSON.
+On the backend of ``KERAS_BACKEND``, or on tf_keras. ``FOLDER/dtypes`` has a split for each dtype,
+named by it; prints how far training and predictions are from those with the same numbers in memory,
+as JSON, and the same for patches of ``FOLDER/volumes/train``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import patch_training
 from zarrfeed import SplitReader, ZarrSequence, open_split
 
 if os.environ.get("TF_USE_LEGACY_KERAS"):
@@ -68,5 +70,8 @@ def compare(path: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    splits = sorted(Path(sys.argv[1]).iterdir())
-    print(json.dumps({split.name: compare(split) for split in splits}))
+    folder = Path(sys.argv[1])
+    splits = sorted((folder / "dtypes").iterdir())
+    found = {split.name: compare(split) for split in splits}
+    found["patches"] = patch_training.compare(keras, folder / "volumes/train")
+    print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""Images of every dtype feed `fit` and `predict` on every backend."""
+"""Images of every dtype, and patches of volumes, feed `fit` and `predict` on every backend."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patch_stores import ct, write_classed_cases
 from scripts import output_on
 from stores import write_split
 
@@ -20,7 +21,7 @@ DTYPES = [
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve images of each dtype, over all of its range, with masks."""
+    """Twelve images of each dtype, over all of its range, with masks; and two int16 volumes."""
     folder, rng = tmp_path_factory.mktemp("dtypes"), np.random.default_rng(0)
     masks = rng.integers(0, 3, (12, 6, 5), np.uint8)
     for dtype in DTYPES:
@@ -29,7 +30,9 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             limits = np.iinfo(dtype)
             images = rng.integers(limits.min, limits.max, (12, 6, 5, 2), dtype, endpoint=True)
-        write_split(folder / dtype, {"image": images, "mask": masks})
+        write_split(folder / "dtypes" / dtype, {"image": images, "mask": masks})
+    volumes = {f"v{n}": ct(size, n, lesions=9) for n, size in enumerate([(5, 9, 12), (7, 6, 8)])}
+    write_classed_cases(folder / "volumes/train", volumes, (3, 4, 4))
     return folder
 
 
@@ -48,3 +51,11 @@ def test_losses_and_predictions_are_those_of_the_same_numbers_in_memory(
     assert len(differences[dtype]) == 4
     for what, difference in differences[dtype].items():
         assert difference < 1e-5, what
+
+
+def test_patches_of_volumes_train_as_those_that_numpy_cuts(differences: dict[str, Any]) -> None:
+    found = differences["patches"]
+    assert found.pop("moved") > 0.01
+    assert len(found) == 5
+    for what, difference in found.items():
+        assert difference < 1e-4, what
