@@ -17,6 +17,7 @@ from kinds import KINDS
 from patch_stores import CLASSES, ct, write_classed_cases, write_classed_samples
 from stores import write_split
 from zarrfeed import CoverPatches, FrontEnd, GridPatches, RandomPatches, open_cases
+from zarrfeed.feed.workers.batch_maker import generator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,6 +211,23 @@ def test_a_copy_goes_on_where_the_sequence_is(split: Path, patches: Any, copied:
             require_equal(epoch_of(other), [[a.copy() for a in batch] for batch in batches])
 
 
+def first_word(image: Any, mask: Any, rng: np.random.Generator) -> Any:
+    return np.array([rng.integers(0, 2**62)]), mask
+
+
+@every_kind
+def test_transforms_get_generators_of_the_seed_the_epoch_and_the_patch(
+    split: Path, patches: Any
+) -> None:
+    with FrontEnd(split, 4, patches=patches, transform=first_word, workers=0, seed=6) as sequence:
+        for epoch in range(2):
+            for numbers, (words, _) in zip(numbers_of(sequence, epoch), sequence, strict=True):
+                right = [
+                    generator(6, epoch, number, stream=0).integers(0, 2**62) for number in numbers
+                ]
+                assert words[:, 0].tolist() == right
+
+
 # -- what patches are cut from --------------------------------------------------------------------
 
 
@@ -268,6 +286,20 @@ def test_crops_of_samples_are_slices_of_them(images: Any) -> None:
                     assert (batch[1][row] == 2).any()
     assert {sample for sample, forced in found if forced} == {0, 3, 6}
     assert {sample for sample, forced in found if not forced} & {1, 2, 4, 5}
+
+
+@pytest.mark.parametrize("subset", [[6, 1], np.arange(7) % 5 == 1, slice(1, 7, 5)])
+@pytest.mark.parametrize("patches", [CoverPatches((5, 6)), RandomPatches((5, 6), per_epoch=40)])
+def test_subset_chooses_samples(images: Any, patches: Any, subset: Any) -> None:
+    with FrontEnd(images[0], 4, patches=patches, subset=subset, workers=0) as sequence:
+        keys = {key for n in range(len(sequence)) for key in sequence.batch_keys(n)}
+    assert keys == {"sample 1", "sample 6"}
+
+
+def test_ranks_that_get_no_batch_are_told(split: Path) -> None:
+    patches = RandomPatches(SIZE, per_epoch=2)
+    with pytest.raises(ValueError, match=r"2 samples .* 3 ranks"):
+        FrontEnd(split, 4, patches=patches, rank=0, world_size=3)
 
 
 def test_multi_hot_masks_have_shares(tmp_path: Path) -> None:

@@ -44,11 +44,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], Pa
     return found
 
 
-def cut(whole: NDArray[Any], place: PatchPlace, size: tuple[int, ...], fill: float) -> NDArray[Any]:
-    """Cut a patch out of a whole case, with the arithmetic written out."""
+def cut(padded: NDArray[Any], place: PatchPlace, size: tuple[int, ...]) -> NDArray[Any]:
+    """Cut a patch out of a whole case with margins of its size, the arithmetic written out."""
     axes = len(size)
-    beyond = [(extent, extent) for extent in size] + [(0, 0)] * (whole.ndim - axes)
-    padded = np.pad(whole, beyond, constant_values=fill)
     box = tuple(
         slice(first + extent, first + 2 * extent)
         for first, extent in zip(place.origin, size, strict=True)
@@ -59,14 +57,17 @@ def cut(whole: NDArray[Any], place: PatchPlace, size: tuple[int, ...], fill: flo
 
 def require_patches(sequence: FrontEnd, split: Path, size: tuple[int, ...], fill: Any) -> None:
     cases = open_cases(split)
-    whole = {(key, field): np.asarray(cases.open(key, field)) for key in cases for field in fill}
+    padded = {}
+    for key, field in itertools.product(cases, fill):
+        whole = np.asarray(cases.open(key, field))
+        margins = [(extent, extent) for extent in size] + [(0, 0)] * (whole.ndim - len(size))
+        padded[key, field] = np.pad(whole, margins, constant_values=fill[field])
     for epoch in range(2):
         places = [sequence.batch_places(n, epoch=epoch) for n in range(len(sequence))]
         for batch, rows in zip(sequence, places, strict=True):
             for row, place in enumerate(rows):
-                for array, (field, value) in zip(batch, fill.items(), strict=True):
-                    expected = cut(whole[place.key, field], place, size, value)
-                    np.testing.assert_array_equal(array[row], expected)
+                for array, field in zip(batch, fill, strict=True):
+                    assert np.array_equal(array[row], cut(padded[place.key, field], place, size))
                 if place.forced is not None:
                     assert (batch[1][row] == place.forced).any()
 
