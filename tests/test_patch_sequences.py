@@ -536,6 +536,7 @@ def test_floats_may_be_filled_with_nan(split: Path) -> None:
     patches = GridPatches((20, 20, 20), fill={"depth": float("nan"), "image": 0.0})
     with FrontEnd(split, 4, patches=patches, workers=0, fields="depth") as sequence:
         [(depth,)] = list(sequence)
+        sequence.load_state_dict(json.loads(json.dumps(sequence.state_dict())))
     inside = [int((~np.isnan(row)).sum()) for row in depth]
     assert sorted(inside) == sorted(case["mask"].size for case in CASES.values())
 
@@ -568,3 +569,13 @@ def test_whole_samples_have_no_places(images: Any) -> None:
         pytest.raises(ValueError, match=r"batch_places\(\) needs ZarrSequence\(patches=…\)"),
     ):
         sequence.batch_places(0)
+
+
+def test_a_state_of_other_cases_is_refused(split: Path) -> None:
+    random = RandomPatches(SIZE, per_epoch=8, flips=np.True_, per_case=10**30)
+    for patches in (random, CoverPatches(SIZE), GridPatches(SIZE)):
+        first = FrontEnd(split, 2, patches=patches, subset=[0, 1], workers=0)
+        state = json.loads(json.dumps(first.state_dict()))
+        next(iter(first))
+        with pytest.raises(ValueError, match="sampler was"):
+            FrontEnd(split, 2, patches=patches, subset=[0, 2], workers=0).load_state_dict(state)

@@ -186,7 +186,7 @@ class GridDraws:
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON."""
-        return described(self.patches)
+        return {**described(self.patches), "cases": self._cells.cases.digest}
 
 
 class CoverDraws:
@@ -233,4 +233,4 @@ class CoverDraws:
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON."""
-        return described(self.patches)
+        return {**described(self.patches), "cases": self._cells.cases.digest}

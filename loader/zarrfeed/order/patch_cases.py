@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -24,12 +26,22 @@ class PatchCases:
         (M,) int64: row of each case's first tile.
     tiles
         (M,) int64: number of tiles of each case.
+    digest
+        Digest of the numbers and sizes, which saved states compare.
     """
 
     numbers: NDArray[np.int64]
     sizes: NDArray[np.int64]
     first_tile: NDArray[np.int64]
     tiles: NDArray[np.int64]
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute the digest."""
+        found = blake2b(digest_size=8)
+        for array in (self.numbers, self.sizes):
+            found.update(np.ascontiguousarray(array, "<i8").data)
+        object.__setattr__(self, "digest", found.hexdigest())
 
     def __len__(self) -> int:
         """Count the cases."""

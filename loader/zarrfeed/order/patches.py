@@ -94,7 +94,8 @@ class RandomPatches:
             if per_epoch > MOST_DRAWS:
                 raise ValueError(f"per_epoch must be at most {MOST_DRAWS:,}, not {per_epoch:,}")
             _set(self, "per_epoch", per_epoch)
-        _set(self, "per_case", whole("per_case", self.per_case, at_least=1))
+        per_case = whole("per_case", self.per_case, at_least=1)
+        _set(self, "per_case", min(per_case, MOST_DRAWS))
         if self.by not in ("size", "case"):
             raise ValueError(f"by must be 'size' or 'case', not {self.by!r}")
         if self.border not in ("shift", "fill"):
@@ -284,7 +285,9 @@ def _check(patches: RandomPatches | CoverPatches) -> None:
     if not isinstance(patches.turns, bool | np.bool_):
         raise TypeError(f"turns must be True or False, not {patches.turns!r}")
     _set(patches, "turns", bool(patches.turns))
-    if not isinstance(flips, bool | np.bool_):
+    if isinstance(flips, bool | np.bool_):
+        _set(patches, "flips", bool(flips))
+    else:
         given = tuple(flips) if isinstance(flips, Iterable) else ()
         if len(given) != axes or not all(isinstance(flip, bool | np.bool_) for flip in given):
             raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")

@@ -75,7 +75,7 @@ class RandomDraws:
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on; see :class:`zarrfeed.order.draws.Sampler`."""
-        return {**described(self._patches), "cases": len(self._cases)}
+        return {**described(self._patches), "cases": self._cases.digest}
 
     def forced_counts(self, epoch: int) -> list[int]:
         """Return how many draws of an epoch must contain each class of `shares`."""

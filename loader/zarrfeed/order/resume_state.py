@@ -6,6 +6,7 @@ batch contains. Pure: callers save and load states.
 
 from __future__ import annotations
 
+import json
 import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     # All ranks have the same position, so that a state of one fits the others.
     ours = {"sampler": None, **_arguments(schedule)}
     del ours["rank"]
-    differing = [name for name in ours if theirs.get(name) != ours[name]]
+    differing = [name for name in ours if _text(theirs.get(name)) != _text(ours[name])]
     if differing:
         raise ValueError(
             "the state was saved by a sequence of other batches: "
@@ -83,6 +84,11 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
             f"batch from 0 to {schedule.batches - 1}"
         )
     return epoch, batch
+
+
+def _text(value: object) -> str:
+    """Return JSON, in which NaN equals NaN."""
+    return json.dumps(value, sort_keys=True, default=repr)
 
 
 def _arguments(schedule: Schedule) -> dict[str, Any]:
