@@ -44,13 +44,16 @@ def whole_case(size, patches, window, predictions):
 
 
 def blended(blender, sweep, predictions):
-    left, planes = iter(predictions), []
+    left, planes = np.stack(predictions), []
     for band in sweep.bands:
-        for part in sweep.parts:
-            blender.add(band, part, next(left))
+        parts = sweep.parts
+        while parts:  # as batches come, of which one may have patches of two bands
+            here = min(3, len(parts))
+            blender.add(band, parts[:here], left[:here])
+            parts, left = parts[here:], left[here:]
         planes += [part.copy() for part in blender.finish(band)]
         assert sum(map(len, planes)) == band.final
-    assert next(left, None) is None
+    assert not len(left)
     return np.concatenate(planes)
 
 

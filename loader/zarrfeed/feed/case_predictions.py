@@ -7,7 +7,6 @@ import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +68,7 @@ class CasePredictions:
         folder
             Folder of the split.
         predictions
-            The predictions of all patches of these cases in order, (*patch, K) float32.
+            The predictions of all patches of these cases in order, batches (b, *patch, K) float32.
         first
             Number of the first case.
 
@@ -78,9 +77,8 @@ class CasePredictions:
         StoreError
             The sums do not fit in memory, or the folder was begun with another K.
         """
-        start = next(predictions)  # tells K
-        predictions = chain([start], predictions)
-        channels, cases = start.shape[-1], self.target.cases
+        batch = next(predictions)  # tells K
+        channels, cases = batch.shape[-1], self.target.cases
         self._check(channels)
         window = blending_window(self.patches.size, self.window)
         sweep, blender = None, None
@@ -94,8 +92,13 @@ class CasePredictions:
                     blender = Blender(sweep, window, channels=channels, classes=self.classes)
                 tiles = PlaneTiles(rows, grid, cases.rows(case).start)
                 for band in sweep.bands:
-                    for part in sweep.parts:
-                        blender.add(band, part, next(predictions))
+                    parts = sweep.parts
+                    while parts:
+                        if not len(batch):
+                            batch = next(predictions)
+                        here = min(len(parts), len(batch))
+                        blender.add(band, parts[:here], batch[:here])
+                        parts, batch = parts[here:], batch[here:]
                     for planes in blender.finish(band):
                         written.append(pool.submit(tiles.append, planes))
                         if len(written) > _MOST_WAITING:

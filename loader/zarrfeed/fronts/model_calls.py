@@ -51,8 +51,8 @@ def patch_predictions(
 
     Yields
     ------
-    (P, …, K) float32
-        The prediction of each patch in order.
+    (b, P, …, K) float32
+        The predictions of a batch's patches, without copies that fill it up.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def patch_predictions(
     for batch in batches:
         rows = min(batch_size, patches - done)
         inputs = batch if rows == batch_size else _filled(batch, batch_size)
-        yield from checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
+        yield checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
         done += rows
         follow(done)
 
