@@ -150,7 +150,7 @@ def memory_figures(folder: Path) -> Iterator[Figure]:
             yield largest(
                 2, f"memory that predict adds, image of {height} × {_SIZE[1]}, K = {channels}",
                 "MB", peaks, how="the peak, without mapped files. Sums take 512 × 2000 × K × 4 "
-                "bytes, up to 7 batches of 1 patch 0.8 MB each; three predictions a process, 3 rounds.",
+                "bytes, 7 batches of 1 patch 0.8 MB each; three predictions a process, 3 rounds.",
             )  # fmt: skip
 
 
