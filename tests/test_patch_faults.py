@@ -113,7 +113,7 @@ def test_wrong_counts_of_classes_are_told(wrong: int, kind: str, tmp_path: Path)
 def test_impossible_counts_are_refused_at_the_start(value: int, tmp_path: Path) -> None:
     path = packed(tmp_path)
     zarr.open_group(str(path), mode="a")["class_pixels"][3, 2] = value
-    with pytest.raises(StoreError, match="class_pixels: needed counts from 0 to 120, found others"):
+    with pytest.raises(StoreError, match="class_pixels: needed counts of at"):
         FrontEnd(path, 4, patches=FORCED)
 
 
@@ -131,7 +131,7 @@ def put(name: str, values: Any) -> Any:
         (put("case_size", [[9, 14, 11], [4, 17, -20], [12, 5, 6]]), "case_size: "),
         (put("case_first_tile", [0, 2**40, 51]), "case_first_tile: needed 27 for case 1"),
         (put("class_pixels", np.zeros((5, 3), np.int64)), "shares need 'mask' and 'class_pixels'"),
-        (put("class_pixels", np.ones((45, 2), np.int64)), "the pixels of 3 classes, found 2"),
+        (put("class_pixels", np.ones((45, 2), np.int64)), "counts of 3 classes, found 2"),
         (put("mask", np.zeros((45, 4, 6, 4), np.uint8)), "tiles with 3 spatial axes, the same"),
     ],
 )  # fmt: skip

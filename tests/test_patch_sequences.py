@@ -502,7 +502,7 @@ def test_values_are_checked_when_they_are_made(make: Any, error: Any, message: s
         (
             {"patches": RandomPatches(SIZE, shares={2: 0.5, "lesion": 0.2})},
             ValueError,
-            "shares name a class twice",
+            "shares names class 'lesion' twice",
         ),
         (
             {"patches": RANDOM, "subset": [1]},

@@ -1,4 +1,4 @@
-"""What do patches of a split consist of? Its cases, the pixels of its classes, and its borders."""
+"""What are patches of a split cut from, and what is beyond its borders?"""
 
 from __future__ import annotations
 
@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.feed.class_weights import class_id
 from zarrfeed.feed.request import subset_ids
+from zarrfeed.feed.share_opening import forced_draws
 from zarrfeed.feed.workers.batch_spec import PatchSpec
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.order.class_pixels import ClassPixels
 from zarrfeed.order.grid_draws import CoverDraws, GridDraws
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.random_draws import RandomDraws
-from zarrfeed.spelling import did_you_mean, few
+from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.case_reading import read_case_table
-from zarrfeed.store.descriptive_arrays import class_pixels, image_fields
-from zarrfeed.store.reader import SplitReader
-from zarrfeed.store.schema import CLASS_PIXELS, MASK
+from zarrfeed.store.descriptive_arrays import image_fields
+from zarrfeed.store.schema import MASK
 from zarrfeed.store.tile_grid import count_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Ids
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
-_BLOCK = 1 << 16  # tiles whose counts are read at a time
 _NUMBERS = 6  # of each case, besides its size along each axis
 _MOST_PIXELS = 1 << 62  # of all cases together, so that numbers of pixels fit int64
 
@@ -204,60 +199,4 @@ def _sampler(patches: Patches, cases: PatchCases, split: Split, tile: tuple[int,
         return GridDraws(patches, cases)
     if patches.shares is None:
         return RandomDraws(patches, cases)
-    described, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
-    if described is None or mask is None or mask.shape[0] != described.shape[0]:
-        raise StoreError(
-            f"{split.path}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class in "
-            "each sample, found none: `zarrfeed convert` counts them"
-        )
-    if (
-        mask.sample_shape[: len(tile)] != tile
-        or len(mask.sample_shape) > len(tile) + split.multi_hot
-    ):
-        raise StoreError(
-            f"{split.path / MASK}: shares need a class id for each pixel of {tile}, found "
-            f"{mask.sample_shape}"
-        )
-    if split.classes and described.shape[1] != len(split.classes):
-        raise StoreError(
-            f"{split.path / CLASS_PIXELS}: needed the pixels of {len(split.classes)} classes, "
-            f"found {described.shape[1]}: convert again"
-        )
-    labels = [
-        class_id(label, split.classes, described.shape[1], argument="shares")
-        for label in patches.shares
-    ]
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"shares name a class twice: {list(patches.shares)}")
-    pixels = ClassPixels(_counts(split, _rows(cases), labels, mask))
-    absent = [name for name, n in zip(patches.shares, pixels.totals, strict=True) if not n]
-    if absent:
-        counted = class_pixels(split, _rows(cases))
-        present = np.flatnonzero([] if counted is None else counted).tolist()
-        found = [split.classes[label] if split.classes else str(label) for label in present]
-        raise ValueError(
-            f"shares need classes that the chosen cases contain, got {few(map(repr, absent))}, of "
-            f"which they have no pixel; they have {few(found) or 'none'}"
-        )
-    return RandomDraws(patches, cases, labels, pixels)
-
-
-def _counts(
-    split: Split, rows: Ids, labels: Sequence[int], mask: ArrayLayout
-) -> NDArray[np.uint32]:
-    """Read how many pixels of some classes each tile has."""
-    most = np.prod(mask.sample_shape, dtype=np.int64)
-    if most > np.iinfo(np.uint32).max:
-        raise StoreError(f"{split.path / MASK}: needed tiles of less than 2^32 pixels")
-    require_memory(split.path, len(rows) * len(labels) * 4, f"the classes of {len(rows):,} tiles")
-    counts = np.empty((len(labels), len(rows)), np.uint32)
-    with SplitReader(split, [CLASS_PIXELS]) as reader:
-        for start in range(0, len(rows), _BLOCK):
-            read = reader.read(rows[start : start + _BLOCK])[CLASS_PIXELS][:, labels]
-            if read.min(initial=0) < 0 or read.max(initial=0) > most:
-                raise StoreError(
-                    f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most:,}, found others: "
-                    "restore it, or convert again"
-                )
-            counts[:, start : start + len(read)] = read.T
-    return counts.T
+    return forced_draws(patches, cases, _rows(cases), split, tile)

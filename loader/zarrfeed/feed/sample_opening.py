@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.feed.class_weights import class_id
+from zarrfeed.feed.share_opening import share_targets
 from zarrfeed.order.class_shares import ClassShare, ClassShares
 from zarrfeed.order.random_draws import RandomDraws
 from zarrfeed.order.repeated_samples import RepeatedSamples
@@ -74,23 +74,9 @@ def _weights(sampling: Sampling, split: Split, ids: Ids) -> SampleWeights:
     if isinstance(sampling, Weights):
         return given_weights(sampling, len(ids))
     if isinstance(sampling, Shares):
-        targets = _targets(sampling, split)
+        targets = share_targets(sampling.shares, split)
         return share_weights(sampling, targets, class_presence(split, ids), _names(split))
     return class_weights(sampling, class_presence(split, ids))
-
-
-def _targets(sampling: Shares, split: Split) -> dict[int, float]:
-    """Return shares by id of the class."""
-    count = counted_classes(split)
-    targets: dict[int, float] = {}
-    for name, share in sampling.shares.items():
-        label = class_id(name, split.classes, count, argument="shares")
-        if label == split.ignore:
-            raise ValueError(f"shares names {name!r}, which is the ignore id and thus no class")
-        if label in targets:
-            raise ValueError(f"shares names class {name!r} twice, by name and by id")
-        targets[label] = share
-    return targets
 
 
 def _names(split: Split) -> list[str | int]:
@@ -133,7 +119,8 @@ def draw_shares(request: Request, split: Split, schedule: Schedule, epoch: int) 
     counts = np.ones(len(schedule.ids), np.int64)
     if isinstance(schedule.sampler, RepeatedSamples):
         counts = schedule.sampler.counts(seed=schedule.seed, epoch=epoch)
-    targets = _targets(request.sampling, split) if isinstance(request.sampling, Shares) else {}
+    sampling = request.sampling
+    targets = share_targets(sampling.shares, split) if isinstance(sampling, Shares) else {}
     shares = drawn_with_class(split, schedule.ids, counts) / counts.sum()
     return ClassShares(
         {
