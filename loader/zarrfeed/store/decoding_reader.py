@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrfeed.errors import ReadError
 from zarrfeed.store.codecs import decode_chunk
+from zarrfeed.store.decoded_chunks import DecodedChunks
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.store.read_plan import Reads
+    from zarrfeed.store.box_plan import BoxPlan
+    from zarrfeed.store.read_plan import ReadPlan, Reads
     from zarrfeed.store.shard_files import ShardFiles
     from zarrfeed.store.tile_grid import TilePart
 
@@ -25,11 +27,44 @@ _NO_BYTES = np.empty(0, np.uint8)
 
 
 class DecodingReader(MappedReader):
-    """Decodes every chunk once, straight into its row if it is one sample."""
+    """Decodes every chunk once, straight into its row if it is one sample.
 
-    def __init__(self, files: ShardFiles) -> None:
+    Parameters
+    ----------
+    files
+        The shards of the array.
+    cache_nbytes
+        Bytes of decoded chunks to keep for the next batches and boxes. Files are still checked when
+        a chunk is used again.
+    """
+
+    def __init__(self, files: ShardFiles, *, cache_nbytes: int = 0) -> None:
         super().__init__(files)
-        self._scratch = _NO_BYTES
+        layout = self._layout
+        self._chunks_kept = DecodedChunks(
+            chunk_nbytes=layout.chunk_rows * layout.sample_nbytes, cache_nbytes=cache_nbytes
+        )
+
+    def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
+        try:
+            super().read_into(plan, out)
+        except BaseException:  # the file may have been truncated while a chunk was decoded
+            self._chunks_kept.clear()
+            raise
+
+    def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
+        try:
+            super().read_box_into(plan, out)
+        except BaseException:
+            self._chunks_kept.clear()
+            raise
+
+    def close(self) -> None:
+        """Close the files."""
+        super().close()
+        self._chunks_kept.clear()
 
     def _copy(
         self, reads: Reads, offset: NDArray[np.int64], nbytes: NDArray[np.int64], out: NDArray[Any]
@@ -56,7 +91,7 @@ class DecodingReader(MappedReader):
         layout = self._layout
         for start, stop, shard, chunk, encoded in self._chunks(reads, offset, nbytes):
             wanted = [parts[part] for part in reads.land[start:stop].tolist()]
-            if layout.chunk_rows == 1 and len(wanted) == 1:
+            if layout.chunk_rows == 1 and len(wanted) == 1 and not self._chunks_kept.keeps:
                 target = out[wanted[0].lands]
                 # Steps are positive, so that nothing else has this shape.
                 if target.shape == layout.sample_shape and target.flags.c_contiguous:
@@ -81,12 +116,14 @@ class DecodingReader(MappedReader):
             yield start, stop, shard, chunk, data[at : at + int(nbytes[start])].data
 
     def _decoded(self, shard: int, chunk: int, encoded: memoryview) -> NDArray[Any]:
-        """Decode a chunk into memory that the next call reuses."""
-        layout = self._layout
-        if not self._scratch.size:
-            self._scratch = np.empty(layout.chunk_rows * layout.sample_nbytes, np.uint8)
-        self._decode(shard, chunk, encoded, self._scratch.data)
-        return self._scratch.view(layout.dtype).reshape(-1, *layout.sample_shape)
+        """Return a decoded chunk. The next call may reuse its memory."""
+        layout, kept = self._layout, self._chunks_kept
+        memory = kept.find((shard, chunk))
+        if memory is None:
+            memory = kept.memory()
+            self._decode(shard, chunk, encoded, memory.data)
+            kept.keep((shard, chunk), memory)
+        return memory.view(layout.dtype).reshape(-1, *layout.sample_shape)
 
     def _decode(self, shard: int, chunk: int, encoded: memoryview, target: memoryview) -> None:
         layout = self._layout

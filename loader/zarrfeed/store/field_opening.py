@@ -24,8 +24,20 @@ if TYPE_CHECKING:
     from zarrfeed.store.split import Split
 
 
-def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int) -> FieldReader:
-    """Open the fastest reader that the array's layout allows; zarr-python's is the last resort."""
+def open_field(
+    split: Split, name: str, layout: ArrayLayout, *, open_files: int, cache_nbytes: int = 0
+) -> FieldReader:
+    """Open the fastest reader that the array's layout allows; zarr-python's is the last resort.
+
+    Parameters
+    ----------
+    split, name, layout
+        The array.
+    open_files
+        Largest number of descriptors to keep open.
+    cache_nbytes
+        Bytes of decoded chunks to keep, of readers that decode.
+    """
     if name in split.sources:
         return split.sources[name].open(open_files=open_files)
     folder = split.path / name
@@ -37,6 +49,7 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
                 required=split.packed,
                 stamp=split.stamps.get(name),
                 open_files=open_files,
+                cache_nbytes=cache_nbytes,
             )
     if not layout.foreign:
         return ChunkReader(
@@ -50,7 +63,13 @@ def open_field(split: Split, name: str, layout: ArrayLayout, *, open_files: int)
 
 
 def _map(
-    folder: Path, layout: ArrayLayout, *, required: bool, stamp: Stamp | None, open_files: int
+    folder: Path,
+    layout: ArrayLayout,
+    *,
+    required: bool,
+    stamp: Stamp | None,
+    open_files: int,
+    cache_nbytes: int,
 ) -> MappedReader:
     """Open an array whose ``layout.indirect`` is None."""
     raw = layout.compressor == "raw" and not layout.checksum
@@ -64,7 +83,7 @@ def _map(
         mapped_shards=mapped_shards,
     )
     if not raw:
-        return DecodingReader(files)
+        return DecodingReader(files, cache_nbytes=cache_nbytes)
     return RowReader(files) if mapped_shards is None else GatheringReader(files)
 
 

@@ -45,15 +45,37 @@ class BatchReader:
         Array names, in the order of the output arrays.
     open_files
         Largest number of descriptors to keep open, over all fields.
+    cache_nbytes
+        Bytes of decoded chunks to keep, over all fields, for batches and boxes that need the same
+        chunks as those before.
     """
 
-    def __init__(self, split: Split, fields: Sequence[str], *, open_files: int = 128) -> None:
+    def __init__(
+        self,
+        split: Split,
+        fields: Sequence[str],
+        *,
+        open_files: int = 128,
+        cache_nbytes: int = 0,
+    ) -> None:
         use_one_thread_per_decode()
         self._path = split.path
         layouts = split.select(fields)
         each = max(1, open_files // len(layouts))
+        # Chunks of all fields are needed together: each keeps as many.
+        nbytes = sum(layout.chunk_rows * layout.sample_nbytes for layout in layouts.values())
+        chunks = cache_nbytes // max(1, nbytes)
         self._fields = [
-            (layout, open_field(split, name, layout, open_files=each))
+            (
+                layout,
+                open_field(
+                    split,
+                    name,
+                    layout,
+                    open_files=each,
+                    cache_nbytes=chunks * layout.chunk_rows * layout.sample_nbytes,
+                ),
+            )
             for name, layout in layouts.items()
         ]
         # Mapped readers check stamps whenever they map a file. The others open files at any time.

@@ -41,6 +41,11 @@ class _Draw(NamedTuple):
     orientation: int
 
 
+# Decoded chunks that a worker keeps: patches of a case share tiles, and a patch that must contain a
+# class needs a tile of the mask twice.
+_CACHE_NBYTES = 64 << 20
+
+
 class PatchPlace(NamedTuple):
     """Where a patch lies.
 
@@ -93,7 +98,7 @@ class PatchReader:
         if spec.finds_classes and MASK not in names:
             names.append(MASK)
         self._names = names
-        self._reader = BatchReader(split, names, open_files=open_files)
+        self._reader = BatchReader(split, names, open_files=open_files, cache_nbytes=_CACHE_NBYTES)
         # Memory for the part of a mask's tile in which a pixel is looked up.
         self._mask: NDArray[Any] = np.empty(0, np.uint8)
 
