@@ -10,14 +10,14 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from zarrfeed_convert import Header, Source, convert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 CLASSES = ("background", "organ", "lesion")
 LESION = 2
@@ -124,6 +124,10 @@ class Data:
         """Make data from the return value of :meth:`to_json`."""
         found = json.loads(text)
         return cls(Work.of(found["work"]), found["folder"])
+
+
+# Makes batches for ever, and yields the number of patches in each.
+Way: TypeAlias = "Callable[[Data], Iterator[int]]"
 
 
 class Cases(Source):

@@ -19,13 +19,11 @@ from patch_sequences import sequence
 from zarrfeed import open_split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from patch_data import Data
+    from patch_data import Data, Way
 
 Box: TypeAlias = tuple[slice, ...]
-# Makes batches for ever, and yields the number of patches in each.
-Way: TypeAlias = "Callable[[Data], Iterator[int]]"
 
 
 def boxes(data: Data) -> list[tuple[int, Box]]:

@@ -19,8 +19,7 @@ from patch_limits import batches_of, empty_batch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from patch_data import Data
-    from patch_limits import Way
+    from patch_data import Data, Way
 
 _CACHE = 1 << 32  # bytes: all tiles
 _FIELDS = ("image", "mask")

@@ -11,8 +11,7 @@ from zarrfeed import RandomPatches, ZarrSequence
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from patch_data import Data
-    from patch_limits import Way
+    from patch_data import Data, Way
 
 _PER_EPOCH = 480
 

@@ -22,7 +22,7 @@ from patch_data import Data
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from patch_limits import Way
+    from patch_data import Way
 
 _WARM_UP = 0.3  # share of a turn that is not timed: batches that were made ahead, cold caches
 
@@ -102,7 +102,6 @@ def main(name: str, data: Data) -> None:
     for line in sys.stdin:
         _spend(batches, _WARM_UP * float(line))
         print(json.dumps({"rate": _spend(batches, float(line))}), flush=True)
-    batches.close()
 
 
 def _spend(batches: Iterator[int], seconds: float) -> float:
