@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.feed.blending import Blender, id_dtype
+from zarrfeed.feed.write_queue import WriteQueue
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.sweep import Sweep
 from zarrfeed.order.window import blending_window
@@ -20,7 +19,6 @@ from zarrfeed.store.shard_writer import ShardWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -83,8 +81,7 @@ class CasePredictions:
         window = blending_window(self.patches.size, self.window)
         sweep, blender = None, None
         # Another thread encodes and writes, so that the model does not wait for that.
-        with self._rows(folder, channels) as rows, ThreadPoolExecutor(1) as pool:
-            written: deque[Future[None]] = deque()
+        with self._rows(folder, channels) as rows, WriteQueue(_MOST_WAITING) as queue:
             for case in range(first, len(cases)):
                 grid = cases.grid(case)
                 if sweep is None or blender is None or sweep.size != grid.size:
@@ -100,11 +97,7 @@ class CasePredictions:
                         blender.add(band, parts[:here], batch[:here])
                         parts, batch = parts[here:], batch[here:]
                     for planes in blender.finish(band):
-                        written.append(pool.submit(tiles.append, planes))
-                        if len(written) > _MOST_WAITING:
-                            written.popleft().result()
-            for each in written:
-                each.result()
+                        queue.put(tiles.append, planes)
 
     def _check(self, channels: int) -> None:
         split = self.target.split

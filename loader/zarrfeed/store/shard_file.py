@@ -11,6 +11,7 @@ Source: Zarr v3 ``sharding_indexed`` codec 1.0, index codecs ``bytes`` (little) 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import google_crc32c
@@ -69,9 +70,12 @@ class ShardFile:
             self._file.write(google_crc32c.value(table).to_bytes(4, "little"))
         self._aside.replace(self._path)
 
-    def close(self) -> None:
-        """Leave the shard unfinished; another run writes it anew."""
-        self._file.close()
+    def abandon(self) -> None:
+        """Remove the unfinished shard; another run writes it anew."""
+        with suppress(OSError):  # closing writes what is buffered, which may fail again
+            self._file.close()
+        with suppress(OSError):
+            self._aside.unlink()
 
 
 def aside(path: Path) -> Path:

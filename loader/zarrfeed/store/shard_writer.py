@@ -6,6 +6,7 @@ A file is put in place by renaming it, so that after a kill it is either whole o
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from zarrfeed.store.schema import ATTRIBUTES, METADATA
 from zarrfeed.store.shard_file import CLEVEL, CNAME, ShardFile, aside, shuffle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -90,25 +91,32 @@ class ShardWriter:
             _put(folder / METADATA, files[METADATA].to_bytes())
         self._shard = self._chunk = -1
         self._file: ShardFile | None = None
+        self._failed = False
         self._rows = np.zeros((chunk_rows, *self.sample_shape), dtype)
 
     def row(self, row: int) -> NDArray[Any] | None:
         """Return the memory of a row, zeros, to fill it; None if its shard exists already.
 
         Rows must be asked for in order. A chunk is written when the first row of the next one is
-        asked for.
+        asked for. After an error no further row can be written, because the shard lacks a chunk.
         """
+        if self._failed:
+            raise ValueError(f"{self._folder}: writing a row has failed before")
         chunk, at = divmod(row, self._chunk_rows)
         if chunk != self._chunk:
-            self._end_chunk()
-            self._chunk = chunk
-            if chunk // self._chunks != self._shard:
-                self._end_shard()
-                self._shard = chunk // self._chunks
-                path = _shard_path(self._folder, self._shard, 1 + len(self.sample_shape))
-                if not path.exists():
-                    self._file = ShardFile(path, chunks=self._chunks)
+            with self._abandoned_on_error():
+                self._go_to(chunk)
         return None if self._file is None else self._rows[at]
+
+    def _go_to(self, chunk: int) -> None:
+        self._end_chunk()
+        self._chunk = chunk
+        if chunk // self._chunks != self._shard:
+            self._end_shard()
+            self._shard = chunk // self._chunks
+            path = _shard_path(self._folder, self._shard, 1 + len(self.sample_shape))
+            if not path.exists():
+                self._file = ShardFile(path, chunks=self._chunks)
 
     def _end_chunk(self) -> None:
         if self._file is not None:
@@ -124,11 +132,26 @@ class ShardWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._end_chunk()
-            self._end_shard()
-        elif self._file is not None:
-            self._file.close()
+        with self._abandoned_on_error():
+            if kind is None and not self._failed:
+                self._end_chunk()
+                self._end_shard()
+        self._abandon()
+
+    @contextmanager
+    def _abandoned_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Remove the file of a shard that is not complete, if there is one."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.abandon()
 
 
 def _require_same(folder: Path, array: Array[Any]) -> None:
