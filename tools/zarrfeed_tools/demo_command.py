@@ -20,7 +20,6 @@ from zarrfeed_tools.abdomens import VOLUME_CLASSES, write_abdomens
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.convert_command import convert_folders
 from zarrfeed_tools.quantities import parse_size
-from zarrfeed_tools.tables import table_of
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
@@ -207,16 +206,11 @@ def _show_images(result: Demonstration, show: Console) -> None:
 
 
 def _show_volumes(result: VolumeDemonstration, show: Console) -> None:
-    classes = result.scores[-1].dice
-    table = table_of("epoch", numbers=("loss", *(f"{shown(name)} Dice" for name in classes)))
-    for score in result.scores:
-        dice = (f"{value:.3f}" for value in score.dice.values())
-        table.add_row(str(score.epoch), f"{score.loss:.3f}", *dice)
-    show.print(table)
     show.print(
         f"Training took {result.trained_patches_per_second:,.1f} patches a second; the loader "
         f"alone could deliver {result.fed_patches_per_second:,.0f}.\n"
-        f"Slices with true and predicted masks: [bold]{shown(result.picture)}[/]",
+        f"Slices with true and predicted masks: [bold]{shown(result.picture)}[/]\n"
+        f"The model, for zarrfeed predict: [bold]{shown(result.model)}[/]",
         soft_wrap=True,
     )
 

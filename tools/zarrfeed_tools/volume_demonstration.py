@@ -24,10 +24,12 @@ from zarrfeed_tools.intensities import measure_intensities
 from zarrfeed_tools.rates import Clock, measure_feed
 from zarrfeed_tools.segmentation_loss import dice_and_crossentropy
 from zarrfeed_tools.slices import draw_slices
+from zarrfeed_tools.tables import table_of
 from zarrfeed_tools.terminal import shown
 from zarrfeed_tools.unet import build_unet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -159,10 +161,10 @@ def demonstrate_volumes(
     model.save(out / "volumes.keras")
     sheet = draw_slices(held_out, validation.predictions, of_class=rarest, intensities=intensities)
     sheet.save(out / "volumes.png")
-    command = shlex.join(
-        ["zarrfeed", "evaluate", str(held_out.split.path), str(out / _PREDICTIONS)]
-    )
-    show.print(f"\n[bold]Evaluate[/] the last predictions: {shown(command)}\n", soft_wrap=True)
+    _show_scores(validation.scores, show)
+    truth = data / held_out.split.path.name
+    command = shlex.join(["zarrfeed", "evaluate", str(truth), str(out / _PREDICTIONS)])
+    show.print(f"[bold]Evaluate[/] the last predictions: {shown(command)}\n", soft_wrap=True)
     show_evaluation(validation.last, show, cases=_CASES)
     return VolumeDemonstration(
         data=str(data),
@@ -195,8 +197,19 @@ def _compiled_unet(
     )
     rate: Any = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * train.num_batches)
     loss: Any = dice_and_crossentropy(len(train.classes), ignore=train.ignore)
-    model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
+    # Clipped, so that Dice of the few cases rises more evenly.
+    model.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=1.0), loss=loss)
     return model
+
+
+def _show_scores(scores: Sequence[Score], show: Console) -> None:
+    """Print loss and Dice by epoch."""
+    names = dict.fromkeys(name for score in scores for name in score.dice)
+    table = table_of("epoch", numbers=("loss", *(f"{shown(name)}\nDice" for name in names)))
+    for score in scores:
+        dice = (f"{score.dice[name]:.3f}" if name in score.dice else "–" for name in names)
+        table.add_row(str(score.epoch), f"{score.loss:.3f}", *dice)
+    show.print(table)
 
 
 def _open_volumes(data: Path) -> tuple[Cases, Cases]:
