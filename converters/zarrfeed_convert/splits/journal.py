@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.schema import PARTIAL
+from zarrfeed.store.schema import JOURNAL
 from zarrfeed_convert.atomic_files import atomic_file, remove, writing
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.locks import locked
@@ -157,7 +157,7 @@ class Journal:
 
 def journal_folder(destination: Destination) -> Path:
     """Return the folder of a split's journal. Names of splits contain no tilde."""
-    return destination.folder.with_name(f"{destination.split}~journal{PARTIAL}")
+    return destination.folder.with_name(destination.split + JOURNAL)
 
 
 def begun_decisions(destination: Destination, asked: JSON) -> JSON:

@@ -13,7 +13,8 @@ from zarrfeed.fronts.model_calls import patch_predictions, weights_digest
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches, described
 from zarrfeed.store.address import absolute_path
-from zarrfeed.store.prediction_split import PredictionSplit, cases_of, open_predicted
+from zarrfeed.store.predicted_cases import cases_of, open_predicted
+from zarrfeed.store.prediction_split import PredictionSplit
 from zarrfeed.store.schema import IMAGE
 from zarrfeed.store.shard_writer import rows_written
 

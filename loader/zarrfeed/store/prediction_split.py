@@ -9,18 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.store.address import absolute_path
 from zarrfeed.store.attributes import read_attributes
-from zarrfeed.store.case_reading import read_case_table
-from zarrfeed.store.case_table import CaseTable
-from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import (
@@ -30,21 +27,26 @@ from zarrfeed.store.schema import (
     CASE_SIZE,
     CASE_SPACING,
     FORMAT_VERSION,
+    JOURNAL,
     KEY,
+    METADATA,
     PARTIAL,
 )
 from zarrfeed.store.shard_writer import rows_written, write_arrays, write_group
-from zarrfeed.store.split import list_splits, open_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from zarrfeed.store.case_table import CaseTable
     from zarrfeed.store.schema import JSON
     from zarrfeed.store.split import Split
 
 _SETTINGS = "prediction"  # in a split's attributes
-_TILE = {2: 256, 3: 64}  # extent of tiles, where the split has none
+# A file in the unfinished split, by which a later run knows that it may empty it.
+_MARKER = "unfinished_predictions"
+_LOCK_S = 60  # far more than the file operations under the lock of the dataset take
+_LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,7 @@ class PredictionSplit:
             There are predictions already, an unfinished run had other settings or is still alive,
             or the output is no dataset, or one with other classes.
         """
-        self._require_writable(overwrite=overwrite)
-        self.partial.mkdir(parents=True, exist_ok=True)
-        with _locked(self.partial):
+        with self._locked(overwrite=overwrite):
             self._begin(field, settings, overwrite=overwrite)
             try:
                 yield self.partial
@@ -104,13 +104,26 @@ class PredictionSplit:
                 if rows_written(self.partial / field):
                     error.add_note(f"{self.partial} keeps what is complete: repeat to continue")
                 raise
-            self._commit()
+            self._commit(overwrite=overwrite)
 
     def first_incomplete(self, rows: int) -> int:
         """Return the first case whose tiles are not all among the first `rows` rows."""
         if rows >= self.cases.tiles:
             return len(self.cases)
         return int(self.cases.cases_of(np.array(rows)))
+
+    @contextmanager
+    def _locked(self, *, overwrite: bool) -> Iterator[None]:
+        with ExitStack() as held:
+            while True:
+                self._require_writable(overwrite=overwrite)
+                self.partial.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(_locked(self.partial))
+                    break
+                except FileNotFoundError:  # another run has just put it in place
+                    continue
+            yield
 
     def _require_writable(self, *, overwrite: bool) -> None:
         out = self.folder.parent
@@ -142,8 +155,7 @@ class PredictionSplit:
             )
 
     def _begin(self, field: str, settings: JSON, *, overwrite: bool) -> None:
-        found = read_attributes(read_metadata(self.partial) or {}, str(self.partial))
-        before = found.get(_SETTINGS)
+        before = self._begun()
         if before is not None and before != settings:
             if rows_written(self.partial / field) and not overwrite:
                 changed = [
@@ -153,15 +165,44 @@ class PredictionSplit:
                 ]
                 raise StoreError(
                     f"{self.partial} was begun with other settings: {', '.join(changed)}: repeat "
-                    "that call, remove the folder, or give another output folder"
+                    "that call, replace it (overwrite=True, --overwrite), or give another output "
+                    "folder"
                 )
             before = None
         if before is None:
+            # At any time, a killed run leaves a folder that says what it is, and has settings only
+            # if all that they promise is there.
+            marker = self.partial / _MARKER
+            marker.touch()
+            (self.partial / METADATA).unlink(missing_ok=True)
             for entry in self.partial.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry != marker:
+                    entry.unlink()
             write_arrays(self.partial, self._described())
             # Last: with the metadata, everything is there.
             write_group(self.partial, self._attributes(field, settings))
+
+    def _begun(self) -> JSON | None:
+        """Return the settings of an unfinished run; None if there is none that can go on.
+
+        Raises
+        ------
+        StoreError
+            The folder has something else than predictions, such as an unfinished conversion.
+        """
+        attributes = read_attributes(read_metadata(self.partial) or {}, str(self.partial))
+        found: JSON | None = attributes.get(_SETTINGS)
+        ours = found is not None or (self.partial / _MARKER).exists()
+        journal = self.folder.with_name(self.folder.name + JOURNAL)
+        if journal.exists() or not (ours or not any(self.partial.iterdir())):
+            raise StoreError(
+                f"{self.partial}: needed a new folder or unfinished predictions, found an "
+                "unfinished conversion, or something else, which was left unchanged: repeat the "
+                "same `zarrfeed convert` to finish it, remove it, or give another output folder"
+            )
+        return found
 
     def _described(self) -> dict[str, Any]:
         """Return the arrays that describe samples or cases."""
@@ -188,87 +229,22 @@ class PredictionSplit:
             **crs,
         }
 
-    def _commit(self) -> None:
+    def _commit(self, *, overwrite: bool) -> None:
         out = self.folder.parent
-        if read_metadata(out) is None:
-            classes = list(self.split.classes)
-            root = {"format": FORMAT_VERSION, "classes": classes, "ignore": self.split.ignore}
-            write_group(out, root)
-        aside = self.folder.with_name(f"{self.folder.name}~old{PARTIAL}")
-        shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
-        if self.folder.exists():
-            self.folder.rename(aside)
-        self.partial.rename(self.folder)
+        # The lock of `zarrfeed convert`: splits are put in place one after the other.
+        with _locked(out, wait_s=_LOCK_S):
+            self._require_writable(overwrite=overwrite)  # another split may have been put in place
+            if read_metadata(out) is None:
+                classes = list(self.split.classes)
+                root = {"format": FORMAT_VERSION, "classes": classes, "ignore": self.split.ignore}
+                write_group(out, root)
+            aside = self.folder.with_name(f"{self.folder.name}~old{PARTIAL}")
+            shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
+            if self.folder.exists():
+                self.folder.rename(aside)
+            (self.partial / _MARKER).unlink(missing_ok=True)
+            self.partial.rename(self.folder)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None) -> Split:
-    """Open the split that is to be predicted.
-
-    Parameters
-    ----------
-    path
-        A split, a dataset with only one, or images that are read where they are.
-    axes
-        Number of spatial axes of the patches.
-    fields
-        Fields of images that are read where they are; None for all.
-
-    Raises
-    ------
-    StoreError
-        There is no such split, or there are several.
-    """
-    split = open_in_place(path, axes, fields)
-    if split is not None:
-        return split
-    folder = absolute_path(path)
-    splits = list_splits(folder) if folder.is_dir() else ()
-    if len(splits) > 1:
-        raise StoreError(
-            f"{folder}: needed one split, found {', '.join(splits)}: name one, such as "
-            f"{folder / splits[-1]}"
-        )
-    return open_split(folder.joinpath(*splits))
-
-
-def cases_of(split: Split, field: str, axes: int) -> CaseTable:
-    """Return the cases of a split; those of a split of samples have one tile each.
-
-    The tiles are those of the split, except of images that are read where they are.
-
-    Parameters
-    ----------
-    split
-        An opened split.
-    field
-        A field that is predicted from.
-    axes
-        Number of spatial axes of the patches.
-
-    Raises
-    ------
-    StoreError
-        The split has no such field, or another number of axes.
-    """
-    layout = split.select([field])[field]
-    shape = layout.sample_shape
-    table = None if split.tile_size is None else read_case_table(split)
-    found = (len(shape), len(shape) - 1) if table is None else (len(table.tile),)
-    if axes not in found:
-        raise StoreError(
-            f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
-            f"axes, found {shape} per row of {field!r}: give the patches as many axes"
-        )
-    if table is not None and split.sources:  # chunks of others may be as large as a case
-        most = table.sizes.max(axis=0).tolist()
-        tile = tuple(min(_TILE[axes], extent) for extent in most)
-        return CaseTable.of_sizes(table.sizes, tile)
-    if table is not None:
-        return table
-    rows = layout.shape[0]
-    sizes = np.broadcast_to(np.array(shape[:axes], np.int64), (rows, axes))
-    return CaseTable(shape[:axes], sizes, np.arange(rows))
 
 
 def _copied(split: Split, names: tuple[str, ...]) -> dict[str, Any]:
@@ -281,14 +257,28 @@ def _copied(split: Split, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _locked(folder: Path, *, wait_s: float = 0) -> Iterator[None]:
+    """Lock a folder; FileNotFoundError if it was renamed or removed before it could be locked."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + wait_s
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while not _is_locked(descriptor):
+            if time.monotonic() >= deadline:
+                raise StoreError(
+                    f"{folder}: another run is writing to it: wait for it, or give another output "
+                    "folder"
+                )
+            time.sleep(_LOOK_EVERY_S)
+        if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+            raise FileNotFoundError(folder)
         yield
-    except BlockingIOError:
-        raise StoreError(
-            f"{folder}: another run is writing to it: wait for it, or give another output folder"
-        ) from None
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

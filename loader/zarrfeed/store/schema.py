@@ -18,6 +18,7 @@ FORMAT_VERSION = 1
 ATTRIBUTES = "zarrfeed"
 METADATA = "zarr.json"
 PARTIAL = ".partial"  # suffix of a split that is still being packed
+JOURNAL = f"~journal{PARTIAL}"  # suffix of what its packing has recorded
 
 # The fields that a packed split feeds by default.
 IMAGE = "image"

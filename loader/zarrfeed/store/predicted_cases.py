@@ -1,0 +1,91 @@
+"""Which split is predicted, and which cases and tiles does it have?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import StoreError
+from zarrfeed.store.address import absolute_path
+from zarrfeed.store.case_reading import read_case_table
+from zarrfeed.store.case_table import CaseTable
+from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.split import list_splits, open_split
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from zarrfeed.store.split import Split
+
+_TILE = {2: 256, 3: 64}  # extent of tiles, where the split has none
+
+
+def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None) -> Split:
+    """Open the split that is to be predicted.
+
+    Parameters
+    ----------
+    path
+        A split, a dataset with only one, or images that are read where they are.
+    axes
+        Number of spatial axes of the patches.
+    fields
+        Fields of images that are read where they are; None for all.
+
+    Raises
+    ------
+    StoreError
+        There is no such split, or there are several.
+    """
+    split = open_in_place(path, axes, fields)
+    if split is not None:
+        return split
+    folder = absolute_path(path)
+    splits = list_splits(folder) if folder.is_dir() else ()
+    if len(splits) > 1:
+        raise StoreError(
+            f"{folder}: needed one split, found {', '.join(splits)}: name one, such as "
+            f"{folder / splits[-1]}"
+        )
+    return open_split(folder.joinpath(*splits))
+
+
+def cases_of(split: Split, field: str, axes: int) -> CaseTable:
+    """Return the cases of a split; those of a split of samples have one tile each.
+
+    The tiles are those of the split, except of images that are read where they are.
+
+    Parameters
+    ----------
+    split
+        An opened split.
+    field
+        A field that is predicted from.
+    axes
+        Number of spatial axes of the patches.
+
+    Raises
+    ------
+    StoreError
+        The split has no such field, or another number of axes.
+    """
+    layout = split.select([field])[field]
+    shape = layout.sample_shape
+    table = None if split.tile_size is None else read_case_table(split)
+    found = (len(shape), len(shape) - 1) if table is None else (len(table.tile),)
+    if axes not in found:
+        raise StoreError(
+            f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
+            f"axes, found {shape} per row of {field!r}: give the patches as many axes"
+        )
+    if table is not None and split.sources:  # chunks of others may be as large as a case
+        most = table.sizes.max(axis=0).tolist()
+        tile = tuple(min(_TILE[axes], extent) for extent in most)
+        return CaseTable.of_sizes(table.sizes, tile)
+    if table is not None:
+        return table
+    rows = layout.shape[0]
+    sizes = np.broadcast_to(np.array(shape[:axes], np.int64), (rows, axes))
+    return CaseTable(shape[:axes], sizes, np.arange(rows))
