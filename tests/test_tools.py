@@ -108,6 +108,18 @@ def test_the_demonstration_takes_image_and_mask_of_a_split_with_further_fields(
             assert len(list(sequence)) == len(sequence)
 
 
+def test_inspect_does_not_call_a_few_pixels_none(tmp_path: Path) -> None:
+    mask = np.zeros((200, 200), np.uint8)
+    mask[5, 7] = 1
+    convert([(np.zeros((200, 200, 3), np.uint8), mask)], tmp_path / "o.zarr", split="train",
+            classes=["background", "lesion", "none"], workers=1)  # fmt: skip
+    rows = {words[0]: words for line in run("inspect", tmp_path / "o.zarr").splitlines()
+            if (words := line.split())}  # fmt: skip
+    assert [rows[name][-1] for name in ("lesion", "none")] == ["<0.01%", "0.00%"]
+    [facts] = json.loads(run("inspect", tmp_path / "o.zarr", "--json"))
+    assert [row["share"] for row in facts["classes"]] == [39_999 / 40_000, 1 / 40_000, 0]
+
+
 def test_inspect_gives_the_same_facts_to_machines(cells: Path) -> None:
     train, val = json.loads(run("inspect", cells, "--json"))
     fields = {field["name"]: field for field in train["fields"]}

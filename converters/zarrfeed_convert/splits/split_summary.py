@@ -173,6 +173,18 @@ def field_cells(fields: Iterable[FieldFacts]) -> Cells:
     return Cells(("field", "role", "shape", "dtype", "codec"), numbers, rows)
 
 
+def percentage(share: float) -> str:
+    """Write a share as a percentage with two decimals, so that a little is not nothing.
+
+    Examples
+    --------
+    >>> percentage(0.0), percentage(2e-6), percentage(0.4821)
+    ('0.00%', '<0.01%', '48.21%')
+    """
+    written = f"{share:.2%}"
+    return "<0.01%" if share > 0 and written == "0.00%" else written
+
+
 def class_cells(classes: Iterable[ClassFacts], fields: Iterable[FieldFacts] = ()) -> Cells:
     """Return the cells of a table of the first classes, and their share of the pixels.
 
@@ -184,7 +196,7 @@ def class_cells(classes: Iterable[ClassFacts], fields: Iterable[FieldFacts] = ()
             one.name,
             str(one.id),
             "" if one.pixels is None else f"{one.pixels:,}",
-            "" if one.share is None else f"{one.share:.2%}",
+            "" if one.share is None else percentage(one.share),
         )
         for one in classes
     ]
