@@ -274,6 +274,13 @@ def test_wrong_paths_say_what_is_there(split: Path, tmp_path: Path) -> None:
         open_split(tmp_path / "sett/val")
     with pytest.raises(StoreError, match="convert` packs one"):
         open_split(tmp_path / "elsewhere/val")
+    for name in ("pred.zarr", "new.zarr", "camvid", "camvid.zarr"):
+        (tmp_path / name).mkdir()
+    for near in ("camvid.zar", "camvd.zarr", "Camvid.Zarr", "camvid2"):
+        with pytest.raises(StoreError, match=r"did you mean .*/camvid\.zarr\?"):
+            open_split(tmp_path / near)
+    with pytest.raises(StoreError, match="convert` packs one"):
+        open_split(tmp_path / "nope.zarr")  # the extension alone is no likeness
     (tmp_path / "set/zarr.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         open_split(tmp_path / "set")

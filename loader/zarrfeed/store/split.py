@@ -229,6 +229,7 @@ class Split:
         return ", ".join(self.field_names) or "none"
 
 
+_LIKE = 0.7  # of the names of stores: "sett" is like "set", "nope" not like "pred"
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
 
 
@@ -365,10 +366,16 @@ def _nearest_store(folder: Path, split: str = "") -> Path | None:
     """Find a folder with a similar name beside a missing one."""
     if folder.exists() or not folder.parent.is_dir():
         return None
-    near = nearest(folder.name, [c.name for c in folder.parent.iterdir() if c.is_dir()])
+    # By their stems, because the extension alone makes all names alike; of one stem, the .zarr.
+    there = sorted(
+        (child for child in folder.parent.iterdir() if child.is_dir()),
+        key=lambda child: child.suffix == ".zarr",
+    )
+    stores = {child.stem: child for child in there}
+    near = nearest(folder.stem, stores, likeness=_LIKE)
     if near is None:
         return None
-    store = folder.with_name(near)
+    store = stores[near]
     return store / split if (store / split).is_dir() else store
 
 
