@@ -150,6 +150,7 @@ def test_binary_masks_are_announced(folders):
     [
         (["--fit", "crop"], "--size"),
         (["--size", "12"], "256x512"),
+        (["--tile", "256"], "found '256'; did you mean 256x256?"),
         (["--shard-size", "big"], "256MiB"),
         (["--codec", "gzip"], "gzip"),
         (["--workers", "0"], "workers"),
@@ -235,7 +236,11 @@ def test_a_run_that_was_stopped_goes_on_or_begins_anew(folders):
 
 
 def test_tiles_and_their_padding_are_recorded(folders):
-    assert invoke(*arguments("--tile", "4x4")).exit_code == 0
+    result = invoke(*arguments("--tile", "4x4"))
+    assert result.exit_code == 0
+    assert "finding classes: 4 of 4 cases" in result.stderr
+    assert "packing: 16 of 16 tiles" in result.stderr
+    assert "Packed 4 cases as 16 tiles" in result.stdout
     described = zarr.open_group("o.zarr/train").attrs["zarrfeed"]
     assert described["packed"]["settings"]["tile"] == [4, 4]
     assert (described["cases"], described["samples"]) == (4, 4 * 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -60,6 +60,11 @@ from zarrfeed_tools.source_options import (
 )
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from zarrfeed_convert import OnProgress
 
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
 _HELP = """Pack images and masks into one split of a dataset.
@@ -257,7 +262,7 @@ def _command(
         limits=limits,
     )
     source = arguments.open()
-    with report_interrupts(), show_progress() as follow:
+    with report_interrupts(), _progress(tile) as follow:
         report = convert(
             source,
             out,
@@ -291,6 +296,13 @@ def _command(
         typer.echo(json.dumps(report.to_json()))
     else:
         show_report(report, console())
+
+
+def _progress(tile: str | None) -> AbstractContextManager[OnProgress]:
+    """Show progress in the words of the report: cases are packed as tiles."""
+    if tile is None:
+        return show_progress()
+    return show_progress("cases", by_step={"packing": "tiles", "resuming": "tiles"})
 
 
 def _spacing(text: str | None) -> tuple[float, ...] | Literal["median"] | None:
@@ -344,7 +356,7 @@ def convert_folders(
         Whether to leave the summary out.
     """
     options = options_of_text([] if option is None else [option])
-    with report_interrupts(), show_progress() as follow:
+    with report_interrupts(), _progress(tile) as follow:
         report = convert(
             open_source("paired", {"images": images, "masks": masks, **options}),
             out,

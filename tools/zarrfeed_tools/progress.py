@@ -20,7 +20,7 @@ from zarrfeed.errors import printable
 from zarrfeed_tools.terminal import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from zarrfeed_convert import OnProgress
 
@@ -29,13 +29,17 @@ _RATE_AFTER_S = 0.5  # seconds into a step; earlier, the rate would be that of i
 
 
 @contextmanager
-def show_progress(what: str = "samples") -> Iterator[OnProgress]:
+def show_progress(
+    what: str = "samples", *, by_step: Mapping[str, str] | None = None
+) -> Iterator[OnProgress]:
     """Show progress on standard error: a bar on a terminal, otherwise a line now and then.
 
     Parameters
     ----------
     what
         What is counted.
+    by_step
+        Name of a step → what it counts instead; None if all steps count the same.
 
     Yields
     ------
@@ -44,7 +48,7 @@ def show_progress(what: str = "samples") -> Iterator[OnProgress]:
     """
     err = console(stderr=True)
     if not err.is_terminal:
-        yield _ignoring_output_errors(_PlainLines(what).update)
+        yield _ignoring_output_errors(_PlainLines(what, by_step or {}).update)
         return
     columns = (
         TextColumn("{task.description:>15}", markup=False),
@@ -54,7 +58,7 @@ def show_progress(what: str = "samples") -> Iterator[OnProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        yield _ignoring_output_errors(_Bar(bar, what).update)
+        yield _ignoring_output_errors(_Bar(bar, what, by_step or {}).update)
 
 
 def _ignoring_output_errors(update: OnProgress) -> OnProgress:
@@ -79,9 +83,10 @@ def report_interrupts() -> Iterator[None]:
 
 
 class _Bar:
-    def __init__(self, bar: Progress, what: str) -> None:
+    def __init__(self, bar: Progress, what: str, by_step: Mapping[str, str]) -> None:
         self._bar = bar
         self._what = what
+        self._by_step = by_step
         self._task: TaskID | None = None
         self._step = ""
 
@@ -92,13 +97,15 @@ class _Bar:
             described = printable(step)
             self._task, self._step = self._bar.add_task(described, total=total, rate=""), step
         speed = self._bar.tasks[-1].speed
-        rate = f"{speed:.0f} {self._what}/s" if speed else ""
+        what = self._by_step.get(step, self._what)
+        rate = f"{speed:.0f} {what}/s" if speed else ""
         self._bar.update(self._task, completed=done, rate=rate)
 
 
 class _PlainLines:
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, by_step: Mapping[str, str]) -> None:
         self._what = what
+        self._by_step = by_step
         self._step = ""
         self._shown = 0.0  # share of the step at the last line
         self._start = 0.0
@@ -116,6 +123,5 @@ class _PlainLines:
         self._shown = share
         elapsed = time.monotonic() - self._start
         rate = f", {(done - self._before) / elapsed:.0f}/s" if elapsed >= _RATE_AFTER_S else ""
-        print(
-            f"{printable(step)}: {done} of {total} {self._what}{rate}", file=sys.stderr, flush=True
-        )
+        what = self._by_step.get(step, self._what)
+        print(f"{printable(step)}: {done} of {total} {what}{rate}", file=sys.stderr, flush=True)

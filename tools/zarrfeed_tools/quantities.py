@@ -35,8 +35,11 @@ def parse_size(text: str, *, option: str = "--size") -> tuple[int, ...]:
     """
     extents = re.split("[xX×]", text.strip())
     if len(extents) not in (2, 3) or not all(re.fullmatch("0*[1-9][0-9]*", n) for n in extents):
+        side = text.strip()
+        meant = f"; did you mean {side}x{side}?" if re.fullmatch("[1-9][0-9]*", side) else ""
         raise typer.BadParameter(
-            f"needed HEIGHTxWIDTH like 256x512, or DEPTHxHEIGHTxWIDTH of volumes, found {text!r}",
+            "needed HEIGHTxWIDTH like 256x512, or DEPTHxHEIGHTxWIDTH of volumes, found "
+            f"{text!r}{meant}",
             param_hint=option,
         )
     return tuple(map(int, extents))
