@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 import zarr
 
 from case_stores import random_case, write_cases
-from zarrfeed import GridPatches, StoreError, predict
+from zarrfeed import GridPatches, StoreError, evaluate, open_case, predict
+from zarrfeed.feed import case_predictions
 from zarrfeed.store import prediction_split, shard_writer
 from zarrfeed.store.plane_tiles import PlaneTiles
 from zarrfeed.store.shard_file import ShardFile
@@ -189,3 +191,94 @@ def test_a_kill_while_an_unfinished_run_is_removed_leaves_no_settings(
             with pytest.raises(KeyboardInterrupt):
                 predict(Bright(), store, out, PATCHES, window="constant", overwrite=True)
         assert tree_of(predict(Bright(), store, out, PATCHES)) == whole
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_nan_of_the_model_is_an_error_that_names_the_case(store, tmp_path, number):
+    last = np.asarray(open_case(store, "c"))[-16:, -16:]
+
+    class Fails(Bright):
+        name = "unet"
+
+        def predict_on_batch(self, x):
+            found = super().predict_on_batch(x)
+            found[(x == last).all(axis=(1, 2, 3)), 3, 4, number] = np.nan
+            return found
+
+    with pytest.raises(ValueError, match=r"got NaN from the model unet for case 'c'"):
+        predict(Fails(), store, tmp_path, PATCHES, batch_size=7)
+
+
+def test_nan_in_the_copies_that_fill_up_a_batch_does_not_matter(store, whole, tmp_path):
+    class Copies(Bright):
+        def predict_on_batch(self, x):
+            found = super().predict_on_batch(x)
+            if len(np.unique(x[-4:], axis=0)) == 1:
+                found[-3:] = np.nan
+            return found
+
+    found = predict(Copies(), store, tmp_path, PATCHES, batch_size=7)
+    for name, values in whole.items():
+        if name.startswith("prediction/c"):
+            assert (found / name).read_bytes() == values
+
+
+def test_a_run_that_goes_on_has_batches_of_the_same_shape(store, tmp_path):
+    shapes = []
+
+    class Noted(Bright):
+        def predict_on_batch(self, x):
+            shapes.append(x.shape)
+            return super().predict_on_batch(x)
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        predict(Noted(1), store, tmp_path, PATCHES, batch_size=64)
+    predict(Noted(), store, tmp_path, PATCHES, batch_size=64)
+    assert set(shapes) == {(64, 16, 16, 1)}
+    assert len(shapes) == 2 + 1  # one that fails, and that of the last 40 of 80 patches
+
+
+def test_claims_of_many_samples_are_refused_before_they_take_memory(tmp_path):
+    group = zarr.open_group(str(tmp_path / "s.zarr"), mode="w")
+    for name, shape in {"image": (1 << 40, 8, 8, 1), "mask": (1 << 40, 8, 8)}.items():
+        group.create_array(name, shape=shape, chunks=(1, *shape[1:]), dtype="uint8")
+    tracemalloc.start()
+    with pytest.raises(StoreError, match=r"1,099,511,627,776 samples would take"):
+        predict(Bright(), tmp_path / "s.zarr", tmp_path / "o", GridPatches((8, 8)))
+    with pytest.raises(StoreError, match=r"1,099,511,627,776 keys would take"):
+        evaluate(tmp_path / "s.zarr", tmp_path / "s.zarr")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 128 << 20  # of the buffer for metadata
+
+
+def test_the_memory_that_is_asked_for_is_that_which_is_used(tmp_path, monkeypatch):
+    """Of a case whose tiles are much higher than the patches."""
+    image = np.random.default_rng(0).integers(0, 255, (96, 64, 64, 1), np.uint8)
+    cases = {"a": {"image": image}, "b": {"image": image}}
+    path = write_cases(tmp_path / "s.zarr" / "val", cases, (96, 64, 64))
+    asked = []
+    monkeypatch.setattr(
+        case_predictions, "require_memory", lambda _, nbytes, __: asked.append(nbytes)
+    )
+
+    class Traced(Bright):
+        peak = 0
+
+        def predict_on_batch(self, x):
+            if not self.peak:
+                tracemalloc.reset_peak()  # opening reads metadata into large buffers
+            self.peak = tracemalloc.get_traced_memory()[1]
+            return super().predict_on_batch(x)
+
+    model = Traced()
+    tracemalloc.start()
+    predict(
+        model, path, tmp_path / "o", GridPatches((2, 64, 64)), classes="probabilities",
+        batch_size=1, workers=0,
+    )  # fmt: skip
+    tracemalloc.stop()
+    [nbytes] = asked
+    of_tiles = 2 * 96 * 64 * 64 * 2 * 4
+    assert of_tiles < nbytes
+    assert model.peak < nbytes + (2 << 20)  # patches, and what opening left

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.store.cases import open_cases
 from zarrfeed.store.descriptive_arrays import sample_names
 from zarrfeed.store.reader import SplitReader
-from zarrfeed.store.schema import IMAGE
+from zarrfeed.store.schema import IMAGE, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.tile_grid import Box
 
 
+_NAME_NBYTES = 200  # of a short text in a list and in a dict
 _AHEAD_NBYTES = 1 << 20  # of small samples that are read together
 
 
@@ -56,7 +58,7 @@ class CaseBoxes:
     Raises
     ------
     StoreError
-        The field is missing, or does not fit the split.
+        The field is missing, or does not fit the split, or its keys do not fit in memory.
     """
 
     def __init__(self, split: Split, field: str, axes: int) -> None:
@@ -71,7 +73,7 @@ class CaseBoxes:
             self._cases.open(keys[0], field)  # refuses a field that has no tiles
         else:
             rows = layout.shape[0]
-            keys = sample_names(split, range(rows))
+            keys = self._names(rows)
             self.tile = layout.sample_shape[:axes]
             self.sizes = np.broadcast_to(np.array(self.tile, np.int64), (rows, len(self.tile)))
             self._reader = SplitReader(split, [field])
@@ -85,6 +87,13 @@ class CaseBoxes:
                 f"{split.path}: needed samples of different keys, by which they are compared, "
                 f"found {again!r} twice: leave one out, by `zarrfeed repack --keys`"
             )
+
+    def _names(self, rows: int) -> list[str]:
+        described = self.split.describing(KEY)
+        stored = 0 if described is None else 2 * described.sample_nbytes  # as an array, and as text
+        require_memory(self.split.path, rows * (stored + _NAME_NBYTES), f"{rows:,} keys")
+        with enough_memory(self.split.path, f"{rows:,} keys"):
+            return sample_names(self.split, range(rows))
 
     @property
     def pixel_nbytes(self) -> int:

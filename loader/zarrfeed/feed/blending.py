@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Classes: TypeAlias = Literal["argmax", "probabilities"]
 
 # Bytes that are worked on at a time, so that they stay in a core's cache.
-_BLOCK_NBYTES = 512 << 10
+BLOCK_NBYTES = 512 << 10
 # Up to this number of classes, comparing them one by one is faster than np.argmax: for 3 classes
 # 1.5 instead of 13 ns per pixel, for 8 classes 7 instead of 23 (measured).
 _FEW_CLASSES = 12
@@ -110,7 +110,7 @@ class Blender:
     def _blocks(self, start: int, count: int) -> Iterator[tuple[slice, slice]]:
         """Cut planes into blocks: where they are among these, and in the ring."""
         planes = len(self._sums)
-        each = max(1, _BLOCK_NBYTES // self._sums[:1].nbytes)
+        each = max(1, BLOCK_NBYTES // self._sums[:1].nbytes)
         done = 0
         while done < count:
             row = (start + done) % planes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.feed.blending import Blender, id_dtype
+from zarrfeed.feed.blending import BLOCK_NBYTES, Blender, id_dtype
 from zarrfeed.feed.write_queue import WriteQueue
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.sweep import Sweep
@@ -106,13 +106,17 @@ class CasePredictions:
                 f"the model predicts {channels} classes, {split.path} has {len(split.classes)}",
                 stacklevel=4,  # the user's line
             )
-        sizes = self.target.cases.sizes
-        planes = np.minimum(sizes[:, 0], self.patches.size[0]).astype(np.float64)
-        pixels = int((planes * sizes[:, 1:].astype(np.float64).prod(axis=1)).max())
+        cases, patch = self.target.cases, self.patches.size
+        sizes = cases.sizes.astype(np.float64)  # claimed ones may overflow int64
+        plane = sizes[:, 1:].prod(axis=1)
+        sums = plane * np.minimum(sizes[:, 0], patch[0])
+        tiles = plane * np.minimum(sizes[:, 0], cases.tile[0])  # while planes fill them
+        each = id_dtype(channels).itemsize if self.classes == "argmax" else 4 * channels
+        # The tiles of a case are written while those of the next one begin to be filled.
+        waiting = 2 * tiles * each + (_MOST_WAITING + 2) * np.maximum(plane * each, BLOCK_NBYTES)
+        nbytes = int((sums * (channels + 2) * 4 + waiting).max())
         require_memory(
-            split.path,
-            pixels * (channels + 2) * 4,
-            f"the sums of {channels} classes for patches of {self.patches.size}",
+            split.path, nbytes, f"the sums of {channels} classes for patches of {patch}, and tiles"
         )
 
     def _rows(self, folder: Path, channels: int) -> ShardWriter:

@@ -29,6 +29,7 @@ def patch_predictions(
     size: tuple[int, ...],
     batch_size: int,
     patches: int,
+    case_of: Callable[[int], str],
     follow: Callable[[int], None],
 ) -> Iterator[NDArray[np.float32]]:
     """Predict patches.
@@ -46,6 +47,8 @@ def patch_predictions(
         Patches per batch.
     patches
         Number of patches.
+    case_of
+        Returns the key of the case of a patch, by its number.
     follow
         Called with the number of patches done, after every batch.
 
@@ -57,13 +60,21 @@ def patch_predictions(
     Raises
     ------
     ValueError
-        The model returns something else than one array of floats that fits the patches.
+        The model returns something else than one array of floats that fits the patches, or NaN.
     """
     done = 0
     for batch in batches:
         rows = min(batch_size, patches - done)
         inputs = batch if rows == batch_size else _filled(batch, batch_size)
-        yield checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
+        found = checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
+        if np.isnan(found.min()):  # 1 pass without a mask: min returns NaN if there is one
+            bad = next(row for row in range(rows) if np.isnan(found[row].min()))
+            raise ValueError(
+                f"predict needs scores without NaN, got NaN from the model {model_name(model)} for "
+                f"case {case_of(done + bad)!r}: if the image has NaN, replace it by a transform; "
+                "else look for weights that are NaN, or for values too large for float16"
+            )
+        yield found
         done += rows
         follow(done)
 
@@ -99,6 +110,11 @@ def checked(outputs: Any, rows: int, size: tuple[int, ...]) -> NDArray[np.float3
     if not found.shape[-1]:
         raise ValueError(f"predict needs at least one class, got {found.shape} from the model")
     return found.astype(np.float32, copy=False)
+
+
+def model_name(model: Model) -> str:
+    """Return the name of a model, or of its class."""
+    return str(getattr(model, "name", type(model).__name__))
 
 
 def weights_digest(model: Model) -> str | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.case_predictions import CasePredictions
 from zarrfeed.fronts.front_end import FrontEnd
-from zarrfeed.fronts.model_calls import patch_predictions, weights_digest
+from zarrfeed.fronts.model_calls import model_name, patch_predictions, weights_digest
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches, described
 from zarrfeed.store.address import absolute_path
+from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.predicted_cases import cases_of, open_predicted
 from zarrfeed.store.prediction_split import PredictionSplit
 from zarrfeed.store.schema import IMAGE
@@ -106,7 +109,7 @@ def predict(
         settings; or the sums do not fit in memory.
     TypeError, ValueError
         An argument has the wrong type or is out of range, or what the model returns does not fit
-        the patches.
+        the patches, or is NaN.
 
     Examples
     --------
@@ -138,7 +141,7 @@ def predict(
     settings: JSON = {
         "source": str(split.path),
         "digest": split.attributes.get("packed", {}).get("digest"),
-        "model": str(getattr(model, "name", type(model).__name__)),
+        "model": model_name(model),
         "weights": weights_digest(model),
         "inputs": inputs,
         "transform": getattr(transform, "__qualname__", transform and repr(transform)),
@@ -153,7 +156,13 @@ def predict(
             return target.folder
         counts = count_patches(overlapping_cells(cases.sizes, patches))
         before, left = int(counts[:first].sum()), int(counts[first:].sum())
-        batch_size = min(batch_size, left)
+        # Not the number that is left: batches have the same shape when a run goes on.
+        batch_size = min(batch_size, before + left)
+        ends = counts[first:].cumsum()
+
+        def case_of(patch: int) -> str:
+            case = first + ends.searchsorted(patch, side="right")
+            return case_names(split, np.array([case]))[0]
 
         def follow(done: int) -> None:
             if progress is not None:
@@ -172,6 +181,7 @@ def predict(
                 size=patches.size,
                 batch_size=batch_size,
                 patches=left,
+                case_of=case_of,
                 follow=follow,
             )
             job.write(folder, predictions, first)

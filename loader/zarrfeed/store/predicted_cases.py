@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import StoreError
+from zarrfeed.machine_memory import require_memory
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
@@ -69,7 +70,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
     Raises
     ------
     StoreError
-        The split has no such field, or another number of axes.
+        The split has no such field, or another number of axes, or its samples are too many.
     """
     layout = split.select([field])[field]
     shape = layout.sample_shape
@@ -87,5 +88,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
     if table is not None:
         return table
     rows = layout.shape[0]
+    # The first tiles, and the grids of patches that are made of the sizes.
+    require_memory(split.path, rows * 8 * (4 * axes + 2), f"the sizes of {rows:,} samples")
     sizes = np.broadcast_to(np.array(shape[:axes], np.int64), (rows, axes))
     return CaseTable(shape[:axes], sizes, np.arange(rows))
