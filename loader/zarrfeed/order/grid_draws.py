@@ -15,14 +15,13 @@ import numpy as np
 from zarrfeed.order.draws import FREE, Draws, patch_draw
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patches import CoverPatches, GridPatches, described
-from zarrfeed.order.random_words import below, random_words
+from zarrfeed.order.random_words import Purpose, below, random_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.order.patch_cases import PatchCases
 
-_PURPOSE = 4  # in keys of random words
 _MOST_CELLS = 1 << 62  # beyond this, sums of int64 could overflow
 
 
@@ -223,7 +222,7 @@ class CoverDraws:
         extent = np.asarray(self.patches.size, np.int64)
         room = self._cells.along[case] * extent - sizes
         least, most = np.maximum(room - extent + 1, 0), np.minimum(room, extent - 1)
-        words = random_words((seed, epoch, _PURPOSE), numbers, self.patches.axes)
+        words = random_words((seed, epoch, Purpose.GRID_ORIGIN), numbers, self.patches.axes)
         shift = least + below(words, most - least + 1)
         draws = self._cells.draws(places, case, cell * extent - shift)
         draws["orientation"] = random_orientations(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.order.random_words import random_words
+from zarrfeed.order.random_words import Purpose, random_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TURN_BIT = 4
-_PURPOSE = 3  # in keys of random words
 
 
 def random_orientations(
@@ -42,7 +41,7 @@ def random_orientations(
     allowed = sum(flip << axis for axis, flip in enumerate(flips)) | (3 << TURN_BIT) * turns
     if not allowed:
         return np.zeros(draws.size, np.int64)
-    words = random_words((seed, epoch, _PURPOSE), draws, 1)[:, 0] >> np.uint64(32)
+    words = random_words((seed, epoch, Purpose.ORIENTATION), draws, 1)[:, 0] >> np.uint64(32)
     return words.astype(np.int64) & allowed
 
 

@@ -10,7 +10,7 @@ from zarrfeed.order.draws import FREE, patch_draw
 from zarrfeed.order.forced_classes import ForcedClasses, exact_share
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patches import described
-from zarrfeed.order.random_words import below, random_words
+from zarrfeed.order.random_words import Purpose, below, random_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from zarrfeed.order.patch_cases import PatchCases
     from zarrfeed.order.patches import RandomPatches
 
-_PLACE, _CASE = 0, 1  # purposes in keys of random words
 _WORDS = 4  # of a draw: case, place in it, and two in reserve; then one for the jitter of each axis
 
 
@@ -86,7 +85,7 @@ class RandomDraws:
         patches, cases = self._patches, self._cases
         draws = np.zeros(places.size, self.dtype)
         draws["id"] = places
-        words = random_words((seed, epoch, _PLACE), places, _WORDS + patches.axes)
+        words = random_words((seed, epoch, Purpose.PLACE), places, _WORDS + patches.axes)
         case, origin = self._free(places, words, seed=seed, epoch=epoch)
         draws["tile"] = draws["label"] = FREE
         if self._pixels is not None:
@@ -115,7 +114,7 @@ class RandomDraws:
         patches, cases = self._patches, self._cases
         of_case, of_place = words[:, 0], words[:, 1]
         if patches.per_case > 1:
-            of_case = random_words((seed, epoch, _CASE), places // patches.per_case, 1)[:, 0]
+            of_case = random_words((seed, epoch, Purpose.CASE), places // patches.per_case, 1)[:, 0]
         if patches.by == "case":
             case = below(of_case, len(cases))
         else:

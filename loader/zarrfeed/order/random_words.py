@@ -7,12 +7,27 @@ numbers are the same on every machine and in every version of NumPy.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+class Purpose(IntEnum):
+    """What random words are for, as a part of their key, so that no two draws use the same ones.
+
+    Batches depend on these numbers: a purpose never gets another one.
+    """
+
+    PLACE = 0  # of a random patch
+    CASE = 1  # of successive random patches
+    ORIENTATION = 3  # of a patch
+    GRID_ORIGIN = 4  # of a grid of patches, per case
+    SAMPLES = 5  # the order of samples, on the line along which they are drawn
+
 
 _GAMMA = 0x9E3779B97F4A7C15
 _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
@@ -25,7 +40,7 @@ def random_words(key: tuple[int, ...], counters: ArrayLike, count: int) -> NDArr
     Parameters
     ----------
     key
-        Non-negative integers, such as (seed, epoch, purpose). Every key gives other words.
+        Non-negative integers, such as (seed, epoch, :class:`Purpose`). Every key gives other words.
     counters
         (n,) integers, at least 0.
     count

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.order.draws import SAMPLE_DRAW, ids_at
+from zarrfeed.order.random_words import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 # Units per draw are 2^20, fewer if their sum would exceed 2^50: sums are then exact in float64.
 _UNIT_BITS, _SUM_BITS = 20, 50
 _GROUP_BITS = np.uint64(16)
-_PURPOSE = 5  # in keys of random words
 
 
 class RepeatedSamples:
@@ -164,7 +164,7 @@ def _epoch_ends(
     units: NDArray[np.int64], groups: NDArray[np.uint16] | None, unit: int, seed: int, epoch: int
 ) -> NDArray[np.int64]:
     """Return (N,) int64: the number of draws of each sample and all before it."""
-    words = np.random.Philox(np.random.SeedSequence((seed, epoch, _PURPOSE))).random_raw(
+    words = np.random.Philox(np.random.SeedSequence((seed, epoch, Purpose.SAMPLES))).random_raw(
         units.size + 1
     )
     offset, words = int(words[-1] % np.uint64(unit)), words[:-1]
