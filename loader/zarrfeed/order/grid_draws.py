@@ -14,6 +14,7 @@ import numpy as np
 
 from zarrfeed.order.draws import FREE, Draws, patch_draw
 from zarrfeed.order.orientation import random_orientations
+from zarrfeed.order.patch_cases import indices_of
 from zarrfeed.order.patches import CoverPatches, GridPatches, described
 from zarrfeed.order.random_words import Purpose, below, random_words
 
@@ -134,11 +135,8 @@ class _Cells:
         case = np.searchsorted(self.ends, places, side="right")
         along = self.along[case]
         # From the end, because then the first case needs no number before it.
-        rest = places - self.ends[case] + along.prod(axis=1)
-        place = np.empty_like(along)
-        for axis in reversed(range(along.shape[1])):
-            rest, place[:, axis] = np.divmod(rest, along[:, axis])
-        return case, place
+        number = places - self.ends[case] + along.prod(axis=1)
+        return case, indices_of(number, along)
 
     def draws(
         self, places: NDArray[np.int64], case: NDArray[np.int64], origins: NDArray[np.int64]

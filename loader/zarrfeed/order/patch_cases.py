@@ -46,3 +46,28 @@ class PatchCases:
     def __len__(self) -> int:
         """Count the cases."""
         return len(self.numbers)
+
+
+def indices_of(numbers: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices of elements of several arrays, as ``np.unravel_index`` of one.
+
+    Parameters
+    ----------
+    numbers
+        (n,) int64: number of each element in C order of its array.
+    extents
+        (n, axes) int64: shape of the array of each.
+
+    Returns
+    -------
+    (n, axes) int64
+
+    Examples
+    --------
+    >>> indices_of(np.array([5, 5]), np.array([[2, 3], [3, 2]])).tolist()
+    [[1, 2], [2, 1]]
+    """
+    indices = np.empty_like(extents)
+    for axis in reversed(range(extents.shape[1])):
+        numbers, indices[:, axis] = np.divmod(numbers, extents[:, axis])
+    return indices

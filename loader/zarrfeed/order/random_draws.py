@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from zarrfeed.order.draws import FREE, patch_draw
 from zarrfeed.order.forced_classes import ForcedClasses, exact_share
 from zarrfeed.order.orientation import random_orientations
+from zarrfeed.order.patch_cases import indices_of
 from zarrfeed.order.patches import described
 from zarrfeed.order.random_words import Purpose, below, random_words
 
@@ -55,16 +57,13 @@ class RandomDraws:
         self._pixels = pixels
         self._forced = ForcedClasses([exact_share(s) for s in (patches.shares or {}).values()])
         self.dtype = patch_draw(patches.axes)
-        size = np.array(patches.size, np.int64)
-        # Number of origins along each axis.
-        along = cases.sizes if patches.border == "fill" else np.maximum(cases.sizes - size + 1, 1)
-        self._ends = np.cumsum(along.prod(axis=1))
+        self._ends = np.cumsum(self._origins_along(cases.sizes).prod(axis=1))
         self._first = np.cumsum(cases.tiles) - cases.tiles
         self._with: list[NDArray[np.uint32]] = []
         if pixels is not None and patches.by == "case":
             self._with = [pixels.cases_with(k, self._first) for k in range(len(labels))]
         self.length = patches.per_epoch or max(
-            1, -(-int(cases.sizes.prod(axis=1).sum()) // int(size.prod()))
+            1, -(-int(cases.sizes.prod(axis=1).sum()) // math.prod(patches.size))
         )
 
     @property
@@ -120,15 +119,18 @@ class RandomDraws:
         else:
             case = np.searchsorted(self._ends, below(of_case, self._ends[-1]), side="right")
         sizes, size = cases.sizes[case], np.array(patches.size, np.int64)
-        along = sizes if patches.border == "fill" else np.maximum(sizes - size + 1, 1)
-        number = below(of_place, along.prod(axis=1))
-        origin = np.empty_like(sizes)
-        for axis in reversed(range(patches.axes)):
-            number, origin[:, axis] = np.divmod(number, along[:, axis])
+        along = self._origins_along(sizes)
+        origin = indices_of(below(of_place, along.prod(axis=1)), along)
         if patches.border == "fill":
             return case, origin - size // 2
         # What is smaller than a patch is in its middle.
         return case, np.where(sizes < size, -((size - sizes) // 2), origin)
+
+    def _origins_along(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the origins along each axis of cases of some sizes, (n, axes)."""
+        if self._patches.border == "fill":
+            return sizes
+        return np.maximum(sizes - np.array(self._patches.size, np.int64) + 1, 1)
 
     def _pixel(
         self, pixels: ClassPixels, column: int, words: NDArray[np.uint64]
