@@ -7,13 +7,13 @@ from numbers import Real
 from typing import Any
 
 
-def whole(name: str, value: Any, *, at_least: int) -> int:
+def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> int:
     """Return `value` as an ``int``.
 
     Raises
     ------
     TypeError, ValueError
-        It is not an integer, or is below `at_least`.
+        It is not an integer, or is below `at_least` or above `at_most`.
     """
     try:
         number = operator.index(value)
@@ -21,6 +21,8 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
         raise TypeError(f"{name} must be a whole number, not {value!r}") from None
     if number < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {number}")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name} must be at most {at_most:,}, not {number:,}")
     return number
 
 

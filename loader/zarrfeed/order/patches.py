@@ -90,9 +90,7 @@ class RandomPatches:
         """Validate and normalise every value."""
         _set(self, "size", _size(self.size))
         if self.per_epoch is not None:
-            per_epoch = whole("per_epoch", self.per_epoch, at_least=1)
-            if per_epoch > MOST_DRAWS:
-                raise ValueError(f"per_epoch must be at most {MOST_DRAWS:,}, not {per_epoch:,}")
+            per_epoch = whole("per_epoch", self.per_epoch, at_least=1, at_most=MOST_DRAWS)
             _set(self, "per_epoch", per_epoch)
         per_case = whole("per_case", self.per_case, at_least=1)
         _set(self, "per_case", min(per_case, MOST_DRAWS))

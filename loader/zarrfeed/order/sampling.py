@@ -210,7 +210,5 @@ def _set(sampling: Sampling, name: str, value: object) -> None:
 
 def _set_per_epoch(sampling: Sampling) -> None:
     if sampling.per_epoch is not None:
-        number = whole("per_epoch", sampling.per_epoch, at_least=1)
-        if number > MOST_DRAWS:
-            raise ValueError(f"per_epoch must be at most {MOST_DRAWS:,}, not {number:,}")
+        number = whole("per_epoch", sampling.per_epoch, at_least=1, at_most=MOST_DRAWS)
         _set(sampling, "per_epoch", number)
