@@ -77,8 +77,8 @@ PUBLIC = {
     "zarrfeed", "zarrfeed.store.address", "zarrfeed.errors", "zarrfeed.store.schema",
     "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.shuffle",
     "zarrfeed.spelling", "zarrfeed.machine_memory", "zarrfeed.store.tile_grid",
-    "zarrfeed.store.names", "zarrfeed.store.case_table", "zarrfeed.store.ome_metadata",
-    "zarrfeed.store.ome_places",
+    "zarrfeed.store.tile_arrays", "zarrfeed.store.names", "zarrfeed.store.case_table",
+    "zarrfeed.store.ome_metadata", "zarrfeed.store.ome_places",
 }  # fmt: skip
 
 

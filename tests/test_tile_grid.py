@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.case_table import CaseTable
-from zarrfeed.store.tile_grid import TileGrid, count_tiles, own_sizes
+from zarrfeed.store.tile_arrays import count_tiles, own_sizes
+from zarrfeed.store.tile_grid import TileGrid
 
 
 @st.composite

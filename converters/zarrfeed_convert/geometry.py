@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.store.tile_grid import origin_text
+from zarrfeed.store.names import origin_text
 from zarrfeed_convert.resizing import resize_image, resize_nearest
 
 if TYPE_CHECKING:

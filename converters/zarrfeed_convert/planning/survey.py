@@ -16,7 +16,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed.machine_memory import total_memory
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
-from zarrfeed.store.tile_grid import count_tiles
+from zarrfeed.store.tile_arrays import count_tiles
 from zarrfeed_convert.failures import Failed
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.planning.layout import Decision, text_of_bytes

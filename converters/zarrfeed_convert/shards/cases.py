@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from zarrfeed.store.case_table import CaseTable
-from zarrfeed.store.tile_grid import tile_name
+from zarrfeed.store.names import tile_name
 from zarrfeed_convert.shards.rows import Rows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.store.schema import CASE_AFFINE, CASE_FIRST_TILE, CASE_SIZE, CASE_SPACING
-from zarrfeed.store.tile_grid import count_tiles, first_tiles
+from zarrfeed.store.tile_arrays import count_tiles, first_tiles
 from zarrfeed_convert.affines import spacings_of
 from zarrfeed_convert.verification.consistency import TODO, about, tile_of
 

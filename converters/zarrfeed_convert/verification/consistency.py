@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.store.names import tile_name
 from zarrfeed.store.schema import (
     CASE_AFFINE,
     CASE_FIRST_TILE,
@@ -28,7 +29,6 @@ from zarrfeed.store.schema import (
     TILE_SIZE,
     TILE_SOURCE,
 )
-from zarrfeed.store.tile_grid import tile_name
 from zarrfeed_convert.geometry import GRID, Geometry, Size, size_text
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.shards.statistics import spread_of

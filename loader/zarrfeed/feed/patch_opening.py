@@ -21,7 +21,7 @@ from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.descriptive_arrays import image_fields
 from zarrfeed.store.schema import MASK
-from zarrfeed.store.tile_grid import count_tiles
+from zarrfeed.store.tile_arrays import count_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

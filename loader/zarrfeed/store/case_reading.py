@@ -12,7 +12,7 @@ from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CASE_FIRST_TILE, CASE_KEY, CASE_SIZE
-from zarrfeed.store.tile_grid import count_tiles, first_tiles
+from zarrfeed.store.tile_arrays import count_tiles, first_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

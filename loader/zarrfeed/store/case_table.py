@@ -1,8 +1,8 @@
 """Which tile of which case is each row of a split of cases?
 
 Pure. Case m has the size ``sizes[m]``, and its tiles are the rows from ``first_tile[m]`` on. Since
-tiles are cut by a regular grid, everything else is arithmetic; see :mod:`zarrfeed.store.tile_grid`.
-The converter uses it, too.
+tiles are cut by a regular grid, everything else is arithmetic, which is in
+:mod:`zarrfeed.store.tile_arrays`. The converter uses it, too.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.store.tile_grid import (
-    TileGrid,
-    count_tiles,
-    first_tiles,
-    origins_of,
-    own_sizes,
-    tile_name,
-)
+from zarrfeed.store.names import tile_name
+from zarrfeed.store.tile_arrays import count_tiles, first_tiles, origins_of, own_sizes
+from zarrfeed.store.tile_grid import TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

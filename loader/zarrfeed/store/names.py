@@ -1,8 +1,8 @@
-"""How are the names of samples and cases stored, and how are images called after their stores?
+"""What are samples, cases, tiles and images called, and how are their names stored?
 
-Pure. Names are rows of an array (N, L) of uint8: UTF-8, padded with zeros. File names that are not
-UTF-8 keep their bytes, as Python's own functions for files decode them (``surrogateescape``).
-The converter uses it, too.
+Pure. Stored names are rows of an array (N, L) of uint8: UTF-8, padded with zeros. File names that
+are not UTF-8 keep their bytes, as Python's own functions for files decode them
+(``surrogateescape``). The converter uses it, too.
 """
 
 from __future__ import annotations
@@ -69,3 +69,25 @@ def store_stems(names: Sequence[str]) -> list[str]:
     """
     stems = [_ENDING.sub("", name) or name for name in names]
     return stems if len(set(stems)) == len(stems) else list(names)
+
+
+def origin_text(origin: Sequence[int]) -> str:
+    """Return an origin as text, in the form of the names of tiles.
+
+    Examples
+    --------
+    >>> origin_text((0, 512))
+    '0,512'
+    """
+    return ",".join(map(str, origin))
+
+
+def tile_name(key: str, origin: Sequence[int]) -> str:
+    """Name a tile by the key of its case and its origin.
+
+    Examples
+    --------
+    >>> tile_name("liver_3", (0, 512, 64))
+    'liver_3#0,512,64'
+    """
+    return f"{key}#{origin_text(origin)}"

@@ -22,17 +22,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
 Box: TypeAlias = tuple[slice, ...]
 
-# Beyond this, products of int64 could overflow.
-_MOST_TILES = 1 << 62
 # Boxes of at most so many tiles along an axis are cut once, and remembered.
 _FEW = 8
 
@@ -296,77 +290,8 @@ def _require_inside(box: Sequence[slice], size: tuple[int, ...]) -> None:
         raise ValueError(f"needed a box inside a case of {size} pixels, found {tuple(box)}")
 
 
-def count_tiles(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int64]:
-    """Count the tiles of cases.
-
-    Parameters
-    ----------
-    sizes
-        (M, axes) int64: size of each case in pixels, at least 1 along each axis.
-    tile
-        Size of a tile along each axis in pixels.
-
-    Returns
-    -------
-    (M,) int64
-
-    Raises
-    ------
-    ValueError
-        A size is less than 1, or the tiles are more than int64 can count.
-
-    Examples
-    --------
-    >>> count_tiles(np.array([[5, 7], [2, 3], [2, 4]]), (2, 3)).tolist()
-    [9, 1, 2]
-    """
-    if sizes.min(initial=1) < 1:
-        wrong = int(np.argmax((sizes < 1).any(axis=1)))
-        raise ValueError(
-            f"needed cases of at least 1 pixel along each axis, found {sizes[wrong].tolist()} for "
-            f"case {wrong}"
-        )
-    along = _tiles_along(sizes, tile).T
-    # A claimed size may overflow int64: the sum of products is at first formed in floats. Axis by
-    # axis, because NumPy is slow to reduce a short axis.
-    if functools.reduce(np.multiply, along.astype(np.float64)).sum() > _MOST_TILES:
-        raise ValueError(f"needed at most {_MOST_TILES:,} tiles, found cases of more")
-    counts: NDArray[np.int64] = functools.reduce(np.multiply, along)
-    return counts
-
-
-def first_tiles(counts: NDArray[np.int64], start: int = 0) -> NDArray[np.int64]:
-    """Return the rows of the first tiles of cases whose tiles follow each other.
-
-    Parameters
-    ----------
-    counts
-        (M,) int64: number of tiles of each.
-    start
-        Row of the first tile of all.
-
-    Returns
-    -------
-    (M,) int64
-
-    Examples
-    --------
-    >>> first_tiles(np.array([9, 1, 2])).tolist()
-    [0, 9, 10]
-    """
-    first: NDArray[np.int64] = start + np.cumsum(counts) - counts
-    return first
-
-
 def tile_rows(first_tile: int, parts: Sequence[TilePart]) -> list[int]:
-    """Return the row of the tile of each part of a box.
-
-    Parameters
-    ----------
-    first_tile
-        Row of the case's first tile.
-    parts
-        The parts, as :meth:`TileGrid.parts` returns them.
+    """Return the row of the tile of each part of a box, from that of the case's first tile.
 
     Examples
     --------
@@ -374,94 +299,3 @@ def tile_rows(first_tile: int, parts: Sequence[TilePart]) -> list[int]:
     [100, 101]
     """
     return [first_tile + part.tile for part in parts]
-
-
-def origins_of(
-    sizes: NDArray[np.int64], tiles: NDArray[np.int64], tile: Sequence[int]
-) -> NDArray[np.int64]:
-    """Return the index of the first pixel of each of some tiles in its case.
-
-    Parameters
-    ----------
-    sizes
-        (n, axes) int64: size of each tile's case in pixels.
-    tiles
-        (n,) int64: number of each tile within its case.
-    tile
-        Size of a tile along each axis in pixels.
-
-    Returns
-    -------
-    (n, axes) int64
-
-    Examples
-    --------
-    >>> origins_of(np.array([[5, 7], [5, 7]]), np.array([4, 5]), (2, 3)).tolist()
-    [[2, 3], [2, 6]]
-    """
-    along = _tiles_along(sizes, tile)
-    origins = np.empty_like(sizes)
-    rest = tiles
-    for axis in reversed(range(len(tile))):
-        rest, place = np.divmod(rest, along[:, axis])
-        origins[:, axis] = place * tile[axis]
-    return origins
-
-
-def own_sizes(
-    sizes: NDArray[np.int64], tiles: NDArray[np.int64], tile: Sequence[int]
-) -> NDArray[np.int64]:
-    """Return the sizes of the parts of tiles that are inside their cases, not padding.
-
-    Parameters
-    ----------
-    sizes
-        (n, axes) int64: size of each tile's case in pixels.
-    tiles
-        (n,) int64: number of each tile within its case.
-    tile
-        Size of a tile along each axis in pixels.
-
-    Returns
-    -------
-    (n, axes) int64
-
-    Examples
-    --------
-    >>> own_sizes(np.array([[5, 7], [5, 7]]), np.array([4, 5]), (2, 3)).tolist()
-    [[2, 3], [2, 1]]
-    """
-    own: NDArray[np.int64] = np.minimum(
-        np.asarray(tile, np.int64), sizes - origins_of(sizes, tiles, tile)
-    )
-    return own
-
-
-def origin_text(origin: Sequence[int]) -> str:
-    """Return an origin as text, in the form of the names of tiles.
-
-    Examples
-    --------
-    >>> origin_text((0, 512))
-    '0,512'
-    """
-    return ",".join(map(str, origin))
-
-
-def tile_name(key: str, origin: Sequence[int]) -> str:
-    """Name a tile by the key of its case and its origin.
-
-    Examples
-    --------
-    >>> tile_name("liver_3", (0, 512, 64))
-    'liver_3#0,512,64'
-    """
-    return f"{key}#{origin_text(origin)}"
-
-
-def _tiles_along(sizes: NDArray[np.int64], tile: Sequence[int]) -> NDArray[np.int64]:
-    steps = np.asarray(tile, np.int64)
-    along: NDArray[np.int64] = (
-        sizes - 1
-    ) // steps + 1  # sizes near the largest int64 do not overflow
-    return along

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.order.draws import FREE, SAMPLE_DRAW
 from zarrfeed.store.descriptive_arrays import case_names, sample_names
-from zarrfeed.store.tile_grid import origin_text
+from zarrfeed.store.names import origin_text
 
 if TYPE_CHECKING:
     from zarrfeed.order.draws import Draws
