@@ -50,6 +50,7 @@ def written(field="prediction", *, change=lambda mask: mask, **labels):
         (written(change=lambda mask: mask.astype("f4")), r"class ids, .* found float32 without"),
         (written(change=lambda mask: mask[..., None].astype("f4")), r"of 3 channels, found float"),
         (written(change=lambda mask: np.stack([mask] * 2, -1)), r"found uint8 with a last axis of"),
+        (written(change=lambda mask: mask[..., None].astype("f4")), r"2 classes.* of 3 channels$"),
         (written("probabilities", change=lambda mask: np.full((*mask.shape, 3), np.nan)),
          r"probabilities: needed probabilities, found NaN.* \(in 'a'\)"),
         (written(classes=("background", "tumour", "liver")), r"found .*: class 1 differs; store"),
@@ -79,6 +80,15 @@ def test_which_split_is_meant_is_asked_for(store, truth, predicted, tmp_path):
     others = write_dataset(tmp_path / "f", floats, tile=(8, 8, 8))
     with pytest.raises(StoreError, match=r"mask: needed masks of class ids.* found float32"):
         evaluate(others, of_val)
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_predictions_of_other_cases_are_refused(store, predicted, tmp_path, allow_missing):
+    others = {f"other_{key}": mask for key, mask in predicted.items()}
+    path = write_dataset(tmp_path / "p", others, tile=(8, 8, 8), field="prediction")
+    said = r"no case in common: there are predictions of other_a, other_b, and masks of a, b: name"
+    with pytest.raises(StoreError, match=said):
+        evaluate(store, path, allow_missing=allow_missing)
 
 
 def test_samples_of_one_key_are_refused(predicted, tmp_path):

@@ -100,9 +100,12 @@ def decode_predictions(
         return _likeliest
     many = "K" if classes is None else str(classes)
     one = " or (for the second of 2 classes) of 1" if classes in (None, 2) else ""
+    advice = "store ids, such as scores.argmax(axis=-1)"
+    if dtype.kind == "f" and channels == (1,):
+        advice = f"one channel tells only 2 classes apart: predict with a model of {many} channels"
     raise ValueError(
         "needed class ids, such as uint8 without a last axis, or probabilities with a last axis "
-        f"of {many} channels{one}, {found}; store ids, such as scores.argmax(axis=-1)"
+        f"of {many} channels{one}, {found}; {advice}"
     )
 
 

@@ -156,15 +156,20 @@ def require_cases(
     unpredicted = tuple(key for key in true.numbers if key not in predicted.numbers)
     unknown = tuple(key for key in predicted.numbers if key not in true.numbers)
     none_left = len(unpredicted) == len(true.numbers)
-    if none_left or ((unpredicted or unknown) and not allow_missing):
-        found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
-        found += [f"some of {few(unknown, shown=5)}, which it does not have"] if unknown else []
-        advice = "allow_missing=True (--allow-missing) compares the cases that both have"
-        if none_left:
-            advice = "store them by the same keys, such as names of files without their endings"
+    if none_left:
         raise StoreError(
-            f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, "
-            f"found {', and '.join(found)}: predict again, or {advice}"
+            f"{predicted.split.path}: needed predictions of {true.split.path}, found no case in "
+            f"common: there are predictions of {few(unknown, shown=5)}, and masks of "
+            f"{few(unpredicted, shown=5)}: name the split that was predicted, or store predictions "
+            "by the same keys, such as names of files without their endings"
+        )
+    if (unpredicted or unknown) and not allow_missing:
+        found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
+        found += [f"predictions without masks: {few(unknown, shown=5)}"] if unknown else []
+        raise StoreError(
+            f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, and "
+            f"no others, found {', and '.join(found)}; predict again, or compare only the cases "
+            "that both have by allow_missing=True (--allow-missing)"
         )
     return unpredicted, unknown
 

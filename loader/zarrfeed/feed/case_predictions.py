@@ -101,9 +101,11 @@ class CasePredictions:
 
     def _check(self, channels: int) -> None:
         split = self.target.split
-        if channels > 1 and split.classes and channels != len(split.classes):
+        # One channel tells two classes apart.
+        if split.classes and len(split.classes) not in {channels, max(channels, 2)}:
+            values = f"{channels} classes" if channels > 1 else "1 value per pixel, for 2 classes"
             warnings.warn(
-                f"the model predicts {channels} classes, {split.path} has {len(split.classes)}",
+                f"the model predicts {values}, {split.path} has {len(split.classes)}",
                 stacklevel=4,  # the user's line
             )
         cases, patch = self.target.cases, self.patches.size

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,6 +28,7 @@ def patch_predictions(
     model: Model,
     batches: Iterable[Any],
     *,
+    names: tuple[str, ...],
     size: tuple[int, ...],
     batch_size: int,
     patches: int,
@@ -41,6 +44,8 @@ def patch_predictions(
         one is filled up with copies of its last patch.
     batches
         The inputs of the model, batch by batch.
+    names
+        The fields that they are made of.
     size
         Size of a patch in pixels.
     batch_size
@@ -66,7 +71,8 @@ def patch_predictions(
     for batch in batches:
         rows = min(batch_size, patches - done)
         inputs = batch if rows == batch_size else _filled(batch, batch_size)
-        found = checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
+        with _errors_of_models(inputs, names, size):
+            found = checked(model.predict_on_batch(inputs), batch_size, size)[:rows]
         if np.isnan(found.min()):  # 1 pass without a mask: min returns NaN if there is one
             bad = next(row for row in range(rows) if np.isnan(found[row].min()))
             raise ValueError(
@@ -126,6 +132,58 @@ def weights_digest(model: Model) -> str | None:
     for weights in get_weights():
         digest.update(np.ascontiguousarray(weights).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def require_model(model: Model) -> None:
+    """Refuse what cannot predict batches, such as the path of a model.
+
+    Raises
+    ------
+    TypeError
+        It has no ``predict_on_batch``.
+    """
+    if not callable(getattr(model, "predict_on_batch", None)):
+        advice = ": keras.models.load_model(path)" if isinstance(model, str | os.PathLike) else ""
+        raise TypeError(
+            f"model must be a Keras model, or have predict_on_batch(x), not {model!r:.100}{advice}"
+        )
+
+
+@contextmanager
+def _errors_of_models(inputs: Any, names: tuple[str, ...], size: tuple[int, ...]) -> Iterator[None]:
+    """Add the shapes of the inputs to errors, and blame a transform that has changed their size."""
+    try:
+        yield
+    except Exception as error:
+        shapes = _shapes(inputs, names)
+        if isinstance(error, ValueError) and not _have_size(inputs, size):
+            raise ValueError(
+                f"predict needs a transform that keeps the size of patches, {size}, because the "
+                f"output of the model must have it; after the transform, {shapes}"
+            ) from error
+        error.add_note(shapes)
+        raise
+
+
+def _shapes(batch: Any, names: tuple[str, ...]) -> str:
+    """Describe the inputs of a model."""
+    shapes = [
+        f"{name!r} have shape {array.shape}"
+        for name, array in zip(names, _arrays(batch), strict=False)
+    ]
+    return f"patches of {', of '.join(shapes)}"
+
+
+def _have_size(batch: Any, size: tuple[int, ...]) -> bool:
+    return all(array.shape[1 : 1 + len(size)] == size for array in _arrays(batch))
+
+
+def _arrays(batch: Any) -> Iterator[NDArray[Any]]:
+    if isinstance(batch, Mapping | tuple):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _arrays(part)
+    else:
+        yield batch
 
 
 def _filled(batch: Any, rows: int) -> Any:

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.arguments import whole
+from zarrfeed.errors import StoreError
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.case_predictions import CasePredictions
 from zarrfeed.fronts.front_end import FrontEnd
-from zarrfeed.fronts.model_calls import model_name, patch_predictions, weights_digest
+from zarrfeed.fronts.model_calls import (
+    model_name,
+    patch_predictions,
+    require_model,
+    weights_digest,
+)
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches, described
+from zarrfeed.spelling import few
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.predicted_cases import cases_of, open_predicted
@@ -57,8 +64,11 @@ def predict(
     Patches are cut from each case, predicted batch by batch, and blended where they overlap. Each
     part of a case is written as soon as no later patch covers it, so that memory holds P × W × K
     float32 values of a case, not all of it: the first extent of a patch, times the other extents of
-    the case, times the values per pixel. A run that was killed is continued by the same call, with
-    the first case that is not complete.
+    the case, times the values per pixel.
+
+    A run that was stopped or killed is continued by the same call, with the first case that is not
+    complete. It keeps whole shards, of 32 MiB before compression: small cases share one, and are
+    predicted again if it was not full.
 
     Parameters
     ----------
@@ -109,7 +119,7 @@ def predict(
         settings; or the sums do not fit in memory.
     TypeError, ValueError
         An argument has the wrong type or is out of range, or what the model returns does not fit
-        the patches, or is NaN.
+        the patches, or is NaN. What a model raises has a note of the shapes of its inputs.
 
     Examples
     --------
@@ -119,6 +129,7 @@ def predict(
     >>> open_case(done, "patient_07", "prediction")[48].max()  # doctest: +SKIP
     np.uint8(2)
     """
+    require_model(model)
     if not isinstance(patches, GridPatches):
         raise TypeError(f"patches must be GridPatches, which cover everything, not {patches!r}")
     for name, value, allowed in (
@@ -132,8 +143,10 @@ def predict(
     # Transforms may make some of these.
     split = open_predicted(store, patches.axes, names if transform is None else None)
     if inputs is None and IMAGE not in split.layouts:
-        inputs = split.default_fields[0]
-        names = (inputs,)
+        raise StoreError(
+            f"{split.path}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
+            "the model gets by inputs= (--field)"
+        )
     inputs = inputs or IMAGE
     stored = next((name for name in names if name in split.layouts), IMAGE)
     cases = cases_of(split, stored, patches.axes)
@@ -178,6 +191,7 @@ def predict(
             predictions = patch_predictions(
                 model,
                 inputs_of,
+                names=names,
                 size=patches.size,
                 batch_size=batch_size,
                 patches=left,

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from zarrfeed.store.schema import (
     KEY,
     METADATA,
     PARTIAL,
+    PREDICTED,
 )
 from zarrfeed.store.shard_writer import rows_written, write_arrays, write_group
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from zarrfeed.store.schema import JSON
     from zarrfeed.store.split import Split
 
-_SETTINGS = "prediction"  # in a split's attributes
 # A file in the unfinished split, by which a later run knows that it may empty it.
 _MARKER = "unfinished_predictions"
 _LOCK_S = 60  # far more than the file operations under the lock of the dataset take
@@ -103,8 +103,15 @@ class PredictionSplit:
             except BaseException as error:
                 if rows_written(self.partial / field):
                     error.add_note(f"{self.partial} keeps what is complete: repeat to continue")
+                else:
+                    self._remove_partial()
                 raise
             self._commit(overwrite=overwrite)
+
+    def _remove_partial(self) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        with suppress(OSError):  # there is something else
+            self.folder.parent.rmdir()
 
     def first_incomplete(self, rows: int) -> int:
         """Return the first case whose tiles are not all among the first `rows` rows."""
@@ -127,6 +134,13 @@ class PredictionSplit:
 
     def _require_writable(self, *, overwrite: bool) -> None:
         out = self.folder.parent
+        above = read_attributes(read_metadata(out.parent) or {}, str(out.parent))
+        if "classes" in above or (out.name == self.folder.name and out.parent.suffix == ".zarr"):
+            there = out.parent != self.split.path.parent
+            raise StoreError(
+                f"{out}: needed the path of a dataset as OUT, found a path inside one; give "
+                f"{out.parent if there else 'another, such as predictions.zarr,'} as OUT"
+            )
         root = read_metadata(out) if out.is_dir() else None
         if root is not None:
             found = read_attributes(root, str(out))
@@ -144,7 +158,7 @@ class PredictionSplit:
         if not self.folder.exists():
             return
         split = read_attributes(read_metadata(self.folder) or {}, str(self.folder))
-        if _SETTINGS not in split:
+        if PREDICTED not in split:
             raise StoreError(
                 f"{self.folder} is not a split of predictions: give another output folder"
             )
@@ -157,7 +171,7 @@ class PredictionSplit:
     def _begin(self, field: str, settings: JSON, *, overwrite: bool) -> None:
         before = self._begun()
         if before is not None and before != settings:
-            if rows_written(self.partial / field) and not overwrite:
+            if not overwrite:
                 changed = [
                     f"{name}={before.get(name)!r} (now {value!r})"
                     for name, value in settings.items()
@@ -193,7 +207,7 @@ class PredictionSplit:
             The folder has something else than predictions, such as an unfinished conversion.
         """
         attributes = read_attributes(read_metadata(self.partial) or {}, str(self.partial))
-        found: JSON | None = attributes.get(_SETTINGS)
+        found: JSON | None = attributes.get(PREDICTED)
         ours = found is not None or (self.partial / _MARKER).exists()
         journal = self.folder.with_name(self.folder.name + JOURNAL)
         if journal.exists() or not (ours or not any(self.partial.iterdir())):
@@ -224,7 +238,7 @@ class PredictionSplit:
             "format": FORMAT_VERSION,
             "fields": [field],
             "samples": self.cases.tiles,
-            _SETTINGS: settings,
+            PREDICTED: settings,
             **of_cases,
             **crs,
         }

@@ -17,7 +17,8 @@ JSON: TypeAlias = Mapping[str, Any]
 FORMAT_VERSION = 1
 ATTRIBUTES = "zarrfeed"
 METADATA = "zarr.json"
-PARTIAL = ".partial"  # suffix of a split that is still being packed
+PARTIAL = ".partial"  # suffix of a split that is still being packed or predicted
+PREDICTED = "prediction"  # in the attributes of a split: the settings of predictions
 JOURNAL = f"~journal{PARTIAL}"  # suffix of what its packing has recorded
 
 # The fields that a packed split feeds by default.

@@ -31,6 +31,7 @@ from zarrfeed.store.schema import (
     MASK,
     METADATA,
     PARTIAL,
+    PREDICTED,
     ArrayLayout,
 )
 
@@ -346,9 +347,12 @@ def _what_is_there(folder: Path) -> str:
     """Describe why there is no group, and suggest what to do."""
     unfinished = folder.with_name(folder.name + PARTIAL)
     if unfinished.exists():
-        return "its conversion is not finished: repeat the same `zarrfeed convert` to continue it"
-    if folder.is_dir() and any(child.name.endswith(PARTIAL) for child in folder.iterdir()):
-        return "no split is finished yet: repeat the same `zarrfeed convert` to continue"
+        run, command = _unfinished_run(unfinished)
+        return f"its {run} is not finished: repeat the same `{command}` to continue it"
+    for child in folder.iterdir() if folder.is_dir() else ():
+        if child.name.endswith(PARTIAL):
+            command = _unfinished_run(child)[1]
+            return f"no split is finished yet: repeat the same `{command}` to continue"
     if folder.exists():
         return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
     parent = read_metadata(folder.parent) or {}
@@ -360,6 +364,13 @@ def _what_is_there(folder: Path) -> str:
     near = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
     hint = f"did you mean {near}?" if near else "`zarrfeed convert` packs one"
     return f"no such store; {hint}"
+
+
+def _unfinished_run(folder: Path) -> tuple[str, str]:
+    """Return what writes an unfinished split, and its command."""
+    if PREDICTED in read_attributes(read_metadata(folder) or {}, str(folder)):
+        return "prediction", "zarrfeed predict"
+    return "conversion", "zarrfeed convert"
 
 
 def _nearest_store(folder: Path, split: str = "") -> Path | None:
