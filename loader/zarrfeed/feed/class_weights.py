@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.spelling import did_you_mean
+from zarrfeed.feed.class_ids import class_id
 from zarrfeed.store.schema import MASK
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _weights_by_id(
 ) -> dict[int, float]:
     if isinstance(class_weight, Mapping):
         return {
-            class_id(label, classes, ids): _weight(label, weight)
+            class_id(label, classes, ids, argument="class_weight"): _weight(label, weight)
             for label, weight in class_weight.items()
         }
     weights = [_weight(label, weight) for label, weight in enumerate(class_weight)]
@@ -139,39 +139,3 @@ def _weight(label: int | str, weight: Any) -> float:
             f"class_weight[{label!r}] must be a finite number of at least 0, not {weight!r}"
         )
     return value
-
-
-def class_id(
-    label: int | str, classes: Sequence[str], ids: int, *, argument: str = "class_weight"
-) -> int:
-    """Return the id of a class that an argument names.
-
-    Parameters
-    ----------
-    label
-        Name or id of the class.
-    classes
-        Class names by id; empty if unknown.
-    ids
-        Number of ids if there are no names.
-    argument
-        Name of the argument for error messages.
-
-    Raises
-    ------
-    ValueError
-        There is no such class.
-    """
-    if isinstance(label, str):
-        if label not in classes:
-            hint = did_you_mean(label, classes)
-            raise ValueError(
-                f"{argument} names class {label!r}, but the store has "
-                f"{', '.join(classes) or 'no class names'}{hint and f': {hint}'}"
-            )
-        return classes.index(label)
-    if not 0 <= label < (len(classes) or ids):
-        raise ValueError(
-            f"{argument} names class {label}, the ids go from 0 to {(len(classes) or ids) - 1}"
-        )
-    return int(label)

@@ -20,11 +20,12 @@ from zarrfeed.feed.batch_arrays import (
 )
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.class_weights import require_ids, weight_table
+from zarrfeed.feed.drawn_classes import drawn_pixels
 from zarrfeed.feed.feeder import Feeder
 from zarrfeed.feed.patch_opening import open_patches, patch_spec
 from zarrfeed.feed.rank_share import share_schedule
 from zarrfeed.feed.request import subset_ids
-from zarrfeed.feed.sample_opening import drawn_pixels, open_samples
+from zarrfeed.feed.sample_opening import open_samples
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec

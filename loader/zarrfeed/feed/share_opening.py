@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.feed.class_weights import class_id
+from zarrfeed.feed.class_ids import class_id
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.class_pixels import ClassPixels
 from zarrfeed.order.random_draws import RandomDraws

@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.arrays import Arrays, Batch, aligned_empty
+from zarrfeed.feed.drawn_classes import draw_shares
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.rank_share import Sharing
-from zarrfeed.feed.sample_opening import draw_shares
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.draw_names import draw_keys
 
