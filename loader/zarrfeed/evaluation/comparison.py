@@ -10,7 +10,6 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.evaluation.case_boxes import CaseBoxes, box_size, spatial_axes
-from zarrfeed.evaluation.labels import Decode, decode_predictions, decode_truth
 from zarrfeed.evaluation.overlap import add_overlaps, overlap_of_channels, overlap_of_ids
 from zarrfeed.evaluation.pairing import (
     common_classes,
@@ -20,6 +19,7 @@ from zarrfeed.evaluation.pairing import (
     require_cases,
     require_sizes,
 )
+from zarrfeed.evaluation.pixel_classes import Decode, decode_predictions, decode_truth
 from zarrfeed.evaluation.scores import Evaluation
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import few, named
