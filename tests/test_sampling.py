@@ -20,7 +20,7 @@ from zarrfeed import Balanced, RepeatFactor, Shares, Weights
 from zarrfeed.order.class_shares import ClassShare, ClassShares
 from zarrfeed.order.pattern_shares import pattern_shares
 from zarrfeed.order.repeated_samples import RepeatedSamples, apportioned
-from zarrfeed.order.sample_weights import class_weights, given_weights, grouped, share_weights
+from zarrfeed.order.sample_weights import frequency_weights, given_weights, grouped, share_weights
 from zarrfeed.order.sampling import MOST_DRAWS, described
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def test_samples_of_a_group_contain_the_same_classes(
 
 def test_balanced_draws_every_class_equally_often() -> None:
     labels = np.array([0] * 70 + [1] * 25 + [3] * 5)
-    found = class_weights(Balanced(per_epoch=99), labels[:, None] == np.arange(5))
+    found = frequency_weights(Balanced(per_epoch=99), labels[:, None] == np.arange(5))
     sampler = RepeatedSamples(range(100), found.weights, length=99, groups=found.groups)
     for epoch in range(5):
         drawn = np.repeat(labels, sampler.counts(seed=0, epoch=epoch))
@@ -280,9 +280,9 @@ def test_balanced_weights_are_those_of_choosing_a_class_and_then_a_sample(
 ) -> None:
     if not presence.any():
         with pytest.raises(ValueError, match="needs samples that contain a class, found none"):
-            class_weights(Balanced(), presence)
+            frequency_weights(Balanced(), presence)
         return
-    found = class_weights(Balanced(), presence)
+    found = frequency_weights(Balanced(), presence)
     present = [column / column.sum() for column in presence.T if column.any()]
     assert np.allclose(found.weights / found.weights.sum(), np.mean(present, axis=0))
     assert found.length == len(presence)
@@ -298,7 +298,7 @@ def test_repeat_factors_are_those_of_lvis(
     rep_factors = [
         max({category_rep[c] for c in np.flatnonzero(row)}, default=1.0) for row in presence
     ]
-    found = class_weights(RepeatFactor(threshold), presence)
+    found = frequency_weights(RepeatFactor(threshold), presence)
     assert found.weights.tolist() == pytest.approx(rep_factors)
     assert found.length == math.ceil(math.fsum(found.weights))
     sampler = RepeatedSamples(

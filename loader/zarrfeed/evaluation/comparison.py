@@ -13,10 +13,10 @@ from zarrfeed.evaluation.case_boxes import CaseBoxes, box_size, spatial_axes
 from zarrfeed.evaluation.overlap import add_overlaps, overlap_of_channels, overlap_of_ids
 from zarrfeed.evaluation.pairing import (
     common_classes,
-    excluded_classes,
     open_both,
     predicted_field,
     require_cases,
+    require_classes,
     require_sizes,
 )
 from zarrfeed.evaluation.pixel_classes import Decode, decode_predictions, decode_truth
@@ -107,9 +107,9 @@ def evaluate(
     """
     true_split, predicted_split = open_both(store, predictions)
     names = common_classes(true_split, predicted_split)
-    exclude = [exclude] if isinstance(exclude, str) else list(exclude)
+    excluded = frozenset([exclude] if isinstance(exclude, str) else exclude)
     if names:  # else they are known at the end
-        excluded_classes(exclude, names)
+        require_classes(excluded, names)
     axes = spatial_axes(true_split, truth, predicted_split)
     with (
         closing(CaseBoxes(true_split, truth, axes)) as true,
@@ -129,11 +129,11 @@ def evaluate(
                 progress("evaluating", done, len(keys))
     stacked = _stacked(counts, len(names))
     names = names or tuple(map(str, range(stacked.shape[1])))
-    left_out = excluded_classes(exclude, names)
+    require_classes(excluded, names)
     kept = tuple(
         number
         for number, name in enumerate(names)
-        if name not in left_out and (comparison.multi_hot or number != true_split.ignore)
+        if name not in excluded and (comparison.multi_hot or number != true_split.ignore)
     )
     classes = tuple(names[number] for number in kept)
     return Evaluation(tuple(keys), classes, kept, stacked[:, kept], unpredicted, unknown)

@@ -15,7 +15,6 @@ from zarrfeed.store.split import Split, list_splits, open_split
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
     from pathlib import Path
 
     from zarrfeed.evaluation.case_boxes import CaseBoxes
@@ -126,21 +125,19 @@ def _tell(names: tuple[str, ...]) -> bool:
     return names != tuple(map(str, range(len(names))))
 
 
-def excluded_classes(exclude: Iterable[str], names: tuple[str, ...]) -> frozenset[str]:
-    """Return the classes to leave out.
+def require_classes(excluded: frozenset[str], names: tuple[str, ...]) -> None:
+    """Check that the classes to leave out exist, and that others are left.
 
     Raises
     ------
     ValueError
         There is no such class, or no other.
     """
-    excluded = frozenset([exclude] if isinstance(exclude, str) else exclude)
     for name in sorted(excluded.difference(names)):
         hint = did_you_mean(name, names, otherwise=f"the classes are {few(names)}")
         raise ValueError(f"exclude: needed names of classes, found {name!r}: {hint}")
     if excluded and excluded == frozenset(names):
         raise ValueError(f"exclude: needed a class that is left, found all {len(names)} excluded")
-    return excluded
 
 
 def require_cases(

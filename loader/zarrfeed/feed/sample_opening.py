@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zarrfeed.feed.class_ids import class_names
 from zarrfeed.feed.share_opening import share_targets
 from zarrfeed.order.repeated_samples import RepeatedSamples
-from zarrfeed.order.sample_weights import class_weights, given_weights, share_weights
+from zarrfeed.order.sample_weights import frequency_weights, given_weights, share_weights
 from zarrfeed.order.sampling import Shares, Weights, described
 from zarrfeed.store.class_counts import class_presence
 
@@ -63,4 +63,4 @@ def _weights(sampling: Sampling, split: Split, ids: Ids) -> SampleWeights:
     if isinstance(sampling, Shares):
         targets = share_targets(sampling.shares, split)
         return share_weights(sampling, targets, class_presence(split, ids), class_names(split))
-    return class_weights(sampling, class_presence(split, ids))
+    return frequency_weights(sampling, class_presence(split, ids))

@@ -53,7 +53,9 @@ def given_weights(sampling: Weights, samples: int) -> SampleWeights:
     return SampleWeights(weights, sampling.per_epoch or samples)
 
 
-def class_weights(sampling: Balanced | RepeatFactor, presence: NDArray[np.bool_]) -> SampleWeights:
+def frequency_weights(
+    sampling: Balanced | RepeatFactor, presence: NDArray[np.bool_]
+) -> SampleWeights:
     """Derive weights from how many samples contain each class.
 
     Parameters

@@ -44,7 +44,7 @@ class MemoryField:
         """The layout of an array that holds the same."""
         return row_layout(self.values.shape, self.values.dtype)
 
-    def open(self, *, open_files: int) -> FieldReader:  # noqa: ARG002
+    def open(self, *, open_files: int) -> FieldReader:  # noqa: ARG002 - as of other sources
         """Open a reader, which has no files."""
         return _MemoryReader(self.values)
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from zarrfeed.store.tile_grid import Box
 
 
+# Decoded chunks that a worker keeps: patches of a case share tiles, and a patch that must contain a
+# class needs a tile of the mask twice.
+_CACHE_NBYTES = 64 << 20
+
+
 class _Draw(NamedTuple):
     """A draw as plain numbers, which Python handles ten times as fast as a record of NumPy."""
 
@@ -39,11 +44,6 @@ class _Draw(NamedTuple):
     nth: int
     pixels: int
     orientation: int
-
-
-# Decoded chunks that a worker keeps: patches of a case share tiles, and a patch that must contain a
-# class needs a tile of the mask twice.
-_CACHE_NBYTES = 64 << 20
 
 
 class PatchPlace(NamedTuple):
