@@ -99,7 +99,7 @@ def predicted_field(predicted: Split, field: str | None) -> str:
 def common_classes(true: Split, predicted: Split) -> tuple[str, ...]:
     """Return the names of classes by id; empty if neither split has any.
 
-    Names that are but the ids, as masks get that are packed without ``--classes``, say nothing.
+    Names that are only the ids, which packing without ``--classes`` stores, count as none.
 
     Raises
     ------
@@ -107,8 +107,8 @@ def common_classes(true: Split, predicted: Split) -> tuple[str, ...]:
         The names differ.
     """
     needed, found = true.classes, predicted.classes
-    if not (_tell(needed) and _tell(found)) or needed == found:
-        return needed or (found if _tell(found) else ())
+    if not (_are_names(needed) and _are_names(found)) or needed == found:
+        return needed or (found if _are_names(found) else ())
     differs = next(
         number
         for number in range(max(len(needed), len(found)))
@@ -121,7 +121,8 @@ def common_classes(true: Split, predicted: Split) -> tuple[str, ...]:
     )
 
 
-def _tell(names: tuple[str, ...]) -> bool:
+def _are_names(names: tuple[str, ...]) -> bool:
+    """Whether names of classes are more than their ids."""
     return names != tuple(map(str, range(len(names))))
 
 
