@@ -206,6 +206,7 @@ def state(data: Data, rounds: int, seconds: float) -> Iterable[Figure]:  # noqa:
                    [each["mb"] for each in found[1:]], at_most=100, how=how)  # fmt: skip
     yield quantity(7, "opening them, up to the first draws", "s",
                    [each["seconds"] for each in found[1:]], at_most=1)  # fmt: skip
+    yield quantity(7, "opening them, CPU time", "s", [each["cpu"] for each in found[1:]])
 
 
 _ROWS: dict[str, tuple[Callable[[Data, int, float], Iterable[Figure]], str]] = {
