@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Case = dict[str, "NDArray[Any]"]
 
 
-def random_case(size: tuple[int, ...], dtype: str, channels: int, seed: int) -> Case:
+def random_case(
+    size: tuple[int, ...], dtype: str, channels: int, seed: int, classes: int = 3
+) -> Case:
     """Return an image with channels, and a mask, of random values."""
     rng = np.random.default_rng(seed)
     kind = np.dtype(dtype)
@@ -29,7 +31,7 @@ def random_case(size: tuple[int, ...], dtype: str, channels: int, seed: int) -> 
     else:
         limits = np.iinfo(kind)
         image = rng.integers(limits.min, limits.max, shape, kind, endpoint=True)
-    return {"image": image, "mask": rng.integers(0, 3, size, np.uint8)}
+    return {"image": image, "mask": rng.integers(0, classes, size, np.uint8)}
 
 
 def tiles_of(values: NDArray[Any], tile: tuple[int, ...]) -> list[NDArray[Any]]:
@@ -46,6 +48,11 @@ def tiles_of(values: NDArray[Any], tile: tuple[int, ...]) -> list[NDArray[Any]]:
         whole[tuple(slice(0, extent) for extent in part.shape)] = part
         found.append(whole)
     return found
+
+
+def stored_names(names: Collection[str]) -> NDArray[np.uint8]:
+    """Return names as zarrfeed stores them: UTF-8 in rows (N, L), padded with zeros."""
+    return np.array([name.encode() for name in names]).view(np.uint8).reshape(len(names), -1)
 
 
 def write_cases(
@@ -96,9 +103,8 @@ def write_cases(
         )
     sizes = np.array([case[fields[0]].shape[: len(tile)] for case in cases.values()], np.int64)
     counts = [len(tiles_of(case[fields[0]], tile)) for case in cases.values()]
-    names = np.array([key.encode() for key in cases])
     described = {
-        "case_key": names.view(np.uint8).reshape(len(names), -1),
+        "case_key": stored_names(cases),
         "case_size": sizes,
         "case_first_tile": np.cumsum([0, *counts[:-1]]),
         "case_spacing": spacing,

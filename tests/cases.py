@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
+from case_stores import random_case
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, Source
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Field
@@ -60,50 +61,44 @@ class CaseArrays(Source):
 
 def pair(size, seed=0, *, channels=3, dtype="uint8", classes=3):
     """Return an image and a mask of a size, of random values."""
-    rng = np.random.default_rng(seed)
-    if np.dtype(dtype).kind == "f":
-        image = rng.normal(size=(*size, channels)).astype(dtype)
-    else:
-        limits = np.iinfo(dtype)
-        image = rng.integers(limits.min, limits.max, (*size, channels), dtype, endpoint=True)
-    return {"image": image, "mask": rng.integers(0, classes, size, np.uint8)}
+    return random_case(size, dtype, channels, seed, classes)
 
 
 def put_together(split: Path, key: str, name: str = "image"):
     """Return a stored case, read by zarr-python."""
-    group = zarr.open_group(str(split), mode="r")
-    stored = group[name][:]
-    keys = [bytes(row).rstrip(b"\0").decode() for row in group["case_key"][:]]
-    case = keys.index(key)
-    size, row = group["case_size"][case].tolist(), int(group["case_first_tile"][case])
-    whole = np.zeros((*size, *stored.shape[1 + len(size) :]), stored.dtype)
-    tile = stored.shape[1 : 1 + len(size)]
-    for origin in itertools.product(
-        *(range(0, extent, step) for extent, step in zip(size, tile, strict=True))
-    ):
-        window = tuple(
-            slice(at, min(at + step, extent))
-            for at, step, extent in zip(origin, tile, size, strict=True)
-        )
-        own = tuple(slice(0, along.stop - along.start) for along in window)
-        whole[window] = stored[row][own]
-        row += 1
+    size, tiles = _stored(split, key, name)
+    first = tiles[0][1]
+    whole = np.zeros((*size, *first.shape[len(size) :]), first.dtype)
+    for window, tile in tiles:
+        whole[window] = tile[_own(window)]
     return whole
 
 
 def padding(split: Path, key: str, name: str):
     """Return the values of a stored case's tiles beyond its borders, read by zarr-python."""
+    beyond = []
+    for window, tile in _stored(split, key, name)[1]:
+        inside = np.zeros(tile.shape[: len(window)], np.bool_)
+        inside[_own(window)] = True
+        beyond.append(tile[~inside])
+    return np.concatenate(beyond)
+
+
+def _stored(split: Path, key: str, name: str):
+    """Return the size of a stored case, and the window and the values of each of its tiles."""
     group = zarr.open_group(str(split), mode="r")
     keys = [bytes(row).rstrip(b"\0").decode() for row in group["case_key"][:]]
     case = keys.index(key)
     size, row = group["case_size"][case].tolist(), int(group["case_first_tile"][case])
-    tile = group[name].shape[1 : 1 + len(size)]
-    beyond = []
-    for origin in itertools.product(
-        *(range(0, extent, step) for extent, step in zip(size, tile, strict=True))
-    ):
-        inside = np.zeros(tile, np.bool_)
-        inside[tuple(slice(0, extent - at) for at, extent in zip(origin, size, strict=True))] = True
-        beyond.append(group[name][row][~inside])
-        row += 1
-    return np.concatenate(beyond)
+    along = [
+        [slice(at, min(at + step, extent)) for at in range(0, extent, step)]
+        for extent, step in zip(size, group[name].shape[1:], strict=False)
+    ]
+    windows = list(itertools.product(*along))
+    tiles = group[name][row : row + len(windows)]
+    return size, list(zip(windows, tiles, strict=True))
+
+
+def _own(window):
+    """Return where the pixels of a window are in its tile, the rest of which is padding."""
+    return tuple(slice(0, along.stop - along.start) for along in window)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from predicted import NAMES, mistaken, write_dataset
+from prediction_stores import NAMES, mistaken, write_dataset
 from zarrfeed import evaluate
 from zarrfeed.errors import StoreError
 from zarrfeed_tools.cli import app

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import zarrfeed
 from ome_images import write_ome
-from predicted import NAMES, mistaken, plain_scores, probabilities_of, write_dataset
+from prediction_stores import NAMES, mistaken, plain_scores, probabilities_of, write_dataset
 from stores import write_split
 from zarrfeed import (
     Evaluation,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cases import CaseArrays, pair
-from predicted import NAMES, plain_scores
+from prediction_stores import NAMES, plain_scores
 from zarrfeed import GridPatches, SplitReader, evaluate, open_split, predict
 from zarrfeed_convert import convert
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
-from predicted import NAMES, mistaken, write_dataset
+from prediction_stores import NAMES, mistaken, write_dataset
 from zarrfeed import StoreError, evaluate
 
 

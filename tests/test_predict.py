@@ -12,7 +12,7 @@ import pytest
 import zarr
 from typer.testing import CliRunner
 
-from case_stores import random_case, write_cases
+from case_stores import random_case, stored_names, write_cases
 from killed import killed_until_done
 from ome_images import write_ome
 from stores import write_split
@@ -145,7 +145,9 @@ def test_predictions_do_not_depend_on_batches_and_workers(store, tmp_path):
 
 def test_samples_are_predicted_at_their_rows(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (7, 20, 15, 2), np.uint8)
-    path = write_split(tmp_path / "s.zarr" / "test", {"image": images, "key": _keys(7)})
+    keys = [f"k{n}" for n in range(7)]
+    arrays = {"image": images, "key": stored_names(keys)}
+    path = write_split(tmp_path / "s.zarr" / "test", arrays)
     patches = GridPatches((8, 8), 0.5)
     done = predict(Scores(), path, tmp_path / "o.zarr", patches, classes="probabilities")
     split = open_split(done)
@@ -153,14 +155,10 @@ def test_samples_are_predicted_at_their_rows(tmp_path):
     found = read_samples(split, "probabilities", range(7))
     for image, each in zip(images, found, strict=True):
         np.testing.assert_allclose(each, in_memory(Scores(), image, patches, "gaussian"), rtol=1e-5)
-    assert (read_samples(split, "key", range(7)) == _keys(7)).all()
+    assert (read_samples(split, "key", range(7)) == stored_names(keys)).all()
     with FrontEnd(done, 7, fields="probabilities", shuffle=False, workers=0) as sequence:
         assert (sequence[0] == found).all()
-        assert sequence.batch_keys(0) == [f"k{n}" for n in range(7)]
-
-
-def _keys(count):
-    return np.array([f"k{n}".encode() for n in range(count)]).view(np.uint8).reshape(count, -1)
+        assert sequence.batch_keys(0) == keys
 
 
 def test_images_are_predicted_where_they_are(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from case_stores import write_cases
+from case_stores import stored_names, write_cases
 from stores import write_split
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def write_dataset(
         write_split(root / split, {field: np.stack(list(arrays.values()))})
         group = zarr.open_group(str(root / split))
         group.attrs["zarrfeed"] = own
-        names = np.array([key.encode() for key in arrays])
-        group.create_array("key", data=names.view(np.uint8).reshape(len(names), -1))
+        group.create_array("key", data=stored_names(arrays))
     return root
 
 
