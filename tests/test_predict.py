@@ -481,6 +481,7 @@ def test_the_command_predicts_with_a_keras_model(store, tmp_path):
     done = invoke(path.parent, tmp_path / "m.keras", tmp_path / "o.zarr")
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "o.zarr" / "val") in done.stdout.replace("\n", "")
+    assert f"Patches of {'x'.join(map(str, extent))}, the size of the model's input" in done.stdout
     key = next(iter(cases))
     needed = in_memory(model, cases[key]["image"], GridPatches(extent, 0.5), "gaussian")
     found = np.asarray(open_case(tmp_path / "o.zarr" / "val", key, "prediction"))
@@ -507,6 +508,14 @@ def test_the_command_says_what_is_wrong(store, tmp_path):
     keras.Sequential([keras.Input((*(None for _ in extent), 2)), pooling(2)]).save(
         tmp_path / "half.keras"
     )
+    layer = keras.layers.Conv2D if len(extent) == 2 else keras.layers.Conv3D
+    keras.Sequential([keras.Input((*extent, 3)), layer(3, 1)]).save(tmp_path / "rgb.keras")
+    coloured = invoke(path, tmp_path / "rgb.keras", tmp_path / "o.zarr")
+    assert "shape" in str(coloured.exception)
+    assert {"\n", "\x1b"}.isdisjoint(str(coloured.exception))
+    assert coloured.exception.__notes__ == [
+        f"patches of 'image' have shape (4, {str(extent)[1:-1]}, 2)"
+    ]
     arguments = (path, tmp_path / "half.keras", tmp_path / "o.zarr")
     unsized = invoke(*arguments)
     assert unsized.exit_code == 2

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from typer.testing import CliRunner
 
 from case_stores import random_case, write_cases
 from zarrfeed import GridPatches, StoreError, evaluate, predict
 from zarrfeed.store import shard_writer
+from zarrfeed_tools.cli import app
 
 PATCHES = GridPatches((8, 8), 0.5)
 
@@ -104,3 +106,17 @@ def test_what_a_model_raises_has_a_note_of_its_inputs(store, tmp_path):
     with pytest.raises(RuntimeError, match="incompatible") as raised:
         predict(Raises(), store, tmp_path / "o", PATCHES)
     assert raised.value.__notes__[0] == "patches of 'image' have shape (4, 8, 8, 1)"
+
+
+def test_the_command_refuses_paths_before_it_loads_the_model(store, tmp_path):
+    (tmp_path / "broken.keras").write_bytes(b"no model")
+    done = predict(Dark(), store, tmp_path / "o", PATCHES)
+
+    def error(path, out):
+        arguments = ["predict", str(path), str(tmp_path / "broken.keras"), str(out)]
+        return str(CliRunner().invoke(app, arguments).exception)
+
+    for path in (store, store.parent):
+        assert f"{done} has predictions already" in error(path, tmp_path / "o")
+    assert "val: did you mean 'val'?" in error(store.with_name("vla"), tmp_path / "new")
+    assert "is not a split of predictions" in error(store, store.parent)

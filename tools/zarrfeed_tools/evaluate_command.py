@@ -27,6 +27,9 @@ class that is neither in the mask nor in the prediction of a case has no score t
 not count in means. The columns Dice and IoU are means over cases; pooled ones are computed from \
 the pixels of all cases together, so that large cases count more.
 
+The exit status is 0 whatever the scores are, 1 if stores, cases or classes do not fit, and 2 for \
+wrong usage.
+
 [bold]Examples[/]
 
 \b

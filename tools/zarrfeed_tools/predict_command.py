@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrfeed import GridPatches, predict
-from zarrfeed.errors import ZarrfeedError, how_to_install
+from zarrfeed import GridPatches, list_splits, open_split, predict
+from zarrfeed.errors import StoreError, ZarrfeedError, how_to_install
+from zarrfeed.store.address import absolute_path
+from zarrfeed.store.schema import METADATA, PREDICTED
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_size
 from zarrfeed_tools.terminal import console, shown
@@ -31,7 +34,10 @@ OUT becomes a dataset with a split of the same name and the same cases and tiles
 prediction has the class of each pixel; --classes probabilities writes all scores of the model \
 instead. Compare it with the true masks by zarrfeed evaluate, or open a case by \
 zarrfeed.open_case("OUT/val", key, "prediction"). A run that was stopped is continued by the same \
-command.
+command. It keeps whole shards, of 32 MiB before compression: small cases share one, and are \
+predicted again if it was not full.
+
+The exit status is 1 if the data, the model or its outputs do not fit, and 2 for wrong usage.
 
 [bold]Examples[/]
 
@@ -40,6 +46,8 @@ zarrfeed predict ct.zarr/val unet.keras predictions.zarr --size 96x160x160
 zarrfeed predict city.zarr/test unet.keras out.zarr --size 512x512 --overlap 0.25 --workers 2
 zarrfeed evaluate ct.zarr/val predictions.zarr
 """
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # in messages of Keras
 
 
 class _Window(StrEnum):
@@ -62,7 +70,8 @@ def _command(
         Path,
         typer.Argument(
             metavar="STORE[/SPLIT]",
-            help="A split, a dataset with only one, or an OME-Zarr image.",
+            help="A split, a dataset with only one, or images that are read where they are: an "
+            "OME-Zarr image, a Zarr array, a group with an array image, or a folder of such.",
         ),
     ],
     model: Annotated[
@@ -100,11 +109,15 @@ def _command(
     ] = False,
 ) -> None:
     """Predict images or volumes of any size with a Keras model, patch by patch."""
+    _require_new(store, out, overwrite=overwrite)
     loaded = _load(model)
     try:
         patches = GridPatches(parse_size(size) if size else _input_size(loaded), overlap)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--overlap") from error
+    if not size:
+        chosen = "x".join(map(str, patches.size))
+        console().print(f"Patches of {chosen}, the size of the model's input")
     with report_interrupts(), show_progress("patches") as follow, _errors_of_models():
         done = predict(
             loaded,
@@ -122,6 +135,25 @@ def _command(
     console().print(f"Predictions: [bold]{shown(done)}[/]", soft_wrap=True)
 
 
+def _require_new(store: Path, out: Path, *, overwrite: bool) -> None:
+    """Refuse paths that cannot be used before a model is loaded, which takes seconds."""
+    if not store.exists():
+        open_split(store)  # says what there is instead
+    names = [absolute_path(store).name]
+    with suppress(StoreError):  # images that are read where they are
+        names += list_splits(store)
+    for folder in (out / name for name in names):
+        if not (folder / METADATA).exists():
+            continue
+        if PREDICTED not in open_split(folder).attributes:
+            raise StoreError(f"{folder} is not a split of predictions: give another OUT")
+        if not overwrite:
+            raise StoreError(
+                f"{folder} has predictions already: give another OUT, or replace them by "
+                "--overwrite"
+            )
+
+
 @contextmanager
 def _errors_of_models() -> Iterator[None]:
     """Report what a model raises, or that its outputs do not fit, without a traceback."""
@@ -130,7 +162,8 @@ def _errors_of_models() -> Iterator[None]:
     except ZarrfeedError:
         raise
     except (ValueError, TypeError) as error:
-        raised = ZarrfeedError(f"predict: {error!s:.2000}")
+        said = " ".join(_COLOURS.sub("", str(error)).split())
+        raised = ZarrfeedError(f"predict: {said:.2000}")
         for note in getattr(error, "__notes__", ()):
             raised.add_note(note)
         raise raised from error
