@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import pickle
@@ -132,7 +133,7 @@ def test_batch_size_only_cuts_the_epoch(split: Path, patches: Any) -> None:
 def test_ranks_share_an_epoch(split: Path, patches: Any, world_size: int, padded: bool) -> None:
     options: dict[str, Any] = {"patches": patches, "workers": 0, "seed": 3}
     with FrontEnd(split, 4, **options) as single:
-        whole = sorted(sum(numbers_of(single, 1), []))  # noqa: RUF017
+        whole = sorted(itertools.chain(*numbers_of(single, 1)))
         assert whole == list(range(len(whole)))
     real = []
     for rank in range(world_size):
@@ -377,7 +378,7 @@ def test_balanced_weights_and_normalization_are_those_of_the_chosen_cases(split:
 @pytest.mark.parametrize("patches", KINDS_OF_PATCHES[1:], ids=["CoverPatches", "GridPatches"])
 def test_every_patch_comes_once_in_any_order(split: Path, patches: Any, shuffle: Any) -> None:
     with FrontEnd(split, 4, patches=patches, shuffle=shuffle, workers=0) as sequence:
-        orders = [sum(numbers_of(sequence, epoch), []) for epoch in range(2)]  # noqa: RUF017
+        orders = [[*itertools.chain(*numbers_of(sequence, epoch))] for epoch in range(2)]
     for order in orders:
         assert sorted(order) == list(range(sequence.samples))
         assert (order == sorted(order)) is (shuffle is False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import share_text
+from zarrfeed.store.tile_arrays import USUAL_EXTENT
 from zarrfeed_convert.geometry import size_text
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.geometry import Size
 
-# About half of the patches that networks are trained with: in smaller tiles, a patch touches many;
-# of larger ones, it reads much that it does not need.
-TARGETS = {2: 256, 3: 64}
-_MOST = max(TARGETS.values())  # also where other axes are thin
+_MOST = max(USUAL_EXTENT.values())  # also where other axes are thin
 _STEP = 8
 _HALVED = 16  # U-Nets halve sizes four times or more
 # A read of a tile costs a call and an entry of the index, beside its pixels: as much as this share
@@ -72,7 +70,7 @@ def auto_tile(sizes: Collection[Size]) -> Size:
     (20, 80, 80)
     """
     axes = {len(size) for size in sizes}
-    if len(axes) != 1 or not axes <= TARGETS.keys():
+    if len(axes) != 1 or not axes <= USUAL_EXTENT.keys():
         found = " beside ".join(f"cases of {count} axes" for count in sorted(axes)) or "none"
         raise SourceError(
             f"tile auto: needed images (H, W) or volumes (D, H, W), found {found}; pack each kind "
@@ -81,9 +79,9 @@ def auto_tile(sizes: Collection[Size]) -> Size:
     unique, counts = _unique(sizes)
     candidates = _candidates(unique, counts)
     stored = _stored(unique, counts, candidates)
-    usual = [np.array([TARGETS[unique.shape[1]]])] * unique.shape[1]
+    usual = [np.array([USUAL_EXTENT[unique.shape[1]]])] * unique.shape[1]
     stored[stored > _stored(unique, counts, usual).item()] = np.inf  # plain tiles would do better
-    largest = TARGETS[unique.shape[1]] ** unique.shape[1]
+    largest = USUAL_EXTENT[unique.shape[1]] ** unique.shape[1]
     tile_pixels = _products(candidates)
     cost = stored * (1 + _OVERHEAD * largest / tile_pixels)
     tied = np.argwhere(cost <= cost.min() * _TIED)
@@ -130,7 +128,7 @@ def _candidates(sizes: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDA
     axes = sizes.shape[1]
     least, most = (np.maximum(end(axis=0), 1).tolist() for end in (sizes.min, sizes.max))
     found: dict[int, NDArray[np.int64]] = {}
-    budget = TARGETS[axes] ** axes
+    budget = USUAL_EXTENT[axes] ** axes
     # From the shortest axis, because each that is not divided makes the others' target larger.
     for axis in sorted(range(axes), key=most.__getitem__):
         target = min(_root(budget, axes - len(found)) // _STEP * _STEP, _MOST)

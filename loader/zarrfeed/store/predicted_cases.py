@@ -13,14 +13,13 @@ from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.split import list_splits, open_split
+from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
     from zarrfeed.store.split import Split
-
-_TILE = {2: 256, 3: 64}  # extent of tiles, where the split has none
 
 
 def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None) -> Split:
@@ -83,7 +82,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
         )
     if table is not None and split.sources:  # chunks of others may be as large as a case
         most = table.sizes.max(axis=0).tolist()
-        tile = tuple(min(_TILE[axes], extent) for extent in most)
+        tile = tuple(min(USUAL_EXTENT[axes], extent) for extent in most)
         return CaseTable.of_sizes(table.sizes, tile)
     if table is not None:
         return table

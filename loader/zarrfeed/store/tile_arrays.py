@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# Extent of a tile along each of 2 or 3 axes, about half of that of the patches that networks are
+# trained with: in smaller tiles, a patch touches many; of larger ones, it reads much that it does
+# not need.
+USUAL_EXTENT = {2: 256, 3: 64}
 # Beyond this, products of int64 could overflow.
 _MOST_TILES = 1 << 62
 

@@ -27,6 +27,7 @@ from zarrfeed.store.schema import (
     IMAGE,
 )
 from zarrfeed.store.split import Split, only_store_errors
+from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
     import os
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 _DEPTH = 3  # of folders: row, column and field of a plate
 _MOST_NODES = 100_000
-# Extents of tiles, at least, along 2 or 3 axes: many small chunks are one tile.
-_LEAST_TILE = {2: 256, 3: 64}
 
 
 def open_in_place(
@@ -204,7 +203,7 @@ def _tile(first: Case, sizes: NDArray[np.int64]) -> tuple[int, ...]:
     """Return a size of tiles that is that of the chunks, or a multiple of them."""
     axes = len(first.size)
     chunk = next(iter(first.fields.values())).chunk[:axes]
-    least = _LEAST_TILE[axes]
+    least = USUAL_EXTENT[axes]  # many small chunks are one tile
     return tuple(
         min(extent * max(1, least // extent), most)
         for extent, most in zip(chunk, sizes.max(axis=0).tolist(), strict=True)
