@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,33 @@ def test_cases_are_a_mapping(store):
     assert (cases.spacings, cases.affines) == (None, None)
     assert repr(cases) == f"<3 cases of {store}: a, b, c>"
     assert np.array_equal(cases["c"], CASES["c"]["image"])
+
+
+def test_pixels_are_not_compared_before_they_are_read(store):
+    case, same = open_case(store, "a", "mask"), open_case(store, "a", "mask")
+    for other in (1, np.uint8(1), np.ones(case.shape), same):
+        for compare in (operator.eq, operator.ne):
+            with pytest.raises(TypeError, match=r"read them first, as in case\[\.\.\.\] == 1"):
+                compare(case, other)
+    assert case != "a"
+    assert case in {case, same}
+    assert len({case, same}) == 2
+    assert np.array_equal(case[...] == 1, CASES["a"]["mask"] == 1)
+
+
+def test_the_default_field_is_the_image_or_the_only_one(tmp_path, store):
+    one, two = ({key: dict.fromkeys(names, case["mask"]) for key, case in CASES.items()}
+                for names in (["prediction"], ["argmax", "prediction"]))  # fmt: skip
+    path = write_cases(tmp_path / "p", one, TILE, compressors=None)
+    assert [key for key, case in open_cases(path).items() if case.field == "prediction"] == [*one]
+    assert np.array_equal(open_case(path, "c"), CASES["c"]["mask"])
+    masks = open_cases(store, "mask")
+    assert np.array_equal(masks["c"], CASES["c"]["mask"])
+    assert masks.open("c").field == "mask"
+    assert masks.open("c", "image").field == "image"
+    other = write_cases(tmp_path / "q", two, TILE, compressors=None)
+    with pytest.raises(StoreError, match=r"found argmax, prediction: .* \.open\(key, 'argmax'\)"):
+        open_cases(other)["c"]
 
 
 def test_spacing_and_affine_are_those_of_the_case(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arrays import aligned_empty
@@ -211,6 +212,17 @@ class CaseArray:
             raise ValueError(f"case {self.key!r} is read from its files, and cannot be a view")
         whole: NDArray[Any] = self[...]
         return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Refuse to compare pixels, which are not read yet; other objects are never equal."""
+        if isinstance(other, Number) or hasattr(other, "__array__"):
+            raise TypeError(
+                f"the pixels of case {self.key!r} are not compared before they are read: read them "
+                "first, as in case[...] == 1"
+            )
+        return NotImplemented
+
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return (

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _MOST_COMPARED = 10_000
 
 
-def open_case(store: Split | str | os.PathLike[str], key: str, field: str = IMAGE) -> CaseArray:
+def open_case(
+    store: Split | str | os.PathLike[str], key: str, field: str | None = None
+) -> CaseArray:
     """Open an image or volume of any size, to read any box of it.
 
     To open many, call :func:`open_cases` once.
@@ -41,7 +43,7 @@ def open_case(store: Split | str | os.PathLike[str], key: str, field: str = IMAG
     key
         Name of the case in the source.
     field
-        Name of the field.
+        Name of the field; by default the image, or the only field.
 
     Returns
     -------
@@ -62,10 +64,10 @@ def open_case(store: Split | str | os.PathLike[str], key: str, field: str = IMAG
     >>> scan[48, ::2, ::2, 0].shape  # doctest: +SKIP
     (170, 220)
     """
-    return open_cases(store).open(key, field)
+    return open_cases(store, field)[key]
 
 
-def open_cases(store: Split | str | os.PathLike[str]) -> Cases:
+def open_cases(store: Split | str | os.PathLike[str], field: str | None = None) -> Cases:
     """Open all images or volumes of a split of cases.
 
     Parameters
@@ -73,11 +75,13 @@ def open_cases(store: Split | str | os.PathLike[str]) -> Cases:
     store
         A split of cases, as ``zarrfeed convert --tile`` writes it, or its path; or the path of an
         OME-Zarr image, or of a folder of such.
+    field
+        Name of the field; by default the image, or the only field.
 
     Returns
     -------
     Cases
-        A mapping from keys to lazy arrays of the image.
+        A mapping from keys to lazy arrays of the field.
 
     Raises
     ------
@@ -92,11 +96,11 @@ def open_cases(store: Split | str | os.PathLike[str]) -> Cases:
     """
     if not isinstance(store, Split):
         store = open_in_place(store, None, "all") or open_split(store)
-    return Cases(store)
+    return Cases(store, field)
 
 
 class Cases(Mapping[str, CaseArray]):
-    """The cases of a split, in the order of the store: key → lazy array of the image.
+    """The cases of a split, in the order of the store: key → lazy array of a field.
 
     Get one from :func:`open_cases`.
 
@@ -116,8 +120,9 @@ class Cases(Mapping[str, CaseArray]):
         if no case has one.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, field: str | None = None) -> None:
         self.split = split
+        self._field = field
         self._table = read_case_table(split)
         self.tile_size = self._table.tile
         self.sizes = self._table.sizes
@@ -138,7 +143,7 @@ class Cases(Mapping[str, CaseArray]):
         """Where pixels are in the world; None if no case says it."""
         return self._optional(CASE_AFFINE, (len(self.tile_size) + 1,) * 2)
 
-    def open(self, key: str, field: str = IMAGE) -> CaseArray:
+    def open(self, key: str, field: str | None = None) -> CaseArray:
         """Open a field of a case.
 
         Parameters
@@ -146,7 +151,7 @@ class Cases(Mapping[str, CaseArray]):
         key
             Name of the case in the source.
         field
-            Name of the field.
+            Name of the field; by default that of :func:`open_cases`.
 
         Raises
         ------
@@ -159,13 +164,24 @@ class Cases(Mapping[str, CaseArray]):
         spacing = None if self.spacings is None else self.spacings[case]
         affine = None if self.affines is None else self.affines[case]
         return CaseArray(
-            self._pool(field),
+            self._pool(self._default_field() if field is None else field),
             self._table.grid(case),
             int(self._table.first_tile[case]),
             key=key,
             spacing=None if spacing is None or np.isnan(spacing).any() else tuple(spacing.tolist()),
             affine=None if affine is None or np.isnan(affine).any() else affine.copy(),
             crs=self._crs_of(case),
+        )
+
+    def _default_field(self) -> str:
+        if self._field is not None or IMAGE in self.fields:
+            return self._field or IMAGE
+        if len(self.fields) == 1:
+            [only] = self.fields
+            return only
+        raise StoreError(
+            f"{self.split.path}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
+            f"one by .open(key, {next(iter(self.fields), '')!r})"
         )
 
     def _crs_of(self, case: int) -> str | None:
@@ -184,7 +200,7 @@ class Cases(Mapping[str, CaseArray]):
         return None if wkt is None else str(wkt)
 
     def __getitem__(self, key: str) -> CaseArray:
-        """Open the image of a case; raises a ``KeyError`` if there is no such case."""
+        """Open the field of a case; raises a ``KeyError`` if there is no such case."""
         return self.open(key)
 
     def __contains__(self, key: object) -> bool:
