@@ -212,8 +212,11 @@ def test_passes_that_are_always_given_up_are_told_once(split: Path) -> None:
     with FrontEnd(split, 4) as seq:
         for _ in range(2):
             list(itertools.islice(seq, 4))
-        with pytest.warns(UserWarning, match=r"epoch 0 begins once more.*Take all 6.*set_epoch"):
+        with pytest.warns(
+            UserWarning, match=r"epoch 0 begins once more.*Take all 6.*set_epoch"
+        ) as told:
             list(itertools.islice(seq, 4))
+        assert told[0].filename == __file__
         list(itertools.islice(seq, 4))
     with FrontEnd(split, 4, shuffle=False) as seq:  # an evaluation of the first batches
         for _ in range(4):

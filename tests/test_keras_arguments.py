@@ -65,8 +65,9 @@ def test_a_share_of_a_sequence_for_validation_is_refused(split: Path, model: Any
 
 def test_a_batch_size_that_does_not_apply_is_told(split: Path, model: Any) -> None:
     with ZarrSequence(split, 4) as seq:
-        with pytest.warns(UserWarning, match=r"batch_size=8 does not apply.*batch_size=4"):
+        with pytest.warns(UserWarning, match=r"batch_size=8 does not apply.*batch_size=4") as told:
             assert len(model.predict(seq, batch_size=8, verbose=0)) == 22
+        assert told[0].filename == __file__, "not a line of Keras"
         model.predict(seq, batch_size=4, verbose=0)
 
 

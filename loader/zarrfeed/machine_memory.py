@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import resource
-import warnings
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,12 +159,11 @@ def limited_depth(depth: int, slot_nbytes: int, *, held: int) -> int:
     affordable = affordable_depth(depth, slot_nbytes, available, held=held)
     if affordable < depth:
         wanted = (depth + held) * slot_nbytes
-        warnings.warn(
+        warn_user(
             f"max_queue_size={depth} would take ({depth} + {held}) batches × {slot_nbytes:,} bytes "
             f"= {wanted:,} bytes, over half of the {available:,} that are free: using "
             f"{affordable}. Reduce batch_size or max_queue_size to avoid this warning",
             RuntimeWarning,
-            stacklevel=2,
         )
     return affordable
 

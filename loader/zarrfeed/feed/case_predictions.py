@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from zarrfeed.order.sweep import Sweep
 from zarrfeed.order.window import blending_window
 from zarrfeed.store.plane_tiles import PlaneTiles
 from zarrfeed.store.shard_writer import ShardWriter
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,10 +104,7 @@ class CasePredictions:
         # One channel tells two classes apart.
         if split.classes and len(split.classes) not in {channels, max(channels, 2)}:
             values = f"{channels} classes" if channels > 1 else "1 value per pixel, for 2 classes"
-            warnings.warn(
-                f"the model predicts {values}, {split.path} has {len(split.classes)}",
-                stacklevel=4,  # the user's line
-            )
+            warn_user(f"the model predicts {values}, {split.path} has {len(split.classes)}")
         cases, patch = self.target.cases, self.patches.size
         sizes = cases.sizes.astype(np.float64)  # claimed ones may overflow int64
         plane = sizes[:, 1:].prod(axis=1)

@@ -6,12 +6,12 @@ handed out.
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.feed.passes import PEEK_LIMIT, IndexedBatches, Pass
 from zarrfeed.order.resume_state import position_of, state_of
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -159,9 +159,8 @@ class Position:
         by_hand = peek_limit is last.peek_limit is None
         self._repeats = self._repeats + 1 if unfinished and by_hand else 0
         if self._repeats == _REPEATS and (schedule.shuffle or self._random):
-            warnings.warn(
+            warn_user(
                 f"epoch {self.epoch} begins once more, after {_REPEATS} passes that were given up: "
                 f"all begin with the same batches. Take all {schedule.batches}, keep one "
                 "iterator, or call set_epoch() before each pass",
-                stacklevel=4,  # the line that asks for a batch
             )

@@ -7,9 +7,10 @@ is closed. The share is therefore determined for every pass, and logged when it 
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ class Sharing:
             self._logged = share
             self._log(schedule, detected)
             if conflict := self._requested.conflict(detected):
-                warnings.warn(conflict, stacklevel=4)  # the line that asks for a batch
+                warn_user(conflict)  # the line that asks for a batch
         return schedule
 
     def _share(self, detected: DetectedRank) -> Schedule:

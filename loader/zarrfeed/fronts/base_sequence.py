@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 from zarrfeed.arguments import whole
 from zarrfeed.fronts.sequence_facts import SequenceFacts
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,11 +116,10 @@ class BaseSequence(SequenceFacts):
         if predicted == epoch:
             return
         self._warned_of_keys = True
-        warnings.warn(
+        warn_user(
             f"{called}() names the batches of epoch {epoch}; predict went through epoch "
             f"{predicted}, in another order: for its predictions use "
             f"{called}(i, epoch={predicted}), or predict with a ZarrSequence(shuffle=False)",
-            stacklevel=3,
         )
 
     def set_epoch(self, epoch: int) -> None:

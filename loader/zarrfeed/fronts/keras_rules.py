@@ -6,7 +6,6 @@ The rules are the same for Keras 3 and tf_keras. This module imports neither.
 from __future__ import annotations
 
 import traceback
-import warnings
 from contextlib import suppress
 from itertools import islice
 from types import FunctionType, MethodType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.feed.batch_arrays import WEIGHT
 from zarrfeed.fronts.front_end import FrontEnd
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,10 +58,9 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any], base: type) -> Non
             )
     batch_size = given.get("batch_size")
     if batch_size not in (None, sequence.batch_size):
-        warnings.warn(
+        warn_user(
             f"batch_size={batch_size} does not apply to a ZarrSequence: this one was made with "
             f"batch_size={sequence.batch_size}",
-            stacklevel=2,
         )
     names = sequence.fields
     if model_with_loss(base) is not None:

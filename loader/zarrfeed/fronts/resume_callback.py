@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError
@@ -14,6 +13,7 @@ from zarrfeed.fronts.keras_version import legacy_keras
 from zarrfeed.order.resume_state import ResumeJournal
 from zarrfeed.spelling import named
 from zarrfeed.store.address import absolute_path
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,13 +129,12 @@ class ResumeCallback(SequenceCallback):
                 f"step {self._restored_at}: list ResumeCallback after BackupAndRestore"
             )
         if self._restored_at == 0 < self._reached:
-            warnings.warn(
+            warn_user(
                 f"ResumeCallback begins anew: the run that wrote {self._path} had come to step "
                 f"{self._reached}, but the optimizer is at step 0. No weights were restored: list "
                 "keras.callbacks.BackupAndRestore before it, with a save_freq that saves in "
                 "time, or load the weights and the optimizer before fit. To begin anew on "
                 "purpose, remove the file",
-                stacklevel=2,
             )
         self._restored_at = None
         position = self._sequence._stream.position

@@ -6,7 +6,6 @@ only on the ids.
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +19,7 @@ from zarrfeed.store.field_opening import open_field
 from zarrfeed.store.files import require_same
 from zarrfeed.store.mapped_reader import MappedReader
 from zarrfeed.store.read_plan import ReadPlan
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -278,12 +278,11 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
     for name, layout in split.select(fields).items():
         if layout.indirect is not None:
             how = "through zarr-python" if layout.foreign else "chunk by chunk"
-            warnings.warn(
+            warn_user(
                 printable(
                     f"{split.path / name}: read {how}, which is slower ({layout.indirect}); "
                     "`zarrfeed convert` writes stores that are read directly"
                 ),
-                stacklevel=4,  # the user's line
             )
 
 

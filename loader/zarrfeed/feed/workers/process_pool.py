@@ -12,7 +12,6 @@ import selectors
 import subprocess
 import sys
 import time
-import warnings
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from zarrfeed.feed.workers.process_handle import (
 )
 from zarrfeed.feed.workers.task_ledger import TaskLedger
 from zarrfeed.store.file_limits import with_room
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
@@ -187,11 +187,10 @@ class ProcessWorkers:
             self._ledger.fail(loss.task, _second_death(loss.task, names, died))
         elif loss.task is not None or not loss.ready:
             during = f"while reading {printable(names)}" if names else "before its first batch"
-            warnings.warn(
+            warn_user(
                 f"worker {died} {during}; a new one takes over its work. Signal 9 usually means "
                 "that memory ran out: use fewer workers or a smaller max_queue_size",
                 RuntimeWarning,
-                stacklevel=2,
             )
         self._start(replaces=True)
 
