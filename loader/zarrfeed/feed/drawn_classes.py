@@ -8,7 +8,7 @@ import numpy as np
 
 from zarrfeed.feed.class_ids import class_names
 from zarrfeed.feed.share_opening import share_targets
-from zarrfeed.order.class_shares import ClassShare, ClassShares
+from zarrfeed.order.class_shares import ClassShare, ClassShares, ForcedShares
 from zarrfeed.order.random_draws import RandomDraws
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.sampling import Shares
@@ -81,6 +81,6 @@ def _patch_shares(schedule: Schedule, epoch: int) -> ClassShares:
             "shares={class: share}); what other patches contain is not known before they are read"
         )
     counts = zip(sampler.shares.items(), sampler.forced_counts(epoch), strict=True)
-    return ClassShares(
+    return ForcedShares(
         {name: ClassShare(share, count / sampler.length) for (name, share), count in counts}
     )

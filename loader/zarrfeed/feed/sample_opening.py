@@ -28,7 +28,7 @@ def open_samples(sampling: Sampling | None, split: Split, ids: Ids) -> RepeatedS
     split
         An opened split.
     ids
-        The samples to draw from.
+        The samples to draw from, at least one.
 
     Returns
     -------
@@ -40,13 +40,11 @@ def open_samples(sampling: Sampling | None, split: Split, ids: Ids) -> RepeatedS
     StoreError
         The split does not count the pixels of its classes, which all but ``Weights`` need.
     ValueError
-        There are no samples, their number is not that of the weights, a class is unknown, or shares
-        cannot be reached.
+        The number of weights is not that of the samples, a class is unknown, or shares cannot be
+        reached.
     """
     if sampling is None:
         return None
-    if not len(ids):
-        raise ValueError("an epoch has no batch: choose samples by subset")
     found = _weights(sampling, split, ids)
     return RepeatedSamples(
         ids,

@@ -97,8 +97,8 @@ class SequenceFacts:
         """Return which share of an epoch's draws contains each class, over all ranks.
 
         The classes of samples are counted in `class_pixels`; no mask is read. With
-        ``RandomPatches``, it is the share of patches that had to contain a class of its `shares`;
-        others may contain it, too.
+        ``RandomPatches``, it is the share of patches that had to contain a class of its `shares`,
+        shown as "forced"; others may contain it, too.
 
         Parameters
         ----------

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from zarrfeed.order.schedule import Schedule
 
@@ -71,12 +71,11 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
     # All ranks have the same position, so that a state of one fits the others.
     ours = {"sampler": None, **_arguments(schedule)}
     del ours["rank"]
-    differing = [name for name in ours if _text(theirs.get(name)) != _text(ours[name])]
+    differing = list(_differences(theirs, ours))
     if differing:
         raise ValueError(
-            "the state was saved by a sequence of other batches: "
-            + "; ".join(f"{n} was {theirs.get(n)!r} and is {ours[n]!r}" for n in differing)
-            + ". Use the same arguments, or start again without the state"
+            f"the state was saved by a sequence of other batches: {'; '.join(differing)}. Use the "
+            "same arguments, or start again without the state"
         )
     if epoch < 0 or not 0 <= batch < schedule.batches:
         raise ValueError(
@@ -84,6 +83,24 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
             f"batch from 0 to {schedule.batches - 1}"
         )
     return epoch, batch
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """Say which arguments differ; of a sampler, which of its own."""
+    for name, now in ours.items():
+        then = theirs.get(name)
+        if _text(then) == _text(now):
+            continue
+        if not (_is_sampler(then) and _is_sampler(now)):
+            yield f"{name} was {then!r} and is {now!r}"
+        elif then["kind"] != now["kind"]:
+            yield f"{name} was {then['kind']} and is {now['kind']}"
+        else:
+            yield from _differences(then, now)
+
+
+def _is_sampler(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and "kind" in value
 
 
 def _text(value: object) -> str:
