@@ -206,6 +206,32 @@ def test_statistics_that_only_packed_splits_have_are_missing(ome: Path) -> None:
     assert split.batch_fields == ("image", "mask")
 
 
+def test_normalization_needs_a_conversion(ome: Path) -> None:
+    sequence = FrontEnd(ome, 2, patches=GridPatches((2, 5, 5)), workers=0)
+    with pytest.raises(StoreError, match="zarrfeed did not pack the images; `zarrfeed convert`"):
+        _ = sequence.normalization
+
+
+def test_an_image_is_no_split_of_samples(ome: Path) -> None:
+    with pytest.raises(StoreError, match="an OME-Zarr image is a case, and needs patches"):
+        FrontEnd(ome, 2)
+    with pytest.warns(UserWarning, match="0: read chunk by chunk, which is slower") as found:
+        slices = FrontEnd(ome, 2, fields="0", shuffle=False, workers=0)
+    assert found[0].filename == __file__
+    with slices:
+        assert np.array_equal(slices[0][0], VOLUME)
+
+
+def test_subset_chooses_images_by_their_names(tmp_path: Path) -> None:
+    for name in "abc":
+        write_ome(tmp_path / f"all/{name}.ome.zarr", CELLS, "zyx")
+    patches = GridPatches((4, 12, 10))
+    with FrontEnd(tmp_path / "all", 2, patches=patches, subset=["c", "a"], workers=0) as images:
+        assert sorted(images.batch_keys(0)) == ["a", "c"]
+    with pytest.raises(ValueError, match="names case 'd', which is none of the 3 cases of"):
+        FrontEnd(tmp_path / "all", 2, patches=patches, subset=["d"])
+
+
 def require_patches(
     sequence: FrontEnd, size: tuple[int, ...], *wholes: dict[str, NDArray[Any]]
 ) -> None:

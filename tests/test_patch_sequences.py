@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,26 +179,32 @@ def test_training_goes_on_in_mid_epoch(split: Path, patches: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "said"),
     [
-        None,
-        RandomPatches((5, 6, 6), per_epoch=22, shares={"lesion": 1 / 3}, jitter=0.5, flips=True),
-        RandomPatches(SIZE, per_epoch=22, shares={"lesion": 0.3}, jitter=0.5, flips=True),
-        RandomPatches(SIZE, per_epoch=22, shares={"lesion": 1 / 3}, jitter=0.5),
-        CoverPatches(SIZE),
+        (None, r"sampler was \{'kind': 'RandomPatches'.*\} and is None"),
+        (replace(RANDOM, size=(5, 6, 6)), r": size was \[5, 6, 7\] and is \[5, 6, 6\]\. Use"),
+        (replace(RANDOM, shares={1: 0.1, "lesion": 0.25}),
+         r"batches: shares was \{'lesion': 0.3\d*\} and is \{'1': 0.1, 'lesion': 0.25\}\. Use"),
+        (replace(RANDOM, shares=None, flips=False),
+         r": shares was \{'lesion': 0.3\d*\} and is None; flips was True and is False\. Use"),
+        (replace(RANDOM, per_epoch=21),
+         r"batches: per_epoch was 22 and is 21; samples was 22 and is 21\. Use"),
+        (CoverPatches(SIZE), "batches: sampler was RandomPatches and is CoverPatches; samples"),
     ],
-)
-def test_a_state_of_other_patches_is_refused_and_names_them(split: Path, other: Any) -> None:
+)  # fmt: skip
+def test_a_state_of_other_patches_is_refused_and_says_what_differs(
+    split: Path, other: Any, said: str
+) -> None:
     with FrontEnd(split, 4, patches=RANDOM) as sequence:
         state = sequence.state_dict()
     fields = ["image", "mask"]
     with FrontEnd(split, 4, patches=other, fields=fields) as sequence:
-        with pytest.raises(ValueError, match=r"sampler was \{'kind': 'RandomPatches'.* and is"):
+        with pytest.raises(ValueError, match=said):
             sequence.load_state_dict(state)
         state = sequence.state_dict()
     with (
         FrontEnd(split, 4, patches=RANDOM) as sequence,
-        pytest.raises(ValueError, match=r"and is \{'kind': 'RandomPatches'"),
+        pytest.raises(ValueError, match="saved by a sequence of other batches"),
     ):
         sequence.load_state_dict(state)
 
@@ -457,7 +464,8 @@ def test_a_tf_dataset_has_the_batches_of_the_sequence(split: Path) -> None:
     [
         (lambda: RandomPatches(128), TypeError, r"not 128: give \(128, 128\) or \(128, 128, 128\)"),
         (lambda: RandomPatches("12"), TypeError, "size must be a tuple of whole numbers, not '12'"),
-        (lambda: RandomPatches((8, 8.0)), TypeError, "whole numbers"),
+        (lambda: RandomPatches((8, 8.0)), TypeError, r"not \(8, 8.0\): give \(8, 8\)"),
+        (lambda: RandomPatches((8, math.nan)), TypeError, r"whole numbers, not \(8, nan\)$"),
         (lambda: RandomPatches((8, 0)), ValueError, "size must be at least 1, not 0"),
         (lambda: RandomPatches((8,)), ValueError, r"must be \(h, w\) or \(d, h, w\)"),
         (lambda: GridPatches((2**40, 2**40)), ValueError, "size must be of at most"),
@@ -510,7 +518,13 @@ def test_values_are_checked_when_they_are_made(make: Any, error: Any, message: s
             ValueError,
             "got 'lesion', of which they have no pixel; they have background, organ",
         ),
-        ({"patches": RANDOM, "subset": []}, ValueError, "no batch: choose cases by subset"),
+        ({"patches": RANDOM, "subset": []}, ValueError, "chooses none of the 3 cases"),
+        (
+            {"patches": RANDOM, "subset": ["a", "aa"]},
+            ValueError,
+            "names case 'aa', which is none of the 3 cases of .*: did you mean 'a'",
+        ),
+        ({"subset": ["a"]}, ValueError, r"names sample 'a', which is none .*: .*'a#0,0,0'"),
         ({"patches": RANDOM, "subset": [3]}, ValueError, "but the split has 3 cases"),
         (
             {"patches": RandomPatches(SIZE, fill={"imge": 1})},
@@ -520,9 +534,19 @@ def test_values_are_checked_when_they_are_made(make: Any, error: Any, message: s
         (
             {"patches": RandomPatches(SIZE, fill={"mask": 256})},
             ValueError,
-            "fill needs a value that uint8 'mask' can hold, got 256.0",
+            "fill needs a whole number from 0 to 255 for uint8 'mask', got 256: give",
         ),
-        ({"patches": GridPatches(SIZE, fill=float("nan"))}, ValueError, "that int16 'image' can"),
+        (
+            {"patches": GridPatches(SIZE, fill=0.5)},
+            ValueError,
+            "a whole number from -32768 to 32767 for int16 'image', got 0.5",
+        ),
+        ({"patches": GridPatches(SIZE, fill=float("nan"))}, ValueError, "int16 'image', got nan"),
+        (
+            {"patches": GridPatches(SIZE, fill=1e300), "fields": "depth"},
+            ValueError,
+            r"a number from -3.40282e\+38 to 3.40282e\+38 for float32 'depth'",
+        ),
         ({"patches": GridPatches((2**20,) * 3)}, ValueError, "of memory"),
     ],
 )
@@ -534,12 +558,22 @@ def test_what_does_not_fit_the_split_is_refused(
 
 
 def test_floats_may_be_filled_with_nan(split: Path) -> None:
+    with FrontEnd(split, 1, patches=GridPatches((20,) * 3, fill=0.1), fields="depth") as sequence:
+        assert (sequence[0][0] == np.float32(0.1)).any(), "the nearest float"
     patches = GridPatches((20, 20, 20), fill={"depth": float("nan"), "image": 0.0})
     with FrontEnd(split, 4, patches=patches, workers=0, fields="depth") as sequence:
         [(depth,)] = list(sequence)
         sequence.load_state_dict(json.loads(json.dumps(sequence.state_dict())))
     inside = [int((~np.isnan(row)).sum()) for row in depth]
     assert sorted(inside) == sorted(case["mask"].size for case in CASES.values())
+
+
+def test_filling_a_mask_with_no_class_is_warned_of(split: Path) -> None:
+    said = r"fill=\{'mask': 9\} is neither a class of .* nor its ignore id \(it has none\)"
+    with pytest.warns(UserWarning, match=said) as found:
+        FrontEnd(split, 4, patches=GridPatches(SIZE, fill={"mask": 9}))
+    assert found[0].filename == __file__
+    FrontEnd(split, 4, patches=GridPatches(SIZE, fill={"mask": 2}))
 
 
 def test_axes_are_those_of_the_masks(images: Any, tmp_path: Path) -> None:
@@ -578,5 +612,5 @@ def test_a_state_of_other_cases_is_refused(split: Path) -> None:
         first = FrontEnd(split, 2, patches=patches, subset=[0, 1], workers=0)
         state = json.loads(json.dumps(first.state_dict()))
         next(iter(first))
-        with pytest.raises(ValueError, match="sampler was"):
+        with pytest.raises(ValueError, match=r"other batches.* cases was '.*' and is '"):
             FrontEnd(split, 2, patches=patches, subset=[0, 2], workers=0).load_state_dict(state)

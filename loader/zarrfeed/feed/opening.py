@@ -24,9 +24,9 @@ from zarrfeed.feed.drawn_classes import drawn_pixels
 from zarrfeed.feed.feeder import Feeder
 from zarrfeed.feed.patch_opening import open_patches, patch_spec
 from zarrfeed.feed.rank_share import share_schedule
-from zarrfeed.feed.request import subset_ids
 from zarrfeed.feed.sample_opening import open_samples
 from zarrfeed.feed.slot import SlotLayout
+from zarrfeed.feed.subset_ids import chosen_ids
 from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec
 from zarrfeed.feed.workers.draw_names import DrawNames
@@ -38,7 +38,7 @@ from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.file_limits import descriptors_each, with_room
-from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.in_place.opening import open_in_place, refuse_image
 from zarrfeed.store.reader import warn_if_indirect
 from zarrfeed.store.split import open_split
 
@@ -83,7 +83,7 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     source, first = sample_specs(layouts), next(iter(layouts.values()))
     patches = None
     if request.patches is None:
-        ids = subset_ids(request.subset, first.shape[0])
+        ids = chosen_ids(request.subset, split, first.shape[0], cases=False)
         schedule = _schedule(request, first, ids, open_samples(request.sampling, split, ids))
     else:
         opened = open_patches(request.patches, split, layouts, request.subset)
@@ -96,9 +96,15 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
 
 
 def _open_split(request: Request) -> Split:
-    """Open what is packed; for patches, also images that are read where they are."""
+    """Open what is packed; for patches, also images that are read where they are.
+
+    Without patches, the arrays of an OME-Zarr image are samples for those alone who name them.
+    """
     split = None
-    if request.patches is not None:
+    if request.patches is None:
+        if request.structure is None:
+            refuse_image(request.path)
+    else:
         fields = request.fields
         if fields is None and request.structure and not request.transforms:
             fields = request.structure.names  # transforms may make some of these

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import StoreError
-from zarrfeed.feed.request import subset_ids
+from zarrfeed.feed.fill_values import fill_values
 from zarrfeed.feed.share_opening import forced_draws
+from zarrfeed.feed.subset_ids import chosen_ids
 from zarrfeed.feed.workers.batch_spec import PatchSpec
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.grid_draws import CoverDraws, GridDraws
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.random_draws import RandomDraws
-from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.descriptive_arrays import image_fields
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.tile_arrays import count_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Ids
-    from zarrfeed.feed.request import Subset
     from zarrfeed.feed.slot import Spec
+    from zarrfeed.feed.subset_ids import Subset
     from zarrfeed.order.draws import Sampler
-    from zarrfeed.order.patches import Fill, Patches
+    from zarrfeed.order.patches import Patches
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
@@ -81,14 +82,13 @@ def open_patches(
         The subset is empty or does not fit the split, or a class in `shares` or a
         field in `fill` is unknown, or no case has the class.
     """
-    _check_fill(patches.fill, split)
     tile = _tile(split, layouts, patches.axes)
     cases = _cases(split, tile, next(iter(layouts.values())).shape[0], subset)
     spec = PatchSpec(
         size=patches.size,
         tile=tile,
         shift=isinstance(patches, RandomPatches) and patches.border == "shift",
-        fill=tuple(_fill(name, layout, patches.fill, split) for name, layout in layouts.items()),
+        fill=fill_values(patches.fill, split, layouts),
         finds_classes=isinstance(patches, RandomPatches) and patches.shares is not None,
     )
     return OpenedPatches(_rows(cases), _sampler(patches, cases, split, tile), spec)
@@ -134,12 +134,8 @@ def _axes(split: Split) -> int | None:
 
 def _cases(split: Split, tile: tuple[int, ...], samples: int, subset: Subset) -> PatchCases:
     table = None if split.tile_size is None else read_case_table(split)
-    if table is None:
-        ids, what = subset_ids(subset, samples), "samples"
-    else:
-        ids, what = subset_ids(subset, len(table), "cases"), "cases"
-    if not len(ids):
-        raise ValueError("an epoch has no batch: choose cases by subset")
+    what, count = ("samples", samples) if table is None else ("cases", len(table))
+    ids = chosen_ids(subset, split, count, cases=table is not None)
     nbytes = len(ids) * 8 * (_NUMBERS + len(tile))
     require_memory(split.path, nbytes, f"the numbers of {len(ids):,} {what}")
     numbers = np.asarray(ids, np.int64)
@@ -166,30 +162,6 @@ def _rows(cases: PatchCases) -> Ids:
     starts = np.cumsum(cases.tiles) - cases.tiles
     rows: NDArray[np.int64] = np.arange(total) + np.repeat(cases.first_tile - starts, cases.tiles)
     return rows
-
-
-def _fill(name: str, layout: ArrayLayout, fill: Fill, split: Split) -> float:
-    """Return the value of a field beyond the border."""
-    default = 0 if split.ignore is None or name != MASK or split.multi_hot else split.ignore
-    value = fill.get(name, default) if isinstance(fill, Mapping) else fill
-    if value is None or (name == MASK and not isinstance(fill, Mapping)):
-        value = default  # one value for all fields means their images
-    with np.errstate(invalid="ignore", over="ignore"):
-        stored = np.asarray(value).astype(layout.dtype)
-    if not np.array_equal(stored, value, equal_nan=layout.dtype.kind == "f"):
-        raise ValueError(
-            f"fill needs a value that {layout.dtype} {name!r} can hold, got {value!r}: give "
-            f"fill={{{name!r}: …}}"
-        )
-    return value
-
-
-def _check_fill(fill: Fill, split: Split) -> None:
-    for name in fill if isinstance(fill, Mapping) else ():
-        if name not in split.field_names:
-            has = f"the split has {', '.join(split.field_names)}"
-            hint = did_you_mean(name, split.field_names, otherwise=has)
-            raise ValueError(f"fill names a field {name!r} that the split lacks: {hint}")
 
 
 def _sampler(patches: Patches, cases: PatchCases, split: Split, tile: tuple[int, ...]) -> Sampler:

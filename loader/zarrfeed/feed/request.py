@@ -7,10 +7,7 @@ are in :mod:`zarrfeed.feed.opening`. The modules below both do not check argumen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import BatchStructure
@@ -23,16 +20,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from zarrfeed.arrays import Ids
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
+    from zarrfeed.feed.subset_ids import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
-
-Subset: TypeAlias = slice | ArrayLike | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,56 +174,3 @@ def _distinct(fields: Sequence[str]) -> tuple[str, ...]:
 
 def _share(name: str, value: Any, *, at_least: int) -> Auto:
     return AUTO if value in (AUTO, None) else whole(name, value, at_least=at_least)
-
-
-def subset_ids(subset: Subset, samples: int, what: str = "samples") -> Ids:
-    """Turn ids, a slice or a boolean mask into sample ids.
-
-    Parameters
-    ----------
-    subset
-        Ids, a slice or a mask; None for all samples. Negative ids count from the end.
-    samples
-        Number of samples of the split.
-    what
-        What they are called in error messages.
-
-    Returns
-    -------
-    range or (n,) int64
-        A range, which takes no memory, for None and for a slice.
-
-    Raises
-    ------
-    TypeError
-        `subset` is neither integers nor booleans.
-    ValueError
-        An id is out of range or occurs twice, or a mask has another length.
-    """
-    if subset is None:
-        return range(samples)
-    if isinstance(subset, slice):
-        return range(samples)[subset]
-    given = np.asarray(subset)
-    if given.ndim != 1:
-        raise ValueError(f"subset must have one axis, not shape {given.shape}")
-    if given.dtype == np.bool_:
-        if given.size != samples:
-            raise ValueError(
-                f"subset is a mask of {given.size} values, but the split has {samples} {what}"
-            )
-        return np.flatnonzero(given)
-    if given.size and not np.issubdtype(given.dtype, np.integer):
-        raise TypeError(f"subset must be ids, a slice or a boolean mask, not {given.dtype}")
-    ids = given.astype(np.int64)
-    outside = (ids < -samples) | (ids >= samples)
-    if outside.any():
-        raise ValueError(f"subset holds id {ids[outside][0]}, but the split has {samples} {what}")
-    ids = np.where(ids < 0, ids + samples, ids)
-    unique, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(
-            f"subset holds id {unique[counts > 1][0]} {counts.max()} times: an epoch visits every "
-            "sample exactly once"
-        )
-    return ids

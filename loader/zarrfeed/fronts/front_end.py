@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zarrfeed.arrays import Arrays, Batch, Nest
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
-    from zarrfeed.feed.request import Subset
+    from zarrfeed.feed.subset_ids import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
@@ -81,7 +81,8 @@ class FrontEnd(BaseSequence):
         targets; targets that a dict leaves out, and those of None in a tuple, weigh 1. A single
         name weighs all targets. Transforms must make the arrays that the split lacks.
     subset
-        Sample ids, a slice or a boolean mask. By default, all samples.
+        Sample ids, keys (text, as of :meth:`batch_keys`), a slice or a boolean mask. By default,
+        all samples.
     patches
         :class:`zarrfeed.RandomPatches`, :class:`zarrfeed.CoverPatches` or
         :class:`zarrfeed.GridPatches`: cut boxes of one size out of the images or volumes of a split

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -241,12 +242,18 @@ def _size(size: Any) -> tuple[int, ...]:
         found = tuple(whole("size", extent, at_least=1) for extent in size)
     except TypeError:
         hint = f": give {(size,) * 2} or {(size,) * 3}" if isinstance(size, int) else ""
+        if isinstance(size, Iterable) and all(map(_is_finite, size)):
+            hint = f": give {tuple(max(1, round(extent)) for extent in size)}"
         raise TypeError(f"size must be a tuple of whole numbers, not {size!r}{hint}") from None
     if len(found) not in (2, 3):
         raise ValueError(f"size must be (h, w) or (d, h, w), not {size!r}")
     if math.prod(found) > _MOST_PIXELS:
         raise ValueError(f"size must be of at most {_MOST_PIXELS:,} pixels, not {size!r}")
     return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _shares(shares: Any) -> dict[str | int, float]:

@@ -145,10 +145,12 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
             f"{split.path}: needed a field of images, {' or '.join(images)}, found {field!r}"
         )
     if described is None or field not in images or described.shape[1] != sum(channels):
-        raise StoreError(
-            f"{split.path}: needed sums of the images' channels, found none: the split was not "
-            "packed by zarrfeed, or by an older version; `zarrfeed repack` adds them"
+        how = (
+            "an older zarrfeed packed the split; `zarrfeed repack` adds them"
+            if split.packed
+            else "zarrfeed did not pack the images; `zarrfeed convert` does, and sums them"
         )
+        raise StoreError(f"{split.path}: needed sums of the images' channels, found none: {how}")
     sums = _sum(split, CHANNEL_SUMS, ids, np.float64)
     if not np.isfinite(sums).all():
         raise StoreError(

@@ -79,6 +79,31 @@ def open_in_place(
         return _split(folder, cases) if cases else None
 
 
+def refuse_image(path: str | os.PathLike[str]) -> None:
+    """Raise an error if zarrfeed did not pack what is there, and it is an OME-Zarr image.
+
+    Parameters
+    ----------
+    path
+        Any path.
+
+    Raises
+    ------
+    StoreError
+        It is.
+    """
+    folder = absolute_path(path)
+    with only_store_errors(folder):
+        nodes = Nodes(folder)
+        metadata = nodes.metadata("") if folder.is_dir() else None
+        if metadata is None or _is_ours(nodes, "", metadata) or image_at(nodes, "") is None:
+            return
+    raise StoreError(
+        f"{folder}: an OME-Zarr image is a case, and needs patches, such as patches=RandomPatches("
+        "(32, 128, 128)); to read one of its arrays as samples along axis 0, give fields='0'"
+    )
+
+
 class _Search:
     def __init__(self, nodes: Nodes, axes: int | None, fields: Wanted) -> None:
         self._nodes = nodes
