@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import shutil
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import pytest
 import zarr
 
 from case_stores import random_case, write_cases
+from ome_images import write_ome
+from stores import write_split
 from zarrfeed import GridPatches, StoreError, evaluate, open_case, predict
 from zarrfeed.feed import case_predictions
-from zarrfeed.store import prediction_split, shard_writer
+from zarrfeed.store import folder_lock, prediction_split, shard_writer
 from zarrfeed.store.plane_tiles import PlaneTiles
 from zarrfeed.store.shard_file import ShardFile
+from zarrfeed_convert import convert
 
 PATCHES = GridPatches((16, 16), 0.5)
 
@@ -28,8 +32,17 @@ class Bright:
 
     def __init__(self, stop_before: int | None = None) -> None:
         self._left = stop_before
+        self.shapes: list[tuple[int, ...]] = []
+
+    # By these it is told from others, and not by what it counts.
+    def get_config(self):
+        return {}
+
+    def get_weights(self):
+        return []
 
     def predict_on_batch(self, x):
+        self.shapes.append(x.shape)
         if self._left is not None:
             if not self._left:
                 raise RuntimeError("stopped")
@@ -65,6 +78,7 @@ def store(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(shard_writer, "SHARD_NBYTES", 1024)  # of 4 tiles
+    monkeypatch.setattr(case_predictions, "_CHUNK_NBYTES", 512)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +158,7 @@ def test_a_run_that_begins_while_another_one_ends_leaves_it_alone(
             flock(*arguments)
 
         with monkeypatch.context() as patched:
-            patched.setattr(prediction_split.fcntl, "flock", late)
+            patched.setattr(folder_lock.fcntl, "flock", late)
             if overwrite:
                 predict(Bright(), store, tmp_path, PATCHES, overwrite=True)
             else:
@@ -224,18 +238,12 @@ def test_nan_in_the_copies_that_fill_up_a_batch_does_not_matter(store, whole, tm
 
 
 def test_a_run_that_goes_on_has_batches_of_the_same_shape(store, tmp_path):
-    shapes = []
-
-    class Noted(Bright):
-        def predict_on_batch(self, x):
-            shapes.append(x.shape)
-            return super().predict_on_batch(x)
-
+    stops, goes_on = Bright(1), Bright()
     with pytest.raises(RuntimeError, match="stopped"):
-        predict(Noted(1), store, tmp_path, PATCHES, batch_size=64)
-    predict(Noted(), store, tmp_path, PATCHES, batch_size=64)
-    assert set(shapes) == {(64, 16, 16, 1)}
-    assert len(shapes) == 2 + 1  # one that fails, and that of the last 40 of 80 patches
+        predict(stops, store, tmp_path, PATCHES, batch_size=64)
+    predict(goes_on, store, tmp_path, PATCHES, batch_size=64)
+    assert set(stops.shapes + goes_on.shapes) == {(64, 16, 16, 1)}
+    assert len(goes_on.shapes) == 1  # of the last 40 of 80 patches
 
 
 def test_claims_of_many_samples_are_refused_before_they_take_memory(tmp_path):
@@ -282,3 +290,96 @@ def test_the_memory_that_is_asked_for_is_that_which_is_used(tmp_path, monkeypatc
     of_tiles = 2 * 96 * 64 * 64 * 2 * 4
     assert of_tiles < nbytes
     assert model.peak < nbytes + (2 << 20)  # patches, and what opening left
+
+
+def stopped(store, out, stop_before=12, model=Bright, patches=PATCHES, **options):
+    """Begin a run that stops when it has written some shards."""
+    with pytest.raises(RuntimeError, match="stopped") as caught:
+        predict(model(stop_before), store, out, patches, **options)
+    assert "repeat to continue" in caught.value.__notes__[-1]
+
+
+def write_samples(root, seed):
+    images = np.random.default_rng(seed).integers(0, 255, (80, 16, 16, 1), np.uint8)
+    return write_split(root / "val", {"image": images})
+
+
+def write_images(root, seed):
+    for n, key in enumerate("abcd"):
+        image = random_case((40, 44), "uint8", 1, seed + n)["image"][..., 0]
+        write_ome(root / "val" / f"{key}.zarr", image[None], "cyx", chunks=(1, 16, 16))
+    return root / "val"
+
+
+def convert_cases(root, seed):
+    cases = [random_case((40, 44), "uint8", 1, seed + n) for n in range(4)]
+    pairs = [(case["image"], case["mask"] % 2) for case in cases]
+    convert(pairs, root, split="val", tile=(16, 16), classes=["a", "b"], workers=1)
+    return root / "val"
+
+
+@pytest.mark.parametrize("write", [write_store, write_samples, write_images, convert_cases])
+def test_a_source_that_was_replaced_is_not_mixed_in(tmp_path, monkeypatch, write):
+    monkeypatch.setattr("zarrfeed.store.predicted_cases._TILE", {2: 16})
+    root, out = tmp_path / "s.zarr", tmp_path / "o.zarr"
+    stopped(write(root, 0), out)
+    shutil.rmtree(root)
+    path = write(root, 100)
+    with pytest.raises(StoreError, match="begun with other settings: digest="):
+        predict(Bright(), path, out, PATCHES)
+    found = predict(Bright(), path, out, PATCHES, overwrite=True)
+    assert tree_of(found) == tree_of(predict(Bright(), path, tmp_path / "w", PATCHES))
+
+
+def test_a_source_that_is_the_same_goes_on(tmp_path):
+    path = convert_cases(tmp_path / "s.zarr", 0)
+    stopped(path, tmp_path / "o")
+    shutil.rmtree(tmp_path / "s.zarr")
+    convert_cases(tmp_path / "s.zarr", 0)
+    predict(Bright(), path, tmp_path / "o", PATCHES)
+
+
+def test_transforms_of_the_same_name_are_not_mixed(store, tmp_path):
+    one, other = (lambda image, rng: image), (lambda image, rng: 255 - image)
+    stopped(store, tmp_path / "o", transform=one)
+    with pytest.raises(StoreError, match="begun with other settings: transform='<lambda>: "):
+        predict(Bright(), store, tmp_path / "o", PATCHES, transform=other)
+    again = predict(Bright(), store, tmp_path / "o", PATCHES, transform=one)
+    assert tree_of(again) == tree_of(
+        predict(Bright(), store, tmp_path / "w", PATCHES, transform=one)
+    )
+
+
+def test_a_transform_that_cannot_be_compared_is_not_gone_on_with(store, whole, tmp_path):
+    lock = threading.Lock()
+
+    def locked(image, rng):
+        with lock:
+            return image
+
+    stopped(store, tmp_path, transform=locked, workers=0)
+    with pytest.raises(StoreError, match=r"transform='locked: not known.*overwrite=True"):
+        predict(Bright(), store, tmp_path, PATCHES, transform=locked, workers=0)
+    done = predict(Bright(), store, tmp_path, PATCHES, transform=locked, workers=0, overwrite=True)
+    others = {name for name, _ in tree_of(done).items() ^ whole.items()}
+    assert others == {"zarr.json"}  # has the settings
+
+
+def test_models_of_the_same_name_and_weights_are_not_mixed(store, tmp_path):
+    class Inverted(Bright):
+        name = "Bright"
+
+        def predict_on_batch(self, x):
+            return super().predict_on_batch(x)[..., ::-1]
+
+    stopped(store, tmp_path)
+    with pytest.raises(StoreError, match="begun with other settings: model='Bright: "):
+        predict(Inverted(), store, tmp_path, PATCHES)
+
+
+def test_a_run_whose_patches_are_filled_with_nan_goes_on(tmp_path):
+    cases = {key: random_case((40, 44), "float32", 1, n) for n, key in enumerate("abcd")}
+    path = write_cases(tmp_path / "s.zarr" / "val", cases, (16, 16))
+    patches = GridPatches((16, 16), 0.5, fill=float("nan"))
+    stopped(path, tmp_path / "o", patches=patches)
+    predict(Bright(), path, tmp_path / "o", patches)

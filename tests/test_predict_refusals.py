@@ -24,6 +24,13 @@ class Dark:
     def __init__(self, batches: int = 1_000) -> None:
         self._left = batches
 
+    # By these it is told from others, and not by the batches that are left.
+    def get_config(self):
+        return {}
+
+    def get_weights(self):
+        return []
+
     def predict_on_batch(self, x):
         if not self._left:
             raise KeyboardInterrupt

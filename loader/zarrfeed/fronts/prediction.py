@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from zarrfeed.arguments import whole
 from zarrfeed.errors import StoreError
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.case_predictions import CasePredictions
+from zarrfeed.feed.workers.batch_spec import function_name
+from zarrfeed.feed.workers.object_identity import identity_of
 from zarrfeed.fronts.front_end import FrontEnd
 from zarrfeed.fronts.model_calls import (
     model_name,
@@ -22,6 +25,7 @@ from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches, described
 from zarrfeed.spelling import few
 from zarrfeed.store.address import absolute_path
+from zarrfeed.store.content_digest import content_digest
 from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.predicted_cases import cases_of, open_predicted
 from zarrfeed.store.prediction_split import PredictionSplit
@@ -70,6 +74,13 @@ def predict(
     complete. It keeps whole shards, of 32 MiB before compression: small cases share one, and are
     predicted again if it was not full.
 
+    It must have the same arguments, but for `workers` and `batch_size`, the same source, and a
+    model and a transform that do the same: code, variables and weights are compared. A model or
+    transform with something that cannot be pickled, such as a session, or a Keras model of your own
+    class without ``get_config``, cannot be compared: then an unfinished run is refused, and
+    ``overwrite=True`` begins anew. A wrapper of such a model may have the methods ``get_config()``
+    and ``get_weights()``, by which it is compared.
+
     Parameters
     ----------
     model
@@ -102,7 +113,7 @@ def predict(
     workers, use_multiprocessing
         Number and kind of workers that read ahead, as for :class:`zarrfeed.ZarrSequence`.
     overwrite
-        Whether to replace predictions of another call.
+        Whether to replace predictions of another call, finished or not.
     progress
         Called with the name of the split, the number of patches done, and that of all.
 
@@ -153,11 +164,11 @@ def predict(
     target = PredictionSplit(absolute_path(out) / split.path.name, split, cases)
     settings: JSON = {
         "source": str(split.path),
-        "digest": split.attributes.get("packed", {}).get("digest"),
-        "model": model_name(model),
+        "digest": content_digest(split, [name for name in names if name in split.layouts]),
+        "model": f"{model_name(model)}: {_identity(model)}",
         "weights": weights_digest(model),
         "inputs": inputs,
-        "transform": getattr(transform, "__qualname__", transform and repr(transform)),
+        "transform": transform and f"{function_name(transform)}: {_identity(transform)}",
         "patches": described(patches),
         "window": window,
         "classes": classes,
@@ -200,3 +211,8 @@ def predict(
             )
             job.write(folder, predictions, first)
     return target.folder
+
+
+def _identity(value: object) -> str:
+    """Return what tells a model or transform apart; if nothing does, what tells this run apart."""
+    return identity_of(value) or f"not known, therefore only this run: {uuid.uuid4().hex}"

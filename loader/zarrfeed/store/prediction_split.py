@@ -6,10 +6,8 @@ written to ``OUT/SPLIT.partial``, where a killed run is continued, and renamed w
 
 from __future__ import annotations
 
-import fcntl
-import os
+import json
 import shutil
-import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.store.attributes import read_attributes
+from zarrfeed.store.folder_lock import locked
 from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import (
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 # A file in the unfinished split, by which a later run knows that it may empty it.
 _MARKER = "unfinished_predictions"
 _LOCK_S = 60  # far more than the file operations under the lock of the dataset take
-_LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +107,26 @@ class PredictionSplit:
             self._commit(overwrite=overwrite)
 
     def _remove_partial(self) -> None:
-        shutil.rmtree(self.partial, ignore_errors=True)
         with suppress(OSError):  # there is something else
+            self._empty()
+            (self.partial / _MARKER).unlink()
+            self.partial.rmdir()
             self.folder.parent.rmdir()
+
+    def _empty(self) -> None:
+        """Remove the contents of the unfinished split.
+
+        At any time, a killed run leaves a folder that says what it is, and has settings only if all
+        that they promise is there.
+        """
+        marker = self.partial / _MARKER
+        marker.touch()
+        (self.partial / METADATA).unlink(missing_ok=True)
+        for entry in self.partial.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != marker:
+                entry.unlink()
 
     def first_incomplete(self, rows: int) -> int:
         """Return the first case whose tiles are not all among the first `rows` rows."""
@@ -126,7 +141,7 @@ class PredictionSplit:
                 self._require_writable(overwrite=overwrite)
                 self.partial.mkdir(parents=True, exist_ok=True)
                 try:
-                    held.enter_context(_locked(self.partial))
+                    held.enter_context(locked(self.partial))
                     break
                 except FileNotFoundError:  # another run has just put it in place
                     continue
@@ -170,12 +185,12 @@ class PredictionSplit:
 
     def _begin(self, field: str, settings: JSON, *, overwrite: bool) -> None:
         before = self._begun()
-        if before is not None and before != settings:
+        if before is not None and _text(before) != _text(settings):
             if not overwrite:
                 changed = [
                     f"{name}={before.get(name)!r} (now {value!r})"
                     for name, value in settings.items()
-                    if before.get(name) != value
+                    if _text(before.get(name)) != _text(value)
                 ]
                 raise StoreError(
                     f"{self.partial} was begun with other settings: {', '.join(changed)}: repeat "
@@ -184,16 +199,7 @@ class PredictionSplit:
                 )
             before = None
         if before is None:
-            # At any time, a killed run leaves a folder that says what it is, and has settings only
-            # if all that they promise is there.
-            marker = self.partial / _MARKER
-            marker.touch()
-            (self.partial / METADATA).unlink(missing_ok=True)
-            for entry in self.partial.iterdir():
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                elif entry != marker:
-                    entry.unlink()
+            self._empty()
             write_arrays(self.partial, self._described())
             # Last: with the metadata, everything is there.
             write_group(self.partial, self._attributes(field, settings))
@@ -246,7 +252,7 @@ class PredictionSplit:
     def _commit(self, *, overwrite: bool) -> None:
         out = self.folder.parent
         # The lock of `zarrfeed convert`: splits are put in place one after the other.
-        with _locked(out, wait_s=_LOCK_S):
+        with locked(out, wait_s=_LOCK_S):
             self._require_writable(overwrite=overwrite)  # another split may have been put in place
             if read_metadata(out) is None:
                 classes = list(self.split.classes)
@@ -270,29 +276,6 @@ def _copied(split: Split, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _locked(folder: Path, *, wait_s: float = 0) -> Iterator[None]:
-    """Lock a folder; FileNotFoundError if it was renamed or removed before it could be locked."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    deadline = time.monotonic() + wait_s
-    try:
-        while not _is_locked(descriptor):
-            if time.monotonic() >= deadline:
-                raise StoreError(
-                    f"{folder}: another run is writing to it: wait for it, or give another output "
-                    "folder"
-                )
-            time.sleep(_LOOK_EVERY_S)
-        if not os.path.samestat(os.fstat(descriptor), folder.stat()):
-            raise FileNotFoundError(folder)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _text(settings: object) -> str:
+    """Return settings as text, in which NaN equals NaN."""
+    return json.dumps(settings, sort_keys=True)
