@@ -14,13 +14,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from stores import traced_pixels, write_split
-from zarrfeed import ZarrSequence
+from zarrfeed import StoreError, ZarrSequence
 from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_tools import demonstration
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.demonstration import open_sequences
 from zarrfeed_tools.pictures import class_colors, side_by_side
-from zarrfeed_tools.unet import build_unet
+from zarrfeed_tools.unet import Training, build_unet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,8 +146,6 @@ def test_inspect_reads_what_zarrfeed_did_not_write(tmp_path: Path) -> None:
 
 
 def test_wrong_stores_end_with_status_1(tmp_path: Path, cells: Path) -> None:
-    from zarrfeed import StoreError
-
     done = CliRunner().invoke(app, ["inspect", str(tmp_path)])
     assert isinstance(done.exception, StoreError)  # main() turns it into a line and status 1
     assert "found no zarr.json" in str(done.exception)
@@ -183,6 +182,7 @@ def test_the_demonstration_trains_from_a_store(cells: Path, tmp_path: Path) -> N
         )
     )  # fmt: skip
     assert (result["train_samples"], result["validation_samples"]) == (12, 6)
+    assert result["validated_on"] == "val"
     assert len(result["val_iou"]) == len(result["loss"]) == 2
     assert all(0 <= iou <= 1 for iou in result["val_iou"])
     assert result["loss"][1] < result["loss"][0]
@@ -202,6 +202,38 @@ def test_a_dataset_without_validation_holds_every_fifth_sample_out(tmp_path: Pat
     assert held_out == {0, 5, 10, 15, 20}
     assert held_out | trained == set(range(22))
     assert not held_out & trained
+
+
+def test_the_demonstration_says_on_what_it_validates_without_a_split_for_it(
+    street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(*_: Any, shape: tuple[int, ...], classes: int, **__: Any) -> Training:
+        model = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(classes, 1)])
+        return Training(model, {"loss": [1.0], "val_loss": [1.0], "val_iou": [0.5]})
+
+    monkeypatch.setattr(demonstration, "train_unet", untrained)
+    monkeypatch.setattr(demonstration, "measure_feed", lambda _: 1.0)
+    text = run("demo", "--data", street, "--out", tmp_path, "--batch-size", 2)
+    said = "every fifth sample of train, held out because there is no split val"
+    assert f"Validation is on {said}: 2 samples." in text
+    assert f"Validation IoU (mean over classes, on {said}) by epoch: 0.500" in text
+
+
+@pytest.mark.parametrize(
+    ("tile", "needed"),
+    [
+        ((2, 8, 8), r"2-D images, found tiles of 2×8×8; try zarrfeed demo --volumes --data "),
+        (None, r"found volumes of 4×8×8; pack them by zarrfeed convert --tile auto and try zarrfe"),
+    ],
+)
+def test_the_demonstration_with_images_refuses_volumes(
+    tmp_path: Path, tile: tuple[int, int, int] | None, needed: str
+) -> None:
+    pair = np.zeros((4, 8, 8, 1), np.int16), np.eye(8, dtype=np.uint8)[None].repeat(4, 0)
+    convert([pair], tmp_path / "ct.zarr", split="train", tile=tile, workers=1)
+    done = CliRunner().invoke(app, ["demo", "--data", str(tmp_path / "ct.zarr")])
+    assert isinstance(done.exception, StoreError)
+    assert needed in str(done.exception)
 
 
 def test_classes_have_colors_of_their_own() -> None:

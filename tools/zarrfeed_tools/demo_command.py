@@ -93,7 +93,8 @@ def demo(
         Path | None,
         typer.Option(
             metavar="STORE",
-            help="Train on this dataset, with splits train and val, instead of drawn data.",
+            help="Train on this dataset, with splits train and val, instead of drawn data. If "
+            "images have no val, every fifth of train is held out.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("demo"),
@@ -197,7 +198,8 @@ def _patch_size(text: str | None) -> tuple[int, ...]:
 def _show_images(result: Demonstration, show: Console) -> None:
     ious = " → ".join(f"{iou:.3f}" for iou in result.val_iou)
     show.print(
-        f"\nValidation IoU (mean over classes) by epoch: [bold]{ious}[/]\n"
+        f"\nValidation IoU (mean over classes, on {shown(result.validated_on)}) by epoch: "
+        f"[bold]{ious}[/]\n"
         f"Training took {result.trained_batches_per_second:,.1f} batches a second; the loader "
         f"alone could deliver {result.fed_batches_per_second:,.0f}.\n"
         f"Images, true masks and predictions side by side: [bold]{shown(result.picture)}[/]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from zarrfeed import StoreError, ZarrSequence, list_splits, open_split
 from zarrfeed_tools.augment import flip
 from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.rates import Clock, measure_feed
+from zarrfeed_tools.terminal import shown
 from zarrfeed_tools.unet import train_unet
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Demonstration:
         Path of the dataset.
     train_samples, validation_samples
         Number of samples.
+    validated_on
+        The split for validation, or which samples of ``train`` were held out.
     epochs
         Number of passes over the training split.
     loss, val_loss, val_iou
@@ -48,6 +52,7 @@ class Demonstration:
     data: str
     train_samples: int
     validation_samples: int
+    validated_on: str
     epochs: int
     loss: list[float]
     val_loss: list[float]
@@ -91,14 +96,19 @@ def demonstrate(
     Raises
     ------
     StoreError
-        The dataset has no split ``train``, its arrays cannot make a batch, or its masks are
-        multi-hot.
+        The dataset has no split ``train``, its arrays cannot make a batch, its images are volumes,
+        or its masks are multi-hot.
     """
     keras.utils.set_random_seed(seed)
+    validated_on = _require_images(data)
     train, validation = open_sequences(data, batch_size=batch_size, seed=seed)
     with train, validation:
         fed = measure_feed(train)
-        show.print(f"\nThe loader alone delivers {fed:,.0f} batches of {batch_size} a second.\n")
+        show.print(
+            f"\nThe loader alone delivers {fed:,.0f} batches of {batch_size} a second.\n"
+            f"Validation is on {shown(validated_on)}: {validation.samples:,} samples.\n",
+            soft_wrap=True,
+        )
         image, mask = validation[0]
         classes = train.classes or _classes_seen(train)
         clock = Clock()
@@ -112,11 +122,11 @@ def demonstrate(
             callbacks=[clock.callback()],
             progress_bar=progress_bar,
         )
-        shown = slice(0, min(4, len(image)))
-        logits = training.model.predict(image[shown], verbose=0)
+        first = slice(0, min(4, len(image)))
+        logits = training.model.predict(image[first], verbose=0)
         sheet = side_by_side(
-            image[shown], mask[shown], np.argmax(logits, axis=-1),
-            validation.batch_keys(0)[shown], classes=classes,
+            image[first], mask[first], np.argmax(logits, axis=-1),
+            validation.batch_keys(0)[first], classes=classes,
         )  # fmt: skip
         picture.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(picture)
@@ -124,6 +134,7 @@ def demonstrate(
             data=str(data),
             train_samples=train.samples,
             validation_samples=validation.samples,
+            validated_on=validated_on,
             epochs=epochs,
             loss=training.history["loss"],
             val_loss=training.history["val_loss"],
@@ -132,6 +143,21 @@ def demonstrate(
             trained_batches_per_second=clock.batches_per_second(),
             picture=str(picture),
         )
+
+
+def _require_images(data: Path) -> str:
+    """Check that a dataset has images of two axes, and say on what a model is validated."""
+    held_out, split = require_splits(data), open_split(data / "train")
+    image, tile = split.layouts.get("image"), split.tile_size
+    if image is not None and len(image.shape) == 5:
+        size, what = "×".join(map(str, image.shape[1:4])), "volumes" if tile is None else "tiles"
+        again = "" if tile else "pack them by zarrfeed convert --tile auto and "
+        command = shlex.join(["zarrfeed", "demo", "--volumes", "--data", str(data)])
+        raise StoreError(
+            f"{data}: demo trains on 2-D images, found {what} of {size}; {again}try {command}"
+        )
+    unit = "sample" if tile is None else "tile"
+    return held_out or f"every fifth {unit} of train, held out because there is no split val"
 
 
 def _classes_seen(train: ZarrSequence) -> tuple[str, ...]:
