@@ -139,6 +139,18 @@ def test_every_option_reaches_the_store():
     assert described["source"]["color"] == "grey"
 
 
+def test_names_that_differ_are_told_and_names_of_other_splits_refused(folders):
+    command = ["convert", "o.zarr", "--split", "s", "--images", "images", "--masks", "masks"]
+    result = invoke(*command, "--workers", "1")
+    assert "names: 4 pairs differ: such as 0 and 0_m: compared without 'm'" in result.stdout
+    for where, name in (("images", "train_{}"), ("masks", "val_{}")):
+        for path in (folders / where).iterdir():
+            path.rename(path.with_stem(name.format(path.stem[0])))
+    result = invoke(*command, "--overwrite")
+    assert isinstance(result.exception, SourceError)
+    assert "found the image 'train_0' and its mask 'val_0', which differ" in str(result.exception)
+
+
 def test_binary_masks_are_announced(folders):
     for path in (folders / "masks").iterdir():
         path.write_bytes(imagecodecs.png_encode(np.eye(8, 6, dtype=np.uint8) * 255))

@@ -5,7 +5,7 @@ If no masks are given, every image file is a sample by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
@@ -99,11 +99,14 @@ class Pairing:
         Files without a partner, as (path, reason).
     left_aside
         Number of image files, and of mask files, that lack their suffix.
+    partners
+        Key of an image → key of its mask, if both were paired by their keys.
     """
 
     pairs: tuple[Pair, ...]
     left_out: tuple[tuple[str, str], ...]
     left_aside: tuple[int, int]
+    partners: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ def pair_by_key(
     """Pair files by their keys, and leave out files without a partner."""
     joined = join_by_key({key: files[0] for key, files in image_of.items()}, {"mask": mask_of})
     pairs = (Pair(key, image_of[key], mask) for key, (_, mask) in joined.files.items())
-    return Pairing(tuple(pairs), (*left_out, *joined.left_out), left_aside)
+    return Pairing(tuple(pairs), (*left_out, *joined.left_out), left_aside, joined.partners["mask"])
 
 
 def join_by_key(image_of: Mapping[str, str], sides: Mapping[str, Mapping[str, str]]) -> Joined:
@@ -223,7 +226,7 @@ def join_by_key(image_of: Mapping[str, str], sides: Mapping[str, Mapping[str, st
     >>> joined.files, joined.left_out
     ({'a': ('i/a', 'm/a', 'd')}, (('i/b', 'this image has no mask, no depth'),))
     """
-    partners = {what: pairs_of(image_of, files) for what, files in sides.items()}
+    partners = {what: pairs_of(image_of, files, what=what) for what, files in sides.items()}
     files: dict[str, tuple[str, ...]] = {}
     left_out = []
     for key in sorted(image_of):
@@ -288,11 +291,9 @@ def _no_pairs(
         return ": ".join(left_out[0])
     advice = None
     if len(image_suffixes) == 1:
-        advice = advise_suffixes(
-            images, masks, image_suffix=image_suffixes[0], mask_suffix=mask_suffix
-        )
-    if advice is None:
-        advice = "check that both are of the same dataset"
+        [end] = image_suffixes
+        advice = advise_suffixes(images, masks, image_suffix=end, mask_suffix=mask_suffix)
+    advice = advice or "check that both are of the same dataset"
     return (
         f"images and masks: needed files that pair by name, found {len(images)} like "
         f"{images[0]!r} and {len(masks)} like {masks[0]!r}; {advice}"

@@ -16,29 +16,37 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
+from zarrfeed_convert.sources.name_differences import number_of, require_one_split, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _LOOKED_AT = 1000  # number of images, and of masks, from which suffixes are guessed
-# "case12/img" has the words case, 12, img: names differ in whole words and whole numbers.
-_WORD = re.compile(r"\d+|[^\W\d_]+")
 
 Words: TypeAlias = tuple[str, ...]
 
 
-def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
+def pairs_of(
+    images: Collection[str], masks: Collection[str], *, what: str = "mask"
+) -> dict[str, str]:
     """Find the mask of every image that has one.
 
     Parameters
     ----------
     images, masks
         Names of images, and of masks, without repetitions.
+    what
+        What masks are called, for the error.
 
     Returns
     -------
     dict
         Image → mask, sorted by image; empty if no rule pairs half of the images or of the masks.
+
+    Raises
+    ------
+    SourceError
+        Names say that images and their masks are of different splits (``train_1``, ``val_1``).
 
     Examples
     --------
@@ -47,6 +55,12 @@ def pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
     >>> pairs_of(["x", "y"], ["1", "2"])
     {}
     """
+    found = _pairs_of(images, masks)
+    require_one_split(found, what)
+    return found
+
+
+def _pairs_of(images: Collection[str], masks: Collection[str]) -> dict[str, str]:
     if len(images) == len(masks) == 1:
         return {next(iter(images)): next(iter(masks))}
     there = set(masks)
@@ -123,11 +137,10 @@ def _by_words(images: Sequence[str], masks: Sequence[str]) -> Iterator[dict[str,
     """Pair by words, then by words and the values of numbers."""
     if min(len(images), len(masks)) < 2:
         return  # a single name does not show which words all names share
-    sides = [[tuple(map(str.casefold, _WORD.findall(name))) for name in side]
-             for side in (images, masks)]  # fmt: skip
+    sides = [[words_of(name) for name in side] for side in (images, masks)]
     for numbers in (False, True):
         if numbers:
-            sides = [[tuple(map(_number, words)) for words in side] for side in sides]
+            sides = [[tuple(map(number_of, words)) for words in side] for side in sides]
         image_of, mask_of = (
             _unique(side, names) for side, names in zip(sides, (images, masks), strict=True)
         )
@@ -152,10 +165,6 @@ def _unique(side: Sequence[Words], names: Sequence[str]) -> dict[Words, str]:
     for words, name in zip(side, names, strict=True):
         found.setdefault(_without(words, common), []).append(name)
     return {key: names[0] for key, names in found.items() if len(names) == 1}
-
-
-def _number(word: str) -> str:
-    return word.lstrip("0") or "0" if word.isdigit() else word
 
 
 def _counted(names: Sequence[str], what: str, partner: str) -> str:

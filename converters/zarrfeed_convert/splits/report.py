@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SHOWN = 10  # skipped samples
 # Decisions whose value matters, too.
 _REMARKS = (
-    *("hidden files", ".npy files", "JPEG targets"),
+    *("names", "folders", "hidden files", ".npy files", "JPEG targets"),
     *("repeated files", "same position", "geometry", "other splits"),
     *("regions", "unlisted files", "not finite", "no orientation"),
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert.sources.name_differences import remarks_on_names
 from zarrfeed_convert.sources.name_pairs import pair_all, pairs_of, unpaired
 
 WORDS = st.lists(st.integers(0, 10**6).map(str), min_size=2, max_size=20, unique=True)
@@ -82,3 +85,54 @@ def test_equal_names_come_first_and_one_name_of_each_side_always_pairs():
 
 def test_files_without_a_partner_are_left_over_where_most_have_one():
     assert pairs_of(["i_1", "i_2", "i_3"], ["m_1", "m_3"]) == {"i_1": "m_1", "i_3": "m_3"}
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "differ"),
+    [
+        (["train_0", "train_1"], ["val_0", "val_1"], "'train' and 'val'"),
+        (["a/Training/7"], ["b/TEST/7"], "'training' and 'test'"),
+        (["x_valid1", "x_valid2"], ["m1_train", "m2_train"], "'valid' and 'train'"),
+    ],
+)
+def test_names_of_different_splits_are_never_paired(images, masks, differ):
+    first = f"the image {images[0]!r} and its mask {masks[0]!r}, which differ in {differ}; give "
+    for pair in (pairs_of, pair_all, unpaired):
+        with pytest.raises(SourceError, match=re.escape(first)):
+            pair(images, masks)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["train_0", "train_1"], ["gt_0", "gt_1"]),  # one side does not say
+        (["val_0", "val_1"], ["validation_mask_0", "validation_mask_1"]),
+        (["train_0", "val_0"], ["train_0_m", "val_0_m"]),
+        (["test_train_0", "test_train_1"], ["train_0", "train_1"]),
+        (["interval_0", "interval_1"], ["strain_0", "strain_1"]),  # parts of words
+    ],
+)
+def test_other_names_with_words_for_splits_pair(images, masks):
+    assert pairs_of(images, masks) == dict(zip(images, masks, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "remarks"),
+    [
+        ({"a": "a", "b": "b"}, []),
+        ({"scan": "labels"}, []),
+        ({"i_1": "m_1", "i_2": "m_2"}, [("names", "2 pairs differ", "i_1 and m_1: .* 'i', 'm'")]),
+        ({"A_1": "a-01", "b": "b"}, [("names", "1 pair differs", "without case, punctuation and")]),
+    ],
+)
+def test_what_was_left_out_to_pair_names_is_told(pairs, remarks):
+    found = remarks_on_names(pairs, "train/images", "train/masks")
+    assert [each[:2] for each in found] == [each[:2] for each in remarks]
+    for one, expected in zip(found, remarks, strict=True):
+        assert re.search(expected[2], one[2])
+
+
+def test_folders_of_different_splits_are_told():
+    [(what, value, why)] = remarks_on_names({"a": "a"}, "d/train/images", "d/val/masks")
+    assert (what, value) == ("folders", "of train and val")
+    assert why.startswith("d/train/images and d/val/masks: check")

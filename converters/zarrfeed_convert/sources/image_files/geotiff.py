@@ -28,6 +28,7 @@ from zarrfeed_convert.sources.cache import Cache, file_version
 from zarrfeed_convert.sources.image_files.field_files import FilePairs, in_image
 from zarrfeed_convert.sources.image_files.fill import fill_of_text, filled, require_fill
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
+from zarrfeed_convert.sources.name_differences import remarks_on_names
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
@@ -140,6 +141,9 @@ class GeoTiffs(FilePairs):
             mask_suffix=mask_suffix,
         )
         self._left_aside = joined.left_aside
+        self.remarks = remarks_on_names(
+            joined.partners.get("mask", {}), os.fspath(images), os.fspath(masks)
+        )
         options = ValueOptions.of(color, mask_map)
         super().__init__(joined.files, options, joined.left_out, limits)
         self.fields = PAIR if paired else IMAGES_ONLY

@@ -15,6 +15,7 @@ from zarrfeed_convert.sources.file_discovery import fixed_part
 from zarrfeed_convert.sources.image_files.array_file import require_volume_axes
 from zarrfeed_convert.sources.image_files.field_files import FilePairs
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
+from zarrfeed_convert.sources.name_differences import remarks_on_names
 from zarrfeed_convert.sources.option_checks import masks_given, require_level
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
@@ -114,7 +115,10 @@ class PairedFolders(FilePairs):
             extras=extras,
         )
         self._left_aside = joined.left_aside
-        self.remarks = self._remarks_on(joined)
+        of_names = remarks_on_names(
+            joined.partners.get("mask", {}), os.fspath(images), os.fspath(masks)
+        )
+        self.remarks = (*of_names, *self._remarks_on(joined))
         options = of_fields = ValueOptions.of(color, mask_map)
         self._description: JSON = {**self.arguments, **options.describe()}
         for name, value in (("level", level), ("axes", axes)):

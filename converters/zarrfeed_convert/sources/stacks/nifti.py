@@ -12,6 +12,7 @@ from zarrfeed_convert.source import IMAGES_ONLY, PAIR
 from zarrfeed_convert.sources.class_files import classes_of_nnunet
 from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
 from zarrfeed_convert.sources.file_pairs import pair_stacks
+from zarrfeed_convert.sources.name_differences import remarks_on_names
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS, VolumeReader
@@ -89,7 +90,7 @@ class NiftiVolumes(VolumeCases):
         Volumes without labels of the same shape and position, labels without a volume, and
         unreadable files, as (path, reason).
     remarks
-        How many files are elsewhere, if `geometry` accepts them.
+        In what names of pairs differ; how many files are elsewhere, if `geometry` accepts them.
 
     Raises
     ------
@@ -147,6 +148,7 @@ class NiftiVolumes(VolumeCases):
             mask_suffix=mask_suffix,
         )
         self._left_aside = found.left_aside
+        self.remarks = remarks_on_names(found.partners, os.fspath(images), where)
         limits = limits or Limits()
         files = VolumeReader(
             [path for pair in found.pairs for path in pair.files],

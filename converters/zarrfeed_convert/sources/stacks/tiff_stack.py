@@ -13,6 +13,7 @@ from zarrfeed_convert.sources.axes import ALL
 from zarrfeed_convert.sources.file_discovery import list_stacks
 from zarrfeed_convert.sources.file_pairs import pair_stacks
 from zarrfeed_convert.sources.item_index import ItemIndex
+from zarrfeed_convert.sources.name_differences import remarks_on_names
 from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import place_and_reason, require_any, source_errors
 from zarrfeed_convert.sources.stacks.page_reader import PageReader
@@ -81,7 +82,7 @@ class TiffStacks(Source):
         Stacks without a stack of as many masks, masks without images, and unreadable files, as
         (path, reason).
     remarks
-        Volumes whose masks say other distances of voxels.
+        In what names of pairs differ; volumes whose masks say other distances of voxels.
 
     Raises
     ------
@@ -125,6 +126,7 @@ class TiffStacks(Source):
             mask_suffix=mask_suffix,
         )
         left_out, self._left_aside = list(found.left_out), found.left_aside
+        self.remarks = remarks_on_names(found.partners, os.fspath(images), where)
         self._unequal: list[str] = []
         self._stacks: list[PairedStack] = []
         for pair in found.pairs:
@@ -138,7 +140,8 @@ class TiffStacks(Source):
         self._keys = [key for stack in self._stacks for key in stack.keys]
         if self._unequal:
             why = f"such as {self._unequal[0]}; those of the images are taken"
-            self.remarks = (("geometry", f"{plural(len(self._unequal), 'mask')} elsewhere", why),)
+            count = f"{plural(len(self._unequal), 'mask')} elsewhere"
+            self.remarks = (*self.remarks, ("geometry", count, why))
 
     @property
     def keys(self) -> Sequence[str]:

@@ -269,6 +269,17 @@ def test_names_of_nnunet_pair_and_modalities_become_channels():
         several.read(1)
 
 
+def test_names_that_differ_are_told_and_names_of_other_splits_refused():
+    for number in (1, 2):
+        case(f"{number}", image="i/volume-{}.nii", mask="m/segmentation-{}.nii")
+        case(f"{number}", image="t/train_{}.nii", mask="v/val_{}.nii")
+    [(what, value, why)] = NiftiVolumes("i", "m").remarks
+    assert (what, value) == ("names", "2 pairs differ")
+    assert why.endswith("volume-1 and segmentation-1: compared without 'volume', 'segmentation'")
+    with pytest.raises(SourceError, match="differ in 'train' and 'val'; give both of the same"):
+        NiftiVolumes("t", "v")
+
+
 def test_one_folder_may_hold_images_and_labels():
     for name in ("p1/p1", "p2/p2"):
         for channel in ("flair", "t1", "t1ce", "t2"):
