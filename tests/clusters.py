@@ -36,10 +36,6 @@ def pack(source: Any, out: str, address: str | None = None, **options: Any) -> A
     return convert(source, out, split="train", **{**who, **LAYOUT, **options})
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def at_sample(sample: int, act: Callable[[], object]) -> Callable[[str, int, int], None]:
     """Do something once, when so many samples are packed."""
     acts = iter([act])

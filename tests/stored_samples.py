@@ -7,6 +7,7 @@ import json
 import numpy as np
 import zarr
 
+from folders import contents
 from zarrfeed import SplitReader, open_split
 from zarrfeed_convert import verify
 
@@ -46,13 +47,9 @@ def attributes(split):
     return json.loads((split / "zarr.json").read_text())["attributes"]["zarrfeed"]
 
 
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def arrays(split):
     """All files of a split but its own description."""
-    return {name: data for name, data in files(split).items() if name != "zarr.json"}
+    return {name: data for name, data in contents(split).items() if name != "zarr.json"}
 
 
 def require_verified(path, **how):

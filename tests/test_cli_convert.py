@@ -16,6 +16,7 @@ import pytest
 import zarr
 from typer.testing import CliRunner
 
+from folders import contents
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed_tools.cli import app
@@ -409,7 +410,3 @@ def test_a_folder_that_is_gone_is_said():
         assert done.returncode == 1
         assert "is relative to the current folder, which was removed" in done.stderr
         assert "Traceback" not in done.stderr
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -15,8 +15,9 @@ import zarr
 from typer.testing import CliRunner
 
 from cases import CaseArrays, pair, put_together
+from folders import contents
 from packed import flipped, pack
-from stored_samples import attributes, by_key, files, require_same, texts
+from stored_samples import attributes, by_key, require_same, texts
 from zarrfeed_convert import convert
 from zarrfeed_tools.cli import app
 
@@ -185,7 +186,7 @@ run(sys.argv[1:])
     assert result.returncode == 0, result.stderr
     assert time.monotonic() - began < 60
     invoke(packed.split, "expected.zarr", "--split", "s", "--workers", 1, "--codec", "lz4")
-    assert files(here / "o.zarr") == files(here / "expected.zarr")
+    assert contents(here / "o.zarr") == contents(here / "expected.zarr")
 
 
 def test_help_teaches():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from folders import contents
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, Source, convert, verify
 
@@ -59,10 +60,6 @@ class Pictures(Source):
 def pack(source, out, **options):
     options = {"split": "s", "workers": 1, "classes": 3, "codec": "raw", **LAYOUT} | options
     return convert(source, out, tile=(TILE, TILE), **options)
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_case_is_decoded_once_for_each_shard_that_it_is_in(tmp_path):

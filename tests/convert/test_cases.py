@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import CaseArrays, padding, pair, put_together
+from folders import contents
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, verify
@@ -25,10 +26,6 @@ from zarrfeed_convert.source import Field
 
 EXTENT = st.integers(1, 20)
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @st.composite

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cases import CaseArrays, pair
+from folders import contents
 from killed import killed_until_done
-from stored_samples import files
 from zarrfeed_convert import convert, verify
 
 SIZES = [(5, 9), (1, 1), (8, 8), (3, 20), (13, 4)]
@@ -46,5 +46,5 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch,
     (tmp_path / "o.zarr").rename(tmp_path / "expected.zarr")
     kills = kills_until_done(how, 3, 13)
     assert kills > 2
-    assert files(tmp_path / "o.zarr") == files(tmp_path / "expected.zarr")
+    assert contents(tmp_path / "o.zarr") == contents(tmp_path / "expected.zarr")
     assert verify("o.zarr", workers=1).ok

@@ -21,7 +21,8 @@ from distributed import Client
 import cases
 import clusters
 from cases import CaseArrays, pair
-from clusters import COUNT, Slow, at_sample, contents, idle, local_cluster, pack, pids
+from clusters import COUNT, Slow, at_sample, idle, local_cluster, pack, pids
+from folders import contents
 from scripts import running, wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders

@@ -20,7 +20,8 @@ import dask
 from distributed import Client
 
 import clusters
-from clusters import COUNT, Processes, Slow, at_sample, contents, pack
+from clusters import COUNT, Processes, Slow, at_sample, pack
+from folders import contents
 from scripts import wait_until
 from zarrfeed.errors import SourceError, WorkerError
 from zarrfeed_convert import PairedFolders

@@ -15,6 +15,7 @@ import pytest
 import tensorstore
 import zarr
 
+from folders import contents
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, Source, convert
@@ -31,10 +32,6 @@ convert(
     workers=int(sys.argv[1]), chunk_samples=2, shard_size=14400, codec="raw",
 )
 """
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture

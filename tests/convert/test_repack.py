@@ -12,9 +12,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from folders import contents
 from former_tiles import pack_former_tiles
 from packed import CODECS, make_older, pack
-from stored_samples import arrays, attributes, by_key, files, require_same, texts
+from stored_samples import arrays, attributes, by_key, require_same, texts
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert, repack, verify
@@ -94,7 +95,7 @@ def test_it_is_what_a_conversion_would_have_packed(stores, tmp_path, codec, orde
     pairs = PairedFolders(source["images"], source["masks"])
     convert(pairs, tmp_path / "b.zarr", split="train", classes=3, seed=7, workers=1, **wanted)
     assert arrays(tmp_path / "a.zarr/train") == arrays(tmp_path / "b.zarr/train")
-    assert files(tmp_path / "a.zarr").keys() == files(tmp_path / "b.zarr").keys()
+    assert contents(tmp_path / "a.zarr").keys() == contents(tmp_path / "b.zarr").keys()
     one, other = attributes(tmp_path / "a.zarr/train"), attributes(tmp_path / "b.zarr/train")
     assert one["channels"] == other["channels"]
     assert one["source"] == other["source"]
@@ -105,7 +106,7 @@ def test_the_number_of_workers_changes_nothing(stores, tmp_path):
     for workers in (1, 3):
         repack(stores["raw"], tmp_path / f"{workers}.zarr", split="s", codec="lz4", order="source",
                workers=workers)  # fmt: skip
-    assert files(tmp_path / "1.zarr") == files(tmp_path / "3.zarr")
+    assert contents(tmp_path / "1.zarr") == contents(tmp_path / "3.zarr")
 
 
 def test_a_repacked_split_can_still_be_compared_with_its_source(stores, tmp_path):

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import CaseArrays, padding, pair, put_together
+from folders import contents
 from former_tiles import pack_former_tiles
 from packed import flipped
-from stored_samples import arrays, attributes, files, texts
+from stored_samples import arrays, attributes, texts
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import convert, repack, verify
 from zarrfeed_convert.repacking import stored_cases
@@ -146,7 +147,7 @@ def test_tiles_are_chosen_as_in_a_conversion(packed, tmp_path):
 def test_the_number_of_workers_changes_nothing(packed, tmp_path):
     for workers in (1, 2):
         again(packed, tmp_path / f"{workers}", tile=(3, 7), shard_size=100, workers=workers)
-    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_tiles_of_the_same_size_are_copied_as_they_are(packed, tmp_path):
@@ -467,7 +468,7 @@ def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(packed, tmp_path, monk
                 continue
         break
     assert stops > 3
-    assert files(tmp_path / "o") == files(whole.parent)
+    assert contents(tmp_path / "o") == contents(whole.parent)
     with pytest.raises(SourceError, match=r"tile: .* there, 2x2 asked for.*--overwrite"):
         again(packed, tmp_path / "o", **options | {"tile": (2, 2)})
     assert repack(packed, tmp_path / "o", split="s", **options).status == "already packed"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import zarr
 
+from folders import contents
 from packed import copy_of, flipped, make_older, pack
-from stored_samples import by_key, files, require_same
+from stored_samples import by_key, require_same
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import repack, verify
 
@@ -150,7 +151,7 @@ def test_a_run_that_goes_on_copies_only_what_is_left(stores, tmp_path, monkeypat
     again(stores["raw"], tmp_path / "o.zarr", progress=lambda *step: told.append(step[1]))
     assert min(told) == 8  # the samples of the two shards that are kept, counted at once
     again(stores["raw"], tmp_path / "expected.zarr")
-    assert files(tmp_path / "o.zarr") == files(tmp_path / "expected.zarr")
+    assert contents(tmp_path / "o.zarr") == contents(tmp_path / "expected.zarr")
 
 
 def test_another_wish_does_not_go_on_with_what_was_begun(stores, tmp_path, monkeypatch):
@@ -172,10 +173,10 @@ def test_an_input_that_was_changed_meanwhile_is_not_gone_on_with(stores, tmp_pat
 def test_what_is_there_is_accepted_or_replaced_as_a_whole(stores, tmp_path):
     out = tmp_path / "o.zarr"
     again(stores["raw"], out)
-    before = files(out)
+    before = contents(out)
     report = again(stores["raw"], out)
     assert (report.status, report.found, report.packed) == ("already packed", 11, 11)
-    assert files(out) == before
+    assert contents(out) == before
     with pytest.raises(SourceError, match=r"codec: zstd there, raw asked for.*--overwrite"):
         again(stores["raw"], out, codec="raw")
     with pytest.raises(SourceError, match="train: exists already, packed from paired, not from"):
@@ -196,10 +197,10 @@ def test_a_split_is_replaced_by_what_is_made_of_it(stores, tmp_path):
         assert repack(packed.store, packed.store, **halved).status == status
         require_same(by_key(packed.split), {key: before[key] for key in list(before)[::2]})
     with flipped(packed.shard("image", 0), 20, 1):
-        kept = files(packed.split)
+        kept = contents(packed.split)
         with pytest.raises(SourceError):
             repack(packed.store, packed.store, split="train", codec="raw", overwrite=True)
-        assert files(packed.split) == kept
+        assert contents(packed.split) == kept
 
 
 def test_samples_are_added_to_a_split(stores, tmp_path):

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from chaos import chances
+from folders import contents
 from killed import killed_until_done
 from scripts import gone, running, wait_until
 from zarrfeed import open_split
@@ -57,10 +58,6 @@ convert(
     chunk_samples=2, shard_size=1440, order="source", classes="a,b,c", progress=kill,
 )
 """
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def pack(pairs, out="o.zarr", **options):

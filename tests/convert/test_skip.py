@@ -11,6 +11,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from folders import contents
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Header, PairedFolders, Source, convert
@@ -18,10 +19,6 @@ from zarrfeed_convert.shards.rows import Rows, without
 
 RESTORE = "the file is missing or damaged: restore it, or take it out"
 SMALL = {"chunk_samples": 1, "shard_size": 1440}
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @dataclasses.dataclass

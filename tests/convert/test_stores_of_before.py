@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import zarrfeed
+from folders import contents
 from pinned_conversions import mask, numbers, pack, write_pngs
-from stored_samples import attributes, by_key, files, require_same
+from stored_samples import attributes, by_key, require_same
 from zarrfeed import ZarrSequence, open_split
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed_convert import repack, verify
@@ -117,22 +118,22 @@ def test_stores_of_before_and_of_now_are_merged(pairs: PairedFolders, here: Path
 
 def test_a_conversion_of_before_is_known_as_the_same(pairs: PairedFolders, here: Path) -> None:
     """What it was asked for is compared with what is recorded, so that it is read again."""
-    before = files(here / "packed.zarr")
+    before = contents(here / "packed.zarr")
     pack(pairs, out="packed.zarr", ignore=255)
-    assert files(here / "packed.zarr") == before
+    assert contents(here / "packed.zarr") == before
     with pytest.raises(SourceError, match=r"seed: 0 there, 1 asked for.*--overwrite"):
         pack(pairs, out="packed.zarr", ignore=255, seed=1)
-    assert files(here / "packed.zarr") == before
+    assert contents(here / "packed.zarr") == before
 
 
 def test_tiles_of_before_are_replaced_by_tiles_of_now_if_asked(
     pairs: PairedFolders, here: Path
 ) -> None:
-    before, options = files(here / "packed.zarr"), {"tile": (6, 5), "chunk_samples": 1}
+    before, options = contents(here / "packed.zarr"), {"tile": (6, 5), "chunk_samples": 1}
     differ = "fit: tile there, none asked for.* and 1 more"
     with pytest.raises(SourceError, match=f"overlap: 2 there, 0 asked for.*{differ}.*--overwrite"):
         pack(pairs, "tiles", out="packed.zarr", ignore=255, **options)
-    assert files(here / "packed.zarr") == before
+    assert contents(here / "packed.zarr") == before
     pack(pairs, "tiles", out="packed.zarr", ignore=255, overwrite=True, **options)
     assert not list((here / "packed.zarr/tiles").glob("tile*"))
     assert verify("packed.zarr", source=True, workers=1).ok
@@ -172,7 +173,7 @@ def test_a_conversion_that_was_killed_before_goes_on(pairs: PairedFolders, here:
     packed = (store / "train/image/c/0/0/0/0").stat()
     assert (packed.st_ino, packed.st_mtime_ns) == (shard.st_ino, shard.st_mtime_ns)
     pack(pairs, ignore=255)
-    assert files(store) == files(here / "o.zarr")
+    assert contents(store) == contents(here / "o.zarr")
 
 
 def test_a_repack_that_was_killed_before_goes_on(pairs: PairedFolders, here: Path) -> None:
@@ -191,7 +192,7 @@ def test_what_another_version_was_killed_at_is_refused_until_restart_is_asked_fo
     pairs: PairedFolders, here: Path, store: str
 ) -> None:
     change_run(here / store, zarrfeed="0.0.1")
-    kept = files(here / store)
+    kept = contents(here / store)
 
     def go_on(**options: Any) -> None:
         if store == "half_packed.zarr":
@@ -202,7 +203,7 @@ def test_what_another_version_was_killed_at_is_refused_until_restart_is_asked_fo
     differ = rf"\(zarrfeed: 0\.0\.1 there, {zarrfeed.__version__} asked for\)"
     with pytest.raises(SourceError, match=rf"1 of its shards were packed.*{differ}.*--restart"):
         go_on()
-    assert files(here / store) == kept
+    assert contents(here / store) == kept
     go_on(restart=True)
     require_same(by_key(here / store / "train"), by_key(here / "packed.zarr/train"))
 
