@@ -144,8 +144,7 @@ class _Cells:
         """Return the draws of patches of some cases."""
         draws = np.zeros(places.size, patch_draw(origins.shape[1]))
         draws["id"], draws["origin"] = places, origins
-        draws["case"], draws["size"] = self.cases.numbers[case], self.cases.sizes[case]
-        draws["first_tile"] = self.cases.first_tile[case]
+        self.cases.put_into(draws, case)
         draws["tile"] = draws["label"] = FREE
         return draws
 

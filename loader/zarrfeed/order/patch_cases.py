@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed.order.draws import Draws
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchCases:
@@ -46,6 +48,11 @@ class PatchCases:
     def __len__(self) -> int:
         """Count the cases."""
         return len(self.numbers)
+
+    def put_into(self, draws: Draws, case: NDArray[np.int64]) -> None:
+        """Say in draws of patches which case each is of: (n,) places in `numbers`."""
+        draws["case"], draws["size"] = self.numbers[case], self.sizes[case]
+        draws["first_tile"] = self.first_tile[case]
 
 
 def indices_of(numbers: NDArray[np.int64], extents: NDArray[np.int64]) -> NDArray[np.int64]:

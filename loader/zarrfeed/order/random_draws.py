@@ -97,9 +97,7 @@ class RandomDraws:
                 draws["label"][row], draws["nth"][row] = self._labels[column], nth
                 draws["pixels"][row] = self._pixels.total_in(range(tile, tile + 1), column)
                 origin[row] = self._around(words[row, _WORDS:])
-        draws["case"] = cases.numbers[case]
-        draws["first_tile"] = cases.first_tile[case]
-        draws["size"] = cases.sizes[case]
+        cases.put_into(draws, case)
         draws["origin"] = origin
         draws["orientation"] = random_orientations(
             places, seed=seed, epoch=epoch, flips=patches.every_flip, turns=patches.turns
