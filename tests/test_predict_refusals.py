@@ -127,3 +127,21 @@ def test_the_command_refuses_paths_before_it_loads_the_model(store, tmp_path):
         assert f"{done} has predictions already" in error(path, tmp_path / "o")
     assert "val: did you mean 'val'?" in error(store.with_name("vla"), tmp_path / "new")
     assert "is not a split of predictions" in error(store, store.parent)
+
+
+def test_masks_of_plain_zarr_arrays_are_those_of_their_predictions(tmp_path):
+    dark = {}
+    for key in ("a", "b"):
+        case = random_case((24, 16), "uint8", 2, ord(key))
+        group = zarr.open_group(str(tmp_path / "folder" / f"{key}.zarr"), mode="w")
+        for name, values in case.items():
+            group.create_array(name, data=values)
+        dark[key] = np.count_nonzero(case["mask"] == 0)
+    folder = tmp_path / "folder"
+    for path, keys in ((folder / "a.zarr", ("a",)), (folder, ("a", "b"))):
+        done = predict(Dark(), path, tmp_path / "o", PATCHES)
+        for predictions in (done, tmp_path / "o"):
+            found = evaluate(path, predictions)
+            assert found.keys == keys
+            needed = [2 * dark[key] / (dark[key] + 24 * 16) for key in keys]
+            np.testing.assert_allclose(found.dice[:, 0], needed)

@@ -61,7 +61,7 @@ def evaluate(
     ----------
     store
         The split with the true masks, such as ``ct.zarr/val``; or an OME-Zarr image with labels,
-        or a folder of such.
+        or a Zarr group with an image and its mask, or a folder of such.
     predictions
         A dataset with a split of the same name, as :func:`zarrfeed.predict` writes it; or a split,
         or OME-Zarr images: any that has ids of classes or probabilities, such as a folder of
@@ -105,7 +105,7 @@ def evaluate(
     >>> dict(zip(found.classes, found.class_dice.round(2).tolist()))  # doctest: +SKIP
     {'background': 0.99, 'liver': 0.94, 'tumour': 0.68}
     """
-    true_split, predicted_split = open_both(store, predictions)
+    true_split, predicted_split = open_both(store, predictions, truth)
     names = common_classes(true_split, predicted_split)
     excluded = frozenset([exclude] if isinstance(exclude, str) else exclude)
     if names:  # else they are known at the end

@@ -23,7 +23,9 @@ _PREDICTED = ("prediction", "probabilities", MASK)
 
 
 def open_both(
-    store: Split | str | os.PathLike[str], predictions: Split | str | os.PathLike[str]
+    store: Split | str | os.PathLike[str],
+    predictions: Split | str | os.PathLike[str],
+    truth: str,
 ) -> tuple[Split, Split]:
     """Open the split with the truth and the one with the predictions.
 
@@ -31,15 +33,26 @@ def open_both(
     ----------
     store, predictions
         Splits, or paths of splits, of datasets, or of OME-Zarr images. Of datasets, splits of the
-        same name are opened.
+        same name are opened. The truth may also be an image of which there are predictions and
+        that is a plain Zarr group: theirs are its axes.
+    truth
+        The field of the true masks.
 
     Raises
     ------
     StoreError
         One is neither, or it is not clear which splits are meant.
     """
-    true, true_splits = _opened(store)
     predicted, predicted_splits = _opened(predictions)
+    if not isinstance(store, Split):
+        name = absolute_path(store).name
+        if isinstance(predicted, Split) or name in predicted_splits:
+            of_it = predicted if isinstance(predicted, Split) else open_split(predicted / name)
+            axes = of_it.tile_size and len(of_it.tile_size)
+            plain = open_in_place(store, axes, (truth,)) if axes else None
+            if plain is not None:
+                return plain, of_it
+    true, true_splits = _opened(store)
     if not isinstance(true, Split):
         true = open_split(true / _common_split(true, true_splits, predicted_splits))
     if isinstance(predicted, Split):

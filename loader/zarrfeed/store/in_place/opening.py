@@ -25,6 +25,7 @@ from zarrfeed.store.schema import (
     CASE_SIZE,
     CASE_SPACING,
     IMAGE,
+    MASK,
 )
 from zarrfeed.store.split import Split, only_store_errors
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
@@ -148,7 +149,8 @@ class _Search:
         if axes is not None and fields != "all" and metadata:
             arrays = arrays_of(nodes, inside, fields)
             if arrays is not None:
-                case = plain_case(arrays, "", axes)
+                mask = nodes.array(join(inside, MASK)) if len(arrays) == 1 else None
+                case = plain_case(arrays, "", axes, mask)
                 if case is not None:
                     yield inside, case
                 else:

@@ -38,7 +38,9 @@ def arrays_of(
     return found
 
 
-def plain_case(arrays: dict[str, StoredArray], key: str, axes: int) -> Case | None:
+def plain_case(
+    arrays: dict[str, StoredArray], key: str, axes: int, mask: StoredArray | None = None
+) -> Case | None:
     """Return the case that arrays are together; None if they are samples.
 
     Parameters
@@ -49,6 +51,8 @@ def plain_case(arrays: dict[str, StoredArray], key: str, axes: int) -> Case | No
         Name of the case.
     axes
         Number of spatial axes of the case.
+    mask
+        A mask beside an array that is read without it. It tells whether the array has channels.
 
     Raises
     ------
@@ -63,6 +67,8 @@ def plain_case(arrays: dict[str, StoredArray], key: str, axes: int) -> Case | No
     names = list(arrays)
     decides = MASK if MASK in arrays else names[min(1, len(names) - 1)]
     size = arrays[decides].layout.shape
+    if mask is not None and len(mask.layout.shape) == axes == len(size) - 1:
+        size = mask.layout.shape
     if len(size) != axes:
         return None
     return Case(key, {name: _field(array, size) for name, array in arrays.items()}, size)
