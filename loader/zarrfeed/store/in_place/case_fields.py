@@ -48,7 +48,8 @@ class CaseField:
     array
         The stored array.
     order
-        The array's axis of each axis of the field: (z,) y, x and the channels, if there are any.
+        The array's axis of each axis of the field: (z,) y, x and, of images, the channels. None for
+        the only channel of an image without such an axis.
     picks
         Index along every other axis of the array, by axis.
 
@@ -62,30 +63,40 @@ class CaseField:
     """
 
     array: StoredArray
-    order: tuple[int, ...]
+    order: tuple[int | None, ...]
     picks: Mapping[int, int]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the field."""
-        return tuple(self.array.layout.shape[axis] for axis in self.order)
+        return self._along(self.array.layout.shape)
 
     @property
     def chunk(self) -> tuple[int, ...]:
         """Extents of a chunk along the axes of the field."""
-        return tuple(self.array.layout.chunk_shape[axis] for axis in self.order)
+        return self._along(self.array.layout.chunk_shape)
+
+    @property
+    def _stored(self) -> tuple[int, ...]:
+        return tuple(axis for axis in self.order if axis is not None)
+
+    def _along(self, extents: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(1 if axis is None else extents[axis] for axis in self.order)
 
     def index(self, box: Box) -> Box:
         """Return which box of the array a box of the field is."""
-        along = dict(zip(self.order, box, strict=True))
+        along = {axis: part for axis, part in zip(self.order, box, strict=True) if axis is not None}
         along |= {axis: slice(at, at + 1) for axis, at in self.picks.items()}
         return tuple(along[axis] for axis in range(len(along)))
 
     def turned(self, out: NDArray[Any]) -> NDArray[Any]:
         """Return the view of a box of the field that has the axes of the array."""
-        axes = range(len(self.order) + len(self.picks))
+        order = self._stored
+        if order != self.order:
+            out = out[..., 0]
+        axes = range(len(order) + len(self.picks))
         picked = tuple(None if axis in self.picks else slice(None) for axis in axes)
-        return out.transpose(np.argsort(self.order))[picked]
+        return out.transpose(np.argsort(order))[picked]
 
 
 @dataclass(frozen=True, slots=True)

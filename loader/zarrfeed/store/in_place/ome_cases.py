@@ -190,8 +190,9 @@ def _part(
             f"{array.folder}: needed a label of one channel, found {extents['c']}: write each "
             "channel as a label"
         )
-    order = spatial if is_label else f"{spatial}{'c' if 'c' in extents else ''}"
+    order = spatial if is_label else f"{spatial}c"
     picks = {
         place: time if axis == "t" else 0 for place, axis in enumerate(letters) if axis not in order
     }
-    return CaseField(array, tuple(map(letters.index, order)), picks)
+    places = tuple(letters.index(axis) if axis in extents else None for axis in order)
+    return CaseField(array, places, picks)

@@ -46,7 +46,8 @@ def plain_case(
     Parameters
     ----------
     arrays
-        By field. The mask is the one of this name, or the second one.
+        By field. The mask is the one of this name, or the second one; the first one is the image,
+        which gets one channel where it has none.
     key
         Name of the case.
     axes
@@ -71,11 +72,15 @@ def plain_case(
         size = mask.layout.shape
     if len(size) != axes:
         return None
-    return Case(key, {name: _field(array, size) for name, array in arrays.items()}, size)
+    images = {IMAGE, names[0]} - {MASK}
+    fields = {name: _field(array, size, is_image=name in images) for name, array in arrays.items()}
+    return Case(key, fields, size)
 
 
-def _field(array: StoredArray, size: tuple[int, ...]) -> CaseField:
+def _field(array: StoredArray, size: tuple[int, ...], *, is_image: bool) -> CaseField:
     shape, axes = array.layout.shape, len(size)
+    if shape == size and is_image:
+        return CaseField(array, (*range(axes), None), {})
     if shape == size or (shape[:axes] == size and len(shape) == axes + 1):
         return CaseField(array, tuple(range(len(shape))), {})
     if shape[1:] == size:
