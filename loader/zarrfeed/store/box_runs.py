@@ -64,10 +64,14 @@ def box_runs(
     shape, lead = layout.sample_shape, len(lines.lead[0][0])
     pixel = math.prod(shape[lead + 1 :]) * layout.dtype.itemsize
     if lines.across[0].inside.step != 1 or not out[(0,) * lead].flags.c_contiguous:
-        pixels = tiles.view(layout.dtype).reshape(-1, *shape)
+        pixels, target = tiles.view(layout.dtype).reshape(-1, *shape), out
         before = (slice(None),) * lead
+        if pixel > layout.dtype.itemsize and out[(0,) * (lead + 1)].flags.c_contiguous:
+            # Channels of a pixel as one element; NumPy copies several one by one.
+            pixels = tiles.view(_run(pixel)).reshape(-1, *shape[: lead + 1])
+            target = out.reshape(*out.shape[: lead + 1], -1).view(_run(pixel))[..., 0]
         return [
-            Runs(pixels[(slice(None), *before, inside)], out[(*before, lands)], lands)
+            Runs(pixels[(slice(None), *before, inside)], target[(*before, lands)], lands)
             for _, inside, lands in lines.across
         ]
     of_tiles = tiles.reshape(-1, *shape[:lead], shape[lead] * pixel)
