@@ -55,8 +55,8 @@ WORLDS = {
         "fronts.tf_keras_sequence",  # types alone
     },
     "torch": {"fronts.torch_loader", "fronts.keras_sequence"},
-    "zarr": {"store.zarr_python_reader", "store.shard_writer"},
-    "numcodecs": {"store.codecs", "store.shard_file"},
+    "zarr": {"store.zarr_python_reader", "store.shard_writer"},  # reads; writes predictions
+    "numcodecs": {"store.codecs", "store.shard_file"},  # decodes; encodes predictions
     "google_crc32c": {"store.codecs", "store.shard_file"},
     "psutil": {"machine_memory"},
     "resource": {"store.file_limits", "machine_memory", "feed.workers.batch_maker"},

@@ -10,10 +10,10 @@ often the epoch has drawn it before. A draw of a patch says in addition where th
     size        size of the case in pixels
     origin      index of the patch's first pixel in the case; it may be beyond the border
     tile        row of the tile that holds the drawn pixel of a class; -1 if the draw is free.
-                Then `origin` is relative to this pixel, which whoever reads the mask looks up:
+                Otherwise `origin` is relative to this pixel, which the reader looks up in the mask:
     label       the class of the pixel; -1 if the draw is free
     nth         the pixel is the n-th one of the class in the tile, from 0 on, in C order
-    pixels      number of pixels of the class in the tile; whoever reads the mask checks it
+    pixels      number of pixels of the class in the tile; the reader checks it
     orientation bit k: flipped along axis k; bits 4 and 5: number of turns by 90 degrees
 """
 

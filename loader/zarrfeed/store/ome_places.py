@@ -115,7 +115,7 @@ def affine_of(place: Placement | None) -> Affine | None:
 
 
 def unit_factor(unit: str, wanted: str) -> float | None:
-    """Return what a unit is in another; None where nobody knows."""
+    """Return the factor from a unit to the wanted one; None if one of them is unknown."""
     if unit == wanted or not unit or not wanted:
         return 1.0
     if unit in _METRES and wanted in _METRES:
