@@ -48,8 +48,8 @@ def open_both(
         name = absolute_path(store).name
         if isinstance(predicted, Split) or name in predicted_splits:
             of_it = predicted if isinstance(predicted, Split) else open_split(predicted / name)
-            axes = of_it.tile_size and len(of_it.tile_size)
-            plain = open_in_place(store, axes, (truth,)) if axes else None
+            tile = of_it.tile_size
+            plain = None if tile is None else open_in_place(store, len(tile), (truth,))
             if plain is not None:
                 return plain, of_it
     true, true_splits = _opened(store)
