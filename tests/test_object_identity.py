@@ -85,11 +85,11 @@ def test_networks_of_keras_are_known_by_architecture_weights_and_dtype(network):
 
     class Doubled(keras.layers.Conv2D):
         def call(self, inputs: Any) -> Any:
-            return self.convolution_op(inputs, self.kernel) * 2
+            return keras.ops.multiply(super().call(inputs), 2)
 
     class Tripled(keras.layers.Conv2D):
         def call(self, inputs: Any) -> Any:
-            return self.convolution_op(inputs, self.kernel) * 3
+            return keras.ops.multiply(super().call(inputs), 3)
 
     Tripled.__qualname__, Tripled.__name__ = Doubled.__qualname__, Doubled.__name__
     moved = network()

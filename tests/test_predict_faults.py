@@ -320,7 +320,7 @@ def convert_cases(root, seed):
 
 @pytest.mark.parametrize("write", [write_store, write_samples, write_images, convert_cases])
 def test_a_source_that_was_replaced_is_not_mixed_in(tmp_path, monkeypatch, write):
-    monkeypatch.setattr("zarrfeed.store.predicted_cases._TILE", {2: 16})
+    monkeypatch.setattr("zarrfeed.store.predicted_cases.USUAL_EXTENT", {2: 16})
     root, out = tmp_path / "s.zarr", tmp_path / "o.zarr"
     stopped(write(root, 0), out)
     shutil.rmtree(root)

@@ -257,7 +257,8 @@ class PredictionSplit:
             if read_metadata(out) is None:
                 classes = list(self.split.classes)
                 root = {"format": FORMAT_VERSION, "classes": classes, "ignore": self.split.ignore}
-                write_group(out, root)
+                # No file is left beside the splits by a kill.
+                write_group(out, root, through=self.partial / _MARKER)
             aside = self.folder.with_name(f"{self.folder.name}~old{PARTIAL}")
             shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
             if self.folder.exists():

@@ -183,7 +183,7 @@ def rows_written(folder: Path) -> int:
     return min(shard * rows, array.shape[0])
 
 
-def write_group(folder: Path, description: JSON) -> None:
+def write_group(folder: Path, description: JSON, *, through: Path | None = None) -> None:
     """Make a folder a group, at once.
 
     Parameters
@@ -192,13 +192,15 @@ def write_group(folder: Path, description: JSON) -> None:
         An existing folder.
     description
         The group's ``attributes.zarrfeed``.
+    through
+        The file that is renamed to the metadata; None for one in the folder.
     """
     import zarr
     from zarr.storage import MemoryStore
 
     files: dict[str, Buffer] = {}
     zarr.create_group(MemoryStore(files), attributes={ATTRIBUTES: dict(description)})
-    _put(folder / METADATA, files[METADATA].to_bytes())
+    _put(folder / METADATA, files[METADATA].to_bytes(), through)
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -220,7 +222,8 @@ def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         array[:] = values
 
 
-def _put(path: Path, content: bytes) -> None:
+def _put(path: Path, content: bytes, through: Path | None = None) -> None:
     """Write a file that is either whole or not there."""
-    aside(path).write_bytes(content)
-    aside(path).replace(path)
+    through = through or aside(path)
+    through.write_bytes(content)
+    through.replace(path)
