@@ -13,7 +13,7 @@ import psutil
 PACKAGES = (
     "zarrfeed", "numpy", "numcodecs", "zarr", "keras", "tensorflow", "tensorflow-cpu", "jax",
     "torch", "tensorstore", "zarrs", "h5py", "grain", "array-record", "mosaicml-streaming",
-    "litdata", "webdataset", "annbatch", "insitubatch",
+    "litdata", "webdataset", "annbatch", "insitubatch", "monai", "torchio", "nnunetv2",
 )  # fmt: skip
 
 
