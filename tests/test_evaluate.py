@@ -327,12 +327,12 @@ def test_classes_may_be_left_out(store, predicted, tmp_path):
 def test_cases_that_one_of_both_lacks_are_left_out_if_asked_for(store, predicted, tmp_path):
     renamed = {"a": predicted["a"], "c": predicted["b"]}
     path = write_dataset(tmp_path / "p", renamed, tile=(8, 8, 8))
-    with pytest.raises(StoreError, match=r"found none of b, and some of c, which it does not have"):
+    with pytest.raises(StoreError, match=r"found none of b, and predictions without masks: c"):
         evaluate(store, path)
     found = evaluate(store, path, allow_missing=True)
     assert (found.keys, found.unpredicted, found.unknown) == (("a",), ("b",), ("c",))
     none = write_dataset(tmp_path / "n", {"a.nii": predicted["a"]}, tile=(8, 8, 8))
-    with pytest.raises(StoreError, match=r"found none of a, b, and some of a\.nii.* same keys"):
+    with pytest.raises(StoreError, match=r"predictions of a\.nii, and masks of a, b.* same keys"):
         evaluate(store, none, allow_missing=True)
 
 
