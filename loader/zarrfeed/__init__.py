@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zarrfeed.evaluation.comparison import evaluate
     from zarrfeed.evaluation.scores import Evaluation
     from zarrfeed.feed.stats import EpochStats
+    from zarrfeed.feed.workers.patch_reader import PatchPlace
     from zarrfeed.fronts.callbacks import FeedMonitor
     from zarrfeed.fronts.front_end import FrontEnd
     from zarrfeed.fronts.keras_sequence import ZarrSequence
@@ -42,6 +43,7 @@ __all__ = [
     "FrontEnd",
     "GridPatches",
     "Normalization",
+    "PatchPlace",
     "RandomPatches",
     "ReadError",
     "RepeatFactor",
@@ -82,6 +84,7 @@ _HOME = {
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
     "GridPatches": "order.patches",
     "Normalization": "store.descriptive_arrays",
+    "PatchPlace": "feed.workers.patch_reader",
     "RandomPatches": "order.patches",
     "RepeatFactor": "order.sampling",
     "ResumeCallback": "fronts.resume_callback",

@@ -62,7 +62,8 @@ class RandomPatches:
         which must be equally long.
     per_case
         Number of successive free draws from the same case. Compressed tiles that they share are
-        decoded once if one worker reads them: give a multiple of the batch size.
+        decoded once if one worker reads them: give a multiple of the batch size. (Images that are
+        read where they are decode every chunk for every patch.)
 
     Raises
     ------
