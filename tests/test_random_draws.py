@@ -18,6 +18,7 @@ from zarrfeed.order.forced_classes import ForcedClasses, exact_share
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import RandomPatches
 from zarrfeed.order.random_draws import RandomDraws
+from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -250,3 +251,17 @@ def test_a_million_tiles_of_twenty_classes_take_less_than_100_mb() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100e6
+
+
+def test_no_rank_gets_all_draws_that_must_contain_a_class() -> None:
+    cases = cases_of([(9, 9)])
+    pixels = ClassPixels(np.full((int(cases.tiles.sum()), 1), 5, np.uint32))
+    patches = RandomPatches((3, 3), per_epoch=32, shares={"lesion": 0.25})
+    sampler = RandomDraws(patches, cases, [1], pixels)
+    for rank in range(2):
+        schedule = Schedule(
+            range(1), batch_size=2, shuffle=True, block=1, seed=0, drop_remainder=False,
+            rank=rank, world_size=2, sampler=sampler,
+        )  # fmt: skip
+        labels = [schedule.batch_draws(0, n)["label"] for n in range(schedule.batches)]
+        assert (np.concatenate(labels) == 1).sum() == 4

@@ -117,15 +117,15 @@ def cutting(call):
         return answer
     return cut
 
-position, data = MappedShards.position, ShardFiles.data  # what is called before a copy
-MappedShards.position, ShardFiles.data = cutting(position), cutting(data)
+position, data = MappedShards.positions, ShardFiles.data  # what is called before a copy
+MappedShards.positions, ShardFiles.data = cutting(position), cutting(data)
 for attempt in range(3):
     try:
         case[100:300, 20:]
         print("read")
     except ReadError as error:
         print(error)
-    MappedShards.position, ShardFiles.data = position, data
+    MappedShards.positions, ShardFiles.data = position, data
 shard.write_bytes(whole)
 assert np.array_equal(case[100:300, 20:], right[100:300, 20:])
 """

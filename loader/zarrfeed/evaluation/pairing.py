@@ -43,16 +43,18 @@ def open_both(
     StoreError
         One is neither, or it is not clear which splits are meant.
     """
+    # Addresses that no store can have are refused before anything is opened.
+    given = store if isinstance(store, Split) else absolute_path(store)
     predicted, predicted_splits = _opened(predictions)
-    if not isinstance(store, Split):
-        name = absolute_path(store).name
+    if not isinstance(given, Split):
+        name = given.name
         if isinstance(predicted, Split) or name in predicted_splits:
             of_it = predicted if isinstance(predicted, Split) else open_split(predicted / name)
             tile = of_it.tile_size
-            plain = None if tile is None else open_in_place(store, len(tile), (truth,))
+            plain = None if tile is None else open_in_place(given, len(tile), (truth,))
             if plain is not None:
                 return plain, of_it
-    true, true_splits = _opened(store)
+    true, true_splits = _opened(given)
     if not isinstance(true, Split):
         true = open_split(true / _common_split(true, true_splits, predicted_splits))
     if isinstance(predicted, Split):

@@ -132,7 +132,7 @@ class Schedule:
         if not self._runs:
             return len(range(self.rank, self.length, self.world_size))
         rounds, rest = divmod(self.length, self.batch_size * self.world_size)
-        last = min(self.batch_size, max(0, rest - self.rank * self.batch_size))
+        last = min(self.batch_size, max(0, rest - self._run(rounds) * self.batch_size))
         return rounds * self.batch_size + last
 
     @property
@@ -211,13 +211,20 @@ class Schedule:
         rows = self.rows(batch)
         if self._runs:
             size = rows.stop - rows.start
-            first = rows.start * self.world_size + self.rank * size
+            first = rows.start * self.world_size + self._run(batch) * size
             places = np.arange(first, first + size)
         else:
             places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
         if self.pad_remainder:
             places %= self.length
         return places
+
+    def _run(self, batch: int) -> int:
+        """Return which run of successive places this rank gets among those of all ranks.
+
+        Another one each time, or a share of classes could fall to the same rank again and again.
+        """
+        return (self.rank + batch) % self.world_size
 
     def rows(self, batch: int) -> slice:
         """Return the part of this rank's share of an epoch that a batch is, padding included."""
