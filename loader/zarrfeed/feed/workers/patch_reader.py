@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 
 # Decoded chunks that a worker keeps: patches of a case share tiles, and a patch that must contain a
-# class needs a tile of the mask twice.
+# class needs a tile of the mask twice. More leave the processor's cache: patches of 64×128×128 from
+# LZ4 tiles of 64³ of 8 volumes take 3.3 ms of CPU time with 16 MiB, 4.1 ms with 64 MiB.
+_CACHE_NBYTES = 16 << 20
 _LISTED = 1024  # places whose Trues are listed
-_CACHE_NBYTES = 64 << 20
 
 
 class _Draw(NamedTuple):
