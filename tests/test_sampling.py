@@ -21,7 +21,8 @@ from zarrfeed.order.class_shares import ClassShare, ClassShares
 from zarrfeed.order.pattern_shares import pattern_shares
 from zarrfeed.order.repeated_samples import RepeatedSamples, apportioned
 from zarrfeed.order.sample_weights import frequency_weights, given_weights, grouped, share_weights
-from zarrfeed.order.sampling import MOST_DRAWS, described
+from zarrfeed.order.sampling import MOST_DRAWS
+from zarrfeed.order.user_values import described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

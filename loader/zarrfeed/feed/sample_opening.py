@@ -8,7 +8,8 @@ from zarrfeed.feed.class_ids import class_names
 from zarrfeed.feed.share_opening import share_targets
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.sample_weights import frequency_weights, given_weights, share_weights
-from zarrfeed.order.sampling import Shares, Weights, described
+from zarrfeed.order.sampling import Shares, Weights
+from zarrfeed.order.user_values import described
 from zarrfeed.store.class_counts import class_presence
 
 if TYPE_CHECKING:

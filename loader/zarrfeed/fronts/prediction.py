@@ -22,7 +22,8 @@ from zarrfeed.fronts.model_calls import (
     weights_digest,
 )
 from zarrfeed.order.grid_draws import count_patches, overlapping_cells
-from zarrfeed.order.patches import GridPatches, described
+from zarrfeed.order.patches import GridPatches
+from zarrfeed.order.user_values import described
 from zarrfeed.spelling import few
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.content_digest import content_digest

@@ -7,7 +7,6 @@ computed by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +14,14 @@ import numpy as np
 from zarrfeed.order.draws import FREE, Draws, patch_draw
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patch_cases import indices_of
-from zarrfeed.order.patches import CoverPatches, GridPatches, described
 from zarrfeed.order.random_words import Purpose, below, random_words
+from zarrfeed.order.user_values import described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.order.patch_cases import PatchCases
+    from zarrfeed.order.patches import CoverPatches, GridPatches
 
 _MOST_CELLS = 1 << 62  # beyond this, sums of int64 could overflow
 
@@ -116,40 +116,45 @@ def count_patches(along: NDArray[np.int64]) -> NDArray[np.int64]:
     return counts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """Which cell of which case is at each place of an epoch?"""
+class _CellDraws:
+    """What the patches of both grids have in common: which cell of which case is at each place."""
 
-    cases: PatchCases
-    along: NDArray[np.int64]  # (M, axes): number of cells along each axis
-    ends: NDArray[np.int64] = field(init=False)  # (M,): cells of the cases up to here
+    shuffled = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ends", np.cumsum(count_patches(self.along)))
+    def __init__(
+        self, patches: CoverPatches | GridPatches, cases: PatchCases, along: NDArray[np.int64]
+    ) -> None:
+        self._cases = cases
+        self._along = along  # (M, axes): number of cells along each axis
+        self._ends = np.cumsum(count_patches(along))  # (M,): cells of the cases up to here
+        self._description = described(patches)
+        self.dtype = patch_draw(patches.axes)
+        self.length = int(self._ends[-1]) if self._ends.size else 0
 
-    def __len__(self) -> int:
-        return int(self.ends[-1]) if self.ends.size else 0
-
-    def at(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _cells(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the case of each place, (n,), and where in its grid the cell is, (n, axes)."""
-        case = np.searchsorted(self.ends, places, side="right")
-        along = self.along[case]
+        case = np.searchsorted(self._ends, places, side="right")
+        along = self._along[case]
         # From the end, because then the first case needs no number before it.
-        number = places - self.ends[case] + along.prod(axis=1)
+        number = places - self._ends[case] + along.prod(axis=1)
         return case, indices_of(number, along)
 
-    def draws(
+    def _draws_of(
         self, places: NDArray[np.int64], case: NDArray[np.int64], origins: NDArray[np.int64]
     ) -> Draws:
         """Return the draws of patches of some cases."""
-        draws = np.zeros(places.size, patch_draw(origins.shape[1]))
+        draws = np.zeros(places.size, self.dtype)
         draws["id"], draws["origin"] = places, origins
-        self.cases.put_into(draws, case)
+        self._cases.put_into(draws, case)
         draws["tile"] = draws["label"] = FREE
         return draws
 
+    def described(self) -> dict[str, Any]:
+        """Return what the draws depend on in JSON."""
+        return {**self._description, "cases": self._cases.digest}
 
-class GridDraws:
+
+class GridDraws(_CellDraws):
     """The patches of `GridPatches`, case by case, each in C order: a `Sampler`.
 
     Parameters
@@ -165,27 +170,19 @@ class GridDraws:
         The patches are more than int64 can count.
     """
 
-    shuffled = False
-
     def __init__(self, patches: GridPatches, cases: PatchCases) -> None:
+        super().__init__(patches, cases, overlapping_cells(cases.sizes, patches))
         self.patches = patches
-        self._cells = _Cells(cases, overlapping_cells(cases.sizes, patches))
-        self.dtype = patch_draw(patches.axes)
-        self.length = len(self._cells)
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places of an epoch; see `Sampler`."""
         del seed, epoch  # the same in every epoch
-        case, cell = self._cells.at(places)
-        origins = overlapping_origins(cell, self._cells.cases.sizes[case], self.patches)
-        return self._cells.draws(places, case, origins)
-
-    def described(self) -> dict[str, Any]:
-        """Return what the draws depend on in JSON."""
-        return {**described(self.patches), "cases": self._cells.cases.digest}
+        case, cell = self._cells(places)
+        origins = overlapping_origins(cell, self._cases.sizes[case], self.patches)
+        return self._draws_of(places, case, origins)
 
 
-class CoverDraws:
+class CoverDraws(_CellDraws):
     """The patches of `CoverPatches`, case by case, each in C order: a `Sampler`.
 
     How far the first patch begins before the case is random per (seed, epoch, case) and axis, and
@@ -193,10 +190,8 @@ class CoverDraws:
 
     Parameters
     ----------
-    patches
-        Which patches.
-    cases
-        What they are cut from.
+    patches, cases
+        As for :class:`GridDraws`.
 
     Raises
     ------
@@ -204,29 +199,21 @@ class CoverDraws:
         The patches are more than int64 can count.
     """
 
-    shuffled = False
-
     def __init__(self, patches: CoverPatches, cases: PatchCases) -> None:
+        super().__init__(patches, cases, covering_cells(cases.sizes, patches))
         self.patches = patches
-        self._cells = _Cells(cases, covering_cells(cases.sizes, patches))
-        self.dtype = patch_draw(patches.axes)
-        self.length = len(self._cells)
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places of an epoch; see `Sampler`."""
-        case, cell = self._cells.at(places)
-        numbers, sizes = self._cells.cases.numbers[case], self._cells.cases.sizes[case]
+        case, cell = self._cells(places)
+        numbers, sizes = self._cases.numbers[case], self._cases.sizes[case]
         extent = np.asarray(self.patches.size, np.int64)
-        room = self._cells.along[case] * extent - sizes
+        room = self._along[case] * extent - sizes
         least, most = np.maximum(room - extent + 1, 0), np.minimum(room, extent - 1)
         words = random_words((seed, epoch, Purpose.GRID_ORIGIN), numbers, self.patches.axes)
         shift = least + below(words, most - least + 1)
-        draws = self._cells.draws(places, case, cell * extent - shift)
+        draws = self._draws_of(places, case, cell * extent - shift)
         draws["orientation"] = random_orientations(
             places, seed=seed, epoch=epoch, flips=self.patches.every_flip, turns=self.patches.turns
         )
         return draws
-
-    def described(self) -> dict[str, Any]:
-        """Return what the draws depend on in JSON."""
-        return {**described(self.patches), "cases": self._cells.cases.digest}

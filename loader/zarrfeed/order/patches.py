@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ import numpy as np
 from zarrfeed.arguments import number, whole
 from zarrfeed.order.forced_classes import exact_share
 from zarrfeed.order.sampling import MOST_DRAWS
+from zarrfeed.order.user_values import set_value
 
 # A value for all fields, or one for each of some fields.
 Fill: TypeAlias = float | Mapping[str, float] | None
@@ -25,7 +26,19 @@ _MOST_PIXELS = 1 << 62  # of a patch, so that numbers of pixels fit int64
 
 
 @dataclass(frozen=True, slots=True)
-class RandomPatches:
+class _OneSize:
+    """Patches of one size."""
+
+    size: tuple[int, ...]
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPatches(_OneSize):
     """Patches at random places, of which given shares contain given classes.
 
     Draw j of epoch e depends on (seed, e, j) alone. Cases are drawn in proportion to the number of
@@ -76,7 +89,6 @@ class RandomPatches:
     3
     """
 
-    size: tuple[int, ...]
     _: KW_ONLY
     per_epoch: int | None = None
     shares: Mapping[str | int, float] | None = None
@@ -90,27 +102,22 @@ class RandomPatches:
 
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
-        _set(self, "size", _size(self.size))
+        set_value(self, "size", _size(self.size))
         if self.per_epoch is not None:
             per_epoch = whole("per_epoch", self.per_epoch, at_least=1, at_most=MOST_DRAWS)
-            _set(self, "per_epoch", per_epoch)
+            set_value(self, "per_epoch", per_epoch)
         per_case = whole("per_case", self.per_case, at_least=1)
-        _set(self, "per_case", min(per_case, MOST_DRAWS))
+        set_value(self, "per_case", min(per_case, MOST_DRAWS))
         if self.by not in ("size", "case"):
             raise ValueError(f"by must be 'size' or 'case', not {self.by!r}")
         if self.border not in ("shift", "fill"):
             raise ValueError(f"border must be 'shift' or 'fill', not {self.border!r}")
-        _set(self, "jitter", number("jitter", self.jitter))
+        set_value(self, "jitter", number("jitter", self.jitter))
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter!r}")
         if self.shares is not None:
-            _set(self, "shares", _shares(self.shares))
+            set_value(self, "shares", _shares(self.shares))
         _check(self)
-
-    @property
-    def axes(self) -> int:
-        """Number of spatial axes."""
-        return len(self.size)
 
     @property
     def every_flip(self) -> tuple[bool, ...]:
@@ -119,7 +126,7 @@ class RandomPatches:
 
 
 @dataclass(frozen=True, slots=True)
-class CoverPatches:
+class CoverPatches(_OneSize):
     """Patches that cover every pixel exactly once per epoch, differently in every epoch.
 
     Each case is cut by a grid without overlap, whose origin is random per (seed, epoch, case). The
@@ -140,7 +147,6 @@ class CoverPatches:
         A value has the wrong type or is out of range; the message names it.
     """
 
-    size: tuple[int, ...]
     _: KW_ONLY
     fill: Fill = None
     flips: bool | tuple[bool, ...] = False
@@ -148,13 +154,8 @@ class CoverPatches:
 
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
-        _set(self, "size", _size(self.size))
+        set_value(self, "size", _size(self.size))
         _check(self)
-
-    @property
-    def axes(self) -> int:
-        """Number of spatial axes."""
-        return len(self.size)
 
     @property
     def every_flip(self) -> tuple[bool, ...]:
@@ -163,7 +164,7 @@ class CoverPatches:
 
 
 @dataclass(frozen=True, slots=True)
-class GridPatches:
+class GridPatches(_OneSize):
     """Patches on a regular grid that cover everything, equal in every epoch, for evaluation.
 
     Patches begin every ``int(size × (1 - overlap))`` pixels, at least 1, and the last one along
@@ -190,23 +191,17 @@ class GridPatches:
     (256, 256)
     """
 
-    size: tuple[int, ...]
     overlap: float = 0.0
     _: KW_ONLY
     fill: Fill = None
 
     def __post_init__(self) -> None:
         """Validate and normalise every value."""
-        _set(self, "size", _size(self.size))
-        _set(self, "overlap", number("overlap", self.overlap))
-        _set(self, "fill", _fill(self.fill))
+        set_value(self, "size", _size(self.size))
+        set_value(self, "overlap", number("overlap", self.overlap))
+        set_value(self, "fill", _fill(self.fill))
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, not {self.overlap!r}")
-
-    @property
-    def axes(self) -> int:
-        """Number of spatial axes."""
-        return len(self.size)
 
     @property
     def step(self) -> tuple[int, ...]:
@@ -215,27 +210,6 @@ class GridPatches:
 
 
 Patches: TypeAlias = RandomPatches | CoverPatches | GridPatches
-
-
-def described(patches: Patches) -> dict[str, Any]:
-    """Describe patches in JSON, to compare them with those of a saved state.
-
-    Examples
-    --------
-    >>> described(GridPatches((8, 8)))
-    {'kind': 'GridPatches', 'size': [8, 8], 'overlap': 0.0, 'fill': None}
-    """
-    values: dict[str, Any] = {"kind": type(patches).__name__, **asdict(patches)}
-    for name, value in values.items():
-        if isinstance(value, tuple):
-            values[name] = list(value)
-        elif isinstance(value, Mapping):
-            values[name] = {str(key): float(each) for key, each in value.items()}
-    return values
-
-
-def _set(patches: Patches, name: str, value: object) -> None:
-    object.__setattr__(patches, name, value)
 
 
 def _size(size: Any) -> tuple[int, ...]:
@@ -290,14 +264,14 @@ def _check(patches: RandomPatches | CoverPatches) -> None:
     axes, flips, size = patches.axes, patches.flips, patches.size
     if not isinstance(patches.turns, bool | np.bool_):
         raise TypeError(f"turns must be True or False, not {patches.turns!r}")
-    _set(patches, "turns", bool(patches.turns))
+    set_value(patches, "turns", bool(patches.turns))
     if isinstance(flips, bool | np.bool_):
-        _set(patches, "flips", bool(flips))
+        set_value(patches, "flips", bool(flips))
     else:
         given = tuple(flips) if isinstance(flips, Iterable) else ()
         if len(given) != axes or not all(isinstance(flip, bool | np.bool_) for flip in given):
             raise ValueError(f"flips must be one bool or {axes}, one for each axis, not {flips!r}")
-        _set(patches, "flips", tuple(map(bool, given)))
+        set_value(patches, "flips", tuple(map(bool, given)))
     if patches.turns and size[-2] != size[-1]:
         raise ValueError(f"turns needs patches that are square in their last two axes, not {size}")
-    _set(patches, "fill", _fill(patches.fill))
+    set_value(patches, "fill", _fill(patches.fill))

@@ -11,8 +11,8 @@ from zarrfeed.order.draws import FREE, patch_draw
 from zarrfeed.order.forced_classes import ForcedClasses, exact_share
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patch_cases import indices_of
-from zarrfeed.order.patches import described
 from zarrfeed.order.random_words import Purpose, below, random_words
+from zarrfeed.order.user_values import described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from zarrfeed.arguments import whole
+from zarrfeed.order.user_values import set_value
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -98,7 +99,7 @@ class Shares:
         for name, share in shares.items():
             if not (isinstance(share, int | float) and 0 <= share <= 1):
                 raise ValueError(f"shares[{name!r}] must be from 0 to 1, not {share!r}")
-        _set(self, "shares", {name: float(share) for name, share in shares.items()})
+        set_value(self, "shares", {name: float(share) for name, share in shares.items()})
         _set_per_epoch(self)
 
 
@@ -142,7 +143,7 @@ class Weights:
             raise ValueError("weights must not all be 0: no sample could be drawn")
         weights /= weights.max()  # sums of very large or small weights would not be finite
         weights.flags.writeable = False
-        _set(self, "weights", weights)
+        set_value(self, "weights", weights)
         _set_per_epoch(self)
 
     def __repr__(self) -> str:
@@ -179,36 +180,14 @@ class RepeatFactor:
         """Validate and normalise every value."""
         if not (isinstance(self.threshold, int | float) and 0 < self.threshold <= 1):
             raise ValueError(f"threshold must be above 0 and at most 1, not {self.threshold!r}")
-        _set(self, "threshold", float(self.threshold))
+        set_value(self, "threshold", float(self.threshold))
         _set_per_epoch(self)
 
 
 Sampling: TypeAlias = Balanced | Shares | Weights | RepeatFactor
 
 
-def described(sampling: Sampling) -> dict[str, Any]:
-    """Describe a sampling in JSON, without an array of weights.
-
-    Examples
-    --------
-    >>> described(RepeatFactor(0.01))
-    {'kind': 'RepeatFactor', 'threshold': 0.01, 'per_epoch': None}
-    """
-    values: dict[str, Any] = {"kind": type(sampling).__name__}
-    for field in fields(sampling):
-        value = getattr(sampling, field.name)
-        if isinstance(value, Mapping):
-            value = {str(key): each for key, each in value.items()}
-        if not isinstance(value, np.ndarray):
-            values[field.name] = value
-    return values
-
-
-def _set(sampling: Sampling, name: str, value: object) -> None:
-    object.__setattr__(sampling, name, value)
-
-
 def _set_per_epoch(sampling: Sampling) -> None:
     if sampling.per_epoch is not None:
         number = whole("per_epoch", sampling.per_epoch, at_least=1, at_most=MOST_DRAWS)
-        _set(sampling, "per_epoch", number)
+        set_value(sampling, "per_epoch", number)

@@ -125,12 +125,8 @@ def own_sizes(
 
     Parameters
     ----------
-    sizes
-        (n, axes) int64: size of each tile's case in pixels.
-    tiles
-        (n,) int64: number of each tile within its case.
-    tile
-        Size of a tile along each axis in pixels.
+    sizes, tiles, tile
+        As for :func:`origins_of`.
 
     Returns
     -------
