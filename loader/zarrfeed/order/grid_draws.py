@@ -42,6 +42,7 @@ def overlapping_cells(sizes: NDArray[np.int64], patches: GridPatches) -> NDArray
 
     Examples
     --------
+    >>> from zarrfeed import GridPatches
     >>> overlapping_cells(np.array([[3, 8], [9, 16]]), GridPatches((8, 8), 0.5)).tolist()
     [[1, 1], [2, 3]]
     """
@@ -70,6 +71,7 @@ def overlapping_origins(
 
     Examples
     --------
+    >>> from zarrfeed import GridPatches
     >>> places, sizes = np.array([[0, 0], [0, 1]]), np.array([[3, 8], [3, 9]])
     >>> overlapping_origins(places, sizes, GridPatches((8, 8), 0.5)).tolist()
     [[-2, 0], [-2, 1]]
@@ -84,6 +86,7 @@ def covering_cells(sizes: NDArray[np.int64], patches: CoverPatches) -> NDArray[n
 
     Examples
     --------
+    >>> from zarrfeed import CoverPatches
     >>> covering_cells(np.array([[8, 9], [14, 15]]), CoverPatches((8, 8))).tolist()
     [[1, 2], [2, 3]]
     """
