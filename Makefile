@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # tf_keras goes with one release of TensorFlow, and asks for the package that is not -cpu.
 TF_KERAS := from importlib.metadata import version; print(version('tensorflow-cpu').rpartition('.')[0] + '.0')
 
-.PHONY: help demo test check mypy pyright soak fuzz chaos bench bench-plots clean
+.PHONY: help demo docs test check mypy pyright soak fuzz chaos bench bench-plots clean
 .DEFAULT_GOAL := help
 
 help:  ## this page
@@ -42,6 +42,9 @@ help:  ## this page
 demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what it predicts (< 3 min)
 	$(BIN)/zarrfeed demo
 
+docs: .venv/for-dev  ## the documentation, in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 test: .venv/for-dev  ## the whole suite, by JOBS=2 processes
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
@@ -54,10 +57,11 @@ fuzz: .venv/for-dev  ## mutated stores and sources by the 10,000s (half an hour;
 chaos: .venv/for-dev  ## kill workers, parents and conversions, fail system calls (SEED=…, SECONDS=600)
 	$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) $(BIN)/python -m pytest -m chaos -s -o faulthandler_timeout=0
 
-check: .venv/for-dev  ## ruff, mypy strict, pyright, then the tests
+check: .venv/for-dev  ## ruff, mypy strict, pyright, the documentation, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory -j2 mypy pyright
+	@$(MAKE) --no-print-directory docs
 	@$(MAKE) --no-print-directory test
 
 mypy pyright: .venv/for-dev
@@ -71,4 +75,4 @@ bench-plots: .venv/for-plots  ## draw what `make bench` and benchmarks/scan.py f
 	$(BIN)/python benchmarks/plot.py bench.jsonl $(wildcard scan.jsonl benchmarks/results/growth.csv) --out plots
 
 clean:  ## remove what the commands above made
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,71 @@
+"""The documentation: every page's blocks run, one after the other, as a reader would paste them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from doc_blocks import blocks_of, fits, run_page, script_of
+from doc_data import PREPARED
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = [
+    page.relative_to(DOCS).as_posix()
+    for page in sorted(DOCS.rglob("*.md"))
+    if "_build" not in page.parts and blocks_of(page.read_text("utf-8"))
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_every_page_run(page: str, tmp_path: Path) -> None:
+    if page in PREPARED:
+        PREPARED[page](tmp_path)
+    run_page(DOCS / page, tmp_path)
+
+
+def test_data_are_prepared_for_pages_that_exist() -> None:
+    assert [page for page in PREPARED if not (DOCS / page).is_file()] == []
+
+
+def test_blocks_run_in_order_in_one_process(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nx = 2\n```\n```sh\necho a b >list\n```\n```output\n```\ntext\n"
+        "```python\nprint(open('list').read(), x)\n```\n\n```output\na …\n 2\n```\n"
+    )
+    assert run_page(page, tmp_path) == "a b\n 2\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("```python\n1 / 0\n```\n", 'page.py", line 2'),
+        ("\n```sh\nfalse\ntrue\n```\n", "line 3"),
+        ("```python\nprint(1)\n```\n```output\n2\n```\n", "page.md, line 2: needed\n2\n\nfound\n1"),
+    ],
+)
+def test_a_page_that_is_wrong_fails_and_names_the_line(
+    body: str, words: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(body)
+    with pytest.raises(AssertionError) as error:
+        run_page(page, tmp_path)
+    assert words in str(error.value)
+
+
+def test_output_needs_a_block_that_prints_it() -> None:
+    with pytest.raises(ValueError, match="line 5: needed a python or sh block"):
+        blocks_of("```sh\nls\n```\ntext\n```output\nx\n```\n")
+
+
+def test_lines_keep_their_numbers() -> None:
+    text = "# Title\n\n```sh\na\nb\n```\n\n```python\nx = 1\n```\n"
+    lines = script_of(blocks_of(text)).splitlines()
+    assert lines.index("x = 1") == text.splitlines().index("x = 1")
+
+
+def test_dots_stand_for_anything() -> None:
+    assert fits("a\nb\nc", "a\n…\nc")
+    assert not fits("a\nb\nc", "a\n…\nd")
