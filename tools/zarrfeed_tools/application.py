@@ -28,6 +28,7 @@ from zarrfeed_tools import (
     inspect_command,
     predict_command,
     repack_command,
+    report_command,
     verify_command,
 )
 from zarrfeed_tools.terminal import NEWLINE, console, shown
@@ -85,6 +86,7 @@ for command in (
     repack_command,
     verify_command,
     inspect_command,
+    report_command,
     bench_command,
     evaluate_command,
     predict_command,

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-_READING = ("convert", "verify", "repack", "inspect", "evaluate")
+_READING = ("convert", "verify", "repack", "inspect", "evaluate", "report")
 
 
 def main() -> None:
