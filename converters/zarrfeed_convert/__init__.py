@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
     from zarrfeed_convert.decoding.limits import Limits
+    from zarrfeed_convert.detection.candidate import Candidate
+    from zarrfeed_convert.detection.detect import choose_format, detect_formats
     from zarrfeed_convert.extra_fields import fields_of_text
     from zarrfeed_convert.formats import (
         FORMATS,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 # Where each name is defined, below this package.
 _HOME = {
     "FORMATS": "formats",
+    "Candidate": "detection.candidate",
     "Cells": "splits.split_summary",
     "ClassFacts": "splits.split_summary",
     "FieldFacts": "splits.split_summary",
@@ -67,9 +70,11 @@ _HOME = {
     "SplitVerification": "verification.findings",
     "Verification": "verification.findings",
     "begin_supervised": "supervision.supervisor",
+    "choose_format": "detection.detect",
     "class_cells": "splits.split_summary",
     "classes_of": "splits.split_summary",
     "convert": "conversion",
+    "detect_formats": "detection.detect",
     "factory_of": "formats",
     "field_cells": "splits.split_summary",
     "fields_of": "splits.split_summary",
@@ -86,6 +91,7 @@ _HOME = {
 
 __all__ = [
     "FORMATS",
+    "Candidate",
     "Cells",
     "ClassFacts",
     "FieldFacts",
@@ -102,9 +108,11 @@ __all__ = [
     "SplitVerification",
     "Verification",
     "begin_supervised",
+    "choose_format",
     "class_cells",
     "classes_of",
     "convert",
+    "detect_formats",
     "factory_of",
     "field_cells",
     "fields_of",

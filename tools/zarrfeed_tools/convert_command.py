@@ -37,7 +37,6 @@ from zarrfeed_tools.pack_options import (
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing, parse_tile
 from zarrfeed_tools.source_options import (
-    DEFAULT_FORMAT,
     READ_TIMEOUT_S,
     AgreementOption,
     AllowExternal,
@@ -47,6 +46,7 @@ from zarrfeed_tools.source_options import (
     Fields,
     FormatName,
     FormatOptions,
+    From,
     Images,
     ImageSuffix,
     MaskMapOption,
@@ -69,15 +69,19 @@ if TYPE_CHECKING:
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
 _HELP = """Pack images and masks into one split of a dataset.
 
-Images and masks are paired by their names. Test sets need no --masks. Use --format for data that \
-are not image files in folders. The run stops at the first invalid input and names the file; \
---on-error skip leaves such inputs out instead. To continue an interrupted run, repeat the command.
+Images and masks are paired by their names. Test sets need no --masks. --from DIR looks for them, \
+and for other formats, in the folder of a dataset; or use --format. The run stops at the first \
+invalid input and names the file; --on-error skip leaves such inputs out instead. To continue an \
+interrupted run, repeat the command.
 
 [bold]Examples[/] (globs must be quoted, or the shell expands them)
 
 \b
 zarrfeed convert cells.zarr --split train \\
   --images cells/images --masks cells/masks
+
+\b
+zarrfeed convert camvid.zarr --split train --from camvid
 
 \b
 zarrfeed convert city.zarr --split val \\
@@ -128,10 +132,11 @@ def _command(
             help="Name of the split to pack, such as train or val. Run the command once per split."
         ),
     ],
-    images: Images,
+    images: Images = None,
     masks: Masks = None,
+    from_: From = None,
     fields: Fields = None,
-    format_name: FormatName = DEFAULT_FORMAT,
+    format_name: FormatName = None,
     options: FormatOptions = None,
     classes: Annotated[
         str | None,
@@ -245,9 +250,12 @@ def _command(
     distances = _spacing(spacing)  # before files are opened, which may take minutes
     limits = limits_of(max_sample_size, allow_external=allow_external)
     set_read_timeout(read_timeout)
+    if images is None and from_ is None:
+        raise typer.BadParameter("needs this, or --from DIR", param_hint="--images")
     arguments = SourceArguments(
         images,
         masks,
+        from_=from_,
         fields=fields,
         format_name=format_name,
         options=options,

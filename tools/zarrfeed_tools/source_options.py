@@ -18,12 +18,14 @@ from zarrfeed.errors import printable
 from zarrfeed_convert import (
     Limits,
     OptionError,
+    choose_format,
     fields_of_text,
     open_source,
     options_of_text,
     parameters_of,
 )
 from zarrfeed_tools.quantities import parse_bytes
+from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,13 +75,25 @@ class Agreement(StrEnum):
     WARN = "warn"
 
 
+From: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="DIR",
+        help="The folder of a dataset, instead of --images and --masks: looks for the images and "
+        "masks of the split in it, says which format it takes it for and why, and asks for "
+        "--format where two fit.",
+        show_default=False,
+    ),
+]
 Images: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--images",
         metavar="PATH_OR_GLOB",
         help="The images: a folder, which is searched recursively, a file, or a glob. Other "
         "formats may expect something else; see zarrfeed formats NAME.",
+        show_default=False,
     ),
 ]
 Masks: TypeAlias = Annotated[
@@ -96,12 +110,14 @@ Fields: TypeAlias = Annotated[
     typer.Option("--field", metavar="NAME=ROLE:PLACE", help=FIELD_HELP, show_default=False),
 ]
 FormatName: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="NAME",
         help="Format of the data, such as coco, nifti, hdf5 or tfrecord. zarrfeed formats lists "
-        "all formats; zarrfeed formats NAME explains one.",
+        "all formats; zarrfeed formats NAME explains one. By default that of the folder --from, "
+        "else paired: image files.",
+        show_default=False,
     ),
 ]
 FormatOptions: TypeAlias = Annotated[
@@ -211,6 +227,8 @@ class SourceArguments:
     images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map, as_,
     geometry
         The values of the options above; None if an option is not given.
+    from_
+        The folder in which images and masks are found; then `images` is None.
     stored_sizes
         The values of the options that say how large stored tiles or samples are, for `as_`; see
         :func:`arrangement`.
@@ -221,10 +239,11 @@ class SourceArguments:
         Limits of the sizes that files may claim, and of the files to which they may refer.
     """
 
-    images: str
+    images: str | None
     masks: str | None
+    from_: str | None = None
     fields: Sequence[str] | None = None
-    format_name: str = DEFAULT_FORMAT
+    format_name: str | None = None
     options: Sequence[str] | None = None
     image_suffix: str | None = None
     mask_suffix: str | None = None
@@ -247,11 +266,23 @@ class SourceArguments:
             The data cannot be packed, or need a package that is not installed.
         """
         try:
-            return open_source(self.format_name, self._arguments(), limits=self.limits)
+            if self.from_ is None:
+                return self._opened(self.format_name or DEFAULT_FORMAT, {})
+            if self.images is not None:
+                raise typer.BadParameter("use either this or --from", param_hint="--images")
+            found = choose_format(self.from_, self.split or "", self.format_name)
+            why = f"taken for {found.format}, because {shown(found.reason)}"
+            console(stderr=True).print(f"--from {shown(self.from_)}: {why}", soft_wrap=True)
+            return self._opened(found.format, found.arguments)
         except OptionError as error:
             raise typer.BadParameter(str(error)) from error
 
-    def _arguments(self) -> dict[str, Any]:
+    def _opened(self, format_name: str, found: Mapping[str, str]) -> Source:
+        return open_source(
+            format_name, {**found, **self._arguments(format_name)}, limits=self.limits
+        )
+
+    def _arguments(self, format_name: str) -> dict[str, Any]:
         """Return the arguments for the format's class: those that were given."""
         options = options_of_text(self.options or ())
         for option in options:
@@ -269,15 +300,15 @@ class SourceArguments:
             "geometry": self.geometry,
             **suffixes,
         }
-        known = parameters_of(self.format_name)
+        known = parameters_of(format_name)
         if self.as_ is None and "as_" in known:
             by_format = known["as_"].default != As.SLICES  # it knows what its samples are
             said["as_"] = arrangement(*self.stored_sizes, auto=None if by_format else "volumes")
         for option, value in suffixes.items():
             if value is not None and option not in known:
                 raise typer.BadParameter(
-                    f"the format {self.format_name} has no such option; zarrfeed formats "
-                    f"{self.format_name} lists those it has",
+                    f"the format {format_name} has no such option; zarrfeed formats "
+                    f"{format_name} lists those it has",
                     param_hint=FLAGS[option],
                 )
         if self.split is not None and "subset" in known:

@@ -1,0 +1,93 @@
+"""Which formats with a layout of their own does a folder have?
+
+Each function looks for one format. Formats whose files could be paired by name as well, because
+they are image files in folders, are told apart here by the names that only they have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed_convert.detection.candidate import Candidate
+from zarrfeed_convert.detection.contents import (
+    edges,
+    first_file_name,
+    image_folder_of,
+    names_in_json,
+)
+from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.split_names import is_of, is_of_another
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from zarrfeed_convert.detection.listing import Listing
+
+# Folders that only this dataset has -> its format. {split} is not needed: its subsets are chosen
+# by the name of the split.
+_FOLDERS = (
+    ("camvid", ("train", "trainannot")),
+    ("camvid", ("701_StillsRaw_full", "LabeledApproved_full")),
+    ("cityscapes", ("leftImg8bit", "gtFine")),
+    ("voc", ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")),
+)
+
+_MOST_JSON = 50  # in a folder; more are those of a tool that writes one per image
+
+
+def by_folders(listing: Listing, split: str) -> Iterator[Candidate]:  # noqa: ARG001 (a subset is chosen later)
+    """Find datasets that folders of certain names tell."""
+    for kind, folders in _FOLDERS:
+        for path in listing.folders:
+            if all(join(path, folder) in listing.folders for folder in folders):
+                yield _known(listing, kind, path, " and ".join(f"{name}/" for name in folders))
+    for path in listing.folders:  # CamVid's masks are called like 0001TP_006690_L.png
+        if listing.has("train", "train_labels", inside=path):
+            masks = listing.folders[join(path, "train_labels")].files
+            if masks and all(name.endswith("_L.png") for name in masks):
+                yield _known(listing, "camvid", path, "train_labels/ with masks *_L.png")
+
+
+def by_dataset_json(listing: Listing, split: str) -> Iterator[Candidate]:  # noqa: ARG001 (a subset is chosen later)
+    """Find raw datasets of nnU-Net and tasks of the Decathlon."""
+    for path, folder in listing.folders.items():
+        if "dataset.json" not in folder.files:
+            continue
+        text = edges(listing.path(join(path, "dataset.json")))
+        if '"channel_names"' in text or '"file_ending"' in text:
+            yield _known(listing, "nnunet", path, "dataset.json with channel_names")
+        elif '"modality"' in text:
+            yield _known(listing, "msd", path, "dataset.json with modality")
+
+
+def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:
+    """Find COCO's JSON files with shapes."""
+    found = [
+        file
+        for path in listing.folders
+        if listing.folders[path].endings[".json"] <= _MOST_JSON
+        for file in listing.own_files(path, (".json",))
+        if names_in_json(listing.path(file), "images", "file_name")
+        and "segments_info" not in edges(listing.path(file))
+    ]
+    for file in _of_split(found, split):
+        named = first_file_name(listing.path(file))
+        images = image_folder_of(listing, named, file.rpartition("/")[0])
+        if images is not None:
+            yield Candidate(
+                "coco",
+                f"{file} is COCO JSON, its images are in {images or listing.root.name}/",
+                {"images": listing.path(images), "masks": listing.path(file)},
+            )
+
+
+def _known(listing: Listing, kind: str, path: str, why: str) -> Candidate:
+    where = f"{path}/ has" if path else "it has"
+    return Candidate(kind, f"{where} {why}", {"images": listing.path(path)})
+
+
+def _of_split(files: Iterable[str], split: str) -> list[str]:
+    """Return the files of a split; those that no split's name says if none says this one."""
+    known = list(files)
+    own = [file for file in known if is_of(file, split)]
+    return own or [file for file in known if not is_of_another(file, split)]
