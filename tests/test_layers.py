@@ -70,6 +70,7 @@ WORLDS = {
         "store.truncation",
     },
     "ctypes": {"store.truncation"},
+    "PIL": {"pictures.picture_files"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
@@ -78,7 +79,9 @@ PUBLIC = {
     "zarrfeed.store.array_metadata", "zarrfeed.store.node_metadata", "zarrfeed.order.shuffle",
     "zarrfeed.spelling", "zarrfeed.machine_memory", "zarrfeed.store.tile_grid",
     "zarrfeed.store.tile_arrays", "zarrfeed.store.names", "zarrfeed.store.case_table",
-    "zarrfeed.store.ome_metadata", "zarrfeed.store.ome_places",
+    "zarrfeed.store.ome_metadata", "zarrfeed.store.ome_places", "zarrfeed.pictures.palette",
+    "zarrfeed.pictures.windows", "zarrfeed.pictures.thumbnails", "zarrfeed.pictures.overlays",
+    "zarrfeed.pictures.planes", "zarrfeed.pictures.picture_files",
 }  # fmt: skip
 
 
@@ -160,8 +163,9 @@ def test_imports_point_down(package: Path) -> None:
 def test_every_folder_of_the_loader_is_a_layer() -> None:
     rooms = rooms_of(graph_of(LOADER))
     folders = {path.parent.name for path in LOADER.glob("*/__init__.py")}
-    assert folders == {"store", "order", "feed", "fronts", "evaluation"}
+    assert folders == {"store", "order", "feed", "fronts", "evaluation", "pictures"}
     assert not below("order", rooms) & folders, "order is pure"
+    assert not below("pictures", rooms), "pictures are pure, and know of no store"
     assert "order" not in below("store", rooms)
     assert below("evaluation", rooms) & folders == {"store"}
     for room in rooms.keys() - folders - {""}:

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from stores import traced_pixels, write_split
 from zarrfeed import StoreError, ZarrSequence
+from zarrfeed.pictures.palette import Palette
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools import demonstration
 from zarrfeed_tools.cells import CLASSES, write_cells
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.demonstration import open_sequences
-from zarrfeed_tools.pictures import class_colors, side_by_side
+from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.unet import Training, build_unet
 
 if TYPE_CHECKING:
@@ -236,18 +237,13 @@ def test_the_demonstration_with_images_refuses_volumes(
     assert needed in str(done.exception)
 
 
-def test_classes_have_colors_of_their_own() -> None:
-    names = [f"class {number}" for number in range(12)]
-    assert len({tuple(color) for color in class_colors(names).tolist()}) == 12
-    assert class_colors(["Background", "cell"])[0].tolist() == [0, 0, 0]
-    assert class_colors(["sky", "road"])[0].any()
-
-
-def test_ignored_pixels_are_white_and_predictions_have_their_class_color() -> None:
+def test_pixels_of_no_class_are_white_and_predictions_have_their_class_color() -> None:
     mask = np.full((1, 40, 50), 255, np.uint8)
     names = ["background", "cell"]
     sheet = np.asarray(
-        side_by_side(np.zeros((1, 40, 50, 1), np.uint16), mask, mask * 0, ["a"], classes=names)
+        side_by_side(
+            np.zeros((1, 40, 50, 1), np.uint16), mask, mask * 0, ["a"], palette=Palette.of(names)
+        )
     )
     assert (sheet[-46:-6, 6 + 50 + 6 :][:, :50] == 255).all()
     assert not sheet[-46:-6, -56:-6].any()
@@ -256,7 +252,7 @@ def test_ignored_pixels_are_white_and_predictions_have_their_class_color() -> No
 def test_negative_pixels_are_darker_than_zero() -> None:
     images = np.linspace(-1000, 3000, 2000).astype(np.int16).reshape(1, 40, 50, 1)
     mask = np.zeros((1, 40, 50), np.uint8)
-    sheet = np.asarray(side_by_side(images, mask, mask, ["a"], classes=["background"]))
+    sheet = np.asarray(side_by_side(images, mask, mask, ["a"], palette=Palette.of(["background"])))
     shown = sheet[-46:-6, 6:56, 0].ravel().astype(int)
     assert (shown[0], shown[-1]) == (0, 255)
     assert (np.diff(shown) >= 0).all()

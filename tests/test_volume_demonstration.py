@@ -13,11 +13,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from zarrfeed import StoreError, evaluate, open_cases
+from zarrfeed.pictures.palette import Palette, class_colors
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.abdomens import SIZES, VOLUME_CLASSES, draw_abdomen, write_abdomens
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.intensities import Intensities, measure_intensities
-from zarrfeed_tools.pictures import class_colors, side_by_side
+from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.segmentation_loss import dice_and_crossentropy
 from zarrfeed_tools.unet import build_unet
 
@@ -187,7 +188,7 @@ def test_images_of_different_sizes_share_a_sheet_and_show_through_the_background
     masks = [np.zeros((10, 90), np.uint8), np.ones((30, 84), np.uint8)]
     names = ["background", "cell"]
     sheet = np.asarray(
-        side_by_side(images, masks, masks, ["a", "b"], classes=names, overlay=True)
+        side_by_side(images, masks, masks, ["a", "b"], palette=Palette.of(names), overlay=True)
     ).astype(int)
     assert sheet.shape == (2 * 6 + 18 + 10 + 30 + 2 * (18 + 6), 3 * 90 + 4 * 6, 3)
     first, second = sheet[48:58], sheet[-36:-6]

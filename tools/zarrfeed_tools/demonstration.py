@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zarrfeed import StoreError, ZarrSequence, list_splits, open_split
+from zarrfeed.pictures.palette import Palette
 from zarrfeed_tools.augment import flip
 from zarrfeed_tools.pictures import side_by_side
 from zarrfeed_tools.rates import Clock, measure_feed
@@ -126,7 +127,8 @@ def demonstrate(
         logits = training.model.predict(image[first], verbose=0)
         sheet = side_by_side(
             image[first], mask[first], np.argmax(logits, axis=-1),
-            validation.batch_keys(0)[first], classes=classes,
+            validation.batch_keys(0)[first],
+            palette=Palette.of(classes, train.ignore),
         )  # fmt: skip
         picture.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(picture)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed import open_cases
+from zarrfeed.pictures.palette import Palette
+from zarrfeed.pictures.thumbnails import pick
+from zarrfeed.pictures.windows import Window, to_rgb
 from zarrfeed_tools.pictures import side_by_side
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def draw_slices(
         The range of values in the middle third of all greys.
     """
     wanted, predicted = cases.split.classes.index(of_class), open_cases(predictions)
+    palette = Palette.of(cases.split.classes, cases.split.ignore)
     rows = []
     for key in list(cases)[:_ROWS]:
         mask = np.asarray(cases.open(key, "mask"))
@@ -47,14 +51,13 @@ def draw_slices(
         guess = predicted.open(key, "prediction")[z]
         rows.append((*map(_zoomed, (image, mask[z], guess)), f"{key}, slice {z}"))
     images, masks, guesses, titles = zip(*rows, strict=True)
-    return side_by_side(images, masks, guesses, titles, classes=cases.split.classes, overlay=True)
+    return side_by_side(images, masks, guesses, titles, palette=palette, overlay=True)
 
 
 def _grey(image: NDArray[Any], intensities: Intensities) -> NDArray[np.uint8]:
-    low, high = intensities.low[0], intensities.high[0]
-    shown = (image - low) / (high - low)  # from -1, black, to 2, white
-    return np.asarray((shown + 1) / 3 * 255).clip(0, 255).astype(np.uint8)
+    low, high = intensities.low[:1], intensities.high[:1]
+    return to_rgb(image, Window(2 * low - high, 2 * high - low))
 
 
 def _zoomed(image: NDArray[Any]) -> NDArray[Any]:
-    return image.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+    return pick(image, (image.shape[0] * _ZOOM, image.shape[1] * _ZOOM))
