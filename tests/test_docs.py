@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,16 @@ def test_lines_keep_their_numbers() -> None:
 def test_dots_stand_for_anything() -> None:
     assert fits("a\nb\nc", "a\n…\nc")
     assert not fits("a\nb\nc", "a\n…\nd")
+
+
+@pytest.mark.parametrize("module", ["annotations", "command_pages", "format_pages", "markdown"])
+def test_the_examples_of_what_writes_pages_are_true(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"generators.{module}")).failed == 0
+
+
+@pytest.mark.parametrize("package", ["zarrfeed", "zarrfeed_convert"])
+def test_the_reference_has_every_public_name_once(package: str) -> None:
+    page = (DOCS / "reference" / f"{package}.md").read_text("utf-8")
+    listed = re.findall(r"^   ([A-Za-z_]\w*)$", page, re.MULTILINE)
+    public = [name for name in importlib.import_module(package).__all__ if name != "__version__"]
+    assert sorted(listed) == sorted(public)

@@ -105,9 +105,10 @@ def convert(
     split
         Name of the split, such as ``train``.
     classes
-        Class names; see :func:`zarrfeed_convert.labels.parse_classes`. None uses those of the
-        dataset's other splits; without other splits, they are found by reading every mask, and the
-        channels of multi-hot masks are named by their numbers.
+        Class names in the order of their ids: a sequence; an integer K, for classes named ``0`` to
+        ``K-1``; or a text with K, with names separated by commas, or with the path of a file of one
+        name per line. None uses those of the dataset's other splits; without other splits, they are
+        found by reading every mask, and the channels of multi-hot masks are named by their numbers.
     ignore
         Mask value of pixels that belong to no class. Multi-hot masks have none.
     size

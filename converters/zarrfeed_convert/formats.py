@@ -40,7 +40,7 @@ class Format:
     summary
         Description in one line.
     module, factory
-        Module, below :mod:`zarrfeed_convert.sources`, and name of its class.
+        Module, below ``zarrfeed_convert.sources``, and name of its class.
     extra
         Extra of zarrfeed that installs the packages it needs; empty if it needs none.
     """

@@ -152,7 +152,7 @@ class Source(ABC):
         """Return the description of the source that the store records, as JSON.
 
         ``kind`` is the format, ``facts`` are further facts. The other entries are the arguments
-        with which :func:`zarrfeed_convert.formats.source_of` opens the source again.
+        with which ``zarrfeed_convert.formats.source_of`` opens the source again.
         """
 
     @abstractmethod

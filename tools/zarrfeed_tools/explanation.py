@@ -18,7 +18,7 @@ from zarrfeed_tools.source_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Default: TypeAlias = str | int | float | bool | None
 
@@ -108,8 +108,15 @@ def list_formats() -> list[FormatRow]:
     return rows
 
 
-def explain(name: str) -> Explanation:
+def explain(name: str, text_of: Callable[[str], str] = plain) -> Explanation:
     """Explain a format by the docstring and the parameters of its class.
+
+    Parameters
+    ----------
+    name
+        Name of the format.
+    text_of
+        Converts each paragraph, which is reStructuredText.
 
     Raises
     ------
@@ -120,13 +127,15 @@ def explain(name: str) -> Explanation:
     """
     documented = read_docstring(inspect.getdoc(factory_of(name)) or "")
     parameters = parameters_of(name)
-    about = tuple(plain(text) for text in (documented.summary, *documented.paragraphs))
-    options = tuple(_options(documented, parameters))
+    about = tuple(text_of(text) for text in (documented.summary, *documented.paragraphs))
+    options = tuple(_options(documented, parameters, text_of))
     return Explanation(name, tuple(_usage(name, parameters)), about, options, documented.examples)
 
 
 def _options(
-    documented: Documented, parameters: Mapping[str, inspect.Parameter]
+    documented: Documented,
+    parameters: Mapping[str, inspect.Parameter],
+    text_of: Callable[[str], str],
 ) -> Iterator[FormatOption]:
     """Yield arguments in the order of the class, together with those that share a description."""
     left = list(parameters)
@@ -138,7 +147,7 @@ def _options(
             names,
             tuple(FLAGS.get(name, f"-o {name}=") for name in names),
             tuple(_default(parameters[name]) for name in names),
-            _HELP.get(names[0]) or _MAPPING.sub(r"\1=\2", plain(documented.of(names[0]))),
+            text_of(_HELP.get(names[0]) or _MAPPING.sub(r"\1=\2", documented.of(names[0]))),
         )
 
 

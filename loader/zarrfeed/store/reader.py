@@ -222,7 +222,7 @@ class SplitReader:
 
         Returns
         -------
-        dict of (b, *sample_shape) arrays
+        dict of (b, …) arrays
             One new array per field, in the order of :attr:`fields`; C-contiguous and 64-byte
             aligned.
 
@@ -300,7 +300,7 @@ def read_samples(split: Split, field: str, ids: Ids) -> NDArray[Any]:
 
     Returns
     -------
-    (b, *sample_shape) array of the field's dtype
+    (b, …) array of the field's dtype
     """
     with SplitReader(split, [field]) as reader:
         return reader.read(ids)[field]

@@ -214,7 +214,7 @@ class Split:
         Parameters
         ----------
         name
-            A name in :data:`zarrfeed.store.schema.DESCRIPTIVE`.
+            Name of a descriptive array, such as ``class_pixels``.
         """
         layout = self.layouts.get(name)
         if layout is None:

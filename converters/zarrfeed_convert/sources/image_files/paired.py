@@ -64,8 +64,8 @@ class PairedFolders(FilePairs):
     color
         ``auto`` keeps the channels of the files; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
-        Meaning of mask values: a :class:`MaskMap`, or text as in :func:`parse_mask_map`. By
-        default that of a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or
+        Class ids of mask values, as text: ``255=1``, ``#FF0000=1,*=0`` (as ``--mask-map``). By
+        default those of a ``labelmap.txt`` (CVAT), ``class_dict.csv``, ``label_colors.txt`` or
         ``_classes.csv`` (Roboflow) among the masks or beside their folder, if there is one.
     limits
         Limits on what files may claim, and name besides themselves; see
