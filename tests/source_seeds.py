@@ -85,6 +85,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "cityscapes", city, _cityscapes
     yield "voc", {"images": ".", "subset": "train"}, _voc
     yield "coco", {"images": "i", "masks": "a.json"}, _coco
+    yield "coco", {"images": "i", "masks": "a.json", "instances": "boundary"}, _coco
     yield "geotiff", folders, _geotiff
     yield "geotiff", {"images": "i"}, lambda at: _geotiff(at, compress="jpeg", photometric="ycbcr")
     for write in (_plain_stack, _imagej, _ome_tiff):

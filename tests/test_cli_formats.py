@@ -210,6 +210,9 @@ ARRAYS = ["--format", "npz", "--images", "cells.npz:x", "--masks", "cells.npz:y"
         ([*ARRAYS, "-o", "one_hot=no", "-o", "one-hot=yes"], "each name once"),
         ([*ARRAYS, "-o", "one_hot=maybe"], "option one_hot: needed yes or no, found 'maybe'"),
         ([*ARRAYS, "-o", "color=rgb"], "use --color"),
+        ([*ARRAYS, "--instances", "keep"], "format npz: needed no --instances, found 'keep'; these "
+         "formats have this option: coco"),
+        ([*ARRAYS, "-o", "instances=keep"], "use --instances"),
         ([*ARRAYS, "-o", "mask-map=1=0"], "use --mask-map"),
         (["--images", "images", "--masks", "masks", "-o", "mask_suffix=_m"], "use --mask-suffix"),
         (["--format", "npz", "--images", "cells.npz", "more.npz"], "put it in quotes: --images"),

@@ -330,6 +330,8 @@ def _named_labels(
     samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
 ) -> tuple[tuple[str, ...] | None, int | None]:
     """Return classes and ignored id of the user or, if there are none, those of the source."""
+    if samples.instances:
+        return None, _ignored_of_instances(samples, classes, ignore)
     if samples.filled is not None:
         if ignore not in (None, samples.filled):
             raise SourceError(
@@ -342,6 +344,24 @@ def _named_labels(
     if samples.classes is None:
         return None, ignore
     return parse_classes(samples.classes), samples.ignore if ignore is None else ignore
+
+
+def _ignored_of_instances(
+    samples: Source, classes: str | int | Sequence[str] | None, ignore: int | None
+) -> int | None:
+    """Return the ignored id of masks that number instances, and refuse classes."""
+    if classes is not None:
+        raise SourceError(
+            "--classes: needed none with masks that number instances, which have no classes, found "
+            f"{classes!r:.80}; leave it out, or use --instances semantic"
+        )
+    if ignore not in (None, samples.ignore):
+        needed = "none" if samples.ignore is None else str(samples.ignore)
+        raise SourceError(
+            f"--ignore: needed {needed}, because every other number is that of an instance, found "
+            f"{ignore}; leave it out"
+        )
+    return samples.ignore
 
 
 def _require_same_labels(

@@ -12,6 +12,7 @@ import xxhash
 
 from zarrfeed import __version__
 from zarrfeed.store.schema import FORMAT_VERSION
+from zarrfeed_convert.mask_kinds import instances_recorded
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
 from zarrfeed_convert.regridded import RegriddedSource
@@ -120,6 +121,7 @@ class ConversionPlan:
             "decisions": [asdict(each) for each in (*plan.decisions, *_about_channels(channels))],
             "digest": digest_method(layout.name for layout in layouts),
             **roles_recorded(self.samples.fields),
+            **instances_recorded(plan.recipe.labels, self.samples.fields),
         }
         palette = self._used_palette(records)
         return {

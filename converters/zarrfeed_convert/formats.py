@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError, how_to_install
 from zarrfeed.spelling import did_you_mean
 from zarrfeed_convert.format_endings import format_of_ending
 from zarrfeed_convert.source import SAMPLES
+from zarrfeed_convert.sources.instances.flags import INSTANCE_FLAGS
 from zarrfeed_convert.sources.volume_options import VOLUME_FLAGS
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 # Arguments that all formats have, and for which the command has options.
-COMMON = ("images", "masks", "fields", "color", "mask_map", *VOLUME_FLAGS)
+COMMON = ("images", "masks", "fields", "color", "mask_map", *VOLUME_FLAGS, *INSTANCE_FLAGS)
 
 
 def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | None = None) -> Source:
@@ -124,7 +125,7 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
             f"formats take: {', '.join(formats_with('fields'))}; in Python, `convert` takes any "
             'samples like {"image": …, "depth": …}'
         )
-    for option, flag in VOLUME_FLAGS.items():
+    for option, flag in (VOLUME_FLAGS | INSTANCE_FLAGS).items():
         if option in unknown:
             raise OptionError(
                 f"format {name}: needed no {flag}, found {arguments[option]!r}; these formats have "

@@ -30,7 +30,6 @@ _JPEG = (".jpg", ".jpeg")
 _JPEG_VALUES = 16
 _EDGE_VALUES = 16  # minimum number of values between 0 and 255 for soft edges
 TOPS = (255, 65535)  # foreground in masks of two classes with 8 and 16 bits
-MULTI_HOT_AXES = "a last axis with a channel of 0 and 1 for each class"
 JPEG_HINT = "JPEG changes mask values: save masks as PNG, from their originals"
 
 
@@ -51,6 +50,9 @@ class Labels:
         several classes or none. None if there are no masks yet.
     said_in
         File that names the classes, for errors; empty if none does.
+    instances
+        Whether masks are numbers of instances, uint16, instead of class ids; there are then no
+        classes.
     """
 
     classes: tuple[str, ...]
@@ -58,18 +60,26 @@ class Labels:
     binary: bool = False
     multi_hot: bool | None = False
     said_in: str = field(default="", compare=False, repr=False)
+    instances: bool = False
 
     def to_json(self) -> JSON:
-        """Return the labels as journals record them, also in versions without multi-hot masks."""
+        """Return the labels as journals record them, also in versions without some attributes."""
         recorded = asdict(self)
         del recorded["said_in"]
         if not self.multi_hot:
             del recorded["multi_hot"]
+        if not self.instances:
+            del recorded["instances"]
         return recorded
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smaller of uint8 and uint16 that can represent every id; uint8 for multi-hot."""
+        """The smaller of uint8 and uint16 that can represent every id; uint8 for multi-hot.
+
+        Numbers of instances are always uint16, so that all splits have the same dtype.
+        """
+        if self.instances:
+            return np.dtype(np.uint16)
         highest = 1 if self.multi_hot else max(len(self.classes) - 1, self.ignore or 0)
         return np.dtype(np.uint8 if highest <= 255 else np.uint16)
 
@@ -88,13 +98,15 @@ class Labels:
         mask
             The mask in `dtype`, C-contiguous.
         pixels
-            (K,) int64 number of pixels of each class.
+            (K,) int64 number of pixels of each class; none of instances.
 
         Raises
         ------
         SourceError
             A value is neither the id of a class nor `ignore`.
         """
+        if self.instances:
+            return _numbered(mask, name), np.zeros(0, np.int64)
         if self.multi_hot:
             return self._validate_multi_hot(mask, name)
         if self.binary:
@@ -153,6 +165,17 @@ class Labels:
         return SourceError(
             f"{name}: needed class ids {allowed}, found the value{plural} {shown}; {hint}"
         )
+
+
+def _numbered(mask: Mask, name: str) -> Mask:
+    """Return a mask of numbers of instances as uint16, if it is one."""
+    low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
+    if mask.dtype.kind not in "bui" or low < 0 or high > MAX_ID:
+        raise SourceError(
+            f"{name}: needed numbers of instances, 0 … {MAX_ID}, found {low} … {high} as "
+            f"{mask.dtype}; number them from 1 within each image"
+        )
+    return np.ascontiguousarray(mask, np.uint16)
 
 
 def parse_classes(classes: str | int | Sequence[str]) -> tuple[str, ...]:
@@ -241,36 +264,6 @@ def of_two_classes(top: int) -> str:
     """Return advice for masks of two classes, 0 and `top`, with soft edges."""
     half = (top + 1) // 2
     return f"if these are two classes with soft edges, use --mask-map '{half}..{top}=1,*=0'"
-
-
-def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
-    """Check that the masks of all splits of a dataset are ids, or all are multi-hot.
-
-    Parameters
-    ----------
-    needed, found
-        Labels of the dataset's other splits, and of the split to add.
-    where
-        Name of the dataset, for errors.
-
-    Raises
-    ------
-    SourceError
-        The masks of one are multi-hot, and those of the other are not.
-    """
-    if None in (needed.multi_hot, found.multi_hot) or needed.multi_hot == found.multi_hot:
-        return
-    kinds = ("class ids", f"multi-hot masks ({MULTI_HOT_AXES})")
-    advice = (
-        "use --mask-map multi-hot"
-        if needed.multi_hot
-        else "use --mask-map one-hot=0 if no pixel has several classes"
-    )
-    raise SourceError(
-        f"{where}: masks must be of one kind in all splits of a dataset: needed "
-        f"{kinds[bool(needed.multi_hot)]}, as the others have, found "
-        f"{kinds[bool(found.multi_hot)]}; {advice}, or another OUT"
-    )
 
 
 def smeared_by_jpeg(in_jpegs: Set[int], values: Set[int]) -> bool:

@@ -92,7 +92,9 @@ class Source(ABC):
     classes_from
         File that names the classes, for errors; empty if none does.
     ignore
-        Id of pixels that belong to no class; used only with `classes`.
+        Id of pixels that belong to no class; used only with `classes` or `instances`.
+    instances
+        Whether masks are numbers of instances instead of class ids, so that there are no classes.
     filled
         Id that masks have where the files say that there are no data, which is the ignored id;
         None if the format has no such pixels.
@@ -132,6 +134,7 @@ class Source(ABC):
     classes: tuple[str, ...] | None = None
     classes_from: str = ""
     ignore: int | None = None
+    instances: bool = False
     filled: int | None = None
     left_out: Sequence[tuple[str, str]] = ()
     remarks: Sequence[tuple[str, str, str]] = ()

@@ -68,6 +68,14 @@ class As(StrEnum):
     VOLUMES = "volumes"
 
 
+class Instances(StrEnum):
+    """What the masks of formats with instances are."""
+
+    SEMANTIC = "semantic"
+    KEEP = "keep"
+    BOUNDARY = "boundary"
+
+
 class Agreement(StrEnum):
     """What to do with labels that are not where their image is."""
 
@@ -174,6 +182,17 @@ AgreementOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+InstancesOption: TypeAlias = Annotated[
+    Instances | None,
+    typer.Option(
+        "--instances",
+        help="What masks are, where a format has instances, such as coco. semantic: class ids. "
+        "keep: numbers of instances, without classes. boundary: class ids, and a field weight that "
+        "is larger between instances that touch, as in the U-Net paper, for ZarrSequence(…, "
+        'weights="weight"). By default semantic.',
+        show_default=False,
+    ),
+]
 MaxSampleSize: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -215,6 +234,7 @@ FLAGS: Mapping[str, str] = {
     "mask_suffix": "--mask-suffix",
     "as_": "--as",
     "geometry": "--geometry",
+    "instances": "--instances",
 }
 
 
@@ -225,7 +245,7 @@ class SourceArguments:
     Attributes
     ----------
     images, masks, fields, format_name, options, image_suffix, mask_suffix, color, mask_map, as_,
-    geometry
+    geometry, instances
         The values of the options above; None if an option is not given.
     from_
         The folder in which images and masks are found; then `images` is None.
@@ -251,6 +271,7 @@ class SourceArguments:
     mask_map: str = ""
     as_: str | None = None
     geometry: str | None = None
+    instances: str | None = None
     stored_sizes: Sequence[str | None] = ()
     split: str | None = None
     limits: Limits | None = None
@@ -298,6 +319,7 @@ class SourceArguments:
             "mask_map": self.mask_map or None,
             "as_": self.as_,
             "geometry": self.geometry,
+            "instances": self.instances,
             **suffixes,
         }
         known = parameters_of(format_name)

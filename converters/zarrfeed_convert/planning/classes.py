@@ -152,6 +152,20 @@ def multi_hot_labels(
     return labels, _classes(labels, reason)
 
 
+def instance_labels(ignore: int | None) -> tuple[Labels, Decision]:
+    """Return the labels of masks that number instances: there are no classes.
+
+    Parameters
+    ----------
+    ignore
+        Id of ignored pixels; None if there are none.
+    """
+    labels = Labels((), ignore, instances=True)
+    reason = "masks are numbers of instances, 1 and up in each image, and 0 is the background"
+    reason += "" if ignore is None else f"; {ignore} is ignored"
+    return labels, Decision("classes", "none", reason)
+
+
 def without_masks(
     classes: tuple[str, ...] | None,
     ignore: int | None,

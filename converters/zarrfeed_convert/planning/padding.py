@@ -77,7 +77,7 @@ def about_padding(
         about.append(Decision("padding", f"{value:g}", reason))
     if geometry.fit == GRID:
         has_masks = any(field.name == MASK for field in fields)
-        if has_masks and labels.ignore is None and not labels.multi_hot:
+        if has_masks and labels.ignore is None and labels.classes and not labels.multi_hot:
             about.append(_about_masks(settings, labels, bound=bound))
         sizes = [header.size for header in measured.headers]
         about += about_much(geometry.size, sizes, auto=settings.tile == "auto")

@@ -12,7 +12,8 @@ import numpy as np
 from zarrfeed.spelling import few, plural
 from zarrfeed.store.schema import MASK
 from zarrfeed_convert.geometry import GRID
-from zarrfeed_convert.labels import Labels, require_same_kind
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.mask_kinds import require_same_kind
 from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.planning import classes, survey
 from zarrfeed_convert.planning.field_layouts import lay_out_fields
@@ -103,10 +104,12 @@ def plan_conversion(
     names = [field.name for field in samples.fields]
     class_axis = kinds[MASK].shape if MASK in names else ()
     if MASK in names and binding is not None:
-        found = Labels((), None, multi_hot=bool(class_axis))
+        found = Labels((), None, multi_hot=bool(class_axis), instances=samples.instances)
         require_same_kind(binding, found, samples.names(measured.items[0])[1])
     if MASK not in names:
         labels, about_classes = classes.without_masks(named, ignore, known=binding, fields=names)
+    elif samples.instances:
+        labels, about_classes = classes.instance_labels(ignore)
     elif class_axis:
         labels, about_classes = classes.multi_hot_labels(
             class_axis[-1], named, ignore, known=binding
@@ -127,7 +130,7 @@ def plan_conversion(
     geometry, about_size, unfit = survey.decide_geometry(
         measured,
         settings,
-        ignore=0 if labels.multi_hot else labels.ignore,
+        ignore=0 if labels.multi_hot or labels.instances else labels.ignore,
         names=samples.names,
         known=tiles,
     )

@@ -103,7 +103,7 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
                 own = task.expected(row, images).own(sample)
                 if no_sums[row]:
                     record.channel_sums[row] = image_sums(own, images)
-                if no_pixels[row] and MASK in own:
+                if no_pixels[row] and MASK in own and record.class_pixels.shape[1]:
                     record.class_pixels[row] = class_counts(
                         own[MASK], record.class_pixels.shape[1], multi_hot=has_class_axis(own)
                     )

@@ -16,6 +16,7 @@ import xxhash
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError
 from zarrfeed.store.schema import FORMAT_VERSION
+from zarrfeed_convert.mask_kinds import instances_recorded
 from zarrfeed_convert.planning.palettes import (
     Palette,
     palette_of,
@@ -203,6 +204,7 @@ def description_of(
             "decisions": [asdict(decision) for decision in plan.decisions],
             "digest": digest_method(layout.name for layout in plan.fields),
             **roles_recorded(splits[0].fields),
+            **instances_recorded(plan.recipe.labels, splits[0].fields),
             REPACKED: asked,
         },
     }

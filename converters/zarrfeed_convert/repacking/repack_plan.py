@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zarrfeed_convert.executors.executor import Executor, Task
+    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.repacking.repack_settings import RepackSettings
     from zarrfeed_convert.repacking.stored import StoredSplit
     from zarrfeed_convert.repacking.stored_facts import Facts
@@ -160,7 +161,7 @@ def plan_copies(
         picked,
         sum(layout.sample_nbytes for layout in fields),
         (*about, *about_layout),
-        pixels_of_ids(counts, labels.ignore, pixels) if MASK in splits[0].stored else None,
+        pixels_of_ids(counts, labels, pixels) if MASK in splits[0].stored else None,
         own_pixels=pixels,
     )
 
@@ -188,7 +189,7 @@ def about_chosen(
         Decision(facts.of_what, some, of_what),
         Decision("order", settings.order, why[settings.order]),
         *(
-            Decision("classes", f"{classes_text(first.labels.classes)}{ignored}", AS_BEFORE)
+            Decision("classes", f"{_classes(first.labels)}{ignored}", AS_BEFORE)
             for field in first.fields
             if field.name == MASK
         ),
@@ -196,19 +197,25 @@ def about_chosen(
     )
 
 
-def pixels_of_ids(counts: Numbers, ignore: int | None, pixels: int) -> dict[int, int]:
-    """Return the number of pixels of every id, including the ignored one.
+def _classes(labels: Labels) -> str:
+    return "none" if labels.instances else classes_text(labels.classes)
+
+
+def pixels_of_ids(counts: Numbers, labels: Labels, pixels: int) -> dict[int, int] | None:
+    """Return the number of pixels of every id, including the ignored one; None of instances.
 
     Parameters
     ----------
     counts
         (K,) pixels of each class.
-    ignore
-        The ignored id.
+    labels
+        The classes, and the ignored id.
     pixels
         Number of all pixels, without the padding of tiles of cases.
     """
+    if labels.instances:
+        return None
     of_ids = dict(enumerate(counts.tolist()))
-    if ignore is not None:
-        of_ids[ignore] = of_ids.get(ignore, 0) + pixels - int(counts.sum())
+    if labels.ignore is not None:
+        of_ids[labels.ignore] = of_ids.get(labels.ignore, 0) + pixels - int(counts.sum())
     return of_ids

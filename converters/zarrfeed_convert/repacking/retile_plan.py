@@ -155,7 +155,7 @@ def plan_tiles(
         rows,
         min(largest, max(PART_NBYTES, each)),
         (*about_chosen(splits, settings, facts, chosen, about_tile), *about_layout),
-        pixels_of_ids(counts, labels.ignore, cases.pixels) if MASK in stored else None,
+        pixels_of_ids(counts, labels, cases.pixels) if MASK in stored else None,
         notes=about_much(
             size, [tuple(each) for each in cases.sizes.tolist()], auto=settings.tile == "auto"
         ),

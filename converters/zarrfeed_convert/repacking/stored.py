@@ -9,7 +9,8 @@ from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError
 from zarrfeed.store.address import local_path
 from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
-from zarrfeed_convert.labels import Labels, require_same_kind
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.mask_kinds import require_same_kind
 from zarrfeed_convert.shards.samples import digest_method
 from zarrfeed_convert.source import Field, recorded_fields
 from zarrfeed_convert.splits.destination import classes_text, ignore_text
@@ -80,7 +81,12 @@ class StoredSplit:
         """Classes and ignored id of its dataset, and the kind of its masks."""
         has_masks = MASK in self.split.layouts
         multi_hot = self.split.multi_hot if has_masks else None
-        return Labels(self.split.classes, self.split.ignore, multi_hot=multi_hot)
+        return Labels(
+            self.split.classes,
+            self.split.ignore,
+            multi_hot=multi_hot,
+            instances=self.split.instances,
+        )
 
 
 def open_stored(
@@ -219,6 +225,7 @@ def _kind(stored: StoredSplit, *, any_size: bool) -> list[tuple[str, Any]]:
     of_tiles = [("the size of tiles", _text(tile))] if of_cases and not any_size else []
     return [
         ("samples", stored.kind),
+        ("the meaning of masks", "numbers of instances" if split.instances else "classes"),
         ("classes", split.classes),
         ("the ignored id", ignore_text(split.ignore)),
         ("fields", ", ".join(split.default_fields)),

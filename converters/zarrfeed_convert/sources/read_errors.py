@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="Source")
 # Arguments that came later; at their defaults they are not recorded, so that conversions begun
 # without them go on.
-_LATER = ("as_", "geometry", "fill")
+_LATER = ("as_", "geometry", "fill", "instances", "w0", "sigma")
 
 
 @contextmanager

@@ -19,12 +19,14 @@ from zarrfeed.store.schema import (
     CASE_SIZE,
     FORMAT_VERSION,
     IMAGE,
+    INSTANCES,
     MASK,
     METADATA,
     PARTIAL,
 )
 from zarrfeed_convert.arguments import require_size
-from zarrfeed_convert.labels import Labels, require_same_kind
+from zarrfeed_convert.labels import Labels
+from zarrfeed_convert.mask_kinds import require_same_kind
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
 
@@ -50,7 +52,7 @@ class Destination:
         Name of the split.
     labels
         Classes and ignored id of the dataset, and whether the masks of its other splits are
-        multi-hot; None if it does not exist yet.
+        multi-hot or numbers of instances; None if it does not exist yet.
     others
         Names of its other complete splits.
     """
@@ -68,8 +70,9 @@ class Destination:
     @property
     def binding(self) -> Labels | None:
         """Classes and ignored id of the other splits, which this one must share; None if none."""
-        # Splits of images without masks may have no classes.
-        return self.labels if self.others and self.labels and self.labels.classes else None
+        # Splits of images without masks may have no classes; those of instances have none.
+        known = self.labels is not None and (self.labels.classes or self.labels.instances)
+        return self.labels if self.others and known else None
 
     def palettes(self) -> dict[str, Palette]:
         """Return the palette colours that masks of the other splits use, by split."""
@@ -158,9 +161,12 @@ class Destination:
             They differ, or masks of ids and multi-hot masks would mix.
         """
         binding = self.binding
-        if binding is None or not labels.classes:
+        if binding is None or not (labels.classes or labels.instances):
             return
         others = ", ".join(self.others)
+        if binding.instances or labels.instances:
+            found = replace(labels, multi_hot=bool(labels.multi_hot))
+            require_same_kind(binding, found, str(self.out))
         if labels.classes != binding.classes:
             raise SourceError(
                 f"{self.out}: classes must be the same in all splits: needed those of {others}, "
@@ -171,6 +177,8 @@ class Destination:
         require_same_kind(binding, labels, str(self.out))
         if labels.ignore != binding.ignore:
             hint = "leave --ignore out" if binding.ignore is None else f"use {_option(binding)}"
+            if binding.instances:
+                hint = "draw crowds and overlaps as in the others"
             raise SourceError(
                 f"{self.out}: the ignored id must be the same in all splits: needed that of "
                 f"{others}, {ignore_text(binding.ignore)}; found {ignore_text(labels.ignore)}; "
@@ -221,9 +229,15 @@ def destination_of(out: Path, split: str) -> Destination:
             f"{attributes.get('format')!r}; pack it anew, or use the zarrfeed that packed it"
         )
     others = tuple(_splits(out, but=split))
-    kinds = (_multi_hot(out / name) for name in others)
-    multi_hot = next((kind for kind in kinds if kind is not None), None)
-    return Destination(out, split, replace(_labels(out, attributes), multi_hot=multi_hot), others)
+    kinds = ((name, _multi_hot(out / name)) for name in others)
+    name, multi_hot = next((each for each in kinds if each[1] is not None), ("", None))
+    packed = (_attributes(out / name) or {}).get("packed") if name else None
+    labels = replace(
+        _labels(out, attributes),
+        multi_hot=multi_hot,
+        instances=isinstance(packed, dict) and packed.get(INSTANCES) is True,
+    )
+    return Destination(out, split, labels, others)
 
 
 def _labels(out: Path, attributes: JSON) -> Labels:

@@ -33,7 +33,17 @@ _LONG = 160  # characters of a value in an error
 _FLAGS = {
     name: f"--{name.strip('_').replace('_', '-')}"
     for name in (
-        *("images", "masks", "color", "mask_map", "image_suffix", "mask_suffix", "as_", "geometry"),
+        *(
+            "images",
+            "masks",
+            "color",
+            "mask_map",
+            "image_suffix",
+            "mask_suffix",
+            "as_",
+            "geometry",
+            "instances",
+        ),
         *("size", "fit", "overlap", "pad_value", "tile", "orient", "spacing", "codec"),
         *("chunk_samples", "shard_size", "order", "seed", "classes", "ignore"),
     )

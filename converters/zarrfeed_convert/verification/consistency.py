@@ -59,6 +59,11 @@ def field_names(split: Split) -> list[str]:
     return [field.name for field in recorded_fields(split.attributes["packed"])]
 
 
+def has_classes(split: Split) -> bool:
+    """Return whether a split has masks of classes, whose pixels are counted."""
+    return MASK in field_names(split) and not split.instances
+
+
 def geometry_of(split: Split, settings: JSON) -> Geometry:
     """Return the geometry by which a conversion with these settings changed every sample."""
     pad_value = settings.get("pad_value") or 0
@@ -108,7 +113,7 @@ def check_arrays(split: Split) -> list[Problem]:
     """Check that all arrays exist and have as many samples as the split records."""
     fields = field_names(split)
     names = (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE) if is_of_cases(split) else (KEY,)
-    needed = {*fields, *names, DIGEST, *((CLASS_PIXELS,) if MASK in fields else ())}
+    needed = {*fields, *names, DIGEST, *((CLASS_PIXELS,) if has_classes(split) else ())}
     if not is_older(split):
         tiles = (TILE, TILE_SOURCE, TILE_SIZE) if is_tiled(split) else ()
         needed |= {CHANNEL_SUMS, SHARD_FILES, *tiles}
@@ -160,7 +165,10 @@ def check_attributes(split: Split) -> list[Problem]:
     if method != wanted:
         what = f"needed digests by {wanted!r}, found {method!r}; use the zarrfeed that packed it"
         problems.append(about(split, "metadata", what))
-    if not split.classes and MASK in fields:
+    if split.instances and MASK in fields and split.layouts[MASK].dtype != np.uint16:
+        what = f"needed numbers of instances as uint16, found {split.layouts[MASK].dtype}; {TODO}"
+        problems.append(about(split, "metadata", what, MASK))
+    if not split.classes and has_classes(split):
         root = split.path.parent / METADATA
         what = f"{root}: needed the dataset's classes, found none; {TODO}"
         problems.append(Problem("metadata", what, files=(str(root),)))

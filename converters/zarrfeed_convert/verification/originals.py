@@ -164,7 +164,9 @@ def recipe_of(split: Split, part: OriginPart) -> Recipe:
     Older versions packed images of most dtypes as float32. What is float32 in the store may be of
     another dtype in the source.
     """
-    labels = Labels(split.classes, split.ignore, part.binary, split.multi_hot)
+    labels = Labels(
+        split.classes, split.ignore, part.binary, split.multi_hot, instances=split.instances
+    )
     floats = frozenset(
         field.name
         for field in recorded_fields(split.attributes["packed"])

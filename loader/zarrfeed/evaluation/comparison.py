@@ -17,6 +17,7 @@ from zarrfeed.evaluation.pairing import (
     predicted_field,
     require_cases,
     require_classes,
+    require_classes_of,
     require_sizes,
 )
 from zarrfeed.evaluation.pixel_classes import Decode, decode_predictions, decode_truth
@@ -106,6 +107,8 @@ def evaluate(
     {'background': 0.99, 'liver': 0.94, 'tumour': 0.68}
     """
     true_split, predicted_split = open_both(store, predictions, truth)
+    require_classes_of(true_split, truth)
+    require_classes_of(predicted_split, predicted_field(predicted_split, field))
     names = common_classes(true_split, predicted_split)
     excluded = frozenset([exclude] if isinstance(exclude, str) else exclude)
     if names:  # else they are known at the end

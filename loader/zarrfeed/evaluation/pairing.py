@@ -141,6 +141,21 @@ def _are_names(names: tuple[str, ...]) -> bool:
     return names != tuple(map(str, range(len(names))))
 
 
+def require_classes_of(split: Split, field: str) -> None:
+    """Check that a field has no numbers of instances, which mean another object in each sample.
+
+    Raises
+    ------
+    StoreError
+        It has.
+    """
+    if split.instances and field == MASK:
+        raise StoreError(
+            f"{split.path / field}: needed ids of classes, found numbers of instances, which "
+            "differ from case to case: pack class ids with --instances semantic or boundary"
+        )
+
+
 def require_classes(excluded: frozenset[str], names: tuple[str, ...]) -> None:
     """Check that the classes to leave out exist, and that others are left.
 

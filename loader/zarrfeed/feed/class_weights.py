@@ -29,8 +29,13 @@ def require_ids(target: Spec, split: Split) -> None:
     Raises
     ------
     StoreError
-        The target is a multi-hot mask.
+        The target is a multi-hot mask, or one of numbers of instances.
     """
+    if split.instances and target.name == MASK:
+        raise StoreError(
+            f"class_weight weighs a pixel by its class; {target.name!r} of {split.path} holds "
+            "numbers of instances: pack class ids with --instances semantic or boundary"
+        )
     if not split.multi_hot or target.name != MASK:
         return
     if len(target.shape) == len(split.layouts[MASK].sample_shape):

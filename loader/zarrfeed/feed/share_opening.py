@@ -93,6 +93,11 @@ def forced_draws(
 
 
 def _mask_shape(split: Split) -> tuple[int, ...]:
+    if split.instances:
+        raise StoreError(
+            f"{split.path}: shares need a mask of classes, found numbers of instances: pack class "
+            "ids with --instances semantic or boundary"
+        )
     described, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
     if described is None or mask is None or mask.shape[0] != described.shape[0]:
         raise StoreError(

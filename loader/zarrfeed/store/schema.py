@@ -19,6 +19,7 @@ ATTRIBUTES = "zarrfeed"
 METADATA = "zarr.json"
 PARTIAL = ".partial"  # suffix of a split that is still being packed or predicted
 PREDICTED = "prediction"  # in the attributes of a split: the settings of predictions
+INSTANCES = "instances"  # in a split's ``packed``: true if its masks number instances
 JOURNAL = f"~journal{PARTIAL}"  # suffix of what its packing has recorded
 
 # The fields that a packed split feeds by default.

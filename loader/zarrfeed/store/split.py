@@ -6,6 +6,7 @@ import zarr-python, so that a store of any size opens in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from zarrfeed.store.schema import (
     DESCRIPTIONS,
     DESCRIPTIVE,
     IMAGE,
+    INSTANCES,
     JSON,
     MASK,
     METADATA,
@@ -37,7 +39,7 @@ from zarrfeed.store.schema import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from zarrfeed.store.field_source import FieldSource
@@ -109,6 +111,12 @@ class Split:
         """
         shapes = [self.layouts[name].shape for name in (IMAGE, MASK) if name in self.layouts]
         return self.packed and len(shapes) == 2 and len(shapes[0]) == len(shapes[1])
+
+    @property
+    def instances(self) -> bool:
+        """Whether masks are numbers of instances, which mean another object in each sample."""
+        packed = self.attributes.get("packed")
+        return isinstance(packed, Mapping) and packed.get(INSTANCES) is True
 
     @property
     def tile_size(self) -> tuple[int, ...] | None:

@@ -13,11 +13,12 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, Source
 from zarrfeed_convert.sources.coco.index import index_coco
-from zarrfeed_convert.sources.coco.shapes import mask_of
+from zarrfeed_convert.sources.coco.shapes import shapes_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
+from zarrfeed_convert.sources.instances.drawing import Drawing
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0, InstanceOptions
 from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Mask
+    from zarrfeed_convert.sources.instances.drawing import Shape
 
 _BACKGROUND = "background"
 
@@ -53,9 +55,22 @@ class CocoJson(Source):
         objects in front of large ones; ``file``: the last one in the file; ``none``: it is ignored
         if their classes differ. Crowds are below all other shapes.
     crowd
-        What ``iscrowd`` shapes become: their ``class``, or ``ignore``.
+        What ``iscrowd`` shapes become: their ``class``, or ``ignore``. With ``--instances keep``,
+        each of them has a number by ``class``.
     unannotated
         What images without annotations become: ``background``, or no samples (``leave_out``).
+    instances
+        What masks are. ``semantic``: class ids. ``keep``: numbers of instances, uint16, without
+        classes; an image's i-th annotation in the file is i, the background 0, and ignored pixels
+        65535. ``boundary``: class ids, and a further field ``weight``, float32, which is larger
+        between instances that touch or nearly do: the weight map of the U-Net paper, ``1 + w0 ·
+        exp(-(d1 + d2)² / (2 · sigma²))``, where d1 and d2 are the distances to the nearest and the
+        second nearest instance. Crowds are no instances there. ``ZarrSequence(…,
+        weights="weight")`` trains with it; the balance of classes is left to ``class_weight``.
+    w0
+        Weight, in addition to 1, of pixels where two instances touch; for ``boundary``.
+    sigma
+        How far the weights reach, in pixels of the image file; for ``boundary``.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -84,12 +99,14 @@ class CocoJson(Source):
         order: str = "area",
         crowd: str = "class",
         unannotated: str = "background",
+        instances: str = "semantic",
+        w0: float = W0,
+        sigma: float = SIGMA,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        require_choice("order", order, ("area", "file", "none"))
-        require_choice("crowd", crowd, ("class", "ignore"))
+        self._drawing = Drawing(order, crowd)
         require_choice("unannotated", unannotated, ("background", "leave_out"))
         self._images, self._masks = os.fspath(images), os.fspath(masks)
         if self._masks == NO_MASKS:
@@ -99,11 +116,12 @@ class CocoJson(Source):
             )
         self._options = ValueOptions.of(color, mask_map)
         self._options.require_ids("shapes, which are drawn as ids")
+        self._instances = InstanceOptions.of(instances, w0, sigma, self._options)
         self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)
-        unlabelled = 255 if len(names) <= 255 else MAX_ID
-        self._ignored = unlabelled if crowd == "ignore" or order == "none" else None
+        self._ignored = self._instances.ignored(self._drawing, len(names))
+        self.fields = self._instances.fields
         if not self._index.annotated:
             self.fields = IMAGES_ONLY
             if str(self._options.mask_map):
@@ -112,7 +130,8 @@ class CocoJson(Source):
                     "--mask-map out"
                 )
         mapped = bool(str(self._options.mask_map)) or not self._index.annotated
-        self.classes: tuple[str, ...] | None = None if mapped else names
+        self.instances = self._instances.numbered and self._index.annotated
+        self.classes: tuple[str, ...] | None = None if mapped or self.instances else names
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
         self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
@@ -141,8 +160,7 @@ class CocoJson(Source):
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Return the path of a sample's image, and that of the JSON file with the image's name."""
-        names = self._path(sample), self._entry(sample)
-        return names[: len(self.fields)]
+        return self._path(sample), *[self._entry(sample)] * (len(self.fields) - 1)
 
     def probe(self, sample: int) -> Header:
         """Read the header of an image, and check its size."""
@@ -150,7 +168,7 @@ class CocoJson(Source):
         image = measure(Path(path), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
         mask = replace(image, palette=b"") if self._index.annotated else None
-        return self._options.header(image, mask, name=path)
+        return self._instances.header(self._options.header(image, mask, name=path))
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode an image, and draw its mask."""
@@ -160,13 +178,18 @@ class CocoJson(Source):
         self._require_size(sample, height, width)
         if not self._index.annotated:
             return (image,)
-        return image, self._draw(sample, height, width)
+        shapes = self._shapes(sample, (height, width))
+        further = self._instances.further(
+            shapes, (height, width), self._drawing, name=self._entry(sample)
+        )
+        return image, self._mask(sample, shapes, (height, width)), *further
 
     def read_mask(self, sample: int) -> Mask:
         """Draw a sample's mask, with the size of the image file."""
         image = measure(Path(self._path(sample)), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
-        return self._draw(sample, image.height, image.width)
+        size = image.height, image.width
+        return self._mask(sample, self._shapes(sample, size), size)
 
     def _path(self, sample: int) -> str:
         return str(Path(self._images, self._files[sample]))
@@ -184,24 +207,22 @@ class CocoJson(Source):
                 f"{height}x{width}{turned}; use the image that was annotated"
             )
 
-    def _draw(self, sample: int, height: int, width: int) -> Mask:
-        name = self._entry(sample)
+    def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
         try:
-            ids = mask_of(
-                self._index.annotations(self._rows[sample]),
-                self._ids,
-                (height, width),
-                order=self.arguments["order"],
-                crowd=self._ignored if self.arguments["crowd"] == "ignore" else None,
-                clash=self._ignored if self.arguments["order"] == "none" else None,
-                dtype=self._dtype,
-            )
+            found = self._index.annotations(self._rows[sample])
+            return shapes_of(found, self._ids, size)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SourceError(
-                f"{name}: needed shapes of an image of {height}x{width}, found {error}; correct "
-                "the file, or take the image out of it"
+                f"{self._entry(sample)}: needed shapes of an image of {size[0]}x{size[1]}, found "
+                f"{error}; correct the file, or take the image out of it"
             ) from error
-        return self._options.mask(ids, name=name)
+
+    def _mask(self, sample: int, shapes: Sequence[Shape], size: tuple[int, int]) -> Mask:
+        name = self._entry(sample)
+        ids = self._instances.mask(
+            shapes, size, self._drawing, ignored=self._ignored, dtype=self._dtype, name=name
+        )
+        return ids if self._instances.numbered else self._options.mask(ids, name=name)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images to pack.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zarrfeed_convert.sources.coco.shapes import area_of, paint, runs_of
+from zarrfeed_convert.sources.instances.runs import area_of, paint, runs_of
 
 mask = pytest.importorskip("pycocotools.mask")
 shapes = arrays(
