@@ -119,6 +119,6 @@ def change_attributes(split, change):
 
 def make_older(packed):
     """Take away what an older zarrfeed didn't write."""
-    for name in ("channel_sums", "shard_files"):
+    for name in ("channel_sums", "dhash", "shard_files"):
         shutil.rmtree(packed.split / name)
     change_attributes(packed.split, lambda attributes: attributes.pop("channels"))

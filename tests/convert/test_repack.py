@@ -119,7 +119,7 @@ def test_a_repacked_split_can_still_be_compared_with_its_source(stores, tmp_path
 @pytest.mark.parametrize("codec", CODECS)
 def test_tensorstore_reads_it(stores, tmp_path, codec):
     repack(stores["raw"], tmp_path / "o.zarr", split="s", codec=codec, chunk_samples=3, workers=1)
-    for name in ("image", "mask", "key", "digest", "channel_sums"):
+    for name in ("image", "mask", "key", "digest", "channel_sums", "dhash"):
         path = str(tmp_path / "o.zarr/s" / name)
         spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": path}}
         found = tensorstore.open(spec).result().read().result()
@@ -148,10 +148,13 @@ def test_other_kinds_of_pixels_come_through(tmp_path, save):
 def test_what_an_older_zarrfeed_did_not_count_is_counted(tmp_path):
     packed = pack(tmp_path, "lz4")
     stored, channels = by_key(packed.split), attributes(packed.split)["channels"]
+    hashes = packed.array("dhash")[:]
     make_older(packed)
     repack(packed.split, tmp_path / "new.zarr", split="train", workers=1)
     require_same(by_key(tmp_path / "new.zarr/train"), stored)
     assert attributes(tmp_path / "new.zarr/train")["channels"] == channels
+    found = zarr.open_array(str(tmp_path / "new.zarr/train/dhash"))[:]
+    np.testing.assert_array_equal(found, hashes)
     assert verify(tmp_path / "new.zarr", workers=1).ok
 
 

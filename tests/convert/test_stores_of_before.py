@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import zarr
 
 import zarrfeed
 from folders import contents
@@ -106,6 +107,7 @@ def test_a_store_of_before_is_repacked(pairs: PairedFolders, here: Path, split: 
     repack(f"packed.zarr/{split}", "new.zarr", split="new", codec="zstd", workers=1)
     require_same(by_key(here / "new.zarr/new"), by_key(here / "packed.zarr" / split))
     assert verify("new.zarr", source=True, workers=1).ok
+    assert open_split("new.zarr/new").describing("dhash") is not None
 
 
 def test_stores_of_before_and_of_now_are_merged(pairs: PairedFolders, here: Path) -> None:
@@ -113,6 +115,11 @@ def test_stores_of_before_and_of_now_are_merged(pairs: PairedFolders, here: Path
     repack(["packed.zarr/train", "o.zarr/train"], "new.zarr", split="all", prefix_keys=True,
            workers=1)  # fmt: skip
     assert len(by_key(here / "new.zarr/all")) == 14
+    hashes, wanted = (
+        zarr.open_group(str(here / split), mode="r")["dhash"][:]
+        for split in ("new.zarr/all", "o.zarr/train")
+    )
+    assert sorted(hashes) == sorted([*wanted, *wanted])
     assert verify("new.zarr", workers=1).ok
 
 
@@ -173,7 +180,12 @@ def test_a_conversion_that_was_killed_before_goes_on(pairs: PairedFolders, here:
     packed = (store / "train/image/c/0/0/0/0").stat()
     assert (packed.st_ino, packed.st_mtime_ns) == (shard.st_ino, shard.st_mtime_ns)
     pack(pairs, ignore=255)
-    assert contents(store) == contents(here / "o.zarr")
+    now = contents(here / "o.zarr")
+    # The shard of before has no hashes of its images, so that the split has none.
+    assert contents(store) == {
+        name: data for name, data in now.items() if not name.startswith("train/dhash/")
+    }
+    assert len(now) == len(contents(store)) + 2
 
 
 def test_a_repack_that_was_killed_before_goes_on(pairs: PairedFolders, here: Path) -> None:

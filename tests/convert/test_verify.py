@@ -12,7 +12,7 @@ from packed import CODECS, flipped, kinds, make_older, pack
 from zarrfeed_convert import Header, PairedFolders, Source, convert, verify
 from zarrfeed_convert.verification import file_check
 
-DESCRIPTIVE = ("digest", "class_pixels", "channel_sums", "shard_files", "key")
+DESCRIPTIVE = ("digest", "class_pixels", "channel_sums", "dhash", "shard_files", "key")
 
 
 # -- what is as it was packed -------------------------------------------------------------------

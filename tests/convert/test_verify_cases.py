@@ -144,7 +144,7 @@ def same_tile(array, row, before):
 @given(data=st.data())
 def test_any_flipped_bit_that_changes_what_is_recorded_is_found(healthy, data):
     packed = healthy["raw"]
-    name = data.draw(st.sampled_from((*OF_TILES, *OF_CASES)))
+    name = data.draw(st.sampled_from((*OF_TILES, *OF_CASES, "dhash")))
     [path] = [path for path in (packed.split / name / "c").rglob("*") if path.is_file()]
     before = packed.array(name)[:]
     place = data.draw(st.integers(0, path.stat().st_size - 1))
@@ -258,6 +258,7 @@ WRONG = [
     ("digest", 3, 1, "array", "the recorded digest is damaged"),
     ("class_pixels", (2, 1), 99, "statistics", "pixels of class 1, found 99"),
     ("channel_sums", (5, 0, 0), 1.5, "statistics", "needed the channel sums"),
+    ("dhash", 5, 255, "statistics", "needed the dhash .*, found 00000000000000ff"),
     ("shard_files", (1, 0, 1), 5, "file-damaged", "needed bytes of xxh3_64 0000000000000005"),
     ("case_key", 1, 0, "keys", "needed a name of sample 1"),
     ("case_key", (0, 0), 0, "keys", "needed a name of sample 0"),

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
+import zarr
 
 from packed import change_attributes, flipped, kinds
 from zarrfeed.errors import SourceError, StoreError
-from zarrfeed_convert import verify
+from zarrfeed_convert import repack, verify
 
 # -- what is recorded -----------------------------------------------------------------------------
 
@@ -87,6 +89,44 @@ def test_wrong_statistics_are_found_though_the_pixels_are_right(packed):
     ]
     assert found.problems[1].files == (str(packed.split / "class_pixels"),)
     assert not found.splits[0].bad
+
+
+def test_a_wrong_dhash_is_found_and_not_laid_to_the_shards(packed):
+    hashes = packed.array("dhash")
+    hashes[6] ^= 1
+    [problem] = packed.verify().problems
+    assert (problem.kind, problem.key) == ("statistics", packed.keys[6])
+    assert problem.files == (str(packed.split / "dhash"),)
+    assert f"found {int(hashes[6]):016x}" in problem.what
+
+
+def test_a_lost_file_of_dhashes_is_found(packed):
+    shutil.rmtree(packed.split / "dhash" / "c")
+    assert [problem.kind for problem in packed.verify().problems] == ["array"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("dhash", np.zeros((11, 2), np.uint64)),
+        ("dhash", np.zeros(11)),
+        ("digest", np.zeros((11, 1), np.uint64)),
+        ("class_pixels", np.zeros((11, 3))),
+        ("channel_sums", np.zeros((11, 3), np.uint64)),
+        ("key", np.zeros(11, np.uint8)),
+        ("shard_files", np.zeros((3, 4), np.uint64)),
+    ],
+)
+def test_an_array_of_another_kind_is_a_problem(packed, name, values):
+    shutil.rmtree(packed.split / name)
+    zarr.create_array(str(packed.split / name), data=values)
+    found = packed.verify()
+    said = [problem.what for problem in found.problems if problem.kind == "array"]
+    assert any(f"found {values.dtype} of the shape {values.shape}" in what for what in said)
+    assert found.splits[0].decoded == 11
+    assert not found.splits[0].bad
+    with pytest.raises(SourceError, match="cannot be repacked"):
+        repack(packed.split, packed.folder / "new.zarr", split="s", workers=1)
 
 
 def test_a_wrong_mean_is_found(packed):

@@ -28,8 +28,9 @@ _HELP = """Show what a dataset contains: splits, fields, codecs, bytes, classes 
 A chunk is the unit of decoding and a shard is a file; both are counted in rows, which are \
 samples. Besides the fields that feed a model, a packed split has descriptive arrays, named below \
 the table: key holds the samples' names, digest their checksums, class_pixels the pixels of every \
-class. Samples of a split of cases are tiles; case_key and case_size name the images or volumes \
-and their sizes. A raw field can take more on disk than in memory, because Zarr stores whole chunks.
+class, dhash a hash that is nearly the same for images that look alike. Samples of a split of \
+cases are tiles; case_key and case_size name the images or volumes and their sizes. A raw field \
+can take more on disk than in memory, because Zarr stores whole chunks.
 
 Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in \
 a slower way.

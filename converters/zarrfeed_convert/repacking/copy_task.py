@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError
-from zarrfeed.store.schema import MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.class_counts import class_counts
 from zarrfeed_convert.repacking.stored_source import READ_NBYTES
+from zarrfeed_convert.shards.difference_hash import difference_hash
 from zarrfeed_convert.shards.packing import shard_written
 from zarrfeed_convert.shards.samples import has_class_axis, sample_digest
 from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -49,6 +50,8 @@ class CopyTask:
         (n, K) int64.
     channel_sums
         (n, C, 3) float64.
+    dhash
+        (n,) uint64; None to compute them, which stores of an older zarrfeed lack.
     own_size
         (n, 2 or 3) int64, sizes of the parts of tiles of cases that are not padded; None for
         samples.
@@ -64,6 +67,7 @@ class CopyTask:
     digest: NDArray[np.uint64]
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
+    dhash: NDArray[np.uint64] | None
     own_size: Numbers | None = None
 
     def expected(self, row: int, images: tuple[str, ...]) -> Expected:
@@ -72,7 +76,8 @@ class CopyTask:
         sums = self.channel_sums[here]
         known = sums if sums.any() else None
         own_size = None if self.own_size is None else self.own_size[here]
-        return Expected(self.digest[here], self.class_pixels[here], known, images, own_size)
+        dhash = None if self.dhash is None else self.dhash[here]
+        return Expected(self.digest[here], self.class_pixels[here], known, dhash, images, own_size)
 
 
 def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
@@ -81,12 +86,14 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
     After a damaged sample, the others are only checked, so that all damaged samples are reported.
     """
     shard, images = task.shard, image_names(run.context.fields)
+    dhash = np.empty(len(task.digest), np.uint64) if task.dhash is None else task.dhash
     record = ShardRecord(
         shard.rows.fingerprint(),
         task.digest,
         task.class_pixels.copy(),
         task.channel_sums.copy(),
         np.empty((len(shard.fields), 2), np.uint64),
+        dhash,
     )
     no_sums = np.logical_not(task.channel_sums.any(axis=(1, 2))).tolist()
     no_pixels = np.logical_not(task.class_pixels.any(axis=1)).tolist()
@@ -99,10 +106,12 @@ def copy_shard(run: TaskRun[StoredSamples], task: CopyTask) -> None:
                     raise run.context.changed(item, sample, task.expected(row, images))
             if run.failed:
                 continue
-            if no_sums[row] or no_pixels[row]:
+            if no_sums[row] or no_pixels[row] or task.dhash is None:
                 own = task.expected(row, images).own(sample)
                 if no_sums[row]:
                     record.channel_sums[row] = image_sums(own, images)
+                if task.dhash is None:
+                    dhash[row] = difference_hash(own[IMAGE])
                 if no_pixels[row] and MASK in own and record.class_pixels.shape[1]:
                     record.class_pixels[row] = class_counts(
                         own[MASK], record.class_pixels.shape[1], multi_hot=has_class_axis(own)

@@ -84,6 +84,7 @@ class RepackPlan:
             facts.digest[here],
             facts.class_pixels[here],
             facts.channel_sums[here],
+            None if facts.dhash is None else facts.dhash[here],
             None if self.own_size is None else self.own_size[here],
         )
 

@@ -137,7 +137,7 @@ class StoredCases(Source):
             for row, tile in zip(some.tolist(), self._read(some), strict=True):
                 if sample_digest(tile) != self._digest[row]:
                     digest = self._digest[row : row + 1]
-                    expected = Expected(digest, None, None, image_names(self.fields))
+                    expected = Expected(digest, None, None, None, image_names(self.fields))
                     raise self._tiles.changed(row, tile, expected)
                 yield tile
 

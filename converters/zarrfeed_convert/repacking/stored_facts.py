@@ -13,6 +13,7 @@ from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CHANNEL_SUMS,
     CLASS_PIXELS,
+    DHASH,
     DIGEST,
     TILE,
     TILE_SIZE,
@@ -49,6 +50,8 @@ class Facts:
         (n, K) int64 pixels of each class.
     channel_sums
         (n, C, 3) float64; zeros for stores of an older zarrfeed, which do not have them.
+    dhash
+        (n,) uint64; None for stores of an older zarrfeed, which do not have them.
     tiles
         From where overlapping tiles were cut; None for other samples.
     cases
@@ -60,6 +63,7 @@ class Facts:
     digest: NDArray[np.uint64]
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
+    dhash: NDArray[np.uint64] | None
     tiles: Tiles | None
     cases: Cases | None = None
 
@@ -91,6 +95,7 @@ class Facts:
             self.digest[rows],
             self.class_pixels[rows],
             self.channel_sums[rows],
+            None if self.dhash is None else self.dhash[rows],
             None if self.tiles is None else self.tiles.part(rows),
             None if self.cases is None else self.cases.part(chosen, self.size),
         )
@@ -139,6 +144,7 @@ def facts_of(stored: StoredSplit) -> Facts:
         # No column if there are no masks.
         arrays.get(CLASS_PIXELS, np.zeros((count, 0))).astype(np.int64),
         sums,
+        arrays.get(DHASH),
         tiles,
         None if cases is None else replace(cases, keys=keys),
     )
@@ -163,12 +169,14 @@ def joined(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> Facts:
     _require_disjoint(splits, facts)
     tiles = [part.tiles for part in facts if part.tiles is not None]
     keys = [key for part in facts for key in part.keys]
+    hashes = [part.dhash for part in facts if part.dhash is not None]
     return Facts(
         keys,
         facts[0].size if len({part.size for part in facts}) == 1 else (),
         np.concatenate([part.digest for part in facts]),
         np.concatenate([part.class_pixels for part in facts]),
         np.concatenate([part.channel_sums for part in facts]),
+        np.concatenate(hashes) if len(hashes) == len(facts) else None,
         _joined_tiles(tiles) if tiles else None,
         _joined_cases(keys, facts),
     )

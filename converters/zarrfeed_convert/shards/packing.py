@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import SourceError, WorkerError
-from zarrfeed.store.schema import MASK
+from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.shards.codecs import encoder
+from zarrfeed_convert.shards.difference_hash import difference_hash
 from zarrfeed_convert.shards.samples import Recipe, read_rows, sample_digest
 from zarrfeed_convert.shards.shard_file import ShardFile
 from zarrfeed_convert.shards.shard_record import ShardRecord
@@ -90,12 +91,14 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
     has_mask = any(layout.name == MASK for layout in shard.fields)
     images = image_names(run.context.fields)
     channels = sum(layout.sample_shape[-1] for layout in shard.fields if layout.name in images)
+    dhash = np.empty(count, np.uint64)
     record = ShardRecord(
         shard.rows.fingerprint(),
         np.empty(count, np.uint64),
         np.empty((count, len(task.recipe.labels.classes) if has_mask else 0), np.int64),
         np.empty((count, channels, 3)),
         np.empty((len(shard.fields), 2), np.uint64),
+        dhash,
     )
     with shard_written(run, shard, record) as append:
         for stored in read_rows(run, task.recipe, shard.rows):
@@ -105,6 +108,7 @@ def pack_shard(run: TaskRun[Source], task: ShardTask) -> None:
                 record.digest[stored.row] = sample_digest(stored.arrays)
                 record.class_pixels[stored.row] = stored.pixels
                 record.channel_sums[stored.row] = image_sums(stored.own, images)
+                dhash[stored.row] = difference_hash(stored.own[IMAGE])
                 append(stored.arrays)
             del stored  # otherwise it would be kept while the next one is decoded
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.store.schema import DHASH
 from zarrfeed_convert.atomic_files import atomic_file, writing
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class ShardRecord:
         (n, C, 3) float64: sum, sum of squares, and number of non-finite values of each channel.
     files
         (F, 2) uint64: size in bytes and xxh3_64 of each field's file.
+    dhash
+        (n,) uint64, difference hashes of the images; None in records of an older zarrfeed.
     """
 
     rows: str
@@ -40,12 +43,14 @@ class ShardRecord:
     class_pixels: Numbers
     channel_sums: NDArray[np.float64]
     files: NDArray[np.uint64]
+    dhash: NDArray[np.uint64] | None = None
 
     def save(self, path: Path) -> None:
         """Write the record atomically; its existence says that the shard's files are complete.
 
         The record is not synced: if it is lost in a power failure, its shard is packed again.
         """
+        assert self.dhash is not None  # records of an older zarrfeed are read, not written
         with atomic_file(path, sync=False) as file, writing(path):
             np.savez(
                 file,
@@ -54,6 +59,7 @@ class ShardRecord:
                 class_pixels=self.class_pixels,
                 channel_sums=self.channel_sums,
                 files=self.files,
+                dhash=self.dhash,
             )
 
 
@@ -67,6 +73,7 @@ def load_record(path: Path) -> ShardRecord | None:
                 stored["class_pixels"],
                 stored["channel_sums"],
                 stored["files"],
+                stored.get(DHASH),
             )
     except Exception:  # NumPy raises various errors for damaged files
         return None

@@ -15,6 +15,7 @@ from zarrfeed.store.schema import (
     CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
+    DHASH,
     DIGEST,
     KEY,
     SHARD_FILES,
@@ -77,6 +78,9 @@ def write_facts(
         narrow = class_pixels.astype(np.uint32 if class_pixels.max() < 2**32 else np.uint64)
         _write(folder, CLASS_PIXELS, narrow, "sample", "class")
     _write(folder, CHANNEL_SUMS, sums, "sample", "channel", "power")
+    hashes = [record.dhash for record in records if record.dhash is not None]
+    if len(hashes) == len(records):  # shards that an older zarrfeed packed have none
+        _write(folder, DHASH, np.concatenate(hashes), "sample")
     _write(folder, SHARD_FILES, files, "shard", "field", "fact")
     mean, std = spread_of(sums.sum(axis=0), pixels)
     channels = {"mean": mean.tolist(), "std": std.tolist()}

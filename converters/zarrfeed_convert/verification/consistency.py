@@ -19,6 +19,7 @@ from zarrfeed.store.schema import (
     CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
+    DHASH,
     DIGEST,
     IMAGE,
     KEY,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import JSON
 
 # Descriptive arrays with one row per sample.
-PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, TILE)
+PER_SAMPLE = (KEY, DIGEST, CLASS_PIXELS, CHANNEL_SUMS, DHASH, TILE)
 PER_CASE = (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE, CASE_SPACING, CASE_AFFINE)
 TODO = "restore it, or convert again"
 # Entry of ``packed`` if cases were repacked from samples, which have no affines.

@@ -19,6 +19,8 @@ from zarrfeed.store.schema import (
     CASE_SPACING,
     CHANNEL_SUMS,
     CLASS_PIXELS,
+    DESCRIPTIONS,
+    DHASH,
     DIGEST,
     IMAGE,
     KEY,
@@ -105,11 +107,12 @@ class Recorded:
         digest = self.arrays.get(DIGEST)
         images = image_names(recorded_fields(self.split.attributes["packed"]))
         if self.cases is None and is_of_cases(self.split):
-            return Expected(digest, None, None, images)  # which pixels count is not known
+            return Expected(digest, None, None, None, images)  # which pixels count is not known
         return Expected(
             digest,
             self.arrays.get(CLASS_PIXELS),
             self.arrays.get(CHANNEL_SUMS),
+            self.arrays.get(DHASH),
             images,
             None if self.rows is None else self.rows.own_sizes(tile_of(self.split)),
         )
@@ -184,6 +187,9 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
         if name not in split.layouts:
             continue
         length, *rest = split.layouts[name].shape
+        if split.describing(name) is None:
+            problems.append(_of_another_kind(split, name))
+            continue
         if name in per_sample:
             length = samples
         elif name in PER_CASE and length > samples:
@@ -217,6 +223,15 @@ def _recorded_of(split: Split) -> tuple[Recorded, list[Problem]]:
             rows = cases.rows(tile_of(split))
             recorded = replace(recorded, cases=cases, rows=rows, keys=TileNames(cases.keys, rows))
     return recorded, [*problems, *found, *_check_channels(recorded)]
+
+
+def _of_another_kind(split: Split, name: str) -> Problem:
+    layout, (kinds, extents) = split.layouts[name], DESCRIPTIONS[name]
+    what = (
+        f"needed numbers of the kind {' or '.join(kinds)} with {1 + len(extents)} axes, found "
+        f"{layout.dtype} of the shape {layout.shape}; {TODO}"
+    )
+    return about(split, "array", what, name)
 
 
 def _keys(arrays: Mapping[str, NDArray[Any]], samples: int) -> list[str]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DIGEST, MASK
+from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, DHASH, DIGEST, IMAGE, MASK
 from zarrfeed_convert.class_counts import class_counts
+from zarrfeed_convert.shards.difference_hash import difference_hash
 from zarrfeed_convert.shards.samples import has_class_axis, sample_digest
 from zarrfeed_convert.shards.statistics import channel_sums
 from zarrfeed_convert.source import whole_window
@@ -40,6 +41,8 @@ class Expected:
         (n, K) pixels of each class.
     channel_sums
         (n, C, 2 or 3) float64: of the channels of all images.
+    dhash
+        (n,) uint64, difference hashes of the image.
     images
         The fields that are images.
     own_size
@@ -50,6 +53,7 @@ class Expected:
     digest: NDArray[np.uint64] | None
     class_pixels: NDArray[np.integer[Any]] | None
     channel_sums: NDArray[np.float64] | None
+    dhash: NDArray[np.uint64] | None
     images: tuple[str, ...]
     own_size: NDArray[np.int64] | None = None
 
@@ -59,6 +63,7 @@ class Expected:
             None if self.digest is None else self.digest[which],
             None if self.class_pixels is None else self.class_pixels[which],
             None if self.channel_sums is None else self.channel_sums[which],
+            None if self.dhash is None else self.dhash[which],
             self.images,
             None if self.own_size is None else self.own_size[which],
         )
@@ -114,7 +119,7 @@ def check_sample(
         :class:`~zarrfeed_convert.verification.file_check.FileFinding`.
     """
     own = expected.own(sample)
-    statistics = _check_sums(own, expected)
+    statistics = _check_sums(own, expected) + _check_hash(own, expected)
     if MASK in sample:
         multi_hot = has_class_axis(sample)
         statistics += _check_counts(own[MASK], expected, multi_hot=multi_hot)
@@ -172,6 +177,16 @@ def _other_sums(image: NDArray[Any], found: NDArray[np.float64]) -> str:
             if np.isclose(found, needed, rtol=_PRECISION, atol=margin, equal_nan=True).all():
                 return ""
     return f"needed the channel sums {needed.tolist()}, found {found.tolist()}"
+
+
+def _check_hash(sample: Sample, expected: Expected) -> list[_Wrong]:
+    """Compare the difference hash of the image."""
+    if expected.dhash is None:
+        return []
+    needed, found = difference_hash(sample[IMAGE]), int(expected.dhash[0])
+    if needed == found:
+        return []
+    return [(IMAGE, DHASH, f"needed the dhash {needed:016x}, found {found:016x}")]
 
 
 def _check_counts(mask: NDArray[Any], expected: Expected, *, multi_hot: bool) -> list[_Wrong]:

@@ -34,6 +34,9 @@ CLASS_PIXELS = "class_pixels"
 # whose role is `image`. (N, C, 3) if some values are NaN or infinite: their number comes third, and
 # both sums exclude them.
 CHANNEL_SUMS = "channel_sums"
+# (N,): the difference hash of the image, by which near duplicates are found. Splits of before have
+# none.
+DHASH = "dhash"
 # Only in splits of cases, whose samples are tiles. Case m is an image or volume of any size, cut by
 # a regular grid into tiles of the image array's shape, padded at the far borders. Its tiles are
 # rows CASE_FIRST_TILE[m] and following, in C order of their place in the grid. CASE_KEY (M, L)
@@ -62,6 +65,7 @@ DESCRIPTIONS: Mapping[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     DIGEST: ("u", ()),
     CLASS_PIXELS: ("iu", ((),)),
     CHANNEL_SUMS: ("f", ((), (2, 3))),
+    DHASH: ("u", ()),
     TILE: ("iu", ((3, 4),)),
     TILE_SOURCE: ("u", ((),)),
     TILE_SIZE: ("iu", ((2, 3),)),
