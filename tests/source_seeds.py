@@ -19,6 +19,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from annotated import CVAT_MASK, cvat, cvat_image, cvat_polygon, labelme, labelme_shape
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
 from zarrfeed_convert.sources.records.features import _EXAMPLE
 
@@ -86,6 +87,11 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "voc", {"images": ".", "subset": "train"}, _voc
     yield "coco", {"images": "i", "masks": "a.json"}, _coco
     yield "coco", {"images": "i", "masks": "a.json", "instances": "boundary"}, _coco
+    yield "yolo", {"images": "."}, _yolo
+    yield "labelme", {"images": "."}, _labelme
+    yield "labelme", {"images": "."}, _labelme_xml
+    yield "cvat", {"images": "."}, _cvat
+    yield "datumaro", {"images": "."}, _datumaro
     yield "geotiff", folders, _geotiff
     yield "geotiff", {"images": "i"}, lambda at: _geotiff(at, compress="jpeg", photometric="ycbcr")
     for write in (_plain_stack, _imagej, _ome_tiff):
@@ -246,6 +252,83 @@ def _coco(at: Path) -> None:
         ],
     }  # fmt: skip
     _put(at / "a.json", json.dumps(said).encode())
+
+
+def _yolo(at: Path) -> None:
+    for number, text in enumerate(("1 0.1 0.1 0.9 0.1 0.9 0.6 0.2 0.6\n0 0 0 1 0 0 1\n", "")):
+        _put(at / f"images/train/{number}.png", _encoded(PIXELS[number]))
+        _put(at / f"labels/train/{number}.txt", text.encode())
+    said = "path: ../datasets/set\ntrain: images/train\nnames:\n  0: cell\n  1: dirt\n"
+    _put(at / "data.yaml", said.encode())
+
+
+def _labelme(at: Path) -> None:
+    shapes = [
+        labelme_shape("cell", [[1, 1], [8.5, 1], [8, 9]]),
+        labelme_shape("dirt", [[2, 2], [5, 7]], "rectangle", group=1),
+        labelme_shape("dirt", [[6, 6], [9, 6]], "circle"),
+    ]
+    for number in range(2):
+        _put(at / f"{number}.png", _encoded(PIXELS[number]))
+        said = labelme(f"{number}.png", *shapes[: 3 - 2 * number], size=(16, 12))
+        _put(at / f"{number}.json", json.dumps(said).encode())
+    _put(at / "labels.txt", b"__ignore__\n_background_\ncell\ndirt\n")
+
+
+def _labelme_xml(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"{number}.png", _encoded(PIXELS[number]))
+        said = (
+            f"<annotation><filename>{number}.png</filename><folder></folder><imagesize><nrows>16"
+            "</nrows><ncols>12</ncols></imagesize><object><name>cell</name><deleted>0</deleted>"
+            "<occluded>no</occluded><id>0</id><parts><hasparts/><ispartof/></parts><attributes/>"
+            "<polygon><pt><x>1</x><y>1</y></pt><pt><x>8.50</x><y>1</y></pt><pt><x>8</x><y>9</y>"
+            "</pt><username/></polygon></object></annotation>"
+        )
+        _put(at / f"{number}.xml", said.encode())
+
+
+def _cvat(at: Path) -> None:
+    shapes = [cvat_polygon("car", "1,1;8.5,1;8,9", z_order=1), CVAT_MASK]
+    frames = []
+    for number in range(2):
+        _put(at / f"images/{number}.png", _encoded(PIXELS[number]))
+        frame = cvat_image(number, f"{number}.png", *shapes[: 2 - number])
+        frames.append(frame.replace('height="10"', 'height="16"'))
+    _put(at / "annotations.xml", cvat(*frames).encode())
+
+
+def _datumaro(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"images/train/{number}.png", _encoded(PIXELS[number]))
+    shapes = [
+        {
+            "id": 1,
+            "type": "polygon",
+            "attributes": {},
+            "group": 0,
+            "label_id": 0,
+            "points": [1, 1, 8.5, 1, 8, 9],
+            "z_order": 0,
+        },
+        {
+            "id": 2,
+            "type": "mask",
+            "attributes": {"is_crowd": True},
+            "group": 0,
+            "label_id": 1,
+            "rle": {"counts": "d0n0^4", "size": [16, 12]},
+            "z_order": 0,
+        },
+    ]
+    said = {
+        "dm_format_version": "1.0", "media_type": 2, "infos": {},
+        "categories": {"label": {"labels": [{"name": name, "parent": "", "attributes": []}
+                                            for name in ("cell", "dirt")], "attributes": []}},
+        "items": [{"id": str(number), "annotations": shapes[: 2 - number], "attr": {"frame": 0},
+                   "image": {"path": f"{number}.png", "size": [16, 12]}} for number in range(2)],
+    }  # fmt: skip
+    _put(at / "annotations/train.json", json.dumps(said).encode())
 
 
 def _geotiff(at: Path, **more: Any) -> None:

@@ -129,7 +129,7 @@ def mutated(rng: random.Random, path: str, data: bytes, seed: Seed) -> bytes:
         ways += [_records] * 3
     elif end == "parquet":
         ways += [_footer] * 2
-    elif end in ("txt", "csv"):
+    elif end in ("txt", "csv", "yaml", "xml"):
         ways += [_text] * 2
     return rng.choice(ways)(rng, data)
 

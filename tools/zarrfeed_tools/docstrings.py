@@ -19,7 +19,7 @@ class Documented:
     summary
         The first paragraph.
     paragraphs
-        The other paragraphs before the first section.
+        The other paragraphs before the first section. Only indented ones keep their lines.
     parameters
         Names of parameters and their description, which several parameters may share.
     examples
@@ -44,10 +44,12 @@ def read_docstring(text: str) -> Documented:
     >>> found = read_docstring("Do.\n\nParameters\n----------\na, b\n    Two\n    things.")
     >>> found.summary, found.parameters
     ('Do.', ((('a', 'b'), 'Two things.'),))
+    >>> read_docstring("Do::\n\n    a/\n        b\n\nSo.").paragraphs
+    ('    a/\n        b', 'So.')
     """
     parts = re.split(r"^(\w[\w ]*)\n-{3,}$", inspect.cleandoc(text), flags=re.MULTILINE)
     sections = {name: part.strip("\n") for name, part in zip(parts[1::2], parts[2::2], strict=True)}
-    paragraphs = [_joined(paragraph) for paragraph in re.split(r"\n\s*\n", parts[0]) if paragraph]
+    paragraphs = [_paragraph(each) for each in re.split(r"\n\s*\n", parts[0]) if each]
     return Documented(
         paragraphs[0] if paragraphs else "",
         tuple(paragraph for paragraph in paragraphs[1:] if paragraph),
@@ -76,6 +78,13 @@ def _parameters(section: str) -> list[tuple[tuple[str, ...], str]]:
             listed = names.partition(":")[0].split(",")
             found.append((tuple(name.strip().lstrip("*") for name in listed), _joined(text)))
     return found
+
+
+def _paragraph(lines: str) -> str:
+    """Join the lines of a paragraph; those of an indented block, like a drawing, are kept."""
+    if all(line.startswith(" ") for line in lines.splitlines()):
+        return lines.rstrip()
+    return re.sub("::$", ":", _joined(lines))
 
 
 def _joined(lines: str) -> str:

@@ -74,7 +74,7 @@ def _show_rows(rows: Iterable[FormatRow], out: Console) -> None:
 
 def _show_explanation(explanation: Explanation, out: Console) -> None:
     for paragraph in explanation.about:
-        out.print(f"{shown(paragraph)}\n")
+        out.print(f"{shown(paragraph, keep=NEWLINE)}\n", soft_wrap=NEWLINE in paragraph)
     out.print(
         f"[bold]Usage[/]\n\n  {shown(_folded(explanation.usage), keep=NEWLINE)}\n", soft_wrap=True
     )

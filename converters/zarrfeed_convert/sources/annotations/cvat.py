@@ -37,11 +37,11 @@ class Cvat(AnnotatedImages):
 
     In CVAT, export a task or a project as "CVAT for images 1.1" and save images, too::
 
-        FOLDER
-        |- annotations.xml
-        `- images/
-           |- a.jpg
-           `- SUBSET/b.jpg      a project's images, if it has subsets
+        FOLDER/
+            annotations.xml
+            images/
+                a.jpg
+                Train/b.jpg     images of a project with subsets
 
     Class 0 is the background; the labels of the file become 1, 2, … in its order. Datumaro reads
     the file. Ellipses, cuboids and skeletons, which it passes over, and frames of several tasks

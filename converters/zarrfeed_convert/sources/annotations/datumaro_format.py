@@ -31,9 +31,9 @@ class Datumaro(AnnotatedImages):
     Intel Geti exports it, and so does ``datum convert -f datumaro --save-media`` of everything
     that Datumaro reads (``datum --help`` lists it), for formats that zarrfeed has no name for::
 
-        FOLDER
-        |- annotations/train.json
-        `- images/train/a.jpg
+        FOLDER/
+            annotations/train.json
+            images/train/a.jpg
 
     Class 0 is the background; the labels of the file become 1, 2, … in its order. Datumaro reads
     the file. It rounds corners of polygons to hundredths of a pixel.

@@ -174,11 +174,12 @@ class DatumaroFile:
         from datumaro.plugins.data_formats.datumaro.base import DatumaroBase
 
         with quiet():
-            read = DatumaroBase(path)
+            read: Any = DatumaroBase(path)
             self.labels = _labels(read.categories())
             self.items: list[tuple[str, tuple[int, int], list[Any]]] = []
             for item in read:
-                media, size = item.media, (0, 0)
+                media: Any = item.media
+                size = 0, 0
                 if media is not None and not isinstance(media, Image):
                     raise SourceError(
                         f"{path}: needed images, found {item.id} with a {type(media).__name__}; "

@@ -40,11 +40,12 @@ class LabelMe(AnnotatedImages):
     labelme saves a JSON file per image, in the same folder or in another; CVAT exports the XML
     files of the older LabelMe as "LabelMe 3.0"::
 
-        FOLDER
-        |- labels.txt        optional: the classes, a name per line, in their order
-        |- a.jpg
-        |- a.json            or a.xml, or Annotations/a.xml and Images/a.jpg
-        `- val/b.jpg, b.json
+        FOLDER/
+            labels.txt          optional: the classes, a name per line, in their order
+            a.jpg
+            a.json              or a.xml, or Annotations/a.xml and Images/a.jpg
+            val/b.jpg
+            val/b.json
 
     Class 0 is the background; the labels become 1, 2, … in the order of ``labels.txt``, or else of
     the alphabet. They are those of all files below the folder, also of other subsets, so that

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed_convert.sources.read_errors import naming_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
     from xml.etree.ElementTree import Element
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -34,7 +34,8 @@ def parsed_xml(path: Path, limits: Limits) -> Element:
 
     with naming_errors(str(path)):
         limits.require_readable(path)
-        root: Element = parse(path).getroot()
+        tree: Any = parse(path)
+        root: Element = tree.getroot()
         return root
 
 

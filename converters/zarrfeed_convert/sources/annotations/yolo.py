@@ -38,10 +38,10 @@ class Yolo(AnnotatedImages):
     A line is the number of the class, then x and y of each corner as fractions of the image's
     width and height. Either layout is read::
 
-        FOLDER                          FOLDER
-        |- data.yaml                    |- data.yaml
-        |- images/train/a.jpg           |- train/images/a.jpg
-        `- labels/train/a.txt           `- train/labels/a.txt
+        FOLDER/                         FOLDER/
+            data.yaml                       data.yaml
+            images/train/a.jpg              train/images/a.jpg
+            labels/train/a.txt              train/labels/a.txt
 
     ``data.yaml`` has the ``names`` of the classes, and may say where the images of a subset are
     (``path``, ``train``, ``val``, ``test``). It may have another name that ends in ``.yaml``;

@@ -15,8 +15,8 @@ from zarrfeed_convert.decoding.limits import read_text
 from zarrfeed_convert.sources.annotations.subsets import names_of_subset
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping
+    from pathlib import Path
 
     from zarrfeed_convert.decoding.limits import Limits
 
