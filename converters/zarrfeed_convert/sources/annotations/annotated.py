@@ -15,8 +15,10 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, Source
 from zarrfeed_convert.sources.coco.coco import class_ids, locate
-from zarrfeed_convert.sources.coco.shapes import area_of, mask_of, runs_of_shape
+from zarrfeed_convert.sources.coco.shapes import shapes_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
+from zarrfeed_convert.sources.instances.drawing import Drawing
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0, InstanceOptions
 from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice, require_no_masks
 from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -30,24 +32,26 @@ if TYPE_CHECKING:
     from zarrfeed_convert.mask_map import MaskMap
     from zarrfeed_convert.source import JSON, Mask
     from zarrfeed_convert.sources.annotations.index import ImageIndex
+    from zarrfeed_convert.sources.instances.drawing import Shape
 
 _IGNORED = ("ignore", "ignored")  # labelme's __ignore__
 
 
 @dataclass(frozen=True, slots=True)
 class DrawingOptions:
-    """The options of every format of shapes; see :class:`AnnotatedImages`."""
+    """The options of every format of shapes; see the formats."""
 
     masks: str = ""
     order: str = "area"
     crowd: str = "class"
     unannotated: str = "background"
+    instances: str = "semantic"
+    w0: float = W0
+    sigma: float = SIGMA
     color: Color = "auto"
     mask_map: str | MaskMap = ""
 
     def __post_init__(self) -> None:
-        require_choice("order", self.order, ("area", "file", "none"))
-        require_choice("crowd", self.crowd, ("class", "ignore"))
         require_choice("unannotated", self.unannotated, ("background", "leave_out"))
         if self.masks != NO_MASKS:
             require_no_masks(self.masks, "--images")
@@ -87,9 +91,14 @@ class AnnotatedImages(Source):
         options: DrawingOptions,
         limits: Limits | None = None,
     ) -> None:
-        self._root, self._drawing = str(root), options
+        self._root = str(root)
+        self._drawing = Drawing(options.order, options.crowd)
         self._options = ValueOptions.of(options.color, options.mask_map)
         self._options.require_ids("shapes, which are drawn as ids")
+        self._instances = InstanceOptions.of(
+            options.instances, options.w0, options.sigma, self._options
+        )
+        self._keep_empty = options.unannotated == "background"
         self._limits = limits or Limits()
         self._index = index
         self._alone = options.masks == NO_MASKS
@@ -108,20 +117,24 @@ class AnnotatedImages(Source):
         self._ids, names = class_ids(
             {number: name for number, name in categories.items() if number not in ignored}
         )
-        unlabelled = 255 if len(names) <= 255 else MAX_ID
-        drawing = self._drawing
-        marks = bool(ignored) or drawing.crowd == "ignore" or drawing.order == "none"
-        self._ignored = unlabelled if marks else None
-        self._ids |= dict.fromkeys(ignored, unlabelled)
-        if self._alone:
-            self.fields = IMAGES_ONLY
-            if str(self._options.mask_map):
-                raise SourceError(
-                    "option mask_map: needed none of it with --masks none, found "
-                    f"{str(self._options.mask_map)!r}; leave one of both out"
-                )
+        self._ignored = self._instances.ignored(self._drawing, len(names))
+        if ignored and self._ignored is None:
+            self._ignored = 255 if len(names) <= 255 else MAX_ID
+        if ignored and self._instances.kind != "semantic":
+            raise SourceError(
+                f"--instances: needed labels of instances, found {categories[ignored[0]]!r}, whose "
+                "pixels are ignored; use --instances semantic, or take the label out"
+            )
+        self._ids |= dict.fromkeys(ignored, self._ignored or 0)
+        self.fields = IMAGES_ONLY if self._alone else self._instances.fields
+        if self._alone and str(self._options.mask_map):
+            raise SourceError(
+                "option mask_map: needed none of it with --masks none, found "
+                f"{str(self._options.mask_map)!r}; leave one of both out"
+            )
         mapped = bool(str(self._options.mask_map)) or self._alone
-        self.classes: tuple[str, ...] | None = None if mapped else names
+        self.instances = self._instances.numbered and not self._alone
+        self.classes: tuple[str, ...] | None = None if mapped or self.instances else names
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
         self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
@@ -150,7 +163,7 @@ class AnnotatedImages(Source):
         image = measure(Path(path), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
         mask = None if self._alone else replace(image, palette=b"")
-        return self._options.header(image, mask, name=path)
+        return self._instances.header(self._options.header(image, mask, name=path))
 
     def read(self, sample: int) -> tuple[NDArray[Any], ...]:
         """Decode an image, and draw its mask."""
@@ -160,13 +173,18 @@ class AnnotatedImages(Source):
         self._require_size(sample, height, width)
         if self._alone:
             return (image,)
-        return image, self._draw(sample, height, width)
+        shapes = self._drawn_shapes(sample, (height, width))
+        further = self._instances.further(
+            shapes, (height, width), self._drawing, name=self._place(sample)
+        )
+        return image, self._mask(sample, shapes, (height, width)), *further
 
     def read_mask(self, sample: int) -> Mask:
         """Draw a sample's mask, with the size of the image file."""
         image = measure(Path(self._path(sample)), self._limits, windows=False)
         self._require_size(sample, image.height, image.width)
-        return self._draw(sample, image.height, image.width)
+        size = image.height, image.width
+        return self._mask(sample, self._drawn_shapes(sample, size), size)
 
     @property
     def memory_nbytes(self) -> int:
@@ -190,32 +208,40 @@ class AnnotatedImages(Source):
                 "was annotated"
             )
 
-    def _shapes(self, sample: int, height: int, width: int) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Return the shapes of a sample, in pixels of its image."""
+    def _annotations(self, sample: int, size: tuple[int, int]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return the annotations of a sample, in pixels of its image."""
         return self._index.shapes(self._rows[sample])
 
-    def _draw(self, sample: int, height: int, width: int) -> Mask:
-        name, drawing = self._place(sample), self._drawing
+    def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
+        """Return the shapes of a sample.
+
+        Raises
+        ------
+        ValueError
+            They are not shapes of an image of this size.
+        """
+        said = self._annotations(sample, size)
+        shapes = shapes_of(said, self._ids, size)
+        return [
+            shape._replace(layer=int(each.get("layer", 0)))
+            for shape, each in zip(shapes, said, strict=True)
+        ]
+
+    def _drawn_shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
         try:
-            shapes = self._shapes(sample, height, width)
-            layered = drawing.order != "none" and any("layer" in shape for shape in shapes)
-            if layered:
-                shapes = _by_layer(shapes, (height, width), drawing.order)
-            ids = mask_of(
-                shapes,
-                self._ids,
-                (height, width),
-                order="file" if layered else drawing.order,
-                crowd=self._ignored if drawing.crowd == "ignore" else None,
-                clash=self._ignored if drawing.order == "none" else None,
-                dtype=self._dtype,
-            )
+            return self._shapes(sample, size)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SourceError(
-                f"{name}: needed shapes of an image of {height}x{width}, found {error}; correct "
-                "the file, or take the image out of it"
+                f"{self._place(sample)}: needed shapes of an image of {size[0]}x{size[1]}, found "
+                f"{error}; correct the file, or take the image out of it"
             ) from error
-        return self._options.mask(ids, name=name)
+
+    def _mask(self, sample: int, shapes: Sequence[Shape], size: tuple[int, int]) -> Mask:
+        name = self._place(sample)
+        ids = self._instances.mask(
+            shapes, size, self._drawing, ignored=self._ignored, dtype=self._dtype, name=name
+        )
+        return ids if self._instances.numbered else self._options.mask(ids, name=name)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images to pack.
@@ -251,7 +277,7 @@ class AnnotatedImages(Source):
             if index.shapeless[row] and not self._alone:
                 why = f"{index.shapeless[row]} of its {index.counts[row]} annotations have no shape"
                 left_out.append((str(Path(self._root, file)), why))
-            elif index.counts[row] or self._drawing.unannotated == "background" or self._alone:
+            elif index.counts[row] or self._keep_empty or self._alone:
                 files[file] = row
         if not files:
             first = "; {}: {}".format(*left_out[0]) if left_out else ""
@@ -261,19 +287,6 @@ class AnnotatedImages(Source):
             )
         ordered = sorted(files)
         return [files[file] for file in ordered], ordered, len(on_disk - listed.keys())
-
-
-def _by_layer(
-    shapes: list[dict[str, Any]], size: tuple[int, int], order: str
-) -> list[dict[str, Any]]:
-    """Sort shapes by their layers, and shapes of a layer by area where this is the order."""
-    placed = []
-    for shape in shapes:
-        runs = runs_of_shape(shape["segmentation"], *size)
-        area = area_of(runs) if order == "area" else 0
-        code = {"size": list(size), "counts": runs.tolist()}
-        placed.append((shape.get("layer", 0), -area, shape | {"segmentation": code}))
-    return [shape for *_, shape in sorted(placed, key=lambda one: one[:2])]
 
 
 def _is_ignored(name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed_convert.sources.coco.shapes import runs_of
+from zarrfeed_convert.sources.instances.runs import runs_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def runs_of_box(
     Returns
     -------
     ndarray
-        (n,) int64 lengths; see :func:`zarrfeed_convert.sources.coco.shapes.runs_of`.
+        (n,) int64 lengths; see :func:`zarrfeed_convert.sources.instances.runs.runs_of`.
 
     Raises
     ------

@@ -18,6 +18,7 @@ from zarrfeed_convert.sources.annotations.datumaro_reading import CvatFrames, sh
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.annotations.xml_files import elements_of
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Cvat(AnnotatedImages):
         if their classes differ.
     unannotated
         What images without annotations become: ``background``, or no samples (``leave_out``).
+    instances
+        What masks are: class ids (``semantic``), numbers of instances (``keep``), or class ids
+        and weights of borders (``boundary``), as for ``--format coco``.
+    w0, sigma
+        The weights, for ``boundary``; see ``--format coco``.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -93,12 +99,15 @@ class Cvat(AnnotatedImages):
         subset: str = "train",
         order: str = "area",
         unannotated: str = "background",
+        instances: str = "semantic",
+        w0: float = W0,
+        sigma: float = SIGMA,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         options = DrawingOptions(
-            masks, order=order, unannotated=unannotated, color=color, mask_map=mask_map
+            masks, order, "class", unannotated, instances, w0, sigma, color, mask_map
         )
         root, limits = Path(images), limits or Limits()
         files = [*root.glob("annotations.xml")] or sorted((root / "annotations").glob("*.xml"))

@@ -14,6 +14,7 @@ from zarrfeed_convert.sources.annotations.annotated import (
 from zarrfeed_convert.sources.annotations.datumaro_reading import DatumaroFile, shapes_of
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.subsets import known_subset
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Datumaro(AnnotatedImages):
         What shapes with the attribute ``is_crowd`` become: their ``class``, or ``ignore``.
     unannotated
         What images without annotations become: ``background``, or no samples (``leave_out``).
+    instances
+        What masks are: class ids (``semantic``), numbers of instances (``keep``), or class ids
+        and weights of borders (``boundary``), as for ``--format coco``.
+    w0, sigma
+        The weights, for ``boundary``; see ``--format coco``.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -86,11 +92,16 @@ class Datumaro(AnnotatedImages):
         order: str = "area",
         crowd: str = "class",
         unannotated: str = "background",
+        instances: str = "semantic",
+        w0: float = W0,
+        sigma: float = SIGMA,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
-        options = DrawingOptions(masks, order, crowd, unannotated, color, mask_map)
+        options = DrawingOptions(
+            masks, order, crowd, unannotated, instances, w0, sigma, color, mask_map
+        )
         root, limits = Path(images), limits or Limits()
         files = {path.stem: path for path in sorted((root / "annotations").glob("*.json"))}
         require_found([*files.values()], "annotations/SUBSET.json", root)

@@ -20,6 +20,7 @@ from zarrfeed_convert.sources.annotations.labelme_json import is_labelme, labelm
 from zarrfeed_convert.sources.annotations.subsets import known_subset, names_of_subset
 from zarrfeed_convert.sources.annotations.xml_files import parsed_xml
 from zarrfeed_convert.sources.file_discovery import files_below
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class LabelMe(AnnotatedImages):
     unannotated
         What images without annotations become: ``background``, or no samples (``leave_out``). An
         image without a file is no sample.
+    instances
+        What masks are: class ids (``semantic``), numbers of instances (``keep``), or class ids
+        and weights of borders (``boundary``), as for ``--format coco``.
+    w0, sigma
+        The weights, for ``boundary``; see ``--format coco``.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -98,12 +104,15 @@ class LabelMe(AnnotatedImages):
         subset: str = "train",
         order: str = "area",
         unannotated: str = "background",
+        instances: str = "semantic",
+        w0: float = W0,
+        sigma: float = SIGMA,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         options = DrawingOptions(
-            masks, order=order, unannotated=unannotated, color=color, mask_map=mask_map
+            masks, order, "class", unannotated, instances, w0, sigma, color, mask_map
         )
         root, limits = Path(images), limits or Limits()
         found = _json_files(root, limits) + _xml_files(root, limits)

@@ -16,6 +16,7 @@ from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, Draw
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.yolo_config import find_subset, read_config
 from zarrfeed_convert.sources.file_discovery import files_below, has_extension
+from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import source_errors
 
@@ -65,6 +66,11 @@ class Yolo(AnnotatedImages):
     unannotated
         What images without shapes become, whose files are empty or missing: ``background``, or no
         samples (``leave_out``).
+    instances
+        What masks are: class ids (``semantic``), numbers of instances (``keep``), or class ids
+        and weights of borders (``boundary``), as for ``--format coco``.
+    w0, sigma
+        The weights, for ``boundary``; see ``--format coco``.
     color
         ``auto`` keeps the channels that the files have; ``grey``, ``rgb``, ``rgba`` convert.
     mask_map
@@ -93,12 +99,15 @@ class Yolo(AnnotatedImages):
         subset: str = "train",
         order: str = "area",
         unannotated: str = "background",
+        instances: str = "semantic",
+        w0: float = W0,
+        sigma: float = SIGMA,
         color: Color = "auto",
         mask_map: str | MaskMap = "",
         limits: Limits | None = None,
     ) -> None:
         options = DrawingOptions(
-            masks, order=order, unannotated=unannotated, color=color, mask_map=mask_map
+            masks, order, "class", unannotated, instances, w0, sigma, color, mask_map
         )
         root, limits = Path(images), limits or Limits()
         config = read_config(root)
@@ -112,13 +121,13 @@ class Yolo(AnnotatedImages):
         categories = {number + 1: name for number, name in config.names.items()}
         super().__init__(where, ShapeIndex.of(found), categories, options, limits)
 
-    def _shapes(self, sample: int, height: int, width: int) -> list[dict[str, Any]]:
-        """Return the shapes of a sample, in pixels of its image."""
-        shapes = super()._shapes(sample, height, width)
+    def _annotations(self, sample: int, size: tuple[int, int]) -> list[dict[str, Any]]:
+        """Return the annotations of a sample, in pixels of its image."""
+        shapes = super()._annotations(sample, size)
         for shape in shapes:
             [points] = shape["segmentation"]
-            points[::2] = [x * width for x in points[::2]]
-            points[1::2] = [y * height for y in points[1::2]]
+            points[::2] = [x * size[1] for x in points[::2]]
+            points[1::2] = [y * size[0] for y in points[1::2]]
         return shapes
 
 

@@ -33,11 +33,14 @@ class Shape(NamedTuple):
         Its class id. A shape of class 0, the background, is no instance.
     crowd
         Whether it is a region of several instances.
+    layer
+        Layer in which it lies, if its tool has layers: shapes of a higher layer are in front.
     """
 
     runs: NDArray[np.int64]
     label: int
     crowd: bool = False
+    layer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,8 @@ class Drawing:
             if shape.crowd and self.crowd == "ignore" and ignored is not None:
                 drawn_as = ignored
             place = -area_of(shape.runs) if self.order == "area" else 0
-            drawn.append((not shape.crowd, place, drawn_as, shape.runs))
+            drawn.append((not shape.crowd, shape.layer, place, drawn_as, shape.runs))
         flat = np.zeros(size[0] * size[1], dtype)
-        for _, _, number, runs in sorted(drawn, key=lambda one: one[:2]):
+        for *_, number, runs in sorted(drawn, key=lambda one: one[:3]):
             paint(flat, runs, number, clash)
         return np.ascontiguousarray(flat.reshape(size[1], size[0]).T)

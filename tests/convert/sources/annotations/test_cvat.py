@@ -100,6 +100,23 @@ def test_polygons_are_those_of_pycocotools(write):
         np.testing.assert_array_equal(write([cvat_polygon("road", text)]).read_mask(0), expected)
 
 
+def test_instances_are_numbered_in_the_order_of_the_file(write, tmp_path):
+    write([CAR, ROAD, CVAT_MASK])
+    source = open_source("cvat", {"images": str(tmp_path), "instances": "keep"})
+    mask = source.read_mask(0)
+    np.testing.assert_array_equal(
+        mask[3:], np.where(SHAPES == 2, 1, 0)[3:] * (1 + 2 * (mask[3:] == 3))
+    )
+    assert (mask[0] == 2).all()
+    assert mask[6, 9] == 3
+    assert source.classes is None
+    source = open_source("cvat", {"images": str(tmp_path), "instances": "boundary"})
+    image, mask, weight = source.read(0)
+    np.testing.assert_array_equal(mask, SHAPES)
+    assert weight.shape == mask.shape
+    assert weight.max() > 1
+
+
 def test_images_with_boxes_are_left_out_by_name(write, tmp_path):
     box = '<box label="car" xtl="1" ytl="1" xbr="3" ybr="3" occluded="0" z_order="0"></box>'
     source = write([ROAD], [CAR, box])

@@ -99,6 +99,8 @@ def test_labels_txt_gives_the_order_and_the_ignored_label(write, tmp_path):
     assert mask[0, 0] == 0
     assert mask[0, 2] == 1
     assert mask[4, 4] == 2
+    with pytest.raises(SourceError, match="labels of instances, found '__ignore__'"):
+        open_source("labelme", {"images": str(tmp_path), "instances": "keep"})
     put(tmp_path / "labels.txt", "road\n")
     with pytest.raises(SourceError, match=r"a.json: needed a label of .*labels.txt, found 'car'"):
         write([ROAD, CAR])
