@@ -111,7 +111,7 @@ def test_instances_are_numbered_in_the_order_of_the_file(write, tmp_path):
     assert mask[6, 9] == 3
     assert source.classes is None
     source = open_source("cvat", {"images": str(tmp_path), "instances": "boundary"})
-    image, mask, weight = source.read(0)
+    _, mask, weight = source.read(0)
     np.testing.assert_array_equal(mask, SHAPES)
     assert weight.shape == mask.shape
     assert weight.max() > 1
