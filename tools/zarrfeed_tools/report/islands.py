@@ -85,8 +85,9 @@ def find_islands(
     found = []
     axes = mask.ndim - 1 if multi_hot else mask.ndim
     for class_id, box, pixels in _parts(mask, classes, multi_hot=multi_hot):
-        labels, components = ndimage.label(pixels, np.ones((3,) * axes))
-        sizes = np.bincount(labels.ravel(), minlength=components + 1)
+        labels = np.zeros(pixels.shape, np.int32)
+        ndimage.label(pixels, np.ones((3,) * axes), labels)
+        sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         if not whole:
             sizes[_at_border(labels, box, mask.shape)] = 0
