@@ -33,6 +33,7 @@ from zarrfeed import (
 )
 from zarrfeed.store.descriptive_arrays import class_pixels, normalization_of, sample_names
 from zarrfeed_tools.inspection import inspect_store
+from zarrfeed_tools.report.collection import collect_facts
 
 if TYPE_CHECKING:
     import random
@@ -78,7 +79,7 @@ class StoreTrials:
 
     def _try(self, store: Path, right: dict[str, np.ndarray] | None) -> int:
         declared = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-        for act in (list_splits, inspect_store):
+        for act in (list_splits, inspect_store, collect_facts):
             try:
                 act(store)
             except (StoreError, ReadError) as error:

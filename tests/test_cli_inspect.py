@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cases import CaseArrays, pair
+from report_stores import pack_samples, striped, textured
 from zarrfeed_convert import convert
 from zarrfeed_tools.cli import app
 
@@ -79,3 +80,44 @@ def test_splits_of_samples_have_no_cases(tmp_path):
     convert(samples, tmp_path / "o.zarr", split="s", workers=1)
     assert " 3 samples" in inspected(tmp_path / "o.zarr")
     assert json.loads(inspected(tmp_path / "o.zarr", "--json"))[0]["cases"] is None
+
+
+def faulty(store):
+    """Pack two splits with some faults."""
+    image, mask = textured(0), striped([0, 1, 2])
+    flat = np.full((24, 20, 3), 9, np.uint8)
+    train = {"a": (image, mask), "b": (image, mask), "c": (flat, mask), "d": (textured(1), mask)}
+    pack_samples(store, "train", train)
+    pack_samples(store, "val", {"d": (textured(2), mask), "e": (textured(3), striped([0]))})
+    return store
+
+
+def test_what_is_suspicious_is_counted_in_a_line_each(tmp_path):
+    lines = inspected(faulty(tmp_path / "o.zarr")).splitlines()
+    at = lines.index("Suspicious")
+    assert sorted(lines[at + 1 :]) == [
+        "  1 constant image: train/c",
+        "  1 empty mask: val/e",
+        "  1 group of exact duplicates: train/a and train/b",
+        "  1 name or subject in several splits: train/d and val/d",
+    ]
+    train, val = json.loads(inspected(tmp_path / "o.zarr", "--json"))
+    assert train["suspicious"] == {
+        "empty-masks": 0, "one-class-masks": 0, "constant": 1, "not-finite": 0, "skipped": 0
+    }  # fmt: skip
+    assert val["suspicious"]["empty-masks"] == 1
+
+
+def test_nothing_is_said_of_what_is_not_suspicious(tmp_path):
+    pack_samples(tmp_path / "o.zarr", "a", {"x": (textured(0), striped([0, 1, 2]))})
+    assert "Suspicious" not in inspected(tmp_path / "o.zarr")
+
+
+def test_a_store_with_a_damaged_array_of_names_can_be_inspected(tmp_path):
+    store = faulty(tmp_path / "o.zarr")
+    [chunk] = [path for path in (store / "train/key/c").rglob("*") if path.is_file()]
+    chunk.write_bytes(b"")
+    text = inspected(store)
+    assert "train: 4 samples" in text
+    assert f"suspicious samples were not looked for: {store / 'train/key'}" in text
+    assert json.loads(inspected(store, "--json"))[0]["suspicious"] is None

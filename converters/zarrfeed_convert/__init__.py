@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         classes_of,
         field_cells,
         fields_of,
+        percentage,
     )
     from zarrfeed_convert.supervision.supervisor import (
         begin_supervised,
@@ -82,6 +83,7 @@ _HOME = {
     "open_source": "formats",
     "options_of_text": "formats",
     "parameters_of": "formats",
+    "percentage": "splits.split_summary",
     "repack": "repacking.repack",
     "set_read_timeout": "supervision.supervisor",
     "supervise": "supervision.supervisor",
@@ -120,6 +122,7 @@ __all__ = [
     "open_source",
     "options_of_text",
     "parameters_of",
+    "percentage",
     "repack",
     "set_read_timeout",
     "supervise",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.spelling import few, plural, share_text
 from zarrfeed_convert import class_cells, field_cells
 from zarrfeed_tools.inspection import CaseFacts, SplitFacts, inspect_store
+from zarrfeed_tools.report.checks import own_counts
+from zarrfeed_tools.report.collection import collect_facts
+from zarrfeed_tools.report.summary import finding_lines
 from zarrfeed_tools.tables import table_of_cells
 from zarrfeed_tools.terminal import console, shown
 
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from zarrfeed.errors import ZarrfeedError
     from zarrfeed_convert import FieldFacts
+    from zarrfeed_tools.report.facts import Report
 
 
 # Not a docstring, whose line breaks typer would keep.
@@ -31,6 +37,10 @@ the table: key holds the samples' names, digest their checksums, class_pixels th
 class, dhash a hash that is nearly the same for images that look alike. Samples of a split of \
 cases are tiles; case_key and case_size name the images or volumes and their sizes. A raw field \
 can take more on disk than in memory, because Zarr stores whole chunks.
+
+Below the tables, a line for each kind of suspicious samples says how many there are: exact \
+duplicates, names in several splits, empty masks, constant images and others. `zarrfeed report` \
+names them all, and looks for images that look alike. It takes seconds for a million samples.
 
 Works on any Zarr group of arrays aligned on axis 0, and says which arrays can only be read in \
 a slower way.
@@ -53,13 +63,38 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what a dataset contains: splits, fields, codecs, bytes, classes and pixel shares."""
-    facts = inspect_store(store)
+    facts, report, problem = _facts_of(store)
     if as_json:
-        typer.echo(json.dumps([split.to_json() for split in facts]))
+        typer.echo(json.dumps([_json_of(split, report) for split in facts]))
         return
     out = console()
     for split in facts:
         _show(split, out)
+    if report is None:
+        out.print(f"suspicious samples were not looked for: {shown(problem)}", soft_wrap=True)
+        return
+    lines = finding_lines(report)
+    if lines:
+        out.print("[bold]Suspicious[/]")
+    for line in lines:
+        out.print(f"  {shown(line)}", soft_wrap=True)
+
+
+def _facts_of(store: Path) -> tuple[list[SplitFacts], Report | None, ZarrfeedError | None]:
+    """Collect facts; if an array of facts about samples is damaged, those of the metadata alone."""
+    try:
+        report = collect_facts(store, quick=True)
+    except (StoreError, ReadError) as error:
+        return inspect_store(store), None, error
+    return [split.facts for split in report.splits], report, None
+
+
+def _json_of(split: SplitFacts, report: Report | None) -> dict[str, Any]:
+    """Return the facts of a split, and how many of its samples are suspicious by themselves."""
+    own = None
+    if report is not None:
+        own = next(each for each in report.splits if each.facts is split)
+    return split.to_json() | {"suspicious": None if own is None else own_counts(own)}
 
 
 def _show(split: SplitFacts, out: Console) -> None:

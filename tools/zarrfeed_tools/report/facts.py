@@ -10,6 +10,7 @@ The JSON of a report is these classes as objects, with the names of their attrib
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -305,8 +306,8 @@ class SplitReport:
     spread
         Distribution of sizes and spacings; None if samples are no tiles of cases.
     unknown
-        Fact → why the store cannot answer it, for every fact that is None without being
-        inapplicable. Keys are those of :mod:`zarrfeed_tools.report.checks`.
+        Name of a check, of :data:`zarrfeed_tools.report.checks.CHECKS` → why the store cannot
+        answer it.
     """
 
     name: str
@@ -359,5 +360,17 @@ class Report:
     leakage: Leakage | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as objects that fit JSON."""
-        return asdict(self)
+        """Return the facts as objects that fit JSON; numbers that do not are null."""
+        found = asdict(self)
+        for split in found["splits"]:
+            split["facts"]["packed"].pop("skipped", None)  # the split has them itself
+        return _finite(found)  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinite numbers, which a store may claim, and which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
