@@ -33,7 +33,7 @@ version = release = zarrfeed.__version__
 copyright = author  # noqa: A001  Sphinx's name
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build", "_static", "_templates"]
+exclude_patterns = ["_build", "_static", "_templates", "drawings"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # .rst: autosummary's
 templates_path = ["_templates"]
 default_role = "literal"  # names of parameters in docstrings
@@ -64,6 +64,14 @@ html_theme = "furo"
 html_title = "zarrfeed"
 html_static_path = ["_static"]
 html_css_files = ["zarrfeed.css"]
+_LIGHT = {"a": "#cfe3fb", "a-line": "#3a78c2", "b": "#fbe0c3", "b-line": "#c07722",
+          "c": "#d3efd6", "c-line": "#3d8f49", "mark": "#b3261e"}  # fmt: skip
+_DARK = {"a": "#17375c", "a-line": "#6ba4e8", "b": "#55370f", "b-line": "#e3a052",
+         "c": "#1c4424", "c-line": "#6cc27b", "mark": "#ff8a80"}  # fmt: skip
+html_theme_options = {  # of drawings
+    "light_css_variables": {f"zf-{name}": color for name, color in _LIGHT.items()},
+    "dark_css_variables": {f"zf-{name}": color for name, color in _DARK.items()},
+}
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False

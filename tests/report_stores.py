@@ -1,45 +1,48 @@
-"""Small packed datasets, of which a report has something to say."""
+"""Small stores that reports are made of."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cases import CaseArrays
 from zarrfeed_convert import convert
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
-def textured(seed, size=(24, 20), channels=3):
-    """Return an image of random cells, whose hash tells something."""
-    cells = np.random.default_rng(seed).integers(0, 256, (8, 9, channels), np.uint8)
-    rows, columns = (
-        np.arange(extent) * cells // extent for extent, cells in zip(size, (8, 9), strict=True)
-    )
-    return cells[rows][:, columns]
+CLASSES = ("background", "cell", "debris")
 
 
-def striped(ids, size=(24, 20)):
-    """Return a mask with some classes."""
-    rows = np.array(ids)[np.arange(size[0]) * len(ids) // size[0]]
-    return np.broadcast_to(rows[:, None], size).astype(np.uint8)
+def textured(seed: int, size: tuple[int, ...] = (48, 64), channels: int = 3) -> np.ndarray:
+    """Return an image that differs for every seed, but is not noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(30, 220, (*(-(-extent // 8) for extent in size), channels))
+    for axis, extent in enumerate(size):
+        coarse = np.repeat(coarse, 8, axis=axis).take(range(extent), axis=axis)
+    return (coarse + rng.integers(0, 20, coarse.shape)).astype(np.uint8)
 
 
-def pack_samples(store, split, samples, **options):
-    """Pack a split of samples: key → (image, mask)."""
-    triples = [(key, image, mask) for key, (image, mask) in samples.items()]
-    convert(triples, store, split=split, workers=1, **({"classes": 3} | options))
+def disc(size: tuple[int, ...], center: tuple[int, ...], radius: float) -> np.ndarray:
+    """Return where a disc, or a ball, is."""
+    grid = np.meshgrid(*map(np.arange, size), indexing="ij")
+    away = sum((axis - middle) ** 2 for axis, middle in zip(grid, center, strict=True))
+    return np.asarray(away <= radius**2)
+
+
+def cell_sample(seed: int, size: tuple[int, ...] = (48, 64)) -> dict[str, Any]:
+    """Return an image, and a mask with two discs."""
+    mask = np.zeros(size, np.uint8)
+    mask[disc(size, tuple(extent // 3 for extent in size), 6 + seed % 5)] = 1
+    mask[disc(size, tuple(2 * extent // 3 for extent in size), 5)] = 2
+    return {"image": textured(seed, size), "mask": mask}
+
+
+def pack(store: Path, split: str, samples: Mapping[str, dict[str, Any]], **options: Any) -> Path:
+    """Pack samples in memory, with the masks of three classes if they have some."""
+    masks = "mask" in next(iter(samples.values()))
+    options = {"classes": list(CLASSES) if masks else None, **options}
+    convert(CaseArrays(dict(samples)), store, split=split, workers=1, order="source", **options)
     return store
-
-
-def pack_cases(store, split, cases, tile, **options):
-    """Pack a split of cases: key → (image, mask)."""
-    source = CaseArrays(
-        {key: {"image": image, "mask": mask} for key, (image, mask) in cases.items()},
-        **options.pop("source", {}),
-    )
-    convert(source, store, split=split, tile=tile, workers=1, **({"classes": 3} | options))
-    return store
-
-
-def keys_of(found):
-    """Return the keys of the units of a finding or a group, sorted."""
-    return sorted(unit.key for unit in found.units)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cases import CaseArrays, pair
-from report_stores import pack_samples, striped, textured
+from odd_samples import pack_samples, striped, textured
 from zarrfeed_convert import convert
 from zarrfeed_tools.cli import app
 

@@ -13,8 +13,8 @@ import zarr
 from typer.testing import CliRunner
 
 from case_stores import random_case, write_cases
+from odd_samples import pack_cases, pack_samples, striped, textured
 from packed import change_attributes
-from report_stores import pack_cases, pack_samples, striped, textured
 from stores import traced_pixels, write_split
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.report.checks import CHECKS

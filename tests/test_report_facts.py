@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import CaseArrays, pair
+from odd_samples import keys_of, pack_cases, pack_samples, striped, textured
 from overlapping import Overlapping
-from report_stores import keys_of, pack_cases, pack_samples, striped, textured
 from stores import traced_pixels, write_split
 from zarrfeed import StoreError
 from zarrfeed_convert import convert

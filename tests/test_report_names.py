@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report_stores import pack_cases, pack_samples, striped, textured
+from odd_samples import pack_cases, pack_samples, striped, textured
 from zarrfeed_tools.report.collection import collect_facts
 from zarrfeed_tools.report.subjects import parts_of, subject_of, subject_parts
 

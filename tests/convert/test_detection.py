@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from dicom_writing import values, write_series
 from ome_images import write_ome
+from source_seeds import seeds
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import choose_format, detect_formats, open_source
 from zarrfeed_convert.detection.split_names import is_of, is_of_another
@@ -217,6 +218,16 @@ def test_a_layout_is_found_and_opens(layout: str, tmp_path: Path) -> None:
     assert len(source.fields) == (1 if layout in ("images alone", "DICOM", "OME-Zarr") else 2)
 
 
+def test_the_seeds_of_known_layouts_are_found(tmp_path: Path) -> None:
+    known = set()
+    for number, seed in enumerate(seeds(tmp_path / "seeds")):
+        if seed.arguments.get("images") == "." and seed.kind not in ("dicom", "ome-zarr"):
+            found = detect_formats(tmp_path / "seeds" / str(number), "train")
+            assert [one.format for one in found] == [seed.kind], (number, found)
+            known.add(seed.kind)
+    assert known >= {"camvid", "cityscapes", "voc", "yolo", "labelme", "cvat", "datumaro"}
+
+
 def test_the_files_of_another_split_are_not_taken(tmp_path: Path) -> None:
     for split in ("train", "val"):
         two_folders(f"{split}/images", f"{split}/masks")(tmp_path)
@@ -233,6 +244,13 @@ def test_where_two_fit_the_user_is_asked(tmp_path: Path) -> None:
     assert choose_format(tmp_path, "train", "coco").format == "coco"
     with pytest.raises(SourceError, match=r"needed the layout of nifti .*looks like coco, paired"):
         choose_format(tmp_path, "train", "nifti")
+
+
+def test_images_beside_unknown_annotations_are_not_taken_for_images_alone(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    for name in ("a.ann", "b.ann"):
+        (tmp_path / name).write_text("", "utf-8")
+    assert detect_formats(tmp_path, "train") == []
 
 
 def test_two_folders_of_masks_are_named(tmp_path: Path) -> None:

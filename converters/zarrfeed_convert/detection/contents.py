@@ -101,7 +101,7 @@ def array_names(path: str) -> list[str]:
                     if isinstance(inside, h5py.Group):
                         found += [f"{name}/{below}" for below in inside]
                     else:
-                        found.append(name)
+                        found.append(str(name))
             return found
     return []
 

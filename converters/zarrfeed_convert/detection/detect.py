@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 # A dataset of a known layout consists of files that fit other formats, too. Of the stages, the
 # first that finds anything decides.
 _STAGES = (
-    (known_datasets.by_folders, known_datasets.by_dataset_json),
+    (
+        known_datasets.by_folders,
+        known_datasets.by_dataset_json,
+        known_datasets.by_annotation_tool,
+    ),
     (
         known_datasets.by_coco,
         file_formats.by_images,

@@ -16,7 +16,7 @@ from zarrfeed_convert.detection.contents import (
     names_in_json,
 )
 from zarrfeed_convert.detection.listing import join
-from zarrfeed_convert.detection.split_names import is_of, is_of_another
+from zarrfeed_convert.detection.split_names import is_of, is_of_another, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +32,7 @@ _FOLDERS = (
     ("voc", ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")),
 )
 
+_YOLO_NAMES = ("classes.txt", "obj.names", "labels.txt")
 _MOST_JSON = 50  # in a folder; more are those of a tool that writes one per image
 
 
@@ -58,6 +59,61 @@ def by_dataset_json(listing: Listing, split: str) -> Iterator[Candidate]:  # noq
             yield _known(listing, "nnunet", path, "dataset.json with channel_names")
         elif '"modality"' in text:
             yield _known(listing, "msd", path, "dataset.json with modality")
+
+
+def by_annotation_tool(listing: Listing, split: str) -> Iterator[Candidate]:
+    """Find what CVAT, labelme, YOLO and Datumaro write; of each, the folder that is highest."""
+    for kind, evidence in (
+        ("cvat", _cvat),
+        ("yolo", _yolo),
+        ("datumaro", _datumaro),
+        ("labelme", _labelme),
+    ):
+        for path in listing.folders:
+            why = evidence(listing, path, split)
+            if why:
+                yield _known(listing, kind, path, why)
+                break
+
+
+def _cvat(listing: Listing, path: str, _split: str) -> str:
+    file = join(path, "annotations.xml")
+    text = edges(listing.path(file)) if file in listing.own_files(path, (".xml",)) else ""
+    is_cvat = "<annotations" in text and ("<image " in text or "<track " in text)
+    return "annotations.xml of CVAT" if is_cvat else ""
+
+
+def _yolo(listing: Listing, path: str, _split: str) -> str:
+    said = [
+        name
+        for name in listing.folders[path].files
+        if name.endswith((".yaml", ".yml")) and "names:" in edges(listing.path(join(path, name)))
+    ]
+    names = [name for name in listing.folders[path].files if name in _YOLO_NAMES]
+    labels = [below for below in listing.below(path) if "labels" in below.split("/")]
+    texts = any(listing.folders[below].endings[".txt"] for below in labels)
+    return f"{(said or names)[0]} and labels/ with .txt files" if texts and (said or names) else ""
+
+
+def _datumaro(listing: Listing, path: str, split: str) -> str:
+    for name in (f"{known}.json" for known in (split, *names_of(split))):
+        file = join(path, "annotations", name)
+        if listing.has("annotations", inside=path) and names_in_json(
+            listing.path(file), "categories", "items"
+        ):
+            return f"annotations/{name} of Datumaro"
+    return ""
+
+
+def _labelme(listing: Listing, path: str, split: str) -> str:
+    files = [file for file in listing.files(path, (".json",)) if not is_of_another(file, split)]
+    first = listing.path(files[0]) if files else ""
+    # Its last part is the image, if that is in the file; the shapes come first.
+    is_labelme = first and names_in_json(first, "shapes", "imagePath")
+    if is_labelme:
+        return f"{len(files):,} JSON files of labelme"
+    xml = next((edges(listing.path(file)) for file in listing.files(path, (".xml",))), "")
+    return "XML files of LabelMe" if "<annotation>" in xml and "<polygon>" in xml else ""
 
 
 def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:

@@ -56,14 +56,9 @@ def find_sides(listing: Listing, split: str, endings: Collection[str]) -> list[S
     list of Sides
         One, unless the names of folders are ambiguous; empty if they say nothing.
     """
-    for pairs in (_in_folders, _in_one_folder, _alone):
+    for pairs, fits in ((_in_folders, _exist), (_in_one_folder, _pair), (_alone, _are_most)):
         for root in _roots(listing):
-            found = [
-                sides
-                for sides in pairs(listing, root, split)
-                if listing.count(sides.images, endings) and listing.count(sides.masks, endings)
-            ]
-            found = [s for s in found if pairs is not _in_one_folder or _pairs(listing, s, endings)]
+            found = [each for each in pairs(listing, root, split) if fits(listing, each, endings)]
             if found:
                 return list(dict.fromkeys(found))
     return []
@@ -176,7 +171,19 @@ def _in_one_folder(listing: Listing, root: str, split: str) -> Iterator[Sides]:
             yield Sides(folder, folder, suffix)
 
 
-def _pairs(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
+def _exist(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
+    """Whether both folders have files."""
+    return all(listing.count(folder, endings) for folder in (sides.images, sides.masks))
+
+
+def _are_most(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
+    """Whether most files are images; others, if they are many, may be annotations."""
+    images = listing.count(sides.images, endings)
+    total = sum(listing.folders[path].endings.total() for path in listing.below(sides.images))
+    return 2 * (total - images) < images
+
+
+def _pair(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
     """Whether most names with the suffix have a partner without it."""
     stems = {file.rpartition(".")[0] for file in listing.files(sides.images, endings)}
     marked = [stem for stem in stems if stem.endswith(sides.suffix)]

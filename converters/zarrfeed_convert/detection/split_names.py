@@ -1,15 +1,10 @@
-"""How do datasets name their splits?"""
+"""Which split does the name of a file or folder mean?"""
 
 from __future__ import annotations
 
 import re
 
-_NAMES = (
-    ("train", "training", "tr"),
-    ("val", "valid", "validation", "dev"),
-    ("test", "testing", "ts"),
-)
-_ALL = [name for names in _NAMES for name in names]
+from zarrfeed_convert.sources.annotations.subsets import SAME, names_of_subset
 
 
 def names_of(split: str) -> tuple[str, ...]:
@@ -18,12 +13,9 @@ def names_of(split: str) -> tuple[str, ...]:
     Examples
     --------
     >>> names_of("val"), names_of("fold-1")
-    (('val', 'valid', 'validation', 'dev'), ('fold-1',))
+    (('val', 'valid', 'validation'), ('fold-1',))
     """
-    own = split.lower()
-    return next(
-        ((own, *(n for n in names if n != own)) for names in _NAMES if own in names), (own,)
-    )
+    return tuple(map(str.lower, names_of_subset(split)))
 
 
 def is_of(name: str, split: str) -> bool:
@@ -45,7 +37,7 @@ def is_of_another(name: str, split: str) -> bool:
     >>> is_of_another("val", "train"), is_of_another("cells", "train")
     (True, False)
     """
-    others = (known for known in _ALL if known not in names_of(split))
+    others = (known for names in SAME for known in names if known not in names_of(split))
     return not is_of(name, split) and any(re.search(_word(known), name.lower()) for known in others)
 
 

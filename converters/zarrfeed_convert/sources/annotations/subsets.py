@@ -9,7 +9,8 @@ from zarrfeed_convert.sources.option_checks import require_subset
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SAME = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
+# Names that mean the same subset.
+SAME = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
 
 
 def names_of_subset(subset: str) -> tuple[str, ...]:
@@ -20,7 +21,7 @@ def names_of_subset(subset: str) -> tuple[str, ...]:
     >>> names_of_subset("val"), names_of_subset("night")
     (('val', 'valid', 'validation'), ('night',))
     """
-    same: tuple[str, ...] = next((names for names in _SAME if subset.lower() in names), ())
+    same: tuple[str, ...] = next((names for names in SAME if subset.lower() in names), ())
     return (subset, *(name for name in same if name != subset))
 
 
