@@ -92,6 +92,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "labelme", {"images": "."}, _labelme_xml
     yield "cvat", {"images": "."}, _cvat
     yield "datumaro", {"images": "."}, _datumaro
+    yield "mask-folders", {"images": "."}, _mask_folders
+    yield "class-masks", folders, _class_masks
     yield "geotiff", folders, _geotiff
     yield "geotiff", {"images": "i"}, lambda at: _geotiff(at, compress="jpeg", photometric="ycbcr")
     for write in (_plain_stack, _imagej, _ome_tiff):
@@ -329,6 +331,22 @@ def _datumaro(at: Path) -> None:
                    "image": {"path": f"{number}.png", "size": [16, 12]}} for number in range(2)],
     }  # fmt: skip
     _put(at / "annotations/train.json", json.dumps(said).encode())
+
+
+def _mask_folders(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"c{number}/images/c{number}.png", _encoded(PIXELS[number]))
+        for label in (1, 2):
+            inside = np.uint8(255) * (MASKS[number] == label)
+            _put(at / f"c{number}/masks/{label}.png", _encoded(inside))
+
+
+def _class_masks(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
+        for label in (1, 2):
+            inside = np.uint8(255) * (MASKS[number] == label)
+            _put(at / f"m/{number}_class{label}.png", _encoded(inside))
 
 
 def _geotiff(at: Path, **more: Any) -> None:

@@ -340,10 +340,22 @@ def _named_labels(
             )
         ignore = samples.filled
     if classes is not None:
-        return parse_classes(classes), ignore
+        return _renamed(parse_classes(classes), samples), ignore
     if samples.classes is None:
         return None, ignore
     return parse_classes(samples.classes), samples.ignore if ignore is None else ignore
+
+
+def _renamed(named: tuple[str, ...], samples: Source) -> tuple[str, ...]:
+    """Return the user's names of classes, and refuse those of the source in another order."""
+    known = samples.classes
+    if known and named != (*known,) and set(known) == set(named):
+        raise SourceError(
+            "--classes: needed names in the order of their ids, which the source gives: "
+            f"{few(known, shown=9)}; found the same in another order, {few(named, shown=9)}; leave "
+            "--classes out"
+        )
+    return named
 
 
 def _ignored_of_instances(

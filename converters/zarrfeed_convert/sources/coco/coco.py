@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
+from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, Source
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import shapes_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
+from zarrfeed_convert.sources.instances.class_names import BACKGROUND, is_background
 from zarrfeed_convert.sources.instances.drawing import Drawing
+from zarrfeed_convert.sources.instances.drawn_source import DrawnSource
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0, InstanceOptions
 from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
@@ -26,19 +26,14 @@ from zarrfeed_convert.sources.value_options import ValueOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.header import Header
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON, Mask
+    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.instances.drawing import Shape
-
-_BACKGROUND = "background"
 
 
 @source_errors
-class CocoJson(Source):
+class CocoJson(DrawnSource):
     """Images, and masks from the polygons and run-length codes of a COCO JSON file.
 
     Class 0 is the background; the file's categories become 1, 2, … by ascending id, without gaps. A
@@ -120,21 +115,12 @@ class CocoJson(Source):
         self._limits = limits or Limits()
         self._index = index_coco(self._masks)
         self._ids, names = class_ids(self._index.categories)
-        self._ignored = self._instances.ignored(self._drawing, len(names))
-        self.fields = self._instances.fields
-        if not self._index.annotated:
-            self.fields = IMAGES_ONLY
-            if str(self._options.mask_map):
-                raise SourceError(
-                    f"{self._masks}: needed annotations, to map their classes, found none; leave "
-                    "--mask-map out"
-                )
-        mapped = bool(str(self._options.mask_map)) or not self._index.annotated
-        self.instances = self._instances.numbered and self._index.annotated
-        self.classes: tuple[str, ...] | None = None if mapped or self.instances else names
-        self.ignore: int | None = None if mapped else self._ignored
-        highest = max(len(names) - 1, self._ignored or 0)
-        self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
+        if str(self._options.mask_map) and not self._index.annotated:
+            raise SourceError(
+                f"{self._masks}: needed annotations, to map their classes, found none; leave "
+                "--mask-map out"
+            )
+        self._name_classes(names, drawn=self._index.annotated)
         self._rows, self._files, unlisted = self._find_samples()
         self._keys = _keys(self._files)
         annotated = np.diff(self._index.of_image.ends, prepend=0)
@@ -158,46 +144,14 @@ class CocoJson(Source):
             "facts": self._facts,
         }
 
-    def names(self, sample: int) -> tuple[str, ...]:
-        """Return the path of a sample's image, and that of the JSON file with the image's name."""
-        return self._path(sample), *[self._entry(sample)] * (len(self.fields) - 1)
-
-    def probe(self, sample: int) -> Header:
-        """Read the header of an image, and check its size."""
-        path = self._path(sample)
-        image = measure(Path(path), self._limits, windows=False)
-        self._require_size(sample, image.height, image.width)
-        mask = replace(image, palette=b"") if self._index.annotated else None
-        return self._instances.header(self._options.header(image, mask, name=path))
-
-    def read(self, sample: int) -> tuple[NDArray[Any], ...]:
-        """Decode an image, and draw its mask."""
-        path = self._path(sample)
-        image = self._options.image(decode(Path(path), self._limits), name=path)
-        height, width = image.shape[:2]
-        self._require_size(sample, height, width)
-        if not self._index.annotated:
-            return (image,)
-        shapes = self._shapes(sample, (height, width))
-        further = self._instances.further(
-            shapes, (height, width), self._drawing, name=self._entry(sample)
-        )
-        return image, self._mask(sample, shapes, (height, width)), *further
-
-    def read_mask(self, sample: int) -> Mask:
-        """Draw a sample's mask, with the size of the image file."""
-        image = measure(Path(self._path(sample)), self._limits, windows=False)
-        self._require_size(sample, image.height, image.width)
-        size = image.height, image.width
-        return self._mask(sample, self._shapes(sample, size), size)
-
     def _path(self, sample: int) -> str:
         return str(Path(self._images, self._files[sample]))
 
     def _entry(self, sample: int) -> str:
         return f"{self._masks}[{self._index.names[self._rows[sample]]}]"
 
-    def _require_size(self, sample: int, height: int, width: int) -> None:
+    def _require_size(self, sample: int, size: tuple[int, int]) -> None:
+        height, width = size
         needed = tuple(self._index.sizes[self._rows[sample]].tolist())
         if all(needed) and needed != (height, width):
             image, mask = self._path(sample), self._entry(sample)
@@ -216,13 +170,6 @@ class CocoJson(Source):
                 f"{self._entry(sample)}: needed shapes of an image of {size[0]}x{size[1]}, found "
                 f"{error}; correct the file, or take the image out of it"
             ) from error
-
-    def _mask(self, sample: int, shapes: Sequence[Shape], size: tuple[int, int]) -> Mask:
-        name = self._entry(sample)
-        ids = self._instances.mask(
-            shapes, size, self._drawing, ignored=self._ignored, dtype=self._dtype, name=name
-        )
-        return ids if self._instances.numbered else self._options.mask(ids, name=name)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images to pack.
@@ -280,10 +227,10 @@ def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str,
     ({1: 1, 3: 2}, ('background', 'person', 'car'))
     """
     ids: dict[Any, int] = {}
-    names = [_BACKGROUND]
+    names = [BACKGROUND]
     count = Counter(categories.values())
     for number, name in categories.items():
-        if name.strip(" _").lower() == _BACKGROUND:  # some tools write _background_
+        if is_background(name):
             ids[number] = 0
             continue
         ids[number] = len(names)

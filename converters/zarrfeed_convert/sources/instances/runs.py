@@ -55,6 +55,20 @@ def runs_of(counts: str | bytes | Sequence[int], pixels: int) -> NDArray[np.int6
     return runs
 
 
+def runs_of_pixels(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Encode the pixels of a shape, (H, W) bool, along columns.
+
+    Examples
+    --------
+    >>> runs_of_pixels(np.array([[False, True], [True, True]])).tolist()
+    [1, 3]
+    """
+    flat = inside.ravel("F")
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = [0] if flat.size and flat[0] else []
+    return np.diff(np.concatenate([[0], starts, ends, [flat.size]])).astype(np.int64)
+
+
 def area_of(runs: NDArray[np.int64]) -> int:
     """Return the number of pixels inside the shape.
 

@@ -1,0 +1,1 @@
+"""Masks in many files: one for each instance, or one for each class."""

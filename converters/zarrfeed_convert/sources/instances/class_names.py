@@ -1,0 +1,58 @@
+"""Which ids do named classes get, beside the background? Pure functions of names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.errors import SourceError
+from zarrfeed.spelling import did_you_mean, few
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BACKGROUND = "background"
+
+
+def is_background(name: str) -> bool:
+    """Return whether a class is the background; some tools write ``_background_``."""
+    return name.strip(" _").lower() == BACKGROUND
+
+
+def with_background(
+    found: Sequence[str], listed: str = ""
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the names of classes by id, and the id of every name that was found.
+
+    Parameters
+    ----------
+    found
+        Names that a dataset has, in their order.
+    listed
+        Names that the user gives, in the order of their ids from 1 on, separated by commas; empty
+        for those that were found.
+
+    Raises
+    ------
+    SourceError
+        A name that was found is not listed, or one is listed twice.
+
+    Examples
+    --------
+    >>> with_background(["car", "road"], "road,car,tree")
+    (('background', 'road', 'car', 'tree'), {'car': 2, 'road': 1})
+    """
+    names = [name.strip() for name in listed.split(",")] if listed else list(found)
+    named = [name for name in names if not is_background(name)]
+    if len(set(named)) < len(named) or "" in named:
+        raise SourceError(
+            f"option classes: needed different names, separated by commas, found {listed!r}"
+        )
+    ids = {name: number for number, name in enumerate(named, 1)}
+    unknown = [name for name in found if name not in ids and not is_background(name)]
+    if unknown:
+        hint = did_you_mean(unknown[0], named, otherwise="list every class that masks have")
+        raise SourceError(
+            f"option classes: needed those that masks have ({few(found)}), found no "
+            f"{unknown[0]!r} in {listed!r}; {hint}"
+        )
+    return (BACKGROUND, *named), {name: ids.get(name, 0) for name in found}
