@@ -75,11 +75,14 @@ def _entry(option: FormatOption) -> str:
 
 
 def _defaults(option: FormatOption) -> str:
-    shown = ["required" if value is None else _text(value) for value in option.defaults]
-    if len(set(shown)) == 1:
-        shown = shown[:1]
+    required = [flag for flag, value in zip(option.flags, option.defaults, strict=True)
+                if value is None]  # fmt: skip
+    if required:
+        every = len(required) == len(option.flags)
+        return "*Required.*" if every else f"*Required:* {', '.join(map(code, required))}."
+    shown = dict.fromkeys(_text(value) for value in option.defaults if value is not None)
     facts = ", ".join(fact for fact in shown if fact)
-    return f"*{facts}*" if facts == "required" else f"*Default: {facts}.*" if facts else ""
+    return f"*Default:* {facts}." if facts else ""
 
 
 def _text(default: str | float) -> str:
