@@ -22,6 +22,8 @@ from zarrfeed_convert import convert, repack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "specification.md").read_text("utf-8")
 [CODE] = [block.code for block in blocks_of(PAGE) if "class Split" in block.code]
 Sample = dict[str, Any]
@@ -192,6 +194,28 @@ class ThreeClasses(Bright):
 
     def predict_on_batch(self, x: Any) -> Any:
         return np.repeat(super().predict_on_batch(x), (1, 2), axis=-1)
+
+
+def looks(image: NDArray[Any]) -> int:
+    """The difference hash of an image (H, W, C) or (D, H, W, C), as the page says it."""
+    grey = image.astype(float).mean(axis=-1)
+    grey = grey.mean(axis=0) if grey.ndim == 3 else grey
+    cells = np.empty((8, 9))
+    for y, x in np.ndindex(8, 9):
+        top, left = y * grey.shape[0] // 8, x * grey.shape[1] // 9
+        low, right = (y + 1) * grey.shape[0] // 8, (x + 1) * grey.shape[1] // 9
+        cells[y, x] = grey[top : max(low, top + 1), left : max(right, left + 1)].mean()
+    bits = "".join("01"[brighter] for brighter in (cells[:, 1:] > cells[:, :-1]).ravel().tolist())
+    return int(bits, 2)
+
+
+@pytest.mark.parametrize("kind", ["samples raw", "volumes"])
+def test_dhash_is_as_the_page_says(
+    kind: str, stores: dict[str, Path], reader: dict[str, Any]
+) -> None:
+    split = reader["Split"](stores[kind])
+    found = [looks(split["image"][row]) for row in range(split["image"].shape[0])]
+    assert split["dhash"].all().tolist() == found
 
 
 def written(folder: Path) -> Iterator[Path]:
