@@ -87,6 +87,9 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "voc", {"images": ".", "subset": "train"}, _voc
     yield "coco", {"images": "i", "masks": "a.json"}, _coco
     yield "coco", {"images": "i", "masks": "a.json", "instances": "boundary"}, _coco
+    yield "coco-panoptic", {"images": "i", "masks": "a.json"}, _panoptic
+    yield "kitti", {"images": "."}, _kitti
+    yield "mapillary", {"images": "."}, _mapillary
     yield "yolo", {"images": "."}, _yolo
     yield "labelme", {"images": "."}, _labelme
     yield "labelme", {"images": "."}, _labelme_xml
@@ -254,6 +257,39 @@ def _coco(at: Path) -> None:
         ],
     }  # fmt: skip
     _put(at / "a.json", json.dumps(said).encode())
+
+
+def _panoptic(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
+        colors = np.stack([MASKS[number] * 9, MASKS[number], MASKS[number]], axis=2)
+        _put(at / f"a/{number}.png", _encoded(colors))
+    segments = [
+        {"id": index * (9 + 256 + 65536), "category_id": 2 * index, "iscrowd": index - 1,
+         "bbox": [0, 0, 12, 16], "area": 60} for index in (1, 2)
+    ]  # fmt: skip
+    said = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 16, "width": 12} for n in range(2)],
+        "annotations": [
+            {"image_id": n, "file_name": f"{n}.png", "segments_info": segments} for n in range(2)
+        ],
+        "categories": [{"id": 2, "name": "sky"}, {"id": 4, "name": "car"}],
+    }
+    _put(at / "a.json", json.dumps(said).encode())
+
+
+def _kitti(at: Path) -> None:
+    _folders(at / "training", "image_2", "semantic")
+
+
+def _mapillary(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"training/images/{number}.png", _encoded(PIXELS[number]))
+        _put(at / f"training/v2.0/labels/{number}.png", _palette(MASKS[number]))
+    colors = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+    names = ["construction--wall", "object--car", "void--unlabeled"]
+    labels = [{"name": n, "color": c} for n, c in zip(names, colors, strict=True)]
+    _put(at / "config_v2.0.json", json.dumps({"labels": labels}).encode())
 
 
 def _yolo(at: Path) -> None:

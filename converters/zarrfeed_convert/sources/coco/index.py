@@ -83,8 +83,15 @@ class CocoIndex:
         return found
 
 
-def index_coco(path: str) -> CocoIndex:
+def index_coco(path: str, *, panoptic: bool = False) -> CocoIndex:
     """Read a COCO file once, and index it.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    panoptic
+        Whether each annotation is about a PNG file of segments, instead of one shape.
 
     Raises
     ------
@@ -94,7 +101,7 @@ def index_coco(path: str) -> CocoIndex:
     """
     images: dict[Any, dict[str, Any]] = {}
     categories: dict[Any, str] = {}
-    found = _Annotations()
+    found = _Annotations(panoptic)
     try:
         require_regular(Path(path))
         with Path(path).open(encoding="latin-1", newline="") as file:
@@ -128,7 +135,8 @@ def index_coco(path: str) -> CocoIndex:
 class _Annotations:
     """Collects what the index needs of each annotation."""
 
-    def __init__(self) -> None:
+    def __init__(self, panoptic: bool) -> None:
+        self._wanted = panoptic
         self.images: list[Any] = []
         self.spans: list[tuple[int, int]] = []
         self.shapeless = Counter[Any]()
@@ -141,16 +149,19 @@ class _Annotations:
         self.panoptic |= "segments_info" in entry
         self.images.append(image)
         self.spans.append((begin, end))
-        self.categories.setdefault(entry.get("category_id"), entry.get("id"))
-        self.crowds += bool(entry.get("iscrowd"))
-        if not has_shape(entry.get("segmentation")):
+        for shape in entry["segments_info"] if self._wanted else (entry,):
+            self.categories.setdefault(shape.get("category_id"), shape.get("id"))
+            self.crowds += bool(shape.get("iscrowd"))
+        if not self._wanted and not has_shape(entry.get("segmentation")):
             self.shapeless[image] += 1
 
     def require_shapes(self, path: str) -> None:
+        if self._wanted:
+            return
         if self.panoptic:
             raise SourceError(
                 f"{path}: needed shapes, found COCO's panoptic annotations, which are PNG files of "
-                "segment ids; export a semantic mask per image and pack them as paired folders"
+                "segment ids; use --format coco-panoptic"
             )
         if self.images and self.shapeless.total() == len(self.images):
             raise SourceError(
