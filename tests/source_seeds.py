@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tarfile
 import warnings
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +96,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "labelme", {"images": "."}, _labelme
     yield "labelme", {"images": "."}, _labelme_xml
     yield "cvat", {"images": "."}, _cvat
+    yield "supervisely", {"images": "."}, _supervisely
     yield "datumaro", {"images": "."}, _datumaro
     yield "mask-folders", {"images": "."}, _mask_folders
     yield "class-masks", folders, _class_masks
@@ -334,6 +337,22 @@ def _cvat(at: Path) -> None:
         frame = cvat_image(number, f"{number}.png", *shapes[: 2 - number])
         frames.append(frame.replace('height="10"', 'height="16"'))
     _put(at / "annotations.xml", cvat(*frames).encode())
+
+
+def _supervisely(at: Path) -> None:
+    bitmap = base64.b64encode(zlib.compress(_palette(MASKS[0, :4, :3]))).decode()
+    objects = [
+        {"classTitle": "cell", "geometryType": "polygon", "points": {
+            "exterior": [[1, 1], [9, 1], [8, 9]], "interior": [[[4, 3], [6, 3], [6, 5]]]}},
+        {"classTitle": "dirt", "geometryType": "bitmap",
+         "bitmap": {"data": bitmap, "origin": [5, 8]}},
+    ]  # fmt: skip
+    for number in range(2):
+        _put(at / f"set/img/{number}.png", _encoded(PIXELS[number]))
+        said = {"size": {"height": 16, "width": 12}, "objects": objects[: 2 - number], "tags": []}
+        _put(at / f"set/ann/{number}.png.json", json.dumps(said).encode())
+    classes = [{"title": name, "shape": "any", "color": "#FF0000"} for name in ("cell", "dirt")]
+    _put(at / "meta.json", json.dumps({"classes": classes, "tags": []}).encode())
 
 
 def _datumaro(at: Path) -> None:

@@ -76,6 +76,8 @@ FORMATS: Mapping[str, Format] = {
                "annotations.labelme", "LabelMe", "annotations"),
         Format("cvat", "CVAT for images or video 1.1: XML of polygons and masks",
                "annotations.cvat", "Cvat", "annotations"),
+        Format("supervisely", "projects of Supervisely: JSON of polygons and bitmaps",
+               "annotations.supervisely", "Supervisely", "coco"),
         Format("datumaro", "Datumaro's JSON: polygons and RLE",
                "annotations.datumaro_format", "Datumaro", "annotations"),
         Format("mask-folders", "one folder per image with a mask file per instance (DSB 2018)",

@@ -196,7 +196,7 @@ class AnnotatedImages(Source):
 
     def _place(self, sample: int) -> str:
         place, name = (each[self._rows[sample]] for each in (self._index.places, self._index.names))
-        return place if Path(place).stem == Path(name).stem else f"{place}[{name}]"
+        return place if Path(place).name.startswith(Path(name).stem) else f"{place}[{name}]"
 
     def _require_size(self, sample: int, height: int, width: int) -> None:
         needed = tuple(self._index.sizes[self._rows[sample]].tolist())

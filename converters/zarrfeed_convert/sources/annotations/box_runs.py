@@ -95,4 +95,5 @@ def runs_of_mask(
     joined = np.flatnonzero(begins[1:] == ends[:-1])
     keep = np.ones(whole.size, bool)
     keep[2 * joined + 1] = keep[2 * joined + 2] = False
-    return np.diff(np.concatenate([[0], whole[keep], [height * size[1]]]))
+    runs = np.diff(np.concatenate([[0], whole[keep], [height * size[1]]]))
+    return runs[:-1] if runs[-1] == 0 and runs.size > 1 else runs

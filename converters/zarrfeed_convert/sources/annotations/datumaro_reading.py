@@ -185,9 +185,10 @@ class DatumaroFile:
                         f"{path}: needed images, found {item.id} with a {type(media).__name__}; "
                         "export images"
                     )
-                if media is not None and media.has_size:
-                    size = int(media.size[0]), int(media.size[1])
-                name = item.id if media is None else Path(media.path).name
+                picture: Any = media
+                if media is not None and picture.has_size:
+                    size = int(picture.size[0]), int(picture.size[1])
+                name = item.id if media is None else Path(picture.path).name
                 folder = item.id.rpartition("/")[0]
                 self.items.append((f"{folder}/{name}" if folder else name, size, item.annotations))
 

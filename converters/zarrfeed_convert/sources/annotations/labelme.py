@@ -17,7 +17,7 @@ from zarrfeed_convert.sources.annotations.datumaro_reading import LabelMeLabels,
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import parsed_json
 from zarrfeed_convert.sources.annotations.labelme_json import is_labelme, labelme_shapes
-from zarrfeed_convert.sources.annotations.subsets import known_subset, names_of_subset
+from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.annotations.xml_files import parsed_xml
 from zarrfeed_convert.sources.file_discovery import files_below
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
@@ -127,22 +127,9 @@ class LabelMe(AnnotatedImages):
                         "correct one of both"
                     )
                 shape["category_id"] = ids[label]
-        own = _of_subset([image for image, _ in found], subset)
+        own = of_subset([image for image, _ in found], subset)
         categories = {number: name for name, number in ids.items()}
         super().__init__(root, ShapeIndex.of(own), categories, options, limits)
-
-
-def _of_subset(images: Sequence[AnnotatedImage], subset: str) -> Sequence[AnnotatedImage]:
-    """Return the images of a subset: those in a folder of its name, at any depth."""
-    folders = {part for image in images for part in image.name.split("/")[:-1]}
-    if subset not in folders and not any(map(_is_subset, folders)):
-        return images
-    chosen = known_subset(subset, filter(_is_subset, folders)) if subset not in folders else subset
-    return [image for image in images if chosen in image.name.split("/")[:-1]]
-
-
-def _is_subset(folder: str) -> bool:
-    return len(names_of_subset(folder)) > 1
 
 
 def _classes(root: Path, found: Sequence[_Labelled]) -> list[str]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from zarrfeed_convert.sources.option_checks import require_subset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from zarrfeed_convert.sources.annotations.index import AnnotatedImage
 
 # Names that mean the same subset.
 SAME = (("train", "training"), ("val", "valid", "validation"), ("test", "testing"))
@@ -45,3 +47,21 @@ def known_subset(subset: str, known: Iterable[str]) -> str:
             return by_name[name]
     require_subset(subset, there)
     return subset
+
+
+def of_subset(images: Sequence[AnnotatedImage], subset: str) -> Sequence[AnnotatedImage]:
+    """Return the images of a subset: those in a folder of its name, at any depth.
+
+    If no folder has the name of a subset, these are all images.
+
+    Raises
+    ------
+    SourceError
+        There are folders of other subsets alone.
+    """
+    folders = {part for image in images for part in image.name.split("/")[:-1]}
+    subsets = {folder for folder in folders if len(names_of_subset(folder)) > 1}
+    if subset not in folders and not subsets:
+        return images
+    chosen = subset if subset in folders else known_subset(subset, subsets)
+    return [image for image in images if chosen in image.name.split("/")[:-1]]
