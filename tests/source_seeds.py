@@ -97,6 +97,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "labelme", {"images": "."}, _labelme_xml
     yield "cvat", {"images": "."}, _cvat
     yield "supervisely", {"images": "."}, _supervisely
+    yield "ade20k", {"images": "."}, _ade20k
     yield "datumaro", {"images": "."}, _datumaro
     yield "mask-folders", {"images": "."}, _mask_folders
     yield "class-masks", folders, _class_masks
@@ -353,6 +354,18 @@ def _supervisely(at: Path) -> None:
         _put(at / f"set/ann/{number}.png.json", json.dumps(said).encode())
     classes = [{"title": name, "shape": "any", "color": "#FF0000"} for name in ("cell", "dirt")]
     _put(at / "meta.json", json.dumps({"classes": classes, "tags": []}).encode())
+
+
+def _ade20k(at: Path) -> None:
+    for number in range(2):
+        mask = MASKS[number]
+        colors = np.stack([mask * 21, mask, mask * 100], axis=2)
+        _put(at / f"training/street/{number}.jpg", _encoded(PIXELS[number], "JPEG"))
+        _put(at / f"training/street/{number}_seg.png", _encoded(colors))
+        listed = [{"id": n, "name": name, "name_ndx": (n * 21 // 10 << 8) + n}
+                  for n, name in enumerate(("wall", "sky"), 1)]  # fmt: skip
+        said = {"annotation": {"filename": f"{number}.jpg", "object": listed}}
+        _put(at / f"training/street/{number}.json", json.dumps(said).encode())
 
 
 def _datumaro(at: Path) -> None:

@@ -70,6 +70,8 @@ FORMATS: Mapping[str, Format] = {
                "image_files.kitti", "Kitti"),
         Format("mapillary", "Mapillary Vistas: images/ and v2.0/labels/ or labels/",
                "image_files.mapillary", "Mapillary"),
+        Format("ade20k", "the full ADE20K of 2021: JSON and _seg.png files",
+               "annotations.ade20k", "Ade20k", "coco"),
         Format("yolo", "YOLO for segmentation: text files of polygons",
                "annotations.yolo", "Yolo", "annotations"),
         Format("labelme", "labelme JSON, LabelMe XML: polygons and masks",

@@ -134,8 +134,9 @@ def _inside(pixels: Pixels) -> NDArray[np.bool_]:
     """Return which pixels of a bitmap are opaque, or not black if it has no transparency."""
     values = pixels.values
     if pixels.palette is not None and pixels.palette.shape[1] == 4:
-        opaque: NDArray[np.bool_] = pixels.palette[:, 3] > 0
-        return opaque[np.minimum(values, len(opaque) - 1)]
+        opaque = pixels.palette[:, 3] > 0
+        inside: NDArray[np.bool_] = opaque[np.minimum(values, len(opaque) - 1)]
+        return inside
     if values.ndim == 3:
         if values.shape[2] not in (2, 4):
             raise ValueError(f"a bitmap of {values.shape[2]} channels")
