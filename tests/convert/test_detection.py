@@ -225,7 +225,10 @@ def test_the_seeds_of_known_layouts_are_found(tmp_path: Path) -> None:
             found = detect_formats(tmp_path / "seeds" / str(number), "train")
             assert [one.format for one in found] == [seed.kind], (number, found)
             known.add(seed.kind)
-    assert known >= {"camvid", "cityscapes", "voc", "yolo", "labelme", "cvat", "datumaro"}
+    assert known >= {
+        "camvid", "cityscapes", "voc", "yolo", "labelme", "cvat", "datumaro", "kitti", "mapillary",
+        "supervisely", "ade20k",
+    }  # fmt: skip
 
 
 def test_the_files_of_another_split_are_not_taken(tmp_path: Path) -> None:

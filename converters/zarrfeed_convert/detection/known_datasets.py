@@ -30,6 +30,9 @@ _FOLDERS = (
     ("camvid", ("701_StillsRaw_full", "LabeledApproved_full")),
     ("cityscapes", ("leftImg8bit", "gtFine")),
     ("voc", ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")),
+    ("kitti", ("training/image_2", "training/semantic")),
+    ("mapillary", ("training/images", "training/v2.0/labels")),
+    ("mapillary", ("training/images", "training/v1.2/labels")),
 )
 
 _YOLO_NAMES = ("classes.txt", "obj.names", "labels.txt")
@@ -62,12 +65,14 @@ def by_dataset_json(listing: Listing, split: str) -> Iterator[Candidate]:  # noq
 
 
 def by_annotation_tool(listing: Listing, split: str) -> Iterator[Candidate]:
-    """Find what CVAT, labelme, YOLO and Datumaro write; of each, the folder that is highest."""
+    """Find what annotation tools write; of each, the folder that is highest."""
     for kind, evidence in (
         ("cvat", _cvat),
         ("yolo", _yolo),
         ("datumaro", _datumaro),
         ("labelme", _labelme),
+        ("supervisely", _supervisely),
+        ("ade20k", _ade20k),
     ):
         for path in listing.folders:
             why = evidence(listing, path, split)
@@ -116,22 +121,39 @@ def _labelme(listing: Listing, path: str, split: str) -> str:
     return "XML files of LabelMe" if "<annotation>" in xml and "<polygon>" in xml else ""
 
 
+def _supervisely(listing: Listing, path: str, _split: str) -> str:
+    file = join(path, "meta.json")
+    listed = any(below.rpartition("/")[2] == "ann" for below in listing.below(path))
+    known = "meta.json" in listing.folders[path].files and listed
+    return "meta.json and ann/" if known and names_in_json(listing.path(file), "classes") else ""
+
+
+def _ade20k(listing: Listing, path: str, _split: str) -> str:
+    for below in (path, *listing.below(path)):
+        names = set(listing.folders[below].files)
+        for name in names:
+            stem = name.removesuffix("_seg.png")
+            if stem != name and f"{stem}.json" in names and f"{stem}.jpg" in names:
+                return "JSON files beside *_seg.png"
+    return ""
+
+
 def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:
-    """Find COCO's JSON files with shapes."""
+    """Find COCO's JSON files, with shapes or with panoptic segments."""
     found = [
         file
         for path in listing.folders
         if listing.folders[path].endings[".json"] <= _MOST_JSON
         for file in listing.own_files(path, (".json",))
         if names_in_json(listing.path(file), "images", "file_name")
-        and "segments_info" not in edges(listing.path(file))
     ]
     for file in _of_split(found, split):
         named = first_file_name(listing.path(file))
         images = image_folder_of(listing, named, file.rpartition("/")[0])
         if images is not None:
+            panoptic = "segments_info" in edges(listing.path(file))
             yield Candidate(
-                "coco",
+                "coco-panoptic" if panoptic else "coco",
                 f"{file} is COCO JSON, its images are in {images or listing.root.name}/",
                 {"images": listing.path(images), "masks": listing.path(file)},
             )
