@@ -9,6 +9,7 @@ import tarfile
 import warnings
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -109,6 +110,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     for end in ("nii", "nii.gz"):
         yield "nifti", folders, lambda at, end=end: _nifti(at, end)
     yield "nifti", {"images": "i"}, lambda at: _nifti(at, "nii.gz")
+    for end, packed in _ITK:
+        yield "itk", folders, partial(_itk, end=end, packed=packed)
     for write in (_dicom, _dicom_enhanced, _dicom_rle, _dicom_jpeg):
         yield "dicom", folders, write
     yield "dicom", {"images": "i"}, _dicom
@@ -151,6 +154,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "dicom", {"images": "i"} | volumes, _dicom
     for end in ("nii", "nii.gz"):
         yield "nifti", folders | volumes, lambda at, end=end: _nifti(at, end)
+    for end, packed in _ITK[:4]:
+        yield "itk", folders | volumes, partial(_itk, end=end, packed=packed)
     for end in (".nii.gz", ".tif", ".png", ".npy"):
         arguments = {"images": "."}
         yield "nnunet", arguments, lambda at, end=end: _nnunet(at, end)
@@ -465,6 +470,20 @@ def _nifti(at: Path, end: str) -> None:
         nib.save(nib.Nifti1Image(volume, np.eye(4)), at / name / f"a.{end}")
     said = {"labels": {"background": 0, "liver": 1, "tumour": 2}}
     _put(at / "dataset.json", json.dumps(said).encode())
+
+
+_ITK = [("nrrd", False), ("nhdr", True), ("mha", True), ("mhd", False), ("gipl.gz", True),
+        ("hdr", False), ("vtk", False), ("mrc", False)]  # fmt: skip
+
+
+def _itk(at: Path, end: str, *, packed: bool) -> None:
+    import SimpleITK
+
+    for name, volume in (("i", PIXELS[..., 0].astype(np.int16)), ("m", MASKS)):
+        (at / name).mkdir()
+        image = SimpleITK.GetImageFromArray(volume)
+        image.SetSpacing((0.5, 0.75, 2))
+        SimpleITK.WriteImage(image, str(at / name / f"a.{end}"), useCompression=packed)
 
 
 def _nnunet(at: Path, end: str) -> None:

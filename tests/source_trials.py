@@ -129,6 +129,8 @@ def mutated(rng: random.Random, path: str, data: bytes, seed: Seed) -> bytes:
         ways += [_records] * 3
     elif end == "parquet":
         ways += [_footer] * 2
+    elif end in ("nrrd", "nhdr", "mha", "mhd", "vtk"):
+        ways += [_header] * 3
     elif end in ("txt", "csv", "yaml", "xml"):
         ways += [_text] * 2
     return rng.choice(ways)(rng, data)
@@ -175,6 +177,20 @@ def _text(rng: random.Random, data: bytes) -> bytes:
         b"..",
     ]
     return data + rng.choice(more) + b"\n" + _bytes(rng, data)
+
+
+def _header(rng: random.Random, data: bytes) -> bytes:
+    lines = data.split(b"\n", 30)
+    at = rng.randrange(min(len(lines), 20))
+    words = re.split(rb"([ (),])", lines[at])
+    more = [b"-1", b"0", b"3", b"999999999", b"1e308", b"nan", b"%s%n", b"a%02d.raw 1 9 1", b"LIST",
+            b"../../etc/passwd", b"/etc/passwd", b"a.raw", b"a" * 600, b"\0", b"\r", b"", b"LOCAL",
+            b"gzip", b"short", b"MET_DOUBLE", b"4"]  # fmt: skip
+    words[rng.randrange(len(words))] = rng.choice(more)
+    lines[at] = b"".join(words)
+    if rng.randrange(4) == 0:
+        lines.insert(rng.randrange(at + 1), rng.choice(lines))
+    return b"\n".join(lines)
 
 
 def _png(rng: random.Random, data: bytes) -> bytes:

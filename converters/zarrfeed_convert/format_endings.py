@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 ENDINGS: Mapping[str, str] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
+    ".nrrd": "itk",
+    ".nhdr": "itk",
+    ".mha": "itk",
+    ".mhd": "itk",
+    ".gipl": "itk",
+    ".gipl.gz": "itk",
     ".dcm": "dicom",
     ".h5": "hdf5",
     ".hdf5": "hdf5",

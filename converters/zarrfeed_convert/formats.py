@@ -92,6 +92,8 @@ FORMATS: Mapping[str, Format] = {
                "stacks.tiff_stack", "TiffStacks"),
         Format("nifti", "NIfTI, with labels or alone, a sample per slice or volume",
                "stacks.nifti", "NiftiVolumes", "nifti"),
+        Format("itk", "NRRD, MetaImage and more by SimpleITK, a sample per slice or volume",
+               "stacks.itk_volumes", "ItkVolumes", "itk"),
         Format("nnunet", "raw datasets of nnU-Net v2: dataset.json, imagesTr/, labelsTr/",
                "described_datasets.nnunet", "NnUnetRaw", "nifti"),
         Format("msd", "tasks of the Medical Segmentation Decathlon: dataset.json",

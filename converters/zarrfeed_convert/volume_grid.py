@@ -112,8 +112,9 @@ def grid_of(
     if orient is not None and not header.oriented:
         raise SourceError(
             f"{name}: needed an orientation to turn the volume, found a file that says none (NIfTI "
-            "with neither qform nor sform: their codes are 0), where programs guess differently; "
-            "write the orientation into the file, or keep it as it is (--orient keep)"
+            "with neither qform nor sform: their codes are 0; NRRD without a space), where "
+            "programs guess differently; write the orientation into the file, or keep it as it is "
+            "(--orient keep)"
         )
     turn = None if orient is None else turn_to(orient, affine)
     size = header.size

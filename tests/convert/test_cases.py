@@ -121,7 +121,7 @@ def test_arrays_and_attributes_describe_the_cases(tmp_path):
     group = zarr.open_group(str(tmp_path / "o/s"))
     assert sorted(group) == [
         "case_affine", "case_first_tile", "case_key", "case_size", "case_spacing",
-        "channel_sums", "class_pixels", "digest", "image", "mask", "shard_files",
+        "channel_sums", "class_pixels", "dhash", "digest", "image", "mask", "shard_files",
     ]  # fmt: skip
     assert group["case_size"][:].tolist() == [*map(list, SIZES)]
     assert group["case_first_tile"][:].tolist() == [0, 6, 7, 11, 16]

@@ -1,4 +1,4 @@
-"""Where are the decompressed copies of gzip files while their slices are read in any order?
+"""Where are the decompressed copies of files while their slices are read in any order?
 
 A gzip file can only be read from its beginning, so a shuffled read would decompress a volume for
 each of its slices. Instead, each volume is decompressed once, to the folder for temporary files
@@ -18,14 +18,14 @@ import tempfile
 import weakref
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_DEFLATED = 1032  # bytes from one
 _PIECE = 1 << 20  # bytes in memory at a time
@@ -47,17 +47,26 @@ class DecompressedCopies:
         self._folder = Path(tempfile.mkdtemp(prefix=prefix))
         self._remove_later()
 
-    def plain(self, path: str, *, extension: str, nbytes: int) -> str:
+    def plain(
+        self,
+        path: str,
+        *,
+        extension: str,
+        nbytes: int,
+        write: Callable[[BinaryIO], object] | None = None,
+    ) -> str:
         """Return the path of a file's decompressed copy, and create the copy if there is none.
 
         Parameters
         ----------
         path
-            A gzip file.
+            A gzip file, or any other with `write`.
         extension
             The extension of the copy.
         nbytes
             The size of the copy, as the header declares it; what follows is left out.
+        write
+            Function that writes the decompressed bytes to a file; None to decompress a gzip file.
 
         Raises
         ------
@@ -72,22 +81,21 @@ class DecompressedCopies:
         if not copy.exists():
             with self._alone(copy):
                 if not copy.exists():
-                    self._decompress(path, copy, nbytes)
+                    self._write(path, copy, nbytes, write)
         return str(copy)
 
-    def _decompress(self, path: str, copy: Path, nbytes: int) -> None:
+    def _write(
+        self, path: str, copy: Path, nbytes: int, write: Callable[[BinaryIO], object] | None
+    ) -> None:
         partial = copy.with_suffix(".partial")
         try:
             if shutil.disk_usage(self._folder).free < nbytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with open_gzip(path) as packed, partial.open("wb") as file:
-                left = nbytes
-                while left and (piece := packed.read(min(left, _PIECE))):
-                    file.write(piece)
-                    left -= len(piece)
-                packed.read(1)  # at the end, the checksum is verified
-                if left:
-                    raise EOFError(f"it ends after {nbytes - left} of {nbytes} bytes")
+            with partial.open("wb") as file:
+                if write is None:
+                    _decompress(path, file, nbytes)
+                else:
+                    write(file)
             partial.replace(copy)
         except OSError as error:
             if error.errno not in _FULL:
@@ -121,6 +129,17 @@ class DecompressedCopies:
 
     def __reduce__(self) -> tuple[type[DecompressedCopies], tuple[str]]:
         return DecompressedCopies, (str(self._folder),)
+
+
+def _decompress(path: str, file: BinaryIO, nbytes: int) -> None:
+    left = nbytes
+    with open_gzip(path) as packed:
+        while left and (piece := packed.read(min(left, _PIECE))):
+            file.write(piece)
+            left -= len(piece)
+        packed.read(1)  # at the end, the checksum is verified
+    if left:
+        raise EOFError(f"it ends after {nbytes - left} of {nbytes} bytes")
 
 
 def _remove(folder: str, held: int, owner: int) -> None:

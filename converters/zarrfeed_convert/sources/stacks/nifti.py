@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.source import IMAGES_ONLY, PAIR
-from zarrfeed_convert.sources.class_files import classes_of_nnunet
-from zarrfeed_convert.sources.file_discovery import fixed_part, list_stacks
-from zarrfeed_convert.sources.file_pairs import pair_stacks
-from zarrfeed_convert.sources.name_differences import remarks_on_names
-from zarrfeed_convert.sources.option_checks import masks_given
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.stacks.nifti_file import EXTENSIONS, VolumeReader
-from zarrfeed_convert.sources.stacks.volume_cases import VolumeCases
+from zarrfeed_convert.sources.stacks.volume_folders import VolumeFolders
 from zarrfeed_convert.sources.stacks.volume_pairs import Cut
 from zarrfeed_convert.sources.value_options import ValueOptions
 from zarrfeed_convert.sources.volume_options import (
@@ -27,15 +19,15 @@ from zarrfeed_convert.sources.volume_options import (
 )
 
 if TYPE_CHECKING:
+    import os
+
     from zarrfeed_convert.decoding.pixels import Color
-    from zarrfeed_convert.labels import Labels
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.volume_options import Agreement, Arrangement
 
 
 @source_errors
-class NiftiVolumes(VolumeCases):
+class NiftiVolumes(VolumeFolders):
     """NIfTI volumes, with label volumes or alone: a sample per slice, or per volume.
 
     Slices are arrays as nibabel gives them: of ``volume[:, :, z]``, rows are x and columns y.
@@ -102,6 +94,9 @@ class NiftiVolumes(VolumeCases):
     >>> spleen = NiftiVolumes("ct/images", "ct/labels", as_="volumes")  # doctest: +SKIP
     """
 
+    kind = "nifti"
+    extensions = EXTENSIONS
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -133,42 +128,17 @@ class NiftiVolumes(VolumeCases):
             ignore_affine or geometry == WARN,
             options.mask_map.by_channel,
         )
-        where = os.fspath(masks)
-        labelled = masks_given(
-            where, mask_suffix=mask_suffix, mask_map=mask_map, skip_empty=skip_empty
-        )
-        self.fields = PAIR if labelled else IMAGES_ONLY
-        named = _named(Path(where)) if labelled and not str(options.mask_map) else None
-        self.classes: tuple[str, ...] | None = named.classes if named else None
-        self.ignore: int | None = named.ignore if named else None
-        found = pair_stacks(
-            list_stacks(os.fspath(images), what="images", extensions=EXTENSIONS),
-            list_stacks(where, what="masks", extensions=EXTENSIONS) if labelled else None,
-            image_suffixes=image_suffix.split(","),
-            mask_suffix=mask_suffix,
-        )
-        self._left_aside = found.left_aside
-        self.remarks = remarks_on_names(found.partners, os.fspath(images), where)
         limits = limits or Limits()
-        files = VolumeReader(
-            [path for pair in found.pairs for path in pair.files],
-            in_memory=limits.sample_nbytes if as_ == VOLUMES else 0,
+        self._open_folders(
+            images,
+            masks,
+            image_suffix=image_suffix,
+            mask_suffix=mask_suffix,
+            cut=cut,
+            options=options,
+            skip_empty=skip_empty,
+            limits=limits,
+            files_of=lambda paths: VolumeReader(
+                paths, in_memory=limits.sample_nbytes if as_ == VOLUMES else 0
+            ),
         )
-        self._open(found, files, cut, options, skip_empty=skip_empty, limits=limits)
-
-    def describe(self) -> JSON:
-        """Return the location and the options of the volumes, as JSON."""
-        images, masks = self._left_aside
-        return {
-            "kind": "nifti",
-            **self.arguments,
-            **self._options.describe(),
-            "facts": {**self._facts(), "left_aside": {"images": images, "masks": masks}},
-        }
-
-
-def _named(masks: Path) -> Labels | None:
-    """Read the classes from the ``dataset.json`` of a dataset."""
-    folder = masks if masks.is_dir() else Path(fixed_part(str(masks)))
-    named = (classes_of_nnunet(where / "dataset.json") for where in (folder, folder.parent))
-    return next(filter(None, named), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,12 @@ class VolumeCases(Source):
     A format lists the files of its cases and hands them to :meth:`_open`. Files of 2-D images are
     volumes of one plane, each of which is a sample.
     """
+
+    _unoriented: ClassVar[str] = (  # why files say no orientation, of which the first is {}
+        "neither qform nor sform, of which the first is {}: their distances of voxels are known, "
+        "their orientation and position are a guess of nibabel (SimpleITK makes another); write "
+        "them into the files if models depend on them"
+    )
 
     def _open(
         self,
@@ -91,11 +97,7 @@ class VolumeCases(Source):
             self.remarks = (*self.remarks, ("geometry", count, why))
         unoriented = [volume.path for volume in self._volumes if not volume.oriented]
         if unoriented:
-            why = (
-                f"neither qform nor sform, of which the first is {unoriented[0]}: their distances "
-                "of voxels are known, their orientation and position are a guess of nibabel "
-                "(SimpleITK makes another); write them into the files if models depend on them"
-            )
+            why = self._unoriented.format(unoriented[0])
             self.remarks = (
                 *self.remarks,
                 ("no orientation", _counted(len(unoriented), "file"), why),
