@@ -67,14 +67,14 @@ def _of_groups(report: Report, sampled: Sampled) -> Iterator[Notice]:
     if report.leakage is not None and report.leakage.count:
         same, alike = report.leakage.same_keys, report.leakage.same_prefixes
         counts = [
-            f"{plural(grouping.count, noun)} in several splits"
-            for grouping, noun in ((same, "key"), (alike, "common beginning"))
+            plural(grouping.count, noun)
+            for grouping, noun in ((same, "name"), (alike, "common beginning"))
             if grouping.count
         ]
         yield Notice(
-            "bad", f"Leakage: {' and '.join(counts)}",
-            "The same subject is trained on and scored, so that scores are too good. Keep each "
-            "subject in one split.",
+            "bad", f"Leakage: {' and '.join(counts)} in several splits",
+            "Probably the same subject or scene is trained on and scored, which makes scores too "
+            "good. Keep each in one split.",
             "leakage",
         )  # fmt: skip
     yield from _of_copies(
@@ -100,8 +100,8 @@ def _of_copies(
     if grouping.across:
         yield Notice(
             "bad", f"{plural(grouping.across, 'group')} of {what} across splits",
-            "What is scored was trained on, so that scores are too good. Keep each group in one "
-            "split.",
+            "A model that has seen an image in training is scored on it, which makes scores too "
+            "good. Keep each group in one split.",
             anchor,
         )  # fmt: skip
     if grouping.within:

@@ -66,6 +66,15 @@ def unseen(units: Iterable[Unit], views: Container[Place]) -> list[Unit]:
     return [unit for unit in units if Place(unit.split, unit.number) not in views]
 
 
+def telling(units: Sequence[Unit]) -> list[Unit]:
+    """Return units in another order: one of each split first."""
+    first = {unit.split: unit for unit in reversed(units)}
+    return [
+        *sorted(first.values(), key=units.index),
+        *(u for u in units if u is not first[u.split]),
+    ]
+
+
 def _cells(fields: Iterable[FieldFacts], left_out: Container[str]) -> Cells:
     return field_cells([field for field in fields if field.name not in left_out])
 
@@ -83,6 +92,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "seen": seen,
     "swatch": swatch,
+    "telling": telling,
     "unseen": unseen,
 }
 TESTS: dict[str, Callable[..., Any]] = {"pictured": _pictured}

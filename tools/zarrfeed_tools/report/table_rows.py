@@ -23,7 +23,7 @@ _COLORS = ("Red", "Green", "Blue")
 
 @dataclass(frozen=True, slots=True)
 class SplitRow:
-    """A split in the table of splits; the columns as texts, but for numbers."""
+    """A split in the table of splits; `size` and `dtype` are those of its images."""
 
     name: str
     units: int
@@ -32,7 +32,6 @@ class SplitRow:
     dtype: str
     skipped: int
     stored: str
-    decoded: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +103,9 @@ def split_rows(report: Report) -> list[SplitRow]:
                 split.units,
                 split.units / total,
                 _size_of(split, images[0].shape[1:] if images else ()),
-                ", ".join(f"{each.name} {each.dtype}" for each in images[:4]),
+                images[0].dtype if images else "",
                 split.skipped_count,
                 text_of_bytes(sum(stored)),
-                text_of_bytes(sum(each.decoded_bytes for each in fields)),
             )
         )
     return rows
