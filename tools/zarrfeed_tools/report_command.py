@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zarrfeed.errors import printable
-from zarrfeed.spelling import did_you_mean
+from zarrfeed.spelling import did_you_mean, plural
+from zarrfeed_convert import text_of_bytes
+from zarrfeed_tools.progress import show_progress
 from zarrfeed_tools.report.checks import CHECKS, failures
 from zarrfeed_tools.report.collection import collect_facts
 from zarrfeed_tools.report.summary import summary_lines
 from zarrfeed_tools.terminal import console, shown
+
+if TYPE_CHECKING:
+    from zarrfeed_tools.report.facts import Report
 
 _CHECK_LINES = "\n".join(f"{name}: {check.help}" for name, check in CHECKS.items())
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
@@ -22,6 +27,11 @@ _HELP = f"""Say what is in a dataset, and what is wrong with it.
 Facts come from the metadata and from what was stored of every sample when it was packed: no image \
 or mask is read, and a million samples take seconds. Works on any Zarr group of arrays aligned on \
 axis 0, and says what it cannot know of a store that zarrfeed did not pack.
+
+With OUT.html, writes a page of at most 5 MB that needs no other file and no network. It shows the \
+same facts, and what is seen in at most 300 samples: pictures with their masks, the distribution \
+of intensities in each split, and what is suspicious, such as tiny islands in masks. Of large \
+cases only a part is read. An earlier report is replaced, any other file is not.
 
 The exit status is 0 whatever is found, unless --fail-on names checks: then it is 1 if one of them \
 finds something or cannot be made, and standard error says what.
@@ -35,6 +45,7 @@ finds something or cannot be made, and standard error says what.
 
 \b
 zarrfeed report camvid.zarr
+zarrfeed report camvid.zarr camvid.html
 zarrfeed report camvid.zarr --json > camvid.json
 zarrfeed report camvid.zarr --fail-on leakage,duplicates
 """
@@ -49,6 +60,12 @@ def _command(
     store: Annotated[
         Path, typer.Argument(metavar="STORE[/SPLIT]", help="A dataset, or one split of it.")
     ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUT.html", help="Also write a page with pictures.", show_default=False
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the facts as one JSON object.")
     ] = False,
@@ -62,19 +79,47 @@ def _command(
 ) -> None:
     """Say what is in a dataset, and what is wrong with it."""
     wanted = _checks_named(fail_on or ())
+    if out is not None:
+        _require_page(out)
     facts = collect_facts(store)
+    show = console(quiet=as_json)
     if as_json:
         typer.echo(json.dumps(facts.to_json(), allow_nan=False))
-    else:
-        out = console()
-        for line in summary_lines(facts):
-            out.print(shown(line), soft_wrap=True)
+    for line in summary_lines(facts):
+        show.print(shown(line), soft_wrap=True)
+    if out is not None:
+        seen = _write_page(facts, store, out)
+        show.print(
+            f"Page with pictures of {plural(seen, 'sample')}: [bold]{shown(out)}[/] "
+            f"({text_of_bytes(out.stat().st_size)})",
+            soft_wrap=True,
+        )
     failed = failures(facts, wanted)
     err = console(stderr=True)
     for sentence in failed:
         err.print(f"[bold red]failed:[/] {shown(sentence)}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+# The page's template takes a while to import, which other commands need not wait for.
+
+
+def _require_page(out: Path) -> None:
+    from zarrfeed_tools.report.page import require_page
+
+    require_page(out)
+
+
+def _write_page(facts: Report, store: Path, out: Path) -> int:
+    """Write the page; returns the number of samples that were looked at."""
+    from zarrfeed_tools.report.page import write_page
+    from zarrfeed_tools.report.sampled import look_at_samples
+
+    with show_progress("samples") as follow:
+        sampled = look_at_samples(facts, store, follow)
+    write_page(facts, sampled, out)
+    return len(sampled.views)
 
 
 def _checks_named(texts: list[str] | tuple[()]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zarrfeed.spelling import few, plural
+from zarrfeed.spelling import plural
 from zarrfeed_tools.report.charts import format_number
 from zarrfeed_tools.report.notices import unit_of
 from zarrfeed_tools.report.table_rows import channel_name
@@ -49,7 +49,7 @@ def about_intensities(sampled: Sampled, unit: str) -> str:
             f" Of {seen.channels + seen.left_out} channels, the first {seen.channels} are shown."
         )
     if seen.compared and not seen.differences:
-        told += f" {few(seen.compared, shown=6)} do not differ more than chance explains."
+        told += f" {' and '.join(seen.compared)} do not differ more than chance explains."
     return told
 
 
