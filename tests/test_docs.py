@@ -11,6 +11,10 @@ import pytest
 
 from doc_blocks import blocks_of, fits, run_page, script_of
 from doc_data import PREPARED
+from generators.command_pages import command_pages
+from generators.format_pages import format_pages
+from zarrfeed_convert import FORMATS, parameters_of
+from zarrfeed_tools.source_options import FLAGS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [
@@ -77,6 +81,24 @@ def test_dots_stand_for_anything() -> None:
 @pytest.mark.parametrize("module", ["annotations", "command_pages", "format_pages", "markdown"])
 def test_the_examples_of_what_writes_pages_are_true(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"generators.{module}")).failed == 0
+
+
+def test_every_format_has_a_page_and_a_row() -> None:
+    pages = format_pages()
+    assert set(pages) == {"table.txt", *(f"{name}.md" for name in FORMATS)}
+    assert re.findall(r"^\| \[`([\w-]+)`\]", pages["table.txt"], re.MULTILINE) == list(FORMATS)
+    for name in FORMATS:
+        described = pages[f"{name}.md"]
+        for option in parameters_of(name):
+            assert f"`{FLAGS.get(option, f'-o {option}=')}`" in described
+
+
+def test_every_command_has_a_page_with_its_options() -> None:
+    pages = command_pages()
+    assert {"convert.md", "verify.md", "predict.md"} < set(pages)
+    for option in ("--split", "--images", "--on-error", "--help"):
+        assert f"`{option}" in pages["convert.md"]
+    assert "zarrfeed convert cells.zarr --split train \\" in pages["convert.md"]
 
 
 @pytest.mark.parametrize("package", ["zarrfeed", "zarrfeed_convert"])
