@@ -82,6 +82,9 @@ PUBLIC = {
     "zarrfeed.store.ome_metadata", "zarrfeed.store.ome_places", "zarrfeed.pictures.palette",
     "zarrfeed.pictures.windows", "zarrfeed.pictures.thumbnails", "zarrfeed.pictures.overlays",
     "zarrfeed.pictures.planes", "zarrfeed.pictures.picture_files",
+    "zarrfeed.views.stored_views", "zarrfeed.views.drawn_arrays", "zarrfeed.views.chosen",
+    "zarrfeed.views.conditions", "zarrfeed.fronts.sequence_views",
+    "zarrfeed.pictures.large_images",
 }  # fmt: skip
 
 
@@ -163,9 +166,10 @@ def test_imports_point_down(package: Path) -> None:
 def test_every_folder_of_the_loader_is_a_layer() -> None:
     rooms = rooms_of(graph_of(LOADER))
     folders = {path.parent.name for path in LOADER.glob("*/__init__.py")}
-    assert folders == {"store", "order", "feed", "fronts", "evaluation", "pictures"}
+    assert folders == {"store", "order", "feed", "fronts", "evaluation", "pictures", "views"}
     assert not below("order", rooms) & folders, "order is pure"
     assert not below("pictures", rooms), "pictures are pure, and know of no store"
+    assert below("views", rooms) & folders == {"pictures", "store"}
     assert "order" not in below("store", rooms)
     assert below("evaluation", rooms) & folders == {"store"}
     for room in rooms.keys() - folders - {""}:

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-_READING = ("convert", "verify", "repack", "inspect", "evaluate", "report")
+_READING = ("convert", "verify", "repack", "inspect", "evaluate", "report", "preview")
 
 
 def main() -> None:

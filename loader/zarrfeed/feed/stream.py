@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arrays import Arrays, Batch, aligned_empty
 from zarrfeed.feed.drawn_classes import draw_shares
@@ -19,11 +19,14 @@ from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.rank_share import Sharing
+from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.draw_names import draw_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from numpy.typing import NDArray
 
     from zarrfeed.feed.feeder import Feeder
     from zarrfeed.feed.passes import Pass
@@ -180,6 +183,33 @@ class Stream:
             if self._maker is None:
                 self._maker = BatchMaker(self.batch_spec)
             return self._maker.places(draws)
+
+    def peek(self, index: int, epoch: int, rows: int | None = None) -> dict[str, NDArray[Any]]:
+        """Read a batch, or its first rows, without a worker and without moving on.
+
+        Parameters
+        ----------
+        index, epoch
+            Numbers of the batch and of the epoch.
+        rows
+            Number of rows, at most; a batch transform gets no more. None for all.
+
+        Returns
+        -------
+        dict of (rows, …) arrays
+            The arrays of the batch by name, without the rows of padding.
+        """
+        draws = self._real_draws(index, epoch)[:rows]
+        spec = self.batch_spec
+        layout = SlotLayout.of(spec.layout.specs, draws.size, spec.layout.draw)
+        slot = layout.slot(aligned_empty(layout.nbytes))
+        slot.set_draws(draws)
+        maker = BatchMaker(replace(spec, layout=layout))
+        try:
+            maker.fill(slot, rows=draws.size, epoch=epoch, batch=self._batch_number(index))
+        finally:
+            maker.close()
+        return {each.name: array for each, array in zip(layout.specs, slot.arrays, strict=True)}
 
     def _real_draws(self, index: int, epoch: int) -> Draws:
         schedule, index = self.schedule, self._batch_number(index)

@@ -14,6 +14,7 @@ from zarrfeed.errors import how_to_install
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.base_sequence import BaseSequence
+from zarrfeed.fronts.sequence_page import sequence_html
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
@@ -269,6 +270,10 @@ class FrontEnd(BaseSequence):
         """
         self._refuse_loaders()
         return self._stream.batches()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table, and the first samples of the next epoch."""
+        return sequence_html(self)
 
     def to_tf_dataset(self) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of the same batches, to map, zip or batch it further.

@@ -56,37 +56,61 @@ def shrink(image: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """
     if tuple(size) == image.shape[:2]:
         return image
-    wide = image.astype(np.complex128 if image.dtype.kind == "c" else np.float64)
-    known = np.isfinite(wide)
-    whole = bool(known.all())
-    if not whole:
-        wide[~known] = 0
-    for axis, extent in enumerate(size):
-        wide = _means(wide, axis, extent)
-    if not whole:
-        shares: NDArray[np.float64] = known.astype(np.float64)
-        for axis, extent in enumerate(size):
-            shares = _means(shares, axis, extent)
+    return area_means(image, edges_of(image.shape, size))
+
+
+def edges_of(shape: Sequence[int], size: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+    """Return where the areas begin and end that become one pixel each, along each axis.
+
+    Examples
+    --------
+    >>> edges_of((7,), (3,))
+    (array([0, 2, 4, 7]),)
+    """
+    pairs = zip(shape, size, strict=False)  # channels are not cut
+    return tuple(np.arange(new + 1) * old // new for old, new in pairs)
+
+
+def area_means(image: NDArray[Any], edges: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+    """Return the means of areas; see :func:`shrink` and :func:`edges_of`."""
+    kind = image.dtype.kind
+    if kind in "iub":
+        wide, shares = image, None
+    else:
+        wide = image.astype(np.complex128 if kind == "c" else np.float64)
+        known = np.isfinite(wide)
+        shares = None if known.all() else known.astype(np.float64)
+        if shares is not None:
+            wide[~known] = 0
+    for axis, ends in enumerate(edges):
+        wide = _means(wide, axis, ends)
+        shares = None if shares is None else _means(shares, axis, ends)
+    if shares is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             wide = np.where(shares > 0, wide / shares, np.nan)
-    if image.dtype.kind in "iu":
+    if kind in "iu":
         bounds = np.iinfo(image.dtype)
         most = np.float64(bounds.max)
         if int(most) > bounds.max:  # float64 rounds up the largest integers of 64 bits
             most = np.nextafter(most, 0)
         wide = np.rint(wide).clip(bounds.min, most)
-    elif image.dtype.kind == "b":
+    elif kind == "b":
         wide = np.rint(wide)
     with np.errstate(over="ignore"):  # of a mean that no float16 holds
         return wide.astype(image.dtype)
 
 
-def _means(values: NDArray[Any], axis: int, extent: int) -> NDArray[Any]:
-    edges = np.arange(extent + 1) * values.shape[axis] // extent
-    counts = np.diff(edges).reshape(-1, *(1 for _ in range(values.ndim - axis - 1)))
+def _means(values: NDArray[Any], axis: int, edges: NDArray[np.int64]) -> NDArray[Any]:
+    lengths = np.diff(edges)
+    counts = lengths.reshape(-1, *(1 for _ in range(values.ndim - axis - 1)))
+    if values.dtype.kind in "iub":  # their sum is finite; no copy as floats
+        if axis == 0:  # three times as fast as reduceat
+            ends = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+            sums = [values[start:stop].sum(axis=0, dtype=np.float64) for start, stop in ends]
+            return np.stack(sums) / counts
+        return np.add.reduceat(values, edges[:-1], axis=axis, dtype=np.float64) / counts
     # Divided first, for a sum of large float64 may be infinite.
-    shares = values / np.repeat(counts, np.diff(edges), axis=0)
-    return np.add.reduceat(shares, edges[:-1], axis=axis)
+    return np.add.reduceat(values / np.repeat(counts, lengths, axis=0), edges[:-1], axis=axis)
 
 
 def pick(array: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
@@ -115,3 +139,45 @@ def pick(array: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     )
     picked: NDArray[Any] = array[rows[:, None], columns]
     return picked
+
+
+def pick_present(
+    mask: NDArray[Any], edges: Sequence[NDArray[np.int64]], background: int | None
+) -> NDArray[Any]:
+    """Shrink a mask so that small objects stay visible.
+
+    Parameters
+    ----------
+    mask
+        (H, W) class ids; or (H, W, K), of which a pixel has each class that its area has.
+    edges
+        The areas that become one pixel each; see :func:`edges_of`.
+    background
+        The id that gives way to others. None if no id does: the middle of each area counts.
+
+    Returns
+    -------
+    (h, w) or (h, w, K)
+        Of each area, the first of nine pixels that is not background, from the middle on.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9), np.uint8)
+    >>> mask[1, 7] = 5
+    >>> pick_present(mask, edges_of((9, 9), (1, 1)), 0)
+    array([[5]], dtype=uint8)
+    """
+    shares = (3, 1, 5)  # sixths of an area: its middle first
+    places = [[(ends[:-1] + np.diff(ends) * share // 6) for share in shares] for ends in edges]
+    found: NDArray[Any] | None = None
+    for rows in places[0]:
+        for columns in places[1]:
+            here = mask[rows[:, None], columns]
+            if found is None:
+                found = here
+            elif mask.ndim == 3:
+                found = np.maximum(found, here)
+            elif background is not None:
+                found = np.where(found == background, here, found)
+    assert found is not None
+    return found

@@ -217,6 +217,10 @@ class Cases(Mapping[str, CaseArray]):
     def __repr__(self) -> str:
         return f"<{len(self)} cases of {self.split.path}: {few(list(self), shown=3)}>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table, and four cases."""
+        return self.split._repr_html_()
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         folder, count = self.split.path / CASE_KEY, len(self)

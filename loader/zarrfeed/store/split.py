@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError
@@ -85,6 +86,12 @@ class Split:
             self.path, self.layouts, self.attributes, self.dataset, self.unfit, self.stamps,
             self.sources,
         )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table, and four samples or cases."""
+        # By name, for what draws a split stands above it.
+        page = import_module("zarrfeed.views.split_page")
+        return str(page.split_html(self))
 
     @property
     def packed(self) -> bool:

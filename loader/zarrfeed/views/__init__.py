@@ -1,0 +1,1 @@
+"""What samples, cases and batches look like: for previews, reports and notebooks."""
