@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cases import CaseArrays, pair
 from odd_samples import keys_of, pack_cases, pack_samples, striped, textured
 from overlapping import Overlapping
+from packed import change_attributes
 from stores import traced_pixels, write_split
 from zarrfeed import StoreError
 from zarrfeed_convert import convert
@@ -376,6 +377,16 @@ def test_splits_without_masks_have_no_class_table(tmp_path):
     assert split.classes is split.masks is split.class_shares is None
     assert not split.unknown.keys() & {"empty-masks", "one-class-masks", "class-shares"}
     assert split.constant.count == 0
+
+
+def test_masks_of_instances_have_no_classes(tmp_path):
+    store = pack_samples(tmp_path / "o.zarr", "a", {"x": (textured(0), striped([0, 1]))})
+    shutil.rmtree(store / "a/class_pixels")
+    change_attributes(store / "a", lambda attributes: attributes["packed"].update(instances=True))
+    [split] = collect_facts(store).splits
+    assert split.classes is split.masks is None
+    assert "numbers of instances" in split.unknown["empty-masks"]
+    assert not split.unknown.keys() & {"one-class-masks", "class-shares"}
 
 
 def test_counts_that_cannot_be_are_refused(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 
 from zarrfeed_convert import percentage
 from zarrfeed_tools.report.class_counting import shares_of, together
-from zarrfeed_tools.report.facts import MOST_UNITS, ClassRow, ClassTable
+from zarrfeed_tools.report.class_rows import ClassRow, ClassTable
+from zarrfeed_tools.report.facts import MOST_UNITS
 from zarrfeed_tools.report.outliers import far_shares
 from zarrfeed_tools.report.population import finding_of
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zarrfeed_tools.inspection import SplitFacts
+    from zarrfeed_tools.report.class_rows import ClassTable
+    from zarrfeed_tools.report.histograms import CaseSpread
 
 MOST_UNITS = 100  # units that a finding lists
 MOST_GROUPS = 200  # groups that a finding lists, the largest first
@@ -143,56 +145,6 @@ class Leakage:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassRow:
-    """One class of the masks of a split.
-
-    Attributes
-    ----------
-    id, name
-        Id in masks (channel, in multi-hot masks), and name.
-    pixels
-        Number of its pixels.
-    share
-        `pixels` as a share of all pixels, 0 … 1.
-    units
-        Number of units that have it.
-    median_share
-        Median, over these units, of the share of their pixels that it covers; None if no unit has
-        it.
-    """
-
-    id: int
-    name: str
-    pixels: int
-    share: float
-    units: int
-    median_share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTable:
-    """The classes of a split.
-
-    Attributes
-    ----------
-    rows
-        One for every class, by id.
-    ignored
-        Number of pixels that count as no class; None if no id does.
-    together
-        Ids of the classes in `cooccurrence`: all, or the 64 that most units have, by id.
-    cooccurrence
-        ``cooccurrence[i][j]`` is the number of units that have both ``together[i]`` and
-        ``together[j]``.
-    """
-
-    rows: tuple[ClassRow, ...]
-    ignored: int | None
-    together: tuple[int, ...]
-    cooccurrence: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class MaskFindings:
     """Masks that say little.
 
@@ -218,41 +170,6 @@ class MaskFindings:
     def empty(self) -> int:
         """Number of masks without anything to learn: those of the first three kinds."""
         return self.background.count + self.ignored.count + self.no_class.count
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """How often values lie between edges.
-
-    Attributes
-    ----------
-    edges
-        b + 1 edges of b bins in ascending order; a value at an edge belongs to the bin above it,
-        the last edge to the last bin.
-    counts
-        b numbers of values.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CaseSpread:
-    """How sizes and spacings of the cases of a split are distributed.
-
-    Their ranges and medians are in :class:`zarrfeed_tools.inspection.CaseFacts`.
-
-    Attributes
-    ----------
-    sizes
-        One histogram for each axis, (h, w) or (d, h, w), in pixels.
-    spacings
-        The same of spacings, without those that are unknown; None if all are.
-    """
-
-    sizes: tuple[Histogram, ...]
-    spacings: tuple[Histogram, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def sample_links(hashes: Words, numbers: NDArray[np.int64]) -> Links:
     return Links(
         np.concatenate([leader[again], leaders[pairs.first]]),
         np.concatenate([numbers[again], leaders[pairs.second]]),
-        np.concatenate([np.zeros(np.count_nonzero(again)), pairs.distance]),
+        np.concatenate([np.zeros(np.count_nonzero(again)), pairs.distance.astype(np.float64)]),
         len(telling) - len(hashes),
         pairs.complete,
     )

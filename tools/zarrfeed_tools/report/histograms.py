@@ -1,18 +1,52 @@
-"""How often do values lie between edges? Pure."""
+"""How often do values, such as the sizes of cases, lie between edges? Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from zarrfeed_tools.report.facts import Histogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BINS = 20
 _LARGEST = 1e300  # differences of larger numbers overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often values lie between edges.
+
+    Attributes
+    ----------
+    edges
+        b + 1 edges of b bins in ascending order; a value at an edge belongs to the bin above it,
+        the last edge to the last bin.
+    counts
+        b numbers of values.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSpread:
+    """How sizes and spacings of the cases of a split are distributed.
+
+    Their ranges and medians are in :class:`zarrfeed_tools.inspection.CaseFacts`.
+
+    Attributes
+    ----------
+    sizes
+        One histogram for each axis, (h, w) or (d, h, w), in pixels.
+    spacings
+        The same of spacings, without those that are unknown; None if all are.
+    """
+
+    sizes: tuple[Histogram, ...]
+    spacings: tuple[Histogram, ...] | None
 
 
 def histogram_of(values: NDArray[Any]) -> Histogram:

@@ -14,13 +14,12 @@ from zarrfeed_tools.report.class_counting import Counts, Labelling, total_of
 from zarrfeed_tools.report.class_table import class_facts
 from zarrfeed_tools.report.facts import (
     MOST_SKIPPED,
-    CaseSpread,
     Finding,
     MaskFindings,
     Skipped,
     SplitReport,
 )
-from zarrfeed_tools.report.histograms import histogram_of
+from zarrfeed_tools.report.histograms import CaseSpread, histogram_of
 from zarrfeed_tools.report.population import finding_of
 
 if TYPE_CHECKING:
@@ -87,9 +86,11 @@ def report_of_split(units: Units, facts: SplitFacts, *, quick: bool = False) -> 
 def _unknown(units: Units) -> dict[str, str]:
     """Say why checks cannot be made."""
     found = {check: why for check, array in _NEEDED.items() if (why := units.lacks(array))}
-    if MASK not in units.split.layouts:  # nothing to check, then
+    if MASK not in units.split.layouts or units.split.instances:
         for check in ("empty-masks", "one-class-masks", "class-shares"):
-            found.pop(check, None)
+            found.pop(check, None)  # there are no classes, then
+    if units.split.instances:
+        found["empty-masks"] = "its masks are numbers of instances, whose pixels are not counted"
     if "duplicates" in found and "same-image" not in found:
         found["same-image"] = found["duplicates"]
     if not units.has_names:
