@@ -104,6 +104,21 @@ def test_the_json_comes_although_a_check_fails(bad):
     assert facts["splits"][0]["constant"]["units"][0]["key"] == "flat"
 
 
+def test_the_json_has_what_was_seen_of_samples_if_there_is_a_page(bad, tmp_path):
+    assert facts_of(bad)["sampled"] is None
+    sampled = facts_of(bad, tmp_path / "o.html")["sampled"]
+    assert sampled["samples"] == 9
+    assert [(each["split"], each["channel"]) for each in sampled["intensities"]] == [
+        (split, channel) for channel in range(3) for split in ("train", "val")
+    ]
+    for each in sampled["intensities"]:
+        low, middle, high = each["percentiles"].values()
+        assert 0 <= low <= middle <= high <= 255
+        assert sum(each["shares"]) == pytest.approx(1)
+    assert sampled["unreadable"] == []
+    assert (tmp_path / "o.html").stat().st_size > 10_000
+
+
 def test_an_unknown_check_is_told_what_was_meant(bad):
     result = run(bad, "--fail-on", "leakage,dupicates")
     assert result.exit_code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 (typer needs it at run time)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,7 +67,11 @@ def _command(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the facts as one JSON object.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the facts as one JSON object; with OUT.html, those of pixels, too.",
+        ),
     ] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -83,17 +87,18 @@ def _command(
         _require_page(out)
     facts = collect_facts(store)
     show = console(quiet=as_json)
-    if as_json:
-        typer.echo(json.dumps(facts.to_json(), allow_nan=False))
     for line in summary_lines(facts):
         show.print(shown(line), soft_wrap=True)
+    sampled = None
     if out is not None:
-        seen = _write_page(facts, store, out)
+        sampled = _write_page(facts, store, out)
         show.print(
-            f"Page with pictures of {plural(seen, 'sample')}: [bold]{shown(out)}[/] "
+            f"Page with pictures of {plural(sampled['samples'], 'sample')}: [bold]{shown(out)}[/] "
             f"({text_of_bytes(out.stat().st_size)})",
             soft_wrap=True,
         )
+    if as_json:
+        typer.echo(json.dumps(facts.to_json() | {"sampled": sampled}, allow_nan=False))
     failed = failures(facts, wanted)
     err = console(stderr=True)
     for sentence in failed:
@@ -111,15 +116,16 @@ def _require_page(out: Path) -> None:
     require_page(out)
 
 
-def _write_page(facts: Report, store: Path, out: Path) -> int:
-    """Write the page; returns the number of samples that were looked at."""
+def _write_page(facts: Report, store: Path, out: Path) -> dict[str, Any]:
+    """Write the page; return what was seen of the samples that were looked at."""
     from zarrfeed_tools.report.page import write_page
     from zarrfeed_tools.report.sampled import look_at_samples
+    from zarrfeed_tools.report.sampled_facts import sampled_facts
 
     with show_progress("samples") as follow:
         sampled = look_at_samples(facts, store, follow)
     write_page(facts, sampled, out)
-    return len(sampled.views)
+    return sampled_facts(sampled)
 
 
 def _checks_named(texts: list[str] | tuple[()]) -> list[str]:

@@ -5,7 +5,8 @@ report counts: a sample, or a case (an image or volume of any size) where sample
 cases. Lists of units and groups are cut, so that a report of any dataset is small; their counts are
 not. A fact that a store cannot answer is None, and :attr:`SplitReport.unknown` says why.
 
-The JSON of a report is these classes as objects, with the names of their attributes as keys.
+The JSON of a report is these classes as objects, with the names of their attributes as keys, and
+what was seen of some samples under ``sampled``, as :mod:`zarrfeed_tools.report.sampled_facts` says.
 """
 
 from __future__ import annotations
@@ -281,13 +282,13 @@ class Report:
         found = asdict(self)
         for split in found["splits"]:
             split["facts"]["packed"].pop("skipped", None)  # the split has them itself
-        return _finite(found)  # type: ignore[no-any-return]
+        return finite(found)  # type: ignore[no-any-return]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinite numbers, which a store may claim, and which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from zarrfeed_tools.report.class_rows import ClassRow
     from zarrfeed_tools.report.distributions import Distribution, Intensities
-    from zarrfeed_tools.report.facts import ClassRow, Histogram, Report, SplitReport
+    from zarrfeed_tools.report.facts import Report, SplitReport
+    from zarrfeed_tools.report.histograms import Histogram
 
 _MOST_TOGETHER = 24  # classes whose co-occurrence is shown: more are not legible
 _COLORS = ("Red", "Green", "Blue")
