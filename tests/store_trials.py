@@ -34,6 +34,8 @@ from zarrfeed import (
 from zarrfeed.store.descriptive_arrays import class_pixels, normalization_of, sample_names
 from zarrfeed_tools.inspection import inspect_store
 from zarrfeed_tools.report.collection import collect_facts
+from zarrfeed_tools.report.page import render
+from zarrfeed_tools.report.sampled import look_at_samples
 
 if TYPE_CHECKING:
     import random
@@ -79,7 +81,7 @@ class StoreTrials:
 
     def _try(self, store: Path, right: dict[str, np.ndarray] | None) -> int:
         declared = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-        for act in (list_splits, inspect_store, collect_facts):
+        for act in (list_splits, inspect_store, _page):
             try:
                 act(store)
             except (StoreError, ReadError) as error:
@@ -115,6 +117,11 @@ class StoreTrials:
 def _named(error: Exception, store: Path) -> None:
     assert str(store) in str(error), f"names no file: {error!r}"
     assert len(str(error)) < 3000, f"too long: {str(error)[:500]}"
+
+
+def _page(store: Path) -> None:
+    facts = collect_facts(store)
+    render(facts, look_at_samples(facts, store, lambda *step: None))
 
 
 def _describe(split: Any) -> None:

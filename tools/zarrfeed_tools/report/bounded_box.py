@@ -129,4 +129,5 @@ def plane_with_most(mask: NDArray[Any], classes: int, *, multi_hot: bool) -> int
 
 
 def _count(ids: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    return np.bincount(ids[(ids >= 0) & (ids < classes)], minlength=classes)
+    known = ids[(ids >= 0) & (ids < classes)]
+    return np.bincount(known.astype(np.int64), minlength=classes)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 50.0, 99.5)
 _BINS = 64  # at most
-_MOST_CHANNELS = 8  # that are described: more would be a page of their own
+MOST_CHANNELS = 8  # that are described: more would be a page of their own
 _MOST_COMPARED = 6  # splits, each with each
 _FEWEST = 4  # samples of a split that is compared
 # Two distributions whose distance is less hardly differ for a network. That of small splits is
@@ -106,7 +106,9 @@ class Intensities:
     compared: tuple[str, ...]
 
 
-def describe_intensities(by_split: Mapping[str, Sequence[NDArray[Any]]]) -> Intensities:
+def describe_intensities(
+    by_split: Mapping[str, Sequence[NDArray[Any]]], *, channels: int | None = None
+) -> Intensities:
     """Describe the intensities of the splits of a dataset.
 
     Parameters
@@ -114,6 +116,8 @@ def describe_intensities(by_split: Mapping[str, Sequence[NDArray[Any]]]) -> Inte
     by_split
         Some pixels of some samples of each split, (m, C) each. NaN and infinite values are left
         out. Only the channels that all samples have are described, and of these the first eight.
+    channels
+        Number of channels of the images, if these are not all.
 
     Examples
     --------
@@ -126,13 +130,14 @@ def describe_intensities(by_split: Mapping[str, Sequence[NDArray[Any]]]) -> Inte
     (('train', 'val'), 0.98)
     """
     every = [pixels for each in by_split.values() for pixels in each]
-    channels = min((pixels.shape[1] for pixels in every), default=0)
+    found = min((pixels.shape[1] for pixels in every), default=0)
+    total, described = max(found, channels or 0), min(found, MOST_CHANNELS)
     counted = (split for split, each in by_split.items() if len(each) >= _FEWEST)
     compared = tuple(itertools.islice(counted, _MOST_COMPARED))
     ranges: dict[int, tuple[float, float]] = {}
     distributions: list[Distribution] = []
     differences: list[Difference] = []
-    for channel in range(min(channels, _MOST_CHANNELS)):
+    for channel in range(described):
         finite = {
             split: [values for pixels in each if (values := _finite(pixels[:, channel])).size]
             for split, each in by_split.items()
@@ -163,7 +168,7 @@ def describe_intensities(by_split: Mapping[str, Sequence[NDArray[Any]]]) -> Inte
                 medians = here[one].percentiles[1], here[other].percentiles[1]
                 differences.append(Difference(channel, (one, other), distance, medians))
     return Intensities(
-        min(channels, _MOST_CHANNELS), max(0, channels - _MOST_CHANNELS), ranges,
+        described, total - described, ranges,
         tuple(distributions), tuple(differences), compared if len(compared) > 1 else (),
     )  # fmt: skip
 

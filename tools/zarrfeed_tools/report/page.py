@@ -7,6 +7,7 @@ content security policy lets no script run but ours, and lets nothing be loaded.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 from importlib import resources
@@ -46,6 +47,7 @@ MOST_NBYTES = 5_000_000
 _GENERATOR = b'<meta name="generator" content="zarrfeed report'
 _HEAD_NBYTES = 2000  # of a page, within which it says what wrote it
 _MOST_COLORS = 48  # classes in the legend
+_MOST_COLUMNS = 8  # splits in the table of classes
 
 
 def require_page(out: Path) -> None:
@@ -120,7 +122,7 @@ def render(report: Report, sampled: Sampled, *, most_nbytes: int = MOST_NBYTES) 
     ZarrfeedError
         Even a page without pictures is larger.
     """
-    template, content = _environment().get_template("page.html.jinja"), _content(report, sampled)
+    template, content = _template(), _content(report, sampled)
     page = b""
     for fit in fits_from(sampled.views, most_nbytes):
         page = template.render(content | _fitted(sampled, fit)).encode()
@@ -155,9 +157,9 @@ def _content(report: Report, sampled: Sampled) -> dict[str, Any]:
         "gallery_about": about_gallery(report, sampled),
         "has_masks": any(view.overlay is not None for view in sampled.views.values()),
         "legend": palettes[0].legend()[:_MOST_COLORS] if palettes else [],
-        "class_splits": class_splits,
+        "class_splits": class_splits[:_MOST_COLUMNS],
         "class_rows": class_rows,
-        "ignored": ignored,
+        "ignored": ignored[:_MOST_COLUMNS] if ignored else None,
         "matrices": matrices(report),
         "spreads": spreads(report),
         "channels": channels(sampled.intensities, splits),
@@ -215,7 +217,8 @@ def _sections(
     ]  # fmt: skip
 
 
-def _environment() -> jinja2.Environment:
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text),
         autoescape=True,
@@ -226,7 +229,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= FILTERS
     environment.tests |= TESTS
-    return environment
+    return environment.get_template("page.html.jinja")
 
 
 def _text(name: str) -> str:

@@ -139,7 +139,9 @@ class SampleReader:
     def _some_tiles(self, case: CaseArray, grid: TileGrid) -> NDArray[Any]:
         """Read the pixels (m, C) of tiles that lie evenly in a case."""
         tiles = []
-        for tile in evenly(grid.tiles, _TILES_ELSEWHERE).tolist():
+        nbytes = max(1, math.prod(case.chunks) * case.dtype.itemsize)
+        count = max(1, min(_TILES_ELSEWHERE, _MOST_NBYTES // nbytes))
+        for tile in evenly(grid.tiles, count).tolist():
             box = bounded_box(grid.size, grid.tile, grid.place(tile), most_pixels=1)
             pixels = _with_channels(case[box], len(grid.size))
             tiles.append(pixels.reshape(-1, pixels.shape[-1]))

@@ -17,6 +17,7 @@ from zarrfeed.pictures.planes import plane_size
 from zarrfeed.pictures.thumbnails import pick, thumbnail_size
 from zarrfeed.pictures.windows import to_rgb
 from zarrfeed_tools.report.bounded_box import middle_box, plane_with_most
+from zarrfeed_tools.report.distributions import MOST_CHANNELS
 from zarrfeed_tools.report.encoding import resized
 from zarrfeed_tools.report.islands import Islands, can_find_islands, find_islands
 
@@ -84,7 +85,9 @@ class View:
     overlay
         (h, w, 4) uint8: the colours of its mask; None if it has no mask.
     pixels
-        (m, C): some of its pixels.
+        (m, C): some of its pixels, of at most eight channels.
+    channels
+        Number of all channels.
     constant
         Whether all pixels that were read have one value, in every channel.
     not_finite
@@ -106,6 +109,7 @@ class View:
     picture: NDArray[np.uint8] | None = None
     overlay: NDArray[np.uint8] | None = None
     pixels: NDArray[Any] | None = None
+    channels: int = 0
     constant: bool = False
     not_finite: int = 0
     islands: tuple[Islands, ...] = ()
@@ -161,7 +165,8 @@ def view_of(key: str, seen: Seen, palette: Palette, classes: int) -> View:
         title,
         picture,
         overlay,
-        read[:: math.ceil(len(read) / _MOST_PIXELS)].copy(),
+        read[:: max(1, math.ceil(len(read) / _MOST_PIXELS)), :MOST_CHANNELS].copy(),
+        values.shape[1],
         constant=bool((values[:1] == values).all()),
         not_finite=0 if finite is None else int(finite.size - np.count_nonzero(finite)),
         islands=_islands(seen, plane, classes, multi_hot=palette.multi_hot),
@@ -184,7 +189,7 @@ def _plane_of(seen: Seen, classes: int, *, multi_hot: bool) -> tuple[int | None,
         return None, ", ".join(names)
     depth = len(seen.image)
     place = depth // 2
-    if seen.mask is not None:
+    if seen.mask is not None and seen.mask.dtype.kind in "iub":
         place = plane_with_most(seen.mask, classes, multi_hot=multi_hot)
     title = f"z = {seen.box[0].start + place:,} of {seen.size[0]:,}"
     return place, ", ".join([title, *names])

@@ -135,7 +135,10 @@ def look_at_samples(facts: Report, path: Path, progress: OnProgress) -> Sampled:
     return Sampled(
         choice,
         views,
-        describe_intensities(_pixels(choice, views, counts)),
+        describe_intensities(
+            _pixels(choice, views, counts),
+            channels=min((view.channels for view in views.values() if not view.error), default=0),
+        ),
         {name: frozenset(natural_classes(_islands(views, name))) for name in counts},
         can_find_islands(),
         {name: readers[name].palette for name in counts if readers[name].mask},
@@ -177,8 +180,9 @@ def most_samples(splits: Iterable[Split]) -> int:
 
 
 def _look(reader: SampleReader, number: int) -> View:
-    key = reader.key(number)
+    key = f"sample {number}"
     try:
+        key = reader.key(number)
         return view_of(key, reader.read(number), reader.palette, reader.classes)
     except (StoreError, ReadError) as error:
         return View(key, error=str(error))
