@@ -16,14 +16,11 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.annotations.annotated import (
-    AnnotatedImages,
-    DrawingOptions,
-    require_found,
-)
+from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
 from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import value_of
+from zarrfeed_convert.sources.annotations.named_images import require_found
 from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.file_discovery import files_below
 from zarrfeed_convert.sources.instances.drawing import Shape

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from zarrfeed.errors import SourceError
-from zarrfeed.spelling import few
-from zarrfeed_convert.decoding.decode import EXTENSIONS, decode, measure
+from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import MAX_ID
 from zarrfeed_convert.source import IMAGES_ONLY, Source
+from zarrfeed_convert.sources.annotations.named_images import (
+    files_by_name,
+    images_below,
+    keys_of,
+)
 from zarrfeed_convert.sources.coco.coco import class_ids, locate
 from zarrfeed_convert.sources.coco.shapes import shapes_of
-from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.instances.drawing import Drawing
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0, InstanceOptions
 from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice, require_no_masks
@@ -104,7 +107,7 @@ class AnnotatedImages(Source):
         self._alone = options.masks == NO_MASKS
         self._name_classes(categories)
         self._rows, self._files, unlisted = self._find_samples()
-        self._keys = _keys(self._files)
+        self._keys = keys_of(self._files)
         self._facts = {
             "annotations": int(self._index.counts.sum()),
             "images_without_annotation": int((self._index.counts == 0).sum()),
@@ -196,7 +199,9 @@ class AnnotatedImages(Source):
 
     def _place(self, sample: int) -> str:
         place, name = (each[self._rows[sample]] for each in (self._index.places, self._index.names))
-        return place if Path(place).name.startswith(Path(name).stem) else f"{place}[{name}]"
+        stem = Path(name).stem
+        own = Path(place).name.startswith((f"{stem}.", f"{stem}_"))
+        return place if own else f"{place}[{name}]"
 
     def _require_size(self, sample: int, height: int, width: int) -> None:
         needed = tuple(self._index.sizes[self._rows[sample]].tolist())
@@ -257,8 +262,8 @@ class AnnotatedImages(Source):
         """
         self.left_out = left_out = list[tuple[str, str]]()
         index = self._index
-        on_disk = _images_below(self._root)
-        by_name = _by_name(on_disk)
+        on_disk = images_below(self._root)
+        by_name = files_by_name(on_disk)
         files: dict[str, int] = {}
         listed: dict[str, int] = {}
         for row, name in enumerate(index.names):
@@ -291,59 +296,3 @@ class AnnotatedImages(Source):
 
 def _is_ignored(name: str) -> bool:
     return name.startswith("_") and name.strip(" _").lower() in _IGNORED
-
-
-def _images_below(folder: str) -> set[str]:
-    """Return the image files below a folder, as paths relative to it."""
-    if not Path(folder).is_dir():
-        raise SourceError(
-            f"images: needed the folder of images, found no folder {folder}; check --images"
-        )
-    below = (Path(path) for path in files_below(folder))
-    return {
-        path.relative_to(folder).as_posix() for path in below if path.suffix.lower() in EXTENSIONS
-    }
-
-
-def _by_name(files: set[str]) -> dict[str, str]:
-    """Map the names by which annotations call images to files.
-
-    These are paths, in Unicode as they are or in normal form C, with or without extension. A name
-    that means several files means none.
-    """
-    stems: dict[str, list[str]] = {}
-    for file in sorted(files):
-        stems.setdefault(composed(file.removesuffix(Path(file).suffix)), []).append(file)
-    known = {stem: own[0] for stem, own in stems.items() if len(own) == 1}
-    known |= {composed(file): file for file in files}
-    return known | {file: file for file in files}
-
-
-def _keys(files: Sequence[str]) -> list[str]:
-    stems = [file.removesuffix(Path(file).suffix) for file in files]
-    return stems if len(set(stems)) == len(stems) else list(files)
-
-
-def require_found(files: Sequence[Path], what: str, root: Path) -> None:
-    """Check that a dataset has files of annotations.
-
-    Parameters
-    ----------
-    files
-        The files.
-    what
-        What is needed, for errors.
-    root
-        Folder of the dataset.
-
-    Raises
-    ------
-    SourceError
-        There are none. The message names what is in the folder instead.
-    """
-    if files:
-        return
-    if not root.is_dir():
-        raise SourceError(f"images: needed a folder with {what}, found no {root}; check --images")
-    inside = few(sorted(path.name for path in root.iterdir())) or "nothing"
-    raise SourceError(f"{root}: needed {what}, found {inside}; check --images")

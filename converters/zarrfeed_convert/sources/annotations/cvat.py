@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.annotations.annotated import (
-    AnnotatedImages,
-    DrawingOptions,
-    require_found,
-)
+from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
 from zarrfeed_convert.sources.annotations.datumaro_reading import CvatFrames, shapes_of
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
+from zarrfeed_convert.sources.annotations.named_images import require_found
 from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.annotations.xml_files import elements_of
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0

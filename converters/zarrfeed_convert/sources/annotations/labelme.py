@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits, read_text
-from zarrfeed_convert.sources.annotations.annotated import (
-    AnnotatedImages,
-    DrawingOptions,
-    require_found,
-)
+from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
 from zarrfeed_convert.sources.annotations.datumaro_reading import LabelMeLabels, shapes_of
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import parsed_json
 from zarrfeed_convert.sources.annotations.labelme_json import is_labelme, labelme_shapes
+from zarrfeed_convert.sources.annotations.named_images import require_found
 from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.annotations.xml_files import parsed_xml
 from zarrfeed_convert.sources.file_discovery import files_below

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
-from zarrfeed_convert.sources.annotations.annotated import (
-    AnnotatedImages,
-    DrawingOptions,
-    require_found,
-)
+from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import parsed_json, size_of, value_of
+from zarrfeed_convert.sources.annotations.named_images import require_found
 from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.annotations.supervisely_shapes import runs_of_figure, shape_of_object
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
