@@ -97,6 +97,7 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "labelme", {"images": "."}, _labelme
     yield "labelme", {"images": "."}, _labelme_xml
     yield "cvat", {"images": "."}, _cvat
+    yield "label-studio", {"images": "i", "masks": "a.json"}, _label_studio
     yield "supervisely", {"images": "."}, _supervisely
     yield "ade20k", {"images": "."}, _ade20k
     yield "datumaro", {"images": "."}, _datumaro
@@ -343,6 +344,26 @@ def _cvat(at: Path) -> None:
         frame = cvat_image(number, f"{number}.png", *shapes[: 2 - number])
         frames.append(frame.replace('height="10"', 'height="16"'))
     _put(at / "annotations.xml", cvat(*frames).encode())
+
+
+def _label_studio(at: Path) -> None:
+    polygon = {"points": [[8, 6], [75, 6], [66, 56]], "closed": True, "polygonlabels": ["cell"]}
+    # 768 values RGBA: 400 zeros, 200 of 255, 168 zeros.
+    bits = f"{768:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"
+    bits += "".join(f"111{n - 1:016b}{v:08b}" for n, v in ((400, 0), (200, 255), (168, 0)))
+    bits += "0" * (-len(bits) % 8)
+    code = [int(bits[n : n + 8], 2) for n in range(0, len(bits), 8)]
+    brush = {"format": "rle", "rle": code, "brushlabels": ["dirt"]}
+    regions = [
+        {"type": kind, "original_width": 12, "original_height": 16, "image_rotation": 0,
+         "value": value} for kind, value in (("polygonlabels", polygon), ("brushlabels", brush))
+    ]  # fmt: skip
+    tasks = []
+    for number in range(2):
+        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
+        tasks.append({"id": number, "data": {"image": f"/data/upload/1/1a2b3c4d-{number}.png"},
+                      "annotations": [{"id": 1, "result": regions[: 2 - number]}]})  # fmt: skip
+    _put(at / "a.json", json.dumps(tasks).encode())
 
 
 def _supervisely(at: Path) -> None:

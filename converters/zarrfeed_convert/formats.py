@@ -80,6 +80,8 @@ FORMATS: Mapping[str, Format] = {
                "annotations.cvat", "Cvat", "annotations"),
         Format("supervisely", "projects of Supervisely: JSON of polygons and bitmaps",
                "annotations.supervisely", "Supervisely", "coco"),
+        Format("label-studio", "Label Studio's JSON: polygons, brushes, rectangles, ellipses",
+               "annotations.label_studio", "LabelStudio", "coco"),
         Format("datumaro", "Datumaro's JSON: polygons and RLE",
                "annotations.datumaro_format", "Datumaro", "annotations"),
         Format("mask-folders", "one folder per image with a mask file per instance (DSB 2018)",
