@@ -55,7 +55,8 @@ LAYOUT = {"workers": 1, "chunk_samples": 2, "shard_size": 4 * 12 * 10 * 3}
 FORMATS = (
     "camvid", "cityscapes", "class-masks", "coco", "coco-panoptic", "cvat", "datumaro", "dicom",
     "geotiff", "hdf5", "itk", "kitti", "label-studio", "labelme", "mapillary", "mask-folders",
-    "msd", "nifti", "nnunet", "npz", "ome-zarr", "parquet", "supervisely", "tfrecord", "tiff", "yolo", "zarr",
+    "msd", "nifti", "nnunet", "npz", "ome-zarr", "parquet", "supervisely", "tfrecord", "tiff",
+    "yolo", "zarr",
 )  # fmt: skip
 
 

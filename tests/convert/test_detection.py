@@ -225,6 +225,10 @@ def test_the_seeds_of_known_layouts_are_found(tmp_path: Path) -> None:
             found = detect_formats(tmp_path / "seeds" / str(number), "train")
             assert [one.format for one in found] == [seed.kind], (number, found)
             known.add(seed.kind)
+        elif seed.kind in ("coco-panoptic", "label-studio"):
+            [one] = detect_formats(tmp_path / "seeds" / str(number), "train")
+            assert one.format == seed.kind
+            assert len(open_source(one.format, one.arguments).keys) == 2
     assert known >= {
         "camvid", "cityscapes", "voc", "yolo", "labelme", "cvat", "datumaro", "kitti", "mapillary",
         "supervisely", "ade20k",

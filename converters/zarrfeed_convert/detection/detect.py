@@ -22,6 +22,7 @@ _STAGES = (
         known_datasets.by_folders,
         known_datasets.by_dataset_json,
         known_datasets.by_annotation_tool,
+        known_datasets.by_label_studio,
     ),
     (
         known_datasets.by_coco,

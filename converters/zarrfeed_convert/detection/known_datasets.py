@@ -159,6 +159,22 @@ def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:
             )
 
 
+def by_label_studio(listing: Listing, split: str) -> Iterator[Candidate]:
+    """Find Label Studio's JSON files, beside a folder of images or among them."""
+    found = [
+        file
+        for path in listing.folders
+        for file in listing.own_files(path, (".json",))
+        if names_in_json(listing.path(file), "annotations", "result", "original_width")
+    ]
+    for file in _of_split(found, split):
+        yield Candidate(
+            "label-studio",
+            f"{file} is JSON of Label Studio",
+            {"images": str(listing.root), "masks": listing.path(file)},
+        )
+
+
 def _known(listing: Listing, kind: str, path: str, why: str) -> Candidate:
     where = f"{path}/ has" if path else "it has"
     return Candidate(kind, f"{where} {why}", {"images": listing.path(path)})

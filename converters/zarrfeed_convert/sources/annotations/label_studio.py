@@ -47,10 +47,11 @@ class LabelStudio(AnnotatedImages):
             images/1a2b3c4d-a.jpg           --images; or a.jpg
             project-1.json                  --masks
 
-    Images are found by the last part of their address, with or without the eight characters that
-    Label Studio puts before it. Class 0 is the background; the labels become 1, 2, … in the order
-    of the alphabet, or in that of the option ``classes``. Key points and lines have no area. A task
-    that several people have annotated needs one annotation that is marked as ground truth.
+    Images are found, in any folder below, by the last part of their address, with or without the
+    eight characters that Label Studio puts before it. Class 0 is the background; the labels become
+    1, 2, … in the order of the alphabet, or in that of the option ``classes``. Key points and lines
+    have no area. A task that several people have annotated needs one annotation that is marked as
+    ground truth.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class LabelStudio(AnnotatedImages):
             "", order, "class", unannotated, instances, w0, sigma, color, mask_map
         )
         tasks = parsed_json(file, limits)
-        there = {Path(name).name for name in images_below(str(images))}
+        there = _by_last_part(images_below(str(images)))
         left_out: list[tuple[str, str]] = []
         with naming_errors(str(file)):
             if not isinstance(tasks, list) or not tasks:
@@ -152,8 +153,16 @@ class LabelStudio(AnnotatedImages):
         return found
 
 
+def _by_last_part(files: set[str]) -> dict[str, str]:
+    """Map the last parts of paths to the paths, where a last part means one path."""
+    parts: dict[str, list[str]] = {}
+    for file in sorted(files):
+        parts.setdefault(Path(file).name, []).append(file)
+    return {part: paths[0] for part, paths in parts.items() if len(paths) == 1}
+
+
 def _images(
-    file: Path, tasks: list[Any], there: set[str], left_out: list[tuple[str, str]]
+    file: Path, tasks: list[Any], there: dict[str, str], left_out: list[tuple[str, str]]
 ) -> Iterator[AnnotatedImage]:
     for number, task in enumerate(tasks):
         try:
@@ -177,7 +186,7 @@ def _images(
         yield AnnotatedImage(name, str(file), shapes, size, shapeless)
 
 
-def _name(task: Any, there: set[str]) -> str:
+def _name(task: Any, there: dict[str, str]) -> str:
     """Return the name of a task's image: that of the uploaded file, or the end of its address."""
     data = value_of(task, "data", dict)
     texts = [task.get("file_upload"), *data.values()]
@@ -187,7 +196,7 @@ def _name(task: Any, there: set[str]) -> str:
     if not known:
         raise ValueError(f"no image: {str(data)[:80]}")
     bare = [_UPLOADED.sub("", name, count=1) for name in known if _UPLOADED.match(name)]
-    return next((name for name in [*known, *bare] if name in there), known[0])
+    return next((there[name] for name in [*known, *bare] if name in there), known[0])
 
 
 def _annotation(task: JSON) -> JSON | None:
