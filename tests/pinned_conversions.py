@@ -56,7 +56,7 @@ FORMATS = (
     "camvid", "cityscapes", "class-masks", "coco", "coco-panoptic", "cvat", "datumaro", "dicom",
     "geotiff", "hdf5", "itk", "kitti", "label-studio", "labelme", "mapillary", "mask-folders",
     "msd", "nifti", "nnunet", "npz", "ome-zarr", "parquet", "supervisely", "tfrecord", "tiff",
-    "yolo", "zarr",
+    "rle-csv", "yolo", "zarr",
 )  # fmt: skip
 
 

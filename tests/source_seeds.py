@@ -101,6 +101,8 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "supervisely", {"images": "."}, _supervisely
     yield "ade20k", {"images": "."}, _ade20k
     yield "datumaro", {"images": "."}, _datumaro
+    yield "rle-csv", {"images": "i", "masks": "a.csv"}, _rle_csv
+    yield "rle-csv", {"images": "i", "masks": "a.csv", "instances": "keep"}, _rle_csv
     yield "mask-folders", {"images": "."}, _mask_folders
     yield "class-masks", folders, _class_masks
     yield "geotiff", folders, _geotiff
@@ -425,6 +427,13 @@ def _datumaro(at: Path) -> None:
                    "image": {"path": f"{number}.png", "size": [16, 12]}} for number in range(2)],
     }  # fmt: skip
     _put(at / "annotations/train.json", json.dumps(said).encode())
+
+
+def _rle_csv(at: Path) -> None:
+    for number in range(2):
+        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
+    runs = "0.png,2,1 4 20 7\n0.png,1,40 100\n1.png,,\n"
+    _put(at / "a.csv", f"ImageId,ClassId,EncodedPixels\n{runs}".encode())
 
 
 def _mask_folders(at: Path) -> None:

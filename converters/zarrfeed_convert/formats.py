@@ -84,6 +84,8 @@ FORMATS: Mapping[str, Format] = {
                "annotations.label_studio", "LabelStudio", "coco"),
         Format("datumaro", "Datumaro's JSON: polygons and RLE",
                "annotations.datumaro_format", "Datumaro", "annotations"),
+        Format("rle-csv", "images, and run-length codes in a CSV file, as on Kaggle",
+               "run_length.rle_csv", "RleCsv"),
         Format("mask-folders", "one folder per image with a mask file per instance (DSB 2018)",
                "binary_masks.mask_folders", "MaskFolders"),
         Format("class-masks", "images, and a mask file for each class of an image",

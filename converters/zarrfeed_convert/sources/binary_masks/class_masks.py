@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class ClassMasks(DrawnSource):
     """Images, and a mask file for each class of each image.
 
-    ::
+    The class is a folder, the end of a name, or a name::
 
         masks/car/img1.png     or  masks/img1_car.png   or  masks/img1/car.png
         masks/road/img1.png        masks/img1_road.png      masks/img1/road.png

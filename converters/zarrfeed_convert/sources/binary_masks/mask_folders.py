@@ -34,7 +34,7 @@ _IMAGES, _MASKS = "images", "masks"
 class MaskFolders(DrawnSource):
     """One folder per image, with a mask file for each instance, as in the Data Science Bowl 2018.
 
-    ::
+    The folders::
 
         stage1_train/
         ├── 00ae65c1/

@@ -19,7 +19,7 @@ def is_background(name: str) -> bool:
 
 
 def with_background(
-    found: Sequence[str], listed: str = ""
+    found: Sequence[str], listed: str = "", *, option: str = "classes"
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the names of classes by id, and the id of every name that was found.
 
@@ -30,6 +30,8 @@ def with_background(
     listed
         Names that the user gives, in the order of their ids from 1 on, separated by commas; empty
         for those that were found.
+    option
+        Name of the option by which they are given, for errors.
 
     Raises
     ------
@@ -45,14 +47,14 @@ def with_background(
     named = [name for name in names if not is_background(name)]
     if len(set(named)) < len(named) or "" in named:
         raise SourceError(
-            f"option classes: needed different names, separated by commas, found {listed!r}"
+            f"option {option}: needed different names, separated by commas, found {listed!r}"
         )
     ids = {name: number for number, name in enumerate(named, 1)}
     unknown = [name for name in found if name not in ids and not is_background(name)]
     if unknown:
         hint = did_you_mean(unknown[0], named, otherwise="list every class that masks have")
         raise SourceError(
-            f"option classes: needed those that masks have ({few(found)}), found no "
+            f"option {option}: needed those that masks have ({few(found)}), found no "
             f"{unknown[0]!r} in {listed!r}; {hint}"
         )
     return (BACKGROUND, *named), {name: ids.get(name, 0) for name in found}

@@ -1,0 +1,1 @@
+"""Run-length codes in CSV files, as competitions on Kaggle have them."""
