@@ -103,6 +103,13 @@ def test_images_of_one_patient_in_two_splits_are_leakage(tmp_path):
     }  # fmt: skip
 
 
+def test_groups_come_in_the_order_of_the_store(tmp_path):
+    train, val = ([f"p{number:02}_{slice_}" for number in range(12)] for slice_ in (1, 2))
+    facts = collect_facts(pack(tmp_path / "o.zarr", train=train, val=val))
+    numbers = [group.units[0].number for group in facts.leakage.same_prefixes.groups]
+    assert numbers == list(range(12))
+
+
 def test_numbered_images_are_no_leakage(tmp_path):
     store = pack(
         tmp_path / "o.zarr",
