@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +145,7 @@ def require_orthogonal(affine: NDArray[np.float64], *, name: str) -> None:
             f"{name}: needed axes at right angles to orient or resample it, found two at "
             f"{angle:.1f} degrees, as with a tilted gantry; correct the tilt first, or keep "
             "orientation and spacing"
+            f"{look_up('orientation')}"
         )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from zarrfeed import __version__
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few, named
 from zarrfeed.store.address import local_path
 from zarrfeed_convert.arguments import (
@@ -295,7 +295,9 @@ class _ConversionPlanner:
             advice = f"or {skip}" if advised else f"add what is missing, take them out, or {skip}"
         else:
             advice = "" if advised else "add what is missing, or take them out"
-        raise SourceError(f"{inputs} no sample: {listed}{advice and f'; {advice}'}")
+        raise SourceError(
+            f"{inputs} no sample: {listed}{advice and f'; {advice}'}{look_up('left-out-inputs')}"
+        )
 
     def decide(self, executor: Executor) -> ConversionPlan:
         """Look at the samples, and decide how they are packed."""

@@ -11,6 +11,7 @@ import numpy as np
 import xxhash
 
 from zarrfeed import __version__
+from zarrfeed.errors import without_topic
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.mask_kinds import instances_recorded
 from zarrfeed_convert.planning.layout import Decision
@@ -111,7 +112,9 @@ class ConversionPlan:
         packed = {
             "zarrfeed": __version__,
             "found": len(self.samples.keys) + len(left_out),
-            "skipped": [{"name": name, "why": why} for name, why in [*left_out, *skipped]],
+            "skipped": [
+                {"name": name, "why": without_topic(why)} for name, why in [*left_out, *skipped]
+            ],
             "settings": self.settings.to_json(),
             "binary": plan.recipe.labels.binary,
             "chunk_rows": layouts[0].chunk_rows,

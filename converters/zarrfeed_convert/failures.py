@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from zarrfeed.errors import SourceError, ZarrfeedError, printable
+from zarrfeed.errors import SourceError, ZarrfeedError, look_up, printable, topic_last
 from zarrfeed.spelling import few
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ class SamplesError(SourceError):
         count = len({failed.item for failed in self.found})
         names = list(dict.fromkeys(failed.name for failed in self.found))
         if len(names) == 1:
-            return first
+            return topic_last(first)
         samples = f"{count} sample{'s' if count > 1 else ''} failed"
         more = "" if self.complete else " so far, there may be more"
-        return printable(f"{first}; {samples}{more}: {few(names, counted=True)}")
+        return topic_last(printable(f"{first}; {samples}{more}: {few(names, counted=True)}"))
 
 
 class Failures:
@@ -149,4 +149,5 @@ def unreadable(name: str, error: Exception) -> SourceError:
     return SourceError(
         f"{name}: cannot be read: {said or type(error).__name__}; the file is missing or damaged: "
         "restore it, or take it out"
+        f"{look_up('damaged-file')}"
     )

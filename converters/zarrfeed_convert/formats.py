@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError, how_to_install
+from zarrfeed.errors import SourceError, how_to_install, look_up
 from zarrfeed.spelling import did_you_mean
 from zarrfeed_convert.format_endings import format_of_ending
 from zarrfeed_convert.source import SAMPLES
@@ -152,12 +152,14 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
             f"format {name}: needed images and masks alone, found further fields, which these "
             f"formats take: {', '.join(formats_with('fields'))}; in Python, `convert` takes any "
             'samples like {"image": …, "depth": …}'
+            f"{look_up('format-options')}"
         )
     for option, flag in (VOLUME_FLAGS | INSTANCE_FLAGS).items():
         if option in unknown:
             raise OptionError(
                 f"format {name}: needed no {flag}, found {arguments[option]!r}; these formats have "
                 f"this option: {', '.join(formats_with(option))}"
+                f"{look_up('format-options')}"
             )
     if unknown:
         has = [option for option in known if option not in COMMON]
@@ -166,6 +168,7 @@ def open_source(name: str, arguments: Mapping[str, Any], *, limits: Limits | Non
             f"format {name}: there is no option {unknown[0]!r}; "
             + (f"its options are {', '.join(has)}" if has else "it has no options")
             + (hint and f"; {hint}")
+            + look_up("format-options")
         )
     missing = [
         f"--{option}" if option in COMMON else f"-o {option}=VALUE"
@@ -227,7 +230,9 @@ def factory_of(name: str) -> Callable[..., Source]:
     if known is None:
         hint = did_you_mean(name, FORMATS)
         raise OptionError(
-            f"format: needed one of {', '.join(FORMATS)}, found {name!r}" + (hint and f"; {hint}")
+            f"format: needed one of {', '.join(FORMATS)}, found {name!r}"
+            + (hint and f"; {hint}")
+            + look_up("format-options")
         )
     try:
         module = import_module(f"zarrfeed_convert.sources.{known.module}")
@@ -237,6 +242,7 @@ def factory_of(name: str) -> Callable[..., Source]:
         raise SourceError(
             f"format {name}: needs the package {error.name or error}, which is not installed: "
             f"{how_to_install(known.extra)}"
+            f"{look_up('missing-package')}"
         ) from error
     factory: Callable[..., Source] = getattr(module, known.factory)
     return factory

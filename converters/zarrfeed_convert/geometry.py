@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.names import origin_text
 from zarrfeed_convert.resizing import resize_image, resize_nearest
 
@@ -95,6 +95,7 @@ class Geometry:
             raise SourceError(
                 f"{name}: needed as many axes as {needed} has, found {size_text(size)}; use "
                 f"{option} HxW for images, DxHxW for volumes"
+                f"{look_up('axes')}"
             )
         if self.fit == "crop" and self._is_smaller(size):
             said = f"too small to crop {needed} from"
@@ -110,6 +111,7 @@ class Geometry:
         raise SourceError(
             f"{name}: is {size_text(size)}, {said}; use --fit {' or '.join(fits)}, or --size "
             f"{size_text(extent)} --fit {self.fit}, or --tile {needed} without --size and --fit"
+            f"{look_up('sizes-differ')}"
         )
 
     def check_origin(self, size: Size, origin: Size, *, name: str) -> None:

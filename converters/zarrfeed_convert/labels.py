@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.class_counts import class_counts, value_counts
 from zarrfeed_convert.decoding.limits import read_text
@@ -138,11 +138,13 @@ class Labels:
 
     def _outside(self, values: list[int], pixels: NDArray[np.int64], name: str) -> SourceError:
         present = set(np.flatnonzero(pixels).tolist())
+        topic = look_up("class-ids")
         if is_jpeg(name):
-            hint = JPEG_HINT
+            hint, topic = JPEG_HINT, look_up("jpeg-masks")
         elif has_soft_edges({value: int(pixels[value]) for value in present}):
-            hint = of_two_classes(max(present))
+            hint, topic = of_two_classes(max(present)), look_up("mask-255")
         elif present <= {0, 255}:
+            topic = look_up("mask-255")
             hint = (
                 "use --mask-map 255=1 if it is a binary mask, "
                 "or --ignore 255 if it marks unlabelled pixels"
@@ -163,7 +165,7 @@ class Labels:
         shown = few(map(str, values))
         plural = "s" if len(values) > 1 else ""
         return SourceError(
-            f"{name}: needed class ids {allowed}, found the value{plural} {shown}; {hint}"
+            f"{name}: needed class ids {allowed}, found the value{plural} {shown}; {hint}{topic}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.labels import JPEG_HINT, MAX_ID, is_jpeg
 from zarrfeed_convert.mask_map import MULTI_HOT, ONE_HOT, shown_value, within
@@ -104,6 +104,7 @@ def _require_data(values: NDArray[Any], pixels: Pixels, meaning: MaskMap, name: 
             f"{name}: needed a class in every pixel, found {count:,} of the value {text}, which "
             f"the file declares as no data; use --mask-map {exact}=255 --ignore 255 to leave them "
             f"out{keep}"
+            f"{look_up('class-ids')}"
         )
 
 
@@ -118,6 +119,7 @@ def _alpha_of(pixels: Pixels, name: str) -> NDArray[Any]:
     raise SourceError(
         f"{name}: needed a mask with an alpha channel, found none; leave alpha out of --mask-map, "
         "or, if all of the mask is opaque, save it with an alpha channel"
+        f"{look_up('colours')}"
     )
 
 
@@ -151,6 +153,7 @@ def _require_idle_alpha(values: NDArray[Any], name: str) -> None:
             f"{name}: needed colours of one opacity each, found {found} in {both.size} degrees of "
             "opacity; use --mask-map alpha if the mask is drawn in the alpha channel (255 is "
             "opaque), or save the masks without it"
+            f"{look_up('colours')}"
         )
 
 
@@ -160,6 +163,7 @@ def several_values(name: str, count: int) -> str:
         f"{name}: needed masks of one value per pixel, found {count}; if they are one-hot, use "
         f"--mask-map {ONE_HOT}=0, or --mask-map '{ONE_HOT}=1,*=0' where the background has no "
         f"channel; if pixels may have several classes, --mask-map {MULTI_HOT}"
+        f"{look_up('mask-channels')}"
     )
 
 
@@ -232,12 +236,14 @@ def _out_of_range(name: str, lost: Sequence[float], values: Sequence[float]) -> 
             f"{name}: needed a mask of class ids, found values like {fractions[0]:.6g}; give "
             f"ranges of values an id, like --mask-map '{top / 2:.6g}..{top:.6g}=1,*=0'; or, if "
             "they are measured, such as depth, use --field depth=target:… instead of --masks"
+            f"{look_up('class-ids')}"
         )
     wrong = "nan" if math.isnan(lost[0]) else f"{lost[0]:.17g}"
     return SourceError(
         f"{name}: needed mask values within 0 … {MAX_ID}, found {values[0]} … {values[-1]}; give "
         f"the others an id, like --mask-map {wrong}=255 --ignore 255 if they mark unlabelled "
         "pixels, or all of them by '*=0'"
+        f"{look_up('class-ids')}"
     )
 
 
@@ -248,6 +254,7 @@ def _ids_of_colors(values: NDArray[Any], meaning: MaskMap, name: str) -> Mask:
         raise SourceError(
             f"{name}: needed a colour-coded mask of 8 bits per channel, found {values.dtype} from "
             f"{values.min()} to {values.max()}; save its colours as uint8"
+            f"{look_up('colours')}"
         )
     codes = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
     if not meaning.colors:
@@ -277,7 +284,9 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
         jpeg = f"; if it is a mask, {JPEG_HINT}" if is_jpeg(name) else ""
         return SourceError(
             f"{name}: needed a mask of class ids or of a few colours, found {len(colors):,} "
-            "colours, like a photograph; are --images and --masks swapped?" + jpeg
+            "colours, like a photograph; are --images and --masks swapped?"
+            + jpeg
+            + look_up("colours")
         )
     shown = [f"#{color:06X}" for color in colors]
     example = ",".join(f"{color}={number}" for number, color in enumerate(shown[:3]))
@@ -290,7 +299,8 @@ def _unmapped(name: str, colors: Sequence[int], *, known: bool) -> SourceError:
     overlap = any(each.count(255) > 1 for each in channels)
     if overlap and not known and all({*each} <= {0, 255} for each in channels):
         hint += f"; or, if each channel is a class, use --mask-map {MULTI_HOT}"
+    topic = look_up("colours")
     if is_jpeg(name):
-        hint = JPEG_HINT
+        hint, topic = JPEG_HINT, look_up("jpeg-masks")
     what = "colours that --mask-map does not name" if known else "a colour-coded mask"
-    return SourceError(f"{name}: found {what}: {few(shown)}; {hint}")
+    return SourceError(f"{name}: found {what}: {few(shown)}; {hint}{topic}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import INSTANCES, MASK
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def require_same_kind(needed: Labels, found: Labels, where: str) -> None:
         advice = "use --mask-map multi-hot"
     raise SourceError(
         f"{where}: masks must be of one kind in all splits of a dataset: needed {kinds[0]}, as the "
-        f"others have, found {kinds[1]}; {advice}, or another OUT"
+        f"others have, found {kinds[1]}; {advice}, or another OUT{look_up('split-classes')}"
     )
 
 

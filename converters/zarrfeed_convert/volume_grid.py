@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.affines import require_affine, require_orthogonal, spacing_of
 from zarrfeed_convert.orientation import Turn, turn_to
 from zarrfeed_convert.resampling import Resampling, resample, resampling_to
@@ -115,6 +115,7 @@ def grid_of(
             "with neither qform nor sform: their codes are 0; NRRD without a space), where "
             "programs guess differently; write the orientation into the file, or keep it as it is "
             "(--orient keep)"
+            f"{look_up('orientation')}"
         )
     turn = None if orient is None else turn_to(orient, affine)
     size = header.size
@@ -135,12 +136,14 @@ def _affine_of(header: Header, name: str) -> NDArray[np.float64]:
             f"{name}: needed a volume (D, H, W) to orient or resample, found an image "
             f"{header.size}; read volumes as such (--as volumes), or leave --orient and --spacing "
             "out and use --size with --fit resize"
+            f"{look_up('orientation')}"
         )
     if header.affine is None:
         raise SourceError(
             f"{name}: needed an affine, which says where voxels are in the world, to orient or "
             "resample it, found none; use a format that has it, such as nifti or dicom, or leave "
             "--orient and --spacing out"
+            f"{look_up('orientation')}"
         )
     affine = require_affine(header.affine, 3, name=name)
     require_orthogonal(affine, name=name)

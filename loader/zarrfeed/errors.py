@@ -4,14 +4,17 @@ Every class also derives from a builtin exception, so that code that does not im
 catch it. A message says what was needed, what was found (with values), and what to change.
 """
 
+import re
 import unicodedata
+
+_TOPIC = re.compile(r" \(look up: [a-z0-9-]+\)")
 
 
 class ZarrfeedError(Exception):
     """Base class of zarrfeed's errors.
 
     Messages contain file names, which may contain anything. ``str(error)`` therefore escapes
-    control characters.
+    control characters. It ends with the topic to look up, also if the message was extended.
     """
 
     _keep = ""
@@ -19,7 +22,7 @@ class ZarrfeedError(Exception):
     def __str__(self) -> str:
         """Return the message with control characters escaped, because a terminal obeys them."""
         # KeyError would show the message as Python's source does, in quotes.
-        return printable(Exception.__str__(self), keep=self._keep)
+        return topic_last(printable(Exception.__str__(self), keep=self._keep))
 
 
 class StoreError(ZarrfeedError, ValueError):
@@ -75,6 +78,45 @@ def _is_control(letter: str) -> bool:
     category = unicodedata.category(letter)
     # Controls, directions, surrogates, private and unassigned; separators of lines and paragraphs.
     return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def look_up(topic: str) -> str:
+    """Return the end of a message: the word to look for in the documentation.
+
+    Parameters
+    ----------
+    topic
+        A heading of the page "What to do when …" (``docs/guides/what-to-do-when.md``).
+
+    Examples
+    --------
+    >>> "no such store" + look_up("no-split")
+    'no such store (look up: no-split)'
+    """
+    return f" (look up: {topic})"
+
+
+def topic_last(message: str) -> str:
+    """Move the topic to the end of a message that was extended after it; keep the first of several.
+
+    Examples
+    --------
+    >>> topic_last(f"a.png: too large{look_up('memory')}; 3 samples failed")
+    'a.png: too large; 3 samples failed (look up: memory)'
+    """
+    topics = _TOPIC.findall(message)
+    return without_topic(message) + topics[0] if topics else message
+
+
+def without_topic(message: str) -> str:
+    """Remove what :func:`look_up` has added to a message, for lists of many messages.
+
+    Examples
+    --------
+    >>> without_topic("no such store (look up: no-split)")
+    'no such store'
+    """
+    return _TOPIC.sub("", message)
 
 
 def how_to_install(extra: str) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.errors import ReadError, StoreError, look_up
 from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def require_memory(path: Path, nbytes: int, what: str) -> None:
         raise StoreError(
             f"{path}: {what} would take {nbytes:,} bytes, this machine has {most:,} of memory"
             + (" for a process" if most < total else "")
+            + look_up("memory")
         )
 
 
@@ -116,6 +117,7 @@ def enough_memory(path: Path, what: str) -> Iterator[None]:
         raise ReadError(
             f"{path}: there is not enough memory left for {what}: read fewer samples at a time, or "
             "use fewer workers"
+            f"{look_up('memory')}"
         ) from error
 
 

@@ -6,6 +6,7 @@ Every command has a module that registers it with the application. Exit statuses
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from zarrfeed import __version__
-from zarrfeed.errors import ZarrfeedError
+from zarrfeed.errors import ZarrfeedError, look_up
 from zarrfeed_convert import begin_supervised
 from zarrfeed_tools import (
     bench_command,
@@ -124,14 +125,19 @@ def run(arguments: Sequence[str]) -> NoReturn:
 def _print_error(error: ZarrfeedError | OSError) -> None:
     with suppress(OSError):  # standard error is closed or full
         err = console(stderr=True)
-        err.print(f"[bold red]error:[/] {shown(error, keep=NEWLINE)}", soft_wrap=True)
+        topic = look_up("disk-space") if _is_full(error) else ""
+        err.print(f"[bold red]error:[/] {shown(error, keep=NEWLINE)}{topic}", soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
             err.print(shown(note, keep=NEWLINE), soft_wrap=True)
 
 
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _output_error(error: Exception) -> OSError:
-    errno, reason = getattr(error, "errno", None), getattr(error, "strerror", "")
-    return OSError(errno, reason, "standard output")
+    number, reason = getattr(error, "errno", None), getattr(error, "strerror", "")
+    return OSError(number, reason, "standard output")
 
 
 def _is_from_printing(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zarrfeed import Split, StoreError, list_splits, open_split
-from zarrfeed.errors import printable
+from zarrfeed.errors import look_up, printable
 from zarrfeed_tools.bench import cold as page_cache
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.bench.job import Job, affordable_samples
@@ -200,6 +200,7 @@ def _find_split(store: Path) -> Split:
         printable(
             f"{store} has no split {_TRAIN!r}; name one of {', '.join(splits)}, like "
             f"{store / splits[0]}"
+            f"{look_up('no-split')}"
         ),
         param_hint="STORE",
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrfeed.errors import ZarrfeedError, how_to_install
+from zarrfeed.errors import ZarrfeedError, how_to_install, look_up
 from zarrfeed.store.address import local_path
 from zarrfeed_tools.abdomens import VOLUME_CLASSES, write_abdomens
 from zarrfeed_tools.cells import CLASSES, write_cells
@@ -221,6 +221,7 @@ def _no_keras(why: object) -> ZarrfeedError:
     return ZarrfeedError(
         f"demo: needs Keras with a backend ({why}): {how_to_install('tensorflow')} (or '.[jax]', "
         "or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
+        f"{look_up('missing-package')}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zarrfeed import GridPatches, list_splits, open_split, predict
-from zarrfeed.errors import StoreError, ZarrfeedError, how_to_install
+from zarrfeed.errors import StoreError, ZarrfeedError, how_to_install, look_up
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.schema import METADATA, PREDICTED
 from zarrfeed_tools.progress import report_interrupts, show_progress
@@ -151,6 +151,7 @@ def _require_new(store: Path, out: Path, *, overwrite: bool) -> None:
             raise StoreError(
                 f"{folder} has predictions already: give another OUT, or replace them by "
                 "--overwrite"
+                f"{look_up('split-exists')}"
             )
 
 
@@ -178,6 +179,7 @@ def _load(path: Path) -> Any:
         raise ZarrfeedError(
             f"predict: needs Keras with a backend ({error}): {how_to_install('tensorflow')} (or "
             "'.[jax]', or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
+            f"{look_up('missing-package')}"
         ) from error
     try:
         return keras.saving.load_model(path, compile=False)

@@ -27,7 +27,7 @@ import imagecodecs
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.jpeg import START, decode_jpeg, parse_jpeg
 from zarrfeed_convert.decoding.limits import Limits, require_regular
 from zarrfeed_convert.decoding.npy import NPY, decode_npy, measure_npy
@@ -311,10 +311,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _undecodable(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno is not None:
-        return SourceError(f"{name}: cannot be decoded: {error}")
+        return SourceError(f"{name}: cannot be decoded: {error}{look_up('damaged-file')}")
     return SourceError(
         f"{name}: cannot be decoded: {_readable(error)}; the file is damaged, truncated or not an "
         "image: restore it, or take it out"
+        f"{look_up('damaged-file')}"
     )
 
 

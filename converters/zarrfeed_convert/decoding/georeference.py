@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 
 _TOLERANCE = 0.6  # pixels: tools differ by half a pixel, as they locate its corner or its centre
 _SCALE, _TIEPOINT, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
@@ -162,6 +162,7 @@ def require_same_place(
         raise SourceError(
             f"{name}: needed the {what} in the image's coordinates, EPSG:{image.system}, found "
             f"EPSG:{mask.system}; {todo}"
+            f"{look_up('geometry')}"
         )
     pixel = min(math.hypot(*image.column), math.hypot(*image.row))
     corners = [(row, column) for row in (0, size[0] - 1) for column in (0, size[1] - 1)]
@@ -172,4 +173,5 @@ def require_same_place(
             f"{name}: needed the {what} at the location of the image, found one up to "
             f"{apart / pixel if pixel else math.inf:.4g} pixels away (its first pixel is off by "
             f"{shift}); {todo}"
+            f"{look_up('geometry')}"
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.machine_memory import total_memory
 from zarrfeed.store.address import entry_kind
 
@@ -110,6 +110,7 @@ class Limits:
                 f"{name}: needed {what} of at most {_mib(self.sample_nbytes)}, found one that "
                 f"claims {said}; if that is right, allow it by "
                 f"--max-sample-size {-(-nbytes // _GIB)}GiB{advice}"
+                f"{look_up('sample-too-large')}"
             )
 
     def require_count(self, count: int, name: str, what: str = "samples") -> None:
@@ -125,6 +126,7 @@ class Limits:
             raise SourceError(
                 f"{name}: needed at most {most} {what}, found a claim of {count}; if that is "
                 f"right, allow it by --max-sample-size {-(-count * _KEY_NBYTES // _GIB)}GiB"
+                f"{look_up('sample-too-large')}"
             )
 
     def require_readable(self, path: Path) -> None:
@@ -184,6 +186,7 @@ class Limits:
             raise SourceError(
                 f"{name}: needed all data inside the dataset, found a reference to {what}; if you "
                 "trust it, add --allow-external"
+                f"{look_up('external-files')}"
             )
 
 
@@ -224,6 +227,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise SourceError(
             f"{path}: cannot be read: {error.strerror}; make it readable, or take it out"
+            f"{look_up('damaged-file')}"
         ) from error
     try:
         text = data.decode("utf-8-sig")
@@ -231,8 +235,11 @@ def read_text(path: Path) -> str:
         raise SourceError(
             f"{path}: needed text in UTF-8, found the byte {data[error.start]:#04x} at byte "
             f"{error.start}; save it as UTF-8"
+            f"{look_up('damaged-file')}"
         ) from error
     if len(data) > _LONGEST or "\0" in text:
         found = "zero bytes" if "\0" in text else f"more than {_LONGEST >> 20} MiB"
-        raise SourceError(f"{path}: needed a text file, found {found}; restore the file")
+        raise SourceError(
+            f"{path}: needed a text file, found {found}; restore the file{look_up('damaged-file')}"
+        )
     return text

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.lib import format as npy
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.limits import Limits, require_regular
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
 
@@ -183,12 +183,14 @@ def _header(
         raise SourceError(
             f"{name}: needed {nbytes} bytes for {'×'.join(map(str, shape))} {dtype}, found {size}; "
             "the file ends early: restore it, or take it out"
+            f"{look_up('damaged-file')}"
         )
     if axes == 2 and len(shape) == 3 and shape[0] <= _CHANNELS < shape[2]:
         raise SourceError(
             f"{name}: needed an image (H, W, C), found {shape}, whose channels seem to come first; "
             "save it with channels last: np.moveaxis(array, 0, -1); if it is a volume, use "
             "-o axes=DHW"
+            f"{look_up('axes')}"
         )
     return shape, fortran, dtype
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import tifffile
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.georeference import nodata_of, place_of
 from zarrfeed_convert.decoding.jpeg import require_whole_jpeg
 from zarrfeed_convert.decoding.pixels import Measure, Pixels, shown_channels, step_of, turn
@@ -280,12 +280,14 @@ def require_whole(page: Any, size: int, name: str) -> None:
         raise SourceError(
             f"{name}: cannot be decoded: it contains {present} of its {needed} strips or tiles; "
             "save it with all of them (gdal_translate -co SPARSE_OK=FALSE), or take it out"
+            f"{look_up('damaged-file')}"
         )
     end = max(map(sum, parts), default=0)
     if end > size:
         raise SourceError(
             f"{name}: cannot be decoded: its pixels end at byte {end}, the file at byte {size}; "
             "restore it, or take it out"
+            f"{look_up('damaged-file')}"
         )
 
 

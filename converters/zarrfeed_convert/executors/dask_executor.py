@@ -23,7 +23,7 @@ import dask.config
 import numpy as np
 from distributed import KilledWorker, Reschedule, Status, get_worker
 
-from zarrfeed.errors import SourceError, WorkerError
+from zarrfeed.errors import SourceError, WorkerError, look_up
 from zarrfeed_convert.executors import remote_task
 from zarrfeed_convert.executors.dask_cluster import Cluster
 from zarrfeed_convert.executors.executor import Executor, Outcome
@@ -193,6 +193,7 @@ class DaskExecutor(Executor):
                     f"{self._shortened(name)}: reading it did not end within {seconds:.0f} s on "
                     f"{worker}; it may be damaged: restore it, or take it out, and restart that "
                     f"worker; for a slow disk, use --read-timeout {4 * self._read_timeout:g}"
+                    f"{look_up('read-timeout')}"
                 )
 
     def _explained(self, error: BaseException, future: Future[Any], item: object) -> BaseException:

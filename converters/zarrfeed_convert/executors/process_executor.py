@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import WorkerError, look_up
 from zarrfeed_convert.executors.executor import Executor, Outcome, Progress, Task
 from zarrfeed_convert.failures import Failed, Failures
 from zarrfeed_convert.supervision.board import NO_ITEM, NOTHING, Board
@@ -170,6 +170,7 @@ class ProcessExecutor(Executor):
             f"{largest.watch.place.reading.name or 'packing'}: its process used "
             f"{nbytes >> 20} MiB and was killed because {why}; use fewer workers (--workers), or "
             "take out the samples that need so much memory"
+            f"{look_up('memory')}"
         )
 
     def _idle(self, wanted: int) -> list[_Process]:
@@ -188,6 +189,7 @@ class ProcessExecutor(Executor):
                 raise WorkerError(
                     f"a packing process could not be started ({error.strerror}); try again with "
                     "fewer workers (--workers), or raise this shell's limits (ulimit -u, ulimit -n)"
+                    f"{look_up('open-files')}"
                 ) from error
             self._processes.append(process)
             idle.append(process)

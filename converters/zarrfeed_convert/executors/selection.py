@@ -6,7 +6,7 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError, how_to_install
+from zarrfeed.errors import SourceError, how_to_install, look_up
 from zarrfeed_convert.arguments import require_seconds, require_whole
 from zarrfeed_convert.executors.executor import (
     Executor,
@@ -96,6 +96,7 @@ def _dask_executor(
         raise SourceError(
             f"scheduler: needs the package {error.name}, which is not installed: "
             f"{how_to_install('dask')}"
+            f"{look_up('missing-package')}"
         ) from error
     return DaskExecutor(context, failures, scheduler, read_timeout)
 

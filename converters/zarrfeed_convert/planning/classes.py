@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.labels import (
     JPEG_HINT,
@@ -224,6 +224,7 @@ def labels_of_values(
         raise SourceError(
             f"{seen[smeared[0]]}: needed masks of class ids, found JPEG masks of "
             f"{len(values)} values; {JPEG_HINT}; or, {of_two_classes(255)}"
+            f"{look_up('jpeg-masks')}"
         )
     top = max(seen, default=0)
     if has_soft_edges(pixels or {}):
@@ -231,11 +232,13 @@ def labels_of_values(
             f"{seen[top]}: needed masks of class ids, found 0, {top} and {len(seen) - 2} values "
             f"between, as soft edges have; {of_two_classes(top)}, or name all classes with "
             "--classes"
+            f"{look_up('mask-255')}"
         )
     if seen.keys() == {0, TOPS[1]} and ignore is None:
         raise SourceError(
             f"{seen[top]}: found the mask values 0 and {top}; use --mask-map {top}=1 if these are "
             f"two classes, or --ignore {top} if it marks unlabelled pixels"
+            f"{look_up('mask-255')}"
         )
     if ignore is None and 255 in values and top == 255:  # beyond, it is an id like others
         if values <= {0, 255}:
@@ -244,6 +247,7 @@ def labels_of_values(
             f"{seen[255]}: found the mask value 255 among {len(values) - 1} others; use "
             f"--ignore 255 if it marks unlabelled pixels; {of_two_classes(255)}; else name the "
             "classes with --classes"
+            f"{look_up('mask-255')}"
         )
     count = max(values, default=0) + 1
     return Labels(tuple(str(number) for number in range(count)), ignore)

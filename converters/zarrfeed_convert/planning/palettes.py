@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.planning.survey_tasks import collect_colors
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def _require_one_meaning(shown: Mapping[tuple[int, int], str], several: Collecti
             f"{shown[index, color]}: shows {found}: the masks have palettes of their own. If "
             f"colours are classes, say which, like --mask-map '{_some(colors)}'; if indices are, "
             f"whatever they show, --mask-map '{_some(indices)}'"
+            f"{look_up('colours')}"
         )
 
 

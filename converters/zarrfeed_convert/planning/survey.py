@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.machine_memory import total_memory
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.store.schema import MASK
@@ -86,6 +86,7 @@ def decide_geometry(
             raise SourceError(
                 f"needed samples of one size{wanted}, found {counted(_by_text(sizes))}; use "
                 f"{fits}, or --tile {keeping}"
+                f"{look_up('sizes-differ')}"
             )
         return (
             Geometry(only, None),
@@ -108,6 +109,7 @@ def decide_geometry(
             raise SourceError(
                 f"{name}: is {size_text(header.size)} and must be padded to "
                 f"{size_text(size)}; name the id that padded mask pixels get with --ignore"
+                f"{look_up('padding')}"
             )
     reason = f"asked for; the samples are {counted(_by_text(sizes))}"
     return geometry, Decision("size", f"{size_text(size)} by {fit}", reason), failed
@@ -170,6 +172,7 @@ def require_ignored_id(
                 f"field {name}: needed an ignored id that {dtype} holds, to pad with, found "
                 f"{ignore}; choose another one with --ignore, or give the field the role target, "
                 "which is padded with 0"
+                f"{look_up('padding')}"
             )
 
 

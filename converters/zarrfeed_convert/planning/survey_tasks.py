@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.class_counts import value_counts
@@ -94,7 +94,9 @@ def probe_all(
         raise SourceError("needed samples to pack, found none")
     if len(set(keys)) != count:
         twice = next(key for key, times in Counter(keys).items() if times > 1)
-        raise SourceError(f"needed a different key for every sample, found {twice!r} twice")
+        raise SourceError(
+            f"needed a different key for every sample, found {twice!r} twice{look_up('same-name')}"
+        )
     parts = executor.run(
         probe_samples,
         [(items, of_cases) for items in _ranges(count, _PROBED_TOGETHER)],
@@ -159,6 +161,7 @@ def require_alike(source: Source, measured: Measured) -> dict[str, ArrayHeader]:
                     f"{source.names(item)[0]}: needed every {name} to be of one kind, "
                     f"{_kind_text(axes, found[name])} as the first, found {_kind_text(axes, kind)}"
                     f"{_ADVICE_OF_MASKS if name == MASK else ''}"
+                    f"{look_up('image-kinds')}"
                 )
     return found
 
@@ -175,10 +178,13 @@ def _require_one_kind(source: Source, measured: Measured) -> None:
         advice = "pack those of each kind into a dataset of their own"
         if colors:
             advice = "use --color grey, rgb or rgba to convert them all"
-        raise SourceError(f"needed images of one kind, found {found}; {advice}")
+        raise SourceError(
+            f"needed images of one kind, found {found}; {advice}{look_up('image-kinds')}"
+        )
     if len({*dtypes}) > 1:
         raise SourceError(
             f"needed images of one number type, found {names(dtypes)}; convert the files first"
+            f"{look_up('image-kinds')}"
         )
 
 

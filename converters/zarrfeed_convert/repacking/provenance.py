@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 
 from zarrfeed import __version__
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import FORMAT_VERSION
 from zarrfeed_convert.mask_kinds import instances_recorded
 from zarrfeed_convert.planning.palettes import (
@@ -106,6 +106,7 @@ def require_same_repacked(
         raise SourceError(
             f"{destination.folder}: exists already, packed from "
             f"{there['source'].get('kind')}, not from {', '.join(asked['splits'])}; {replace}"
+            f"{look_up('split-exists')}"
         )
     known = {} if destination.labels is None else labels_of(destination.labels)
     differ = differences(before | known, asked | labels_of(labels))
@@ -113,6 +114,7 @@ def require_same_repacked(
         raise SourceError(
             f"{destination.folder}: exists already, packed otherwise "
             f"({differences_text(differ)}); {replace}"
+            f"{look_up('split-exists')}"
         )
 
 

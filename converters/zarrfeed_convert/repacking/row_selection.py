@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.order.shuffle import permutation
 from zarrfeed.spelling import few
 
@@ -90,6 +90,7 @@ def _by_name(keys: Sequence[str], facts: Facts, one: str) -> Numbers:
         raise SourceError(
             f"keys: needed names of the {len(facts)} {one}s, such as {facts.keys[0]!r}, found "
             f"{few(map(repr, missing))}"
+            f"{look_up('unknown-key')}"
         )
     rows = [[row_of[key]] if key in row_of else tiles_of[key] for key in keys]
     numbers = np.array([row for some in rows for row in some], np.int64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from zarrfeed import Split, list_splits, open_split
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.address import local_path
 from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
 from zarrfeed_convert.labels import Labels
@@ -158,6 +158,7 @@ def _found(path: Path) -> Split:
         raise SourceError(
             f"{path}: needed one split, found {', '.join(names)}; give its path, such as "
             f"{path / names[0]}"
+            f"{look_up('no-split')}"
         )
     return open_split(path / names[0] if names else path)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import (
     CHANNEL_SUMS,
@@ -192,6 +192,7 @@ def _require_disjoint(splits: Sequence[StoredSplit], facts: Sequence[Facts]) -> 
                 f"{stored.name}: needed names of {part.of_what} that no other split has, found "
                 f"{twice[0]!r}{more}, which {first[twice[0]].name} has, too; leave them out with "
                 "--keys, or distinguish the splits with --prefix-keys"
+                f"{look_up('same-name')}"
             )
         first.update(dict.fromkeys(part.keys, stored))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xxhash
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.shards.case_parts import CasePart, divide_tiles
@@ -218,5 +218,6 @@ def _read(run: TaskRun[Source], recipe: Recipe, item: int, window: Window) -> Sa
             raise SourceError(
                 f"{names[0]}: needed an image ({axes}, C) and a {field.name} ({axes}{rest}) of one "
                 f"size, found {image.shape} and {values.shape} ({name})"
+                f"{look_up('mask-size')}"
             )
     return sample

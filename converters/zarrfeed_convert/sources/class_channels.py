@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.sources.values import packed_dtype
 
@@ -50,6 +50,7 @@ def ones_of_multi_hot(pixels: Pixels, name: str) -> Mask:
         raise SourceError(
             f"{name}: needed a channel for each class, found {found}; leave out --mask-map "
             "multi-hot, or save masks as RGB, TIFF of any number of bands, or arrays"
+            f"{look_up('mask-channels')}"
         )
     shown = pixels.values.max(initial=0) == 255  # with few bits, 1 is stored as 1 or as white
     values = pixels.values if shown else pixels.stored
@@ -69,6 +70,7 @@ def ones_of_multi_hot(pixels: Pixels, name: str) -> Mask:
         raise SourceError(
             f"{name}: needed a multi-hot mask, in each channel 0 and 1 (or 255), found {found}; "
             "make all of a class 1; masks of ids need no --mask-map multi-hot"
+            f"{look_up('mask-channels')}"
         )
     return np.asarray(ones if ones.ndim == 3 else ones[:, :, np.newaxis], np.uint8)
 
@@ -108,6 +110,7 @@ def ids_of_one_hot(
         raise SourceError(
             f"{name}: needed a one-hot mask, found values like {between} besides 0 and {top}; "
             "store the index of the largest channel (argmax) instead"
+            f"{look_up('mask-channels')}"
         )
     classes = hot.sum(axis=-1)
     missing, several = int((classes == 0).sum()), int((classes > 1).sum())
@@ -118,6 +121,7 @@ def ids_of_one_hot(
         raise SourceError(
             f"{name}: needed a one-hot mask, one class in every pixel, found {missing} pixels of "
             f"no class and {several} of several; {advice}"
+            f"{look_up('mask-channels')}"
         )
     ids: NDArray[Any] = hot.argmax(axis=-1) + first
     if none is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.georeference import require_same_place
 from zarrfeed_convert.header import ArrayHeader
 from zarrfeed_convert.labels import JPEG_HINT, is_jpeg, smeared_by_jpeg
@@ -214,6 +214,7 @@ def field_values(field: Field, pixels: Pixels, options: ValueOptions, *, name: s
             raise SourceError(
                 f"{name}: needed ids as the mask {field.name}, found a JPEG of {len(held)} values; "
                 f"{JPEG_HINT}"
+                f"{look_up('jpeg-masks')}"
             )
         dtype = ids_dtype(pixels.values.dtype, options.mask_map)
         return ids.astype(np.promote_types(ids.dtype, dtype), copy=False)

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.limits import require_regular
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
         raise SourceError(
             f"{what}: no such file or folder: {where}; give an existing path, or a glob in quotes "
             f"like 'data/*{min(extensions)}'"
+            f"{look_up('no-files')}"
         )
     base, paths = found
     if is_folder:
@@ -97,7 +98,9 @@ def list_files(where: str, *, what: str, extensions: Collection[str]) -> dict[st
     paths = sorted(paths)
     if not paths:
         looked = f"; looked for {' '.join(sorted(extensions))}" if is_folder else ""
-        raise SourceError(f"{what}: found no file in {where}{looked or '; check the path'}")
+        raise SourceError(
+            f"{what}: found no file in {where}{looked or '; check the path'}{look_up('no-files')}"
+        )
     for path in map(Path, paths):
         if path.exists():
             require_regular(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.sources.name_pairs import advise_suffixes, pairs_of
 from zarrfeed_convert.sources.read_errors import require_any
 
@@ -53,6 +53,7 @@ def files_by_key(
             raise SourceError(
                 f"{what}: needed different names, found {key!r} for both {files[key]} and {path}; "
                 "keep one of them"
+                f"{look_up('same-name')}"
             )
         files[key] = path
     if not files:
@@ -170,6 +171,7 @@ def pair_stacks(
         raise SourceError(
             f"images and masks: needed different files, found the same {len(images)} files, such "
             f"as {min(images)}; distinguish masks by their suffix, like --mask-suffix _mask"
+            f"{look_up('no-pairs')}"
         )
     channels = [
         files_by_key(images, end, "images", but_not=mask_suffix if shared else "")
@@ -296,5 +298,5 @@ def _no_pairs(
     advice = advice or "check that both are of the same dataset"
     return (
         f"images and masks: needed files that pair by name, found {len(images)} like "
-        f"{images[0]!r} and {len(masks)} like {masks[0]!r}; {advice}"
+        f"{images[0]!r} and {len(masks)} like {masks[0]!r}; {advice}{look_up('no-pairs')}"
     )

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import plural
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def require_one_split(pairs: Mapping[str, str], what: str = "mask") -> None:
             f"images and {what}s: needed names of one split, found the image {image!r} and its "
             f"{what} {mask!r}, which differ in {words[0]!r} and {words[1]!r}; give both of the "
             "same split, or rename the files of one side if they belong together"
+            f"{look_up('no-pairs')}"
         )
 
 

@@ -14,7 +14,7 @@ from functools import reduce
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.sources.name_differences import number_of, require_one_split, words_of
 
@@ -130,6 +130,7 @@ def unpaired(images: Sequence[str], masks: Sequence[str]) -> str:
         "images and masks: needed files that pair by name, found "
         f"{_counted(lone, 'image', 'mask')}, {_counted(lonely, 'mask', 'image')}; add the missing "
         "files, take the others out, or rename files so that an image and its mask share their name"
+        f"{look_up('no-pairs')}"
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.schema import (
     ATTRIBUTES,
@@ -173,6 +173,7 @@ class Destination:
                 f"{classes_text(binding.classes)}; found {classes_text(labels.classes)}; "
                 "leave --classes out to use the dataset's, or pack all splits with the same "
                 "classes into another OUT"
+                f"{look_up('split-classes')}"
             )
         require_same_kind(binding, labels, str(self.out))
         if labels.ignore != binding.ignore:
@@ -183,6 +184,7 @@ class Destination:
                 f"{self.out}: the ignored id must be the same in all splits: needed that of "
                 f"{others}, {ignore_text(binding.ignore)}; found {ignore_text(labels.ignore)}; "
                 f"{hint}, or pack all splits with the same ignored id into another OUT"
+                f"{look_up('split-classes')}"
             )
 
 
@@ -222,11 +224,13 @@ def destination_of(out: Path, split: str) -> Destination:
         raise SourceError(
             f"{out}: needed a zarrfeed dataset or a new path, found something else, which was left "
             "unchanged; choose another OUT"
+            f"{look_up('split-exists')}"
         )
     if attributes.get("format") != FORMAT_VERSION:
         raise SourceError(
             f"{out}: needed a dataset of format {FORMAT_VERSION}, found format "
             f"{attributes.get('format')!r}; pack it anew, or use the zarrfeed that packed it"
+            f"{look_up('newer-format')}"
         )
     others = tuple(_splits(out, but=split))
     kinds = ((name, _multi_hot(out / name)) for name in others)

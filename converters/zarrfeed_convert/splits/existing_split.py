@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.schema import DESCRIPTIVE, IMAGE, MASK
@@ -172,6 +172,7 @@ def require_same_split(
         raise SourceError(
             f"{destination.folder}: exists already, packed otherwise ({differences_text(differ)}); "
             "use --overwrite to replace it, or choose another name for the split"
+            f"{look_up('split-exists')}"
         )
 
 
@@ -195,6 +196,7 @@ def require_replaceable(destination: Destination, there: JSON) -> None:
             f"{destination.folder}: needed only arrays that zarrfeed packed, found "
             f"{', '.join(added)}, too, which would be lost; move it elsewhere, or choose another "
             "name for the split"
+            f"{look_up('split-exists')}"
         )
 
 
@@ -210,6 +212,7 @@ def _require_packed(destination: Destination, there: JSON) -> None:
         raise SourceError(
             f"{destination.folder}: needed a split that zarrfeed packed, or a new path, found "
             "something else, which was left unchanged; choose another name for the split"
+            f"{look_up('split-exists')}"
         )
 
 
@@ -284,6 +287,7 @@ def require_own(folders: Iterable[Path], *, below: bool = True) -> None:
         raise SourceError(
             f"{path}: needed a plain file or folder, found {what}, which zarrfeed does not follow; "
             "remove it, or choose another OUT"
+            f"{look_up('links')}"
         )
 
 

@@ -20,7 +20,7 @@ import uuid
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up, without_topic
 from zarrfeed.store.schema import JOURNAL
 from zarrfeed_convert.atomic_files import atomic_file, remove, writing
 from zarrfeed_convert.failures import Failed
@@ -82,6 +82,7 @@ class Journal:
                     f"{self._destination.folder}: {self._done()} of its shards were packed by a "
                     f"run that was stopped and differs from this one ({differ}); repeat "
                     "that run to resume it, or use --restart to start anew"
+                    f"{look_up('other-settings')}"
                 )
             self.clear()  # that run ended with an error, and this one cannot use its shards
             run = {}
@@ -130,7 +131,10 @@ class Journal:
 
     @failed.setter
     def failed(self, found: Sequence[Failed]) -> None:
-        _write(self._folder / _FAILED, {"failed": [list(failed) for failed in found]})
+        _write(
+            self._folder / _FAILED,
+            {"failed": [[item, name, without_topic(why)] for item, name, why in found]},
+        )
 
     def remove(self) -> None:
         """Remove the journal of a complete split."""
@@ -229,6 +233,7 @@ def _locked(destination: Destination) -> Iterator[Journal]:
                 raise SourceError(
                     f"{folder}: another run is packing this split at the moment; wait until it has "
                     "ended, or stop it"
+                    f"{look_up('another-run')}"
                 ) from None
         yield Journal(destination)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from zarrfeed import open_split
-from zarrfeed.errors import printable
+from zarrfeed.errors import printable, without_topic
 from zarrfeed.spelling import plural
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.source import PAIR
@@ -208,7 +208,10 @@ def report_of_plan(
         status="dry run",
         path=destination.folder,
         found=len(samples.keys) + len(left_out),
-        skipped=(*left_out, *((failed.name, failed.why) for failed in failures.found)),
+        skipped=tuple(
+            (name, without_topic(why))
+            for name, why in (*left_out, *((one.name, one.why) for one in failures.found))
+        ),
         packed=len(plan.rows),
         fields=fields,
         classes=_planned_classes(plan),

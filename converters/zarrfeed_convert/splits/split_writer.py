@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, MASK, METADATA, PARTIAL
 from zarrfeed_convert.atomic_files import atomic_file, remove, sync_entry, sync_tree, writing
 from zarrfeed_convert.locks import locked
@@ -171,6 +171,7 @@ def _dataset_locked(destination: Destination) -> Iterator[None]:
         raise SourceError(
             f"{destination.out}: another run has been putting a split in place for {_LOCK_S} s; "
             "stop it, and repeat this command"
+            f"{look_up('another-run')}"
         ) from None
 
 

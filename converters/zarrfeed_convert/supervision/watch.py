@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zarrfeed.errors import look_up
 from zarrfeed.machine_memory import free_memory, total_memory
 from zarrfeed_convert.supervision.board import NO_ITEM
 
@@ -61,7 +62,7 @@ class Watch:
             return ""
         return (
             f"{reading}: reading it did not end within {self._waited:.0f} s; {ADVICE}; for a slow "
-            f"disk, use --read-timeout {4 * patience:g}"
+            f"disk, use --read-timeout {4 * patience:g}{look_up('read-timeout')}"
         )
 
     def died(self, status: int) -> str:
@@ -72,11 +73,12 @@ class Watch:
             return (
                 f"{what}a process was killed (SIGKILL){' while reading it' if what else ''}, most "
                 "likely because memory ran out; use fewer workers (--workers)"
+                f"{look_up('memory')}"
             )
         how = _how(status)
         if not what:
             return f"a process ended unexpectedly ({how}); please report it with the dataset"
-        return f"{what}reading it crashed the decoder ({how}); {ADVICE}"
+        return f"{what}reading it crashed the decoder ({how}); {ADVICE}{look_up('damaged-file')}"
 
 
 def is_crash(status: int) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.in_place.opening import open_in_place
@@ -190,6 +190,7 @@ def require_cases(
             f"common: there are predictions of {few(unknown, shown=5)}, and masks of "
             f"{few(unpredicted, shown=5)}: name the split that was predicted, or store predictions "
             "by the same keys, such as names of files without their endings"
+            f"{look_up('compared-cases')}"
         )
     if (unpredicted or unknown) and not allow_missing:
         found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
@@ -198,6 +199,7 @@ def require_cases(
             f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, and "
             f"no others, found {', and '.join(found)}; predict again, or compare only the cases "
             "that both have by allow_missing=True (--allow-missing)"
+            f"{look_up('compared-cases')}"
         )
     return unpredicted, unknown
 
@@ -221,4 +223,5 @@ def require_sizes(true: CaseBoxes, predicted: CaseBoxes, keys: list[str]) -> Non
             f"the size of its mask, found {tuple(found[at].tolist())}; {wrong.size:,} of "
             f"{plural(len(keys), 'case')} differ: predict the same images, in the same orientation "
             "and spacing"
+            f"{look_up('compared-cases')}"
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -162,7 +164,9 @@ def _likeliest(values: NDArray[Any]) -> NDArray[np.uint16]:
 
 def _known(values: NDArray[Any]) -> NDArray[Any]:
     if np.isnan(values.min(initial=0)):  # faster than to look at each
-        raise ValueError("needed probabilities, found NaN: the model's output was not finite")
+        raise ValueError(
+            f"needed probabilities, found NaN: the model's output was not finite{look_up('nan')}"
+        )
     return values
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError, WorkerError
+from zarrfeed.errors import StoreError, WorkerError, look_up
 from zarrfeed.feed.batch_structure import BatchStructure, Output, outputs_of
 from zarrfeed.feed.class_weights import WEIGHABLE
 from zarrfeed.feed.slot import Spec
@@ -49,6 +49,7 @@ def default_fields(split: Split) -> tuple[str, ...]:
         raise StoreError(
             f"{split.path}: nothing says which of its arrays are the images and which the masks: "
             f"{', '.join(names)}. Name them in order, such as fields={first!r}"
+            f"{look_up('fields')}"
         )
     return names
 
@@ -132,6 +133,7 @@ def transformed_specs(
             raise ValueError(
                 f"transform {function_name(last)} returned {field!r}, which is not part of a "
                 "batch: name it in ZarrSequence(inputs=…, targets=…, weights=…)"
+                f"{look_up('transform-returns')}"
             )
     specs = []
     for field, array in results.items():
@@ -139,6 +141,7 @@ def transformed_specs(
             raise ValueError(
                 f"batch_transform returned {field} of shape {array.shape} for a batch of 1: it "
                 "must keep the batch axis"
+                f"{look_up('transform-returns')}"
             )
         specs.append(Spec(field, array.shape[1:], array.dtype))
     return tuple(specs), between
@@ -203,6 +206,7 @@ def _mask_among(structure: BatchStructure, of_field: Mapping[str, Spec]) -> Outp
         raise ValueError(
             f"class_weight and weights={structure.parts[2]!r} both weigh the targets: give one of "
             "them, or multiply them in a transform"
+            f"{look_up('class-weight')}"
         )
     targets = outputs_of(structure.parts[1])
     masks = [out for out, name in targets.items() if of_field[name].dtype in WEIGHABLE]
@@ -211,6 +215,7 @@ def _mask_among(structure: BatchStructure, of_field: Mapping[str, Spec]) -> Outp
         raise ValueError(
             f"class_weight needs exactly one uint8 or uint16 mask among several targets, got "
             f"{found}: compute the weights in a transform, and name them in weights="
+            f"{look_up('class-weight')}"
         )
     output: Output = (masks or list(targets))[0]
     return output

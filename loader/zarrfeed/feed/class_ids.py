@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zarrfeed.errors import look_up
 from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.class_counts import counted_classes
 
@@ -38,11 +39,13 @@ def class_id(label: int | str, classes: Sequence[str], ids: int, *, argument: st
             raise ValueError(
                 f"{argument} names class {label!r}, but the store has "
                 f"{', '.join(classes) or 'no class names'}{hint and f': {hint}'}"
+                f"{look_up('unknown-class')}"
             )
         return classes.index(label)
     if not 0 <= label < (len(classes) or ids):
         raise ValueError(
             f"{argument} names class {label}, the ids go from 0 to {(len(classes) or ids) - 1}"
+            f"{look_up('unknown-class')}"
         )
     return int(label)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.feed.class_ids import class_id
 from zarrfeed.store.schema import MASK
 
@@ -43,6 +43,7 @@ def require_ids(target: Spec, split: Split) -> None:
             f"class_weight weighs a pixel by its class; pixels of the multi-hot {target.name!r} of "
             f"{split.path} have several classes, or none: weigh the classes in the loss, or "
             "compute weights in a transform and name them in weights="
+            f"{look_up('class-weight')}"
         )
 
 
@@ -85,6 +86,7 @@ def weight_table(
         raise StoreError(
             f"class_weight needs a uint8 or uint16 mask as target, got {mask.name!r} of "
             f"{mask.dtype}: compute weights in a transform, and name them in weights="
+            f"{look_up('class-weight')}"
         )
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
     if ignore is not None and ignore < table.size:  # a store may name one that no mask can hold
@@ -109,6 +111,7 @@ def _balanced(class_weight: str, pixels: NDArray[np.float64] | None) -> list[flo
         raise StoreError(
             "class_weight='balanced' needs class_pixels, which this store lacks: give one weight "
             "per class"
+            f"{look_up('class-counts')}"
         )
     balanced = pixels.sum() / (pixels.size * np.maximum(pixels, 1))
     weights: list[float] = np.where(pixels > 0, balanced, 0.0).tolist()

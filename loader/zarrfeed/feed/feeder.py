@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from zarrfeed.arrays import Arrays, aligned_empty
-from zarrfeed.errors import WorkerTimeout, ZarrfeedError
+from zarrfeed.errors import WorkerTimeout, ZarrfeedError, look_up
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.lookahead import Lookahead
@@ -293,4 +293,5 @@ class Feeder:
                     f"batch {task.batch} of epoch {task.epoch} did not come within "
                     f"{self._timeout:g} s from {self._workers}: if the storage or the transform is "
                     "that slow, increase ZarrSequence(timeout=…)"
+                    f"{look_up('timeout')}"
                 )

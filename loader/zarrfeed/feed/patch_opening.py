@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.feed.fill_values import fill_values
 from zarrfeed.feed.share_opening import forced_draws
 from zarrfeed.feed.subset_ids import chosen_ids
@@ -116,6 +116,7 @@ def _tile(split: Split, layouts: Mapping[str, ArrayLayout], axes: int) -> tuple[
             f"same for every field, found {', '.join(f'{n} {f}' for n, f in shapes.items())}"
             + (f", which have {known}" if known not in (None, axes) else "")
             + ": give the patches as many axes, or choose other fields"
+            + look_up("patch-axes")
         )
     return tile
 

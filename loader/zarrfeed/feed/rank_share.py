@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zarrfeed.errors import look_up
 from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
@@ -122,4 +123,5 @@ def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
         f"an epoch has no batch: {samples} samples{ranks} in batches of {schedule.batch_size}"
         + (" with drop_remainder" if dropped else "")
         + f"; {remedy}"
+        + look_up("empty-epoch")
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arguments import whole
+from zarrfeed.errors import look_up
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
@@ -71,7 +72,9 @@ class Request:
     def __post_init__(self) -> None:
         """Validate and normalise every argument."""
         if self.shuffle not in (True, False, "block"):
-            raise ValueError(f"shuffle must be True, False or 'block', not {self.shuffle!r}")
+            raise ValueError(
+                f"shuffle must be True, False or 'block', not {self.shuffle!r}{look_up('shuffle')}"
+            )
         if self.drop_remainder and self.pad_remainder:
             raise ValueError(
                 "drop_remainder leaves out the last batch, pad_remainder fills it: give one of them"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.feed.class_ids import class_id
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.class_pixels import ClassPixels
@@ -88,6 +88,7 @@ def forced_draws(
         raise ValueError(
             f"shares need classes that the chosen cases contain, got {few(map(repr, absent))}, of "
             f"which they have no pixel; they have {few(found) or 'none'}"
+            f"{look_up('class-missing')}"
         )
     return RandomDraws(patches, cases, labels, pixels)
 
@@ -103,6 +104,7 @@ def _mask_shape(split: Split) -> tuple[int, ...]:
         raise StoreError(
             f"{split.path}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class in "
             "each sample, found none: `zarrfeed convert` counts them"
+            f"{look_up('class-counts')}"
         )
     return mask.sample_shape
 

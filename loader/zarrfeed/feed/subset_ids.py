@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from zarrfeed.errors import look_up
 from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.case_reading import read_case_keys
 from zarrfeed.store.descriptive_arrays import sample_names
@@ -57,9 +58,14 @@ def chosen_ids(subset: Subset, split: Split, count: int, *, cases: bool) -> Ids:
                 given = _ids_of_keys(keys, split, count, cases=cases)
     ids = subset_ids(given, count, f"{what}s")
     if not count:
-        raise ValueError(f"an epoch has no batch: {split.path} has no {what}")
+        raise ValueError(
+            f"an epoch has no batch: {split.path} has no {what}{look_up('empty-epoch')}"
+        )
     if not len(ids):
-        raise ValueError(f"subset chooses none of the {plural(count, what)}: choose at least one")
+        raise ValueError(
+            f"subset chooses none of the {plural(count, what)}: choose at least one"
+            f"{look_up('empty-epoch')}"
+        )
     return ids
 
 
@@ -70,6 +76,7 @@ def _ids_of_keys(keys: list[str], split: Split, count: int, *, cases: bool) -> l
         raise ValueError(
             f"subset names samples, such as {keys[0]!r:.200}, but {split.path} stores no keys: "
             f"give ids from 0 to {count - 1:,}, a slice or a boolean mask"
+            f"{look_up('unknown-key')}"
         )
     wanted, found, known = set(keys), dict[str, int](), list[str]()
     for start in range(0, count, _BLOCK):
@@ -88,6 +95,7 @@ def _ids_of_keys(keys: list[str], split: Split, count: int, *, cases: bool) -> l
             raise ValueError(
                 f"subset names {what} {key!r:.200}, which is none of the {plural(count, what)} of "
                 f"{split.path}: {did_you_mean(key, known, otherwise=such)}"
+                f"{look_up('unknown-key')}"
             )
     return [found[key] for key in keys]
 
@@ -127,6 +135,7 @@ def subset_ids(subset: Subset, samples: int, what: str) -> Ids:
         if given.size != samples:
             raise ValueError(
                 f"subset is a mask of {given.size} values, but the split has {samples} {what}"
+                f"{look_up('unknown-key')}"
             )
         return np.flatnonzero(given)
     if given.size and not np.issubdtype(given.dtype, np.integer):
@@ -134,7 +143,10 @@ def subset_ids(subset: Subset, samples: int, what: str) -> Ids:
     ids = given.astype(np.int64)
     outside = (ids < -samples) | (ids >= samples)
     if outside.any():
-        raise ValueError(f"subset holds id {ids[outside][0]}, but the split has {samples} {what}")
+        raise ValueError(
+            f"subset holds id {ids[outside][0]}, but the split has {samples} {what}"
+            f"{look_up('unknown-key')}"
+        )
     ids = np.where(ids < 0, ids + samples, ids)
     unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.errors import look_up
 from zarrfeed.feed.stats import model_waits
 from zarrfeed.fronts.epoch_report import epoch_line
 from zarrfeed.fronts.front_end import FrontEnd
@@ -65,6 +66,7 @@ class SequenceCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"{name} follows a ZarrSequence, but fit took no batch of it: needed the sequence "
                 f"that fit trains on, got {self._sequence!r}. Give fit the sequence itself, not a "
                 f"dataset around it, and give {name} the same one"
+                f"{look_up('callback-sequence')}"
             )
         self._at_begin = None
         return current

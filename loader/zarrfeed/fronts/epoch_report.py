@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from zarrfeed.feed.stats import EpochStats
 
@@ -57,12 +59,15 @@ def epoch_line(
     if share >= _NOTICED:
         did = ", ".join(f"{name} {part:.0%}" for name, part in parts.items())
         advice = _advice(parts, workers=workers, processes=processes)
-        return f"{line}: input is the limit (workers: {did}); try {advice}"
+        return (
+            f"{line}: input is the limit (workers: {did}); try {advice}{look_up('slow-training')}"
+        )
     busy = 1.0 - parts["idle"]
     if workers and not processes and busy > _BUSY and parts["transform"] > 0.5:
         return (
             f"{line}, but the worker threads were busy with the transform all the time, and share "
             "Python's lock with the model: try use_multiprocessing=True"
+            f"{look_up('slow-training')}"
         )
     return f"{line}: compute is the limit"
 

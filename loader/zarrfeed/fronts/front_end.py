@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import how_to_install
+from zarrfeed.errors import how_to_install, look_up
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.base_sequence import BaseSequence
@@ -307,7 +307,8 @@ class FrontEnd(BaseSequence):
         except ImportError as error:
             raise ImportError(
                 f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}, or "
-                "iterate over the sequence, which does not need it",
+                "iterate over the sequence, which does not need it"
+                f"{look_up('missing-package')}",
                 name=error.name,
             ) from error
 

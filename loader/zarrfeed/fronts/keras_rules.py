@@ -11,6 +11,7 @@ from itertools import islice
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.errors import look_up
 from zarrfeed.feed.batch_arrays import WEIGHT
 from zarrfeed.fronts.front_end import FrontEnd
 from zarrfeed.user_warning import warn_user
@@ -55,6 +56,7 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any], base: type) -> Non
             raise ValueError(
                 f"When providing `x` as a ZarrSequence, `{name}` should not be passed. Instead, "
                 f"{instead}"
+                f"{look_up('fit-arguments')}"
             )
     batch_size = given.get("batch_size")
     if batch_size not in (None, sequence.batch_size):
@@ -73,6 +75,7 @@ def check_given(sequence: FrontEnd, given: Mapping[str, Any], base: type) -> Non
             f"{names[2]!r} as weights; this batch has {', '.join(names)}: choose "
             f"ZarrSequence(fields={names[:2]!r}), or use inputs=, targets= and weights= to say "
             "what they are"
+            f"{look_up('third-array')}"
         )
 
 
@@ -92,6 +95,7 @@ def require_targets(sequence: FrontEnd) -> None:
         f"the model's loss needs targets, and batches hold {', '.join(structure.names)} alone, "
         f"which feeds predict; the split has {', '.join(masks)}: name the targets by "
         "ZarrSequence(inputs=…, targets=…), or convert with masks"
+        f"{look_up('no-targets')}"
     )
 
 

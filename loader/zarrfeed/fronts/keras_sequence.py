@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
+from zarrfeed.errors import look_up
 from zarrfeed.feed.passes import PEEK_LIMIT
 from zarrfeed.fronts.front_end import FrontEnd, torch_rank
 from zarrfeed.fronts.keras_rules import (
@@ -133,6 +134,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
             raise ValueError(
                 f"JAX cannot split batch_size={self.batch_size} over {parts} devices: needed a "
                 f"multiple of {parts}"
+                f"{look_up('last-batch')}"
             )
         rows = self.partial_batch_size
         if rows is not None and rows % parts:
@@ -140,6 +142,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 f"JAX cannot split the last batch, of {rows}, over {parts} devices: give "
                 "pad_remainder=True, which fills it with samples of weight 0, or "
                 "drop_remainder=True"
+                f"{look_up('last-batch')}"
             )
 
     def to_tf_dataset(self) -> tf.data.Dataset:  # noqa: D102 - FrontEnd's
@@ -152,6 +155,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                     "Keras would shard a tf.data.Dataset of this process's share once more, and "
                     "lose samples: give the sequence itself to fit, with transform=, or set "
                     "keras.distribution's auto_shard_dataset=False and give rank and world_size"
+                    f"{look_up('rank')}"
                 )
         return super().to_tf_dataset()
 

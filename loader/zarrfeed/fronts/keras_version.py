@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from zarrfeed.errors import how_to_install
+from zarrfeed.errors import how_to_install, look_up
 
 
 def legacy_keras() -> bool:
@@ -18,10 +18,12 @@ def no_keras(needed_by: str, error: ImportError) -> ImportError:
         message = (
             f"{needed_by} needs tf_keras, for which TF_USE_LEGACY_KERAS asks ({error}): "
             f"{how_to_install('tf-keras')}, or unset the variable for Keras 3"
+            f"{look_up('missing-package')}"
         )
     else:
         message = (
             f"{needed_by} needs Keras with a backend ({error}): {how_to_install('tensorflow')} "
             "(or '.[jax]', or '.[torch]'); KERAS_BACKEND chooses among those that are installed"
+            f"{look_up('missing-package')}"
         )
     return ImportError(message, name=error.name, path=error.path)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -79,6 +81,7 @@ def patch_predictions(
                 f"predict needs scores without NaN, got NaN from the model {model_name(model)} for "
                 f"case {case_of(done + bad)!r}: if the image has NaN, replace it by a transform; "
                 "else look for weights that are NaN, or for values too large for float16"
+                f"{look_up('nan')}"
             )
         yield found
         done += rows
@@ -99,17 +102,20 @@ def checked(outputs: Any, rows: int, size: tuple[int, ...]) -> NDArray[np.float3
             f"predict needs a model with one output {needed}, got {type(outputs).__name__} of "
             f"{len(outputs)}: make a model of one of them, such as keras.Model(model.input, "
             "model.outputs[0])"
+            f"{look_up('model-output')}"
         )
     found = np.asarray(outputs)
     if found.shape[: 1 + len(size)] != (rows, *size) or found.ndim - len(size) not in (1, 2):
         raise ValueError(
             f"predict needs one value per pixel and class, {needed} from patches of {size}, got "
             f"{found.shape} from the model: its output must be as large as its input"
+            f"{look_up('model-output')}"
         )
     if found.dtype.kind in "biuc":
         raise ValueError(
             f"predict needs scores of classes as floats, got {found.dtype} from the model: leave "
             "out its last step (argmax), because class ids cannot be blended"
+            f"{look_up('model-output')}"
         )
     if found.ndim == 1 + len(size):
         found = found[..., None]
@@ -160,6 +166,7 @@ def _errors_of_models(inputs: Any, names: tuple[str, ...], size: tuple[int, ...]
             raise ValueError(
                 f"predict needs a transform that keeps the size of patches, {size}, because the "
                 f"output of the model must have it; after the transform, {shapes}"
+                f"{look_up('transform-returns')}"
             ) from error
         error.add_note(shapes)
         raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.arguments import whole
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.case_predictions import CasePredictions
 from zarrfeed.feed.workers.batch_spec import function_name
@@ -158,6 +158,7 @@ def predict(
         raise StoreError(
             f"{split.path}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
             "the model gets by inputs= (--field)"
+            f"{look_up('fields')}"
         )
     inputs = inputs or IMAGE
     stored = next((name for name in names if name in split.layouts), IMAGE)

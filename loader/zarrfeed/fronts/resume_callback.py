@@ -7,7 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.fronts.callbacks import SequenceCallback
 from zarrfeed.fronts.keras_version import legacy_keras
 from zarrfeed.order.resume_state import ResumeJournal
@@ -96,6 +96,7 @@ class ResumeCallback(SequenceCallback):
             raise ValueError(
                 f"{self._path}: {error}: remove this file to begin the epoch again with the "
                 "restored weights"
+                f"{look_up('resume')}"
             ) from error
         if not self._journal.entries:
             _LOG.info(
@@ -127,6 +128,7 @@ class ResumeCallback(SequenceCallback):
             raise RuntimeError(
                 f"the optimizer was restored to step {step} after ResumeCallback had found it at "
                 f"step {self._restored_at}: list ResumeCallback after BackupAndRestore"
+                f"{look_up('resume')}"
             )
         if self._restored_at == 0 < self._reached:
             warn_user(
@@ -207,6 +209,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
         raise StoreError(
             f"{path}: needed a journal of ResumeCallback, got {error!r}; remove the file to begin "
             "anew"
+            f"{look_up('resume')}"
         ) from error
 
 

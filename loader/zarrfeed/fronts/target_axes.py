@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zarrfeed.errors import look_up
 from zarrfeed.feed.batch_structure import outputs_of
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def require_weights_of_pixels(
                 f"{('b', *shape)}, because Keras' losses are means over it; got {name!r} of shape "
                 f"{('b', *found)}. For a value per pixel, give the output a channel axis, such as "
                 "that of Conv2D(1, 1); for a weight per channel, write a loss"
+                f"{look_up('model-output')}"
             )
 
 

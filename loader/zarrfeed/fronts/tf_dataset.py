@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -151,4 +153,5 @@ def _require_one_rank(ranks: int) -> None:
             f"MultiWorkerMirroredStrategy TensorFlow itself shares out every batch among its "
             f"{workers} workers: samples would be lost. Leave rank and world_size out; batch_size "
             "then counts over all workers"
+            f"{look_up('rank')}"
         )

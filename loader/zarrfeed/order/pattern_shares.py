@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,7 +64,10 @@ def pattern_shares(
     wanted = np.array(targets)
     for name, target, column in zip(names, targets, patterns.T, strict=True):
         if target > 0 and not column.any():
-            raise ValueError(f"no sample of the subset contains {name!r}: leave it out of shares")
+            raise ValueError(
+                f"no sample of the subset contains {name!r}: leave it out of shares"
+                f"{look_up('class-missing')}"
+            )
         if target < 1 and column.all():
             raise ValueError(
                 f"every sample of the subset contains {name!r}: leave it out of shares"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from zarrfeed.errors import look_up
+
 AUTO: Final = "auto"
 Auto: TypeAlias = int | Literal["auto"]
 
@@ -67,7 +69,9 @@ class RequestedRank:
             rank = detected.rank if detected.world_size == world_size else 0
         if rank >= world_size:
             hint = "" if self.world_size else ": give world_size, too"
-            raise ValueError(f"rank must be below world_size, not {rank} of {world_size}{hint}")
+            raise ValueError(
+                f"rank must be below world_size, not {rank} of {world_size}{hint}{look_up('rank')}"
+            )
         return rank, world_size
 
     def conflict(self, detected: DetectedRank) -> str:

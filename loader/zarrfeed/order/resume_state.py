@@ -11,6 +11,8 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from zarrfeed.errors import look_up
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -67,6 +69,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         raise ValueError(
             f"needed a state of version {VERSION}, found {version!r}: use the zarrfeed that saved "
             "it, or start again without the state"
+            f"{look_up('resume')}"
         )
     # All ranks have the same position, so that a state of one fits the others.
     ours = {"sampler": None, **_arguments(schedule)}
@@ -76,6 +79,7 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         raise ValueError(
             f"the state was saved by a sequence of other batches: {'; '.join(differing)}. Use the "
             "same arguments, or start again without the state"
+            f"{look_up('resume')}"
         )
     if epoch < 0 or not 0 <= batch < schedule.batches:
         raise ValueError(

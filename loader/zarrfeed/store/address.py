@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 
 # One slash is enough, because pathlib turns two into one. A scheme has two letters or more (one is
 # a drive of Windows) and no dot (f.h5:/images is an array in a file).
@@ -61,7 +61,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Traceback (most recent call last):
     ...
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
-an address (s3); copy it here or mount it, and give its path
+an address (s3); copy it here or mount it, and give its path (look up: remote-store)
     """
     # pathlib's expanduser raises if there is no home folder.
     text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111
@@ -76,6 +76,7 @@ an address (s3); copy it here or mount it, and give its path
         todo += f"; the local folder of that name is ./{scheme}:/{rest}"
     raise StoreError(
         f"{scheme}://{rest}: needed the path of a local folder, found an address ({scheme}); {todo}"
+        f"{look_up('remote-store')}"
     )
 
 

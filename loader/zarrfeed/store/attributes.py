@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.schema import ATTRIBUTES, FORMAT_VERSION, JSON
 
 # The expected type of a value: a type or a tuple of types; [kind] for a list of items of one kind;
@@ -79,6 +79,7 @@ def read_attributes(metadata: JSON, name: str) -> JSON:
         raise StoreError(
             f"{name}: written in format {version:.0f}, this zarrfeed reads up to {FORMAT_VERSION}: "
             "upgrade zarrfeed"
+            f"{look_up('newer-format')}"
         )
     _require(own, _KINDS, where)
     _require_roles(own.get("packed", {}), where)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import CaseKeyError, StoreError
+from zarrfeed.errors import CaseKeyError, StoreError, look_up
 from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_array import CaseArray, ReaderPool
@@ -182,6 +182,7 @@ class Cases(Mapping[str, CaseArray]):
         raise StoreError(
             f"{self.split.path}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
             f"one by .open(key, {next(iter(self.fields), '')!r})"
+            f"{look_up('fields')}"
         )
 
     def _crs_of(self, case: int) -> str | None:
@@ -245,6 +246,7 @@ class Cases(Mapping[str, CaseArray]):
             f"{self.split.path}: needed the key of one of {len(self):,} cases, such as "
             f"{few(map(repr, keys), shown=3, counted=True)}, found {key!r:.200}"
             f"{hint and f'; {hint}'}"
+            f"{look_up('unknown-key')}"
         )
 
     def _pool(self, field: str) -> ReaderPool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.store.reader import SplitReader
 from zarrfeed.store.schema import CLASS_PIXELS, MASK
@@ -35,6 +35,7 @@ def counted_classes(split: Split) -> int:
         raise StoreError(
             f"{split.path}: needed {CLASS_PIXELS!r}, the pixels of each class in each sample, "
             "found none: `zarrfeed convert` counts them; without, only sampling=Weights(…) works"
+            f"{look_up('class-counts')}"
         )
     classes = counted.shape[1]
     if split.classes and classes != len(split.classes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.codecs import decode_chunk
 from zarrfeed.store.decoded_chunks import DecodedChunks
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
@@ -139,5 +139,6 @@ class DecodingReader(MappedReader):
                 f"{self._files.path(shard)}: chunk {chunk} ({samples} of "
                 f"{self._files.folder.name!r}) is damaged: {error}; restore the file or convert "
                 "again"
+                f"{look_up('damaged-store')}"
             ) from error
         self.decode_seconds += time.perf_counter() - began

@@ -14,6 +14,7 @@ import resource
 import threading
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from zarrfeed.errors import look_up
 from zarrfeed.live_objects import LiveObjects
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def with_room(act: Callable[[], Made], what: object, error: type[ZarrfeedError])
                     f"{what}: {failure.strerror}, though zarrfeed keeps no shard open in this "
                     f"process, which may have {_limit():,} files open: allow more (ulimit -n), or "
                     "use fewer workers or sequences"
+                    f"{look_up('open-files')}"
                 ) from failure
             _close(kept // 2)
 

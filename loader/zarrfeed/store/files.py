@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.schema import METADATA
@@ -66,6 +66,7 @@ def require_same(folder: Path, stamp: Stamp | None) -> None:
         raise ReadError(
             f"{folder}: the split was replaced or removed while it was read: make a new "
             "ZarrSequence to read the new one"
+            f"{look_up('replaced-split')}"
         )
 
 
@@ -136,6 +137,7 @@ def _require_within(path: Path, descriptor: int, within: str) -> None:
         raise ReadError(
             f"{path}: needed a file in {within}, found a link to {found}, which is not followed: "
             "copy the store with `cp -rL`"
+            f"{look_up('links')}"
         )
 
 

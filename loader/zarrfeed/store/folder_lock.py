@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ def locked(folder: Path, *, wait_s: float = 0) -> Iterator[None]:
                 raise StoreError(
                     f"{folder}: another run is writing to it: wait for it, or give another output "
                     "folder"
+                    f"{look_up('another-run')}"
                 )
             time.sleep(_LOOK_EVERY_S)
         if not os.path.samestat(os.fstat(descriptor), folder.stat()):

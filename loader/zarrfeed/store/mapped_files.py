@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store import file_limits
 from zarrfeed.store.files import Stamp, open_file, require_same
 from zarrfeed.store.truncation import Region, guarded
@@ -110,6 +110,7 @@ class MappedFiles:
         except ValueError as error:  # an empty file cannot be mapped
             raise ReadError(
                 f"{path}: the file is empty: it is truncated; restore it or convert again"
+                f"{look_up('damaged-store')}"
             ) from error
         except OSError as error:
             if isinstance(error, ReadError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.case_reading import read_case_table
@@ -48,6 +48,7 @@ def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str
         raise StoreError(
             f"{folder}: needed one split, found {', '.join(splits)}: name one, such as "
             f"{folder / splits[-1]}"
+            f"{look_up('no-split')}"
         )
     return open_split(folder.joinpath(*splits))
 
@@ -79,6 +80,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
         raise StoreError(
             f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
             f"axes, found {shape} per row of {field!r}: give the patches as many axes"
+            f"{look_up('patch-axes')}"
         )
     if table is not None and split.sources:  # chunks of others may be as large as a case
         most = table.sizes.max(axis=0).tolist()

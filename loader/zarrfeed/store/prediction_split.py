@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.attributes import read_attributes
 from zarrfeed.store.folder_lock import locked
 from zarrfeed.store.node_metadata import read_metadata
@@ -181,6 +181,7 @@ class PredictionSplit:
             raise StoreError(
                 f"{self.folder} has predictions already: give another output folder, or overwrite "
                 "them (overwrite=True, --overwrite)"
+                f"{look_up('split-exists')}"
             )
 
     def _begin(self, field: str, settings: JSON, *, overwrite: bool) -> None:
@@ -196,6 +197,7 @@ class PredictionSplit:
                     f"{self.partial} was begun with other settings: {', '.join(changed)}: repeat "
                     "that call, replace it (overwrite=True, --overwrite), or give another output "
                     "folder"
+                    f"{look_up('other-settings')}"
                 )
             before = None
         if before is None:
@@ -221,6 +223,7 @@ class PredictionSplit:
                 f"{self.partial}: needed a new folder or unfinished predictions, found an "
                 "unfinished conversion, or something else, which was left unchanged: repeat the "
                 "same `zarrfeed convert` to finish it, remove it, or give another output folder"
+                f"{look_up('unfinished-split')}"
             )
         return found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.box_runs import box_runs
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
 from zarrfeed.store.truncation import GUARDED
@@ -89,6 +89,7 @@ class RowReader(MappedReader):
             raise ReadError(
                 f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {reads.chunk[wrong]} has "
                 f"{nbytes[wrong]} bytes, needed {needed}; restore the file or convert again"
+                f"{look_up('damaged-store')}"
             )
         return offset + reads.row * sample
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zarrfeed.arrays import aligned_empty
-from zarrfeed.errors import ReadError, StoreError, printable
+from zarrfeed.errors import ReadError, StoreError, look_up, printable
 from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.store.codecs import use_one_thread_per_decode
 from zarrfeed.store.field_opening import open_field
@@ -135,6 +135,7 @@ class BatchReader:
                         f"{self._path}: there is not enough memory left for chunks of "
                         f"{layout.chunk_shape} {layout.dtype}: use fewer workers, or repack the "
                         "split with smaller chunks"
+                        f"{look_up('memory')}"
                     ) from error
         finally:  # if the split was replaced, that explains any other error
             for folder, stamp in self._stamps:

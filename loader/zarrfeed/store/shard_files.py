@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.store.chunk_table import ENTRY_NBYTES, read_table
 from zarrfeed.store.mapped_files import MappedFile, MappedFiles
@@ -227,6 +227,7 @@ class ShardFiles:
             raise ReadError(
                 f"{self.path(shard)}: the shard has vanished while it was in use; restore it or "
                 "convert again"
+                f"{look_up('damaged-store')}"
             )
         self._require_whole(shard, file)
         return file
@@ -242,6 +243,7 @@ class ShardFiles:
         return ReadError(
             f"{self.path(shard)}: {found}: it was truncated while in use; restore it or convert "
             "again"
+            f"{look_up('damaged-store')}"
         )
 
     def _file(self, shard: int) -> MappedFile | None:
@@ -255,7 +257,10 @@ class ShardFiles:
         except FileNotFoundError as error:
             if not self._required:
                 return None
-            raise ReadError(f"{path}: the shard is missing; restore it or convert again") from error
+            raise ReadError(
+                f"{path}: the shard is missing; restore it or convert again"
+                f"{look_up('damaged-store')}"
+            ) from error
 
     def _table(self, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         file = self._file(shard)
@@ -272,6 +277,9 @@ class ShardFiles:
             )
         except ValueError as error:
             self._files.forget(shard)
-            raise ReadError(f"{self.path(shard)}: {error}; restore it or convert again") from error
+            raise ReadError(
+                f"{self.path(shard)}: {error}; restore it or convert again"
+                f"{look_up('damaged-store')}"
+            ) from error
         self._require_whole(shard, file)
         return offset[: self._chunks], nbytes[: self._chunks]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import did_you_mean, nearest
 from zarrfeed.store.address import absolute_path
@@ -210,6 +210,7 @@ class Split:
             raise StoreError(
                 f"{self.path}: needed a field {missing[0]!r}, found {self._names()}"
                 f"{hint and f'; {hint}'}"
+                f"{look_up('fields')}"
             )
         chosen = {name: self.layouts[name] for name in fields}
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
@@ -272,6 +273,7 @@ def _open(folder: Path) -> Split:
         raise StoreError(
             f"{folder}: needed a finished split, found an unfinished conversion; run `zarrfeed "
             "convert` again to finish it"
+            f"{look_up('unfinished-split')}"
         )
     metadata = _group(folder)
     # Taken before the metadata is read, so that a replacement after that has another stamp.
@@ -344,7 +346,9 @@ def only_store_errors(folder: Path) -> Iterator[None]:
         RuntimeError,
         MemoryError,
     ) as error:
-        raise StoreError(f"{folder}: its metadata is damaged: {error!r:.300}") from error
+        raise StoreError(
+            f"{folder}: its metadata is damaged: {error!r:.300}{look_up('damaged-store')}"
+        ) from error
 
 
 def _group(folder: Path) -> JSON:
@@ -363,22 +367,27 @@ def _what_is_there(folder: Path) -> str:
     unfinished = folder.with_name(folder.name + PARTIAL)
     if unfinished.exists():
         run, command = _unfinished_run(unfinished)
-        return f"its {run} is not finished: repeat the same `{command}` to continue it"
+        todo = look_up("unfinished-split")
+        return f"its {run} is not finished: repeat the same `{command}` to continue it{todo}"
     for child in folder.iterdir() if folder.is_dir() else ():
         if child.name.endswith(PARTIAL):
             command = _unfinished_run(child)[1]
-            return f"no split is finished yet: repeat the same `{command}` to continue"
+            todo = look_up("unfinished-split")
+            return f"no split is finished yet: repeat the same `{command}` to continue{todo}"
     if folder.exists():
-        return f"needed a Zarr group, found no {METADATA}; `zarrfeed convert` packs folders"
+        todo = f"`zarrfeed convert` packs folders{look_up('no-split')}"
+        return f"needed a Zarr group, found no {METADATA}; {todo}"
     parent = read_metadata(folder.parent) or {}
     if parent.get("node_type") == "group":
         splits = list_splits(folder.parent)
         hint = did_you_mean(folder.name, splits)
         has = ", ".join(splits) or "no split"
-        return f"no such split; {folder.parent} has {has}{hint and f': {hint}'}"
+        return (
+            f"no such split; {folder.parent} has {has}{hint and f': {hint}'}{look_up('no-split')}"
+        )
     near = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
     hint = f"did you mean {near}?" if near else "`zarrfeed convert` packs one"
-    return f"no such store; {hint}"
+    return f"no such store; {hint}{look_up('no-split')}"
 
 
 def _unfinished_run(folder: Path) -> tuple[str, str]:

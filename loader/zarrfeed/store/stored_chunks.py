@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import ReadError
+from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.chunk_table import read_table
 from zarrfeed.store.codecs import decode_chunk
 from zarrfeed.store.mapped_files import MappedFile, MappedFiles
@@ -146,6 +146,7 @@ class StoredChunks:
             raise ReadError(
                 f"{self._path(file)}: chunk {place} of {self._folder.name!r} is damaged: {error}; "
                 "restore the file or convert again"
+                f"{look_up('damaged-store')}"
             ) from error
         yield values
         self._require_whole(number, mapped, file)
@@ -165,6 +166,7 @@ class StoredChunks:
             if self._required:
                 raise ReadError(
                     f"{path}: the shard is missing; restore it or convert again"
+                    f"{look_up('damaged-store')}"
                 ) from error
             return None
 
@@ -175,6 +177,7 @@ class StoredChunks:
             raise ReadError(
                 f"{self._path(file)}: the file had {needed} bytes and now has {now}: it was "
                 "truncated while in use; restore it or convert again"
+                f"{look_up('damaged-store')}"
             )
 
     def _encoded(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.sources.axes import Axes
 
@@ -150,6 +150,7 @@ def _candidates(images: Sequence[Shape], channels_first: bool) -> list[str]:
         raise SourceError(
             "images: needed arrays of shape (N, H, W), (N, H, W, C), (N, D, H, W) or "
             f"(N, D, H, W, C), found {_said(images)}"
+            f"{look_up('axes')}"
         )
     if channels_first:
         layouts = [_channels_first(one[:-1]) if "C" in one else one for one in layouts]
@@ -194,6 +195,7 @@ def _best(
         raise SourceError(
             f"{what}: needed arrays of shape {needed}, beside images {beside}, found "
             f"{_said(others)}"
+            f"{look_up('axes')}"
         )
 
     def rated(pair: tuple[str, str]) -> _Fit:

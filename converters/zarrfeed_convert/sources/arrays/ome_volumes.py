@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.ome_metadata import Multiscale, ome_of
 from zarrfeed.store.ome_places import affine_of
@@ -176,6 +176,7 @@ def open_volume(
             raise SourceError(
                 f"{ids.path}: {elsewhere}; if their pixels belong together all the same, use "
                 "--geometry warn"
+                f"{look_up('geometry')}"
             )
     if not pixels.stored:
         raise SourceError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.decoding.pixels import Pixels
@@ -266,6 +266,7 @@ class OmeZarr(Source):
                 f"{name}: needed class ids, found values up to {values.max()}: they number "
                 "instances; use --option binary=yes, which makes them 1, or give them ids with "
                 "--mask-map"
+                f"{look_up('class-ids')}"
             )
         ids = self._options.mask(Pixels(in_rows(values, values.ndim)), name=name)
         return ids.reshape(values.shape)

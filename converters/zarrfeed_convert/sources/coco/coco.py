@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.coco.index import index_coco
@@ -159,6 +159,7 @@ class CocoJson(DrawnSource):
             raise SourceError(
                 f"{image}: needed {needed[0]}x{needed[1]} (height x width), as {mask} says, found "
                 f"{height}x{width}{turned}; use the image that was annotated"
+                f"{look_up('mask-size')}"
             )
 
     def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
@@ -212,6 +213,7 @@ class CocoJson(DrawnSource):
             raise SourceError(
                 f"images: needed the images of {self._masks} ({len(self._index.names)}), found "
                 f"none that can be packed in {self._images}{first}; check --images"
+                f"{look_up('no-files')}"
             )
         unlisted = sum(Path(file).suffix.lower() in EXTENSIONS for file in on_disk - listed)
         ordered = sorted(files)
@@ -273,6 +275,7 @@ def _below(folder: str) -> set[str]:
     if not Path(folder).is_dir():
         raise SourceError(
             f"images: needed the folder of images, found no folder {folder}; check --images"
+            f"{look_up('no-files')}"
         )
     return {Path(path).relative_to(folder).as_posix() for path in files_below(folder)}
 

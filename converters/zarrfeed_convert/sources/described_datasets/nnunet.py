@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS as IMAGES
 from zarrfeed_convert.decoding.limits import Limits
@@ -237,6 +237,7 @@ def _names(folder: Path, ending: str) -> dict[str, str]:
         raise SourceError(
             f"{folder}: needed a folder of files {ending}, found none; restore it, or choose the "
             "other subset by -o subset=train or test"
+            f"{look_up('no-files')}"
         )
     paths = [path for path in files_below(str(folder)) if path.endswith(ending)]
     names: dict[str, str] = {}

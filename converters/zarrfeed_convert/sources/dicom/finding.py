@@ -14,7 +14,7 @@ from os.path import commonpath
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.sources.dicom.headers import (
     has_contours,
     is_segmentation,
@@ -197,6 +197,7 @@ def _require(found: FoundFiles, slices: _Slices, images: str, masks: str) -> Non
     if not slices.found:
         raise SourceError(
             f"images: needed DICOM files, found no DICOM image in {images}; check --images{first}"
+            f"{look_up('no-files')}"
         )
     if found.segmentations and found.volumes:
         raise SourceError(

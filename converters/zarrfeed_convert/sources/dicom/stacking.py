@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.sources.dicom.regularity import (
     BEFORE_PLACES,
     OF_PLACES,
@@ -72,6 +72,7 @@ class Stacker:
             raise SourceError(
                 f"{place}: needed {what.needed}, found {what.found}; {what.advice}; with "
                 f"--geometry warn, {what.outcome}"
+                f"{look_up('geometry')}"
             )
         self._found[what.subject].append(f"{place}: found {what.found}; {what.outcome}")
 

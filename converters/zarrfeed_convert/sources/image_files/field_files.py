@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.geometry import size_text
@@ -138,6 +138,7 @@ class FilePairs(DecodedFields):
                 f"{self._level} of the image ({self._levels_of(names[0])}), found {name} "
                 f"({self._levels_of(name)}); save the {field.name} with the same levels or in the "
                 "size of this one, or use -o level=0"
+                f"{look_up('mask-size')}"
             )
 
     def _levels_of(self, name: str) -> str:

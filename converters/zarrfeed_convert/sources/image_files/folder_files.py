@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import files_in, fixed_part, has_extension, stem_of
@@ -84,6 +84,7 @@ def join_folders(
             raise SourceError(
                 f"images and masks: needed different files, found {len(shared)} of {images} on "
                 "both sides; say how masks are told apart, like --mask-suffix _mask"
+                f"{look_up('no-pairs')}"
             )
         not_suffix = mask_suffix if shared else ""
         not_image = image_suffix if shared and not mask_suffix else ""
@@ -180,7 +181,7 @@ def _require_partners(
         *_alone("image", lone_images, image_of, what),
         *_alone(what, lone_others, side.files, "image"),
     ]
-    raise SourceError(f"{advice}; {'; '.join(alone)}")
+    raise SourceError(f"{advice}; {'; '.join(alone)}{look_up('no-pairs')}")
 
 
 def _alone(what: str, keys: Sequence[str], files: Mapping[str, str], partner: str) -> list[str]:
@@ -203,6 +204,7 @@ def _image_files(where: str, what: str, arrays: list[str]) -> dict[str, str]:
         raise SourceError(
             f"{what}: needed a folder, a file or a glob, found no such folder or file: {where}; "
             "correct the path, or put a glob in quotes like 'data/*.png'"
+            f"{look_up('no-files')}"
         )
     base, paths = found
     for extensions in (EXTENSIONS, _ARRAYS):
@@ -218,4 +220,5 @@ def _image_files(where: str, what: str, arrays: list[str]) -> dict[str, str]:
     raise SourceError(
         f"{what}: needed image files, found no image in {where} ({len(paths)} files in all); "
         f"looked for {' '.join(sorted({*EXTENSIONS, *_ARRAYS}))}"
+        f"{look_up('no-files')}"
     )

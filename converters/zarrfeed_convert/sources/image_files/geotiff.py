@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.raster import (
     CACHE_NBYTES,
@@ -176,6 +176,7 @@ class GeoTiffs(FilePairs):
                 f"{self._files[sample][0]}: needed the mask at the location of the image, found "
                 f"{elsewhere}; resample the mask to the image's pixels or, if they match as they "
                 "are, use --geometry warn"
+                f"{look_up('geometry')}"
             )
         nodata = header.nodata
         if self._fill is not None:

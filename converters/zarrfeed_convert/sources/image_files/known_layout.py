@@ -12,7 +12,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
@@ -134,6 +134,7 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
     if not root.is_dir():
         raise SourceError(
             f"images: needed a folder with {needed}, found no folder {root}; check --images"
+            f"{look_up('no-files')}"
         )
     inside = sorted(path for path in root.iterdir() if path.is_dir())
     below = sorted(path for folder in inside for path in folder.iterdir() if path.is_dir())
@@ -142,7 +143,7 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
     ]
     advice = f"it lies in {hits[0]}: give that" if hits else "give the folder that holds them"
     found = few(f"{path.name}/" for path in inside) or "no folder"
-    raise SourceError(f"{root}: needed {needed}, found {found}; {advice}")
+    raise SourceError(f"{root}: needed {needed}, found {found}; {advice}{look_up('no-files')}")
 
 
 def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:

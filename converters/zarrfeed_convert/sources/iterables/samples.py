@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 import numpy as np
 import PIL.Image
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.geometry import size_text
 from zarrfeed_convert.mask_map import MaskMap
@@ -168,6 +168,7 @@ def _spatial_axes(
                 f"{image.shape}: a volume (D, H, W), or an image (H, W, C) of {image.shape[2]} "
                 "bands; give volumes as image[..., np.newaxis]; for bands, give the size of all "
                 f"samples, like size={image.shape[:2]}"
+                f"{look_up('axes')}"
             )
         return known
     if mask.shape == image.shape:
@@ -210,6 +211,7 @@ def _image(values: NDArray[Any], name: str, axes: int, mask: tuple[int, ...] | N
     raise SourceError(
         f"{name}: needed {size_text(mask)} pixels as the mask has, found the shape "
         f"{values.shape}{advice or '; image and mask must have one size'}"
+        f"{look_up('mask-size')}"
     )
 
 
@@ -244,14 +246,14 @@ def _mask(values: NDArray[Any], name: str, axes: int) -> Mask:
             advice += "; a volume is (D, H, W, C), its mask (D, H, W) of the same size"
         raise SourceError(
             f"{name}: needed class ids ({needed}), found the shape {values.shape} {values.dtype}"
-            f"{advice}"
+            f"{advice}{look_up('class-ids')}"
         )
     try:
         return _PLAIN.mask(in_rows(values, axes), name=name).reshape(values.shape)
     except SourceError as error:  # its advice is an option of the command line
         raise SourceError(
             f"{str(error).partition('; ')[0]}; give class ids, like np.where(mask < 0, 255, mask) "
-            "with ignore=255, or mask > 0.5"
+            f"with ignore=255, or mask > 0.5{look_up('class-ids')}"
         ) from error
 
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.store.schema import IMAGE, MASK
 from zarrfeed_convert.header import ArrayHeader
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
@@ -112,7 +112,10 @@ def _fill(
     for number, given in enumerate(each_sample(samples, axes), 1):
         key, label = given.key, given.label
         if key in writer:
-            raise SourceError(f"{label}: needed a key of its own, found {key!r} a second time")
+            raise SourceError(
+                f"{label}: needed a key of its own, found {key!r} a second time"
+                f"{look_up('same-name')}"
+            )
         fields = tuple(given.arrays)
         try:
             writer.append(key, given.arrays, label=label, affine=given.affine)
@@ -121,6 +124,7 @@ def _fill(
             raise SourceError(
                 f"{label}: cannot be kept in {folder} until it is packed: {error.strerror}; "
                 f"decoded samples need {nbytes} bytes each there"
+                f"{look_up('disk-space')}"
             ) from error
         if progress is not None:
             progress("taking samples", number, total or number)

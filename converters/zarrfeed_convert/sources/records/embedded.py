@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.decode import decode_bytes, measure_bytes
 from zarrfeed_convert.decoding.npy import NPY
 from zarrfeed_convert.decoding.pixels import Measure, Pixels
@@ -261,6 +261,7 @@ def arrange_numbers(
         raise SourceError(
             f"{name}: needed an image (H, W, C), found {array.shape}, whose channels seem to come "
             "first; if so, say -o channels_first=yes"
+            f"{look_up('axes')}"
         )
     return array
 

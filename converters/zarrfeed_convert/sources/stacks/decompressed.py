@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.locks import hold, own_prefix, remove_abandoned
 from zarrfeed_convert.sources.stacks.gzip_files import open_gzip
 
@@ -103,6 +103,7 @@ class DecompressedCopies:
             raise SourceError(
                 f"{path}: needed {nbytes} bytes for its decompressed copy, found no room in "
                 f"{self._folder.parent}; set TMPDIR to a folder with room for all volumes"
+                f"{look_up('disk-space')}"
             ) from error
         finally:
             partial.unlink(missing_ok=True)

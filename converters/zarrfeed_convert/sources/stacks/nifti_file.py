@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import nibabel as nib
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.sources.rescale import rescaled, rescaled_dtype
 from zarrfeed_convert.sources.stacks.decompressed import MOST_DEFLATED, DecompressedCopies
@@ -189,6 +189,7 @@ def _require_voxels(encoding: Encoding, path: str) -> None:
             f"{path}: needed {encoding.end} bytes of voxels "
             f"({'×'.join(map(str, encoding.extent))}), found {found}; the file ends early: restore "
             "it, or take it out"
+            f"{look_up('damaged-file')}"
         )
 
 

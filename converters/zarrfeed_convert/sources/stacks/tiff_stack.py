@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import plural
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR, Source, whole_window
@@ -253,6 +253,7 @@ class TiffStacks(Source):
             raise SourceError(
                 f"{pair.images[0]}: needed voxels at the same distances in images and masks, found "
                 f"{stack.unequal}; correct one of them, or take the image's by --geometry warn"
+                f"{look_up('geometry')}"
             )
         self._unequal += [stack.unequal] if stack.unequal else []
         self._stacks.append(stack)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from nibabel.orientations import inv_ornt_aff, io_orientation, ornt_transform
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.mask_ids import several_values
 from zarrfeed_convert.sources.axes import Axes
 from zarrfeed_convert.sources.stacks.agreement import difference
@@ -210,6 +210,7 @@ def _matching(
         raise SourceError(
             f"{first.path}: needed volumes of one shape, found {'×'.join(map(str, shape))}, but "
             f"{'×'.join(map(str, other_shape))} in {other.path}; resample one, or take both out"
+            f"{look_up('geometry')}"
         )
     if np.isnan(first.affine).all() or np.isnan(other.affine).all():
         return own, []  # one does not say where it is
@@ -223,6 +224,7 @@ def _matching(
     raise SourceError(
         f"{first.path}: needed volumes at the same position, found {values}; if their voxels match "
         "anyway, use --geometry warn"
+        f"{look_up('geometry')}"
     )
 
 
@@ -251,6 +253,7 @@ def _orientation(volume: Volume, *, canonical: bool) -> NDArray[Any]:
             f"{volume.path}: needed a qform or sform, which say the orientation of the volume, "
             "found neither (their codes are 0), where programs guess differently; write the "
             "orientation into the file, or leave out --option canonical=yes"
+            f"{look_up('orientation')}"
         )
     orientation: NDArray[Any] = io_orientation(volume.affine)  # type: ignore[no-untyped-call]
     if not np.isfinite(orientation).all():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import WorkerError, look_up
 from zarrfeed.feed.workers.batch_spec import CallLock
 from zarrfeed.feed.workers.function_references import STATELESS, References, is_full
 
@@ -52,6 +52,7 @@ def own_copies(batch_spec: BatchSpec, count: int) -> list[BatchSpec]:
             f"threads needs a copy of its own: {error}; make files, locks, generators and models "
             "inside the function, or set workers=1. If the function is in a module, worker "
             "processes (use_multiprocessing=True) can import it instead"
+            f"{look_up('transform-copies')}"
         ) from error
     locks = [batch_spec.call_lock if original.shares_state else CallLock() for _ in copies]
     return [

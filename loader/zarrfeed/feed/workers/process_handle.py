@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import WorkerError, look_up
 from zarrfeed.feed.workers import wire
 from zarrfeed.feed.workers.function_copies import cached
 
@@ -126,6 +126,7 @@ def setup_message(spec: BatchSpec, slots: int) -> bytes:
             f"transform {spec.function_names} cannot be sent to worker processes: {error}; keep "
             "files, locks and models out of it (make them inside the function), or set "
             "use_multiprocessing=False"
+            f"{look_up('transform-copies')}"
         ) from error
     return pickle.dumps((_search_path(), slots, pickled.getvalue()))
 

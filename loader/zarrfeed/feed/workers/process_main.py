@@ -20,7 +20,7 @@ from contextlib import suppress
 
 import cloudpickle  # noqa: F401 - unpickling the batch spec needs it
 
-from zarrfeed.errors import WorkerError, ZarrfeedError
+from zarrfeed.errors import WorkerError, ZarrfeedError, look_up
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.workers import Failure, wire
 from zarrfeed.feed.workers.batch_maker import BatchMaker
@@ -74,6 +74,7 @@ def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
             f"worker process {os.getpid()} cannot load the transform: "
             f"{error_text(error, repr)}. It does not run your script (__main__): put what the "
             "transform uses into a module, or set use_multiprocessing=False"
+            f"{look_up('transform-copies')}"
         ) from error
     return BatchMaker(batch_spec), Arena(batch_spec.layout, slots, descriptor=arena_descriptor)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import WorkerError, printable
+from zarrfeed.errors import WorkerError, look_up, printable
 from zarrfeed.feed.workers import Failure, wire
 from zarrfeed.feed.workers.draw_names import DrawNames
 from zarrfeed.feed.workers.process_handle import (
@@ -189,7 +189,8 @@ class ProcessWorkers:
             during = f"while reading {printable(names)}" if names else "before its first batch"
             warn_user(
                 f"worker {died} {during}; a new one takes over its work. Signal 9 usually means "
-                "that memory ran out: use fewer workers or a smaller max_queue_size",
+                "that memory ran out: use fewer workers or a smaller max_queue_size"
+                f"{look_up('killed-worker')}",
                 RuntimeWarning,
             )
         self._start(replaces=True)
@@ -208,6 +209,7 @@ def _startup_failure(status: int | None) -> Failure:
         f"a worker process ended before its first batch ({status_text(status)}); see its own "
         f"message on standard error, above. It was started with {sys.executable}. Set workers=0 "
         "or use_multiprocessing=False to read without worker processes"
+        f"{look_up('killed-worker')}"
     )
     return Failure(WorkerError, message, "It left no traceback.")
 
@@ -217,5 +219,6 @@ def _second_death(task: Task, names: str, died: str) -> Failure:
         f"two worker processes died on batch {task.batch} of epoch {task.epoch} ({names}): the "
         f"second, {died}. The transform crashes or exits, or memory ran out. Set workers=0 to "
         "make the batch in this process and see where it fails"
+        f"{look_up('killed-worker')}"
     )
     return Failure(WorkerError, message, "It left no traceback.")

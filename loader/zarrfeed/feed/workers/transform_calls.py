@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import WorkerError
+from zarrfeed.errors import WorkerError, look_up
 from zarrfeed.feed.workers.batch_spec import ORIGINALS, Transform, function_name
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def call_transform(
             raise WorkerError(
                 f"transform {called} cannot be called as {called}{needed}: {text}; define it as "
                 f"{needed} -> ({fields}): one array per field, then a numpy.random.Generator"
+                f"{look_up('transform-raises')}"
             ) from error
-        raise WorkerError(f"transform {called} raised {text}{where} on {names}") from error
+        raise WorkerError(
+            f"transform {called} raised {text}{where} on {names}{look_up('transform-raises')}"
+        ) from error
     if not isinstance(results, Mapping):
         if len(arrays) == 1 and isinstance(results, np.ndarray):
             results = (results,)
@@ -75,6 +78,7 @@ def call_transform(
                 f"transform {called} must return {len(arrays)} arrays, one per field ({fields}), "
                 f"as a tuple, or a dict {{name: array}}; it returned {_describe(results)} on "
                 f"{names}"
+                f"{look_up('transform-returns')}"
             )
         results = dict(zip(arrays, results, strict=True))
     made = {name: np.asarray(result) for name, result in results.items()}
@@ -83,6 +87,7 @@ def call_transform(
             raise WorkerError(
                 f"transform {called} must return arrays of numbers; it returned "
                 f"{_describe(results[name])} as {name} on {names}"
+                f"{look_up('transform-returns')}"
             )
     return made
 
@@ -99,6 +104,7 @@ def required(function: Transform, name: str, results: Named, names: object) -> N
         raise WorkerError(
             f"transform {function_name(function)} must return {name!r}, as a batch needs it; it "
             f"returned {', '.join(map(str, results)) or 'nothing'} on {names}"
+            f"{look_up('transform-returns')}"
         )
     return results[name]
 
@@ -120,6 +126,7 @@ def copy_results(function: Transform, results: Named, targets: Named, names: obj
                 f"{result.shape}, {result.dtype} on {names}; needed {target.shape}, "
                 f"{target.dtype}, as on the first sample: every sample of a batch must have one "
                 "shape and dtype"
+                f"{look_up('transform-returns')}"
             )
         target[...] = result
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.array_metadata import parse_array
 from zarrfeed.store.chunk_claims import require_chunks
 from zarrfeed.store.files import stamp_of
@@ -48,6 +48,7 @@ class Nodes:
             raise StoreError(
                 f"{self.folder}: needed paths of arrays inside this folder, found {inside!r:.200}, "
                 "which is not followed: copy the store with `cp -rL`, or correct its metadata"
+                f"{look_up('links')}"
             )
         return path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import StoreError
+from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.case_table import CaseTable
@@ -102,6 +102,7 @@ def refuse_image(path: str | os.PathLike[str]) -> None:
     raise StoreError(
         f"{folder}: an OME-Zarr image is a case, and needs patches, such as patches=RandomPatches("
         "(32, 128, 128)); to read one of its arrays as samples along axis 0, give fields='0'"
+        f"{look_up('patch-axes')}"
     )
 
 
