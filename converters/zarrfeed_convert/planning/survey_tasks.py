@@ -134,6 +134,7 @@ def _differing(source: Source, measured: Sequence[tuple[int, Header]]) -> tuple[
     return found, (
         f"{what}{others}: {sizes}; they must show the same pixels, and --size resizes them "
         "together: resize the files first"
+        f"{look_up('mask-size')}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
         hint = f"; {did_you_mean(value, known, otherwise='choose one')}"
         raise SourceError(
             f"option {option}: needed one of {', '.join(known)}, found {value!r}{hint}"
+            f"{look_up('format-options')}"
         )
 
 
@@ -60,6 +61,7 @@ def require_subset(subset: str, choices: Iterable[str]) -> None:
         raise SourceError(
             f"option subset: needed one of {', '.join(known)}, found {subset!r}, the name of the "
             f"split if no subset is given; {hint}, such as by -o subset={known[0]}"
+            f"{look_up('format-options')}"
         )
 
 

@@ -291,9 +291,8 @@ def _open(folder: Path) -> Split:
             unfit[child.name] = str(error)
     if not layouts:
         hint = f"name one of its splits, such as {folder / splits[0]}" if splits else "it is empty"
-        raise StoreError(
-            next(iter(unfit.values()), f"{folder}: needed a group of arrays, found none: {hint}")
-        )
+        none = f"{folder}: needed a group of arrays, found none: {hint}{look_up('no-split')}"
+        raise StoreError(next(iter(unfit.values()), none))
     for name in {IMAGE, MASK} & set(splits):
         unfit[name] = f"{folder / name}: needed an array, found a group"
     attributes = read_attributes(metadata, str(folder))
