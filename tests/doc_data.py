@@ -1,20 +1,37 @@
 """What is in the folder in which a page of the documentation runs?
 
 A page that begins with data of its reader has a function here, which makes small data of that kind.
+It may return a context in which the page runs, such as a server.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from doc_drawings import write_coco, write_nnunet, write_scene, write_streets
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.cells import write_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+CAMVID = Path(__file__).resolve().parents[2] / "shared/data/camvid"
+# Height and width of the scene: 10000 takes minutes on a busy machine.
+SCENE = int(os.environ.get("ZARRFEED_SCENE", "1500"))
 
 
 def cells(folder: Path) -> None:
@@ -40,9 +57,107 @@ def cells_and_scans(folder: Path) -> None:
     convert(scans, folder / "scans.zarr", split="train", classes=2, tile=(16, 16, 16), workers=1)
 
 
+def few_cells(folder: Path) -> None:
+    """Draw fewer and smaller cells into the same folders."""
+    for split, count in (("train", 16), ("val", 8)):
+        write_cells(folder / "demo/cells" / split, count, size=64, seed=len(split))
+
+
+def streets(folder: Path) -> None:
+    """Take some of CamVid, where it is, or draw streets in its layout."""
+    counts = {"train": 24, "val": 8}
+    if not CAMVID.is_dir():
+        write_streets(folder / "camvid", counts, size=(120, 160))
+        return
+    for subset, count in counts.items():
+        for part in (subset, f"{subset}annot"):
+            (folder / "camvid" / part).mkdir(parents=True)
+            for path in sorted((CAMVID / part).iterdir())[:count]:
+                shutil.copy(path, folder / "camvid" / part)
+
+
+def coco(folder: Path) -> None:
+    """Draw cells/images and cells/annotations/{train,val}.json."""
+    _require("pycocotools")
+    write_coco(folder / "cells", {"train": 24, "val": 8}, size=128)
+
+
+def nnunet(folder: Path) -> None:
+    """Draw Dataset001_Lesions."""
+    _require("nibabel")
+    write_nnunet(folder / "Dataset001_Lesions", 6)
+
+
+def scene(folder: Path) -> None:
+    """Draw scenes/munich.tif and cover/munich.tif."""
+    _require("rasterio")
+    write_scene(folder, SCENE)
+
+
+def cells_for_torch(folder: Path) -> None:
+    """Draw cells for a page that needs torch."""
+    _require("torch")
+    cells(folder)
+
+
+def cells_and_bucket(folder: Path) -> AbstractContextManager[None]:
+    """Draw cells for a page that needs an S3 bucket ``datasets``, and credentials for it."""
+    _require("moto", "obstore")
+    cells(folder)
+    return _bucket(folder)
+
+
+@contextmanager
+def _bucket(folder: Path) -> Iterator[None]:
+    """Serve S3 on this machine while the page runs."""
+    log = folder / "moto.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-p", "0"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text("utf-8"))):
+            assert server.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < deadline, "moto did not start"
+            time.sleep(0.1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", found[0])
+            patch.setenv("AWS_ACCESS_KEY_ID", "key")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+            patch.setenv("AWS_ALLOW_HTTP", "true")
+            request = urllib.request.Request(f"{found[0]}/datasets", method="PUT")
+            urllib.request.urlopen(request, timeout=30).close()
+            yield
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _require(*packages: str) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            pytest.skip(f"needs {package}")
+
+
+# Guides that begin with a few cells.
+FEW = (
+    "packing", "masks", "training", "augmentation", "class-imbalance", "resume",
+    "choosing-settings", "untrusted-files", "verify-and-repack",
+)  # fmt: skip
 # The page, relative to docs/, and what prepares its folder.
-PREPARED: dict[str, Callable[[Path], None]] = {
+PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "../README.md": cells,
     "quick-start.md": cells,
     "specification.md": cells_and_scans,
+    **dict.fromkeys((f"guides/{name}.md" for name in FEW), few_cells),
+    "coming-from.md": few_cells,
+    "tutorials/streets.md": streets,
+    "tutorials/cells-coco.md": coco,
+    "tutorials/ct-volumes.md": nnunet,
+    "tutorials/geotiff.md": scene,
+    "tutorials/two-processes.md": cells_for_torch,
+    "tutorials/s3.md": cells_and_bucket,
 }

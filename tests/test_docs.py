@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,9 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_every_page_run(page: str, tmp_path: Path) -> None:
-    if page in PREPARED:
-        PREPARED[page](tmp_path)
-    run_page(DOCS / page, tmp_path)
+    context = PREPARED[page](tmp_path) if page in PREPARED else None
+    with context or nullcontext():
+        run_page(DOCS / page, tmp_path)
 
 
 def test_data_are_prepared_for_pages_that_exist() -> None:
