@@ -387,7 +387,7 @@ def shell(command, *arguments, **options):
 @pytest.mark.parametrize(
     ("streams", "status", "said"),
     [
-        (">/dev/full", 1, "error: [Errno 28] No space left on device: 'standard output'"),
+        (">/dev/full", 1, "No space left on device: 'standard output' (look up: disk-space)"),
         ("2>/dev/full", 0, ""),
         ("<&- >&- 2>&-", 0, ""),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import re
 from contextlib import nullcontext
 from pathlib import Path
@@ -108,3 +109,12 @@ def test_the_reference_has_every_public_name_once(package: str) -> None:
     listed = re.findall(r"^   ([A-Za-z_]\w*)$", page, re.MULTILINE)
     public = [name for name in importlib.import_module(package).__all__ if name != "__version__"]
     assert sorted(listed) == sorted(public)
+
+
+def test_the_guide_to_arguments_names_each_of_them_once() -> None:
+    from zarrfeed import FrontEnd
+
+    table = (DOCS / "guides/arguments.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(inspect.signature(FrontEnd).parameters)

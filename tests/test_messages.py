@@ -148,7 +148,7 @@ def test_arrays_of_unknown_names_ask_for_fields(
     )
     with pytest.raises(StoreError, match="which of its arrays are the images") as raised:
         FrontEnd(path, 4)
-    assert str(raised.value).endswith(f"fields={proposal!r}")
+    assert str(raised.value).endswith(f"fields={proposal!r} (look up: fields)")
     with FrontEnd(path, 4, fields=proposal) as seq:  # the advice is right
         assert seq.fields == proposal
         assert len(next(iter(seq))) == 2

@@ -95,11 +95,13 @@ def test_the_line_names_what_limits_and_what_would_help() -> None:
     assert line(busy, 4.0) == (
         "epoch 3: 10 batches/s, model waited 40% of the time: input is the limit (workers: "
         "read 5%, decode 10%, transform 75%, idle 10%); try more workers or a cheaper transform"
+        " (look up: slow-training)"
     )
-    assert line(busy, 4.0, processes=False).endswith("try use_multiprocessing=True")
-    assert line(busy, 4.0, workers=0).endswith("try workers=2 or more")
-    assert line(stats(decoded=2.0), 4.0).endswith("try more workers, or a store with --codec raw")
-    assert line(stats(read=2.0), 4.0).endswith("try more workers, or a faster disk")
+    topic = " (look up: slow-training)"
+    assert line(busy, 4.0, processes=False).endswith(f"try use_multiprocessing=True{topic}")
+    assert line(busy, 4.0, workers=0).endswith(f"try workers=2 or more{topic}")
+    assert line(stats(decoded=2.0), 4.0).endswith(f"or a store with --codec raw{topic}")
+    assert line(stats(read=2.0), 4.0).endswith(f"or a faster disk{topic}")
 
 
 def test_threads_that_compete_with_the_model_are_named() -> None:

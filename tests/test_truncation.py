@@ -144,7 +144,7 @@ def test_a_shard_cut_while_a_box_is_copied_is_named(layout: str, size: int, tmp_
     for line in said.splitlines():
         assert "image/c/1/0/0/0: " in line
         assert "truncated" in line
-        assert line.endswith("(read for case 'a')")
+        assert line.endswith("(read for case 'a') (look up: damaged-store)")
 
 
 CUT_UNDER_THREADS = """

@@ -337,7 +337,8 @@ def test_what_a_script_caches_travels_and_what_it_names_is_told(
     assert travelled == "True", done.stderr
     assert re.fullmatch(
         r"WorkerError worker process \d+ cannot load the transform: .*registered.*\(__main__\): "
-        r"put what the transform uses into a module, or set use_multiprocessing=False",
+        r"put what the transform uses into a module, or set use_multiprocessing=False "
+        r"\(look up: transform-copies\)",
         told,
     )
 

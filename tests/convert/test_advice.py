@@ -349,7 +349,7 @@ def test_the_limit_that_a_message_names_is_enough():
 def test_the_format_that_files_have_is_suggested(images):
     arrays(IDS, IMAGE)
     message = convert("--images", images, "--masks", "a.npz:y")
-    assert message.endswith("; did you mean --format npz?"), message
+    assert message.endswith("; did you mean --format npz? (look up: no-files)"), message
     assert convert(*NPZ) == ""
 
 

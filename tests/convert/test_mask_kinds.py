@@ -202,7 +202,7 @@ def test_other_values_than_two_are_no_multi_hot_mask(form, tmp_path, monkeypatch
     opened, where = WRITERS[form](mask, form)
     with pytest.raises(SourceError, match=r"needed a multi-hot mask, .*found values like 7"):
         opened(form, {**where, "mask_map": "multi-hot"}).read_mask(0)
-    with pytest.raises(SourceError, match=r"--mask-map multi-hot$|colour|--mask-map '#"):
+    with pytest.raises(SourceError, match=r"--mask-map multi-hot \(|colour|--mask-map '#"):
         opened(form, {**where, "mask_map": ""}).read_mask(0)
 
 

@@ -41,7 +41,7 @@ def test_different_sizes_without_fit_are_counted(write_pairs, save, refuse):
     refuse(
         folders,
         r"found 2 of 12x10, 1 of 4x5; use --size HxW --fit resize, crop or pad, "
-        "or --tile HxW, which keeps all sizes$",
+        "or --tile HxW, which keeps all sizes ",
     )
     refuse(
         folders,

@@ -364,6 +364,7 @@ def test_advice_of_reasons_is_not_repeated():
         convert(NnUnetRaw("d"), "o.zarr", split="train", tile=(2, 2, 2), workers=1)
     assert str(error.value).endswith(
         "found 2; restore or correct them; or leave them out with --on-error skip"
+        " (look up: left-out-inputs)"
     )
     dataset("abc", numTraining=3)
     convert(NnUnetRaw("d"), "o.zarr", split="train", tile=(2, 2, 2), workers=1)

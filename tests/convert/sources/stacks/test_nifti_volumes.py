@@ -285,7 +285,7 @@ def test_labels_elsewhere_are_refused_by_how_far_they_are(change, shape, said):
     assert text.startswith("i.nii: needed volumes at the same position, found the affine [[")
     assert " in m.nii: " in text
     assert said in text
-    assert text.endswith("if their voxels match anyway, use --geometry warn")
+    assert text.endswith("if their voxels match anyway, use --geometry warn (look up: geometry)")
     warned = NiftiVolumes("i.nii", "m.nii", as_="volumes", geometry="warn")
     ids = numbers(*shape, dtype="uint8") % 3
     np.testing.assert_array_equal(warned.read(0)[1], ids.transpose(2, 1, 0))
