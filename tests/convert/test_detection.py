@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -225,13 +226,13 @@ def test_the_seeds_of_known_layouts_are_found(tmp_path: Path) -> None:
             found = detect_formats(tmp_path / "seeds" / str(number), "train")
             assert [one.format for one in found] == [seed.kind], (number, found)
             known.add(seed.kind)
-        elif seed.kind in ("coco-panoptic", "label-studio"):
+        elif seed.kind in ("coco-panoptic", "label-studio", "rle-csv"):
             [one] = detect_formats(tmp_path / "seeds" / str(number), "train")
             assert one.format == seed.kind
             assert len(open_source(one.format, one.arguments).keys) == 2
     assert known >= {
         "camvid", "cityscapes", "voc", "yolo", "labelme", "cvat", "datumaro", "kitti", "mapillary",
-        "supervisely", "ade20k",
+        "supervisely", "ade20k", "mask-folders",
     }  # fmt: skip
 
 
@@ -241,6 +242,29 @@ def test_the_files_of_another_split_are_not_taken(tmp_path: Path) -> None:
     [val] = detect_formats(tmp_path, "val")
     assert val.arguments["images"] == str(tmp_path / "val/images")
     assert detect_formats(tmp_path, "test") == []
+
+
+def test_splits_of_images_and_masks_are_no_mask_folders(tmp_path: Path) -> None:
+    for name in ("train", "test", "c1"):
+        for folder in ("images", "masks"):
+            (tmp_path / name / folder).mkdir(parents=True)
+            (tmp_path / name / folder / "a.png").write_bytes(b"")
+    [found] = detect_formats(tmp_path, "train")
+    assert found.format == "mask-folders"  # by c1
+    shutil.rmtree(tmp_path / "c1")
+    assert "mask-folders" not in {one.format for one in detect_formats(tmp_path, "train")}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "id,mask\na,masks/a.png\n", "id,rle\nb,1 2\n", 'id,rle\n"a,1 2', "x,y\n1,2\n"]
+)
+def test_other_csv_files_are_no_runs(text: str, tmp_path: Path) -> None:
+    (tmp_path / "i").mkdir()
+    (tmp_path / "i/a.png").write_bytes(b"")
+    (tmp_path / "t.csv").write_text(text)
+    assert "rle-csv" not in {one.format for one in detect_formats(tmp_path, "train")}
+    (tmp_path / "t.csv").write_text("id,rle\na.png,3 4 9 1\n")
+    assert [one.format for one in detect_formats(tmp_path, "train")] == ["rle-csv"]
 
 
 def test_where_two_fit_the_user_is_asked(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, plural
-from zarrfeed_convert.detection import file_formats, known_datasets
+from zarrfeed_convert.detection import file_formats, known_datasets, mask_layouts
 from zarrfeed_convert.detection.listing import look
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _STAGES = (
         known_datasets.by_dataset_json,
         known_datasets.by_annotation_tool,
         known_datasets.by_label_studio,
+        mask_layouts.by_mask_folders,
+        mask_layouts.by_rle_csv,
     ),
     (
         known_datasets.by_coco,
