@@ -157,8 +157,8 @@ class AnnotatedImages(Source):
         }
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Return the path of a sample's image, and that of its annotations."""
-        return (self._path(sample), self._place(sample))[: len(self.fields)]
+        """Return the path of a sample's image, and for each other field that of its annotations."""
+        return (self._path(sample), *(self._place(sample),) * (len(self.fields) - 1))
 
     def probe(self, sample: int) -> Header:
         """Read the header of an image, and check its size."""

@@ -174,7 +174,8 @@ class DatumaroFile:
         from datumaro.plugins.data_formats.datumaro.base import DatumaroBase
 
         with quiet():
-            read: Any = DatumaroBase(path)
+            # Paths are names here, and nothing is opened. Else links to images would be refused.
+            read: Any = DatumaroBase(path, allow_external_media=True)
             self.labels = _labels(read.categories())
             self.items: list[tuple[str, tuple[int, int], list[Any]]] = []
             for item in read:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 
 from annotated import (
     CVAT_MASK,
@@ -16,6 +17,7 @@ from annotated import (
 )
 from source_contract import require_packed, require_source
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import convert
 from zarrfeed_convert.formats import open_source
 
 pytest.importorskip("datumaro")
@@ -115,6 +117,10 @@ def test_instances_are_numbered_in_the_order_of_the_file(write, tmp_path):
     np.testing.assert_array_equal(mask, SHAPES)
     assert weight.shape == mask.shape
     assert weight.max() > 1
+    assert len(source.names(0)) == 3
+    convert(source, tmp_path / "o.zarr", split="train", workers=1)
+    stored = zarr.open_group(tmp_path / "o.zarr/train", mode="r")
+    np.testing.assert_array_equal(stored["weight"][0], weight)
 
 
 def test_images_with_boxes_are_left_out_by_name(write, tmp_path):

@@ -146,6 +146,14 @@ def test_images_are_found_inside_of_the_folder_alone(write, tmp_path):
             open_source("datumaro", {"images": str(tmp_path)})
 
 
+def test_a_folder_of_images_may_be_a_link(write, tmp_path):
+    write(rle(SKY))
+    (tmp_path / "images").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    (tmp_path / "images").symlink_to(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    source = open_source("datumaro", {"images": str(tmp_path)})
+    np.testing.assert_array_equal(source.read_mask(0), SKY)
+
+
 def test_a_file_larger_than_a_sample_may_be_is_refused(write, tmp_path):
     write(rle(SKY))
     with pytest.raises(SourceError, match=r"train.json: needed a file of at most"):
