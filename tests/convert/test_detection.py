@@ -136,6 +136,13 @@ def niftis(at: Path) -> None:
     volume(at / "labels/a.nii.gz")
 
 
+def nrrds(at: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    for path in ("images/a.nrrd", "labels/a.nrrd"):
+        (at / path).parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((4, 5, 6), np.uint8)), str(at / path))
+
+
 def dicom(at: Path) -> None:
     write_series(at / "train/CT", values(3))
 
@@ -198,6 +205,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, int]] = {
     "Decathlon": (decathlon, "msd", 1),
     "nnU-Net": (nnunet, "nnunet", 1),
     "NIfTI": (niftis, "nifti", 6),
+    "NRRD": (nrrds, "itk", 4),
     "DICOM": (dicom, "dicom", 3),
     "HDF5": (hdf5, "hdf5", 3),
     "NPZ": (npz, "npz", 3),

@@ -29,7 +29,7 @@ _STAGES = (
     (
         known_datasets.by_coco,
         file_formats.by_images,
-        file_formats.by_nifti,
+        file_formats.by_volumes,
         file_formats.by_dicom,
         file_formats.by_records,
         file_formats.by_arrays,

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 _TIFF = (".tif", ".tiff", ".ome.tif", ".ome.tiff")
 _IMAGES = (*sorted(EXTENSIONS), *_TIFF[2:])
-_NIFTI = (".nii", ".nii.gz")
+# Format → endings of its volumes.
+_VOLUMES = (
+    ("nifti", (".nii", ".nii.gz")),
+    ("itk", (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz")),
+)
 # Format → endings of its files, each of which has images and masks in it.
 _RECORDS = (
     ("tfrecord", (".tfrecord", ".tfrecords")),
@@ -59,10 +63,11 @@ def by_npy(listing: Listing, split: str) -> Iterator[Candidate]:
         yield Candidate("paired", told(sides, listing, (".npy",)), _arguments(listing, sides))
 
 
-def by_nifti(listing: Listing, split: str) -> Iterator[Candidate]:
-    """Find folders of NIfTI volumes and their labels."""
-    for sides in find_sides(listing, split, _NIFTI):
-        yield Candidate("nifti", told(sides, listing, _NIFTI), _arguments(listing, sides))
+def by_volumes(listing: Listing, split: str) -> Iterator[Candidate]:
+    """Find folders of volumes and their labels: NIfTI, or what SimpleITK reads."""
+    for kind, endings in _VOLUMES:
+        for sides in find_sides(listing, split, endings):
+            yield Candidate(kind, told(sides, listing, endings), _arguments(listing, sides))
 
 
 def by_dicom(listing: Listing, split: str) -> Iterator[Candidate]:

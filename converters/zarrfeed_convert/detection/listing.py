@@ -23,7 +23,7 @@ _MOST_FOLDERS = 20_000
 _DEEPEST = 6  # folders below the first one
 _STORE_FILES = frozenset(["zarr.json", ".zgroup", ".zarray", ".zattrs"])
 # Endings whose files belong together, although the last part alone says little.
-_TWO_PARTS = (".nii.gz", ".ome.zarr", ".ome.tif", ".ome.tiff")
+_TWO_PARTS = (".nii.gz", ".gipl.gz", ".ome.zarr", ".ome.tif", ".ome.tiff")
 _PART = re.compile(r"-\d+-of-\d+$")
 
 

@@ -7,7 +7,7 @@ near duplicates if few of the bits differ. Pure, and exact for integers.
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,70 +51,85 @@ def difference_hash(image: Image) -> int:
     >>> f"{difference_hash(brighter):016x}", f"{difference_hash(255 - brighter):016x}"
     ('ffffffffffffffff', '0000000000000000')
     """
-    means = _cell_means(image)
+    whole = image.dtype.kind != "f"
+    means = _cell_means(image) if whole else _finite_means(image)
     left, right = means[:, :-1], means[:, 1:]
-    margin = np.zeros(())
-    if image.dtype.kind == "f":
-        margin = _PRECISION * np.maximum(np.abs(left), np.abs(right))
-    return int.from_bytes(np.packbits(right - left > margin).tobytes(), "big")
+    if whole:
+        bits = right > left
+    else:
+        bits = right - left > _PRECISION * np.maximum(np.abs(left), np.abs(right))
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def _cell_means(image: Image) -> NDArray[np.float64]:
     """Return the mean of each cell, (8, 9)."""
-    image = _enlarged(image)
-    *_, height, width, channels = image.shape
-    rows, columns = _edges(height, _ROWS), _edges(width, _COLUMNS)
+    height, width = image.shape[-3:-1]
+    pixels = _cell_pixels(height, width) * (image.size // (height * width))
+    means: NDArray[np.float64] = _cell_sums(image) / pixels
+    return means
+
+
+def _finite_means(image: Image) -> NDArray[np.float64]:
+    """Return the mean of the finite values of each cell."""
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = _cell_sums(image, rows, columns)
-    if np.isfinite(sums).all():
-        planes = image.size // (height * width * channels)
-        pixels = np.outer(np.diff(rows), np.diff(columns))
-        means: NDArray[np.float64] = sums / (pixels * (planes * channels))
+        means = _cell_means(image)
+    if np.isfinite(means).all():
         return means
     finite = np.abs(image, dtype=np.float64) < _LARGEST
-    sums = _cell_sums(np.where(finite, image, 0), rows, columns)
-    counts = _cell_sums(finite.view(np.uint8), rows, columns)
+    sums = _cell_sums(np.where(finite, image, 0))
+    counts = _cell_sums(finite.view(np.uint8))
     # A cell without a value is as bright as all the others together.
     empty = sums.sum() / max(1, counts.sum())
     return np.where(counts > 0, sums / np.maximum(counts, 1), empty)
 
 
-def _enlarged(image: Image) -> Image:
-    """Repeat rows and columns of an image that has fewer than there are cells."""
-    height, width = image.shape[-3:-1]
-    if height < _ROWS:
-        image = image[..., _edges(height, _ROWS)[:-1], :, :]
-    if width < _COLUMNS:
-        image = image[..., _edges(width, _COLUMNS)[:-1], :]
-    return image
+def _cell_sums(image: Image) -> NDArray[np.int64 | np.float64]:
+    """Return the sum of each cell, (8, 9): of integers exactly, of others in a fixed order."""
+    if image.ndim == 4:
+        image = np.add.reduce(image, axis=0, dtype=_sum_type(image.dtype, len(image)))
+    rows, columns = (_starts(*axis) for axis in zip(image.shape, (_ROWS, _COLUMNS), strict=False))
+    if len(image) < _ROWS:
+        image, rows = image[rows], _starts(_ROWS, _ROWS)
+    if image.shape[1] < _COLUMNS:
+        image, columns = image[:, columns], _starts(_COLUMNS, _COLUMNS)
+    height, width, channels = image.shape
+    lines = image.reshape(height, width * channels)
+    tallest = -(-height // _ROWS)
+    narrow = _sum_type(image.dtype, tallest)
+    if height == tallest * _ROWS:
+        bands = np.add.reduce(lines.reshape(_ROWS, tallest, -1), axis=1, dtype=narrow)
+    else:
+        bands = np.empty((_ROWS, width * channels), narrow)
+        ends = [*rows[1:].tolist(), height]
+        for band, start, end in zip(bands, rows.tolist(), ends, strict=True):
+            np.add.reduce(lines[start:end], axis=0, dtype=narrow, out=band)
+    wide = np.float64 if image.dtype.kind == "f" else np.int64
+    return np.add.reduceat(bands, columns * channels, axis=1, dtype=wide)
 
 
-def _edges(extent: int, cells: int) -> NDArray[np.int64]:
-    """Return where cells begin and the last one ends.
+@lru_cache(64)
+def _starts(extent: int, cells: int) -> NDArray[np.int64]:
+    """Return where cells begin along an axis; repeated if there are fewer pixels than cells.
 
     Examples
     --------
-    >>> _edges(20, 8).tolist()
-    [0, 2, 5, 7, 10, 12, 15, 17, 20]
+    >>> _starts(20, 8).tolist(), _starts(3, 8).tolist()
+    ([0, 2, 5, 7, 10, 12, 15, 17], [0, 0, 0, 1, 1, 1, 2, 2])
     """
-    return np.arange(cells + 1) * extent // cells
+    return np.arange(cells) * extent // cells
 
 
-def _cell_sums(
-    image: Image, rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.int64 | np.float64]:
-    """Return the sum of each cell, (8, 9): of integers exactly, of others in a fixed order."""
-    *planes, _, width, channels = image.shape
-    wide = np.float64 if image.dtype.kind == "f" else np.int64
-    lines = np.empty((_ROWS, width * channels), wide)
-    narrow = _sum_type(image.dtype, math.prod(planes) * int(np.diff(rows).max()))
-    along = tuple(range(image.ndim - 2))
-    for line, start, stop in zip(lines, rows[:-1].tolist(), rows[1:].tolist(), strict=True):
-        band = image[..., start:stop, :, :]
-        line[...] = np.add.reduce(band, axis=along, dtype=narrow).reshape(-1)
-    return np.add.reduceat(lines, columns[:-1] * channels, axis=1)
+@lru_cache(64)
+def _cell_pixels(height: int, width: int) -> NDArray[np.int64]:
+    """Return the number of pixels of each cell, (8, 9)."""
+    along = (
+        np.maximum(np.diff(_starts(extent, cells), append=extent), 1)
+        for extent, cells in ((height, _ROWS), (width, _COLUMNS))
+    )
+    return np.outer(*along)
 
 
+@lru_cache(64)
 def _sum_type(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
     """Return the narrowest type that holds the sum of some numbers, which is the fastest."""
     if dtype.kind == "f":
