@@ -124,7 +124,7 @@ def test_a_sequence_shows_its_first_batch_and_stays_where_it_is(tmp_path: Path) 
         first = shown(other)
         assert psutil.Process().children(recursive=True) == children
         for part in (
-            "FrontEnd", "samples|6", "batches|2 of 4", "next|epoch 0, batch 0", "darker",
+            "FrontEnd", "samples|6", "batches|2 of 4 samples", "next|epoch 0, batch 0", "darker",
             "0, in the caller's thread", "mask|target|200 × 300 × 1|uint8", "yes, seed 5",
         ):  # fmt: skip
             assert part in first.text

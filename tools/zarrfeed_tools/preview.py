@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed import CoverPatches, FrontEnd, GridPatches, RandomPatches, StoreError, class_pixels
-from zarrfeed.fronts.sequence_views import sequence_views
+from zarrfeed.fronts.sequence_views import sequence_views, shows_volumes
 from zarrfeed.pictures.palette import Palette
 from zarrfeed.spelling import did_you_mean, plural, share_text
 from zarrfeed.store.tile_grid import TileGrid
@@ -220,7 +220,7 @@ def sequence_section(sequence: FrontEnd, name: str, selection: Selection) -> Sec
         How many samples or patches, and how large; the rest does not count.
     """
     palette = Palette.of(sequence.classes, sequence.ignore)
-    count = selection.count or _IMAGES
+    count = selection.count or (_VOLUMES if shows_volumes(sequence) else _IMAGES)
     drawing = Drawing(palette, most=selection.most, slices=_SLICES)
     views = sequence_views(sequence, count, drawing)
     batches = math.ceil(len(views) / sequence.batch_size)

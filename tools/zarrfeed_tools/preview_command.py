@@ -67,7 +67,9 @@ def preview(
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A split to show; repeat it for several. [default: all]"),
+        typer.Option(
+            metavar="NAME", help="A split to show; repeat it for several. By default, all."
+        ),
     ] = None,
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="What samples must have, like 'lesion>0'.")
@@ -84,11 +86,11 @@ def preview(
             "--n",
             min=1,
             max=400,
-            help="Samples of each split. [default: 16 images, 4 volumes or cases]",
+            help="Samples of each split. By default 16 images, or 4 volumes or cases.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Choose at random. [default: spread evenly]")
+        int | None, typer.Option(min=0, help="Choose at random. By default, spread evenly.")
     ] = None,
     size: Annotated[
         int, typer.Option(metavar="PIXELS", min=16, max=2048, help="Longest side of a picture.")
@@ -103,7 +105,7 @@ def preview(
     sequence: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:FUNCTION", help="Show what the ZarrSequence hands out that it returns."
+            metavar="MODULE:FUNCTION", help="Show what the ZarrSequence that it returns hands out."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture.")] = Path(

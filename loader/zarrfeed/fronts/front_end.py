@@ -14,7 +14,6 @@ from zarrfeed.errors import how_to_install, look_up
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.base_sequence import BaseSequence
-from zarrfeed.fronts.sequence_page import sequence_html
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
@@ -273,6 +272,8 @@ class FrontEnd(BaseSequence):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table, and the first samples of the next epoch."""
+        from zarrfeed.fronts.sequence_page import sequence_html  # imports Pillow
+
         return sequence_html(self)
 
     def to_tf_dataset(self) -> tf.data.Dataset:

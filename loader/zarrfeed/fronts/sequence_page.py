@@ -49,7 +49,7 @@ def _facts(sequence: BaseSequence, stream: Stream) -> list[tuple[str, str]]:
     facts = [
         ("path", str(stream.split.path)),
         (what, f"{sequence.samples:,}"),
-        ("batches", f"{len(sequence):,} of {sequence.batch_size:,}"),
+        ("batches", f"{len(sequence):,} of {sequence.batch_size:,} {what}"),
         ("next", position),
         ("shuffled", f"{shuffle}, seed {request.seed}"),
     ]
@@ -64,8 +64,11 @@ def _facts(sequence: BaseSequence, stream: Stream) -> list[tuple[str, str]]:
         )
         if function is not None
     ]  # fmt: skip
-    kind = "processes" if request.processes else "threads"
-    workers = f"{request.workers} {kind}" if request.workers else "0, in the caller's thread"
+    kind = "process" if request.processes else "thread"
+    number = f"{request.workers} {kind}"
+    if request.workers != 1:
+        number += "es" if request.processes else "s"
+    workers = number if request.workers else "0, in the caller's thread"
     facts.append(("workers", workers))
     schedule = stream.schedule
     if schedule.world_size > 1:

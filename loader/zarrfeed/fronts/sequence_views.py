@@ -68,6 +68,11 @@ def sequence_views(
     return views
 
 
+def shows_volumes(sequence: BaseSequence) -> bool:
+    """Whether a sequence reads volumes, or patches of volumes."""
+    return _spatial(sequence._stream) == 3
+
+
 def _spatial(stream: Stream) -> int | None:
     """Return the number of spatial axes, if the patches or a packed split say it."""
     spec = stream.batch_spec

@@ -136,7 +136,9 @@ def _one_picture(view: View) -> NDArray[np.uint8]:
     """Lay the planes beside each other, above those with masks; an image beside its own."""
     pictures = [panel.picture for panel in view.panels]
     overlays = [panel.overlay for panel in view.panels if panel.overlay is not None]
-    return montage([*pictures, *overlays], columns=2 if len(pictures) == 1 else 3, fill=128)
+    if len(pictures) == 1:
+        return montage([*pictures, *overlays], columns=2, fill=128)
+    return montage([*pictures, *overlays], columns=3)  # what is around volumes is mostly black
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:
